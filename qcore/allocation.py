@@ -1,0 +1,244 @@
+"""What a model's layers are, and how many bits each of them gets. Torch-free.
+
+A `LayerSpec` is a fact about a layer, a `ModelSpec` the facts about a model, a `LayerBits` one
+layer's two bit-widths and a `BitAllocation` the choice for every layer, keyed by layer name.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from qcore.errors import InvalidAllocation, InvalidBits
+
+FLOAT_BITS = 32
+"""The bit-width that means "left in floating point"."""
+
+BIT_WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, FLOAT_BITS)
+"""Every bit-width a weight or an activation may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSpec:
+    """One quantizable layer, as facts; no tensors.
+
+    Attributes:
+        name: Dotted module path, the key everywhere ("layer1.0.conv1").
+        kind: "conv1d", "conv2d", "conv3d", "conv_transpose1d" .. "3d", or "linear".
+        weights: Weight elements, bias excluded.
+        channels: Output channels; one weight scale each.
+        biases: Bias elements once a following batch-norm is folded into the layer.
+        macs: Multiply-accumulates for one input sample.
+        inputs: Input activation elements for one sample.
+        outputs: Output activation elements for one sample.
+        groups: Convolution groups; equal to the input channels in a depthwise layer.
+        producers: Names of the layers whose outputs reach this layer's input, through any
+            pooling, norm, activation function or addition; empty for the network's input.
+        consumers: Names of the layers that read this layer's output in the same sense.
+    """
+
+    name: str
+    kind: str
+    weights: int
+    channels: int
+    biases: int
+    macs: int
+    inputs: int
+    outputs: int
+    groups: int = 1
+    producers: tuple[str, ...] = ()
+    consumers: tuple[str, ...] = ()
+
+    @property
+    def depthwise(self) -> bool:
+        """True where each output channel reads only its own input channel."""
+        return self.groups > 1 and self.channels % self.groups == 0 and self.kind != "linear"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """The facts about a model that costs, searches and pages need; torch-free and pure JSON.
+
+    Attributes:
+        name: Name it was built by, a key of MODELS.
+        digest: 64 hex digits of SHA-256 over its weights: names, types, shapes and bytes.
+        layers: Quantizable layers in execution order.
+        left_in_float: Parameter name to element count of what stays in float (not counting
+            batch-norms folded into a layer).
+        warnings: One sentence for each layer that never ran or weight out of reach.
+        input_shape: Shape of one input sample, (channels, height, width).
+        classes: Number of outputs.
+    """
+
+    name: str
+    digest: str
+    layers: tuple[LayerSpec, ...]
+    left_in_float: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    input_shape: tuple[int, ...] = (1, 28, 28)
+    classes: int = 10
+
+    @property
+    def coverage(self) -> float:
+        """Share of weights (0..1) that are under a bit-width; biases do not count."""
+        covered = sum(layer.weights for layer in self.layers)
+        return covered / max(1, covered + sum(self.left_in_float.values()))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Layer names in execution order."""
+        return tuple(layer.name for layer in self.layers)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON data; `ModelSpec.from_json` reads it back."""
+        return {"version": 1, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "ModelSpec":
+        """Read what `to_json` wrote."""
+        layers = tuple(
+            LayerSpec(
+                **{
+                    **layer,
+                    "producers": tuple(layer["producers"]),
+                    "consumers": tuple(layer["consumers"]),
+                }
+            )
+            for layer in data["layers"]
+        )
+        return cls(
+            name=data["name"],
+            digest=data["digest"],
+            layers=layers,
+            left_in_float=dict(data["left_in_float"]),
+            warnings=tuple(data["warnings"]),
+            input_shape=tuple(data["input_shape"]),
+            classes=data["classes"],
+        )
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LayerBits:
+    """Bit-widths of one layer.
+
+    Attributes:
+        weight: Bits of its weights: 1..8, or 32 for float.
+        activation: Bits of its input activation, same range.
+
+    Raises:
+        InvalidBits: a value is not an integer of 1..8 or 32.
+    """
+
+    weight: int
+    activation: int = FLOAT_BITS
+
+    def __post_init__(self) -> None:
+        for what, bits in (("weight", self.weight), ("activation", self.activation)):
+            if isinstance(bits, bool) or not isinstance(bits, int) or bits not in BIT_WIDTHS:
+                raise InvalidBits(
+                    f"{what} bits must be a whole number from 1 to 8, or 32 for float; "
+                    f"got {bits!r}."
+                )
+
+
+class BitAllocation(Mapping[str, LayerBits]):
+    """Bit-widths of every layer: an immutable, hashable mapping from layer name.
+
+    Order is the model's execution order. Two allocations are equal when every layer has the same
+    bits, whatever their order.
+
+    Example:
+        >>> BitAllocation({"conv1": LayerBits(8, 8), "fc": LayerBits(4, 8)})["fc"].weight
+        4
+    """
+
+    __slots__ = ("_bits", "_digest")
+
+    def __init__(self, bits: Mapping[str, LayerBits]) -> None:
+        self._bits = dict(bits)
+        text = json.dumps([[n, b.weight, b.activation] for n, b in sorted(self._bits.items())])
+        self._digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def __getitem__(self, name: str) -> LayerBits:
+        return self._bits[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._bits)
+
+    def __len__(self) -> int:
+        return len(self._bits)
+
+    def __hash__(self) -> int:
+        return hash(self._digest)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BitAllocation) and self._bits == other._bits
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{n}: {b.weight}/{b.activation}" for n, b in self._bits.items())
+        return f"BitAllocation({inside})"
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits that name this allocation."""
+        return self._digest
+
+    @classmethod
+    def uniform(
+        cls, layers: Iterable[LayerSpec], weight: int, activation: int = FLOAT_BITS
+    ) -> "BitAllocation":
+        """Give every layer the same bits."""
+        bits = LayerBits(weight, activation)
+        return cls({layer.name: bits for layer in layers})
+
+    def replace(self, name: str, bits: LayerBits) -> "BitAllocation":
+        """Return a copy in which one layer has other bits.
+
+        Raises:
+            InvalidAllocation: the allocation has no layer of this name.
+        """
+        if name not in self._bits:
+            raise InvalidAllocation(f"There is no layer named {name!r} in this allocation.")
+        return BitAllocation({**self._bits, name: bits})
+
+    def to_json(self) -> dict[str, list[int]]:
+        """Return {layer name: [weight bits, activation bits]}."""
+        return {name: [bits.weight, bits.activation] for name, bits in self._bits.items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "BitAllocation":
+        """Read what `to_json` wrote.
+
+        Raises:
+            InvalidAllocation: a value is not a pair.
+            InvalidBits: a bit-width is out of range.
+        """
+        bits = {}
+        for name, pair in data.items():
+            if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+                raise InvalidAllocation(
+                    f"Layer {name!r} needs [weight bits, activation bits]; got {pair!r}."
+                )
+            bits[name] = LayerBits(*pair)
+        return cls(bits)
+
+    def check_names(self, layers: Iterable[LayerSpec]) -> None:
+        """Raise unless this allocation names exactly these layers.
+
+        Raises:
+            InvalidAllocation: layers are missing or unknown; the message lists them.
+        """
+        wanted = [layer.name for layer in layers]
+        missing = [name for name in wanted if name not in self._bits]
+        unknown = [name for name in self._bits if name not in set(wanted)]
+        if missing or unknown:
+            parts = []
+            if missing:
+                parts.append(f"missing layers: {', '.join(missing)}")
+            if unknown:
+                parts.append(f"unexpected layers: {', '.join(unknown)}")
+            raise InvalidAllocation(
+                f"The allocation does not fit this model; {'; '.join(parts)}. "
+                "Use an allocation made for this model."
+            )

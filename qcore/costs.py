@@ -1,0 +1,232 @@
+"""What an allocation costs. Torch-free, exact integers, derived whenever asked and never stored.
+
+Each cost model is one pure function of (layer, bits) and how layers combine, sum or maximum. That
+separability keeps the exact solver of `front` exact. Add one by adding an entry to COSTS.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits, LayerSpec, ModelSpec
+from qcore.errors import InfeasibleBudget, InvalidParams
+
+SCALE_BYTES = 4
+BIAS_BYTES = 4
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class CostModel:
+    """One price of an allocation.
+
+    Attributes:
+        name: Key in COSTS; carries the unit.
+        title: What axes and sliders call it.
+        unit: Unit of its values, "B" or "bit-ops".
+        layer_cost: Price of one layer at given bits, in the unit; never negative and never
+            falling when a bit-width rises.
+        reduce: How layers combine.
+        per_float_parameter: What each parameter left in float adds, in the unit.
+        formula: The formula, in ASCII, with its source.
+    """
+
+    name: str
+    title: str
+    unit: str
+    layer_cost: Callable[[LayerSpec, LayerBits], int]
+    reduce: Literal["sum", "max"] = "sum"
+    per_float_parameter: int = 0
+    formula: str = ""
+
+    def total(self, model: ModelSpec, allocation: Mapping[str, LayerBits]) -> int:
+        """Price an allocation of this model, in `unit`."""
+        prices = [self.layer_cost(layer, allocation[layer.name]) for layer in model.layers]
+        combined = max(prices, default=0) if self.reduce == "max" else sum(prices)
+        return combined + self.fixed(model)
+
+    def fixed(self, model: ModelSpec) -> int:
+        """The part no bit-width changes, in `unit`."""
+        return self.per_float_parameter * sum(model.left_in_float.values())
+
+
+def _bytes(elements: int, bits: int) -> int:
+    return -(-elements * bits // 8)
+
+
+def _weight_bytes(layer: LayerSpec, bits: LayerBits) -> int:
+    return _bytes(layer.weights, bits.weight)
+
+
+def _model_bytes(layer: LayerSpec, bits: LayerBits) -> int:
+    scales = 0 if bits.weight == FLOAT_BITS else layer.channels * SCALE_BYTES
+    # a quantized activation carries one scale and one zero point
+    activation = 0 if bits.activation == FLOAT_BITS else 2 * SCALE_BYTES
+    return _weight_bytes(layer, bits) + scales + layer.biases * BIAS_BYTES + activation
+
+
+def _bit_ops(layer: LayerSpec, bits: LayerBits) -> int:
+    return layer.macs * bits.weight * bits.activation
+
+
+def _activation_bytes(layer: LayerSpec, bits: LayerBits) -> int:
+    return _bytes(layer.inputs, bits.activation)
+
+
+COSTS: dict[str, CostModel] = {
+    model.name: model
+    for model in (
+        CostModel(
+            "weight_bytes",
+            "Weights",
+            "B",
+            _weight_bytes,
+            formula="sum over layers of ceil(weights * weight_bits / 8): codes only, the figure "
+            "of HAWQ (Yao et al. 2021) and of Uhlich et al. 2020, eq. 8a without biases",
+        ),
+        CostModel(
+            "model_bytes",
+            "Model on disk",
+            "B",
+            _model_bytes,
+            per_float_parameter=FLOAT_BYTES,
+            formula="weight_bytes + 4 per channel scale + 4 per bias + 8 per quantized activation "
+            "(scale, zero point) + 4 per parameter left in float",
+        ),
+        CostModel(
+            "bit_ops",
+            "Compute",
+            "bit-ops",
+            _bit_ops,
+            formula="sum over layers of macs * weight_bits * activation_bits, for one sample; "
+            "HAWQ's convention (Yao et al. 2021): ResNet-18 at W8A8 is 116 G",
+        ),
+        CostModel(
+            "activation_bytes_sum",
+            "Activations, total",
+            "B",
+            _activation_bytes,
+            formula="sum over layers of ceil(inputs * activation_bits / 8), for one sample; "
+            "Uhlich et al. 2020, eq. 8b, on layer inputs",
+        ),
+        CostModel(
+            "activation_bytes_max",
+            "Activations, largest",
+            "B",
+            _activation_bytes,
+            reduce="max",
+            formula="max over layers of ceil(inputs * activation_bits / 8), for one sample; "
+            "Uhlich et al. 2020, eq. 8c, on layer inputs",
+        ),
+    )
+}
+
+
+def costs_of(model: ModelSpec, allocation: BitAllocation) -> dict[str, int]:
+    """Price an allocation by every cost model: {cost name: value in its unit}.
+
+    Raises:
+        InvalidAllocation: the allocation does not name exactly the model's layers.
+    """
+    allocation.check_names(model.layers)
+    return {name: cost.total(model, allocation) for name, cost in COSTS.items()}
+
+
+def mean_weight_bits(model: ModelSpec, allocation: Mapping[str, LayerBits]) -> float:
+    """Average bits per weight over all quantizable layers, each weight counted once."""
+    total = sum(layer.weights for layer in model.layers)
+    return sum(layer.weights * allocation[layer.name].weight for layer in model.layers) / total
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Upper limits on costs.
+
+    Attributes:
+        limits: Cost name to largest allowed value, in that cost's unit; a cost that is absent is
+            unconstrained.
+
+    Raises:
+        InvalidParams: a name is not in COSTS, or a limit is not a positive number.
+    """
+
+    limits: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, limit in self.limits.items():
+            if name not in COSTS:
+                raise InvalidParams(f"Unknown cost {name!r}; known: {', '.join(COSTS)}.")
+            if not limit > 0:
+                raise InvalidParams(f"The limit on {name} must be above 0; got {limit!r}.")
+
+    def admits(self, costs: Mapping[str, float]) -> bool:
+        """True when every limited cost is within its limit."""
+        return all(costs[name] <= limit for name, limit in self.limits.items())
+
+    def check_feasible(
+        self, model: ModelSpec, options: Mapping[str, tuple[LayerBits, ...]]
+    ) -> None:
+        """Raise unless the cheapest allowed allocation fits every limit.
+
+        Costs never fall when bits rise, so the smallest option of every layer is the cheapest for
+        all costs at once whenever a layer has such an option; if not, each cost is checked alone.
+
+        Raises:
+            InfeasibleBudget: a limit is below the smallest possible; says that smallest.
+        """
+        for name, limit in self.limits.items():
+            cheapest = cheapest_total(COSTS[name], model, options)
+            if cheapest > limit:
+                raise InfeasibleBudget(
+                    f"No allocation fits {name} <= {limit:,.0f} {COSTS[name].unit}: the smallest "
+                    f"possible is {cheapest:,} {COSTS[name].unit}. Raise the budget, allow fewer "
+                    "bits, or release the first and last layers.",
+                    {name: cheapest},
+                )
+
+
+def cheapest_total(
+    cost: CostModel, model: ModelSpec, options: Mapping[str, tuple[LayerBits, ...]]
+) -> int:
+    """Smallest value of one cost over all allowed allocations, in its unit."""
+    cheapest = {
+        layer.name: min(options[layer.name], key=lambda bits: cost.layer_cost(layer, bits))
+        for layer in model.layers
+    }
+    return cost.total(model, cheapest)
+
+
+def make_options(
+    layers: Iterable[LayerSpec],
+    weight_bits: Iterable[int],
+    activation_bits: Iterable[int] = (FLOAT_BITS,),
+    pin_first_last: int | None = None,
+) -> dict[str, tuple[LayerBits, ...]]:
+    """List the allowed bits of every layer.
+
+    Args:
+        layers: Quantizable layers in execution order.
+        weight_bits: Weight bit-widths allowed everywhere.
+        activation_bits: Activation bit-widths allowed everywhere; (32,) leaves them in float.
+        pin_first_last: The one visible switch of published tables: the bit-width that the first
+            and the last layer are fixed to (their activations too, where those are quantized), or
+            None to let them be searched like all others.
+
+    Returns:
+        Layer name to its options, fewest bits first; a pinned layer has one.
+
+    Raises:
+        InvalidBits: a bit-width is not 1..8 or 32.
+        InvalidParams: no bit-width is given.
+    """
+    layers = tuple(layers)
+    widths, input_widths = sorted(set(weight_bits)), sorted(set(activation_bits))
+    if not widths or not input_widths:
+        raise InvalidParams("Choose at least one weight and one activation bit-width.")
+    free = tuple(LayerBits(w, a) for w in widths for a in input_widths)
+    options = {layer.name: free for layer in layers}
+    if pin_first_last is not None and layers:
+        quantized = input_widths != [FLOAT_BITS]
+        pinned = (LayerBits(pin_first_last, pin_first_last if quantized else FLOAT_BITS),)
+        options[layers[0].name] = options[layers[-1].name] = pinned
+    return options

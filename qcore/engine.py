@@ -1,0 +1,166 @@
+"""Drives a search: scores what it asks for, reports every event, keeps the limits, obeys stop.
+
+Torch-free and database-free: scoring is a callable, and whoever drives passes closures for events
+and stopping. Given the points of an earlier attempt it replays them instead of scoring again, so
+running the generator anew from its seed brings a search back to where it was.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from qcore.allocation import BitAllocation
+from qcore.costs import costs_of
+from qcore.errors import InvalidParams
+from qcore.front import front_points
+from qcore.problem import Ask, Point, Problem, Progress
+from qcore.searches.base import Search
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A front point after its one look at the test split."""
+
+    point: Point
+
+
+Event = Point | Progress | Reported
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a finished search leaves.
+
+    Attributes:
+        points: Every distinct point in the order it was first asked for.
+        reported: Points of the accuracy-cost fronts, with their test scores.
+        evaluations: Points really scored here (neither cached nor replayed).
+        stopped: True when should_stop or max_evaluations ended it early.
+    """
+
+    points: tuple[Point, ...]
+    reported: tuple[Point, ...]
+    evaluations: int
+    stopped: bool
+
+
+def drive(
+    search: Search,
+    problem: Problem,
+    params: Any,
+    seed: int,
+    *,
+    score: Callable[[Sequence[BitAllocation], str], Iterable[Point]],
+    report: Callable[[Point], Point] | None = None,
+    known: Iterable[Point] = (),
+    on_event: Callable[[Event], None] = lambda event: None,
+    should_stop: Callable[[], bool] = lambda: False,
+    max_evaluations: int | None = None,
+    max_reported: int = 24,
+) -> Outcome:
+    """Run a search to its end.
+
+    Args:
+        search: Entry of SEARCHES.
+        problem: The problem; its budget must be feasible.
+        params: Instance of `search.params`.
+        seed: Seed of the generator handed to the search; same seed, same points.
+        score: Scores allocations with the weights of a stage, one point each, in order; may be
+            lazy, so that each point is reported as it comes.
+        report: Adds test scores to a point; called once for each point reported.
+        known: Points of an earlier attempt; they answer asks instead of `score`.
+        on_event: Called with each new point, each progress and each reported point.
+        should_stop: Asked before every evaluation.
+        max_evaluations: Most evaluations, or None.
+        max_reported: Most points reported, spread evenly along the front.
+
+    Returns:
+        The outcome; a stopped search still reports the front it has.
+
+    Raises:
+        InfeasibleBudget: the budget is below the smallest allocation.
+        InvalidAllocation: the search asked for bits the problem does not allow.
+        InvalidParams: params are not of the search's params class.
+    """
+    if not isinstance(params, search.params):
+        raise InvalidParams(f"{search.name} needs {search.params.__name__}; got {params!r}.")
+    problem.budget.check_feasible(problem.model, problem.options)
+    cache = {point.key: point for point in known}
+    points: dict[tuple[str, str], Point] = {}
+    evaluations, stopped = 0, False
+
+    def may_go_on() -> bool:
+        spent = max_evaluations is not None and evaluations >= max_evaluations
+        return not spent and not should_stop()
+
+    proposals = search.run(problem, params, np.random.default_rng(seed))
+    answer: list[Point] | None = None
+    while not stopped:
+        try:
+            request = proposals.send(answer)
+        except StopIteration:
+            break
+        answer = None
+        if isinstance(request, Progress):
+            on_event(request)
+            stopped = should_stop()
+            continue
+        todo = list(dict.fromkeys(a for a in request.allocations))
+        for allocation in todo:
+            problem.check(allocation)
+        todo = [a for a in todo if (request.stage, a.digest) not in cache]
+        if todo and not may_go_on():
+            stopped = True
+            break
+        for point in score(todo, request.stage) if todo else ():
+            cache[point.key] = points[point.key] = point
+            evaluations += 1
+            on_event(point)
+            if len(todo) > 1 and not may_go_on():
+                break
+        if any((request.stage, a.digest) not in cache for a in todo):
+            stopped = True
+            break
+        answer = _answers(request, cache, points)
+    proposals.close()
+    reported = []
+    if report is not None:
+        for point in front_to_report(problem, tuple(points.values()), max_reported):
+            measured = report(point)
+            reported.append(measured)
+            on_event(Reported(measured))
+    return Outcome(tuple(points.values()), tuple(reported), evaluations, stopped)
+
+
+def _answers(
+    request: Ask, cache: dict[tuple[str, str], Point], points: dict[tuple[str, str], Point]
+) -> list[Point]:
+    answers = [cache[request.stage, allocation.digest] for allocation in request.allocations]
+    for point in answers:
+        points.setdefault(point.key, point)
+    return answers
+
+
+def front_to_report(problem: Problem, points: Sequence[Point], most: int) -> list[Point]:
+    """Choose the points worth a look at the test split.
+
+    The members of the front of objective against weight_bytes, and against bit_ops where
+    activations are quantized, within the budget; at most `most`, spread evenly, ends kept.
+    """
+    inside = [p for p in points if problem.admits(p.allocation)]
+    names = ["weight_bytes"]
+    if any(bits.activation != 32 for options in problem.options.values() for bits in options):
+        names.append("bit_ops")
+    chosen: dict[tuple[str, str], Point] = {}
+    for name in names:
+        costs = [float(costs_of(problem.model, p.allocation)[name]) for p in inside]
+        values = [problem.value(p) for p in inside]
+        for index in front_points(costs, values):
+            chosen.setdefault(inside[index].key, inside[index])
+    members = list(chosen.values())
+    if len(members) <= most:
+        return members
+    keep = sorted({round(i) for i in np.linspace(0, len(members) - 1, most)})
+    return [members[i] for i in keep]

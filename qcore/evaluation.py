@@ -1,0 +1,199 @@
+"""Evaluator: scores allocations of one model on fixed images.
+
+Searches see the search split only. The test split is read once per reported point and never to
+choose. What is scored is the post-training base: MSE-searched scales, ranges from histograms, bias
+correction and batch-norm re-estimation ("ptq"), and on request tuning without labels ("ptq+tuned").
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from qcore.allocation import FLOAT_BITS, BitAllocation
+from qcore.calibration import Correction, float_allocation, measure_ranges
+from qcore.data import Data, Images
+from qcore.errors import InvalidData, InvalidParams
+from qcore.model import QuantizedModel, State
+from qcore.problem import Point, Scores
+from qcore.tuning import TuningParams, tune
+
+CORRECTION_IMAGES = 512
+PTQ, TUNED = "ptq", "ptq+tuned"
+
+
+def choose_device(wanted: str = "auto") -> str:
+    """Turn "auto" into the best device here: "cuda", "mps" or "cpu".
+
+    Raises:
+        InvalidParams: the wanted device is unknown or not present.
+    """
+    present = ["cpu"]
+    if torch.backends.mps.is_available():
+        present.insert(0, "mps")
+    if torch.cuda.is_available():
+        present.insert(0, "cuda")
+    if wanted == "auto":
+        return present[0]
+    if wanted not in present:
+        raise InvalidParams(f"No device {wanted!r} here; present: {', '.join(present)}, or auto.")
+    return wanted
+
+
+def batch_size_for(input_shape: Sequence[int], device: str) -> int:
+    """Images per batch: on a CPU few enough that activations stay in cache."""
+    pixels = max(1, input_shape[-1] * input_shape[-2]) if len(input_shape) > 1 else 784
+    limit = 128 if device == "cpu" else 512
+    return max(8, min(limit, (400_000 if device == "cpu" else 8_000_000) // pixels))
+
+
+def to_batches(images: Images, size: int, device: str) -> list[tuple[Tensor, Tensor | None]]:
+    """Normalised batches on a device, channels last, checked for NaN.
+
+    Raises:
+        InvalidData: no images, or NaN in a batch (its number is said).
+    """
+    batches = []
+    for index, (x, y) in enumerate(images.batches(size, device)):
+        if not torch.isfinite(x).all():
+            raise InvalidData(f"Batch {index} has NaN or infinite pixels; check these images.")
+        layout = torch.channels_last if x.dim() == 4 else torch.contiguous_format
+        batches.append((x.contiguous(memory_format=layout), y))
+    if not batches:
+        raise InvalidData("There is no image to measure on; check the data set's folder.")
+    return batches
+
+
+class Evaluator:
+    """Scores allocations.
+
+    Args:
+        model: The quantized model; this evaluator switches it at will.
+        data: Its images.
+        device: Where both live.
+        tuning: Settings of the label-free tuning.
+        batch_size: Images per batch; None chooses.
+
+    Attributes:
+        float_point: The float network as a point, with search and test scores.
+        calibration: Calibration batches (images, labels or None).
+        correction: The bias and norm correction applied to every allocation.
+    """
+
+    def __init__(
+        self,
+        model: QuantizedModel,
+        data: Data,
+        device: str = "cpu",
+        tuning: TuningParams | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        self.model, self.device = model, device
+        self.tuning = tuning or TuningParams()
+        size = batch_size or batch_size_for(data.input_shape, device)
+        self._size = size
+        self.calibration = to_batches(data.calibration, size, device)
+        self._search = to_batches(data.search, size, device)
+        self._test_images = data.test
+        images = [x for x, _ in self.calibration]
+        measure_ranges(model, images)
+        few = images[: max(1, CORRECTION_IMAGES // size)]
+        self.correction = Correction(model, few)
+        self._installed: tuple[str, str] | None = None
+        self._tuned: dict[str, State] = {}
+        self._float_search = self._float_logs(self._search)
+        self._float_test: list[Tensor] | None = None
+        started = time.perf_counter()
+        everything = float_allocation(model)
+        self._install(everything, PTQ)
+        search = self._scores(self._search, self._float_search)
+        point = Point(everything, search, None, PTQ, device, time.perf_counter() - started)
+        self.float_point = self.report(point)
+
+    def forget(self) -> None:
+        """Call after switching the model from outside: the next score sets it anew."""
+        self._installed = None
+
+    @torch.inference_mode()
+    def _float_logs(self, batches: Iterable[tuple[Tensor, Tensor | None]]) -> list[Tensor]:
+        self.model.set_allocation(float_allocation(self.model))
+        self._installed = None
+        return [functional.log_softmax(self.model(x), 1) for x, _ in batches]
+
+    def _install(self, allocation: BitAllocation, stage: str) -> None:
+        if self._installed == (stage, allocation.digest):
+            return
+        if stage == TUNED:
+            if allocation.digest not in self._tuned:
+                self._install(allocation, PTQ)
+                tune(self.model, self.calibration, self.tuning)
+                self._tuned[allocation.digest] = self.model.state()
+            self.model.load_state(allocation, self._tuned[allocation.digest])
+        elif stage == PTQ:
+            self.model.set_allocation(allocation)
+            if any((b.weight, b.activation) != (FLOAT_BITS,) * 2 for b in allocation.values()):
+                self.correction.apply()
+        else:
+            raise InvalidParams(f"Unknown weights stage {stage!r}; known: {PTQ}, {TUNED}.")
+        self._installed = (stage, allocation.digest)
+
+    @torch.inference_mode()
+    def _scores(
+        self, batches: Iterable[tuple[Tensor, Tensor | None]], reference: Iterable[Tensor]
+    ) -> Scores:
+        n = hits = agreed = 0
+        kl = loss = 0.0
+        labelled = True
+        for (x, y), wanted in zip(batches, reference, strict=True):
+            logs = functional.log_softmax(self.model(x), 1)
+            n += len(x)
+            kl += float((wanted.exp() * (wanted - logs)).sum())
+            top = logs.argmax(1)
+            agreed += int((top == wanted.argmax(1)).sum())
+            if y is None:
+                labelled = False
+                continue
+            loss += float(functional.nll_loss(logs, y, reduction="sum"))
+            hits += int((top == y).sum())
+        if kl != kl:
+            raise InvalidData(
+                "The network's outputs are NaN on these images; check the images and its weights."
+            )
+        return Scores(
+            n=n,
+            # rounding can leave a divergence of -1e-9 where the networks agree
+            kl=max(0.0, kl / n),
+            agreement=agreed / n,
+            accuracy=hits / n if labelled else None,
+            loss=loss / n if labelled else None,
+        )
+
+    def score(self, allocations: Sequence[BitAllocation], stage: str = PTQ) -> Iterator[Point]:
+        """Score allocations on the search split, one point each, in order, as they come."""
+        for allocation in allocations:
+            started = time.perf_counter()
+            self._install(allocation, stage)
+            scores = self._scores(self._search, self._float_search)
+            seconds = time.perf_counter() - started
+            yield Point(allocation, scores, None, stage, self.device, seconds)
+
+    def report(self, point: Point) -> Point:
+        """Return the point with its scores on the test split."""
+        batches = to_batches(self._test_images, self._size, self.device)
+        if self._float_test is None:
+            self._float_test = self._float_logs(batches)
+        self._install(point.allocation, point.stage)
+        return replace(point, test=self._scores(batches, self._float_test))
+
+    def tuned(self, point: Point) -> Point:
+        """Tune a point without labels and score it on both splits: stage "ptq+tuned"."""
+        fresh = next(self.score([point.allocation], TUNED))
+        return self.report(fresh)
+
+    def state(self, point: Point) -> State:
+        """Quantizer state behind a point's scores; recomputed when it is not the current one."""
+        self._install(point.allocation, point.stage)
+        return self.model.state()

@@ -1,0 +1,122 @@
+"""Applies the bit configuration below to your float PyTorch model. Needs only torch.
+
+    python apply_bits.py package.module:function --weights trained.pt --out quantized.pt
+
+`package.module:function` must return the float model; it is your own code and is run. From Python:
+`model = apply(function())`. The result is your model with every weight on its grid, inputs rounded
+by hooks, and the listed batch-norms folded into the layer before them. Written by bitdial.
+"""
+
+import argparse
+import base64
+import importlib
+import json
+import sys
+from array import array
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+CONFIG = ""
+
+
+def read(entry: dict[str, Any]) -> Tensor:
+    """One stored float32 array as a tensor."""
+    values = array("f", base64.b64decode(entry["float32"]))
+    if sys.byteorder == "big":
+        values.byteswap()
+    return torch.tensor(values).reshape(entry["shape"])
+
+
+def to_rows(weight: Tensor, module: Any) -> Tensor:
+    """Weights as (output channels, rest); transposed convolutions keep inputs first."""
+    if not getattr(module, "transposed", False):
+        return weight.flatten(1)
+    grouped = weight.reshape(module.groups, -1, *weight.shape[1:2], weight[0, 0].numel())
+    return grouped.transpose(1, 2).reshape(module.groups * weight.shape[1], -1)
+
+
+def from_rows(rows: Tensor, weight: Tensor, module: Any) -> Tensor:
+    """The inverse of to_rows."""
+    if not getattr(module, "transposed", False):
+        return rows.reshape(weight.shape)
+    grouped = rows.reshape(module.groups, weight.shape[1], -1, weight[0, 0].numel())
+    return grouped.transpose(1, 2).reshape(weight.shape)
+
+
+def quantize(rows: Tensor, step: Tensor, bits: int) -> Tensor:
+    """Two's complement codes times step; signs times step at one bit."""
+    scaled = rows / step[:, None]
+    if bits == 1:
+        return torch.where(scaled >= 0, 1.0, -1.0) * step[:, None]
+    return scaled.round().clamp(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) * step[:, None]
+
+
+def rounding(grid: Tensor) -> Callable[..., Any]:
+    """A forward pre-hook that puts a layer's input on its grid."""
+    step, low, high, offset = grid.tolist()
+
+    def hook(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        codes = ((inputs[0] * (1.0 / step)) - offset / step).clamp(low, high).round()
+        return (codes * step + offset, *inputs[1:])
+
+    return hook
+
+
+@torch.no_grad()
+def apply(model: nn.Module, config: dict[str, Any] | None = None) -> nn.Module:
+    """Quantize a float model in place and return it, in inference mode."""
+    config = config or json.loads(CONFIG)
+    names: dict[str, Any] = dict(model.named_modules())
+    wanted = [*config["bits"], *config["norms"].values()]
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise SystemExit(f"This is not the model of the configuration; it lacks: {missing}")
+    for name, (weight_bits, activation_bits) in config["bits"].items():
+        module, state = names[name], config["state"][name]
+        weight = module.weight.detach().float()
+        rows = to_rows(weight, module)
+        if name in config["norms"]:
+            norm = names[config["norms"][name]]
+            factor = torch.rsqrt(norm.running_var + norm.eps)
+            rows = rows * (factor * norm.weight if norm.affine else factor)[:, None]
+            model.set_submodule(config["norms"][name], nn.Identity())
+        if weight_bits != 32:
+            rows = quantize(rows, read(state["weight_step"]), weight_bits)
+        if "weight_gain" in state:
+            rows = rows * read(state["weight_gain"])[:, None]
+        module.weight = nn.Parameter(from_rows(rows, weight, module))
+        module.bias = nn.Parameter(read(state["bias"]))
+        if activation_bits != 32:
+            module.register_forward_pre_hook(rounding(read(state["activation_grid"])))
+    return model.eval()
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", help="package.module:function returning the float model")
+    parser.add_argument("--weights", help="state dict to load into it first")
+    parser.add_argument("--out", help="where to save the quantized state dict")
+    arguments = parser.parse_args()
+    config = json.loads(CONFIG)
+    sys.path.insert(0, "")
+    module, _, function = arguments.model.partition(":")
+    model = getattr(importlib.import_module(module), function)()
+    if arguments.weights:
+        model.load_state_dict(torch.load(arguments.weights, weights_only=True), strict=False)
+    apply(model, config)
+    lines = [f"{len(config['bits'])} layers quantized"]
+    lines += [f"{name}: {c['value']:,} {c['unit']}" for name, c in config["costs"].items()]
+    test = config["scores"]["test"]
+    if test and test["accuracy"] is not None:
+        lines.append(f"measured accuracy: {test['accuracy']:.4f} on {test['n']} test images")
+    sys.stdout.write("\n".join(lines) + "\n")
+    if arguments.out:
+        torch.save(model.state_dict(), arguments.out)
+
+
+if __name__ == "__main__":
+    main()

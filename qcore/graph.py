@@ -1,0 +1,138 @@
+"""What a model's graph says about its layers: who feeds whom, and which norms fold away.
+
+The graph is a `torch.export` of the model in eval mode. Modules cannot tell these things:
+additions, concatenations and functional activations leave no trace in them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.fx import Node
+
+_WEIGHT_OPERATORS = frozenset(
+    {"linear", "conv1d", "conv2d", "conv3d", "convolution"}
+    | {f"conv_transpose{dims}d" for dims in (1, 2, 3)}
+)
+# positions in aten.batch_norm(input, weight, bias, running_mean, running_var, training, ...)
+_RUNNING_MEAN, _TRAINING = 3, 5
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """How layers are connected.
+
+    Attributes:
+        producers: Layer name to the layers whose outputs reach its input, through any operation
+            that is not itself a layer; in execution order, itself left out.
+        norms: Layer name to the batch-norm module that alone reads its output.
+    """
+
+    producers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    norms: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_wiring(model: nn.Module, example: Tensor, names: Mapping[int, str]) -> Wiring | str:
+    """Export the model and read its wiring.
+
+    Args:
+        model: In eval mode.
+        example: One input batch.
+        names: id() of a layer's weight parameter to the layer's name, in execution order.
+
+    Returns:
+        The wiring; or, where torch.export refuses the model, one line saying why.
+    """
+    try:
+        with torch.no_grad():
+            program = torch.export.export(model, (example,), strict=False)
+    except (
+        RuntimeError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        LookupError,
+        AssertionError,
+    ) as err:
+        # torch.export has no error class of its own for a model it cannot take
+        lines = str(err).strip().splitlines()
+        return f"{type(err).__name__}: {lines[0][:160]}" if lines else type(err).__name__
+    signature = program.graph_signature
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    ids = {
+        placeholder: id(parameters[name])
+        for placeholder, name in signature.inputs_to_parameters.items()
+    }
+    layers = {
+        node: names[ids[node.args[1].name]]
+        for node in program.graph.nodes
+        if _is_weight_call(node) and ids.get(node.args[1].name) in names
+    }
+    nodes = list(program.graph.nodes)
+    return Wiring(
+        _producers(nodes, layers, list(names.values())),
+        _norms(nodes, layers, signature.inputs_to_buffers),
+    )
+
+
+def _operator(node: Node) -> str:
+    """The plain name of an aten operator ("conv2d"), or "" for any other node."""
+    parts = str(node.target).split(".")
+    return parts[1] if node.op == "call_function" and parts[0] == "aten" else ""
+
+
+def _is_weight_call(node: Node) -> bool:
+    return (
+        _operator(node) in _WEIGHT_OPERATORS
+        and len(node.args) > 1
+        and isinstance(node.args[1], Node)
+    )
+
+
+def _producers(
+    nodes: list[Node], layers: Mapping[Node, str], order: list[str]
+) -> dict[str, tuple[str, ...]]:
+    reaching: dict[Node, frozenset[str]] = {}
+    found: dict[str, set[str]] = {}
+    for node in nodes:
+        inputs: frozenset[str] = frozenset().union(
+            *(reaching[source] for source in node.all_input_nodes)
+        )
+        if node in layers:
+            activation = node.args[0]
+            if isinstance(activation, Node):
+                found.setdefault(layers[node], set()).update(reaching[activation])
+            inputs = frozenset({layers[node]})
+        reaching[node] = inputs
+    return {
+        name: tuple(other for other in order if other in sources and other != name)
+        for name, sources in found.items()
+    }
+
+
+def _norms(
+    nodes: list[Node], layers: Mapping[Node, str], buffers: Mapping[str, str]
+) -> dict[str, str]:
+    """Batch-norms that are the only reader of a layer run once, and norm nothing else."""
+    runs = list(layers.values())
+    norm_calls = [node for node in nodes if _operator(node) == "batch_norm"]
+    paths = {node: _norm_path(node, buffers) for node in norm_calls}
+    path_calls = list(paths.values())
+    found = {}
+    for node, name in layers.items():
+        readers = list(node.users)
+        if runs.count(name) != 1 or len(readers) != 1 or readers[0] not in paths:
+            continue
+        norm, path = readers[0], paths[readers[0]]
+        if path and path_calls.count(path) == 1 and norm.args[0] is node:
+            found[name] = path
+    return found
+
+
+def _norm_path(node: Node, buffers: Mapping[str, str]) -> str:
+    """Module path of a batch-norm call in eval mode, by its running mean; "" for any other."""
+    mean = node.args[_RUNNING_MEAN]
+    if not isinstance(mean, Node) or node.args[_TRAINING] or mean.name not in buffers:
+        return ""
+    return buffers[mean.name].rpartition(".")[0]

@@ -1,0 +1,136 @@
+"""Turns a RunSpec into a problem that can be searched and an evaluator that can score it."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from qcore.allocation import BitAllocation, ModelSpec
+from qcore.config import BitConfig
+from qcore.costs import Budget, make_options
+from qcore.data import check_data_fits, load_data
+from qcore.evaluation import Evaluator, choose_device
+from qcore.layers import find_layers
+from qcore.model import QuantizedModel
+from qcore.problem import Point, Problem, RunSpec, SensitivityTable
+from qcore.sensitivity import compute_table
+from qcore.zoo import load_model
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A problem with the means to score it.
+
+    Attributes:
+        problem: What the search sees.
+        evaluator: What scores.
+        data_digest: Names the images and their splits.
+    """
+
+    problem: Problem
+    evaluator: Evaluator
+    data_digest: str
+
+    @property
+    def model(self) -> ModelSpec:
+        """The facts about the model."""
+        return self.problem.model
+
+    @property
+    def float_point(self) -> Point:
+        """The float network, scored on both splits."""
+        return self.evaluator.float_point
+
+    def score(self, allocations: Sequence[BitAllocation], stage: str = "ptq") -> Iterator[Point]:
+        """Score allocations on the search split, in order, as they come."""
+        return self.evaluator.score(allocations, stage)
+
+    def report(self, point: Point) -> Point:
+        """Add the test scores to a point."""
+        return self.evaluator.report(point)
+
+    def tuned(self, point: Point) -> Point:
+        """Tune a point without labels: a point of stage "ptq+tuned" with both scores."""
+        return self.evaluator.tuned(point)
+
+    def config(self, point: Point, provenance: Mapping[str, Any]) -> BitConfig:
+        """Everything a file needs to reproduce a reported point's logits."""
+        return BitConfig(
+            model=self.model,
+            allocation=point.allocation,
+            state=self.evaluator.state(point),
+            norms=self.evaluator.model.norms,
+            search=point.search,
+            test=point.test,
+            float_test=self.float_point.test,
+            provenance={"data_digest": self.data_digest, "stage": point.stage, **provenance},
+        )
+
+
+def table_key(model_digest: str, data_digest: str, kind: str, spec: RunSpec) -> str:
+    """Name of a cached sensitivity table: whatever could change its numbers is in it."""
+    widths = ",".join(map(str, sorted(set(spec.weight_bits))))
+    inputs = ",".join(map(str, sorted(set(spec.activation_bits))))
+    return f"{kind}/w{widths}/a{inputs}/{model_digest[:16]}/{data_digest[:16]}"
+
+
+def prepare(
+    spec: RunSpec,
+    *,
+    load_table: Callable[[str], SensitivityTable | None] = lambda key: None,
+    save_table: Callable[[str, SensitivityTable], None] = lambda key, table: None,
+    on_progress: Callable[[str], None] = lambda message: None,
+) -> Prepared:
+    """Load the model and the data of a spec, calibrate, and build its problem.
+
+    Args:
+        spec: What the user asked for.
+        load_table: Returns a cached sensitivity table or None.
+        save_table: Keeps a table that was computed.
+        on_progress: Told in a few words what is being done.
+
+    Raises:
+        QcoreError: model or data cannot be loaded, do not fit each other, or the budget is
+            infeasible; the message says which.
+    """
+    device = choose_device(spec.device)
+    on_progress(f"Loading {spec.data}")
+    data = load_data(
+        spec.data,
+        calibration=spec.calibration_images,
+        search=spec.search_images,
+        model=spec.model,
+    )
+    on_progress(f"Loading {spec.model}")
+    network = load_model(spec.model)
+    example = next(data.calibration.batches(1, "cpu"))[0]
+    found = find_layers(network, example, spec.model)
+    check_data_fits(data, found.spec)
+    pinned = set() if spec.pin_first_last is None else {spec.pin_first_last}
+    widths = sorted({*spec.weight_bits} | pinned)
+    options = make_options(
+        found.spec.layers, spec.weight_bits, spec.activation_bits, spec.pin_first_last
+    )
+    budget = Budget(spec.limits)
+    budget.check_feasible(found.spec, options)
+    on_progress("Calibrating")
+    model = QuantizedModel(network, found, device=device)
+    evaluator = Evaluator(model, data, device)
+    inputs = set(spec.activation_bits)
+    if inputs != {32}:
+        inputs |= pinned
+    tables: dict[str, SensitivityTable] = {}
+
+    def sensitivity(kind: str) -> SensitivityTable:
+        if kind not in tables:
+            key = table_key(found.spec.digest, data.digest, kind, spec)
+            key += f"/pin{spec.pin_first_last}"
+            table = load_table(key)
+            if table is None:
+                on_progress(f"Computing the {kind} sensitivities")
+                table = compute_table(kind, evaluator, widths, sorted(inputs))
+                save_table(key, table)
+            tables[kind] = table
+        return tables[kind]
+
+    problem = Problem(found.spec, options, budget, sensitivity, spec.objective)
+    return Prepared(problem, evaluator, data.digest)

@@ -1,0 +1,279 @@
+"""What a search sees and says: Problem, Point, Ask, Progress, and the RunSpec a user asks for.
+
+Torch-free. A search is a generator that yields `Ask` (a batch of allocations to be scored, and is
+sent back their `Point`s in the same order) and `Progress`; see `engine`.
+"""
+
+import math
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from qcore.allocation import BitAllocation, LayerBits, ModelSpec
+from qcore.costs import Budget, costs_of
+from qcore.errors import InvalidAllocation
+
+Z95 = 1.959963984540054
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What an allocation does on n images.
+
+    Attributes:
+        n: Images behind these figures.
+        kl: Mean KL divergence from the float network's outputs to the quantized ones, nats.
+        agreement: Share of images (0..1) on which both networks name the same class.
+        accuracy: Top-1 accuracy, 0..1; None where the images have no labels.
+        loss: Mean cross-entropy, nats per image; None where the images have no labels.
+    """
+
+    n: int
+    kl: float
+    agreement: float
+    accuracy: float | None = None
+    loss: float | None = None
+
+    @property
+    def headline(self) -> float:
+        """Accuracy, or agreement with the float network where there are no labels; 0..1."""
+        return self.agreement if self.accuracy is None else self.accuracy
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of `headline` (Wilson score interval, Wilson 1927), both in 0..1."""
+        return wilson_interval(self.headline, self.n)
+
+
+def wilson_interval(share: float, n: int) -> tuple[float, float]:
+    """95 % Wilson score interval of a share (0..1) seen on n samples."""
+    if n <= 0:
+        return 0.0, 1.0
+    z2 = Z95 * Z95 / n
+    centre = (share + z2 / 2) / (1 + z2)
+    half = Z95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n)) / (1 + z2)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One scored allocation.
+
+    Attributes:
+        allocation: The bits.
+        search: Scores on the search split, which searches may look at.
+        test: Scores on the test split, for reported points only; never used to choose.
+        stage: Which weights were scored: "ptq" (as trained), "ptq+tuned", or a training stage.
+        device: Where it was measured: "cpu", "cuda", "mps".
+        seconds: Wall-clock seconds this evaluation took.
+    """
+
+    allocation: BitAllocation
+    search: Scores
+    test: Scores | None = None
+    stage: str = "ptq"
+    device: str = "cpu"
+    seconds: float = 0.0
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """(weights stage, allocation digest): what makes two points the same."""
+        return self.stage, self.allocation.digest
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a search is: `step` of `total`, and a few words for the user."""
+
+    step: int
+    total: int
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A batch of allocations to be scored with the weights of `stage`."""
+
+    allocations: tuple[BitAllocation, ...]
+    stage: str = "ptq"
+
+
+Proposals = Generator[Ask | Progress, list[Point] | None, None]
+
+
+@dataclass(frozen=True)
+class SensitivityTable:
+    """Predicted damage of quantizing each layer, one layer at a time.
+
+    Attributes:
+        kind: Key of SENSITIVITIES ("kl", "loss", "gradient", "hessian", "weight_mse").
+        unit: Unit of the scores; "nats" where they predict a loss increase.
+        weight: Layer name to {bits: score} for its weights.
+        activation: Same for its input activation; empty where activations stay in float.
+        error: Layer name to standard error of the score at the fewest bits, where estimated.
+        pairs: For kind "gradient": one row per (layer, bits) of `pair_index`, and the Gram matrix
+            of their per-sample first-order changes, so that ||sum of rows||^2 holds all pairwise
+            interactions; None elsewhere.
+        pair_index: (layer name, "weight" or "activation", bits) of each row of `pairs`.
+        n: Images behind the scores.
+        seconds: Wall-clock seconds the table took.
+    """
+
+    kind: str
+    unit: str
+    weight: Mapping[str, Mapping[int, float]]
+    activation: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    error: Mapping[str, float] = field(default_factory=dict)
+    pairs: "np.ndarray | None" = None
+    pair_index: tuple[tuple[str, str, int], ...] = ()
+    n: int = 0
+    seconds: float = 0.0
+
+    def score(self, name: str, bits: LayerBits) -> float:
+        """Predicted damage of giving one layer these bits; 32 bits adds nothing.
+
+        Raises:
+            InvalidAllocation: the table has no such layer or bit-width.
+        """
+        total = 0.0
+        for table, width in ((self.weight, bits.weight), (self.activation, bits.activation)):
+            if width == 32:
+                continue
+            try:
+                total += table[name][width]
+            except KeyError:
+                raise InvalidAllocation(
+                    f"The {self.kind} sensitivity table has no entry for layer {name!r} at "
+                    f"{width} bits; compute it for these bit-widths."
+                ) from None
+        return total
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON data; `SensitivityTable.from_json` reads it back."""
+        return {
+            "version": 1,
+            "kind": self.kind,
+            "unit": self.unit,
+            "weight": {n: {str(b): s for b, s in row.items()} for n, row in self.weight.items()},
+            "activation": {
+                n: {str(b): s for b, s in row.items()} for n, row in self.activation.items()
+            },
+            "error": dict(self.error),
+            "pairs": None if self.pairs is None else self.pairs.tolist(),
+            "pair_index": [list(entry) for entry in self.pair_index],
+            "n": self.n,
+            "seconds": self.seconds,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "SensitivityTable":
+        """Read what `to_json` wrote."""
+
+        def rows(table: Mapping[str, Mapping[str, float]]) -> dict[str, dict[int, float]]:
+            return {n: {int(b): s for b, s in row.items()} for n, row in table.items()}
+
+        return cls(
+            kind=data["kind"],
+            unit=data["unit"],
+            weight=rows(data["weight"]),
+            activation=rows(data["activation"]),
+            error=dict(data["error"]),
+            pairs=None if data["pairs"] is None else np.asarray(data["pairs"]),
+            pair_index=tuple((n, part, int(b)) for n, part, b in data["pair_index"]),
+            n=data["n"],
+            seconds=data["seconds"],
+        )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Everything a search may see.
+
+    Attributes:
+        model: The facts about the model.
+        options: Allowed bits per layer; a pinned layer has one option.
+        budget: Limits on costs.
+        sensitivity: kind -> table, computed on first use and cached by whoever built the problem.
+        objective: What is minimised on the search split, "kl" or "loss".
+    """
+
+    model: ModelSpec
+    options: Mapping[str, tuple[LayerBits, ...]]
+    budget: Budget = field(default_factory=Budget)
+    sensitivity: Callable[[str], SensitivityTable] | None = None
+    objective: str = "kl"
+
+    def value(self, point: Point) -> float:
+        """What searches minimise: KL or cross-entropy on the search split, nats."""
+        loss = point.search.loss
+        return point.search.kl if self.objective == "kl" or loss is None else loss
+
+    def admits(self, allocation: BitAllocation) -> bool:
+        """True when the allocation is within the budget."""
+        return self.budget.admits(costs_of(self.model, allocation))
+
+    def check(self, allocation: BitAllocation) -> None:
+        """Raise unless every layer has one of its allowed options.
+
+        Raises:
+            InvalidAllocation: names differ, or a layer has bits it may not have.
+        """
+        allocation.check_names(self.model.layers)
+        for name, bits in allocation.items():
+            if bits not in self.options[name]:
+                allowed = ", ".join(f"{o.weight}/{o.activation}" for o in self.options[name])
+                raise InvalidAllocation(
+                    f"Layer {name!r} has bits {bits.weight}/{bits.activation}; "
+                    f"allowed here: {allowed}."
+                )
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What the user asked for; pure JSON, stored with the run.
+
+    Attributes:
+        model: Key of MODELS.
+        data: Key of DATASETS, or "imagefolder:/path".
+        search: Key of SEARCHES.
+        params: Fields of the search's params dataclass that differ from their defaults.
+        limits: Cost name to budget.
+        weight_bits: Allowed weight bit-widths.
+        activation_bits: Allowed activation bit-widths; (32,) leaves activations in float.
+        pin_first_last: Bits of the first and last layer, or None.
+        seed: Seed of the search.
+        calibration_images: Images for ranges, norms and bias correction.
+        search_images: Images of the search split.
+        objective: "kl" or "loss".
+        tuning: Whether reported points are also tuned without labels and measured again.
+        device: "auto", "cpu", "cuda" or "mps".
+    """
+
+    model: str
+    data: str
+    search: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    limits: Mapping[str, float] = field(default_factory=dict)
+    weight_bits: tuple[int, ...] = (2, 3, 4, 8)
+    activation_bits: tuple[int, ...] = (32,)
+    pin_first_last: int | None = None
+    seed: int = 0
+    calibration_images: int = 1024
+    search_images: int = 1024
+    objective: str = "kl"
+    tuning: bool = False
+    device: str = "auto"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON data; `RunSpec.from_json` reads it back."""
+        return {"version": 1, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "RunSpec":
+        """Read what `to_json` wrote."""
+        fields = {key: value for key, value in data.items() if key != "version"}
+        for name in ("weight_bits", "activation_bits"):
+            fields[name] = tuple(fields[name])
+        return cls(**fields)

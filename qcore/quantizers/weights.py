@@ -1,0 +1,121 @@
+"""Post-training weight quantizers: one scale per output channel, at most 2^bits codes.
+
+A weight is given as rows (channels, elements of one channel). From two bits up the codes are the
+two's complement ones, -2^(b-1) .. 2^(b-1)-1, and the step of a channel may be negative, which puts
+the one extra code on the positive side; at one bit the codes are -1 and +1.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from qcore.allocation import FLOAT_BITS
+from qcore.errors import InvalidBits
+
+COARSE_FACTORS = 40
+REFINEMENTS = 4
+
+
+def code_range(bits: int) -> tuple[int, int]:
+    """Smallest and largest integer code of a b-bit weight; (-1, 1) at one bit, without 0.
+
+    Raises:
+        InvalidBits: bits are not 1..8.
+    """
+    if not 1 <= bits <= 8:
+        raise InvalidBits(f"A weight code needs 1 to 8 bits; got {bits!r}.")
+    return (-1, 1) if bits == 1 else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def weight_codes(rows: Tensor, step: Tensor, bits: int) -> Tensor:
+    """Nearest codes of weights on the grid step * code, rounding half to even.
+
+    Args:
+        rows: Weights (channels, n).
+        step: Grid step of each channel (channels,), of either sign, never zero.
+        bits: 1..8.
+
+    Returns:
+        Integer-valued floats (channels, n); at most 2^bits distinct values.
+
+    Example:
+        >>> weight_codes(torch.tensor([[0.9, -0.2]]), torch.tensor([0.5]), 2)
+        tensor([[1., -0.]])
+    """
+    low, high = code_range(bits)
+    scaled = rows / step[:, None]
+    if bits == 1:
+        return torch.where(scaled >= 0, 1.0, -1.0).to(rows.dtype)
+    return scaled.round_().clamp_(low, high)
+
+
+def quantize_rows(rows: Tensor, step: Tensor, bits: int) -> Tensor:
+    """Weights on their grid, back in float: step * code; 32 bits returns rows unchanged."""
+    if bits == FLOAT_BITS:
+        return rows
+    return weight_codes(rows, step, bits).mul_(step[:, None])
+
+
+def _squared_error(rows: Tensor, step: Tensor, bits: int) -> Tensor:
+    return (quantize_rows(rows, step, bits) - rows).square_().sum(1)
+
+
+def absmax_step(rows: Tensor, bits: int) -> Tensor:
+    """Step that just reaches the largest magnitude of each channel: (channels,), positive."""
+    largest = rows.abs().amax(1).clamp_min(torch.finfo(rows.dtype).tiny)
+    return largest if bits == 1 else largest / code_range(bits)[1]
+
+
+def mse_step(rows: Tensor, bits: int) -> Tensor:
+    """Step of least squared error per channel.
+
+    One bit has the closed form mean |w| (Rastegari et al., XNOR-Net, 2016, eq. 6). Otherwise a
+    grid of 40 clipping factors of both signs, then four rounds of the alternation codes <- nearest,
+    step <- <w, codes> / <codes, codes>, keeping the best seen; never worse than any grid point.
+
+    Returns:
+        (channels,), never zero; negative where the mirrored grid is better.
+    """
+    tiny = torch.finfo(rows.dtype).tiny
+    if bits == 1:
+        return rows.abs().mean(1).clamp_min(tiny)
+    largest = rows.abs().amax(1).clamp_min(tiny)
+    best = absmax_step(rows, bits)
+    error = _squared_error(rows, best, bits)
+    factors = torch.linspace(0.2, 1.0, COARSE_FACTORS, dtype=rows.dtype, device=rows.device)
+    # 2^(b-1) + 1/2: with it factor 1 clips nothing on the long side and half a step on the other
+    candidates = [sign * f / (2 ** (bits - 1) - 0.5) for f in factors.tolist() for sign in (1, -1)]
+    for candidate in candidates:
+        best, error = _keep_better(rows, bits, best, error, largest * candidate)
+    for _ in range(REFINEMENTS):
+        codes = weight_codes(rows, best, bits)
+        power = codes.square().sum(1)
+        refined = torch.where(power > 0, (rows * codes).sum(1) / power.clamp_min(1), best)
+        refined = torch.where(refined.abs() > tiny, refined, best)
+        best, error = _keep_better(rows, bits, best, error, refined)
+    return best
+
+
+def _keep_better(
+    rows: Tensor, bits: int, best: Tensor, error: Tensor, candidate: Tensor
+) -> tuple[Tensor, Tensor]:
+    trial = _squared_error(rows, candidate, bits)
+    better = trial < error
+    return torch.where(better, candidate, best), torch.where(better, trial, error)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightQuantizer:
+    """A way to choose the step of each channel; the grid itself is always `weight_codes`.
+
+    Attributes:
+        name: Key in QUANTIZERS.
+        title: What the pages call it.
+        step: (rows (channels, n), bits) -> step (channels,).
+    """
+
+    name: str
+    title: str
+    step: Callable[[Tensor, int], Tensor]

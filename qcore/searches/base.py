@@ -1,0 +1,64 @@
+"""The record every search is listed by in SEARCHES, and how its parameters are read."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from qcore.errors import InvalidParams
+from qcore.problem import Problem, Proposals
+
+
+@dataclass(frozen=True)
+class Search:
+    """One way to propose allocations.
+
+    Attributes:
+        name: Key in SEARCHES.
+        title: What the pages call it.
+        summary: One sentence: what it does and what it needs.
+        params: Frozen dataclass, every field defaulted; field metadata "label", "min", "max",
+            "choices", "help" builds the launch form.
+        run: The generator function (problem, params, rng).
+        paper: Reference, or "" for a baseline.
+        trains: True when it changes weights.
+    """
+
+    name: str
+    title: str
+    summary: str
+    params: type
+    run: Callable[[Problem, Any, np.random.Generator], Proposals]
+    paper: str = ""
+    trains: bool = False
+
+    def read_params(self, values: Mapping[str, Any]) -> Any:
+        """Build the params dataclass from plain values, checking names, types and ranges.
+
+        Raises:
+            InvalidParams: unknown name, wrong type, or a value outside its metadata's range.
+        """
+        fields = {field.name: field for field in dataclasses.fields(self.params)}
+        for name, value in values.items():
+            if name not in fields:
+                known = ", ".join(fields) or "none"
+                raise InvalidParams(f"{self.name} has no parameter {name!r}; known: {known}.")
+            _check(self.name, fields[name], value)
+        return self.params(**values)
+
+
+def _check(search: str, field: "dataclasses.Field[Any]", value: Any) -> None:
+    label, meta = f"{search}: {field.name}", field.metadata
+    expected = type(field.default)
+    if isinstance(field.default, (bool, int, float, str)):
+        numeric = expected is float and isinstance(value, int) and not isinstance(value, bool)
+        if type(value) is not expected and not numeric:
+            raise InvalidParams(f"{label} must be of type {expected.__name__}; got {value!r}.")
+    if "choices" in meta and value not in meta["choices"]:
+        raise InvalidParams(f"{label} must be one of {', '.join(meta['choices'])}; got {value!r}.")
+    if "min" in meta and value < meta["min"] or "max" in meta and value > meta["max"]:
+        raise InvalidParams(
+            f"{label} must be between {meta.get('min')} and {meta.get('max')}; got {value!r}."
+        )

@@ -1,0 +1,71 @@
+"""Measures exactly the allocations it is given: hand-edited bits, or a configuration from a file."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from qcore.allocation import BitAllocation
+from qcore.errors import InvalidParams
+from qcore.problem import Problem, Proposals
+from qcore.searches.base import Search
+from qcore.searches.space import measure
+
+
+@dataclass(frozen=True)
+class GivenParams:
+    """What to measure.
+
+    Attributes:
+        allocations: Each {layer name: [weight bits, activation bits]}, as a mapping or as the
+            JSON text of one.
+    """
+
+    allocations: tuple[str | Mapping[str, Any], ...] = field(
+        default=(),
+        metadata={
+            "label": "Allocations",
+            "help": 'Each as {"layer": [weight bits, activation bits], ...}.',
+        },
+    )
+
+
+def given(problem: Problem, params: GivenParams, rng: np.random.Generator) -> Proposals:
+    """Measure the given allocations, in order, whatever the budget.
+
+    Raises:
+        InvalidAllocation: layers or bits do not fit the problem.
+        InvalidParams: there are no allocations, or one cannot be read.
+    """
+    if not params.allocations:
+        raise InvalidParams("There is nothing to measure: give at least one allocation.")
+    allocations = [_read(problem, entry) for entry in params.allocations]
+    yield from measure(allocations, "given allocations")
+
+
+def _read(problem: Problem, entry: str | Mapping[str, Any]) -> BitAllocation:
+    data: Any = entry
+    if isinstance(entry, str):
+        try:
+            data = json.loads(entry)
+        except json.JSONDecodeError as err:
+            raise InvalidParams(f"An allocation is not JSON: {err}. Got {entry[:80]!r}.") from err
+    if not isinstance(data, Mapping):
+        raise InvalidParams(
+            "An allocation must map each layer to [weight bits, activation bits]; "
+            f"got {str(data)[:80]}."
+        )
+    allocation = BitAllocation.from_json(data)
+    problem.check(allocation)
+    return BitAllocation({name: allocation[name] for name in problem.model.names})
+
+
+SEARCH = Search(
+    name="given",
+    title="Given allocations",
+    summary="Measures exactly the allocations it is given, such as hand-edited bits.",
+    params=GivenParams,
+    run=given,
+)

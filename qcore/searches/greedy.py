@@ -1,0 +1,133 @@
+"""Greedy descent: from the best bits everywhere, one layer at a time, least damage per byte first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from qcore.problem import Problem, Progress, Proposals
+from qcore.searches.base import Search
+from qcore.searches.space import Space, measure, sensitivity_of, space_of
+
+KINDS = ("gradient", "kl", "loss", "hessian", "weight_mse")
+"""Sensitivities that give each layer a score of its own."""
+
+
+@dataclass(frozen=True)
+class GreedyParams:
+    """Which sensitivity leads, and how many allocations of the descent are measured.
+
+    Attributes:
+        sensitivity: Kind of sensitivity table.
+        points: Allocations to measure.
+    """
+
+    sensitivity: str = field(
+        default="kl",
+        metadata={
+            "label": "Sensitivity",
+            "choices": KINDS,
+            "help": "What predicts the damage of giving one layer fewer bits.",
+        },
+    )
+    points: int = field(
+        default=16,
+        metadata={
+            "label": "Points",
+            "min": 1,
+            "max": 500,
+            "help": "How many allocations of the descent to measure.",
+        },
+    )
+
+
+def greedy(problem: Problem, params: GreedyParams, rng: np.random.Generator) -> Proposals:
+    """Measure allocations on the greedy descent, spread evenly on a log scale of cost.
+
+    With a budget: the first allocation of the descent that fits, the one just before it, and
+    cheaper ones.
+
+    Raises:
+        InfeasibleBudget: nothing fits the budget, or the descent gets stuck above it.
+        InvalidParams: the problem offers no sensitivities.
+    """
+    space = space_of(problem)
+    kind = params.sensitivity
+    yield Progress(0, params.points + 1, f"computing the {kind} sensitivity")
+    scores = space.scores(sensitivity_of(problem, "greedy", kind))
+    path = descend(space, scores)
+    picked = _thin(space, path, params.points)
+    chosen = [space.allocation(path[at]) for at in picked]
+    yield from measure(chosen, "steps of the descent", step=1)
+
+
+def descend(space: Space, scores: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Walk down from the least predicted damage, by the step of least damage per cost saved.
+
+    What a step must save is the first cost still above its limit, or else the primary cost.
+
+    Returns:
+        The choices passed, dearest first, until no layer can be lowered any more.
+    """
+    choice = np.array(
+        [
+            min(range(len(row)), key=lambda o: (row[o], -int(price[o, 0])))
+            for row, price in zip(scores, space.prices, strict=True)
+        ]
+    )
+    path = [choice]
+    while True:
+        over = np.flatnonzero(space.price(choice) > space.limits)
+        for cost in [*over.tolist(), 0]:
+            step = _best_step(space, scores, choice, cost)
+            if step is not None:
+                break
+        else:
+            return path
+        choice = choice.copy()
+        choice[step[0]] = step[1]
+        path.append(choice)
+
+
+def _best_step(
+    space: Space, scores: Sequence[np.ndarray], choice: np.ndarray, cost: int
+) -> tuple[int, int] | None:
+    best, lowest = None, np.inf
+    for layer, (row, price) in enumerate(zip(scores, space.prices, strict=True)):
+        now = choice[layer]
+        for to in range(len(row)):
+            saved = int(price[now, cost] - price[to, cost])
+            # raising another cost could undo an earlier step, and the walk might never end
+            if saved <= 0 or (price[to] > price[now]).any():
+                continue
+            rate = float(row[to] - row[now]) / saved
+            if rate < lowest:
+                best, lowest = (layer, to), rate
+    return best
+
+
+def _thin(space: Space, path: Sequence[np.ndarray], points: int) -> list[int]:
+    prices = np.array([space.price(choice) for choice in path])
+    fits = (prices <= space.limits).all(axis=1)
+    if not fits.any():
+        raise space.infeasible()
+    first = int(np.argmax(fits))
+    if len(path) <= points and not space.limited:
+        return list(range(len(path)))
+    around = [first, first - 1] if space.limited and first and points > 2 else [first]
+    below = list(range(first + 1, len(path)))
+    wanted = points - len(around)
+    if len(below) > wanted:
+        costs = np.log(np.maximum(prices[below, 0], 1))
+        targets = np.linspace(costs[0], costs[-1], wanted)
+        below = sorted({below[int(np.argmin(abs(costs - target)))] for target in targets})
+    return sorted({*around, *below})
+
+
+SEARCH = Search(
+    name="greedy",
+    title="Greedy descent",
+    summary="One layer at a time, by least predicted damage per cost saved; needs a sensitivity.",
+    params=GreedyParams,
+    run=greedy,
+)

@@ -1,0 +1,160 @@
+"""Sensitivity tables: what quantizing one layer is predicted to cost.
+
+SENSITIVITIES maps each kind to the function that computes it. All are label-free but "loss" and
+"hessian", which use labels where there are any. Measured and gradient scores are taken with each
+layer corrected (mean, and spread where a norm was folded in): it changes the ranking.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from qcore.allocation import FLOAT_BITS
+from qcore.calibration import float_allocation, gain_and_shift
+from qcore.errors import InvalidParams
+from qcore.evaluation import Evaluator
+from qcore.gradient_score import gradient_table
+from qcore.hessian_score import hessian_table
+from qcore.model import QuantizedModel
+from qcore.prefix import PrefixReplay
+from qcore.problem import SensitivityTable
+from qcore.quantized_layer import QuantizedLayer
+
+Rows = dict[str, dict[int, float]]
+
+
+def choices(weight_bits: Iterable[int], activation_bits: Iterable[int]) -> list[tuple[str, int]]:
+    """("weight", bits) and ("activation", bits) worth scoring: every width but float."""
+    parts = [("weight", b) for b in sorted(set(weight_bits)) if b != FLOAT_BITS]
+    return parts + [("activation", b) for b in sorted(set(activation_bits)) if b != FLOAT_BITS]
+
+
+def weight_mse_table(
+    evaluator: Evaluator, weight_bits: Sequence[int], activation_bits: Sequence[int]
+) -> SensitivityTable:
+    """Sum of squared weight errors per layer; activations by their inputs' mean squared error.
+
+    Needs no image; a preview, and the weakest score in most comparisons.
+    """
+    started = time.perf_counter()
+    model = evaluator.model
+    weight: Rows = {name: {} for name in model.layers}
+    activation: Rows = {name: {} for name in model.layers} if set(activation_bits) - {32} else {}
+    for name, layer in model.layers.items():
+        for part, bits in choices(weight_bits, activation_bits):
+            if part == "weight":
+                error = model.prepared_weight(name, bits) - layer.weight
+                weight[name][bits] = float(error.square().sum())
+            else:
+                histogram, grid = model.histograms[name], model.activation_grid(name, bits)
+                x, counts = histogram.centres, histogram.counts
+                error = (grid.quantize(x) - x).square() if grid else torch.zeros_like(x)
+                activation[name][bits] = float((error * counts).sum() / counts.sum())
+    seconds = time.perf_counter() - started
+    return SensitivityTable("weight_mse", "squared weight", weight, activation, seconds=seconds)
+
+
+def set_corrected(
+    model: QuantizedModel, layer: QuantizedLayer, part: str, bits: int, target: Tensor
+) -> None:
+    """Quantize one part of one layer and let its next forward correct itself to a target.
+
+    Args:
+        model: The model, all else in float.
+        layer: The layer.
+        part: "weight" or "activation".
+        bits: Bit-width of that part.
+        target: The layer's float output on the images that the next forward pass sees.
+    """
+    moments = layer.channel_moments(target)
+
+    def correct(this: QuantizedLayer, output: Tensor) -> Tensor:
+        gain, shift = gain_and_shift(moments, this.channel_moments(output), this.normed)
+        if gain is not None:
+            output = output * this.per_channel(gain, output)
+        return output + this.per_channel(shift, output)
+
+    weight = model.prepared_weight(layer.name, bits if part == "weight" else FLOAT_BITS)
+    grid = model.activation_grid(layer.name, bits if part == "activation" else FLOAT_BITS)
+    layer.set_bits(weight, grid)
+    layer.watch = correct
+
+
+def release(model: QuantizedModel, layer: QuantizedLayer) -> None:
+    """Put one layer back into float."""
+    layer.watch = None
+    layer.set_bits(model.prepared_weight(layer.name, FLOAT_BITS), None)
+
+
+def measured_table(
+    kind: str, evaluator: Evaluator, weight_bits: Sequence[int], activation_bits: Sequence[int]
+) -> SensitivityTable:
+    """Measured damage of quantizing one layer at a time, everything else in float.
+
+    Kind "kl": KL divergence from the float outputs, nats. Kind "loss": increase of the
+    cross-entropy, nats; may be negative. On the calibration images, with every layer's prefix
+    replayed, not recomputed.
+
+    Raises:
+        InvalidParams: kind "loss" on images without labels.
+    """
+    started = time.perf_counter()
+    model = evaluator.model
+    model.set_allocation(float_allocation(model))
+    parts = choices(weight_bits, activation_bits)
+    sums = {name: dict.fromkeys(parts, 0.0) for name in model.layers}
+    n = 0
+    for x, y in evaluator.calibration:
+        if kind == "loss" and y is None:
+            raise InvalidParams("These images have no labels: use the 'kl' sensitivity instead.")
+        n += len(x)
+        replay = PrefixReplay(model, x)
+        wanted = functional.log_softmax(replay.logits, 1)
+        for name, layer in model.layers.items():
+            for part, bits in parts:
+                set_corrected(model, layer, part, bits, replay.outputs[name])
+                logs = functional.log_softmax(replay.run_from(name), 1)
+                if kind == "kl":
+                    damage = functional.kl_div(logs, wanted, reduction="sum", log_target=True)
+                else:
+                    damage = functional.nll_loss(logs, y, reduction="sum")
+                    damage -= functional.nll_loss(wanted, y, reduction="sum")
+                sums[name][part, bits] += float(damage)
+            release(model, layer)
+    weight: Rows = {name: {} for name in model.layers}
+    activation: Rows = {name: {} for name in model.layers} if set(activation_bits) - {32} else {}
+    for name, row in sums.items():
+        for (part, bits), total in row.items():
+            (weight if part == "weight" else activation)[name][bits] = total / n
+    seconds = time.perf_counter() - started
+    return SensitivityTable(kind, "nats", weight, activation, n=n, seconds=seconds)
+
+
+Compute = Callable[[Evaluator, Sequence[int], Sequence[int]], SensitivityTable]
+
+SENSITIVITIES: dict[str, Compute] = {
+    "gradient": gradient_table,
+    "kl": lambda e, w, a: measured_table("kl", e, w, a),
+    "loss": lambda e, w, a: measured_table("loss", e, w, a),
+    "hessian": hessian_table,
+    "weight_mse": weight_mse_table,
+}
+
+
+def compute_table(
+    kind: str, evaluator: Evaluator, weight_bits: Sequence[int], activation_bits: Sequence[int]
+) -> SensitivityTable:
+    """Compute one table of SENSITIVITIES, leaving the evaluator as it was found.
+
+    Raises:
+        InvalidParams: unknown kind, or a kind these images cannot give.
+    """
+    if kind not in SENSITIVITIES:
+        raise InvalidParams(f"Unknown sensitivity {kind!r}; known: {', '.join(SENSITIVITIES)}.")
+    try:
+        return SENSITIVITIES[kind](evaluator, weight_bits, activation_bits)
+    finally:
+        evaluator.forget()

@@ -1,0 +1,434 @@
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from qcore.allocation import BitAllocation, LayerBits
+from qcore.costs import costs_of, make_options
+from qcore.errors import InvalidData, UnsupportedModel
+from qcore.layers import find_layers, weights_digest
+from qcore.zoo import build_model
+
+torch.set_num_threads(1)
+
+
+def of(model, *shape):
+    return find_layers(model, torch.randn(1, *shape), "net")
+
+
+def layer(found, name):
+    return next(layer for layer in found.spec.layers if layer.name == name)
+
+
+def accounted(model, found):
+    """Parameters that are under a bit-width, biases of layers, folded norms, or listed."""
+    total = sum(found.spec.left_in_float.values())
+    for spec in found.spec.layers:
+        module = model.get_submodule(spec.name)
+        total += sum(p.numel() for p in module.parameters(recurse=False))
+    return total + sum(
+        p.numel() for norm in found.norms.values() for p in model.get_submodule(norm).parameters()
+    )
+
+
+# published figures: HAWQ's table for resnet18 (1858 / 116 / 34 G, 44.6 / 11.1 / 5.8 MB); the
+# others were counted from each network's graph
+@pytest.mark.parametrize(
+    ("name", "count", "macs", "giga_bit_ops", "mebibytes"),
+    [
+        ("resnet18", 21, 1_814_073_344, (1857.6, 116.1, 34.7), (44.55, 11.14, 5.82)),
+        ("resnet50", 54, 4_089_184_256, (4187.3, 261.7, 71.2), (97.3, 24.3, 13.1)),
+        ("mobilenet_v2", 53, 300_774_272, (308.0, 19.2, 5.4), (13.24, 3.31, 2.27)),
+    ],
+)
+def test_costs_of_published_networks(name, count, macs, giga_bit_ops, mebibytes):
+    spec = find_layers(build_model(name), torch.zeros(1, 3, 224, 224), name).spec
+    assert len(spec.layers) == count
+    assert sum(layer.macs for layer in spec.layers) == macs
+    assert spec.coverage == 1.0
+    assert spec.classes == 1000
+    pinned = make_options(spec.layers, (4,), (4,), pin_first_last=8)
+    allocations = (
+        BitAllocation.uniform(spec.layers, 32, 32),
+        BitAllocation.uniform(spec.layers, 8, 8),
+        BitAllocation({layer: options[0] for layer, options in pinned.items()}),
+    )
+    for allocation, giga, mebi in zip(allocations, giga_bit_ops, mebibytes, strict=True):
+        costs = costs_of(spec, allocation)
+        assert costs["bit_ops"] / 1e9 == pytest.approx(giga, abs=0.06)
+        assert costs["weight_bytes"] / 2**20 == pytest.approx(mebi, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "kind", "macs", "weights", "channels", "outputs"),
+    [
+        (nn.Conv1d(3, 8, 3, padding=1), (3, 10), "conv1d", 720, 72, 8, 80),
+        (nn.Conv2d(3, 5, 3, stride=2), (3, 9, 9), "conv2d", 2160, 135, 5, 80),
+        (nn.Conv2d(8, 16, 3, padding=1, groups=4), (8, 6, 6), "conv2d", 10368, 288, 16, 576),
+        (nn.Conv2d(8, 8, 3, padding=1, groups=8), (8, 6, 6), "conv2d", 2592, 72, 8, 288),
+        (nn.Conv3d(2, 4, 3), (2, 4, 4, 4), "conv3d", 1728, 216, 4, 32),
+        (nn.ConvTranspose1d(2, 3, 2, stride=2), (2, 5), "conv_transpose1d", 60, 12, 3, 30),
+        (nn.ConvTranspose2d(4, 6, 3, stride=2), (4, 5, 5), "conv_transpose2d", 5400, 216, 6, 726),
+        (nn.ConvTranspose2d(4, 6, 3, groups=2), (4, 5, 5), "conv_transpose2d", 2700, 108, 6, 294),
+        (nn.ConvTranspose3d(1, 2, 2), (1, 3, 3, 3), "conv_transpose3d", 432, 16, 2, 128),
+        (nn.Linear(16, 4), (5, 16), "linear", 320, 64, 4, 20),
+    ],
+)
+def test_facts_of_every_kind_of_layer(module, shape, kind, macs, weights, channels, outputs):
+    # macs by hand: outputs x weights of one output (transposed: inputs x weights of one input)
+    found = of(nn.Sequential(module), *shape)
+    (spec,) = found.spec.layers
+    assert (spec.kind, spec.macs, spec.weights) == (kind, macs, weights)
+    assert (spec.channels, spec.outputs, spec.biases) == (channels, outputs, channels)
+    assert spec.inputs == torch.zeros(shape).numel()
+    assert spec.groups == getattr(module, "groups", 1)
+    assert found.spec.coverage == 1.0
+
+
+@pytest.mark.parametrize(("name", "count"), [("resnet8", 10), ("resnet20", 22), ("mobilenet", 29)])
+def test_bundled_networks_are_fully_covered(name, count):
+    model = build_model(name)
+    found = of(model, 1, 28, 28)
+    assert len(found.spec.layers) == count
+    assert len(found.norms) == count - 1
+    assert found.spec.coverage == 1.0
+    assert found.spec.left_in_float == {}
+    assert found.spec.warnings == ()
+    assert accounted(model, found) == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [("densenet121", 32), ("shufflenet_v2_x0_5", 32), ("vit_b_32", 224), ("swin_t", 32)],
+)
+def test_every_parameter_of_torchvision_families_is_accounted_for(name, side):
+    model = build_model(name, classes=10)
+    found = find_layers(model, torch.zeros(1, 3, side, side), name)
+    assert found.exported
+    assert accounted(model, found) == sum(p.numel() for p in model.parameters())
+
+
+def test_weights_that_a_function_takes_directly_stay_in_float_and_are_named():
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed = nn.Linear(6, 8)
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+            self.head = nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.embed(x)
+            return self.head(self.attention(x, x, x)[0].mean(1))
+
+    model = Attention()
+    found = of(model, 5, 6)
+    assert found.spec.names == ("embed", "head")
+    assert found.spec.left_in_float == {
+        "attention.in_proj_weight": 192,
+        "attention.in_proj_bias": 24,
+        "attention.out_proj.weight": 64,
+        "attention.out_proj.bias": 8,
+    }
+    assert [w.split(" ")[0] for w in found.spec.warnings] == [
+        "attention.in_proj_weight",
+        "attention.out_proj.weight",
+    ]
+    assert found.spec.coverage == pytest.approx((48 + 24) / (48 + 24 + 288))
+    assert layer(found, "head").producers == ("embed",)
+
+
+def test_layers_inside_an_encoder_run_as_modules():
+    # in eval mode torch would take one fused path past linear1 and linear2
+    encoder = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    found = of(encoder, 5, 8)
+    assert found.spec.names == ("linear1", "linear2")
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_a_transposed_weight_in_a_matrix_product_is_named():
+    class Bare(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(4, 4)
+            self.table = nn.Parameter(torch.randn(3, 4))
+            self.offset = nn.Parameter(torch.randn(1, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (self.fc(x) + self.offset) @ self.table.t()
+
+    found = of(Bare(), 4)
+    assert found.spec.left_in_float == {"table": 12, "offset": 4}
+    assert [warning.split(" ")[0] for warning in found.spec.warnings] == ["table"]
+
+
+def test_a_part_that_never_runs_is_named_and_not_counted():
+    class Auxiliary(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(4, 2)
+            self.aux = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(x) + self.aux(x).sum() if self.training else self.fc(x)
+
+    found = of(Auxiliary(), 4)
+    assert found.spec.names == ("fc",)
+    assert found.spec.left_in_float == {}
+    assert found.spec.warnings == (
+        "aux never runs in eval mode: its 28 parameters are neither under a bit-width nor counted "
+        "as left in float.",
+    )
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(1, 4, 3, padding=1)
+        self.branch = nn.Conv2d(4, 4, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(4)
+        self.head = nn.Conv2d(4, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(self.stem(x))
+        x = functional.relu(self.norm(self.branch(x)) + x)
+        return self.head(functional.max_pool2d(x, 2)).flatten(1)
+
+
+def test_producers_and_consumers_reach_through_an_addition():
+    found = of(Residual(), 1, 8, 8)
+    assert found.spec.names == ("stem", "branch", "head")
+    assert layer(found, "stem").producers == ()
+    assert layer(found, "stem").consumers == ("branch", "head")
+    assert layer(found, "branch").producers == ("stem",)
+    assert layer(found, "head").producers == ("stem", "branch")
+    assert layer(found, "head").consumers == ()
+    assert found.norms == {"branch": "norm"}
+    assert [spec.biases for spec in found.spec.layers] == [4, 4, 2]
+
+
+def test_producers_reach_through_a_concatenation():
+    class Concat(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.left, self.right = nn.Conv2d(1, 2, 1), nn.Conv2d(1, 3, 1)
+            self.norm, self.join = nn.BatchNorm2d(5), nn.Conv2d(5, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            both = torch.cat([self.left(x), self.right(x)], 1)
+            return self.join(self.norm(both)).flatten(1)
+
+    found = of(Concat(), 1, 4, 4)
+    assert layer(found, "join").producers == ("left", "right")
+    assert layer(found, "left").consumers == ("join",)
+    # the norm reads two layers at once: it folds into neither
+    assert found.norms == {}
+    assert found.spec.left_in_float == {"norm.weight": 5, "norm.bias": 5}
+
+
+class Pair(nn.Module):
+    """Two layers and two norms, joined as `join` says."""
+
+    def __init__(self, join):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(2, 2, 1), nn.Conv2d(2, 2, 1)
+        self.na, self.nb = nn.BatchNorm2d(2), nn.BatchNorm2d(2)
+        self.join = join
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.join(self, x).flatten(1)
+
+
+@pytest.mark.parametrize(
+    ("join", "norms"),
+    [
+        (lambda m, x: m.nb(m.b(m.na(m.a(x)))), {"a": "na", "b": "nb"}),
+        (lambda m, x: m.nb(m.b(m.na(torch.relu(m.a(x))))), {"b": "nb"}),
+        # one norm for two layers
+        (lambda m, x: m.na(m.b(m.na(m.a(x)))), {}),
+        # the layer's own output is also read elsewhere
+        (lambda m, x: (lambda y: m.na(y) + m.nb(m.b(y)))(m.a(x)), {"b": "nb"}),
+        # one layer run twice
+        (lambda m, x: m.na(m.a(x)) + m.nb(m.a(x + 1)) + m.b(x), {}),
+    ],
+)
+def test_only_a_norm_that_alone_reads_a_layer_is_folded(join, norms):
+    assert of(Pair(join), 2, 3, 3).norms == norms
+
+
+def test_a_norm_without_running_statistics_is_not_folded():
+    model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2, track_running_stats=False))
+    found = of(model, 1, 4, 4)
+    assert found.norms == {}
+    assert found.spec.left_in_float == {"1.weight": 2, "1.bias": 2}
+
+
+def test_linear_layers_fold_norms_over_features_but_not_over_positions():
+    assert of(nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)), 3).norms == {"0": "1"}
+    assert of(nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)), 4, 3).norms == {}
+
+
+def test_a_layer_that_runs_twice_is_one_layer_with_the_work_of_both():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.fc(torch.relu(self.fc(x)))
+
+    (spec,) = of(Twice(), 4).spec.layers
+    assert (spec.macs, spec.inputs, spec.outputs, spec.weights) == (32, 8, 8, 16)
+    assert spec.producers == ()
+
+
+def test_one_module_under_two_names_is_one_layer_with_an_alias():
+    shared = nn.Linear(4, 4)
+    model = nn.Sequential(shared, nn.ReLU(), shared)
+    found = of(model, 4)
+    assert found.spec.names == ("0",)
+    assert found.aliases == {"0": ("2",)}
+    assert found.spec.layers[0].macs == 32
+    assert found.spec.coverage == 1.0
+
+
+def test_like_modules_that_share_a_weight_are_one_layer():
+    model = nn.Sequential(nn.Linear(4, 4, bias=False), nn.ReLU(), nn.Linear(4, 4, bias=False))
+    model[2].weight = model[0].weight
+    found = of(model, 4)
+    assert found.spec.names == ("0",)
+    assert found.aliases == {"0": ("2",)}
+    assert found.spec.layers[0].weights == 16
+    assert found.spec.left_in_float == {}
+
+
+def test_an_unlike_module_that_shares_a_weight_keeps_a_float_copy():
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    model[2].weight = model[0].weight
+    found = of(model, 4)
+    assert found.spec.names == ("0",)
+    assert found.aliases == {}
+    assert found.spec.left_in_float == {"2.weight": 16, "2.bias": 4}
+    assert any("2 shares the weight of 0" in warning for warning in found.spec.warnings)
+
+
+def test_a_weight_used_outside_its_layer_keeps_a_float_copy():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return functional.linear(self.fc(x), self.fc.weight)
+
+    found = of(Tied(), 4)
+    assert found.spec.left_in_float == {"fc.weight": 16}
+    assert any("used outside" in warning for warning in found.spec.warnings)
+
+
+def test_a_parametrized_weight_is_not_a_layer_and_says_so():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    nn.utils.parametrizations.weight_norm(model[0])
+    found = of(model, 4)
+    assert found.spec.names == ("1",)
+    assert any("parametrization" in warning for warning in found.spec.warnings)
+
+
+class Branching(nn.Module):
+    """Control flow that torch.export cannot follow."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU())
+        self.conv, self.norm = nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2)
+        self.fc = nn.Linear(2, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.conv(self.body(x)))
+        if float(x.abs().sum()) > 1e30:
+            x = x * 0
+        return self.fc(x.mean((2, 3)))
+
+
+def test_without_a_graph_hooks_find_layers_and_the_warning_says_so():
+    found = of(Branching(), 1, 6, 6)
+    assert not found.exported
+    assert found.spec.names == ("body.0", "conv", "fc")
+    # only the norm beside its layer in a Sequential is known to be safe
+    assert found.norms == {"body.0": "body.1"}
+    assert found.spec.left_in_float == {"norm.weight": 2, "norm.bias": 2}
+    assert all(spec.producers == () == spec.consumers for spec in found.spec.layers)
+    assert found.spec.warnings[0].startswith("torch.export cannot follow this model")
+
+
+def test_layers_come_in_the_order_they_run():
+    class Backwards(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last, self.first = nn.Linear(4, 2), nn.Linear(3, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(self.first(x))
+
+    assert of(Backwards(), 3).spec.names == ("first", "last")
+
+
+def test_the_model_is_left_as_it_was():
+    model = Residual().train()
+    model.norm.eval()
+    before = weights_digest(model)
+    found = of(model, 1, 8, 8)
+    assert model.training
+    assert not model.norm.training
+    assert weights_digest(model) == before == found.spec.digest
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_only_the_first_example_counts():
+    model = Residual()
+    one, many = (find_layers(model, torch.zeros(n, 1, 8, 8), "net").spec for n in (1, 5))
+    assert one == many
+
+
+def test_the_digest_names_the_weights():
+    model = Residual()
+    digest = weights_digest(model)
+    model.norm.num_batches_tracked += 1
+    assert weights_digest(model) == digest
+    with torch.no_grad():
+        model.norm.running_mean[0] += 1e-3
+    assert weights_digest(model) != digest
+    assert len(digest) == 64
+
+
+def test_images_of_the_wrong_channels_are_refused_by_name():
+    with pytest.raises(InvalidData, match=r"'conv1' takes 3 channels, and is given 1"):
+        find_layers(build_model("resnet18"), torch.zeros(1, 1, 64, 64), "resnet18")
+
+
+def test_images_of_the_wrong_size_are_refused():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(32, 4))
+    with pytest.raises(InvalidData, match=r"'2' takes 32 features, and is given 72"):
+        of(model, 1, 8, 8)
+    with pytest.raises(InvalidData, match="Wrong image height"):
+        find_layers(build_model("vit_b_32"), torch.zeros(1, 3, 64, 64), "vit_b_32")
+    assert not any(m._forward_hooks for m in model.modules())
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (nn.Sequential(nn.ReLU(), nn.Flatten()), "no layer to quantize"),
+        (nn.Linear(4, 2), "single layer"),
+        (nn.LSTM(4, 2, batch_first=True), "returned tuple"),
+    ],
+)
+def test_models_that_cannot_be_quantized_are_refused_by_name(model, message):
+    with pytest.raises(UnsupportedModel, match=f"net .*{message}"):
+        find_layers(model, torch.zeros(1, 3, 4), "net")
+
+
+def test_uniform_bits_of_a_found_model_are_priced():
+    spec = of(Residual(), 1, 8, 8).spec
+    allocation = BitAllocation({name: LayerBits(4, 8) for name in spec.names})
+    # 36 + 144 + 8 weights; 4 + 4 + 2 biases and scales; 3 quantized inputs
+    assert costs_of(spec, allocation)["model_bytes"] == 94 + 40 + 40 + 24
