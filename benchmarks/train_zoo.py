@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from qcore.data import DEFAULT_FASHION_FOLDERS, read_fashion_mnist
-from qcore.zoo import BUNDLED, WEIGHTS
+from qcore.fashion import DEFAULT_FASHION_FOLDERS, read_fashion_mnist
+from qcore.zoo import BUNDLED, WEIGHTS, write_spec
 
 RESULTS = Path(__file__).parent / "results" / "zoo"
 MEAN, STD = 0.2860, 0.3530
@@ -99,7 +99,7 @@ def main() -> None:
             loss.backward()
             optimizer.step()
             schedule.step()
-            total += float(loss)
+            total += float(loss.detach())
         torch.save(
             {
                 "model": model.state_dict(),
@@ -140,6 +140,7 @@ def main() -> None:
         "torch": torch.__version__.split("+")[0],
     }
     (WEIGHTS / f"{arguments.model}.json").write_text(json.dumps(facts, indent=1) + "\n")
+    write_spec(arguments.model)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ class LayerSpec:
         macs: Multiply-accumulates for one input sample.
         inputs: Input activation elements for one sample.
         outputs: Output activation elements for one sample.
+        in_channels: Input channels (features of a linear layer).
         groups: Convolution groups; equal to the input channels in a depthwise layer.
         producers: Names of the layers whose outputs reach this layer's input, through any
             pooling, norm, activation function or addition; empty for the network's input.
@@ -46,6 +47,7 @@ class LayerSpec:
     macs: int
     inputs: int
     outputs: int
+    in_channels: int = 1
     groups: int = 1
     producers: tuple[str, ...] = ()
     consumers: tuple[str, ...] = ()
@@ -53,7 +55,7 @@ class LayerSpec:
     @property
     def depthwise(self) -> bool:
         """True where each output channel reads only its own input channel."""
-        return self.groups > 1 and self.channels % self.groups == 0 and self.kind != "linear"
+        return self.groups > 1 and self.groups == self.in_channels
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from qcore.allocation import BitAllocation
 from qcore.costs import costs_of
 from qcore.errors import InvalidParams
 from qcore.front import front_points
-from qcore.problem import Ask, Point, Problem, Progress
+from qcore.problem import Point, Problem, Progress
 from qcore.searches.base import Search
 
 
@@ -77,7 +77,7 @@ def drive(
         max_reported: Most points reported, spread evenly along the front.
 
     Returns:
-        The outcome; a stopped search still reports the front it has.
+        The outcome; a search out of evaluations still reports its front, one told to stop does not.
 
     Raises:
         InfeasibleBudget: the budget is below the smallest allocation.
@@ -115,32 +115,30 @@ def drive(
             stopped = True
             break
         for point in score(todo, request.stage) if todo else ():
-            cache[point.key] = points[point.key] = point
+            cache[point.key] = point
             evaluations += 1
             on_event(point)
             if len(todo) > 1 and not may_go_on():
                 break
+        for allocation in request.allocations:
+            key = (request.stage, allocation.digest)
+            if key in cache:
+                points.setdefault(key, cache[key])
         if any((request.stage, a.digest) not in cache for a in todo):
             stopped = True
             break
-        answer = _answers(request, cache, points)
+        answer = [cache[request.stage, a.digest] for a in request.allocations]
     proposals.close()
     reported = []
     if report is not None:
         for point in front_to_report(problem, tuple(points.values()), max_reported):
+            if should_stop():
+                stopped = True
+                break
             measured = report(point)
             reported.append(measured)
             on_event(Reported(measured))
     return Outcome(tuple(points.values()), tuple(reported), evaluations, stopped)
-
-
-def _answers(
-    request: Ask, cache: dict[tuple[str, str], Point], points: dict[tuple[str, str], Point]
-) -> list[Point]:
-    answers = [cache[request.stage, allocation.digest] for allocation in request.allocations]
-    for point in answers:
-        points.setdefault(point.key, point)
-    return answers
 
 
 def front_to_report(problem: Problem, points: Sequence[Point], most: int) -> list[Point]:

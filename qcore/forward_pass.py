@@ -220,6 +220,7 @@ def _describe(path: str, module: nn.Module, given: Tensor, output: Tensor) -> La
         macs=macs,
         inputs=given.numel(),
         outputs=output.numel(),
+        in_channels=getattr(module, "in_channels", 0) or getattr(module, "in_features", 1),
         groups=getattr(module, "groups", 1),
     )
 

@@ -1,187 +1,67 @@
 """The exact accuracy-vs-cost front of an additive score. Torch-free.
 
 Choosing one option per layer to minimise a sum of scores under limits on one or two summed costs is
-the multiple-choice knapsack problem. It is solved exactly by dynamic programming over layers on
-non-dominated labels (cost, score): one run gives the whole front, which is what makes a budget
-slider instant. Reference: Kellerer, Pferschy and Pisinger, Knapsack Problems, 2004, section 11.5.
+the multiple-choice knapsack problem. `exact_front` computes the whole front in one run, which is
+what makes a budget slider instant; `exact_best` the optimum within given limits, which for two
+costs is much faster than their front.
 """
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from qcore.allocation import BitAllocation, LayerBits
 from qcore.costs import COSTS
 from qcore.errors import InfeasibleBudget, InvalidParams
+from qcore.labels import FrontTable, check_tables, non_dominated, solve
+from qcore.lagrange import exact_best
 from qcore.problem import Problem, SensitivityTable
 
-DUAL_STEPS = 300
-
-
-@dataclass(frozen=True)
-class FrontTable:
-    """Non-dominated solutions, by rising first cost.
-
-    Attributes:
-        costs: Summed costs (solutions, costs), int64.
-        scores: Summed scores (solutions,).
-        choices: Option index of each layer (solutions, layers).
-    """
-
-    costs: np.ndarray
-    scores: np.ndarray
-    choices: np.ndarray
+__all__ = ["FrontTable", "exact_best", "exact_front", "layer_tables", "problem_front"]
 
 
 def exact_front(
     prices: Sequence[np.ndarray],
     scores: Sequence[np.ndarray],
     limits: Sequence[float] | None = None,
+    *,
+    resolution: Sequence[int] | None = None,
 ) -> FrontTable:
     """All non-dominated solutions, exactly.
+
+    One cost: a ResNet-50 with 7 options a layer takes under a second (36,000 solutions), 49 options
+    hardly more. The front of two costs grows far faster: beyond some ten layers give a resolution,
+    or ask `exact_best` for the limits of interest.
 
     Args:
         prices: Per layer, the costs of its options (options, costs), whole numbers; one or two
             costs.
         scores: Per layer, the scores of its options (options,); lower is better, any sign.
         limits: One limit for each cost, or None; what cannot fit is dropped on the way.
+        resolution: None for the exact front. A step for each cost, in its unit, makes it an
+            approximation: each option's price counts as rounded up to a whole number of steps.
+            What is returned then still is within the limits and has its true costs, and for every
+            limit B its best is at least as good as the exact best within B - layers * (step - 1).
 
     Returns:
         The front: no solution with smaller-or-equal costs and score exists outside it, but for
-        equal ones. Empty when nothing fits.
+        equal ones, of which it has one. Empty when nothing fits.
 
     Raises:
-        InvalidParams: not one or two costs, or no layer.
+        InvalidParams: not one or two costs, no layer, tables that do not fit each other, or a
+            resolution below 1.
     """
-    return _labels(prices, scores, limits, np.full(len(prices) + 1, -np.inf), None, np.inf)
-
-
-def exact_best(
-    prices: Sequence[np.ndarray], scores: Sequence[np.ndarray], limits: Sequence[float]
-) -> np.ndarray | None:
-    """Option index of each layer in the best solution within the limits; None when nothing fits.
-
-    As `exact_front`, but labels that a Lagrangian bound proves worse than a known solution are
-    dropped, so that two costs stay fast. Of equal scores the lowest first cost wins.
-    """
-    table = np.asarray(limits, float)
-    weights, incumbent = _dual(prices, scores, table)
-    reduced = [s + p @ weights for p, s in zip(prices, scores, strict=True)]
-    rest = np.zeros(len(prices) + 1)
-    for layer in range(len(prices) - 1, -1, -1):
-        rest[layer] = rest[layer + 1] + reduced[layer].min()
-    bound = rest - float(weights @ table)
-    found = _labels(prices, scores, limits, bound, weights, incumbent)
-    if not len(found.scores):
-        return None
-    order = np.lexsort((found.costs[:, 0], found.scores))
-    return found.choices[order[0]]
-
-
-def _labels(
-    prices: Sequence[np.ndarray],
-    scores: Sequence[np.ndarray],
-    limits: Sequence[float] | None,
-    bound: np.ndarray,
-    weights: np.ndarray | None,
-    incumbent: float,
-) -> FrontTable:
-    if not len(prices) or prices[0].shape[1] not in (1, 2):
-        raise InvalidParams("An exact front needs at least one layer and one or two costs.")
-    kinds = prices[0].shape[1]
-    least = np.zeros((len(prices) + 1, kinds))
-    for layer in range(len(prices) - 1, -1, -1):
-        least[layer] = least[layer + 1] + prices[layer].min(0)
-    costs, totals = np.zeros((1, kinds), np.int64), np.zeros(1)
-    trail: list[tuple[np.ndarray, np.ndarray]] = []
-    slack = 1e-9 * (1 + abs(incumbent)) if np.isfinite(incumbent) else 0.0
-    for layer, (price, score) in enumerate(zip(prices, scores, strict=True)):
-        useful = _keep(price.astype(np.int64), score.astype(float))
-        new_costs = (costs[:, None] + price[useful].astype(np.int64)[None]).reshape(-1, kinds)
-        new_totals = (totals[:, None] + score[useful][None]).ravel()
-        alive = np.ones(len(new_totals), bool)
-        if limits is not None:
-            alive &= (new_costs + least[layer + 1] <= np.asarray(limits)).all(1)
-        if weights is not None:
-            lower = new_totals + new_costs @ weights + bound[layer + 1]
-            alive &= lower <= incumbent + slack
-        index = np.flatnonzero(alive)
-        index = index[_keep(new_costs[index], new_totals[index])]
-        costs, totals = new_costs[index], new_totals[index]
-        trail.append(
-            ((index // len(useful)).astype(np.int32), useful[index % len(useful)].astype(np.int16))
-        )
-    choices = np.zeros((len(totals), len(prices)), np.int16)
-    position = np.arange(len(totals))
-    for layer in range(len(prices) - 1, -1, -1):
-        parent, option = trail[layer]
-        choices[:, layer] = option[position]
-        position = parent[position]
-    return FrontTable(costs, totals, choices)
-
-
-def _keep(costs: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Indices of non-dominated labels, by rising first cost; of equal ones the first."""
-    if not len(scores):
-        return np.zeros(0, np.int64)
-    if costs.shape[1] == 1:
-        order = np.lexsort((scores, costs[:, 0]))
-        sorted_scores = scores[order]
-        before = np.minimum.accumulate(sorted_scores)
-        better = np.ones(len(order), bool)
-        better[1:] = sorted_scores[1:] < before[:-1]
-        return order[better]
-    order = np.lexsort((scores, costs[:, 1], costs[:, 0]))
-    return order[_staircase(costs[order, 1], scores[order])]
-
-
-def _staircase(second: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Labels, in order of the first cost, that no earlier one beats in second cost and score.
-
-    Keeps the staircase of the labels seen: rising second costs with strictly falling scores.
-    """
-    steps: list[float] = []
-    lows: list[float] = []
-    kept = np.zeros(len(scores), bool)
-    for i, (cost, score) in enumerate(zip(second.tolist(), scores.tolist(), strict=True)):
-        at = bisect_right(steps, cost)
-        if at and lows[at - 1] <= score:
-            continue
-        kept[i] = True
-        start = bisect_left(steps, cost)
-        end = start
-        while end < len(lows) and lows[end] >= score:
-            end += 1
-        steps[start:end] = [cost]
-        lows[start:end] = [score]
-    return kept
-
-
-def _dual(
-    prices: Sequence[np.ndarray], scores: Sequence[np.ndarray], limits: np.ndarray
-) -> tuple[np.ndarray, float]:
-    """Multipliers of the Lagrangian bound, and the best score met on the way (or infinity)."""
-    scale = np.maximum(limits, 1.0)
-    span = sum(float(s.max() - s.min()) for s in scores) or 1.0
-    weights, best_weights = np.zeros(len(limits)), np.zeros(len(limits))
-    best_bound, incumbent = -np.inf, np.inf
-    for step in range(DUAL_STEPS):
-        picks = [
-            int(np.argmin(s + p @ (weights / scale))) for p, s in zip(prices, scores, strict=True)
-        ]
-        used = sum(p[i].astype(float) for p, i in zip(prices, picks, strict=True))
-        score = sum(float(s[i]) for s, i in zip(scores, picks, strict=True))
-        excess = (used - limits) / scale
-        value = score + float(weights @ excess)
-        if value > best_bound:
-            best_bound, best_weights = value, weights.copy()
-        if (excess <= 0).all():
-            incumbent = min(incumbent, score)
-        length = float(np.linalg.norm(excess)) or 1.0
-        weights = np.maximum(0.0, weights + span * excess / length / (1 + step) ** 0.75)
-    return best_weights / scale, incumbent
+    prices, scores = check_tables(prices, scores, None if limits is None else len(limits))
+    within = None if limits is None else np.asarray(limits, float)
+    if resolution is None:
+        return solve(prices, scores, within)[0]
+    step = np.asarray(resolution)
+    if step.shape != prices[0].shape[1:] or (step < 1).any():
+        raise InvalidParams(f"Give one resolution of at least 1 for each cost; got {resolution!r}.")
+    rough, _ = solve([-(-price // step) * step for price in prices], scores, within)
+    costs = np.sum([p[rough.choices[:, i]] for i, p in enumerate(prices)], axis=0)
+    kept = non_dominated(costs, rough.scores)
+    return FrontTable(costs[kept], rough.scores[kept], rough.choices[kept])
 
 
 def layer_tables(
@@ -207,7 +87,10 @@ def layer_tables(
             if all(COSTS[n].layer_cost(layer, bits) <= v for n, v in ceilings.items())
         )
         if not allowed:
-            raise InfeasibleBudget(f"No bits of layer {layer.name!r} fit {ceilings}.")
+            raise InfeasibleBudget(
+                f"Layer {layer.name!r} has no bits within {ceilings}. Raise the limit or allow "
+                "fewer bits."
+            )
         options.append(allowed)
         prices.append(
             np.array([[COSTS[n].layer_cost(layer, b) for n in cost_names] for b in allowed])
@@ -222,7 +105,12 @@ def problem_front(
     """The exact front of a sensitivity table: (allocation, costs by name, predicted damage).
 
     Limits of the budget on the named costs are kept, and so are max-type limits; the costs include
-    what no bit-width changes.
+    what no bit-width changes. A large network has ten thousands of solutions: where only some are
+    wanted, use `layer_tables` with `exact_front`, which leaves them as arrays.
+
+    Raises:
+        InvalidParams: not one or two costs, or one of the max type.
+        InfeasibleBudget: a max-type limit leaves a layer no option.
     """
     options, prices, scores = layer_tables(problem, table, cost_names)
     fixed = [COSTS[name].fixed(problem.model) for name in cost_names]
@@ -231,12 +119,10 @@ def problem_front(
         for name, constant in zip(cost_names, fixed, strict=True)
     ]
     front = exact_front(prices, scores, limits)
-    names = problem.model.names
+    layers = list(zip(problem.model.names, options, strict=True))
     return [
         (
-            BitAllocation(
-                {n: options[i][c] for i, (n, c) in enumerate(zip(names, row, strict=True))}
-            ),
+            BitAllocation({n: bits[i] for (n, bits), i in zip(layers, row, strict=True)}),
             {n: int(v) + f for n, v, f in zip(cost_names, costs, fixed, strict=True)},
             float(score),
         )

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits
 from qcore.config import BitConfig, check_fits
 from qcore.errors import InvalidConfig, NotCalibrated
+from qcore.forward_pass import explicit_attention
 from qcore.layers import Found, find_layers
 from qcore.quantized_layer import QuantizedLayer, from_rows, operation_of, to_rows
 from qcore.quantizers import QUANTIZERS, ActivationGrid, Histogram, mse_grid, quantize_rows
@@ -103,7 +104,8 @@ class QuantizedModel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map normalised images (n, channels, h, w) to logits (n, classes)."""
-        return self.network(x)
+        with explicit_attention():
+            return self.network(x)
 
     def weight_step(self, name: str, bits: int) -> Tensor:
         """Weight step of each channel at these bits, (channels,); searched once."""

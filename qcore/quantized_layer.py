@@ -160,8 +160,6 @@ class QuantizedLayer(nn.Module):
         """The weight the arithmetic uses: quantized * gain * input step, cached until changed."""
         if self.gain is None and self.grid is None:
             return self.quantized
-        if self.gain is not None and self.gain.requires_grad:
-            return self._scaled(self.gain)
         if self._effective is None:
             self._effective = self._scaled(self.gain)
         return self._effective

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from qcore.calibration import float_allocation
 from qcore.model import QuantizedModel
+from qcore.quantized_layer import QuantizedLayer
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class TuningParams:
         seed: Seed of the image order.
     """
 
-    steps: int = 300
+    steps: int = 200
     rate: float = 3e-3
     batch_images: int = 64
     seed: int = 0
@@ -57,20 +58,31 @@ def tune(
         start = torch.ones_like(layer.bias) if layer.gain is None else layer.gain
         gains[name] = start.clone().requires_grad_(True)
         shifts[name] = layer.shift.clone().requires_grad_(True)
-        layer.correct(gains[name], shifts[name])
+
+    def scaled(layer: QuantizedLayer, output: Tensor) -> Tensor:
+        # scaling outputs instead of weights gives the same gradient without a weight gradient
+        gain = layer.per_channel(gains[layer.name], output)
+        return output * gain + layer.per_channel(shifts[layer.name], output)
+
     optimizer = torch.optim.Adam([*gains.values(), *shifts.values()], lr=params.rate)
     generator = torch.Generator().manual_seed(params.seed)
     order = torch.empty(0, dtype=torch.long)
-    for step in range(params.steps):
-        if len(order) < params.batch_images:
-            order = torch.cat([order, torch.randperm(len(images), generator=generator)])
-        index, order = order[: params.batch_images], order[params.batch_images :]
-        for group in optimizer.param_groups:
-            group["lr"] = params.rate * 0.5 * (1 + math.cos(math.pi * step / params.steps))
-        logs = functional.log_softmax(model(images[index]), 1)
-        loss = functional.kl_div(logs, teacher[index], reduction="batchmean", log_target=True)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    for layer in model.layers.values():
+        layer.watch = scaled
+    try:
+        for step in range(params.steps):
+            while len(order) < params.batch_images:
+                order = torch.cat([order, torch.randperm(len(images), generator=generator)])
+            index, order = order[: params.batch_images], order[params.batch_images :]
+            for group in optimizer.param_groups:
+                group["lr"] = params.rate * 0.5 * (1 + math.cos(math.pi * step / params.steps))
+            logs = functional.log_softmax(model(images[index]), 1)
+            loss = functional.kl_div(logs, teacher[index], reduction="batchmean", log_target=True)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    finally:
+        for layer in model.layers.values():
+            layer.watch = None
     for name, layer in model.layers.items():
         layer.correct(gains[name].detach(), shifts[name].detach())

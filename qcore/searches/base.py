@@ -46,7 +46,8 @@ class Search:
                 known = ", ".join(fields) or "none"
                 raise InvalidParams(f"{self.name} has no parameter {name!r}; known: {known}.")
             _check(self.name, fields[name], value)
-        return self.params(**values)
+        # JSON knows no tuples
+        return self.params(**{n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})
 
 
 def _check(search: str, field: "dataclasses.Field[Any]", value: Any) -> None:
@@ -56,9 +57,18 @@ def _check(search: str, field: "dataclasses.Field[Any]", value: Any) -> None:
         numeric = expected is float and isinstance(value, int) and not isinstance(value, bool)
         if type(value) is not expected and not numeric:
             raise InvalidParams(f"{label} must be of type {expected.__name__}; got {value!r}.")
+    elif isinstance(field.default, tuple):
+        if not isinstance(value, (list, tuple)):
+            raise InvalidParams(f"{label} must be a list; got {value!r}.")
+        unknown = [entry for entry in value if entry not in meta.get("choices", value)]
+        if unknown:
+            raise InvalidParams(
+                f"{label} must be among {', '.join(meta['choices'])}; got {unknown[0]!r}."
+            )
+        return
     if "choices" in meta and value not in meta["choices"]:
         raise InvalidParams(f"{label} must be one of {', '.join(meta['choices'])}; got {value!r}.")
-    if "min" in meta and value < meta["min"] or "max" in meta and value > meta["max"]:
+    if ("min" in meta and value < meta["min"]) or ("max" in meta and value > meta["max"]):
         raise InvalidParams(
             f"{label} must be between {meta.get('min')} and {meta.get('max')}; got {value!r}."
         )

@@ -4,15 +4,15 @@ Finding bits under a limit is a multiple-choice knapsack once damage adds up ove
 integer program of HAWQ-V3 (Yao et al., ICML 2021). `qcore.front` solves it for every limit at once.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from qcore.front import FrontTable
 from qcore.problem import Problem, Progress, Proposals
 from qcore.searches.base import Search
 from qcore.searches.greedy import KINDS
-from qcore.searches.space import Space, best_on, measure, sensitivity_of, space_of
+from qcore.searches.space import Space, measure, sensitivity_of, space_of
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,9 @@ class ExactParams:
 def exact(problem: Problem, params: ExactParams, rng: np.random.Generator) -> Proposals:
     """Measure members of the exact front of predicted damage against cost.
 
-    They are spread evenly on a log scale of cost, dearest first; with a budget the first is the
-    optimum under it. Exact is the solver; the damage is as good as the sensitivity predicts it.
+    They are the optima within levels spread evenly on a log scale of cost, dearest first, or the
+    whole front where that is shorter; with a budget the first is the optimum under it. Exact is
+    the solver; the damage is as good as the sensitivity predicts it.
 
     Raises:
         InfeasibleBudget: nothing fits the budget.
@@ -57,27 +58,26 @@ def exact(problem: Problem, params: ExactParams, rng: np.random.Generator) -> Pr
     space = space_of(problem)
     kind = params.sensitivity
     yield Progress(0, params.points + 1, f"computing the {kind} sensitivity")
-    front = space.front(space.scores(sensitivity_of(problem, "exact", kind)))
-    chosen = [space.allocation(choice) for choice in thin(space, front, params.points)]
-    yield from measure(chosen, "front members", step=1)
-
-
-def thin(space: Space, front: FrontTable, points: int) -> list[np.ndarray]:
-    """Keep at most `points` front members: the best within each of evenly spaced cost levels.
-
-    Where one cost counts and the front has no more than `points` members, all are kept.
-
-    Returns:
-        Distinct choices, dearest level first.
-    """
-    if len(space.costs) == 1 and len(front.scores) <= points:
-        return list(front.choices[np.argsort(-front.costs[:, 0], kind="stable")])
-    found: dict[tuple[int, ...], np.ndarray] = {}
-    for level in space.levels(points):
-        choice = best_on(front, level)
+    scores = space.scores(sensitivity_of(problem, "exact", kind))
+    found: dict[tuple[int, ...], None] = {}
+    levels = space.levels(params.points)
+    for number, choice in enumerate(_optima(space, scores, params.points, levels)):
+        yield Progress(1, params.points + 1, f"solving: {number + 1} of {len(levels)}")
+        if choice is None and number == 0:
+            raise space.infeasible()
         if choice is not None:
-            found.setdefault(tuple(choice.tolist()), choice)
-    return list(found.values())
+            found.setdefault(tuple(choice.tolist()))
+    yield from measure([space.allocation(c) for c in found], "front members", step=1)
+
+
+def _optima(
+    space: Space, scores: Sequence[np.ndarray], points: int, levels: Sequence[np.ndarray]
+) -> Iterator[np.ndarray | None]:
+    if len(space.costs) == 1:
+        front = space.front(scores)
+        if len(front.scores) <= points:
+            return iter(front.choices[::-1])
+    return space.optima(scores, levels)
 
 
 SEARCH = Search(

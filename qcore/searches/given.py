@@ -1,4 +1,4 @@
-"""Measures exactly the allocations it is given: hand-edited bits, or a configuration from a file."""
+"""Measures exactly what it is given: hand-edited bits, or an allocation read from a file."""
 
 import json
 from collections.abc import Mapping

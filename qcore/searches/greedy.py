@@ -1,4 +1,4 @@
-"""Greedy descent: from the best bits everywhere, one layer at a time, least damage per byte first."""
+"""Greedy descent from the best bits: one layer at a time, least damage per cost saved first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -14,7 +14,7 @@ the layer of each row.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -173,7 +173,8 @@ def best_pairs(
     if combinations <= exhaustive:
         return _enumerate(space, flat, matrix, limits)
     best, lowest = None, np.inf
-    random = [draw(space, float(limits[0]), rng) for _ in range(RESTARTS)]
+    inside = replace(space, limits=limits)
+    random = [draw(inside, float(limits[0]), rng) for _ in range(RESTARTS)]
     for start in [*starts, *random]:
         rows = flat.first + start
         if (flat.prices[rows].sum(axis=0) > limits).any():
@@ -185,9 +186,7 @@ def best_pairs(
     return best
 
 
-def _improve(
-    flat: Flat, matrix: np.ndarray, limits: np.ndarray, rows: np.ndarray
-) -> np.ndarray:
+def _improve(flat: Flat, matrix: np.ndarray, limits: np.ndarray, rows: np.ndarray) -> np.ndarray:
     # every step lowers the value by more than rounding, so no choice is met twice
     while True:
         changes = form_changes(flat, matrix, rows)

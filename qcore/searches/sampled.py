@@ -4,12 +4,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from qcore.problem import Problem, Proposals
+from qcore.allocation import BitAllocation
+from qcore.problem import Ask, Problem, Progress, Proposals
 from qcore.searches.base import Search
-from qcore.searches.space import Space, measure, space_of
+from qcore.searches.space import BATCH, Space, space_of
 
-TRIES = 20
-"""Draws for each allocation wanted, before a small space counts as exhausted."""
+MISSES = 100
+"""Draws in a row that bring nothing new, after which a small space counts as exhausted."""
 
 
 @dataclass(frozen=True)
@@ -40,17 +41,32 @@ def sampled(problem: Problem, params: RandomParams, rng: np.random.Generator) ->
     space = space_of(problem)
     low = max(1.0, float(space.cheapest[0]))
     high = max(low, float(min(space.limits[0], space.dearest[0])))
-    drawn: dict[tuple[int, ...], None] = {}
-    for attempt in range(TRIES * params.evaluations):
-        if len(drawn) == params.evaluations:
-            break
+    seen: set[tuple[int, ...]] = set()
+    batch: list[BitAllocation] = []
+    misses, strata = 0, np.zeros(0, dtype=int)
+    while len(seen) < params.evaluations and misses < MISSES:
+        if not len(strata):
+            strata = rng.permutation(params.evaluations)
         # stratified, so that every stretch of the cost range gets its share of the draws
-        share = (attempt % params.evaluations + rng.random()) / params.evaluations
+        # and a little beyond it, so that both its ends are drawn as well
+        beyond = 0.5 / params.evaluations
+        share = (strata[0] + rng.random()) / params.evaluations
+        share = min(1.0, max(0.0, share * (1 + 2 * beyond) - beyond))
+        strata = strata[1:]
         choice = draw(space, low * (high / low) ** share, rng)
-        drawn.setdefault(tuple(int(index) for index in choice))
-    order = rng.permutation(len(drawn))
-    choices = list(drawn)
-    yield from measure([space.allocation(choices[i]) for i in order], "random allocations")
+        key = tuple(choice.tolist())
+        misses = misses + 1 if key in seen else 0
+        if misses:
+            continue
+        seen.add(key)
+        batch.append(space.allocation(choice))
+        if len(batch) == BATCH:
+            yield Progress(len(seen) - BATCH, params.evaluations, "measuring random allocations")
+            yield Ask(tuple(batch))
+            batch = []
+    if batch:
+        yield Ask(tuple(batch))
+    yield Progress(len(seen), len(seen), f"measured random allocations: {len(seen)}")
 
 
 def draw(space: Space, target: float, rng: np.random.Generator) -> np.ndarray:
@@ -68,33 +84,27 @@ def draw(space: Space, target: float, rng: np.random.Generator) -> np.ndarray:
         InfeasibleBudget: nothing meets all limits at once.
     """
     most = space.limits.copy()
-    most[0] = min(most[0], max(target, float(space.cheapest[0])))
+    # prices are whole numbers: this only undoes rounding of the target
+    most[0] = min(most[0], max(target * (1 + 1e-12), float(space.cheapest[0])))
     orders = [np.lexsort(price.T[::-1]) for price in space.prices]
     sorted_prices = [price[order] for price, order in zip(space.prices, orders, strict=True)]
     ranks = np.array([rng.integers(len(order)) for order in orders])
     spent = np.sum([p[r] for p, r in zip(sorted_prices, ranks, strict=True)], axis=0)
 
-    def change(layer: int, to: int) -> np.ndarray:
-        prices = sorted_prices[layer]
-        return np.asarray(prices[to] - prices[ranks[layer]])
-
     while (spent > most).any():
         cost = int(np.argmax(spent > most))
-        lower = [
-            (layer, to)
-            for layer, rank in enumerate(ranks)
-            for to in range(len(orders[layer]))
-            if change(layer, to)[cost] < 0 and (change(layer, to) <= 0).all() and to != rank
-        ]
-        if not lower:
+        for layer in rng.permutation(len(ranks)):
+            steps = sorted_prices[layer] - sorted_prices[layer][ranks[layer]]
+            lower = np.flatnonzero((steps[:, cost] < 0) & (steps <= 0).all(axis=1))
+            if len(lower):
+                spent = spent + steps[lower[-1]]
+                ranks[layer] = lower[-1]
+                break
+        else:
             return _cheapest(space, most)
-        nearest = {layer: max(t for at, t in lower if at == layer) for layer, _ in lower}
-        layer = int(rng.choice(sorted(nearest)))
-        spent = spent + change(layer, nearest[layer])
-        ranks[layer] = nearest[layer]
     for layer in rng.permutation(len(ranks)):
         while ranks[layer] + 1 < len(orders[layer]):
-            step = change(layer, ranks[layer] + 1)
+            step = sorted_prices[layer][ranks[layer] + 1] - sorted_prices[layer][ranks[layer]]
             if (spent + step > most).any():
                 break
             spent = spent + step
@@ -104,9 +114,11 @@ def draw(space: Space, target: float, rng: np.random.Generator) -> np.ndarray:
 
 def _cheapest(space: Space, most: np.ndarray) -> np.ndarray:
     # options that trade one cost for another can block lowering; the exact solver cannot be blocked
-    front = space.front([price[:, 0].astype(float) for price in space.prices])
-    inside = (front.costs <= most).all(axis=1)
-    return np.asarray(front.choices[int(np.argmax(inside))])
+    scores = [price[:, 0].astype(float) for price in space.prices]
+    for choice in space.optima(scores, [most, space.limits]):
+        if choice is not None:
+            return choice
+    raise space.infeasible()
 
 
 SEARCH = Search(

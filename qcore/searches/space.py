@@ -5,7 +5,7 @@ allocations only to have them measured. Limits on the largest layer (cost models
 maximum) are met by leaving options out, so that only summed costs remain to be traded.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from qcore.allocation import BitAllocation, LayerBits
 from qcore.costs import COSTS
 from qcore.errors import InfeasibleBudget, InvalidParams
-from qcore.front import FrontTable, exact_front
+from qcore.front import FrontTable, exact_best, exact_front
 from qcore.problem import Ask, Point, Problem, Progress, SensitivityTable
 
 BATCH = 8
@@ -109,10 +109,39 @@ class Space:
         return scores
 
     def front(self, scores: Sequence[np.ndarray]) -> FrontTable:
-        """Compute every non-dominated choice within the limits, exactly.
+        """Compute every non-dominated choice within the limit on the primary cost, exactly."""
+        limits = self.limits[:1].tolist() if self.limited else None
+        return exact_front([price[:, :1] for price in self.prices], scores, limits)
+
+    def optima(
+        self, scores: Sequence[np.ndarray], levels: Sequence[np.ndarray]
+    ) -> Iterator[np.ndarray | None]:
+        """Find the exact optimum of an additive score within each of several limits, lazily.
+
+        Args:
+            scores: Per layer, the score of each option; lower is better.
+            levels: Limits on `price`, shape (costs,) each, as `levels` spreads them.
+
+        Yields:
+            For each level its choice, or None where nothing fits.
 
         Raises:
-            InfeasibleBudget: no choice meets all limits together.
+            InvalidParams: more than two summed costs have limits.
+        """
+        self.check_solvable()
+        if len(self.costs) == 1:
+            # one run answers all levels; of two costs the whole front would be too long
+            front = self.front(scores)
+            yield from (best_on(front, level) for level in levels)
+            return
+        for level in levels:
+            choice = exact_best(self.prices, scores, level.tolist())
+            yield None if choice is None else choice.astype(np.int64)
+
+    def check_solvable(self) -> None:
+        """Raise unless the exact solver can take this many costs.
+
+        Raises:
             InvalidParams: more than two summed costs have limits.
         """
         if len(self.costs) > 2:
@@ -120,11 +149,6 @@ class Space:
                 "The exact solver takes limits on at most two summed costs; got "
                 f"{', '.join(self.costs)}. Drop one of these limits."
             )
-        limits = self.limits.tolist() if self.limited else None
-        front = exact_front(self.prices, scores, limits)
-        if not len(front.scores):
-            raise self.infeasible()
-        return front
 
     def infeasible(self) -> InfeasibleBudget:
         """Build the error for limits that can only be met one at a time."""
@@ -190,11 +214,11 @@ def sensitivity_of(problem: Problem, search: str, kind: str) -> SensitivityTable
 
 def best_on(front: FrontTable, limits: np.ndarray) -> np.ndarray | None:
     """Choice of lowest score among the front members within limits, or None; ties: cheapest."""
-    inside = np.flatnonzero((np.asarray(front.costs) <= limits).all(axis=1))
+    inside = np.flatnonzero((front.costs <= limits).all(axis=1))
     if not len(inside):
         return None
-    order = np.lexsort((inside, front.costs[inside, 0], front.scores[inside]))
-    return np.asarray(front.choices[inside[order[0]]])
+    order = np.lexsort((front.costs[inside, 0], front.scores[inside]))
+    return np.asarray(front.choices[inside[order[0]]], dtype=np.int64)
 
 
 def measure(

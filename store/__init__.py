@@ -1,0 +1,59 @@
+"""What outlives a browser session: runs, points, tables, configurations, and who works on them.
+
+No ORM object leaves this package; every function is one short transaction.
+"""
+
+from store.db import Store, open_store
+from store.points import (
+    SavedConfig,
+    StoredPoint,
+    config_text,
+    configs,
+    delete_config,
+    float_point,
+    load_table,
+    model_spec,
+    points_of,
+    save_config,
+    save_model,
+    save_table,
+    tables,
+)
+from store.queue import (
+    Event,
+    Run,
+    create_run,
+    delete_run,
+    events,
+    request_cancel,
+    run,
+    runs,
+)
+from store.supervisor import Supervisor
+
+__all__ = [
+    "Event",
+    "Run",
+    "SavedConfig",
+    "Store",
+    "StoredPoint",
+    "Supervisor",
+    "config_text",
+    "configs",
+    "create_run",
+    "delete_config",
+    "delete_run",
+    "events",
+    "float_point",
+    "load_table",
+    "model_spec",
+    "open_store",
+    "points_of",
+    "request_cancel",
+    "run",
+    "runs",
+    "save_config",
+    "save_model",
+    "save_table",
+    "tables",
+]

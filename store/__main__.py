@@ -1,0 +1,209 @@
+"""`python -m store`: searches without a browser, on the same database as the dashboard."""
+
+import argparse
+import json
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from qcore.config import parse_bits
+from qcore.costs import costs_of, mean_weight_bits
+from qcore.errors import InvalidParams, QcoreError
+from qcore.exports import EXPORTS
+from qcore.problem import RunSpec
+from qcore.searches import SEARCHES
+from store import points, queue, worker
+from store.db import Store, open_store
+
+
+def say(line: str) -> None:
+    """Write one line to standard output."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _widths(words: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(word) for word in words.split(","))
+    except ValueError:
+        raise InvalidParams(f"Bit-widths are whole numbers like 2,3,4,8; got {words!r}.") from None
+
+
+def _pairs(items: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise InvalidParams(f"Write name=value; got {item!r}.")
+        try:
+            found[key] = json.loads(value)
+        except ValueError:
+            found[key] = value
+    return found
+
+
+def command_run(store: Store, arguments: argparse.Namespace) -> int:
+    """Queue a run, and unless detached work on it here."""
+    if arguments.search not in SEARCHES:
+        raise InvalidParams(f"Unknown search {arguments.search!r}; known: {', '.join(SEARCHES)}.")
+    params = _pairs(arguments.param)
+    SEARCHES[arguments.search].read_params(params)
+    spec = RunSpec(
+        model=arguments.model,
+        data=arguments.data,
+        search=arguments.search,
+        params=params,
+        limits=_pairs(arguments.limit),
+        weight_bits=_widths(arguments.weight_bits),
+        activation_bits=_widths(arguments.activation_bits),
+        pin_first_last=arguments.pin,
+        seed=arguments.seed,
+        calibration_images=arguments.calibration_images,
+        search_images=arguments.search_images,
+        tuning=arguments.tuning,
+        device=arguments.device,
+    )
+    run_id = queue.create_run(store, spec, arguments.name)
+    say(f"run {run_id} queued")
+    if arguments.detach:
+        return 0
+    with store.write() as connection:
+        attempt = queue.take(connection, run_id, 0, f"{socket.gethostname()}:command-line")
+    code = worker.main(store.url, run_id, attempt, piped=False)
+    _summary(store, run_id)
+    return code
+
+
+def _summary(store: Store, run_id: int) -> None:
+    found = queue.run(store, run_id)
+    say(f"run {run_id} {found.state}: {found.error or found.message}")
+    spec = points.model_spec(store, found.spec.model)
+    if spec is None:
+        return
+    say("point  mean weight bits  weight_bytes  test accuracy")
+    for stored in points.points_of(store, [run_id]):
+        point = stored.point
+        if point.test is not None:
+            low, high = point.test.interval
+            cost = costs_of(spec, point.allocation)["weight_bytes"]
+            say(
+                f"{stored.id:5}  {mean_weight_bits(spec, point.allocation):16.2f}  {cost:12,}  "
+                f"{100 * point.test.headline:.2f} % ({100 * low:.2f} to {100 * high:.2f}, "
+                f"n = {point.test.n:,}) {point.stage}"
+            )
+
+
+def command_list(store: Store, arguments: argparse.Namespace) -> int:
+    """List every run."""
+    for found in queue.runs(store):
+        say(
+            f"{found.id:5}  {found.state:9}  {found.spec.search:10}  {found.spec.model:14}  "
+            f"{found.evaluations:5} points  {found.message or found.error or ''}"
+        )
+    return 0
+
+
+def command_watch(store: Store, arguments: argparse.Namespace) -> int:
+    """Follow a run until it ends."""
+    shown = ""
+    while True:
+        found = queue.run(store, arguments.run)
+        line = (
+            f"{found.state} {found.step}/{found.total} {found.evaluations} points {found.message}"
+        )
+        if line != shown:
+            say(line)
+            shown = line
+        if found.state in queue.ENDED:
+            _summary(store, arguments.run)
+            return 0 if found.state == "done" else 1
+        time.sleep(0.5)
+
+
+def command_export(store: Store, arguments: argparse.Namespace) -> int:
+    """Write a point's configuration in one of EXPORTS."""
+    ready = [p for p in points.points_of(store, [arguments.run]) if p.has_config]
+    queue.run(store, arguments.run)
+    if arguments.point is not None:
+        ready = [p for p in ready if p.id == arguments.point]
+    if not ready:
+        raise InvalidParams(
+            f"Run {arguments.run} has no such reported point; `python -m store watch` lists them."
+        )
+    best = max(ready, key=lambda p: p.point.test.headline if p.point.test else 0.0)
+    text = points.config_text(store, best.id) or ""
+    export = EXPORTS[arguments.format]
+    path = arguments.out or Path(f"run{arguments.run}-point{best.id}{export.suffix}")
+    path.write_bytes(export.render(parse_bits(text)))
+    say(str(path))
+    return 0
+
+
+def command_cancel(store: Store, arguments: argparse.Namespace) -> int:
+    """Ask a run to stop."""
+    queue.request_cancel(store, arguments.run)
+    say(f"run {arguments.run}: {queue.run(store, arguments.run).state}")
+    return 0
+
+
+def command_worker(store: Store, arguments: argparse.Namespace) -> int:
+    """Execute one attempt; called by the supervisor."""
+    return worker.main(store.url, arguments.run, arguments.attempt)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="python -m store", description=__doc__)
+    top.add_argument("--database", help="URL or file; default: as the dashboard")
+    commands = top.add_subparsers(required=True)
+    run = commands.add_parser("run", help="start a search")
+    run.set_defaults(function=command_run)
+    defaults = RunSpec("resnet8", "fashion-mnist", "portfolio")
+    run.add_argument("--model", default=defaults.model)
+    run.add_argument("--data", default=defaults.data)
+    run.add_argument("--search", default=defaults.search, help=", ".join(SEARCHES))
+    run.add_argument("--name")
+    run.add_argument("--limit", action="append", default=[], metavar="COST=VALUE")
+    run.add_argument("--param", action="append", default=[], metavar="NAME=VALUE")
+    run.add_argument("--weight-bits", default="2,3,4,8")
+    run.add_argument("--activation-bits", default="32")
+    run.add_argument("--pin", type=int, help="bits of the first and last layer")
+    run.add_argument("--seed", type=int, default=0)
+    run.add_argument("--calibration-images", type=int, default=defaults.calibration_images)
+    run.add_argument("--search-images", type=int, default=defaults.search_images)
+    run.add_argument("--tuning", action="store_true", help="also tune without labels")
+    run.add_argument("--device", default="auto")
+    run.add_argument("--detach", action="store_true", help="leave it to the dashboard's server")
+    commands.add_parser("list", help="list runs").set_defaults(function=command_list)
+    for name, function in (("watch", command_watch), ("cancel", command_cancel)):
+        command = commands.add_parser(name)
+        command.set_defaults(function=function)
+        command.add_argument("run", type=int)
+    export = commands.add_parser("export", help="write a configuration")
+    export.set_defaults(function=command_export)
+    export.add_argument("run", type=int)
+    export.add_argument("--point", type=int, help="default: the most accurate reported one")
+    export.add_argument("--format", choices=list(EXPORTS), default="json")
+    export.add_argument("--out", type=Path)
+    attempt = commands.add_parser("worker", help="used by the server")
+    attempt.set_defaults(function=command_worker)
+    attempt.add_argument("run", type=int)
+    attempt.add_argument("attempt", type=int)
+    return top
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command; our errors are one plain line and exit code 2."""
+    arguments = parser().parse_args(words)
+    try:
+        return int(arguments.function(open_store(arguments.database), arguments))
+    except QcoreError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,215 @@
+"""Points, models, sensitivity tables and saved configurations: facts in, frozen values out."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import delete, insert, select, update
+
+from qcore.allocation import BitAllocation, ModelSpec
+from qcore.errors import StoreError
+from qcore.problem import Point, Scores, SensitivityTable
+from store.db import Store, now
+from store.queue import write_held
+from store.schema import ConfigurationRow, ModelRow, PointRow, TableRow
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPoint:
+    """A point of a run, as stored.
+
+    Attributes:
+        id: Its number; rises in the order points came.
+        run_id: Whose it is.
+        point: The point itself.
+        has_config: Whether its configuration file is ready for download.
+    """
+
+    id: int
+    run_id: int
+    point: Point
+    has_config: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SavedConfig:
+    """A configuration the user kept; `text` is the file."""
+
+    id: int
+    name: str
+    note: str
+    text: str
+    at: str
+
+
+def point_to_json(point: Point) -> dict[str, Any]:
+    """Plain JSON data; `point_from_json` reads it back."""
+    return {
+        "version": 1,
+        "allocation": point.allocation.to_json(),
+        "search": asdict(point.search),
+        "test": None if point.test is None else asdict(point.test),
+        "stage": point.stage,
+        "device": point.device,
+        "seconds": point.seconds,
+    }
+
+
+def point_from_json(data: dict[str, Any]) -> Point:
+    """Read what `point_to_json` wrote."""
+    test = data["test"]
+    return Point(
+        allocation=BitAllocation.from_json(data["allocation"]),
+        search=Scores(**data["search"]),
+        test=None if test is None else Scores(**test),
+        stage=data["stage"],
+        device=data["device"],
+        seconds=data["seconds"],
+    )
+
+
+def add_point(store: Store, run_id: int, attempt: int, point: Point) -> None:
+    """Store a point of a run this attempt holds.
+
+    Raises:
+        Fenced: the attempt holds it no longer.
+    """
+    document = point_to_json(point)
+    values = {
+        k: document[k] for k in ("allocation", "search", "test", "stage", "device", "seconds")
+    }
+    with store.write() as connection:
+        write_held(connection, run_id, attempt, idle_attempts=0)
+        connection.execute(
+            insert(PointRow).values(run_id=run_id, digest=point.allocation.digest, **values)
+        )
+
+
+def add_report(store: Store, run_id: int, attempt: int, point: Point, config: str) -> None:
+    """Add a point's test scores and configuration file; the point itself where it is new."""
+    document = point_to_json(point)
+    where = (
+        (PointRow.run_id == run_id)
+        & (PointRow.stage == point.stage)
+        & (PointRow.digest == point.allocation.digest)
+    )
+    with store.write() as connection:
+        write_held(connection, run_id, attempt, idle_attempts=0)
+        done = connection.execute(
+            update(PointRow).where(where).values(test=document["test"], config=config)
+        )
+        if not done.rowcount:
+            names = ("allocation", "search", "test", "stage", "device", "seconds")
+            connection.execute(
+                insert(PointRow).values(
+                    run_id=run_id,
+                    digest=point.allocation.digest,
+                    config=config,
+                    **{name: document[name] for name in names},
+                )
+            )
+
+
+def points_of(store: Store, run_ids: Sequence[int], after_id: int = 0) -> list[StoredPoint]:
+    """Points of some runs in the order they came, those after a number only."""
+    columns = [c for c in PointRow.__table__.columns if c.name != "config"]
+    query = (
+        select(*columns, PointRow.config.is_not(None).label("has_config"))
+        .where(PointRow.run_id.in_(list(run_ids)), PointRow.id > after_id)
+        .order_by(PointRow.id)
+    )
+    with store.read() as connection:
+        rows = connection.execute(query).all()
+    return [
+        StoredPoint(row.id, row.run_id, point_from_json(dict(row._mapping)), bool(row.has_config))
+        for row in rows
+    ]
+
+
+def config_text(store: Store, point_id: int) -> str | None:
+    """Configuration file of a point, or None while it was not reported."""
+    with store.read() as connection:
+        query = select(PointRow.config).where(PointRow.id == point_id)
+        return connection.execute(query).scalar_one_or_none()
+
+
+def save_model(store: Store, spec: ModelSpec, data: str, float_point: Point) -> None:
+    """Keep the facts about a model and what its float network scores on some data."""
+    values = {
+        "digest": spec.digest,
+        "spec": spec.to_json(),
+        "float_point": point_to_json(float_point),
+        "at": now(),
+    }
+    with store.write() as connection:
+        where = (ModelRow.name == spec.name) & (ModelRow.data == data)
+        if not connection.execute(update(ModelRow).where(where).values(**values)).rowcount:
+            connection.execute(insert(ModelRow).values(name=spec.name, data=data, **values))
+
+
+def model_spec(store: Store, name: str) -> ModelSpec | None:
+    """Facts about a model, from its last preparation; None if it never was."""
+    query = select(ModelRow.spec).where(ModelRow.name == name).order_by(ModelRow.at.desc())
+    with store.read() as connection:
+        found = connection.execute(query.limit(1)).scalar_one_or_none()
+    return None if found is None else ModelSpec.from_json(found)
+
+
+def float_point(store: Store, name: str, data: str) -> Point | None:
+    """The float network's scores on some data; None if never measured here."""
+    query = select(ModelRow.float_point).where(ModelRow.name == name, ModelRow.data == data)
+    with store.read() as connection:
+        found = connection.execute(query).scalar_one_or_none()
+    return None if found is None else point_from_json(found)
+
+
+def save_table(store: Store, key: str, model_digest: str, table: SensitivityTable) -> None:
+    """Cache a sensitivity table, replacing one of the same key."""
+    with store.write() as connection:
+        connection.execute(delete(TableRow).where(TableRow.key == key))
+        values = {"document": table.to_json(), "model_digest": model_digest, "at": now()}
+        connection.execute(insert(TableRow).values(key=key, **values))
+
+
+def load_table(store: Store, key: str) -> SensitivityTable | None:
+    """A cached table, or None."""
+    with store.read() as connection:
+        query = select(TableRow.document).where(TableRow.key == key)
+        found = connection.execute(query).scalar_one_or_none()
+    return None if found is None else SensitivityTable.from_json(found)
+
+
+def tables(store: Store, model_digest: str) -> list[tuple[str, SensitivityTable]]:
+    """Every cached table of a model: (key, table), latest first."""
+    query = select(TableRow.key, TableRow.document).where(TableRow.model_digest == model_digest)
+    with store.read() as connection:
+        rows = connection.execute(query.order_by(TableRow.at.desc())).all()
+    return [(row.key, SensitivityTable.from_json(row.document)) for row in rows]
+
+
+def save_config(store: Store, name: str, text: str, note: str = "") -> int:
+    """Keep a configuration file under a name; returns its number."""
+    with store.write() as connection:
+        values = {"name": name, "text": text, "note": note, "at": now()}
+        done = connection.execute(insert(ConfigurationRow).values(**values))
+        return int(done.inserted_primary_key[0])  # type: ignore[index]
+
+
+def configs(store: Store) -> list[SavedConfig]:
+    """Every kept configuration, newest first."""
+    row = ConfigurationRow
+    query = select(row.id, row.name, row.note, row.text, row.at).order_by(row.id.desc())
+    with store.read() as connection:
+        return [SavedConfig(*found) for found in connection.execute(query)]
+
+
+def delete_config(store: Store, config_id: int) -> None:
+    """Delete a kept configuration.
+
+    Raises:
+        StoreError: there is none of this number.
+    """
+    with store.write() as connection:
+        where = ConfigurationRow.id == config_id
+        if not connection.execute(delete(ConfigurationRow).where(where)).rowcount:
+            raise StoreError(f"There is no saved configuration {config_id}.")

@@ -1,0 +1,102 @@
+"""The tables. Facts only: costs, fronts and error bars are derived from them."""
+
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    """Declarative base of every table."""
+
+    type_annotation_map = {dict[str, Any]: JSON}  # noqa: RUF012 - SQLAlchemy's own convention
+
+
+class ModelRow(Base):
+    """A model that was prepared on some data, and what its float network scores there."""
+
+    __tablename__ = "models"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    data: Mapped[str] = mapped_column(String(1000))
+    digest: Mapped[str] = mapped_column(String(64))
+    spec: Mapped[dict[str, Any]]
+    float_point: Mapped[dict[str, Any]]
+    at: Mapped[str] = mapped_column(String(40))
+    __table_args__ = (UniqueConstraint("name", "data"),)
+
+
+class RunRow(Base):
+    """One search on one problem. `attempt` is the fencing token of whoever works on it."""
+
+    __tablename__ = "runs"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    model: Mapped[str] = mapped_column(String(200), index=True)
+    spec: Mapped[dict[str, Any]]
+    state: Mapped[str] = mapped_column(String(20), index=True)
+    want: Mapped[str] = mapped_column(String(20), default="run")
+    attempt: Mapped[int] = mapped_column(default=0)
+    idle_attempts: Mapped[int] = mapped_column(default=0)
+    beat: Mapped[int] = mapped_column(default=0)
+    host: Mapped[str | None] = mapped_column(String(200))
+    step: Mapped[int] = mapped_column(default=0)
+    total: Mapped[int] = mapped_column(default=0)
+    message: Mapped[str] = mapped_column(Text, default="")
+    error: Mapped[str | None] = mapped_column(Text)
+    traceback: Mapped[str | None] = mapped_column(Text)
+    created: Mapped[str] = mapped_column(String(40))
+    started: Mapped[str | None] = mapped_column(String(40))
+    finished: Mapped[str | None] = mapped_column(String(40))
+
+
+class PointRow(Base):
+    """One scored allocation of a run; `config` is its configuration file once reported."""
+
+    __tablename__ = "points"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
+    stage: Mapped[str] = mapped_column(String(100))
+    digest: Mapped[str] = mapped_column(String(16))
+    allocation: Mapped[dict[str, Any]]
+    search: Mapped[dict[str, Any]]
+    test: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    device: Mapped[str] = mapped_column(String(20))
+    seconds: Mapped[float]
+    config: Mapped[str | None] = mapped_column(Text)
+    __table_args__ = (
+        UniqueConstraint("run_id", "stage", "digest"),
+        Index("points_by_run", "run_id", "id"),
+    )
+
+
+class TableRow(Base):
+    """A cached sensitivity table."""
+
+    __tablename__ = "sensitivity_tables"
+    key: Mapped[str] = mapped_column(String(400), primary_key=True)
+    model_digest: Mapped[str] = mapped_column(String(64), index=True)
+    document: Mapped[dict[str, Any]]
+    at: Mapped[str] = mapped_column(String(40))
+
+
+class EventRow(Base):
+    """The readable history of a run."""
+
+    __tablename__ = "events"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), index=True)
+    at: Mapped[str] = mapped_column(String(40))
+    kind: Mapped[str] = mapped_column(String(40))
+    text: Mapped[str] = mapped_column(Text)
+
+
+class ConfigurationRow(Base):
+    """A configuration the user saved."""
+
+    __tablename__ = "configurations"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    note: Mapped[str] = mapped_column(Text, default="")
+    text: Mapped[str] = mapped_column(Text)
+    at: Mapped[str] = mapped_column(String(40))

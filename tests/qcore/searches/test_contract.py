@@ -1,0 +1,257 @@
+"""What holds for every entry of SEARCHES, however it works inside."""
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+from qcore.allocation import LayerBits
+from qcore.costs import COSTS, Budget
+from qcore.engine import Outcome, Reported, drive
+from qcore.errors import InfeasibleBudget, InvalidParams
+from qcore.problem import Point, Progress
+from qcore.searches import SEARCHES
+from tests.helpers import Toy, toy_problem, with_budget
+
+ALLOWED_TYPES = (bool, int, float, str, tuple)
+
+
+def cheapest(toy: Toy):
+    return min(toy.all_allocations(), key=toy.cost)
+
+
+def params_for(name: str, toy: Toy):
+    values = {}
+    if name == "given":
+        values = {"allocations": [cheapest(toy).to_json()]}
+    return SEARCHES[name].read_params(values)
+
+
+def run(name: str, toy: Toy, **options) -> tuple[Outcome, list]:
+    events: list = []
+    outcome = drive(
+        SEARCHES[name],
+        toy.problem,
+        params_for(name, toy),
+        options.pop("seed", 0),
+        score=toy.score,
+        on_event=events.append,
+        **options,
+    )
+    return outcome, events
+
+
+every_search = pytest.mark.parametrize("name", list(SEARCHES))
+
+
+def test_the_listed_searches_are_the_documented_ones():
+    assert list(SEARCHES) == ["uniform", "random", "greedy", "exact", "portfolio", "given"]
+
+
+@every_search
+def test_record_is_complete(name):
+    search = SEARCHES[name]
+    assert search.name == name
+    assert search.title
+    assert search.summary.endswith(".")
+    assert dataclasses.is_dataclass(search.params)
+    assert search.params() == search.read_params({})
+    for field in dataclasses.fields(search.params):
+        assert field.metadata["label"], field.name
+        assert field.metadata["help"], field.name
+        assert isinstance(field.default, ALLOWED_TYPES), field.name
+
+
+@every_search
+def test_params_are_frozen(name):
+    params = SEARCHES[name].params()
+    for field in dataclasses.fields(params):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(params, field.name, field.default)
+
+
+@every_search
+@pytest.mark.parametrize("activation_bits", [(32,), (4, 8)])
+def test_asks_only_for_allowed_options_of_all_layers(name, activation_bits):
+    toy = toy_problem(3, (2, 4, 8), activation_bits, pin_first_last=8)
+    outcome, _ = run(name, toy)
+    assert outcome.points
+    assert not outcome.stopped
+    for point in outcome.points:
+        assert tuple(point.allocation) == toy.problem.model.names
+        toy.problem.check(point.allocation)
+        assert point.allocation["layer0"].weight == 8
+        assert point.allocation["layer2"].weight == 8
+
+
+@every_search
+def test_same_seed_same_events(name):
+    first = run(name, toy_problem(5, interaction=0.8), seed=7)[1]
+    second = run(name, toy_problem(5, interaction=0.8), seed=7)[1]
+    assert first == second
+
+
+@every_search
+def test_scores_nothing_twice(name):
+    toy = toy_problem(4)
+    outcome, _ = run(name, toy)
+    assert len(set(toy.scored)) == len(toy.scored) == len(outcome.points) == outcome.evaluations
+
+
+@every_search
+def test_progress_rises_to_its_total(name):
+    progress = [event for event in run(name, toy_problem(4))[1] if isinstance(event, Progress)]
+    steps = [event.step for event in progress]
+    assert steps == sorted(steps)
+    assert all(0 <= event.step <= event.total and event.message for event in progress)
+    assert progress[-1].step == progress[-1].total
+
+
+@every_search
+@pytest.mark.parametrize("allowed", [0, 1, 3])
+def test_stops_within_one_evaluation(name, allowed):
+    toy = toy_problem(4)
+    everything = len(run(name, toy_problem(4))[0].points)
+    outcome, _ = run(name, toy, should_stop=lambda: len(toy.scored) >= allowed)
+    assert len(toy.scored) == min(allowed, everything)
+    assert outcome.stopped or allowed >= everything
+
+
+@every_search
+@pytest.mark.parametrize(
+    "toy",
+    [
+        toy_problem(1),
+        toy_problem(3, (4,)),
+        toy_problem(1, (4,)),
+        toy_problem(2, (32,)),
+        toy_problem(2, (2, 8), pin_first_last=4),
+    ],
+    ids=["one layer", "one option", "one layer and option", "all float", "all pinned"],
+)
+def test_finishes_on_degenerate_problems(name, toy):
+    outcome, _ = run(name, toy)
+    assert outcome.points
+    assert not outcome.stopped
+
+
+@every_search
+@pytest.mark.parametrize("costs", [("weight_bytes",), ("bit_ops",), ("weight_bytes", "bit_ops")])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.3])
+def test_finds_points_within_a_tight_budget(name, costs, share):
+    toy = toy_problem(4, (2, 3, 4, 8), (4, 8), seed=5)
+    for cost in costs:
+        toy = with_budget(toy, share, cost)
+    outcome, _ = run(name, toy)
+    assert any(toy.problem.admits(point.allocation) for point in outcome.points)
+
+
+@pytest.mark.parametrize("name", ["random", "exact", "portfolio"])
+def test_measures_nothing_over_the_budget(name):
+    toy = with_budget(toy_problem(5, (2, 3, 4, 8), (4, 8)), 0.2, "model_bytes")
+    outcome, _ = run(name, toy)
+    assert outcome.points
+    assert all(toy.problem.admits(point.allocation) for point in outcome.points)
+
+
+@pytest.mark.parametrize("name", ["random", "greedy", "exact", "portfolio"])
+def test_respects_a_limit_on_the_largest_layer(name):
+    toy = toy_problem(4, (2, 4), (2, 4, 8))
+    toy = with_budget(with_budget(toy, 0.5, "activation_bytes_max"), 0.5, "weight_bytes")
+    outcome, _ = run(name, toy)
+    most = toy.problem.budget.limits["activation_bytes_max"]
+    assert outcome.points
+    assert all(toy.cost(p.allocation, "activation_bytes_max") <= most for p in outcome.points)
+
+
+@every_search
+def test_infeasible_budget_names_the_smallest(name):
+    toy = toy_problem(3)
+    smallest = toy.cost(cheapest(toy))
+    toy = toy_problem(3, limits={"weight_bytes": smallest - 1})
+    with pytest.raises(InfeasibleBudget, match=f"smallest possible is {smallest:,} B") as info:
+        run(name, toy)
+    assert info.value.cheapest == {"weight_bytes": smallest}
+    assert not toy.scored
+
+
+@pytest.mark.parametrize("name", ["random", "greedy", "exact", "portfolio"])
+def test_limits_that_only_clash_together_are_infeasible(name):
+    toy = toy_problem(2, (2, 8), (2, 8))
+    # options that trade weights for activations: each limit can be met, both cannot
+    trading = {n: (LayerBits(2, 8), LayerBits(8, 2)) for n in toy.problem.model.names}
+    low = {n: LayerBits(2, 2) for n in toy.problem.model.names}
+    limits = {
+        cost: COSTS[cost].total(toy.problem.model, low)
+        for cost in ("weight_bytes", "activation_bytes_sum")
+    }
+    problem = dataclasses.replace(toy.problem, options=trading, budget=Budget(limits))
+    with pytest.raises(InfeasibleBudget, match="all limits at once") as info:
+        run(name, dataclasses.replace(toy, problem=problem))
+    assert info.value.cheapest == limits
+
+
+@every_search
+@pytest.mark.parametrize("survived", [1, 5, 40])
+def test_replay_gives_the_same_points_and_scores_the_rest_once(name, survived):
+    whole, events = run(name, toy_problem(5, interaction=0.5), seed=3)
+    measured = [event for event in events if isinstance(event, Point)]
+    known = measured[:survived]
+    toy = toy_problem(5, interaction=0.5)
+    again, _ = run(name, toy, seed=3, known=known)
+    assert again.points == whole.points
+    assert toy.scored == [point.allocation for point in measured[survived:]]
+    assert again.evaluations == len(toy.scored)
+
+
+@every_search
+def test_params_out_of_range_are_refused(name):
+    search = SEARCHES[name]
+    with pytest.raises(InvalidParams, match="no parameter 'nonsense'"):
+        search.read_params({"nonsense": 1})
+    for field in dataclasses.fields(search.params):
+        meta = field.metadata
+        wrong = []
+        if "min" in meta:
+            wrong.append(meta["min"] - 1)
+        if "max" in meta:
+            wrong.append(meta["max"] + 1)
+        if "choices" in meta:
+            wrong.append(["tea"] if isinstance(field.default, tuple) else "tea")
+        wrong.append(None)
+        for value in wrong:
+            with pytest.raises(InvalidParams, match=field.name):
+                search.read_params({field.name: value})
+
+
+@pytest.mark.parametrize("name", ["greedy", "exact", "portfolio"])
+def test_missing_sensitivities_are_named(name):
+    toy = toy_problem(3, sensitivity=False)
+    with pytest.raises(InvalidParams, match=f"'{name}' needs the '.*' sensitivity"):
+        run(name, toy)
+
+
+@pytest.mark.parametrize("name", ["exact", "portfolio"])
+def test_three_summed_limits_are_refused(name):
+    toy = toy_problem(3, (2, 4), (4, 8))
+    for cost in ("weight_bytes", "bit_ops", "model_bytes"):
+        toy = with_budget(toy, 0.5, cost)
+    with pytest.raises(InvalidParams, match="at most two"):
+        run(name, toy)
+
+
+@every_search
+def test_reports_test_scores_once_for_each_front_member(name):
+    toy = toy_problem(4)
+    outcome, events = run(name, toy, report=toy.report)
+    reported = [event.point for event in events if isinstance(event, Reported)]
+    assert tuple(reported) == outcome.reported
+    assert reported
+    assert len({point.key for point in reported}) == len(reported)
+    assert all(point.test is not None for point in reported)
+
+
+def test_importing_the_searches_does_not_import_torch():
+    code = "import sys, qcore.searches; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
