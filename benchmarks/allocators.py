@@ -5,7 +5,7 @@
 Weights only, widths {2, 3, 4, 8}, every layer counted, 1,024 calibration images which are also
 the search split (no image and no label beyond them), accuracy on all 10,000 test images. The
 sensitivity table's seconds count in full for every row that uses it. Results are written to
-benchmarks/results/allocators-MODEL.json as they come, and rows already there are not measured again.
+benchmarks/results/allocators-MODEL.json as they come; rows already there are not measured again.
 """
 
 import argparse

@@ -14,7 +14,7 @@ import numpy as np
 from qcore.errors import InvalidParams
 
 SLACK = 1e-9
-CELLS = 4
+CELLS = 0.5
 
 
 @dataclass(frozen=True)

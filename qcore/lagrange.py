@@ -14,7 +14,7 @@ from qcore.labels import Bound, check_tables, solve
 
 STEPS = 40
 GOLDEN = (5**0.5 - 1) / 2
-FIRST_WIDTH, WIDEN = 100, 8
+WIDTHS = (100, 1000, 10_000, 500_000)
 CANDIDATES = 1000
 """Most options an exchange considers; their pairs are tried all at once."""
 
@@ -44,11 +44,11 @@ def exact_best(
     # what moves the costs most comes first: the bound then tells good labels from bad ones early
     order = sorted(range(len(prices)), key=lambda i: -float((prices[i] * weights).max(0).sum()))
     prices, scores = [prices[i] for i in order], [scores[i] for i in order]
-    incumbent, width, complete = np.inf, FIRST_WIDTH, False
+    incumbent, widths, complete = np.inf, iter(WIDTHS), False
     while not complete:
+        width = next(widths, np.iinfo(np.int64).max)
         bound = Bound(weights, within, incumbent, width)
         front, complete = solve(prices, scores, within, bound)
-        width *= WIDEN
         if len(front.scores) and not complete:
             start = front.choices[int(np.argmin(front.scores))].astype(np.int64)
             gap = float(front.scores.min()) - lowest

@@ -19,7 +19,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from filelock import FileLock
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError, IntegrityError, ProgrammingError
 
 from qcore.errors import DatabaseTooNew, DatabaseUnavailable
 from store.locations import data_folder, database_url
@@ -72,9 +72,13 @@ def now() -> str:
 def _explained(url: str) -> Iterator[None]:
     try:
         yield
-    except (OperationalError, DatabaseError) as error:
+    except DatabaseError as error:
+        if isinstance(error, IntegrityError | ProgrammingError):
+            raise  # a bug of ours, not of the location
         cause = str(error.orig or error)
         raise DatabaseUnavailable(_advice(url, cause)) from error
+    except sqlite3.DatabaseError as error:  # raised while connecting, before SQLAlchemy wraps
+        raise DatabaseUnavailable(_advice(url, str(error))) from error
 
 
 def _advice(url: str, cause: str) -> str:

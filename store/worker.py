@@ -106,12 +106,12 @@ def work(
     run_id: int,
     attempt: int,
     signals: Signals,
-    prepare: Prepare = default_prepare,
+    prepare: Prepare | None = None,
 ) -> int:
     """Execute one attempt of a run; returns the process's exit code."""
     run = queue.run(store, run_id)
     try:
-        return _search(store, run, attempt, signals, prepare)
+        return _search(store, run, attempt, signals, prepare or default_prepare)
     except queue.Fenced:
         return FENCED
     except QcoreError as error:
@@ -179,7 +179,7 @@ def _search(store: Store, run: queue.Run, attempt: int, signals: Signals, prepar
 
 
 def main(
-    url: str, run_id: int, attempt: int, *, prepare: Prepare = default_prepare, piped: bool = True
+    url: str, run_id: int, attempt: int, *, prepare: Prepare | None = None, piped: bool = True
 ) -> int:
     """The worker process: lock, beat, work. Returns the exit code."""
     if piped and hasattr(os, "nice"):

@@ -86,7 +86,7 @@ def test_nan_in_the_weights_is_said_and_not_scored():
 
 
 def test_an_unknown_device_or_stage_is_refused(evaluator):
-    with pytest.raises(InvalidParams, match="present: .*cpu"):
+    with pytest.raises(InvalidParams, match=r"present: .*cpu"):
         choose_device("tpu")
     with pytest.raises(InvalidParams, match="stage"):
         next(evaluator.score([evaluator.float_point.allocation], "round-7"))

@@ -1,0 +1,66 @@
+"""`python -m store` says what it did, and mistakes in one plain line."""
+
+import json
+
+import pytest
+
+from store import __main__ as cli
+from store import create_run, points_of, run, worker
+from tests.store.fake import SPEC, prepare
+
+
+@pytest.fixture
+def call(store, capsys):
+    def run_command(*words):
+        code = cli.main(["--database", store.url, *words])
+        return code, *capsys.readouterr()
+
+    return run_command
+
+
+def test_a_detached_run_is_queued_with_what_was_asked(call, store):
+    code, out, _ = call(
+        "run", "--model", "resnet20", "--search", "random", "--param", "evaluations=12",
+        "--limit", "weight_bytes=60000", "--weight-bits", "2,4", "--pin", "8", "--detach",
+    )  # fmt: skip
+    assert (code, out) == (0, "run 1 queued\n")
+    spec = run(store, 1).spec
+    assert (spec.model, spec.search, spec.params) == ("resnet20", "random", {"evaluations": 12})
+    assert (spec.limits, spec.weight_bits, spec.pin_first_last) == (
+        {"weight_bytes": 60000}, (2, 4), 8,
+    )  # fmt: skip
+
+
+def test_a_run_in_the_foreground_ends_with_its_front(call, store, monkeypatch):
+    monkeypatch.setattr(worker, "default_prepare", prepare)
+    code, out, _ = call("run", "--model", "toy", "--search", "random", "--param", "evaluations=10")
+    assert code == 0
+    assert "run 1 done" in out
+    assert out.count(" % (") == sum(s.has_config for s in points_of(store, [1]))
+    assert call("watch", "1")[0] == 0
+    code, out, _ = call("export", "1", "--out", str(store.folder / "x.json"))
+    assert json.loads((store.folder / "x.json").read_text())["format"] == "bitdial-allocation"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("run", "--search", "magic"), "Unknown search 'magic'"),
+        (("run", "--weight-bits", "two"), "whole numbers"),
+        (("run", "--param", "evaluations"), "name=value"),
+        (("run", "--search", "random", "--param", "evaluations=0"), "between"),
+        (("cancel", "77"), "There is no run 77"),
+        (("export", "77"), "There is no run 77"),
+    ],
+)
+def test_a_mistake_is_one_plain_line(call, words, message):
+    code, _, err = call(*words)
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_cancel_and_list(call, store):
+    create_run(store, SPEC)
+    assert call("cancel", "1")[1] == "run 1: cancelled\n"
+    assert "cancelled" in call("list")[1]
