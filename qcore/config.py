@@ -5,11 +5,9 @@ a digest of its weights), bits per layer, the quantizer's state as base64 float3
 that were measured and where they came from. Costs are written for readers and recomputed on load.
 """
 
-import base64
-import binascii
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from qcore.allocation import BitAllocation, ModelSpec
+from qcore.config_parts import encode_array, read_model, read_norms, read_scores, read_state
 from qcore.costs import COSTS, costs_of
 from qcore.errors import InvalidAllocation, InvalidConfig
 from qcore.problem import Scores
@@ -55,7 +54,12 @@ class BitConfig:
 
 
 def dump_bits(config: BitConfig) -> str:
-    """The text of the file, stable for equal configurations."""
+    """The text of the file, stable for equal configurations.
+
+    Raises:
+        InvalidConfig: a score or an array is not finite, or provenance is not plain JSON.
+        InvalidAllocation: the allocation does not name exactly the model's layers.
+    """
     costs = {
         name: {"value": value, "unit": COSTS[name].unit}
         for name, value in costs_of(config.model, config.allocation).items()
@@ -77,12 +81,17 @@ def dump_bits(config: BitConfig) -> str:
         "scores": scores,
         "norms": dict(config.norms),
         "state": {
-            layer: {name: _encode(array) for name, array in arrays.items()}
+            layer: {name: encode_array(layer, name, array) for name, array in arrays.items()}
             for layer, arrays in config.state.items()
         },
         "provenance": dict(config.provenance),
     }
-    return json.dumps(document, indent=1, allow_nan=False) + "\n"
+    try:
+        return json.dumps(document, indent=1, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise InvalidConfig(
+            f"The scores or the provenance cannot be written as JSON: {error}."
+        ) from error
 
 
 def write_bits(config: BitConfig, path: str | Path) -> None:
@@ -91,12 +100,13 @@ def write_bits(config: BitConfig, path: str | Path) -> None:
     Raises:
         InvalidConfig: the location cannot be written; says why.
     """
-    path = Path(path)
+    path, text = Path(path), dump_bits(config)
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-            file.write(dump_bits(config))
-        os.replace(file.name, path)
+        aside.write_text(text, encoding="utf-8")
+        os.replace(aside, path)
     except OSError as error:
+        aside.unlink(missing_ok=True)
         raise InvalidConfig(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
@@ -133,14 +143,7 @@ def parse_bits(text: str) -> BitConfig:
     except (ValueError, RecursionError) as error:
         raise InvalidConfig(f"This is not valid JSON: {error}.") from error
     _check_header(document)
-    try:
-        model = ModelSpec.from_json(document["model"])
-        scores = {
-            name: None if value is None else Scores(**value)
-            for name, value in document["scores"].items()
-        }
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InvalidConfig(f"A part of the configuration is missing or odd: {error!r}.") from error
+    model = read_model(document["model"])
     try:
         allocation = BitAllocation.from_json(document["bits"])
         costs = costs_of(model, allocation)
@@ -156,11 +159,11 @@ def parse_bits(text: str) -> BitConfig:
     return BitConfig(
         model=model,
         allocation=BitAllocation({name: allocation[name] for name in model.names}),
-        state=_read_state(document["state"], model),
-        norms=document["norms"],
-        search=scores.get("search"),
-        test=scores.get("test"),
-        float_test=scores.get("float_test"),
+        state=read_state(document["state"], model),
+        norms=read_norms(document["norms"], model),
+        search=read_scores("search", document["scores"].get("search")),
+        test=read_scores("test", document["scores"].get("test")),
+        float_test=read_scores("float_test", document["scores"].get("float_test")),
         provenance=document["provenance"],
     )
 
@@ -231,34 +234,3 @@ def _check_header(document: Any) -> None:
     for key in ("model", "bits", "costs", "scores", "norms", "state", "provenance"):
         if not isinstance(document[key], dict):
             raise InvalidConfig(f'"{key}" must be an object; got {type(document[key]).__name__}.')
-
-
-def _encode(array: np.ndarray) -> dict[str, Any]:
-    data = np.ascontiguousarray(array, dtype="<f4")
-    return {"shape": list(data.shape), "float32": base64.b64encode(data.tobytes()).decode()}
-
-
-def _read_state(document: Mapping[str, Any], model: ModelSpec) -> dict[str, dict[str, np.ndarray]]:
-    unknown = [name for name in document if name not in model.names]
-    if unknown:
-        raise InvalidConfig(f"Quantizer state for unknown layers: {', '.join(unknown)}.")
-    try:
-        return {
-            layer: {name: _decode(layer, name, entry) for name, entry in arrays.items()}
-            for layer, arrays in document.items()
-        }
-    except AttributeError as error:
-        raise InvalidConfig("The quantizer state is not made of named arrays.") from error
-
-
-def _decode(layer: str, name: str, entry: Any) -> np.ndarray:
-    where = f"{name} of layer {layer!r}"
-    try:
-        shape = tuple(int(n) for n in entry["shape"])
-        data = base64.b64decode(entry["float32"], validate=True)
-        array = np.frombuffer(data, "<f4").astype(np.float32).reshape(shape)
-    except (KeyError, TypeError, ValueError, binascii.Error) as error:
-        raise InvalidConfig(f"The array {where} cannot be read: {error}.") from error
-    if not np.isfinite(array).all():
-        raise InvalidConfig(f"The array {where} has values that are not finite.")
-    return array

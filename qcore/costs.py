@@ -24,8 +24,9 @@ class CostModel:
         name: Key in COSTS; carries the unit.
         title: What axes and sliders call it.
         unit: Unit of its values, "B" or "bit-ops".
-        layer_cost: Price of one layer at given bits, in the unit; never negative and never
-            falling when a bit-width rises.
+        layer_cost: Price of one layer at given bits, in the unit; never negative, and never
+            falling when a bit-width rises within 1..8 (float weights need no scales, so 32 bits
+            of a tiny layer may cost less on disk than 8).
         reduce: How layers combine.
         per_float_parameter: What each parameter left in float adds, in the unit.
         formula: The formula, in ASCII, with its source.
@@ -168,8 +169,8 @@ class Budget:
     ) -> None:
         """Raise unless the cheapest allowed allocation fits every limit.
 
-        Costs never fall when bits rise, so the smallest option of every layer is the cheapest for
-        all costs at once whenever a layer has such an option; if not, each cost is checked alone.
+        Each cost is checked alone; limits that are met one by one but not together are found by
+        the search itself.
 
         Raises:
             InfeasibleBudget: a limit is below the smallest possible; says that smallest.

@@ -14,7 +14,8 @@ import numpy as np
 from qcore.errors import InvalidParams
 
 SLACK = 1e-9
-CELLS = 0.5
+CELLS = 0.7
+"""Cells along the grid of `_spread`, as a share of what the width allows."""
 
 
 @dataclass(frozen=True)

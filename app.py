@@ -1,0 +1,54 @@
+"""bitdial: choose how many bits each layer of a neural network gets. `streamlit run app.py`.
+
+Streamlit reads this file twice: as the server's application, which starts the worker supervisor
+once, and as the script of each page view, which shows the navigation.
+"""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import streamlit as st
+
+from pages.ui.figures import icon
+from pages.ui.session import database_explained
+from pages.ui.widgets import network_warning
+from qcore.errors import StoreError
+from store import Supervisor, open_store
+
+
+def page() -> None:
+    """Draw what every page shares, then the chosen page."""
+    st.set_page_config(page_title="bitdial", page_icon=icon(), layout="wide")
+    views = [
+        st.Page("pages/views/explore.py", title="Explore", icon=":material/tune:", default=True),
+        st.Page("pages/views/searches.py", title="Searches", icon=":material/manage_search:"),
+    ]
+    chosen = st.navigation(views)
+    network_warning(st.get_option("server.address"))
+    with database_explained():
+        chosen.run()
+
+
+@asynccontextmanager
+async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
+    """Run searches in the background for as long as the server lives."""
+    supervisor = None
+    try:
+        supervisor = Supervisor(open_store())
+        supervisor.start()
+    except StoreError as error:
+        # the pages explain it to whoever opens them; without a database there is nothing to run
+        logging.getLogger("bitdial").error("Searches will not run: %s", error)
+    try:
+        yield {}
+    finally:
+        if supervisor is not None:
+            supervisor.stop()
+
+
+if __name__ == "__main__":
+    page()
+else:
+    app = st.App(__file__, lifespan=lifespan)

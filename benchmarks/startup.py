@@ -1,0 +1,47 @@
+"""Start-up time and memory of the dashboard's own process, and that torch is not in it.
+
+python -m benchmarks.startup
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+PROBE = """
+import json, resource, sys, time
+started = time.perf_counter()
+{imports}
+print(json.dumps({{
+    "s": time.perf_counter() - started,
+    "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    "torch": "torch" in sys.modules,
+}}))
+"""
+CASES = {
+    "nothing": "",
+    "the libraries alone": "import streamlit, plotly.graph_objects, pandas, sqlalchemy",
+    "every page's imports": "import streamlit, app, pages.ui.figures, pages.ui.widgets, store",
+    "the same and torch": "import streamlit, app, pages.ui.figures, pages.ui.widgets, store, torch",
+}
+
+
+def main() -> None:
+    """Print and store seconds and peak memory of each import set; best of five processes."""
+    rows = {}
+    for name, imports in CASES.items():
+        command = [sys.executable, "-c", PROBE.format(imports=imports)]
+        runs = []
+        for _ in range(5):
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            runs.append(json.loads(done.stdout.splitlines()[-1]))
+        rows[name] = min(runs, key=lambda run: run["s"])
+        row = rows[name]
+        print(f"{name:40} {row['s']:.2f} s  {row['mib']:.0f} MiB  torch: {row['torch']}")
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "startup.json").write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

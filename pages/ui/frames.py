@@ -1,0 +1,315 @@
+"""Tidy tables of what was measured and predicted. Pure: stored facts in, DataFrames out.
+
+Every number's column says its unit. Costs are kept in base units (B, bit-ops) so that they stay
+exact; `scaled` turns them into what a reader wants to see.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from pages.ui.text import ago, is_cancelling, limits_text, scale_of
+from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
+from qcore.costs import COSTS, Budget, costs_of, mean_weight_bits
+from qcore.front import best_within, front_points
+from qcore.problem import Scores
+from qcore.searches import SEARCHES
+from store import Run, StoredPoint
+
+COST_COLUMNS = {name: f"{cost.title}, {cost.unit}" for name, cost in COSTS.items()}
+"""Cost name to the column that holds it."""
+
+SEARCH_SCORE = "Search split, %"
+SEARCH_LOW = "Search split low, %"
+SEARCH_HIGH = "Search split high, %"
+SEARCH_N = "Search split, images"
+TEST_SCORE = "Test split, %"
+TEST_LOW = "Test split low, %"
+TEST_HIGH = "Test split high, %"
+TEST_N = "Test split, images"
+DAMAGE = "Predicted damage"
+WEIGHT_BITS = "Mean weight bits"
+ACTIVATION_BITS = "Mean activation bits"
+
+POINT_COLUMNS = (
+    *("point", "run", "method", "stage", "digest", "allocation", "config_point"),
+    *(SEARCH_SCORE, SEARCH_LOW, SEARCH_HIGH, SEARCH_N),
+    *(TEST_SCORE, TEST_LOW, TEST_HIGH, TEST_N),
+    *(WEIGHT_BITS, ACTIVATION_BITS),
+    *COST_COLUMNS.values(),
+)
+"""Columns of `points_frame`."""
+
+
+def method_label(search: str, stage: str = "ptq") -> str:
+    """Name the row of a heatmap and the line of a front: the search, and which weights it used."""
+    title = SEARCHES[search].title if search in SEARCHES else search
+    if stage == "ptq":
+        return title
+    return f"{title}, tuned" if stage == "ptq+tuned" else f"{title}, {stage}"
+
+
+def setting_of(run: Run) -> str:
+    """Name what must be equal for accuracies to be compared: the data and the image counts."""
+    spec = run.spec
+    return (
+        f"{spec.data}, {spec.search_images:,} search and "
+        f"{spec.calibration_images:,} calibration images"
+    )
+
+
+def points_frame(
+    points: Iterable[StoredPoint], runs: Mapping[int, Run], model: ModelSpec
+) -> pd.DataFrame:
+    """One row per distinct (method, weights stage, allocation).
+
+    Two methods that found the same allocation share its test scores and its configuration: they
+    were measured with the same weights on the same images.
+
+    Args:
+        points: Stored points of `runs`, all of one setting; those that do not name exactly the
+            model's layers are left out.
+        runs: Run id to run.
+        model: The model all points belong to.
+
+    Returns:
+        Columns: point, run, method, stage, digest, allocation, config_point (id of the point whose
+        configuration can be taken away, or -1), the score columns of this module, mean bits and
+        one column per cost; in order of method, then point.
+    """
+    names = set(model.names)
+    usable = [stored for stored in points if set(stored.point.allocation) == names]
+    kept: dict[tuple[str, tuple[str, str]], StoredPoint] = {}
+    tested: dict[tuple[str, str], Scores] = {}
+    ready: dict[tuple[str, str], int] = {}
+    for stored in usable:
+        key = stored.point.key
+        kept[method_label(runs[stored.run_id].spec.search, key[0]), key] = stored
+        if stored.point.test is not None:
+            tested[key] = stored.point.test
+        if stored.has_config:
+            ready[key] = stored.id
+    places = {search.title: place for place, search in enumerate(SEARCHES.values())}
+    order = sorted(
+        kept, key=lambda item: (places.get(item[0].split(",")[0], 99), item[0], kept[item].id)
+    )
+    rows = []
+    for method, key in order:
+        stored = kept[method, key]
+        point = stored.point
+        head = (stored.id, stored.run_id, method, *key, point.allocation, ready.get(key, -1))
+        scores = (*_scores(point.search), *_scores(tested.get(key)))
+        rows.append((*head, *scores, *allocation_facts(point.allocation, model).values()))
+    return pd.DataFrame(rows, columns=list(POINT_COLUMNS))
+
+
+def _scores(scores: Scores | None) -> tuple[float, float, float, float]:
+    if scores is None:
+        return (np.nan,) * 4
+    low, high = scores.interval
+    return 100 * scores.headline, 100 * low, 100 * high, scores.n
+
+
+def allocation_facts(allocation: BitAllocation, model: ModelSpec) -> dict[str, float]:
+    """Mean bits and every cost of an allocation, by column name.
+
+    Weight bits are averaged over weights, activation bits over input elements.
+    """
+    inputs = sum(layer.inputs for layer in model.layers)
+    bits = sum(layer.inputs * allocation[layer.name].activation for layer in model.layers)
+    costs = costs_of(model, allocation)
+    return {
+        WEIGHT_BITS: mean_weight_bits(model, allocation),
+        ACTIVATION_BITS: bits / max(1, inputs),
+        **{COST_COLUMNS[name]: value for name, value in costs.items()},
+    }
+
+
+def picks(
+    frame: pd.DataFrame, limits: Mapping[str, float], score: str = SEARCH_SCORE
+) -> pd.DataFrame:
+    """The best row of each method within the budget, by the one picking rule of `qcore.front`.
+
+    Args:
+        frame: Table with "method", the cost columns and the score column.
+        limits: Cost name to its limit, in the cost's unit.
+        score: Column to rank by: accuracy (higher is better), or DAMAGE (lower is better).
+
+    Returns:
+        Rows of `frame`, at most one per method, in the order methods appear.
+    """
+    chosen: list[int] = []
+    sign = -1.0 if score == DAMAGE else 1.0
+    for _, rows in frame.groupby("method", sort=False):
+        costs = {name: rows[column].tolist() for name, column in COST_COLUMNS.items()}
+        best = best_within(costs, (sign * rows[score]).tolist(), limits)
+        if best is not None:
+            chosen.append(int(rows.index[best]))
+    return frame.loc[chosen].reset_index(drop=True)
+
+
+def front_of(rows: pd.DataFrame, cost: str, score: str = SEARCH_SCORE) -> pd.DataFrame:
+    """Rows on the front of a score against a cost, by rising cost."""
+    sign = 1.0 if score == DAMAGE else -1.0
+    values = (sign * rows[score]).tolist()
+    return rows.iloc[front_points(rows[COST_COLUMNS[cost]].tolist(), values)]
+
+
+def thin(frame: pd.DataFrame, most: int = 5000) -> pd.DataFrame:
+    """At most this many rows, drawn with a fixed seed, so that a plot stays quick."""
+    return frame if len(frame) <= most else frame.sample(most, random_state=0).sort_index()
+
+
+def bits_frame(chosen: pd.DataFrame, model: ModelSpec) -> pd.DataFrame:
+    """One row per (method, weights or activations, layer) of the chosen allocations.
+
+    Returns:
+        Columns: method, part ("weights" or "activations"), layer, position (1-based, execution
+        order), bits, kind, "Weights, elements", "MACs per sample", "Bytes, B": of the weights,
+        or of one sample's input activation.
+    """
+    columns = ["method", "part", "layer", "position", "bits", "kind"]
+    facts = ["Weights, elements", "MACs per sample", "Bytes, B"]
+    rows = []
+    for method, allocation in zip(chosen["method"], chosen["allocation"], strict=True):
+        for position, layer in enumerate(model.layers, start=1):
+            bits = allocation[layer.name]
+            for part, cost, width in (
+                ("weights", "weight_bytes", bits.weight),
+                ("activations", "activation_bytes_sum", bits.activation),
+            ):
+                size = COSTS[cost].layer_cost(layer, bits)
+                head = (method, part, layer.name, position, width, layer.kind)
+                rows.append((*head, layer.weights, layer.macs, size))
+    return pd.DataFrame(rows, columns=[*columns, *facts])
+
+
+def layers_frame(allocation: BitAllocation, model: ModelSpec) -> pd.DataFrame:
+    """The allocation as a table a person reads: one row per layer."""
+    rows = []
+    total = costs_of(model, allocation)
+    for layer in model.layers:
+        bits = allocation[layer.name]
+        size = COSTS["weight_bytes"].layer_cost(layer, bits)
+        ops = COSTS["bit_ops"].layer_cost(layer, bits)
+        rows.append(
+            {
+                "Layer": layer.name,
+                "Kind": layer.kind,
+                "Weight bits": "float" if bits.weight == FLOAT_BITS else str(bits.weight),
+                "Activation bits": (
+                    "float" if bits.activation == FLOAT_BITS else str(bits.activation)
+                ),
+                "Weights, elements": layer.weights,
+                "Weights, B": size,
+                "Share of weights, %": round(100 * size / max(1, total["weight_bytes"]), 1),
+                "Compute, bit-ops": ops,
+                "Share of compute, %": round(100 * ops / max(1, total["bit_ops"]), 1),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def scaled(frame: pd.DataFrame, costs: Sequence[str] = tuple(COSTS)) -> pd.DataFrame:
+    """Return the frame with its cost columns in readable units, renamed to say so."""
+    out = frame.copy()
+    for name in costs:
+        column = COST_COLUMNS[name]
+        if column in out and len(out):
+            factor, unit = scale_of(name, float(out[column].max()))
+            out[column] = (out[column] / factor).round(2)
+            out = out.rename(columns={column: f"{COSTS[name].title}, {unit}"})
+    return out
+
+
+def picks_table(chosen: pd.DataFrame, what: str = "Accuracy") -> pd.DataFrame:
+    """What stands under the front: method, accuracy and where it was measured, costs.
+
+    The test split is shown where the point was reported, else the search split; the column
+    "Measured on" says which, with n and the 95 % interval.
+    """
+    rows = []
+    for row in chosen.to_dict("records"):
+        tested = pd.notna(row[TEST_SCORE])
+        names = (
+            (TEST_SCORE, TEST_LOW, TEST_HIGH, TEST_N, "test split")
+            if tested
+            else (SEARCH_SCORE, SEARCH_LOW, SEARCH_HIGH, SEARCH_N, "search split")
+        )
+        score, low, high, n = (float(row[name]) for name in names[:4])
+        rows.append(
+            {
+                "Method": row["method"],
+                f"{what}, %": round(score, 2),
+                "95 % interval, %": f"{low:.1f} to {high:.1f}",
+                "Measured on": f"{names[4]}, n={n:,.0f}",
+                **{name: round(row[name], 2) for name in (WEIGHT_BITS, ACTIVATION_BITS)},
+                **{column: row[column] for column in COST_COLUMNS.values()},
+                "Run": row["run"],
+            }
+        )
+    return scaled(pd.DataFrame(rows))
+
+
+def history_frame(points: Sequence[StoredPoint], run: Run, model: ModelSpec) -> pd.DataFrame:
+    """How a run got better: one row per evaluation of the weights as trained.
+
+    Returns:
+        Columns: "Evaluation", SEARCH_SCORE, "Within budget", "Best so far, %" (None until a point
+        fits the budget).
+    """
+    limits = Budget(run.spec.limits)
+    rows: list[tuple[int, float, bool, float | None]] = []
+    best: float | None = None
+    for count, stored in enumerate((p for p in points if p.point.stage == "ptq"), start=1):
+        score = 100 * stored.point.search.headline
+        fits = limits.admits(costs_of(model, stored.point.allocation))
+        if fits:
+            best = score if best is None else max(best, score)
+        rows.append((count, score, fits, best))
+    return pd.DataFrame(
+        rows, columns=["Evaluation", SEARCH_SCORE, "Within budget", "Best so far, %"]
+    )
+
+
+def best_scores(points: Iterable[StoredPoint], run: Run, model: ModelSpec) -> Scores | None:
+    """Search-split scores of a run's best point within its own budget, or None."""
+    budget = Budget(run.spec.limits)
+    scores = [
+        stored.point.search
+        for stored in points
+        if budget.admits(costs_of(model, stored.point.allocation))
+    ]
+    return max(scores, key=lambda score: score.headline, default=None)
+
+
+def runs_frame(runs: Sequence[Run], best: Mapping[int, Scores | None]) -> pd.DataFrame:
+    """The table of runs, newest first.
+
+    Args:
+        runs: Runs to list.
+        best: Run id to the scores of its best point within its budget, where it has one.
+    """
+    rows = []
+    for run in runs:
+        scores = best.get(run.id)
+        low, high = scores.interval if scores else (0.0, 0.0)
+        share = run.step / run.total if run.total else 0.0
+        rows.append(
+            {
+                "Run": run.id,
+                "State": "cancelling" if is_cancelling(run) else run.state,
+                "Name": run.name,
+                "Method": method_label(run.spec.search),
+                "Progress, %": 100.0 if run.state == "done" else 100 * min(1.0, share),
+                "Best within budget, %": 100 * scores.headline if scores else None,
+                "95 % interval, %": f"{100 * low:.1f} to {100 * high:.1f}" if scores else "",
+                "Evaluations": run.evaluations,
+                "Budget": limits_text(run.spec.limits),
+                "Message": run.error or run.message,
+                "Started": ago(run.started),
+                "Model": run.spec.model,
+            }
+        )
+    return pd.DataFrame(rows)

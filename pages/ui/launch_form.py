@@ -1,0 +1,200 @@
+"""The form that sets up a search. Its inputs come from the chosen search's params dataclass."""
+
+import streamlit as st
+
+from pages.ui import session, text, widgets
+from qcore.allocation import FLOAT_BITS, ModelSpec
+from qcore.catalog import DATASETS, MODELS, split_data_name
+from qcore.costs import COSTS, Budget, cheapest_total, make_options
+from qcore.errors import InvalidParams, QcoreError
+from qcore.problem import RunSpec
+from qcore.searches import SEARCHES
+from store import Store
+
+WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8)
+MOST_IMAGES = 100_000
+DEVICES = {"choose for me": "auto", "CPU": "cpu", "NVIDIA GPU": "cuda", "Apple GPU": "mps"}
+"""What the form calls each device."""
+
+
+def check(spec: RunSpec, model: ModelSpec | None) -> None:
+    """Raise where a run could not even begin; nothing is loaded.
+
+    Args:
+        spec: What was asked for.
+        model: The model's layers where they are known.
+
+    Raises:
+        QcoreError: says what is wrong with its value, and what to do.
+    """
+    split_data_name(spec.data)
+    if spec.search not in SEARCHES:
+        raise InvalidParams(f"Unknown search {spec.search!r}; known: {', '.join(SEARCHES)}.")
+    SEARCHES[spec.search].read_params(spec.params)
+    for what, count in (
+        ("calibration", spec.calibration_images),
+        ("search", spec.search_images),
+    ):
+        if not 1 <= count <= MOST_IMAGES:
+            raise InvalidParams(f"Use 1 to {MOST_IMAGES:,} {what} images; got {count:,}.")
+    options = make_options(
+        model.layers if model else (), spec.weight_bits, spec.activation_bits, spec.pin_first_last
+    )
+    budget = Budget(spec.limits)
+    if model is not None:
+        budget.check_feasible(model, options)
+
+
+def launch_form(store: Store, name: str) -> None:
+    """Draw the form; queue the search when it is asked for and nothing is wrong with it."""
+    model = session.model_facts(store, name)
+    search = SEARCHES[
+        str(
+            st.selectbox(
+                "Method",
+                list(SEARCHES),
+                index=list(SEARCHES).index("portfolio") if "portfolio" in SEARCHES else 0,
+                format_func=lambda key: SEARCHES[key].title,
+                key="search",
+                bind="query-params",
+            )
+        )
+    ]
+    st.caption(search.summary + (f" {search.paper}." if search.paper else ""))
+    st.caption(f"Model: {MODELS[name].title if name in MODELS else name} (chosen in the sidebar).")
+    try:
+        left, right = st.columns(2, gap="large")
+        with left:
+            data = _data(name)
+            weight_bits, activation_bits = _bits()
+            pinned = 8 if st.toggle("First and last layer at 8 bits", key="f-pin") else None
+            limits = _limits(model, weight_bits, activation_bits, pinned)
+        with right:
+            params = widgets.params_form(search.params, f"p-{search.name}")
+            seed = int(st.number_input("Seed", value=0, step=1, key="f-seed"))
+            calibration, images = _images()
+            tuning = st.toggle(
+                "Tune reported points without labels",
+                key="f-tuning",
+                help="Each point of the front is also tuned (scales and biases) and measured "
+                "again, beside the untuned one.",
+            )
+            device = DEVICES[str(st.selectbox("Device", list(DEVICES), key="f-device"))]
+        title = st.text_input("Name", key="f-name", placeholder=f"{search.title} on {name}")
+        pressed = st.button("Start search", type="primary", icon=":material/play_arrow:")
+        spec = RunSpec(
+            model=name,
+            data=data,
+            search=search.name,
+            params=params,
+            limits=limits,
+            weight_bits=weight_bits,
+            activation_bits=activation_bits,
+            pin_first_last=pinned,
+            seed=seed,
+            calibration_images=calibration,
+            search_images=images,
+            tuning=tuning,
+            device=device,
+        )
+        if pressed:
+            check(spec, model)
+            if widgets.launch(store, [(spec, title.strip() or f"{search.title} on {name}")]):
+                st.rerun()
+    except QcoreError as error:
+        widgets.error_box(error)
+
+
+def _data(name: str) -> str:
+    fitting = MODELS[name].datasets if name in MODELS else tuple(DATASETS)
+    key = str(
+        st.selectbox("Data", fitting, format_func=lambda key: DATASETS[key].title, key="f-data")
+    )
+    if not DATASETS[key].needs_path:
+        return key
+    return f"{key}:{st.text_input('Folder on this machine', key='f-folder').strip()}"
+
+
+def _bits() -> tuple[tuple[int, ...], tuple[int, ...]]:
+    weight_bits = st.pills(
+        "Weight bits", WIDTHS, selection_mode="multi", default=(2, 3, 4, 8), key="f-weights"
+    )
+    both = st.segmented_control(
+        "What is quantized",
+        ["weights", "weights and activations"],
+        default="weights",
+        required=True,
+        key="f-what",
+    )
+    if both == "weights":
+        return tuple(sorted(weight_bits)), (FLOAT_BITS,)
+    activation_bits = st.pills(
+        "Activation bits", WIDTHS, selection_mode="multi", default=(4, 8), key="f-activations"
+    )
+    return tuple(sorted(weight_bits)), tuple(sorted(activation_bits))
+
+
+def _limits(
+    model: ModelSpec | None,
+    weight_bits: tuple[int, ...],
+    activation_bits: tuple[int, ...],
+    pinned: int | None,
+) -> dict[str, float]:
+    """One number per limited cost, with the feasible interval under it."""
+    chosen = st.multiselect(
+        "Budget",
+        list(COSTS),
+        format_func=lambda cost: COSTS[cost].title,
+        key="f-limits",
+        placeholder="none: the whole front",
+    )
+    limits = {}
+    for cost in chosen:
+        reach = _reach(cost, model, weight_bits, activation_bits, pinned)
+        start = (reach[0] * reach[1]) ** 0.5 if reach else 2.0**20
+        factor, unit = text.scale_of(cost, start)
+        value = st.number_input(
+            f"{COSTS[cost].title} at most, {unit}",
+            value=round(start / factor, 1),
+            key=f"f-limit-{cost}-{unit}",
+            help=COSTS[cost].formula,
+        )
+        if reach:
+            st.caption(
+                f"With these bits from {text.cost_text(cost, reach[0])} "
+                f"to {text.cost_text(cost, reach[1])}."
+            )
+        limits[cost] = value * factor
+    return limits
+
+
+def _reach(
+    cost: str,
+    model: ModelSpec | None,
+    weight_bits: tuple[int, ...],
+    activation_bits: tuple[int, ...],
+    pinned: int | None,
+) -> tuple[float, float] | None:
+    if model is None or not weight_bits or not activation_bits:
+        return None
+    options = make_options(model.layers, weight_bits, activation_bits, pinned)
+    dearest = {name: row[-1] for name, row in options.items()}
+    return cheapest_total(COSTS[cost], model, options), COSTS[cost].total(model, dearest)
+
+
+def _images() -> tuple[int, int]:
+    calibration = st.number_input(
+        "Calibration images",
+        value=1024,
+        step=256,
+        key="f-calibration",
+        help="Ranges, norms and biases are fitted on these.",
+    )
+    search = st.number_input(
+        "Search images",
+        value=1024,
+        step=256,
+        key="f-search",
+        help="Accuracy during the search is measured on these; more give narrower intervals.",
+    )
+    return int(calibration), int(search)

@@ -1,0 +1,168 @@
+"""Numbers and states in the words a reader sees. Pure functions."""
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from qcore.allocation import FLOAT_BITS
+from qcore.costs import COSTS
+from qcore.problem import RunSpec, wilson_interval
+from store import Run
+
+STATES = {
+    "queued": "queued: waits for a free worker",
+    "running": "running",
+    "done": "done",
+    "cancelled": "cancelled: what was measured until then is kept",
+    "failed": "failed: the error is shown below",
+}
+"""What each run state means."""
+
+CANCELLING = "cancelling: stops after the evaluation in hand"
+
+ACTIVE = frozenset({"queued", "running"})
+"""States in which a run may still change."""
+
+_BYTE_UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
+_OP_UNITS = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
+
+
+def scale_of(cost: str, largest: float) -> tuple[float, str]:
+    """Choose the unit in which values of a cost up to `largest` read well.
+
+    Returns:
+        (factor, unit): divide by the factor to get the unit, such as (1024.0, "KiB").
+
+    Example:
+        >>> scale_of("bit_ops", 3.2e8)
+        (1000000.0, 'M bit-ops')
+    """
+    if COSTS[cost].unit == "B":
+        for factor, unit in _BYTE_UNITS:
+            if largest >= factor:
+                return float(factor), unit
+        return 1.0, "B"
+    for factor, prefix in _OP_UNITS:
+        if largest >= factor:
+            return float(factor), f"{prefix} {COSTS[cost].unit}"
+    return 1.0, COSTS[cost].unit
+
+
+def cost_text(cost: str, value: float) -> str:
+    """Write a cost with its unit, three significant digits.
+
+    Example:
+        >>> cost_text("weight_bytes", 9700)
+        '9.47 KiB'
+    """
+    factor, unit = scale_of(cost, value)
+    if factor == 1.0:
+        return f"{value:,.0f} {unit}"
+    return f"{significant(value / factor)} {unit}"
+
+
+def exact_cost_text(cost: str, value: float) -> str:
+    """Write a cost exactly, with the rounded figure beside it: "9,700 B (9.47 KiB)"."""
+    exact = f"{value:,.0f} {COSTS[cost].unit}"
+    return exact if scale_of(cost, value)[0] == 1.0 else f"{exact} ({cost_text(cost, value)})"
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Write a number with this many significant digits, but never drop whole digits."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:.0f}"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{decimals}f}"
+
+
+def percent(share: float, n: int) -> str:
+    """Write a share (0..1) of n images with its 95 % interval.
+
+    Example:
+        >>> percent(0.906, 1024)
+        '90.6 % (88.7 to 92.2, n=1,024)'
+    """
+    low, high = wilson_interval(share, n)
+    return f"{100 * share:.1f} % ({100 * low:.1f} to {100 * high:.1f}, n={n:,})"
+
+
+def counted(count: int, thing: str) -> str:
+    """Write a number of things: "1 evaluation", "1,024 evaluations"."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def bits_text(bits: int | None) -> str:
+    """What a cell of the heatmap says: the digit, or "fp" where it is left in float."""
+    if bits is None:
+        return ""
+    return "fp" if bits == FLOAT_BITS else str(bits)
+
+
+def limits_text(limits: Mapping[str, float]) -> str:
+    """Write a budget: "Weights at most 40 KiB, Compute at most 12 M bit-ops", or "none"."""
+    if not limits:
+        return "none"
+    return ", ".join(
+        f"{COSTS[name].title} at most {cost_text(name, limit)}" for name, limit in limits.items()
+    )
+
+
+def bits_set_text(spec: RunSpec) -> str:
+    """Write which bits a run may use, and which layers are fixed."""
+
+    def words(bits: tuple[int, ...]) -> str:
+        return ", ".join("float" if b == FLOAT_BITS else str(b) for b in bits)
+
+    pinned = "" if spec.pin_first_last is None else f"; first and last at {spec.pin_first_last}"
+    if set(spec.activation_bits) == {FLOAT_BITS}:
+        return f"weights {words(spec.weight_bits)}; activations in float{pinned}"
+    activations = words(spec.activation_bits)
+    return f"weights {words(spec.weight_bits)}; activations {activations}{pinned}"
+
+
+def ago(moment: str | None, now: datetime | None = None) -> str:
+    """Write how long ago an ISO time (UTC) was: "12 s ago", "3 min ago", "2026-11-21 05:03"."""
+    if not moment:
+        return ""
+    then = datetime.fromisoformat(moment)
+    then = then if then.tzinfo else then.replace(tzinfo=UTC)
+    seconds = ((now or datetime.now(UTC)) - then).total_seconds()
+    if seconds < 90:
+        return f"{max(0, seconds):.0f} s ago"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min ago"
+    return then.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def file_stem(model: str, mean_weight: float, mean_activation: float, method: str, at: int) -> str:
+    """Name a download: model, mean bits, method, point; letters, digits, "._-" only.
+
+    Example:
+        >>> file_stem("resnet8", 3.21, 32.0, "Exact front", 57)
+        'resnet8_3.2w32a_exact-front_57'
+    """
+    bits = f"{mean_weight:.1f}w{mean_activation:.1f}a".replace(".0", "")
+    raw = f"{model}_{bits}_{method.lower().replace(' ', '-')}_{at}"
+    return "".join(c for c in raw if c.isascii() and (c.isalnum() or c in "._-"))
+
+
+def params_text(params: Mapping[str, Any]) -> str:
+    """Write what differs from a search's defaults: "points = 32", or "defaults"."""
+    parts = []
+    for name, value in params.items():
+        entries = value if isinstance(value, (list, tuple)) else [value]
+        plain = all(isinstance(entry, (str, int, float)) for entry in entries)
+        words = ", ".join(map(str, entries)) if plain else f"{len(entries)} given"
+        parts.append(f"{name} = {words}")
+    return "; ".join(parts) or "defaults"
+
+
+def is_cancelling(run: Run) -> bool:
+    """True from the wish to cancel until the worker has obeyed."""
+    return run.state in ACTIVE and run.want == "cancel"
+
+
+def state_words(run: Run) -> str:
+    """Say what a run's state means for the reader."""
+    return CANCELLING if is_cancelling(run) else STATES[run.state]

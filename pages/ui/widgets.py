@@ -1,0 +1,318 @@
+"""Widgets the pages share. Values that a link should carry are bound to the URL."""
+
+import dataclasses
+import ipaddress
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
+from typing import Any
+
+import streamlit as st
+
+from pages.ui import text
+from pages.ui.session import database_explained
+from qcore.allocation import BitAllocation, ModelSpec
+from qcore.catalog import MODELS
+from qcore.config import parse_bits
+from qcore.costs import COSTS
+from qcore.errors import InvalidParams, QcoreError
+from qcore.exports import EXPORTS
+from qcore.problem import RunSpec
+from store import Run, Store, config_text, create_run, runs
+
+BUDGETS = {"weight_bytes": ("bw", "lw"), "bit_ops": ("bc", "lc")}
+"""Cost name to the URL keys of its slider and of its switch."""
+
+REDRAW_SECONDS = 3.0
+"""While points arrive, a page is redrawn at most this often."""
+
+
+def error_box(error: QcoreError) -> None:
+    """Show what went wrong in words; everything else is a bug and keeps its traceback."""
+    st.error(str(error), icon=":material/error:")
+
+
+def is_loopback(address: str | None) -> bool:
+    """True when only this machine can reach a server bound to the address."""
+    if address == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(address or "").is_loopback
+    except ValueError:
+        return False
+
+
+def network_warning(address: str | None) -> None:
+    """Warn, for as long as it is so, that others can reach this server."""
+    if not is_loopback(address):
+        st.warning(
+            f"**Others can reach this dashboard** (it listens on {address or 'every address'}). "
+            "It has no login: whoever reaches it can start searches and delete results. "
+            "Restart it with `--server.address localhost` unless you mean this.",
+            icon=":material/lock_open:",
+        )
+
+
+def model_picker(store: Store) -> str:
+    """Let the reader choose a model in the sidebar; bound to the URL key "model".
+
+    Models of stored runs that are no longer listed can still be chosen.
+    """
+    everywhere = runs(store)
+    names = list(dict.fromkeys([*MODELS, *(run.spec.model for run in everywhere)]))
+
+    with st.sidebar:
+        name = st.selectbox(
+            "Model",
+            names,
+            key="model",
+            bind="query-params",
+            on_change=forget_budgets,
+        )
+        active = [run.state for run in everywhere if run.state in text.ACTIVE]
+        st.caption(
+            f"{active.count('running')} running, {active.count('queued')} queued"
+            if active
+            else "No search is running."
+        )
+    return str(name)
+
+
+def forget_budgets() -> None:
+    """Drop budgets that were set for another model's range."""
+    for slider, _ in BUDGETS.values():
+        st.session_state.pop(slider, None)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Range:
+    """A slider's range, in `unit`; multiply by `factor` for the cost's own unit."""
+
+    low: float
+    high: float
+    start: float
+    step: float
+    factor: float
+    unit: str
+    decimals: int
+
+
+def budget_range(cost: str, model: ModelSpec, widest: int = 8) -> Range:
+    """Range of a budget slider: from 1 bit everywhere to 8 bits everywhere.
+
+    It depends on the model alone, so that the slider stays put while points arrive.
+
+    Args:
+        cost: Name of the cost.
+        model: The model to price.
+        widest: Activation bits at the upper end: 32 where activations may stay in float.
+    """
+    price = COSTS[cost].total
+    ends = [
+        price(model, BitAllocation.uniform(model.layers, weight, activation))
+        for weight, activation in ((1, 1), (4, widest), (8, widest))
+    ]
+    factor, unit = text.scale_of(cost, ends[2])
+    low, start, high = (end / factor for end in ends)
+    exponent = math.floor(math.log10(max((high - low) / 300, 1e-6)))
+    step, decimals = 10.0**exponent, max(0, -exponent)
+    low, start, high = (
+        round(rounding(value / step) * step, decimals)
+        for value, rounding in ((low, math.floor), (start, math.ceil), (high, math.ceil))
+    )
+    return Range(low, high, start, round(step, decimals), factor, unit, decimals)
+
+
+def budget_sliders(model: ModelSpec, widest: int) -> dict[str, float]:
+    """Two budgets, each with a switch; bound to the URL.
+
+    Args:
+        model: Prices the ends of the sliders.
+        widest: As in `budget_range`.
+
+    Returns:
+        Cost name to limit in the cost's unit; costs that are switched off are absent.
+    """
+    limits = {}
+    for column, (cost, (slider, switch)) in zip(
+        st.columns(len(BUDGETS), gap="large"), BUDGETS.items(), strict=True
+    ):
+        with column:
+            title = COSTS[cost].title
+            on = st.toggle(
+                f"Limit {title.lower()}",
+                value=cost == "weight_bytes",
+                key=switch,
+                bind="query-params",
+                help=COSTS[cost].formula,
+            )
+            span = budget_range(cost, model, widest)
+            kept = st.session_state.get(slider)
+            if kept is not None and not span.low <= kept <= span.high:
+                st.session_state[slider] = min(max(kept, span.low), span.high)
+            value = st.slider(
+                f"{title} at most, {span.unit}",
+                min_value=span.low,
+                max_value=span.high,
+                value=span.start,
+                step=span.step,
+                format=f"%.{span.decimals}f",
+                key=slider,
+                bind="query-params",
+                disabled=not on,
+            )
+            if on:
+                limits[cost] = value * span.factor
+    return limits
+
+
+def params_form(params: type, prefix: str) -> dict[str, Any]:
+    """Draw one input per field of a search's params, from the field's metadata.
+
+    Args:
+        params: Frozen dataclass whose fields all have defaults.
+        prefix: Makes the widgets' keys unique.
+
+    Returns:
+        The fields that differ from their defaults.
+
+    Raises:
+        InvalidParams: a list of allocations is not JSON.
+    """
+    values = {}
+    for field in dataclasses.fields(params):
+        value = _field_input(field, f"{prefix}-{field.name}")
+        if value != field.default:
+            values[field.name] = value
+    return values
+
+
+def _field_input(field: "dataclasses.Field[Any]", key: str) -> Any:
+    meta, default = field.metadata, field.default
+    label = str(meta.get("label", field.name.replace("_", " ").capitalize()))
+    common: dict[str, Any] = {"key": key, "help": meta.get("help")}
+    if isinstance(default, tuple):
+        if "choices" in meta:
+            return tuple(st.multiselect(label, meta["choices"], default=default, **common))
+        return _read_lines(st.text_area(f"{label}, one per line", **common))
+    if "choices" in meta:
+        choices = list(meta["choices"])
+        return st.selectbox(label, choices, index=choices.index(default), **common)
+    if isinstance(default, bool):
+        return st.toggle(label, value=default, **common)
+    if isinstance(default, (int, float)):
+        # the search checks the range itself and says so in words
+        return st.number_input(label, value=default, **common)
+    return st.text_input(label, value=str(default), **common)
+
+
+def _read_lines(lines: str) -> tuple[Any, ...]:
+    try:
+        return tuple(json.loads(line) for line in lines.splitlines() if line.strip())
+    except json.JSONDecodeError as error:
+        raise InvalidParams(
+            f'Write one JSON object per line, such as {{"conv1": [4, 8]}}: {error}.'
+        ) from error
+
+
+def launch(store: Store, specs: Sequence[tuple[RunSpec, str]]) -> bool:
+    """Queue runs; on an error say it in words.
+
+    Returns:
+        True when all were queued.
+    """
+    try:
+        ids = [create_run(store, spec, name) for spec, name in specs]
+    except QcoreError as error:
+        error_box(error)
+        return False
+    st.toast(f"Queued {', '.join(f'run {at}' for at in ids)}.", icon=":material/schedule:")
+    return True
+
+
+def given_spec(like: RunSpec, allocation: BitAllocation, stage: str = "ptq") -> RunSpec:
+    """Ask for one allocation to be measured just as another run measured its own."""
+    return dataclasses.replace(
+        like,
+        search="given",
+        params={"allocations": [allocation.to_json()]},
+        limits={},
+        weight_bits=tuple(sorted({bits.weight for bits in allocation.values()})),
+        activation_bits=tuple(sorted({bits.activation for bits in allocation.values()})),
+        pin_first_last=None,
+        tuning=stage == "ptq+tuned",
+    )
+
+
+def measures(run: Run, allocation: BitAllocation) -> bool:
+    """True when a run is queued or running that measures exactly this allocation."""
+    asked = run.spec.params.get("allocations", [])
+    wanted = allocation.to_json()
+    return run.state in text.ACTIVE and any(
+        {name: list(pair) for name, pair in dict(entry).items()} == wanted
+        for entry in asked
+        if isinstance(entry, Mapping)
+    )
+
+
+def downloads(store: Store, point_id: int, stem: str) -> None:
+    """One button per export format; the file is made when the button is clicked."""
+
+    def maker(name: str) -> Callable[[], bytes]:
+        def make() -> bytes:
+            content = config_text(store, point_id)
+            if content is None:
+                raise InvalidParams("This point has no configuration any more; measure it again.")
+            return EXPORTS[name].render(parse_bits(content))
+
+        return make
+
+    for column, (name, export) in zip(st.columns(len(EXPORTS)), EXPORTS.items(), strict=True):
+        with column:
+            st.download_button(
+                export.title,
+                data=maker(name),
+                file_name=f"{stem}{export.suffix}",
+                mime=export.mime,
+                key=f"download-{name}",
+                on_click="ignore",
+                icon=":material/download:",
+                width="stretch",
+            )
+
+
+def progress_line(run: Run) -> None:
+    """Show how far one run is."""
+    share = min(1.0, run.step / run.total) if run.total else 0.0
+    words = text.state_words(run)
+    if run.state == "running" and not text.is_cancelling(run):
+        words = f"{run.message or 'starting'}; {text.counted(run.evaluations, 'evaluation')}"
+    st.progress(share, text=f"{run.name}: {words}")
+
+
+def live_progress(store: Store, drawn: Sequence[Run], belongs: Callable[[Run], bool]) -> None:
+    """Follow runs once a second, and redraw the page when there is something new to draw.
+
+    Args:
+        store: The database.
+        drawn: The runs as the page has just drawn them.
+        belongs: Which runs the page is about.
+    """
+    seen = {run.id: run.state for run in drawn}
+    count = sum(run.evaluations for run in drawn)
+    since = monotonic()
+
+    @st.fragment(run_every=1.0)
+    @database_explained()
+    def follow() -> None:
+        now = [run for run in runs(store) if belongs(run)]
+        for run in now:
+            if run.state in text.ACTIVE:
+                progress_line(run)
+        fresh = sum(run.evaluations for run in now) != count
+        due = monotonic() - since >= REDRAW_SECONDS
+        if {run.id: run.state for run in now} != seen or (fresh and due):
+            st.rerun()
+
+    follow()

@@ -1,0 +1,141 @@
+"""Reads the parts of a configuration file, trusting none of them. Torch-free.
+
+Each function takes what JSON gave and returns a checked value, or raises InvalidConfig with the
+part's name; `config` puts them together.
+"""
+
+import base64
+import math
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from qcore.allocation import ModelSpec
+from qcore.errors import InvalidConfig
+from qcore.problem import Scores
+
+GRID_NUMBERS = 4
+STATE_ARRAYS = ("weight_step", "weight_gain", "bias", "activation_grid")
+COUNTS = ("weights", "channels", "biases", "macs", "inputs", "outputs", "in_channels", "groups")
+MODEL_KEYS = ("name", "digest", "layers", "left_in_float", "warnings", "input_shape", "classes")
+
+
+def read_model(data: Mapping[str, Any]) -> ModelSpec:
+    """Facts about a model.
+
+    Raises:
+        InvalidConfig: a fact is missing or of the wrong type, a count is negative, there is no
+            layer, or two layers have one name.
+    """
+    try:
+        model = ModelSpec.from_json(data)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InvalidConfig(
+            f"The facts about the model are missing or odd ({error!r}); export the file again."
+        ) from error
+    texts = [model.name, model.digest, *model.warnings, *model.left_in_float]
+    counts = [("classes", model.classes), *(("input_shape", n) for n in model.input_shape)]
+    counts += [(f"left_in_float of {n}", count) for n, count in model.left_in_float.items()]
+    for layer in model.layers:
+        texts += [layer.name, layer.kind, *layer.producers, *layer.consumers]
+        counts += [(f"{name} of layer {layer.name!r}", getattr(layer, name)) for name in COUNTS]
+    for text in texts:
+        if not isinstance(text, str):
+            raise InvalidConfig(f"A name in the model must be text; got {text!r}.")
+    for what, count in counts:
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            raise InvalidConfig(f"{what} must be a whole number from 0; got {count!r}.")
+    if not model.layers or len(set(model.names)) != len(model.names):
+        raise InvalidConfig("The model must have layers, each with a name of its own.")
+    return model
+
+
+def read_scores(name: str, data: Any) -> Scores | None:
+    """One set of scores, or None where nothing was measured.
+
+    Raises:
+        InvalidConfig: a score is missing, unknown, not a finite number, or a share outside 0..1.
+    """
+    if data is None:
+        return None
+    known = {field.name for field in fields(Scores)}
+    if not isinstance(data, Mapping) or not {"n", "kl", "agreement"} <= set(data) <= known:
+        raise InvalidConfig(f'The scores "{name}" must have {sorted(known)}; got {data!r}.')
+    for key, value in data.items():
+        if value is None and key in ("accuracy", "loss"):
+            continue
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not math.isfinite(value):
+            raise InvalidConfig(f"{key} of the {name} scores must be a number; got {value!r}.")
+        if key in ("accuracy", "agreement") and not 0 <= value <= 1:
+            raise InvalidConfig(f"{key} of the {name} scores must be from 0 to 1; got {value!r}.")
+    if not isinstance(data["n"], int) or data["n"] < 0:
+        raise InvalidConfig(f"n of the {name} scores must be a whole number; got {data['n']!r}.")
+    return Scores(**data)
+
+
+def read_norms(data: Mapping[str, Any], model: ModelSpec) -> dict[str, str]:
+    """Layer name to the batch-norm folded into it.
+
+    Raises:
+        InvalidConfig: an unknown layer, or a module name that is not text.
+    """
+    for layer, norm in data.items():
+        if layer not in model.names or not isinstance(norm, str) or not norm:
+            raise InvalidConfig(f'"norms" has an odd entry: layer {layer!r}, module {norm!r}.')
+    return dict(data)
+
+
+def read_state(data: Mapping[str, Any], model: ModelSpec) -> dict[str, dict[str, np.ndarray]]:
+    """Layer name to the float32 arrays of its quantizers.
+
+    Raises:
+        InvalidConfig: an unknown layer or array, a wrong length, or a value that is not finite.
+    """
+    unknown = [name for name in data if name not in model.names]
+    if unknown:
+        raise InvalidConfig(f"Quantizer state for unknown layers: {', '.join(unknown)}.")
+    channels = {layer.name: layer.channels for layer in model.layers}
+    state: dict[str, dict[str, np.ndarray]] = {}
+    for layer, arrays in data.items():
+        if not isinstance(arrays, Mapping):
+            raise InvalidConfig(f"The quantizer state of layer {layer!r} is not named arrays.")
+        state[layer] = {
+            name: _read_array(layer, name, entry, channels[layer]) for name, entry in arrays.items()
+        }
+    return state
+
+
+def encode_array(layer: str, name: str, array: np.ndarray) -> dict[str, Any]:
+    """One array as JSON: its shape, and its float32 values, little endian, in base64.
+
+    Raises:
+        InvalidConfig: a value is not finite.
+    """
+    if not np.isfinite(array).all():
+        raise InvalidConfig(f"{name} of layer {layer!r} has values that are not finite.")
+    data = np.ascontiguousarray(array, dtype="<f4")
+    return {"shape": list(data.shape), "float32": base64.b64encode(data.tobytes()).decode()}
+
+
+def _read_array(layer: str, name: str, entry: Any, channels: int) -> np.ndarray:
+    where = f"{name} of layer {layer!r}"
+    if name not in STATE_ARRAYS:
+        raise InvalidConfig(f"The array {where} is unknown; known: {', '.join(STATE_ARRAYS)}.")
+    try:
+        shape = tuple(entry["shape"])
+        data = base64.b64decode(entry["float32"], validate=True)
+        array = np.frombuffer(data, "<f4").astype(np.float32)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidConfig(f"The array {where} cannot be read: {error}.") from error
+    expected = GRID_NUMBERS if name == "activation_grid" else channels
+    if shape != (expected,) or len(array) != expected:
+        raise InvalidConfig(
+            f"The array {where} must have {expected} numbers; it has {len(array)} and says its "
+            f"shape is {list(shape)}."
+        )
+    if not np.isfinite(array).all():
+        raise InvalidConfig(f"The array {where} has values that are not finite.")
+    return array

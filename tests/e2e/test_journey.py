@@ -1,0 +1,74 @@
+"""A newcomer's way: start, search, choose, take away, and get the same accuracy elsewhere."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [
+    pytest.mark.e2e,
+    # Playwright's event loop is closed by its own driver
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+ROOT = Path(__file__).parents[2]
+MINUTES = 60_000.0
+REPRODUCE = """
+import sys
+import torch
+from qcore import apply_bits, load_bits, load_model
+from qcore.data import load_data
+
+torch.set_num_threads(1)
+config = load_bits(sys.argv[1])
+model = apply_bits(load_model(config.model.name), config)
+images = load_data(
+    "fashion-mnist", calibration=1024, search=config.search.n, model=config.model.name
+).search
+with torch.inference_mode():
+    right = sum(
+        int((model(x).argmax(1) == y).sum()) for x, y in images.batches(256)
+    )
+claimed = round(config.search.accuracy * config.search.n)
+assert abs(right - claimed) <= 1, f"{right} of {config.search.n} right, the file says {claimed}"
+print("reproduced", right, claimed)
+"""
+
+
+def test_from_an_empty_folder_to_a_configuration_that_keeps_its_promise(
+    empty_server, page, tmp_path
+):
+    page.goto(empty_server.url)
+    page.get_by_text("Nothing was measured for this model yet").wait_for(timeout=MINUTES)
+    page.get_by_role("button", name="Start the 30-second search").click()
+    page.get_by_text("Uniform bits on resnet8").first.wait_for(timeout=MINUTES)
+
+    # points arrive by themselves; the two sliders appear with them
+    page.locator(".st-key-heatmap .js-plotly-plot").wait_for(timeout=8 * MINUTES)
+    download = page.get_by_test_id("stDownloadButton").get_by_role("button").first
+    download.wait_for(timeout=8 * MINUTES)
+    with page.expect_download(timeout=MINUTES) as waiting:
+        download.click()
+    path = tmp_path / waiting.value.suggested_filename
+    waiting.value.save_as(path)
+
+    done = subprocess.run(
+        [sys.executable, "-c", REPRODUCE, str(path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "reproduced" in done.stdout
+
+    page.goto(f"{empty_server.url}/searches?run=2")
+    cancel = page.get_by_role("button", name="Cancel")
+    cancel.wait_for(timeout=MINUTES)
+    if cancel.is_enabled():
+        cancel.click()
+        page.get_by_text("cancelled: what was measured until then is kept").first.wait_for(
+            timeout=4 * MINUTES
+        )

@@ -1,0 +1,213 @@
+import json
+
+import pytest
+
+from pages.ui import frames, session
+from qcore.catalog import MODELS
+from qcore.costs import COSTS
+from store import runs
+from store.queue import finish
+from tests.pages import sample
+
+
+def chart(at, key):
+    return next(
+        json.loads(element.proto.spec)
+        for element in at.get("plotly_chart")
+        if key in element.proto.id
+    )
+
+
+def cells(at):
+    """Method -> (weight texts, activation texts) of the heatmap."""
+    return {
+        trace["name"]: trace["text"]
+        for trace in chart(at, "heatmap")["data"]
+        if trace["type"] == "heatmap"
+    }
+
+
+def frame_of(store):
+    return session.frame(store, runs(store, "resnet8"), sample.MODEL)
+
+
+def test_the_first_search_queues_the_ladder_and_the_portfolio(app, store):
+    at = app()
+    button = next(b for b in at.button if b.label == "Start the 30-second search")
+    button.click().run()
+    assert not at.exception
+    queued = {run.spec.search: run for run in runs(store)}
+    assert set(queued) == {"uniform", "portfolio"}
+    assert all(run.state == "queued" and run.spec.model == "resnet8" for run in queued.values())
+    assert queued["portfolio"].spec.data == "fashion-mnist"
+    assert "Start the 30-second search" not in [b.label for b in at.button]
+
+
+def test_a_model_that_needs_images_points_to_the_searches_page(app):
+    at = app(model="resnet18")
+    assert at.selectbox(key="model").value == "resnet18"
+    assert not [b for b in at.button if "30-second" in b.label]
+    assert any("folder of images" in text.value for text in at.markdown)
+
+
+@pytest.mark.parametrize("budget", [20.0, 30.0, 45.5, 70.0])
+def test_the_heatmap_shows_the_pick_of_the_one_rule(app, filled, budget):
+    at = app()
+    at.slider(key="bw").set_value(budget).run()
+    assert not at.exception
+    frame = frame_of(filled)
+    chosen = frames.picks(frame, {"weight_bytes": budget * 1024})
+    shown = cells(at)
+    assert set(shown) == set(chosen["method"])
+    for method, allocation in zip(chosen["method"], chosen["allocation"], strict=True):
+        assert shown[method][0] == [str(bits.weight) for bits in allocation.values()]
+    table = at.dataframe[0].value
+    assert table["Method"].tolist() == chosen["method"].tolist()
+
+
+def test_both_budgets_together_narrow_the_choice(app, filled):
+    at = app()
+    at.toggle(key="lc").set_value(True).run()
+    at.slider(key="bc").set_value(0.3).run()
+    assert not at.exception
+    # only allocations with quantized activations compute so little
+    assert list(cells(at)) == ["Random"]
+    assert any("fits these budgets" in caption.value for caption in at.caption)
+
+
+def test_budgets_can_be_switched_off(app, filled):
+    at = app()
+    at.toggle(key="lw").set_value(False).run()
+    assert at.slider(key="bw").disabled
+    assert set(cells(at)["Uniform bits"][0]) == {"8"}
+
+
+def test_a_budget_below_the_smallest_says_the_smallest_in_bytes(app, filled):
+    at = app()
+    at.slider(key="bw").set_value(at.slider(key="bw").min).run()
+    assert not at.exception
+    smallest = int(frame_of(filled)[frames.COST_COLUMNS["weight_bytes"]].min())
+    (info,) = at.info
+    assert f"{smallest:,} B" in info.value
+    assert len(at.get("plotly_chart")) == 1
+
+
+def test_a_link_restores_the_view(app, filled):
+    at = app(model="resnet8", bw="30", x="Compute", src="measured")
+    assert at.slider(key="bw").value == 30.0
+    assert at.selectbox(key="x").value == "bit_ops"
+    assert chart(at, "front")["layout"]["xaxis"]["title"]["text"].endswith("bit-ops")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"bw": "-3"},
+        {"bw": "many"},
+        {"x": "nonsense"},
+        {"src": "??"},
+        {"model": "none"},
+        {"lw": "?"},
+    ],
+)
+def test_a_link_that_makes_no_sense_falls_back(app, filled, query):
+    at = app(**query)
+    assert at.slider(key="bw").value > 0
+    assert at.selectbox(key="model").value in MODELS
+
+
+def test_another_model_starts_with_budgets_of_its_own(app, filled):
+    at = app(bw="30")
+    at.selectbox(key="model").set_value("resnet20").run()
+    assert not at.exception
+    at.selectbox(key="model").set_value("resnet8").run()
+    assert not at.exception
+    assert at.slider(key="bw").value != 30.0
+
+
+@pytest.mark.parametrize("cost", list(COSTS))
+def test_every_cost_can_be_the_horizontal_axis(app, filled, cost):
+    at = app()
+    at.selectbox(key="x").set_value(cost).run()
+    assert not at.exception
+    title = chart(at, "front")["layout"]["xaxis"]["title"]["text"]
+    assert title.startswith(COSTS[cost].title)
+
+
+def test_the_float_network_is_shown_with_its_count(app, filled):
+    at = app()
+    assert any("Float network 92.0 %" in m.value and "n=10,000" in m.value for m in at.markdown)
+    words = [note["text"] for note in chart(at, "front")["layout"]["annotations"]]
+    assert "float 93.0 %" in words
+
+
+def test_a_prepared_point_is_offered_in_every_format(app, filled):
+    at = app()
+    at.selectbox(key="take").set_value("Uniform bits").run()
+    labels = [element.proto.label for element in at.get("download_button")]
+    assert len(labels) == 3
+    assert "Measure again" in [b.label for b in at.button]
+
+
+def test_measuring_again_queues_just_that_allocation(app, filled):
+    at = app()
+    at.selectbox(key="take").set_value("Uniform bits").run()
+    next(b for b in at.button if b.label == "Measure again").click().run()
+    assert not at.exception
+    newest = runs(filled)[0]
+    assert newest.spec.search == "given"
+    assert newest.spec.params["allocations"] == [sample.uniform(4).to_json()]
+    assert newest.spec.weight_bits == (4,)
+    assert newest.spec.limits == {}
+    assert any("being measured" in info.value for info in at.info)
+
+
+def test_a_point_without_a_file_can_be_prepared(app, store):
+    held = sample.add_run(store, "exact", [sample.point(sample.uniform(3), 900)])
+    finish(store, *held, "done")
+    at = app()
+    assert not at.get("download_button")
+    next(b for b in at.button if b.label == "Measure and prepare").click().run()
+    assert runs(store)[0].spec.search == "given"
+
+
+def test_predictions_never_stand_beside_measurements(app, filled):
+    at = app()
+    at.segmented_control(key="src").set_value("predicted").run()
+    assert not at.exception
+    figure = chart(at, "front")
+    assert figure["layout"]["yaxis"]["title"]["text"] == "Predicted damage, nats"
+    assert all("predicted" in t["name"] or "best" in t["name"] for t in figure["data"])
+    assert "Accuracy, %" not in at.dataframe[0].value.columns
+    assert not at.get("download_button")
+    assert "Measure and prepare" in [b.label for b in at.button]
+
+
+def test_predictions_need_a_stored_sensitivity(app, store):
+    held = sample.add_run(store, "uniform", [sample.point(sample.uniform(4), 900)])
+    finish(store, *held, "done")
+    at = app()
+    at.segmented_control(key="src").set_value("predicted").run()
+    assert not at.exception
+    assert any("No sensitivity" in info.value for info in at.info)
+
+
+def test_accuracies_on_different_images_are_never_shown_together(app, filled):
+    more = [sample.point(sample.uniform(5), 990)]
+    finish(store_args := filled, *sample.add_run(filled, "exact", more, search_images=2048), "done")
+    at = app()
+    assert "Exact front" not in cells(at)
+    choice = at.selectbox(key="on")
+    other = next(option for option in choice.options if "2,048" in option)
+    choice.set_value(other).run()
+    at.slider(key="bw").set_value(70.0).run()
+    assert not at.exception
+    assert list(cells(at)) == ["Exact front"]
+    assert store_args is filled
+
+
+def test_a_budget_no_prediction_meets_says_the_smallest_in_bytes(app, filled):
+    at = app(src="predicted", bw="10")
+    (info,) = at.info
+    assert "Nothing predicted fits" in info.value
+    assert "19,268 B" in info.value

@@ -1,0 +1,173 @@
+import dataclasses
+
+import pytest
+
+from pages.ui.launch_form import check
+from qcore.errors import InfeasibleBudget, InvalidParams, QcoreError
+from qcore.searches import SEARCHES
+from store import run, runs
+from store.queue import finish
+from tests.pages import sample
+
+
+def press(at, label):
+    next(b for b in at.button if b.label == label).click().run()
+    assert not at.exception
+    return at
+
+
+@pytest.mark.parametrize("name", [name for name in SEARCHES if name != "given"])
+def test_every_search_can_be_started_with_its_defaults(app, store, name):
+    at = app("searches", search=SEARCHES[name].title)
+    press(at, "Start search")
+    (started,) = runs(store)
+    assert started.spec.search == name
+    assert started.spec.params == {}
+    assert started.spec.weight_bits == (2, 3, 4, 8)
+    assert started.spec.activation_bits == (32,)
+    assert started.spec.pin_first_last is None
+    assert started.state == "queued"
+
+
+def test_every_field_of_every_search_has_an_input(app, store):
+    for name, search in SEARCHES.items():
+        at = app("searches", search=SEARCHES[name].title)
+        kinds = (at.number_input, at.selectbox, at.toggle, at.multiselect, at.text_area)
+        keys = {element.key for kind in kinds for element in kind}
+        for field in dataclasses.fields(search.params):
+            assert f"p-{name}-{field.name}" in keys
+
+
+def test_what_is_filled_in_is_what_is_asked_for(app, store):
+    at = app("searches", search="Exact front")
+    at.number_input(key="p-exact-points").set_value(5)
+    at.selectbox(key="p-exact-sensitivity").set_value("kl")
+    at.toggle(key="f-pin").set_value(True)
+    at.toggle(key="f-tuning").set_value(True)
+    at.segmented_control(key="f-what").set_value("weights and activations")
+    at.number_input(key="f-seed").set_value(7)
+    at.number_input(key="f-search").set_value(512)
+    at.multiselect(key="f-limits").set_value(["weight_bytes"])
+    at.text_input(key="f-name").set_value("mine")
+    at.run()
+    at.number_input(key="f-limit-weight_bytes-KiB").set_value(40.0).run()
+    press(at, "Start search")
+    (started,) = runs(store)
+    assert started.name == "mine"
+    spec = started.spec
+    assert spec.params == {"points": 5, "sensitivity": "kl"}
+    assert (spec.pin_first_last, spec.tuning, spec.seed, spec.search_images) == (8, True, 7, 512)
+    assert spec.activation_bits == (4, 8)
+    assert spec.limits == {"weight_bytes": 40 * 1024}
+
+
+def test_a_budget_that_cannot_be_met_is_refused_in_words(app, store):
+    at = app("searches", search="Exact front")
+    at.multiselect(key="f-limits").set_value(["weight_bytes"]).run()
+    assert any("With these bits from" in caption.value for caption in at.caption)
+    at.number_input(key="f-limit-weight_bytes-KiB").set_value(1.0).run()
+    press(at, "Start search")
+    (error,) = at.error
+    assert "smallest possible is 19,268 B" in error.value
+    assert runs(store) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [("p-exact-points", 0, "between 1 and 500"), ("f-search", 0, "search images")],
+)
+def test_a_number_out_of_range_is_refused_in_words(app, store, field, value, words):
+    at = app("searches", search="Exact front")
+    at.number_input(key=field).set_value(value).run()
+    press(at, "Start search")
+    assert words in at.error[0].value
+    assert runs(store) == []
+
+
+def test_allocations_are_read_from_lines_of_json(app, store):
+    at = app("searches", search="Given allocations")
+    at.text_area(key="p-given-allocations").set_value("{not json").run()
+    assert "one JSON object per line" in at.error[0].value
+    line = '{"conv1": [4, 32]}'
+    at.text_area(key="p-given-allocations").set_value(f"{line}\n\n{line}").run()
+    press(at, "Start search")
+    assert runs(store)[0].spec.params["allocations"] == [{"conv1": [4, 32]}, {"conv1": [4, 32]}]
+
+
+def test_a_model_without_bundled_data_asks_for_a_folder(app, store):
+    at = app("searches", model="resnet18", search="Uniform bits")
+    press(at, "Start search")
+    assert "needs a folder" in at.error[0].value
+    at.text_input(key="f-folder").set_value("/data/images").run()
+    press(at, "Start search")
+    assert runs(store)[0].spec.data == "imagefolder:/data/images"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"limits": {"nonsense": 3.0}},
+        {"limits": {"weight_bytes": -1.0}},
+        {"weight_bits": ()},
+        {"weight_bits": (9,)},
+        {"data": "nonsense"},
+        {"params": {"nonsense": 1}},
+        {"search": "nonsense"},
+        {"calibration_images": 0},
+    ],
+)
+def test_a_spec_that_could_not_begin_is_refused(changes):
+    with pytest.raises(QcoreError):
+        check(dataclasses.replace(sample.spec_of("exact"), **changes), sample.MODEL)
+
+
+def test_a_good_spec_passes_with_and_without_known_layers():
+    check(sample.spec_of("exact", limits={"weight_bytes": 40_000}), sample.MODEL)
+    check(sample.spec_of("exact", limits={"weight_bytes": 1}), None)
+    with pytest.raises(InfeasibleBudget):
+        check(sample.spec_of("exact", limits={"weight_bytes": 1}), sample.MODEL)
+    with pytest.raises(InvalidParams):
+        check(sample.spec_of("exact", params={"points": 0}), None)
+
+
+def test_the_table_lists_state_method_and_best(app, filled):
+    at = app("searches")
+    table = at.dataframe[0].value
+    assert table["Method"].tolist() == ["Random", "Portfolio", "Uniform bits"]
+    assert set(table["State"]) == {"done"}
+    assert table["Evaluations"].tolist() == [10, 20, 4]
+    assert table["Best within budget, %"].tolist() == pytest.approx([74.9, 81.7, 86.0])
+
+
+def test_a_running_search_can_be_cancelled(app, store):
+    number, _ = sample.add_run(store, "uniform", [sample.point(sample.uniform(4), 900)])
+    at = app("searches")
+    press(at, "Cancel")
+    assert run(store, number).want == "cancel"
+    assert any("cancelling" in m.value for m in at.markdown)
+
+
+def test_a_finished_search_can_be_deleted(app, filled):
+    at = app("searches", run="2")
+    assert at.selectbox(key="run").value == 2
+    press(at, "Delete for good")
+    assert [entry.id for entry in runs(filled)] == [3, 1]
+
+
+def test_a_link_to_a_deleted_run_falls_back(app, filled):
+    at = app("searches", run="77")
+    assert at.selectbox(key="run").value == 3
+
+
+def test_a_failure_keeps_its_traceback_at_hand(app, store):
+    held = sample.add_run(store, "uniform", [])
+    finish(store, *held, "failed", "Out of memory.", "Traceback: somewhere")
+    at = app("searches")
+    assert [error.value for error in at.error] == ["Out of memory."]
+    assert "Traceback: somewhere" in [code.value for code in at.code]
+
+
+def test_what_happened_is_listed(app, filled):
+    at = app("searches")
+    assert any("submitted" in line.value for line in at.text)
+    assert any("claimed" in line.value for line in at.text)

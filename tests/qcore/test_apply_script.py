@@ -1,0 +1,53 @@
+"""The downloaded script alone reproduces the logits that were measured."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from qcore.allocation import BitAllocation, LayerBits
+from qcore.exports import EXPORTS
+from qcore.prepare import Prepared
+from qcore.problem import Problem
+from tests.small_nets import small_data, small_evaluator, small_net
+
+ROOT = Path(__file__).parents[2]
+MIXED = ((3, 32), (8, 8), (2, 4), (1, 2), (32, 1))
+
+
+def exported():
+    evaluator = small_evaluator()
+    spec = evaluator.model.spec
+    prepared = Prepared(Problem(spec, {}), evaluator, "0" * 64)
+    pairs = zip(spec.names, MIXED, strict=True)
+    allocation = BitAllocation({name: LayerBits(w, a) for name, (w, a) in pairs})
+    point = prepared.report(next(prepared.score([allocation])))
+    config = prepared.config(point, {})
+    x = next(small_data().test.batches(96))[0]
+    return config, x, evaluator.model(x)
+
+
+def test_the_script_gives_the_measured_logits():
+    config, x, wanted = exported()
+    names = {}
+    exec(compile(EXPORTS["script"].render(config), "a.py", "exec"), names)
+    model = names["apply"](small_net())
+    with torch.no_grad():
+        assert torch.allclose(model(x), wanted, atol=1e-4)
+
+
+def test_the_script_runs_from_the_command_line(tmp_path):
+    config, _, _ = exported()
+    script = tmp_path / "apply_bits.py"
+    script.write_bytes(EXPORTS["script"].render(config))
+    command = [sys.executable, str(script), "tests.small_nets:small_net", "--out", "q.pt"]
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
+         f"sys.argv = {command[1:]!r}; "
+         f"exec(compile(open({str(script)!r}).read(), 'a', 'exec'), {{'__name__': '__main__'}})"],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "5 layers quantized" in done.stdout
+    assert torch.load(tmp_path / "q.pt", weights_only=True)
