@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -66,13 +65,12 @@ def command_run(store: Store, arguments: argparse.Namespace) -> int:
         tuning=arguments.tuning,
         device=arguments.device,
     )
-    run_id = queue.create_run(store, spec, arguments.name)
-    say(f"run {run_id} queued")
     if arguments.detach:
+        say(f"run {queue.create_run(store, spec, arguments.name)} queued")
         return 0
-    with store.write() as connection:
-        attempt = queue.take(connection, run_id, 0, f"{socket.gethostname()}:command-line")
-    code = worker.main(store.url, run_id, attempt, piped=False)
+    run_id = queue.create_run(store, spec, arguments.name, host=queue.host_name(store))
+    say(f"run {run_id} started")
+    code = worker.main(store.url, run_id, 1, piped=False)
     _summary(store, run_id)
     return code
 
@@ -133,7 +131,8 @@ def command_export(store: Store, arguments: argparse.Namespace) -> int:
         raise InvalidParams(
             f"Run {arguments.run} has no such reported point; `python -m store watch` lists them."
         )
-    best = max(ready, key=lambda p: p.point.test.headline if p.point.test else 0.0)
+    # by the search split: the test split is never used to choose
+    best = max(ready, key=lambda p: (p.point.search.headline, -p.point.search.kl))
     text = points.config_text(store, best.id) or ""
     export = EXPORTS[arguments.format]
     path = arguments.out or Path(f"run{arguments.run}-point{best.id}{export.suffix}")
@@ -185,7 +184,9 @@ def parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="write a configuration")
     export.set_defaults(function=command_export)
     export.add_argument("run", type=int)
-    export.add_argument("--point", type=int, help="default: the most accurate reported one")
+    export.add_argument(
+        "--point", type=int, help="default: the most accurate reported one on the search split"
+    )
     export.add_argument("--format", choices=list(EXPORTS), default="json")
     export.add_argument("--out", type=Path)
     attempt = commands.add_parser("worker", help="used by the server")

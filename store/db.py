@@ -18,8 +18,8 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from filelock import FileLock
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DatabaseError, IntegrityError, ProgrammingError
+from sqlalchemy import Connection, Engine, create_engine, event, inspect
+from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, ProgrammingError
 
 from qcore.errors import DatabaseTooNew, DatabaseUnavailable
 from store.locations import data_folder, database_url
@@ -124,7 +124,7 @@ def open_store(location: str | Path | None = None) -> Store:
     url = database_url(location)
     if not url.startswith("sqlite:///"):
         folder = data_folder()
-        engine = create_engine(url, pool_pre_ping=True)
+        engine = _server_engine(url)
     else:
         path = Path(url.removeprefix("sqlite:///"))
         folder = path.parent
@@ -144,6 +144,20 @@ def open_store(location: str | Path | None = None) -> Store:
     return Store(engine, url, folder)
 
 
+def _server_engine(url: str) -> Engine:
+    """Engine of a database server; SQLite without a file has no place here."""
+    try:
+        engine = create_engine(url, pool_pre_ping=True)
+    except (ArgumentError, ImportError) as error:
+        raise DatabaseUnavailable(
+            f"The database address cannot be used: {error}. Give a file, or an address such as "
+            "postgresql+psycopg://user@host/name with its driver installed."
+        ) from error
+    if engine.dialect.name == "sqlite":
+        raise DatabaseUnavailable("A database in memory keeps nothing; give the path of a file.")
+    return engine
+
+
 def _scripts() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
@@ -158,6 +172,12 @@ def _migrate(engine: Engine, url: str) -> None:
             _write_ahead(engine)
         with engine.connect() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
+            tables = inspect(connection).get_table_names()
+        if current is None and tables:
+            raise DatabaseUnavailable(
+                f"{url} belongs to another program (it has tables such as {tables[0]!r}). Choose "
+                "another file with BITDIAL_DATA."
+            )
         known = {script.revision for script in scripts.walk_revisions()}
         if current is not None and current not in known:
             raise DatabaseTooNew(

@@ -22,5 +22,6 @@ def database_url(location: str | Path | None = None) -> str:
     """
     if location is None:
         location = os.environ.get(URL_VARIABLE) or data_folder() / "bitdial.db"
-    text = str(location)
+    text = str(location).removeprefix("sqlite:///")
+    # absolute, because workers run in another folder than the server may
     return text if "://" in text else f"sqlite:///{Path(text).resolve()}"

@@ -5,6 +5,7 @@ it claimed; a write whose attempt is no longer the run's is refused, so a worker
 for dead cannot spoil its successor's results.
 """
 
+import socket
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,8 +94,16 @@ def log(connection: Connection, run_id: int, kind: str, words: str) -> None:
     connection.execute(insert(EventRow).values(run_id=run_id, at=now(), kind=kind, text=words))
 
 
-def create_run(store: Store, spec: RunSpec, name: str | None = None) -> int:
+def create_run(
+    store: Store, spec: RunSpec, name: str | None = None, *, host: str | None = None
+) -> int:
     """Queue a run and return its number.
+
+    Args:
+        store: The database.
+        spec: What to do.
+        name: What to call it; None is the search's name.
+        host: Take it at once as attempt 1 on this host, before any server can.
 
     Raises:
         InvalidParams: an active run already has this name.
@@ -120,6 +129,8 @@ def create_run(store: Store, spec: RunSpec, name: str | None = None) -> int:
         }
         run_id = int(connection.execute(insert(RunRow).values(**values)).inserted_primary_key[0])  # type: ignore[index]
         log(connection, run_id, "submitted", f"{spec.search} on {spec.model}, {spec.data}")
+        if host is not None:
+            take(connection, run_id, 0, host)
         return run_id
 
 
@@ -141,7 +152,7 @@ def run(store: Store, run_id: int) -> Run:
     with store.read() as connection:
         row = connection.execute(_select().where(RunRow.id == run_id)).first()
     if row is None:
-        raise RunNotFound(f"There is no run {run_id}; `python -m store list` shows them.")
+        raise _not_found(run_id)
     return _run(row)
 
 
@@ -159,20 +170,26 @@ def request_cancel(store: Store, run_id: int) -> None:
         RunNotFound: no such run.
         RunFinished: it has ended already.
     """
-    found = run(store, run_id)
-    if found.state in ENDED:
-        raise RunFinished(f"Run {run_id} is {found.state} already; there is nothing to cancel.")
     with store.write() as connection:
-        queued = and_(RunRow.id == run_id, RunRow.state == "queued")
-        ended = connection.execute(
-            update(RunRow).where(queued).values(state="cancelled", want="cancel", finished=now())
-        )
-        if ended.rowcount:
+        state = connection.execute(
+            select(RunRow.state).where(RunRow.id == run_id)
+        ).scalar_one_or_none()
+        if state is None:
+            raise _not_found(run_id)
+        if state in ENDED:
+            raise RunFinished(f"Run {run_id} is {state} already; there is nothing to cancel.")
+        values = {"want": "cancel"}
+        if state == "queued":
+            values |= {"state": "cancelled", "finished": now()}
+        connection.execute(update(RunRow).where(RunRow.id == run_id).values(**values))
+        if state == "queued":
             log(connection, run_id, "cancelled", "before it started")
-            return
-        running = and_(RunRow.id == run_id, RunRow.state == "running")
-        connection.execute(update(RunRow).where(running).values(want="cancel"))
-        log(connection, run_id, "cancelling", "asked to stop after the evaluation in hand")
+        else:
+            log(connection, run_id, "cancelling", "asked to stop after the evaluation in hand")
+
+
+def _not_found(run_id: int) -> RunNotFound:
+    return RunNotFound(f"There is no run {run_id}; `python -m store list` shows them.")
 
 
 def delete_run(store: Store, run_id: int) -> None:
@@ -201,6 +218,11 @@ def claim(store: Store, host: str) -> tuple[int, int] | None:
         if row is None:
             return None
         return row.id, take(connection, row.id, row.attempt, host)
+
+
+def host_name(store: Store) -> str:
+    """Who works here: this machine and this database's folder."""
+    return f"{socket.gethostname()}:{store.folder}"
 
 
 def take(connection: Connection, run_id: int, seen: int, host: str) -> int:
@@ -284,12 +306,22 @@ def finish(
 
 
 def requeue(store: Store, run_id: int, attempt: int, words: str) -> bool:
-    """Put a run whose attempt is over back into the queue; False if somebody else holds it."""
+    """Put a run whose attempt is over back into the queue; False if somebody else holds it.
+
+    A run that was to be cancelled is cancelled instead: nobody would claim it again.
+    """
     with store.write() as connection:
-        done = connection.execute(
+        held = _held(run_id, attempt)
+        cancelled = connection.execute(
             update(RunRow)
-            .where(_held(run_id, attempt))
-            .values(state="queued", message=words, host=None)
+            .where(held, RunRow.want == "cancel")
+            .values(state="cancelled", finished=now(), message="stopped on request")
+        )
+        if cancelled.rowcount:
+            log(connection, run_id, "cancelled", "stopped on request")
+            return True
+        done = connection.execute(
+            update(RunRow).where(held).values(state="queued", message=words, host=None)
         )
         if done.rowcount:
             log(connection, run_id, "requeued", words)

@@ -48,6 +48,8 @@ class RunRow(Base):
     created: Mapped[str] = mapped_column(String(40))
     started: Mapped[str | None] = mapped_column(String(40))
     finished: Mapped[str | None] = mapped_column(String(40))
+    # numbers of deleted runs are never given again: caches and logs go by them
+    __table_args__ = ({"sqlite_autoincrement": True},)
 
 
 class PointRow(Base):
@@ -67,6 +69,7 @@ class PointRow(Base):
     __table_args__ = (
         UniqueConstraint("run_id", "stage", "digest"),
         Index("points_by_run", "run_id", "id"),
+        {"sqlite_autoincrement": True},
     )
 
 

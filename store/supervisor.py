@@ -6,7 +6,6 @@ server would run the page again in the child.
 """
 
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -71,7 +70,7 @@ class Supervisor:
         self.cap = default_cap() if cap is None else cap
         self._command = command or self._worker_command
         self._tick_s = tick_s
-        self._host = f"{socket.gethostname()}:{store.folder}"
+        self._host = queue.host_name(store)
         self._lock = FileLock(store.folder / "supervisor.lock", timeout=0)
         self._children: dict[int, _Child] = {}
         self._stopping = threading.Event()
@@ -145,7 +144,11 @@ class Supervisor:
             claimed = queue.claim(self.store, self._host)
             if claimed is None:
                 return
-            self._spawn(*claimed)
+            try:
+                self._spawn(*claimed)
+            except OSError as error:
+                words = f"Its worker could not be started: {error}. Submit it again."
+                queue.finish(self.store, *claimed, "failed", words)
 
     def _spawn(self, run_id: int, attempt: int) -> None:
         logs = self.store.folder / "logs"

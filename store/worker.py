@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -27,6 +28,7 @@ from store.db import Store, now, open_store
 
 BEAT_S = 2.0
 GRACE_S = 3.0
+TUNED = "ptq+tuned"
 DONE, FAILED, PARENT_GONE, LOCKED, FENCED = 0, 1, 75, 76, 77
 
 Prepare = Callable[..., Any]
@@ -137,8 +139,10 @@ def _search(store: Store, run: queue.Run, attempt: int, signals: Signals, prepar
         on_progress=lambda words: queue.note(store, *held, "progress", words),
     )
     points.save_model(store, prepared.model, spec.data, prepared.float_point)
-    known = [stored.point for stored in points.points_of(store, [run.id])]
-    seen = {point.key for point in known}
+    stored = points.points_of(store, [run.id])
+    seen = {s.point.key for s in stored}
+    # what an earlier attempt reported is neither looked at on the test split nor tuned again
+    reported = {s.point.key: s.point for s in stored if s.has_config}
     queue.note(store, *held, "prepared", "Searching")
 
     def on_event(event: Event) -> None:
@@ -149,10 +153,15 @@ def _search(store: Store, run: queue.Run, attempt: int, signals: Signals, prepar
         elif event.key not in seen:
             points.add_point(store, *held, event)
 
+    def report(point: Point) -> Point:
+        return reported.get(point.key) or prepared.report(point)
+
     def keep_report(point: Point) -> None:
-        config = prepared.config(point, provenance(run, point))
-        points.add_report(store, *held, point, dump_bits(config))
-        if spec.tuning and not signals.stop.is_set():
+        if point.key not in reported:
+            config = prepared.config(point, provenance(run, point))
+            points.add_report(store, *held, point, dump_bits(config))
+        tuned_key = (TUNED, point.allocation.digest)
+        if spec.tuning and tuned_key not in reported and not signals.stop.is_set():
             tuned = prepared.tuned(point)
             config = prepared.config(tuned, provenance(run, tuned))
             points.add_report(store, *held, tuned, dump_bits(config))
@@ -163,8 +172,9 @@ def _search(store: Store, run: queue.Run, attempt: int, signals: Signals, prepar
         params,
         spec.seed,
         score=prepared.score,
-        report=prepared.report,
-        known=[point for point in known if point.stage == "ptq"],
+        report=report,
+        # without their test scores: a search must never see those
+        known=[replace(s.point, test=None) for s in stored if s.point.stage != TUNED],
         on_event=on_event,
         should_stop=signals.stop.is_set,
     )

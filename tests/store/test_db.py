@@ -136,3 +136,27 @@ def test_two_processes_may_create_the_database_at_once(tmp_path):
     ]
     assert [opener.communicate()[1].decode() for opener in openers] == ["", ""]
     assert runs(open_store(url)) == []
+
+
+def test_another_programs_database_is_left_alone(tmp_path):
+    path = tmp_path / "photos.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE photos (id)")
+    connection.close()
+    with pytest.raises(DatabaseUnavailable, match="another program"):
+        open_store(path)
+    with sqlite3.connect(path) as connection:
+        names = connection.execute("SELECT name FROM sqlite_master").fetchall()
+    connection.close()
+    assert names == [("photos",)]
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "nonsense://x", "sqlite+other://"])
+def test_an_address_that_is_no_database_is_explained(url):
+    with pytest.raises(DatabaseUnavailable, match=r"give the path|Give a file"):
+        open_store(url)
+
+
+def test_a_relative_address_means_the_same_file_everywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert open_store("sqlite:///a.db").url == f"sqlite:///{tmp_path / 'a.db'}"

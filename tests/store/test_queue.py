@@ -76,3 +76,24 @@ def test_only_ended_runs_can_be_deleted(store):
     with pytest.raises(RunNotFound, match=f"no run {run_id}"):
         run(store, run_id)
     assert events(store, run_id) == []
+
+
+def test_a_run_that_was_to_be_cancelled_never_waits_in_the_queue(store):
+    run_id = create_run(store, SPEC)
+    queue.claim(store, "here")
+    request_cancel(store, run_id)
+    assert queue.requeue(store, run_id, 1, "the server stopped")
+    assert run(store, run_id).state == "cancelled"
+
+
+def test_numbers_of_deleted_runs_are_never_given_again(store):
+    first = create_run(store, SPEC)
+    request_cancel(store, first)
+    delete_run(store, first)
+    assert create_run(store, SPEC) > first
+
+
+def test_a_run_taken_at_once_is_never_in_the_queue(store):
+    run_id = create_run(store, SPEC, host="here")
+    assert (run(store, run_id).state, run(store, run_id).attempt) == ("running", 1)
+    assert queue.claim(store, "elsewhere") is None

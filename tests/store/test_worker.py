@@ -6,7 +6,7 @@ import pytest
 
 from qcore.config import parse_bits
 from store import config_text, create_run, events, points_of, queue, run, worker
-from tests.store.fake import SPEC, prepare
+from tests.store.fake import SPEC, FakePrepared, prepare
 
 
 def execute(store, spec, attempts=1, signals=None):
@@ -75,3 +75,33 @@ def test_a_resumed_run_measures_only_what_is_missing(store):
     other, _ = execute(store, SPEC)
     assert whole == [s.point.allocation for s in points_of(store, [other])]
     assert len(set(whole)) == len(whole)
+
+
+def test_what_was_reported_is_not_looked_at_again_and_searches_see_no_test_score(store):
+    looked, known = [], []
+
+    class Watched(FakePrepared):
+        def report(self, point):
+            looked.append(point.allocation)
+            return super().report(point)
+
+        def score(self, allocations, stage="ptq"):
+            known.append(len(allocations))
+            return super().score(allocations, stage)
+
+    def watched(spec, **callbacks):
+        return Watched()
+
+    run_id = create_run(store, SPEC)
+    claimed = queue.claim(store, "here")
+    finish = queue.finish
+    try:
+        queue.finish = lambda *args: queue.requeue(store, *claimed, "killed just before the end")
+        worker.work(store, *claimed, worker.Signals(), watched)
+    finally:
+        queue.finish = finish
+    first, measured = list(looked), sum(known)
+    assert worker.work(store, *queue.claim(store, "here"), worker.Signals(), watched) == 0
+    assert looked == first
+    assert sum(known) == measured == 30
+    assert run(store, run_id).state == "done"

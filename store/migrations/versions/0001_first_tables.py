@@ -42,6 +42,7 @@ def upgrade() -> None:
         sa.Column("created", sa.String(40), nullable=False),
         sa.Column("started", sa.String(40)),
         sa.Column("finished", sa.String(40)),
+        sqlite_autoincrement=True,
     )
     op.create_table(
         "points",
@@ -58,6 +59,7 @@ def upgrade() -> None:
         sa.Column("seconds", sa.Float, nullable=False),
         sa.Column("config", sa.Text),
         sa.UniqueConstraint("run_id", "stage", "digest"),
+        sqlite_autoincrement=True,
     )
     op.create_index("points_by_run", "points", ["run_id", "id"])
     op.create_table(
