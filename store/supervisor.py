@@ -155,7 +155,6 @@ class Supervisor:
         logs.mkdir(exist_ok=True)
         (self.store.folder / "locks").mkdir(exist_ok=True)
         path = logs / f"run-{run_id}-{attempt}.log"
-        threads = max(1, (os.cpu_count() or 1) // self.cap)
         with path.open("wb") as log:
             process = subprocess.Popen(
                 self._command(run_id, attempt),
@@ -163,7 +162,8 @@ class Supervisor:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=ROOT,
-                env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+                # more threads than one fight over these small tensors, and with the dashboard
+                env={"OMP_NUM_THREADS": "1", **os.environ},
                 start_new_session=True,
             )
         self._children[run_id] = _Child(attempt, process, path)
