@@ -24,14 +24,14 @@ torch.set_num_threads(1)
 config = load_bits(sys.argv[1])
 model = apply_bits(load_model(config.model.name), config)
 images = load_data(
-    "fashion-mnist", calibration=1024, search=config.search.n, model=config.model.name
-).search
+    "fashion-mnist", calibration=512, search=512, model=config.model.name
+).test
 with torch.inference_mode():
     right = sum(
         int((model(x).argmax(1) == y).sum()) for x, y in images.batches(256)
     )
-claimed = round(config.search.accuracy * config.search.n)
-assert abs(right - claimed) <= 1, f"{right} of {config.search.n} right, the file says {claimed}"
+claimed = round(config.test.accuracy * config.test.n)
+assert abs(right - claimed) <= 1, f"{right} of {config.test.n} right, the file says {claimed}"
 print("reproduced", right, claimed)
 """
 
