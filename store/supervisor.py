@@ -33,12 +33,12 @@ Command = Callable[[int, int], list[str]]
 
 
 def default_cap() -> int:
-    """How many runs work at once: $BITDIAL_WORKERS, or half the cores, between 1 and 4."""
+    """How many runs work at once: $BITDIAL_WORKERS, or one a core, at most 4; each has a thread."""
     cores = os.cpu_count() or 1
     try:
         return max(1, int(os.environ.get(WORKERS_VARIABLE, "")))
     except ValueError:
-        return max(1, min(4, cores // 2))
+        return min(4, cores)
 
 
 @dataclass

@@ -14,7 +14,7 @@ from qcore.problem import RunSpec, Scores, SensitivityTable
 from qcore.searches import SEARCHES
 from store import Run, Store, runs
 
-# few images and few levels: on two idle cores the front of resnet8 is there in half a minute
+# few images and few levels: on two idle cores resnet8 is done in 90 seconds
 QUICK: dict[str, Any] = {"calibration_images": 512, "search_images": 512}
 QUICK_SEARCHES: dict[str, dict[str, Any]] = {
     "uniform": {},
@@ -126,7 +126,7 @@ def _nothing_yet(store: Store, name: str, mine: Sequence[Run]) -> None:
         "portfolio search spread the bits where they matter."
     )
     if name in MODELS and MODELS[name].source == "bundled":
-        if st.button("Start the 30-second search", type="primary", icon=":material/play_arrow:"):
+        if st.button("Start the first search", type="primary", icon=":material/play_arrow:"):
             data = _default_data(name)
             first = [
                 (
@@ -137,6 +137,10 @@ def _nothing_yet(store: Store, name: str, mine: Sequence[Run]) -> None:
             ]
             if widgets.launch(store, first):
                 st.rerun()
+        st.caption(
+            "On two idle cores the first points of resnet8 are there after 20 seconds; all is done, "
+            "accuracies on every test image included, after 90."
+        )
     else:
         st.write("This model needs a folder of images: choose it on the Searches page.")
     st.page_link(

@@ -41,7 +41,7 @@ def test_from_an_empty_folder_to_a_configuration_that_keeps_its_promise(
 ):
     page.goto(empty_server.url)
     page.get_by_text("Nothing was measured for this model yet").wait_for(timeout=MINUTES)
-    page.get_by_role("button", name="Start the 30-second search").click()
+    page.get_by_role("button", name="Start the first search").click()
     page.get_by_text("Uniform bits on resnet8").first.wait_for(timeout=MINUTES)
 
     # points arrive by themselves; the two sliders appear with them

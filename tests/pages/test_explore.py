@@ -33,20 +33,20 @@ def frame_of(store):
 
 def test_the_first_search_queues_the_ladder_and_the_portfolio(app, store):
     at = app()
-    button = next(b for b in at.button if b.label == "Start the 30-second search")
+    button = next(b for b in at.button if b.label == "Start the first search")
     button.click().run()
     assert not at.exception
     queued = {run.spec.search: run for run in runs(store)}
     assert set(queued) == {"uniform", "portfolio"}
     assert all(run.state == "queued" and run.spec.model == "resnet8" for run in queued.values())
     assert queued["portfolio"].spec.data == "fashion-mnist"
-    assert "Start the 30-second search" not in [b.label for b in at.button]
+    assert "Start the first search" not in [b.label for b in at.button]
 
 
 def test_a_model_that_needs_images_points_to_the_searches_page(app):
     at = app(model="resnet18")
     assert at.selectbox(key="model").value == "resnet18"
-    assert not [b for b in at.button if "30-second" in b.label]
+    assert not [b for b in at.button if "first search" in b.label]
     assert any("folder of images" in text.value for text in at.markdown)
 
 
