@@ -81,11 +81,13 @@ def test_a_configuration_is_downloaded_and_read_again(server, page, tmp_path):
 
     page.goto(server.url)
     settled(page)
+    page.get_by_text("Where this point comes from").click()
     box = page.get_by_role("combobox", name="Method")
     box.scroll_into_view_if_needed()
     box.click()
     page.get_by_role("option", name="Uniform bits").click()
-    settled(page)
+    # below the button on the page, so the button has followed the choice when this has
+    page.get_by_text(re.compile(r"Run \d+, .*: Uniform bits")).wait_for(timeout=60 * SECONDS)
     with page.expect_download(timeout=60 * SECONDS) as waiting:
         page.get_by_test_id("stDownloadButton").get_by_role("button").first.click()
     path = tmp_path / waiting.value.suggested_filename
