@@ -83,7 +83,7 @@ def regrets(prepared: Any, kls: dict[str, float]) -> list[dict[str, Any]]:
     weights = sum(layer.weights for layer in spec.layers)
     rows = []
 
-    def look_up(allocations: Any, stage: str) -> Any:
+    def look_up(allocations: Any, stage: str, images: Any = None) -> Any:
         for allocation in allocations:
             kl = kls[allocation.digest]
             yield Point(allocation, Scores(256, kl, 1.0), stage=stage)

@@ -11,7 +11,7 @@ ICCV 2019, section 4.2 (empirical bias correction). Differs from the paper: the 
 too, which on a folded network is what re-estimating batch-norm statistics does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -28,6 +28,18 @@ GAIN_LIMIT = 8.0
 def float_allocation(model: QuantizedModel) -> BitAllocation:
     """Every layer left in float."""
     return BitAllocation.uniform(model.spec.layers, 32)
+
+
+def first_images(
+    batches: Sequence[tuple[Tensor, Tensor | None]], most: int
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """The leading `most` images of some batches, or all of them where there are fewer."""
+    left = most
+    for x, y in batches:
+        if left <= 0:
+            return
+        yield x[:left], None if y is None else y[:left]
+        left -= len(x)
 
 
 @torch.inference_mode()
@@ -128,9 +140,10 @@ class Correction:
                 row = torch.stack([*target, *seen])
                 sums.setdefault(layer.name, []).append(row)
                 gain, shift = gain_and_shift(target, seen, layer.normed)
-                if gain is not None:
-                    output = output * layer.per_channel(gain, output)
-                return output + layer.per_channel(shift, output)
+                moved = layer.per_channel(shift, output)
+                if gain is None:
+                    return output + moved
+                return torch.addcmul(moved, output, layer.per_channel(gain, output))
 
             self._run(batch, correct)
         for name, rows in sums.items():

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from qcore.allocation import FLOAT_BITS
-from qcore.calibration import float_allocation, gain_and_shift
+from qcore.calibration import first_images, float_allocation, gain_and_shift
 from qcore.model import QuantizedModel
 from qcore.problem import SensitivityTable
 from qcore.quantized_layer import QuantizedLayer
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from qcore.evaluation import Evaluator
 
 PROBES = 4
+IMAGES = 512
 
 
 class _Tap:
@@ -93,7 +94,7 @@ def gradient_table(
     gram = torch.zeros(len(index), len(index), dtype=torch.float64)
     generator = torch.Generator().manual_seed(0)
     n = 0
-    for x, _ in evaluator.calibration:
+    for x, _ in first_images(evaluator.calibration, IMAGES):
         n += len(x)
         tap = _Tap(model, x)
         probes = [tap.gradients(generator) for _ in range(PROBES)]

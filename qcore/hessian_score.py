@@ -15,7 +15,7 @@ import torch
 from torch.nn import functional
 
 from qcore.allocation import FLOAT_BITS
-from qcore.calibration import float_allocation
+from qcore.calibration import first_images, float_allocation
 from qcore.problem import SensitivityTable
 
 if TYPE_CHECKING:
@@ -33,12 +33,8 @@ def hutchinson_traces(evaluator: "Evaluator") -> dict[str, tuple[float, float]]:
     """
     model = evaluator.model
     model.set_allocation(float_allocation(model))
-    batches, taken = [], 0
-    for x, y in evaluator.calibration:
-        if taken >= IMAGES:
-            break
-        batches.append((x, y))
-        taken += len(x)
+    batches = list(first_images(evaluator.calibration, IMAGES))
+    taken = sum(len(x) for x, _ in batches)
     weights = [layer.weight for layer in model.layers.values()]
     generator = torch.Generator().manual_seed(0)
     samples = torch.zeros(PROBES, len(weights), dtype=torch.float64)
@@ -92,4 +88,5 @@ def hessian_table(
     widths = set(activation_bits) - {FLOAT_BITS}
     activation = {name: dict.fromkeys(sorted(widths), 0.0) for name in model.layers if widths}
     seconds = time.perf_counter() - started
-    return SensitivityTable("hessian", "nats", weight, activation, error, n=IMAGES, seconds=seconds)
+    n = min(IMAGES, sum(len(x) for x, _ in evaluator.calibration))
+    return SensitivityTable("hessian", "nats", weight, activation, error, n=n, seconds=seconds)

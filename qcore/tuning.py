@@ -29,8 +29,8 @@ class TuningParams:
         seed: Seed of the image order.
     """
 
-    steps: int = 200
-    rate: float = 3e-3
+    steps: int = 120
+    rate: float = 6e-3
     batch_images: int = 64
     seed: int = 0
 
