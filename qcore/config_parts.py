@@ -12,13 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from qcore.allocation import ModelSpec
+from qcore.allocation import LayerSpec, ModelSpec
 from qcore.errors import InvalidConfig
 from qcore.problem import Scores
 
 GRID_NUMBERS = 4
-STATE_ARRAYS = ("weight_step", "weight_gain", "bias", "activation_grid")
+STATE_ARRAYS = (
+    "weight_step", "weight_gain", "bias", "activation_grid", "weight_codes", "weight"
+)  # fmt: skip
 COUNTS = ("weights", "channels", "biases", "macs", "inputs", "outputs", "in_channels", "groups")
+TYPES = {"float32": "<f4", "int8": "<i1", "int16": "<i2"}
 MODEL_KEYS = ("name", "digest", "layers", "left_in_float", "warnings", "input_shape", "classes")
 
 
@@ -89,7 +92,7 @@ def read_norms(data: Mapping[str, Any], model: ModelSpec) -> dict[str, str]:
 
 
 def read_state(data: Mapping[str, Any], model: ModelSpec) -> dict[str, dict[str, np.ndarray]]:
-    """Layer name to the float32 arrays of its quantizers.
+    """Layer name to the arrays of its quantizers: float32, but for the whole weight_codes.
 
     Raises:
         InvalidConfig: an unknown layer or array, a wrong length, or a value that is not finite.
@@ -97,40 +100,53 @@ def read_state(data: Mapping[str, Any], model: ModelSpec) -> dict[str, dict[str,
     unknown = [name for name in data if name not in model.names]
     if unknown:
         raise InvalidConfig(f"Quantizer state for unknown layers: {', '.join(unknown)}.")
-    channels = {layer.name: layer.channels for layer in model.layers}
+    layers = {layer.name: layer for layer in model.layers}
     state: dict[str, dict[str, np.ndarray]] = {}
     for layer, arrays in data.items():
         if not isinstance(arrays, Mapping):
             raise InvalidConfig(f"The quantizer state of layer {layer!r} is not named arrays.")
         state[layer] = {
-            name: _read_array(layer, name, entry, channels[layer]) for name, entry in arrays.items()
+            name: _read_array(layer, name, entry, _length(name, layers[layer]))
+            for name, entry in arrays.items()
         }
     return state
 
 
 def encode_array(layer: str, name: str, array: np.ndarray) -> dict[str, Any]:
-    """One array as JSON: its shape, and its float32 values, little endian, in base64.
+    """One array as JSON: its shape, and its values, little endian, in base64.
+
+    Integers are written as "int8" where they fit and else as "int16", all others as "float32".
 
     Raises:
         InvalidConfig: a value is not finite.
     """
     if not np.isfinite(array).all():
         raise InvalidConfig(f"{name} of layer {layer!r} has values that are not finite.")
-    data = np.ascontiguousarray(array, dtype="<f4")
-    return {"shape": list(data.shape), "float32": base64.b64encode(data.tobytes()).decode()}
+    kind = "float32"
+    if np.issubdtype(array.dtype, np.integer):
+        kind = "int8" if array.size == 0 or -128 <= array.min() <= array.max() <= 127 else "int16"
+    data = np.ascontiguousarray(array, dtype=TYPES[kind])
+    return {"shape": list(data.shape), kind: base64.b64encode(data.tobytes()).decode()}
 
 
-def _read_array(layer: str, name: str, entry: Any, channels: int) -> np.ndarray:
+def _length(name: str, layer: LayerSpec) -> int:
+    if name == "activation_grid":
+        return GRID_NUMBERS
+    return layer.weights if name in ("weight", "weight_codes") else layer.channels
+
+
+def _read_array(layer: str, name: str, entry: Any, expected: int) -> np.ndarray:
     where = f"{name} of layer {layer!r}"
     if name not in STATE_ARRAYS:
         raise InvalidConfig(f"The array {where} is unknown; known: {', '.join(STATE_ARRAYS)}.")
+    kinds = ("int8", "int16") if name == "weight_codes" else ("float32",)
     try:
+        kind = next(kind for kind in kinds if kind in entry)
         shape = tuple(entry["shape"])
-        data = base64.b64decode(entry["float32"], validate=True)
-        array = np.frombuffer(data, "<f4").astype(np.float32)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InvalidConfig(f"The array {where} cannot be read: {error}.") from error
-    expected = GRID_NUMBERS if name == "activation_grid" else channels
+        data = base64.b64decode(entry[kind], validate=True)
+        array = np.frombuffer(data, TYPES[kind]).astype(np.float32 if kind == "float32" else "i2")
+    except (KeyError, TypeError, ValueError, StopIteration) as error:
+        raise InvalidConfig(f"The array {where} cannot be read: {error!r}.") from error
     if shape != (expected,) or len(array) != expected:
         raise InvalidConfig(
             f"The array {where} must have {expected} numbers; it has {len(array)} and says its "

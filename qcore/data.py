@@ -7,7 +7,8 @@ normalised one batch at a time. Folders of image files are read by `image_folder
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ CIFAR: dict[str, tuple[str, tuple[float, ...], tuple[float, ...]]] = {
 }
 
 FOLDER_TEST_LIMIT = 10_000
-"""Most test images read from a folder; at 3 x 224 x 224 they take 1.5 GB."""
+"""Most test images, and training images, read from a folder; at 3 x 224 x 224 1.5 GB each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +123,7 @@ class Data:
         test: Test images, read once per reported point.
         digest: 64 hex digits of SHA-256 over names, drawn indices, pixels and labels.
         notes: Sentences on what was left out or converted while reading.
+        training: Training images that are in none of the above; None where not asked for.
     """
 
     name: str
@@ -135,6 +137,7 @@ class Data:
     test: Images
     digest: str
     notes: tuple[str, ...] = ()
+    training: Images | None = None
 
 
 def load_data(
@@ -146,6 +149,7 @@ def load_data(
     root: Path | None = None,
     full: bool = False,
     model: str | None = None,
+    training: bool = False,
 ) -> Data:
     """Read a data set and split it.
 
@@ -159,6 +163,8 @@ def load_data(
         full: For fashion-mnist, all 60,000 training images instead of the shipped 10,000.
         model: Key of MODELS whose resize, crop and normalisation a folder's images get; None is
             ImageNet's usual 256, 224.
+        training: Also give the training images that are left over; of the full Fashion-MNIST
+            where that is on this machine, and at most 10,000 of a folder with a val/ beside it.
 
     Raises:
         InvalidParams: an unknown name, or more images asked for than there are.
@@ -171,7 +177,7 @@ def load_data(
             raise InvalidParams(f"At least one {what} image is needed; got {count}.")
     if path is not None:
         counts = (calibration, search)
-        return _folder_data(name, key, path, counts, seed, _preprocessing(model))
+        return _folder_data(name, key, path, counts, seed, _preprocessing(model), training)
     if key == "fashion-mnist":
         train, test = load_fashion_mnist(root, full)
         mean, std, class_names = FASHION_MEAN, FASHION_STD, FASHION_CLASSES
@@ -180,7 +186,23 @@ def load_data(
         _, mean, std = CIFAR[key]
     chosen = _draw(len(train[0]), calibration, search, seed, name)
     splits = [Images(train[0][i], train[1][i], mean, std) for i in chosen]
-    return _assemble(name, class_names, [*splits, Images(*test, mean, std)], chosen)
+    data = _assemble(name, class_names, [*splits, Images(*test, mean, std)], chosen)
+    if not training:
+        return data
+    if key == "fashion-mnist" and not full:
+        # where it is missing, the rest of the shipped subset has to do
+        with suppress(DataUnavailable):
+            train, _ = load_fashion_mnist(root, full=True)
+    return replace(data, training=_left_over(train, splits))
+
+
+def _left_over(train: Labelled, splits: Sequence[Images]) -> Images | None:
+    """Training images whose pixels are not those of any image in the splits."""
+    taken = {x.numpy().tobytes() for split in splits for x in split.pixels}
+    keep = torch.tensor([x.numpy().tobytes() not in taken for x in train[0]])
+    if not bool(keep.any()):
+        return None
+    return Images(train[0][keep], train[1][keep], splits[0].mean, splits[0].std)
 
 
 def check_data_fits(data: Data, model: ModelSpec) -> None:
@@ -306,6 +328,7 @@ def _folder_data(
     counts: tuple[int, int],
     seed: int,
     preprocessing: Preprocessing,
+    training: bool,
 ) -> Data:
     if key == "imagefolder":
         train, held_out = labelled_folder(path)
@@ -328,7 +351,16 @@ def _folder_data(
     splits = []
     for files, indices in zip((train, train, pool), chosen, strict=True):
         splits.append(_decode(files, indices, preprocessing, notes))
-    return _assemble(name, train.class_names, splits, chosen, tuple(dict.fromkeys(notes)))
+    extra = None
+    if training and held_out is not None:
+        left = torch.ones(len(train), dtype=torch.bool)
+        left[torch.cat(chosen[:2])] = False
+        # of a random order, so that all classes are there
+        mixed = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+        rest = mixed[left[mixed]][:FOLDER_TEST_LIMIT].sort().values
+        extra = _decode(train, rest, preprocessing, notes) if len(rest) else None
+    unique = tuple(dict.fromkeys(notes))
+    return replace(_assemble(name, train.class_names, splits, chosen, unique), training=extra)
 
 
 def _decode(

@@ -15,7 +15,7 @@ from qcore.allocation import BitAllocation
 from qcore.costs import costs_of
 from qcore.errors import InvalidParams
 from qcore.front import front_points
-from qcore.problem import Point, Problem, Progress
+from qcore.problem import Ask, Point, PointKey, Problem, Progress, Window, window_key
 from qcore.searches.base import Search
 
 
@@ -27,6 +27,9 @@ class Reported:
 
 
 Event = Point | Progress | Reported
+
+Score = Callable[[Sequence[BitAllocation], str, Window | None], Iterable[Point]]
+"""(allocations, weights stage, window of the search split) -> their points, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +55,13 @@ def drive(
     params: Any,
     seed: int,
     *,
-    score: Callable[[Sequence[BitAllocation], str], Iterable[Point]],
+    score: Score,
     report: Callable[[Point], Point] | None = None,
     known: Iterable[Point] = (),
     on_event: Callable[[Event], None] = lambda event: None,
     should_stop: Callable[[], bool] = lambda: False,
     max_evaluations: int | None = None,
-    max_reported: int = 24,
+    max_reported: int = 12,
 ) -> Outcome:
     """Run a search to its end.
 
@@ -67,8 +70,8 @@ def drive(
         problem: The problem; its budget must be feasible.
         params: Instance of `search.params`.
         seed: Seed of the generator handed to the search; same seed, same points.
-        score: Scores allocations with the weights of a stage, one point each, in order; may be
-            lazy, so that each point is reported as it comes.
+        score: Scores allocations with the weights of a stage on a window of the search split, one
+            point each, in order; may be lazy, so that each point is reported as it comes.
         report: Adds test scores to a point; called once for each point reported.
         known: Points of an earlier attempt; they answer asks instead of `score`.
         on_event: Called with each new point, each progress and each reported point.
@@ -88,7 +91,7 @@ def drive(
         raise InvalidParams(f"{search.name} needs {search.params.__name__}; got {params!r}.")
     problem.budget.check_feasible(problem.model, problem.options)
     cache = {point.key: point for point in known}
-    points: dict[tuple[str, str], Point] = {}
+    points: dict[PointKey, Point] = {}
     evaluations, stopped = 0, False
 
     def may_go_on() -> bool:
@@ -107,27 +110,27 @@ def drive(
             on_event(request)
             stopped = should_stop()
             continue
-        todo = list(dict.fromkeys(a for a in request.allocations))
+        asked = [(a, _key(request, a)) for a in request.allocations]
+        todo = list({key: a for a, key in asked}.values())
         for allocation in todo:
             problem.check(allocation)
-        todo = [a for a in todo if (request.stage, a.digest) not in cache]
+        todo = [a for a in todo if _key(request, a) not in cache]
         if todo and not may_go_on():
             stopped = True
             break
-        for point in score(todo, request.stage) if todo else ():
+        for point in score(todo, request.stage, request.images) if todo else ():
             cache[point.key] = point
             evaluations += 1
             on_event(point)
             if len(todo) > 1 and not may_go_on():
                 break
-        for allocation in request.allocations:
-            key = (request.stage, allocation.digest)
+        for _, key in asked:
             if key in cache:
                 points.setdefault(key, cache[key])
-        if any((request.stage, a.digest) not in cache for a in todo):
+        if any(key not in cache for _, key in asked):
             stopped = True
             break
-        answer = [cache[request.stage, a.digest] for a in request.allocations]
+        answer = [cache[key] for _, key in asked]
     proposals.close()
     reported = []
     if report is not None:
@@ -141,17 +144,22 @@ def drive(
     return Outcome(tuple(points.values()), tuple(reported), evaluations, stopped)
 
 
+def _key(request: Ask, allocation: BitAllocation) -> PointKey:
+    return request.stage, window_key(request.images), allocation.digest
+
+
 def front_to_report(problem: Problem, points: Sequence[Point], most: int) -> list[Point]:
     """Choose the points worth a look at the test split.
 
     The members of the front of objective against weight_bytes, and against bit_ops where
-    activations are quantized, within the budget; at most `most`, spread evenly, ends kept.
+    activations are quantized, within the budget; at most `most`, spread evenly, ends kept. Scores
+    on a window of the search split cannot be compared with each other and take no part.
     """
-    inside = [p for p in points if problem.admits(p.allocation)]
+    inside = [p for p in points if p.images is None and problem.admits(p.allocation)]
     names = ["weight_bytes"]
     if any(bits.activation != 32 for options in problem.options.values() for bits in options):
         names.append("bit_ops")
-    chosen: dict[tuple[str, str], Point] = {}
+    chosen: dict[PointKey, Point] = {}
     for name in names:
         costs = [float(costs_of(problem.model, p.allocation)[name]) for p in inside]
         values = [problem.value(p) for p in inside]

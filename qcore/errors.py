@@ -10,6 +10,8 @@
     ├─ DataUnavailable (RuntimeError)      a download or a folder that is not there
     ├─ InfeasibleBudget (ValueError)       nothing fits; carries .cheapest
     ├─ NotCalibrated (RuntimeError)        an activation quantizer used before calibration
+    ├─ EvaluatorFailed (RuntimeError)      processes or a cluster that should score and cannot
+    ├─ Diverged (ArithmeticError)          training reached NaN or infinity
     └─ StoreError (RuntimeError)
        ├─ RunNotFound (KeyError)
        ├─ RunFinished                      a finished run is immutable
@@ -68,6 +70,14 @@ class InfeasibleBudget(QcoreError, ValueError):
 
 class NotCalibrated(QcoreError, RuntimeError):
     """An activation quantizer was used before its range was measured."""
+
+
+class EvaluatorFailed(QcoreError, RuntimeError):
+    """Processes or a cluster that should score allocations cannot: missing, different or dying."""
+
+
+class Diverged(QcoreError, ArithmeticError):
+    """Training reached NaN or infinity; the message names the layer and the step."""
 
 
 class StoreError(QcoreError, RuntimeError):

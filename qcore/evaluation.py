@@ -3,6 +3,7 @@
 Searches see the search split only. The test split is read once per reported point and never to
 choose. What is scored is the post-training base: MSE-searched scales, ranges from histograms, bias
 correction and batch-norm re-estimation ("ptq"), and on request tuning without labels ("ptq+tuned").
+The weights of a training stage come from the trainer of the search that trains.
 """
 
 import time
@@ -10,18 +11,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from qcore.allocation import FLOAT_BITS, BitAllocation
-from qcore.calibration import Correction, float_allocation, measure_ranges
+from qcore.calibration import Correction, first_images, float_allocation, measure_ranges
 from qcore.data import Data, Images
 from qcore.errors import InvalidData, InvalidParams
 from qcore.model import QuantizedModel, State
-from qcore.problem import Point, Scores
+from qcore.problem import Point, Scores, Window
+from qcore.trainer import Trainer
 from qcore.tuning import TuningParams, tune
 
-CORRECTION_IMAGES = 512
+CORRECTION_IMAGES = 256
 PTQ, TUNED = "ptq", "ptq+tuned"
 
 
@@ -60,11 +62,15 @@ def to_batches(images: Images, size: int, device: str) -> list[tuple[Tensor, Ten
     for index, (x, y) in enumerate(images.batches(size, device)):
         if not torch.isfinite(x).all():
             raise InvalidData(f"Batch {index} has NaN or infinite pixels; check these images.")
-        layout = torch.channels_last if x.dim() == 4 else torch.contiguous_format
-        batches.append((x.contiguous(memory_format=layout), y))
+        batches.append((_laid_out(x), y))
     if not batches:
         raise InvalidData("There is no image to measure on; check the data set's folder.")
     return batches
+
+
+def _laid_out(x: Tensor) -> Tensor:
+    layout = torch.channels_last if x.dim() == 4 else torch.contiguous_format
+    return x.contiguous(memory_format=layout)
 
 
 class Evaluator:
@@ -80,8 +86,12 @@ class Evaluator:
     Attributes:
         float_point: The float network as a point, with search and test scores.
         calibration: Calibration batches (images, labels or None).
+        search: Batches of the search split, the same.
         correction: The bias and norm correction applied to every allocation.
+        trainer: Where the weights of training stages come from (`qcore.trainer`), or None.
     """
+
+    trainer: Trainer | None = None
 
     def __init__(
         self,
@@ -96,20 +106,19 @@ class Evaluator:
         size = batch_size or batch_size_for(data.input_shape, device)
         self._size = size
         self.calibration = to_batches(data.calibration, size, device)
-        self._search = to_batches(data.search, size, device)
+        self.search = to_batches(data.search, size, device)
         self._test_images = data.test
-        images = [x for x, _ in self.calibration]
-        measure_ranges(model, images)
-        few = images[: max(1, CORRECTION_IMAGES // size)]
-        self.correction = Correction(model, few)
+        measure_ranges(model, [x for x, _ in self.calibration])
+        few = first_images(self.calibration, CORRECTION_IMAGES)
+        self.correction = Correction(model, [x for x, _ in few])
         self._installed: tuple[str, str] | None = None
         self._tuned: dict[str, State] = {}
-        self._float_search = self._float_logs(self._search)
+        self._float_search = self._float_logs(self.search)
         self._float_test: list[Tensor] | None = None
         started = time.perf_counter()
         everything = float_allocation(model)
         self._install(everything, PTQ)
-        search = self._scores(self._search, self._float_search)
+        search = self._scores(self.search, self._float_search)
         point = Point(everything, search, None, PTQ, device, time.perf_counter() - started)
         self.float_point = self.report(point)
 
@@ -136,19 +145,25 @@ class Evaluator:
             self.model.set_allocation(allocation)
             if any((b.weight, b.activation) != (FLOAT_BITS,) * 2 for b in allocation.values()):
                 self.correction.apply()
+        elif self.trainer is not None:
+            self.model.load_state(allocation, self.trainer.state(stage, allocation))
         else:
             raise InvalidParams(f"Unknown weights stage {stage!r}; known: {PTQ}, {TUNED}.")
         self._installed = (stage, allocation.digest)
 
     @torch.inference_mode()
     def _scores(
-        self, batches: Iterable[tuple[Tensor, Tensor | None]], reference: Iterable[Tensor]
+        self,
+        batches: Iterable[tuple[Tensor, Tensor | None]],
+        reference: Iterable[Tensor],
+        network: nn.Module | None = None,
     ) -> Scores:
+        network = network or self.model
         n = hits = agreed = 0
         kl = loss = 0.0
         labelled = True
         for (x, y), wanted in zip(batches, reference, strict=True):
-            logs = functional.log_softmax(self.model(x), 1)
+            logs = functional.log_softmax(network(x), 1)
             n += len(x)
             kl += float((wanted.exp() * (wanted - logs)).sum())
             top = logs.argmax(1)
@@ -171,14 +186,56 @@ class Evaluator:
             loss=loss / n if labelled else None,
         )
 
-    def score(self, allocations: Sequence[BitAllocation], stage: str = PTQ) -> Iterator[Point]:
-        """Score allocations on the search split, one point each, in order, as they come."""
+    def score(
+        self, allocations: Sequence[BitAllocation], stage: str = PTQ, images: Window | None = None
+    ) -> Iterator[Point]:
+        """Score allocations on the search split, one point each, in order, as they come.
+
+        Args:
+            allocations: What to score.
+            stage: With which weights.
+            images: On which window of the split; None is all of it.
+        """
+        batches, reference = self._window(images)
         for allocation in allocations:
             started = time.perf_counter()
-            self._install(allocation, stage)
-            scores = self._scores(self._search, self._float_search)
+            if images is not None and self.trainer is not None and stage not in (PTQ, TUNED):
+                with self.trainer.windowed(stage, allocation) as network:
+                    scores = self._scores(batches, reference, network)
+            else:
+                self._install(allocation, stage)
+                scores = self._scores(batches, reference)
             seconds = time.perf_counter() - started
-            yield Point(allocation, scores, None, stage, self.device, seconds)
+            yield Point(allocation, scores, None, stage, self.device, seconds, images)
+
+    def _window(
+        self, images: Window | None
+    ) -> tuple[Sequence[tuple[Tensor, Tensor | None]], Sequence[Tensor]]:
+        """Batches of a window of the search split, and the float network's outputs on them."""
+        if images is None:
+            return self.search, self._float_search
+        start, count = images
+        total = sum(len(x) for x, _ in self.search)
+        if not 0 < count <= total:
+            raise InvalidParams(
+                f"A window of {count:,} images does not fit the search split of {total:,}; take "
+                "fewer, or more search images."
+            )
+        wanted = (start + torch.arange(count)) % total
+        parts, reference, labels, first = [], [], [], 0
+        for (x, y), logs in zip(self.search, self._float_search, strict=True):
+            inside = (wanted[(wanted >= first) & (wanted < first + len(x))] - first).to(x.device)
+            first += len(x)
+            parts.append(x[inside])
+            reference.append(logs[inside])
+            labels.append(None if y is None else y[inside])
+        # batches of one size, since norms may use their statistics
+        pieces = -(-count // self._size)
+        pixels = torch.cat(parts).tensor_split(pieces)
+        known = [y for y in labels if y is not None]
+        truth = torch.cat(known).tensor_split(pieces) if known else (None,) * pieces
+        batches = [(_laid_out(x), y) for x, y in zip(pixels, truth, strict=True)]
+        return batches, torch.cat(reference).tensor_split(pieces)
 
     def report(self, point: Point) -> Point:
         """Return the point with its scores on the test split."""

@@ -78,6 +78,7 @@ class QuantizedModel(nn.Module):
         self.histograms: dict[str, Histogram] = {}
         self.steps: dict[tuple[str, int], Tensor] = {}
         self._grids: dict[tuple[str, int], ActivationGrid] = {}
+        self._loaded: dict[str, dict[str, np.ndarray]] = {}
         self._step = QUANTIZERS[quantizer].step
         self._prepared: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
         self._prepared_bytes, self._cache_bytes = 0, cache_bytes
@@ -156,6 +157,7 @@ class QuantizedModel(nn.Module):
 
     def set_layer(self, name: str, bits: LayerBits) -> None:
         """Switch one layer; its correction is dropped."""
+        self._loaded.pop(name, None)
         self.layers[name].set_bits(
             self.prepared_weight(name, bits.weight), self.activation_grid(name, bits.activation)
         )
@@ -179,13 +181,16 @@ class QuantizedModel(nn.Module):
             Layer name to float32 arrays: weight_step (channels,), absent at 32 bits; weight_gain
             (channels,), absent where 1; bias (channels,); activation_grid (step, low, high,
             offset), absent at 32 bits. The weights in use are
-            codes(folded weight, weight_step) * weight_step * weight_gain.
+            codes(folded weight, weight_step) * weight_step * weight_gain. Of a layer that was
+            trained anew there is also weight_codes (weights,), whole numbers that take the place
+            of codes(...), or weight (weights,) at 32 bits, in the order of the float weight.
         """
         state: dict[str, dict[str, np.ndarray]] = {}
         for name, bits in self.allocation.items():
             layer = self.layers[name]
             arrays = {"bias": _array(layer.shift)}
-            if bits.weight != FLOAT_BITS:
+            arrays.update(self._loaded.get(name, {}))
+            if bits.weight != FLOAT_BITS and "weight_step" not in arrays:
                 arrays["weight_step"] = _array(self.weight_step(name, bits.weight))
             if layer.gain is not None:
                 arrays["weight_gain"] = _array(layer.gain)
@@ -221,11 +226,18 @@ class QuantizedModel(nn.Module):
                 )
             return torch.from_numpy(values.copy()).to(layer.weight.device)
 
-        channels = len(layer.bias)
+        channels, count = len(layer.bias), layer.weight.numel()
         quantized = layer.weight
-        if bits.weight != FLOAT_BITS:
+        kept = {"weight_step", "weight_codes"} if bits.weight != FLOAT_BITS else {"weight"}
+        self._loaded[layer.name] = {key: arrays[key] for key in kept & set(arrays)}
+        if bits.weight == FLOAT_BITS and "weight" in arrays:
+            quantized = _shaped(read("weight", count), layer)
+        elif bits.weight != FLOAT_BITS and "weight_codes" in arrays:
+            codes = to_rows(_shaped(read("weight_codes", count).float(), layer), layer.operation)
+            rows = codes * read("weight_step", channels)[:, None]
+            quantized = from_rows(rows, layer.weight, layer.operation)
+        elif bits.weight != FLOAT_BITS:
             step = read("weight_step", channels)
-            self.steps[layer.name, bits.weight] = step
             quantized = self._quantized(layer, step, bits.weight)
         grid = None
         if bits.activation != FLOAT_BITS:
@@ -234,6 +246,11 @@ class QuantizedModel(nn.Module):
         layer.set_bits(quantized, grid)
         gain = read("weight_gain", channels) if "weight_gain" in arrays else None
         layer.correct(gain, read("bias", channels))
+
+
+def _shaped(values: Tensor, layer: QuantizedLayer) -> Tensor:
+    """Values in the order of a layer's float weight, in its shape and memory layout."""
+    return torch.empty_like(layer.weight).copy_(values.reshape(layer.weight.shape))
 
 
 def _array(tensor: Tensor) -> np.ndarray:

@@ -5,14 +5,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from qcore.allocation import BitAllocation, ModelSpec
+from qcore.checkpoints import Checkpoints, MemoryCheckpoints
 from qcore.config import BitConfig
 from qcore.costs import Budget, make_options
 from qcore.data import check_data_fits, load_data
-from qcore.evaluation import Evaluator, choose_device
+from qcore.errors import InvalidParams
+from qcore.evaluation import PTQ, TUNED, Evaluator, batch_size_for, choose_device
+from qcore.evaluators.portable import pack_evaluator
+from qcore.evaluators.recipe import Recipe
 from qcore.layers import find_layers
 from qcore.model import QuantizedModel
-from qcore.problem import Point, Problem, RunSpec, SensitivityTable
+from qcore.problem import Point, Problem, RunSpec, SensitivityTable, Window
+from qcore.searches import SEARCHES
 from qcore.sensitivity import compute_table
+from qcore.trainer import Trainer
 from qcore.zoo import load_model
 
 
@@ -24,11 +30,13 @@ class Prepared:
         problem: What the search sees.
         evaluator: What scores.
         data_digest: Names the images and their splits.
+        pack: Weights stage to the recipe that scores it elsewhere; None where it cannot travel.
     """
 
     problem: Problem
     evaluator: Evaluator
     data_digest: str
+    pack: Callable[[str], Recipe] | None = None
 
     @property
     def model(self) -> ModelSpec:
@@ -40,9 +48,25 @@ class Prepared:
         """The float network, scored on both splits."""
         return self.evaluator.float_point
 
-    def score(self, allocations: Sequence[BitAllocation], stage: str = "ptq") -> Iterator[Point]:
-        """Score allocations on the search split, in order, as they come."""
-        return self.evaluator.score(allocations, stage)
+    def score(
+        self, allocations: Sequence[BitAllocation], stage: str = "ptq", images: Window | None = None
+    ) -> Iterator[Point]:
+        """Score allocations on (a window of) the search split, in order, as they come."""
+        return self.evaluator.score(allocations, stage, images)
+
+    def recipe(self, stage: str) -> Recipe:
+        """How another process scores like `score` does; equal on an equal machine.
+
+        Raises:
+            InvalidParams: no such stage, or made by hand without `pack`.
+        """
+        trains = self.evaluator.trainer is not None
+        if self.pack is None or (stage not in (PTQ, TUNED) and not trains):
+            raise InvalidParams(
+                f"The weights stage {stage!r} cannot be scored elsewhere; known: {PTQ}, {TUNED}. "
+                "Use the evaluator address inline."
+            )
+        return self.pack(stage)
 
     def report(self, point: Point) -> Point:
         """Add the test scores to a point."""
@@ -70,7 +94,7 @@ def table_key(model_digest: str, data_digest: str, kind: str, spec: RunSpec) -> 
     """Name of a cached sensitivity table: whatever could change its numbers is in it."""
     widths = ",".join(map(str, sorted(set(spec.weight_bits))))
     inputs = ",".join(map(str, sorted(set(spec.activation_bits))))
-    return f"{kind}/w{widths}/a{inputs}/{model_digest[:16]}/{data_digest[:16]}"
+    return f"v2/{kind}/w{widths}/a{inputs}/{model_digest[:16]}/{data_digest[:16]}"
 
 
 def prepare(
@@ -79,6 +103,7 @@ def prepare(
     load_table: Callable[[str], SensitivityTable | None] = lambda key: None,
     save_table: Callable[[str, SensitivityTable], None] = lambda key, table: None,
     on_progress: Callable[[str], None] = lambda message: None,
+    checkpoints: Checkpoints | None = None,
 ) -> Prepared:
     """Load the model and the data of a spec, calibrate, and build its problem.
 
@@ -87,18 +112,22 @@ def prepare(
         load_table: Returns a cached sensitivity table or None.
         save_table: Keeps a table that was computed.
         on_progress: Told in a few words what is being done.
+        checkpoints: Where training stages keep their state; None keeps it in memory.
 
     Raises:
         QcoreError: model or data cannot be loaded, do not fit each other, or the budget is
             infeasible; the message says which.
     """
+    checkpoints = MemoryCheckpoints() if checkpoints is None else checkpoints
     device = choose_device(spec.device)
+    trains = spec.search in SEARCHES and SEARCHES[spec.search].trains
     on_progress(f"Loading {spec.data}")
     data = load_data(
         spec.data,
         calibration=spec.calibration_images,
         search=spec.search_images,
         model=spec.model,
+        training=trains,
     )
     on_progress(f"Loading {spec.model}")
     network = load_model(spec.model)
@@ -114,7 +143,13 @@ def prepare(
     budget.check_feasible(found.spec, options)
     on_progress("Calibrating")
     model = QuantizedModel(network, found, device=device)
-    evaluator = Evaluator(model, data, device)
+    size = batch_size_for(data.input_shape, device)
+    evaluator = Evaluator(model, data, device, batch_size=size)
+    if trains:
+        images = [x for x, _ in evaluator.calibration]
+        evaluator.trainer = Trainer(
+            network, found, options, data.training, images, checkpoints, spec.seed, device
+        )
     inputs = set(spec.activation_bits)
     if inputs != {32}:
         inputs |= pinned
@@ -132,5 +167,12 @@ def prepare(
             tables[kind] = table
         return tables[kind]
 
-    problem = Problem(found.spec, options, budget, sensitivity, spec.objective)
-    return Prepared(problem, evaluator, data.digest)
+    problem = Problem(found.spec, options, budget, sensitivity, spec.objective, evaluator.trainer)
+
+    def pack(stage: str) -> Recipe:
+        trainer = None if stage in (PTQ, TUNED) else evaluator.trainer
+        return pack_evaluator(
+            stage, network, found.spec, data, device, size, evaluator.tuning, trainer
+        )
+
+    return Prepared(problem, evaluator, data.digest, pack)

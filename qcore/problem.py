@@ -57,6 +57,26 @@ def wilson_interval(share: float, n: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+Window = tuple[int, int]
+"""(start, count): images of the search split from `start` on, wrapping around at its end."""
+
+PointKey = tuple[str, str, str]
+"""(weights stage, window of images, allocation digest)."""
+
+
+def window_key(images: Window | None) -> str:
+    """A window as text, "start+count"; "" for the whole split."""
+    return "" if images is None else f"{images[0]}+{images[1]}"
+
+
+def window_of(key: str) -> Window | None:
+    """Read what `window_key` wrote."""
+    if not key:
+        return None
+    start, count = key.split("+")
+    return int(start), int(count)
+
+
 @dataclass(frozen=True, slots=True)
 class Point:
     """One scored allocation.
@@ -68,6 +88,7 @@ class Point:
         stage: Which weights were scored: "ptq" (as trained), "ptq+tuned", or a training stage.
         device: Where it was measured: "cpu", "cuda", "mps".
         seconds: Wall-clock seconds this evaluation took.
+        images: The window of the search split it was scored on; None is the whole split.
     """
 
     allocation: BitAllocation
@@ -76,28 +97,45 @@ class Point:
     stage: str = "ptq"
     device: str = "cpu"
     seconds: float = 0.0
+    images: Window | None = None
 
     @property
-    def key(self) -> tuple[str, str]:
-        """(weights stage, allocation digest): what makes two points the same."""
-        return self.stage, self.allocation.digest
+    def key(self) -> "PointKey":
+        """What makes two points the same: weights, images and allocation."""
+        return self.stage, window_key(self.images), self.allocation.digest
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a search is: `step` of `total`, and a few words for the user."""
+    """How far a search is: `step` of `total`, and a few words for the user.
+
+    Attributes:
+        step: Steps done, of `total`.
+        total: Steps in all; 0 while unknown.
+        message: What is being done.
+        figures: Numbers worth plotting later, such as {"generation": 3, "sigma": 0.8}; JSON data.
+    """
 
     step: int
     total: int
     message: str = ""
+    figures: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A batch of allocations to be scored with the weights of `stage`."""
+    """A batch of allocations to be scored with the weights of `stage`.
+
+    Attributes:
+        allocations: What to score.
+        stage: With which weights.
+        images: On which window of the search split; None is all of it. Scores on a window are for
+            the search alone: they enter no front and no report.
+    """
 
     allocations: tuple[BitAllocation, ...]
     stage: str = "ptq"
+    images: Window | None = None
 
 
 Proposals = Generator[Ask | Progress, list[Point] | None, None]
@@ -197,6 +235,7 @@ class Problem:
         budget: Limits on costs.
         sensitivity: kind -> table, computed on first use and cached by whoever built the problem.
         objective: What is minimised on the search split, "kl" or "loss".
+        trainer: What a search that trains trains with (`qcore.training`); None elsewhere.
     """
 
     model: ModelSpec
@@ -204,6 +243,7 @@ class Problem:
     budget: Budget = field(default_factory=Budget)
     sensitivity: Callable[[str], SensitivityTable] | None = None
     objective: str = "kl"
+    trainer: Any = None
 
     def value(self, point: Point) -> float:
         """What searches minimise: KL or cross-entropy on the search split, nats."""
@@ -247,6 +287,7 @@ class RunSpec:
         calibration_images: Images for ranges, norms and bias correction.
         search_images: Images of the search split.
         objective: "kl" or "loss".
+        reported: Most points of the front that are looked at on the test split, spread evenly.
         tuning: Whether reported points are also tuned without labels and measured again.
         device: "auto", "cpu", "cuda" or "mps".
     """
@@ -263,6 +304,7 @@ class RunSpec:
     calibration_images: int = 1024
     search_images: int = 1024
     objective: str = "kl"
+    reported: int = 12
     tuning: bool = False
     device: str = "auto"
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from qcore.allocation import BitAllocation, LayerBits, LayerSpec, ModelSpec
 from qcore.costs import Budget, costs_of, make_options
-from qcore.problem import Point, Problem, Scores, SensitivityTable
+from qcore.problem import Point, Problem, Progress, Scores, SensitivityTable, Window
 
 IMAGES = 1000
 SAMPLES = 12
@@ -50,14 +50,18 @@ class Toy:
         together = float(np.square(np.sum(rows, axis=0)).sum())
         return (1 - self.interaction) * alone + self.interaction * together
 
-    def score(self, allocations: Sequence[BitAllocation], stage: str) -> Iterator[Point]:
-        """Score lazily, one point each, noting every allocation."""
+    def score(
+        self, allocations: Sequence[BitAllocation], stage: str, images: Window | None = None
+    ) -> Iterator[Point]:
+        """Score lazily, one point each, noting every allocation; every window has its own noise."""
+        count = IMAGES if images is None else images[1]
+        noise = 1.0 if images is None else 1 + 0.1 * math.sin(images[0])
         for allocation in allocations:
             self.scored.append(allocation)
-            damage = self.damage(allocation)
+            damage = self.damage(allocation) * noise
             share = math.exp(-damage)
-            scores = Scores(n=IMAGES, kl=damage, agreement=share, accuracy=share, loss=damage + 0.2)
-            yield Point(allocation, scores, stage=stage)
+            scores = Scores(n=count, kl=damage, agreement=share, accuracy=share, loss=damage + 0.2)
+            yield Point(allocation, scores, stage=stage, images=images)
 
     def report(self, point: Point) -> Point:
         """Add test scores."""
@@ -77,6 +81,36 @@ class Toy:
     def cost(self, allocation: BitAllocation, name: str = "weight_bytes") -> int:
         """One cost of an allocation, in its unit."""
         return costs_of(self.problem.model, allocation)[name]
+
+
+class FakeTrainer:
+    """Trains nothing, and notes what it was asked to train.
+
+    Attributes:
+        stage: The stage trained last; "" before the first.
+        begun: The quantizers begun with.
+        trained: (stage, allocation, epochs) of every stage, in order.
+    """
+
+    def __init__(self) -> None:
+        self.stage = ""
+        self.begun: list[tuple[str, int | None]] = []
+        self.trained: list[tuple[str, BitAllocation, int]] = []
+
+    def begin(self, quantizer: str = "clip", one_clip: int | None = None) -> None:
+        """Start over."""
+        self.begun.append((quantizer, one_clip))
+        self.stage = ""
+
+    def train(
+        self, stage: str, allocation: BitAllocation, plan: Mapping[str, object]
+    ) -> Iterator[Progress]:
+        """One progress per epoch, as a real trainer gives."""
+        epochs = int(str(plan["epochs"]))
+        for epoch in range(1, epochs + 1):
+            yield Progress(epoch, epochs, f"training {stage}", {"stage": stage, "epoch": epoch})
+        self.trained.append((stage, allocation, epochs))
+        self.stage = stage
 
 
 def toy_model(layers: int = 4, seed: int = 0) -> ModelSpec:

@@ -23,11 +23,14 @@ CONFIG = ""
 
 
 def read(entry: dict[str, Any]) -> Tensor:
-    """One stored float32 array as a tensor."""
-    values = array("f", base64.b64decode(entry["float32"]))
+    """One stored array as a tensor of floats."""
+    kind, letter = next(
+        k for k in (("float32", "f"), ("int8", "b"), ("int16", "h")) if k[0] in entry
+    )
+    values = array(letter, base64.b64decode(entry[kind]))
     if sys.byteorder == "big":
         values.byteswap()
-    return torch.tensor(values).reshape(entry["shape"])
+    return torch.tensor(values, dtype=torch.float32).reshape(entry["shape"])
 
 
 def to_rows(weight: Tensor, module: Any) -> Tensor:
@@ -83,7 +86,12 @@ def apply(model: nn.Module, config: dict[str, Any] | None = None) -> nn.Module:
             factor = torch.rsqrt(norm.running_var + norm.eps)
             rows = rows * (factor * norm.weight if norm.affine else factor)[:, None]
             model.set_submodule(config["norms"][name], nn.Identity())
-        if weight_bits != 32:
+        if "weight_codes" in state:  # this layer was trained anew
+            rows = to_rows(read(state["weight_codes"]).reshape(weight.shape), module)
+            rows = rows * read(state["weight_step"])[:, None]
+        elif "weight" in state:
+            rows = to_rows(read(state["weight"]).reshape(weight.shape), module)
+        elif weight_bits != 32:
             rows = quantize(rows, read(state["weight_step"]), weight_bits)
         if "weight_gain" in state:
             rows = rows * read(state["weight_gain"])[:, None]

@@ -1,6 +1,8 @@
-"""The quantizers. QUANTIZERS lists the interchangeable weight quantizers by name."""
+"""The quantizers: QUANTIZERS after training, LEARNED_QUANTIZERS while training, by name."""
 
+from qcore.quantizers import dorefa, learned_clip, lsq
 from qcore.quantizers.activations import ActivationGrid, Histogram, mse_grid
+from qcore.quantizers.straight_through import LearnedQuantizer
 from qcore.quantizers.weights import (
     WeightQuantizer,
     absmax_step,
@@ -18,9 +20,16 @@ QUANTIZERS: dict[str, WeightQuantizer] = {
     )
 }
 
+LEARNED_QUANTIZERS: dict[str, LearnedQuantizer] = {
+    quantizer.name: quantizer
+    for quantizer in (learned_clip.QUANTIZER, lsq.QUANTIZER, dorefa.QUANTIZER)
+}
+
 __all__ = [
     "ActivationGrid",
     "Histogram",
+    "LEARNED_QUANTIZERS",
+    "LearnedQuantizer",
     "QUANTIZERS",
     "WeightQuantizer",
     "absmax_step",

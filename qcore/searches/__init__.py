@@ -1,6 +1,6 @@
 """Every way to propose allocations, one file each, listed in SEARCHES. Torch-free to import."""
 
-from qcore.searches import exact, given, greedy, portfolio, sampled, uniform
+from qcore.searches import cmaes, exact, given, gradfreebits, greedy, portfolio, sampled, uniform
 from qcore.searches.base import Search
 
 SEARCHES: dict[str, Search] = {
@@ -11,6 +11,8 @@ SEARCHES: dict[str, Search] = {
         greedy.SEARCH,
         exact.SEARCH,
         portfolio.SEARCH,
+        cmaes.SEARCH,
+        gradfreebits.SEARCH,
         given.SEARCH,
     )
 }

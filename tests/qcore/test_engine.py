@@ -152,7 +152,7 @@ def test_a_scorer_that_gives_up_early_stops_the_search():
     toy = toy_problem(3)
     search, answers = scripted(Ask((uniform(toy, 2), uniform(toy, 4))))
 
-    def tired(allocations, stage):
+    def tired(allocations, stage, images):
         yield from toy.score(allocations[:1], stage)
 
     outcome = drive(search, toy.problem, NoParams(), 0, score=tired)
@@ -264,36 +264,51 @@ def test_drive_reports_front_members_with_test_scores():
     assert all(p.test is None for p in outcome.points)
 
 
-def test_spent_evaluations_still_report_the_front_found_so_far():
+def ladder(**options):
+    """Drive the uniform search on a toy, reporting."""
     toy = toy_problem(4)
     search = SEARCHES["uniform"]
-    outcome = drive(
-        search,
-        toy.problem,
-        search.params(),
-        0,
-        score=toy.score,
-        report=toy.report,
-        max_evaluations=2,
+    if "looks" in options:
+        looks = options.pop("looks")
+        options["should_stop"] = lambda: len(toy.scored) >= looks
+    return drive(
+        search, toy.problem, search.params(), 0, score=toy.score, report=toy.report, **options
     )
+
+
+def test_spent_evaluations_still_report_the_front_found_so_far():
+    outcome = ladder(max_evaluations=2)
     assert outcome.stopped
     assert len(outcome.reported) == 2
 
 
 def test_a_search_told_to_stop_reports_nothing():
-    toy = toy_problem(4)
-    search = SEARCHES["uniform"]
-    outcome = drive(
-        search,
-        toy.problem,
-        search.params(),
-        0,
-        score=toy.score,
-        report=toy.report,
-        should_stop=lambda: len(toy.scored) >= 2,
-    )
+    outcome = ladder(looks=2)
     assert len(outcome.points) == 2
     assert outcome.reported == ()
+
+
+def test_each_window_of_images_is_scored_on_its_own_and_none_is_reported():
+    toy = toy_problem(3)
+    two = uniform(toy, 2)
+    search, answers = scripted(
+        Ask((two,), images=(0, 16)), Ask((two,), images=(16, 16)), Ask((two,))
+    )
+    outcome = drive(search, toy.problem, NoParams(), 0, score=toy.score, report=toy.report)
+    assert toy.scored == [two, two, two]
+    assert [p.images for batch in answers for p in batch] == [(0, 16), (16, 16), None]
+    assert len({p.key for p in outcome.points}) == 3
+    assert [p.images for p in outcome.reported] == [None]
+
+
+def test_points_on_a_window_are_replayed():
+    toy = toy_problem(3)
+    ask = Ask((uniform(toy, 2),), images=(8, 16))
+    known = list(toy.score(ask.allocations, ask.stage, ask.images))
+    toy.scored.clear()
+    outcome, _, _ = play(toy, ask, known=known)
+    assert toy.scored == []
+    assert outcome.points == tuple(known)
 
 
 def test_nothing_within_the_budget_reports_nothing():

@@ -107,3 +107,26 @@ def test_nan_pixels_are_named_by_batch():
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 224, 224), (3, 600, 600)])
 def test_batches_are_never_empty(shape):
     assert 8 <= batch_size_for(shape, "cpu") <= 128
+
+
+def test_windows_of_the_search_split_add_up_to_it_and_wrap_around(evaluator):
+    allocation = BitAllocation.uniform(evaluator.model.spec.layers, 2)
+    whole = next(evaluator.score([allocation])).search
+    n = whole.n
+
+    def total(start, count):
+        point = next(evaluator.score([allocation], images=(start, count)))
+        assert point.images == (start, count)
+        assert point.search.n == count
+        return point.search.kl * count
+
+    parts = [total(10, 20), total(30, n - 20)]  # the second one wraps around to image 9
+    assert sum(parts) == pytest.approx(whole.kl * n, rel=1e-4)
+    assert total(10 + n, 20) == pytest.approx(parts[0], rel=1e-4)
+
+
+@pytest.mark.parametrize("count", [0, 10_000])
+def test_a_window_larger_than_the_search_split_is_refused(evaluator, count):
+    allocation = BitAllocation.uniform(evaluator.model.spec.layers, 2)
+    with pytest.raises(InvalidParams, match="does not fit the search split"):
+        list(evaluator.score([allocation], images=(0, count)))

@@ -12,7 +12,7 @@ from qcore.engine import Outcome, Reported, drive
 from qcore.errors import InfeasibleBudget, InvalidParams
 from qcore.problem import Point, Progress
 from qcore.searches import SEARCHES
-from tests.helpers import Toy, toy_problem, with_budget
+from tests.helpers import FakeTrainer, Toy, toy_problem, with_budget
 
 ALLOWED_TYPES = (bool, int, float, str, tuple)
 
@@ -25,14 +25,21 @@ def params_for(name: str, toy: Toy):
     values = {}
     if name == "given":
         values = {"allocations": [cheapest(toy).to_json()]}
+    if name == "cmaes":
+        values = {"evaluations": 60}
+    if name == "gradfreebits":
+        values = {"evaluations": 24}
     return SEARCHES[name].read_params(values)
 
 
 def run(name: str, toy: Toy, **options) -> tuple[Outcome, list]:
     events: list = []
+    problem = toy.problem
+    if SEARCHES[name].trains:
+        problem = dataclasses.replace(problem, trainer=FakeTrainer())
     outcome = drive(
         SEARCHES[name],
-        toy.problem,
+        problem,
         params_for(name, toy),
         options.pop("seed", 0),
         score=toy.score,
@@ -46,7 +53,16 @@ every_search = pytest.mark.parametrize("name", list(SEARCHES))
 
 
 def test_the_listed_searches_are_the_documented_ones():
-    assert list(SEARCHES) == ["uniform", "random", "greedy", "exact", "portfolio", "given"]
+    assert list(SEARCHES) == [
+        "uniform",
+        "random",
+        "greedy",
+        "exact",
+        "portfolio",
+        "cmaes",
+        "gradfreebits",
+        "given",
+    ]
 
 
 @every_search
@@ -95,8 +111,10 @@ def test_same_seed_same_events(name):
 @every_search
 def test_scores_nothing_twice(name):
     toy = toy_problem(4)
-    outcome, _ = run(name, toy)
-    assert len(set(toy.scored)) == len(toy.scored) == len(outcome.points) == outcome.evaluations
+    outcome, events = run(name, toy)
+    keys = [event.key for event in events if isinstance(event, Point)]
+    assert len(set(keys)) == len(keys) == len(toy.scored) == outcome.evaluations
+    assert keys == [point.key for point in outcome.points]
 
 
 @every_search
@@ -147,7 +165,7 @@ def test_finds_points_within_a_tight_budget(name, costs, share):
     assert any(toy.problem.admits(point.allocation) for point in outcome.points)
 
 
-@pytest.mark.parametrize("name", ["random", "exact", "portfolio"])
+@pytest.mark.parametrize("name", ["random", "exact", "portfolio", "cmaes"])
 def test_measures_nothing_over_the_budget(name):
     toy = with_budget(toy_problem(5, (2, 3, 4, 8), (4, 8)), 0.2, "model_bytes")
     outcome, _ = run(name, toy)
@@ -155,7 +173,7 @@ def test_measures_nothing_over_the_budget(name):
     assert all(toy.problem.admits(point.allocation) for point in outcome.points)
 
 
-@pytest.mark.parametrize("name", ["random", "greedy", "exact", "portfolio"])
+@pytest.mark.parametrize("name", ["random", "greedy", "exact", "portfolio", "cmaes"])
 def test_respects_a_limit_on_the_largest_layer(name):
     toy = toy_problem(4, (2, 4), (2, 4, 8))
     toy = with_budget(with_budget(toy, 0.5, "activation_bytes_max"), 0.5, "weight_bytes")
@@ -176,7 +194,7 @@ def test_infeasible_budget_names_the_smallest(name):
     assert not toy.scored
 
 
-@pytest.mark.parametrize("name", ["random", "greedy", "exact", "portfolio"])
+@pytest.mark.parametrize("name", ["random", "greedy", "exact", "portfolio", "cmaes"])
 def test_limits_that_only_clash_together_are_infeasible(name):
     toy = toy_problem(2, (2, 8), (2, 8))
     # options that trade weights for activations: each limit can be met, both cannot
@@ -225,14 +243,14 @@ def test_params_out_of_range_are_refused(name):
                 search.read_params({field.name: value})
 
 
-@pytest.mark.parametrize("name", ["greedy", "exact", "portfolio"])
+@pytest.mark.parametrize("name", ["greedy", "exact", "portfolio", "cmaes"])
 def test_missing_sensitivities_are_named(name):
     toy = toy_problem(3, sensitivity=False)
     with pytest.raises(InvalidParams, match=f"'{name}' needs the '.*' sensitivity"):
         run(name, toy)
 
 
-@pytest.mark.parametrize("name", ["exact", "portfolio"])
+@pytest.mark.parametrize("name", ["exact", "portfolio", "cmaes"])
 def test_three_summed_limits_are_refused(name):
     toy = toy_problem(3, (2, 4), (4, 8))
     for cost in ("weight_bytes", "bit_ops", "model_bytes"):

@@ -1,0 +1,323 @@
+"""GradFreeBits: CMA-ES over all bits, alternating with quantization-aware training.
+
+Pre-training at uniform bits that match the budget; then rounds of (a gradient-free round over the
+weight and activation bits of all layers, every candidate of a generation scored on one window of
+images that moves on between generations; training at the allocation found); a final fine-tuning.
+
+Reference: Bodner, Ben Shalom and Treister, GradFreeBits, arXiv 2102.09298, 2021; Sensors 22(24):
+9772, 2022. Readable were its claims and its sections: gradient-free rounds with CMA-ES, iterative
+alternating retraining, moving super-batches, bit-dependent clipping, limits of any kind.
+
+Reconstructed, because the text behind these could not be read: the quantizer (`learned_clip`), the
+number of rounds, generations, candidates, images and epochs, how limits are kept (repair), how far
+the window moves, and the shortlist at the end of a round, scored again on all search images
+together with the allocation before and uniform bits, since the best value seen on moving images is
+a lucky one. Candidates are scored with batch statistics in their norms: running ones belong to the
+allocation that was trained, and defend it.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from qcore.allocation import BitAllocation
+from qcore.errors import InfeasibleBudget, InvalidParams
+from qcore.problem import Ask, Point, Problem, Progress, Proposals
+from qcore.searches.base import Search
+from qcore.searches.evolution import Round, evolve, moving_window, whole_split
+from qcore.searches.genes import genes_of
+from qcore.searches.repair import best_uniform, repair_of
+from qcore.searches.space import Space, space_of
+
+EPOCH_STEPS = 50
+"""Steps of the progress bar that an epoch counts for; a scored candidate counts for one."""
+
+SHORTLIST = 8
+"""Allocations of a round that are scored again, beside uniform bits and the one before."""
+
+FINAL = "final"
+
+
+def _field(default: object, label: str, words: str, **meta: object) -> Any:
+    return field(default=default, metadata={"label": label, "help": words, **meta})
+
+
+@dataclass(frozen=True)
+class GradFreeBitsParams:
+    """How long each part takes, and which parts are on.
+
+    Attributes:
+        rounds: Gradient-free rounds.
+        evaluations: Candidates scored in each round.
+        population: Candidates of a generation.
+        sigma: First step size of CMA-ES, in widths.
+        window: Images every candidate of a generation is scored on.
+        slide: Images the window moves on by after a generation.
+        pretraining_epochs: Epochs at uniform bits before the first round.
+        round_epochs: Epochs after each round.
+        final_epochs: Epochs at the end.
+        epoch_images: Training images of an epoch, drawn anew each time; 0 is all there are.
+        rate: Peak learning rate; each stage falls from it to zero along a cosine.
+        quantizer: Key of LEARNED_QUANTIZERS.
+        label_smoothing: Share of the target spread over all classes.
+        distillation: Share of the loss that learns the float network's outputs.
+        bit_dependent_clips: A clip for every bit-width; off, one clip per tensor.
+        super_batches: Moving windows; off, every candidate is scored on all search images.
+        alternation: Training between rounds; off, one long round and then all the training.
+    """
+
+    rounds: int = _field(2, "Rounds", "How often search and training alternate.", min=1, max=10)
+    evaluations: int = _field(
+        180, "Candidates per round", "Allocations scored in each round.", min=4, max=10_000
+    )
+    population: int = _field(
+        12,
+        "Population",
+        "Candidates of a generation, all scored on the same images.",
+        min=4,
+        max=500,
+    )
+    sigma: float = _field(
+        1.0,
+        "Step size",
+        "How far the first candidates lie from the start, in bit-widths.",
+        min=0.3,
+        max=4.0,
+    )
+    window: int = _field(
+        512, "Images per candidate", "Size of the moving super-batch.", min=16, max=100_000
+    )
+    slide: int = _field(
+        128,
+        "Slide",
+        "Images by which the super-batch moves on after a generation.",
+        min=0,
+        max=100_000,
+    )
+    pretraining_epochs: int = _field(
+        2, "Epochs before", "Epochs at uniform bits before the first round.", min=0, max=300
+    )
+    round_epochs: int = _field(
+        1, "Epochs per round", "Epochs at the allocation a round has found.", min=0, max=300
+    )
+    final_epochs: int = _field(
+        2, "Epochs at the end", "Epochs at the final allocation.", min=0, max=300
+    )
+    epoch_images: int = _field(
+        0,
+        "Images per epoch",
+        "Training images of an epoch; 0 is all there are.",
+        min=0,
+        max=10_000_000,
+    )
+    rate: float = _field(
+        0.02,
+        "Learning rate",
+        "Peak learning rate of every stage; it falls along a cosine.",
+        min=1e-6,
+        max=10.0,
+    )
+    quantizer: str = _field(
+        "clip",
+        "Quantizer",
+        "Learned clip is the paper's; LSQ learns steps, DoReFa nothing.",
+        choices=("clip", "lsq", "dorefa"),
+    )
+    label_smoothing: float = _field(
+        0.0, "Label smoothing", "Share of the target spread over all classes.", min=0.0, max=0.5
+    )
+    distillation: float = _field(
+        0.0,
+        "Distillation",
+        "Share of the loss that learns the float network's outputs; at 1 no labels are needed.",
+        min=0.0,
+        max=1.0,
+    )
+    bit_dependent_clips: bool = _field(
+        True, "A clip for every width", "Off: one clip per tensor, whatever its bits."
+    )
+    super_batches: bool = _field(
+        True, "Moving super-batches", "Off: every candidate is scored on all search images."
+    )
+    alternation: bool = _field(
+        True, "Alternate", "Off: one long round, followed by all the training."
+    )
+
+
+Choosing = Generator[Ask | Progress, list[Point] | None, BitAllocation]
+
+
+def gradfreebits(
+    problem: Problem, params: GradFreeBitsParams, rng: np.random.Generator
+) -> Proposals:
+    """Alternate between searching the bits and training the weights, within the budget.
+
+    The last point, of stage "final", is the result.
+
+    Raises:
+        InvalidParams: a population larger than the candidates of a round, or no trainer.
+        InfeasibleBudget: nothing fits the budget.
+        Diverged: training reached NaN.
+    """
+    if params.population > params.evaluations:
+        raise InvalidParams(
+            f"gradfreebits: a population of {params.population} does not fit {params.evaluations} "
+            "candidates per round. Allow more candidates, or choose a smaller population."
+        )
+    trainer = problem.trainer
+    if trainer is None:
+        raise InvalidParams("gradfreebits trains, and this problem offers nothing to train with.")
+    space = space_of(problem)
+    _check_options(space, problem)
+    repair = repair_of(space)
+    uniform = space.allocation(best_uniform(genes_of(space), repair))
+    rounds = params.rounds if params.alternation else 1
+    each = params.evaluations if params.alternation else params.evaluations * params.rounds
+    last = params.final_epochs
+    if not params.alternation:
+        last += params.rounds * params.round_epochs
+    epochs = params.pretraining_epochs + last
+    epochs += params.rounds * params.round_epochs if params.alternation else 0
+    clock = _Clock(epochs * EPOCH_STEPS + rounds * (each + SHORTLIST + 2) + 1)
+    trainer.begin(params.quantizer, None if params.bit_dependent_clips else _middle(space))
+    yield from clock.training(problem, params, "pretraining", uniform, params.pretraining_epochs)
+    chosen = uniform
+    for number in range(1, rounds + 1):
+        chosen = yield from _round(
+            problem, params, space, chosen, uniform, number, each, clock, rng
+        )
+        if params.alternation:
+            stage = f"round-{number}/weights"
+            yield from clock.training(problem, params, stage, chosen, params.round_epochs)
+    yield from clock.training(problem, params, FINAL, chosen, last)
+    if not problem.admits(chosen):
+        raise InfeasibleBudget(
+            f"The allocation found is over the budget of {dict(problem.budget.limits)}; this is an "
+            "error in the cost models."
+        )
+    answer = yield Ask((chosen,), FINAL)
+    value = problem.value((answer or [])[0])
+    yield Progress(clock.total, clock.total, f"finished: {value:.4g} nats", _figures(chosen, value))
+
+
+@dataclass
+class _Clock:
+    """Steps done of the whole search."""
+
+    total: int
+    done: int = 0
+
+    def training(
+        self,
+        problem: Problem,
+        params: GradFreeBitsParams,
+        stage: str,
+        allocation: BitAllocation,
+        epochs: int,
+    ) -> Generator[Progress, None, None]:
+        """Train a stage; its epochs become steps of the whole."""
+        settings = {
+            "epochs": epochs,
+            "rate": params.rate,
+            "epoch_images": params.epoch_images,
+            "label_smoothing": params.label_smoothing,
+            "distillation": params.distillation,
+        }
+        for progress in problem.trainer.train(stage, allocation, settings):
+            step = self.done + progress.step * EPOCH_STEPS
+            yield Progress(step, self.total, progress.message, progress.figures)
+        self.done += epochs * EPOCH_STEPS
+
+
+def _round(
+    problem: Problem,
+    params: GradFreeBitsParams,
+    space: Space,
+    before: BitAllocation,
+    uniform: BitAllocation,
+    number: int,
+    evaluations: int,
+    clock: _Clock,
+    rng: np.random.Generator,
+) -> Choosing:
+    """One gradient-free round at the weights trained last; returns the allocation it chooses."""
+    genes, repair, stage = genes_of(space), repair_of(space), problem.trainer.stage
+    words = f"round {number}: "
+    if len(genes.genes) >= 2:
+        evolved = yield from evolve(
+            problem,
+            genes,
+            repair,
+            Round(evaluations, params.population, params.sigma, "repair", restarts=False),
+            _choice(space, before),
+            rng,
+            stage=stage,
+            window=moving_window(params.window, params.slide)
+            if params.super_batches
+            else whole_split,
+            step=clock.done,
+            total=clock.total,
+            words=words,
+        )
+        found = evolved.shortlist(SHORTLIST)
+    else:
+        # CMA-ES needs two bit-widths to choose; one can simply be tried
+        found = [a for a in _all(space) if problem.admits(a)][-evaluations:]
+    clock.done += evaluations
+    shortlist = tuple(dict.fromkeys((before, uniform, *found)))
+    yield Progress(clock.done, clock.total, f"{words}scoring the best on all search images")
+    answer = yield Ask(shortlist, stage)
+    best = min(answer or (), key=problem.value)
+    clock.done += SHORTLIST + 2
+    value = problem.value(best)
+    figures = {"round": number, **_figures(best.allocation, value)}
+    yield Progress(clock.done, clock.total, f"{words}chose {value:.4g} nats", figures)
+    return best.allocation
+
+
+def _figures(allocation: BitAllocation, value: float) -> dict[str, object]:
+    return {"value": value, "allocation": allocation.to_json()}
+
+
+def _choice(space: Space, allocation: BitAllocation) -> np.ndarray:
+    chosen = zip(space.names, space.options, strict=True)
+    return np.array([options.index(allocation[name]) for name, options in chosen])
+
+
+def _all(space: Space) -> list[BitAllocation]:
+    """All allocations of a space where at most one layer has a choice."""
+    sizes = [len(options) for options in space.options]
+    free = int(np.argmax(sizes))
+    base = np.zeros(len(sizes), dtype=np.int64)
+    rows = [np.where(np.arange(len(sizes)) == free, index, base) for index in range(sizes[free])]
+    return [space.allocation(row) for row in rows]
+
+
+def _middle(space: Space) -> int:
+    """Median width of all that may be chosen: where a clip for all widths begins."""
+    free = [options for options in space.options if len(options) > 1] or list(space.options)
+    widths = sorted({bits.weight for options in free for bits in options})
+    return widths[(len(widths) - 1) // 2]
+
+
+def _check_options(space: Space, problem: Problem) -> None:
+    if all(space.options):
+        return
+    raise InfeasibleBudget(
+        "No option of some layer meets all limits on the largest layer at once. Raise one of "
+        f"these limits: {', '.join(problem.budget.limits)}.",
+        {},
+    )
+
+
+SEARCH = Search(
+    name="gradfreebits",
+    title="GradFreeBits",
+    summary="Alternates CMA-ES over all bits with quantization-aware training of the weights.",
+    params=GradFreeBitsParams,
+    run=gradfreebits,
+    paper="Bodner, Ben Shalom and Treister, GradFreeBits, 2021; Sensors 22(24):9772, 2022",
+    trains=True,
+)
