@@ -1,5 +1,6 @@
 # make app   sets up what is missing and opens the dashboard
-# make test  sets up what is missing and runs lint, types and every test
+# make test  sets up what is missing and runs lint, types and every test, on PostgreSQL too where
+#            it is installed (as root on Debian it is installed)
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -11,7 +12,7 @@ app: $(VENV)/.app
 	$(BIN)/streamlit run app.py
 
 test: $(VENV)/.dev $(VENV)/.browser lint
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest
+	PATH="$(abspath $(BIN)):$$PATH" .ci/with-postgres $(BIN)/python -m pytest
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -26,7 +27,7 @@ $(VENV)/.app: requirements.txt $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet -r requirements.txt
 	touch $@
 
-$(VENV)/.dev: requirements-dev.txt requirements.txt $(VENV)/bin/python
+$(VENV)/.dev: $(wildcard requirements*.txt) $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
 	touch $@ $(VENV)/.app
 

@@ -26,8 +26,11 @@ from store.queue import (
     delete_run,
     events,
     request_cancel,
+    request_pause,
+    resume,
     run,
     runs,
+    stop_now,
 )
 from store.supervisor import Supervisor
 
@@ -50,10 +53,13 @@ __all__ = [
     "open_store",
     "points_of",
     "request_cancel",
+    "request_pause",
+    "resume",
     "run",
     "runs",
     "save_config",
     "save_model",
     "save_table",
+    "stop_now",
     "tables",
 ]

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,11 @@ from qcore.errors import InvalidParams, QcoreError
 from qcore.exports import EXPORTS
 from qcore.problem import RunSpec
 from qcore.searches import SEARCHES
-from store import points, queue, worker
+from store import doctor, points, queue, worker
 from store.db import Store, open_store
+from store.settings import read_settings
+
+Command = Callable[[Store, argparse.Namespace], int]
 
 
 def say(line: str) -> None:
@@ -62,12 +65,14 @@ def command_run(store: Store, arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         calibration_images=arguments.calibration_images,
         search_images=arguments.search_images,
+        reported=arguments.reported,
         tuning=arguments.tuning,
         device=arguments.device,
     )
     if arguments.detach:
         say(f"run {queue.create_run(store, spec, arguments.name)} queued")
         return 0
+    read_settings()  # before anything is stored: a worker needs them all
     run_id = queue.create_run(store, spec, arguments.name, host=queue.host_name(store))
     say(f"run {run_id} started")
     code = worker.main(store.url, run_id, 1, piped=False)
@@ -141,11 +146,15 @@ def command_export(store: Store, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def command_cancel(store: Store, arguments: argparse.Namespace) -> int:
-    """Ask a run to stop."""
-    queue.request_cancel(store, arguments.run)
-    say(f"run {arguments.run}: {queue.run(store, arguments.run).state}")
-    return 0
+def _asked(ask: Callable[[Store, int], None]) -> Command:
+    def command(store: Store, arguments: argparse.Namespace) -> int:
+        ask(store, arguments.run)
+        found = queue.run(store, arguments.run)
+        waits = found.state == "running" and found.want != "run"
+        say(f"run {found.id}: {found.state}{f', asked to {found.want}' if waits else ''}")
+        return 0
+
+    return command
 
 
 def command_worker(store: Store, arguments: argparse.Namespace) -> int:
@@ -173,12 +182,21 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--calibration-images", type=int, default=defaults.calibration_images)
     run.add_argument("--search-images", type=int, default=defaults.search_images)
+    run.add_argument("--reported", type=int, default=defaults.reported, help="most tested points")
     run.add_argument("--tuning", action="store_true", help="also tune without labels")
     run.add_argument("--device", default="auto")
     run.add_argument("--detach", action="store_true", help="leave it to the dashboard's server")
     commands.add_parser("list", help="list runs").set_defaults(function=command_list)
-    for name, function in (("watch", command_watch), ("cancel", command_cancel)):
-        command = commands.add_parser(name)
+    commands.add_parser("doctor", help="check the installation").set_defaults(function=None)
+    named: tuple[tuple[str, Command, str], ...] = (
+        ("watch", command_watch, "follow a run until it ends"),
+        ("pause", _asked(queue.request_pause), "pause when the batch in hand is measured"),
+        ("resume", _asked(queue.resume), "go on with a paused run, or try a failed one again"),
+        ("stop", _asked(queue.stop_now), "pause at once; what is in hand is lost"),
+        ("cancel", _asked(queue.request_cancel), "end a run and keep what it measured"),
+    )
+    for name, function, explanation in named:
+        command = commands.add_parser(name, help=explanation)
         command.set_defaults(function=function)
         command.add_argument("run", type=int)
     export = commands.add_parser("export", help="write a configuration")
@@ -200,6 +218,8 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run one command; our errors are one plain line and exit code 2."""
     arguments = parser().parse_args(words)
     try:
+        if arguments.function is None:  # it looks at a database without opening it for good
+            return doctor.command(arguments.database, say)
         return int(arguments.function(open_store(arguments.database), arguments))
     except QcoreError as error:
         sys.stderr.write(f"{error}\n")

@@ -1,30 +1,37 @@
-"""Opening the database: SQLite in write-ahead mode, one write helper, migrations at start.
+"""Opening the database: one write helper, the same promises on SQLite and PostgreSQL.
 
-Every write takes SQLite's write lock when it begins (BEGIN IMMEDIATE): a transaction that reads
-first and writes later would otherwise fail as "locked" under several writers, whatever the timeout.
+Every write holds the database's one write lock from its beginning to its end: SQLite's by BEGIN
+IMMEDIATE (a transaction that reads first and writes later would otherwise fail as "locked" under
+several writers, whatever the timeout), PostgreSQL's as an advisory lock. What a write reads stays
+true until it has written.
 """
 
 import sqlite3
-import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from filelock import FileLock
-from sqlalchemy import Connection, Engine, create_engine, event, inspect
-from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, ProgrammingError
+from filelock import FileLock, Timeout
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
 
-from qcore.errors import DatabaseTooNew, DatabaseUnavailable
-from store.locations import data_folder, database_url
+from qcore.errors import DatabaseUnavailable
+from store.advice import explained
+from store.filesystems import mount_table, refuse_network
+from store.json_text import dump_json, load_json
+from store.locations import data_folder, database_url, shown_url, sqlite_file
+from store.upgrade import bring_up_to_date
 
 TIMEOUT_S = 30
+IDLE_S = 10
+"""A transaction left open so long, by a host that froze or vanished, is ended by the server."""
+
+WRITE_LOCK = 0xB17D1A1
+"""Advisory lock of PostgreSQL; known to this database only."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +40,18 @@ class Store:
 
     Attributes:
         engine: SQLAlchemy engine; one a process.
-        url: Its URL.
-        folder: Where locks and logs go.
+        url: Its URL, with its password where it has one: never show it.
+        folder: Where locks, logs and checkpoints go.
     """
 
     engine: Engine
-    url: str
+    url: str = field(repr=False)
     folder: Path
+
+    @property
+    def shown(self) -> str:
+        """The URL without its password."""
+        return shown_url(self.url)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -48,7 +60,7 @@ class Store:
         Raises:
             DatabaseUnavailable: the database cannot be read.
         """
-        with _explained(self.url), self.engine.begin() as connection:
+        with explained(self.url), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
@@ -57,9 +69,10 @@ class Store:
 
         Raises:
             DatabaseUnavailable: read-only, full, or gone; nothing was written.
+            StoreError: a value that the database cannot hold; nothing was written.
         """
         engine = self.engine.execution_options(write=True)
-        with _explained(self.url), engine.begin() as connection:
+        with explained(self.url), engine.begin() as connection:
             yield connection
 
 
@@ -68,40 +81,27 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-@contextmanager
-def _explained(url: str) -> Iterator[None]:
-    try:
-        yield
-    except DatabaseError as error:
-        if isinstance(error, IntegrityError | ProgrammingError):
-            raise  # a bug of ours, not of the location
-        cause = str(error.orig or error)
-        raise DatabaseUnavailable(_advice(url, cause)) from error
-    except sqlite3.DatabaseError as error:  # raised while connecting, before SQLAlchemy wraps
-        raise DatabaseUnavailable(_advice(url, str(error))) from error
+def connect(url: str, *, foreign_keys: bool = True) -> Engine:
+    """An engine that keeps the promises above; opens nothing yet.
 
+    Args:
+        url: SQLAlchemy URL.
+        foreign_keys: False for migrations on SQLite, which change a table by writing it anew:
+            dropping the old one would delete every row that refers to it.
 
-def _advice(url: str, cause: str) -> str:
-    known = {
-        "readonly": "it is read-only. Change its permissions, or choose another folder",
-        "read-only": "it is read-only. Change its permissions, or choose another folder",
-        "unable to open": "its folder cannot be written. Choose another folder",
-        "full": "the disk is full. Free some space; nothing that was stored is lost",
-        "not a database": "the file is not a database. Move it away, or choose another file",
-        "locked": "another program keeps it locked. Close that program and try again",
-    }
-    for word, meaning in known.items():
-        if word in cause:
-            return f"Cannot use the database {url}: {meaning} with BITDIAL_DATA."
-    return f"Cannot use the database {url}: {cause}."
+    Raises:
+        DatabaseUnavailable: the address is none, or its driver is missing.
+    """
+    path = sqlite_file(url)
+    if path is None:
+        return _server_engine(url)
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": TIMEOUT_S})
 
-
-def _prepare_sqlite(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
-    def connect(connection: sqlite3.Connection, record: Any) -> None:
+    def prepare(connection: sqlite3.Connection, record: Any) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves
         cursor = connection.cursor()
-        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
         cursor.execute("PRAGMA synchronous=NORMAL")
         cursor.close()
 
@@ -109,6 +109,58 @@ def _prepare_sqlite(engine: Engine) -> None:
     def begin(connection: Connection) -> None:
         write = connection.get_execution_options().get("write")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def _server_engine(url: str) -> Engine:
+    """Engine of a database server; SQLite without a file has no place here."""
+    try:
+        parsed = make_url(url)
+        name = parsed.get_backend_name()
+        if name == "sqlite":
+            raise DatabaseUnavailable(
+                "A database in memory keeps nothing; give the path of a file."
+            )
+        if name == "postgresql" and "@" in (parsed.host or ""):
+            raise DatabaseUnavailable(
+                "The database address has more than one @. Write an @ in the password as %40."
+            )
+        engine = create_engine(
+            url,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": 10, "keepalives_idle": 10, "keepalives_interval": 5},
+            json_serializer=dump_json,
+            json_deserializer=load_json,
+        )
+    except (ArgumentError, ImportError, TypeError, ValueError) as error:
+        # the error itself may quote the password
+        reason = type(error).__name__
+        if isinstance(error, ImportError):
+            reason = f"{error}; pip install -r requirements-postgres.txt"
+        raise DatabaseUnavailable(
+            f"The database address {shown_url(url)} cannot be used ({reason}). Give a file, or an "
+            "address such as postgresql+psycopg://user@host/name with its driver installed."
+        ) from error
+    if engine.dialect.name != "postgresql":
+        raise DatabaseUnavailable(
+            f"bitdial keeps results in SQLite or PostgreSQL, not in {engine.dialect.name}. "
+            "Give a file, or an address such as postgresql+psycopg://user@host/name."
+        )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, record: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_S}s'")
+            cursor.execute(f"SET lock_timeout = '{TIMEOUT_S}s'")
+        connection.commit()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        if connection.get_execution_options().get("write"):
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
+
+    return engine
 
 
 def open_store(location: str | Path | None = None) -> Store:
@@ -122,90 +174,47 @@ def open_store(location: str | Path | None = None) -> Store:
         DatabaseTooNew: it was written by a later bitdial.
     """
     url = database_url(location)
-    if not url.startswith("sqlite:///"):
-        folder = data_folder()
-        engine = _server_engine(url)
-    else:
-        path = Path(url.removeprefix("sqlite:///"))
-        folder = path.parent
-        engine = create_engine(url, connect_args={"timeout": TIMEOUT_S})
-        _prepare_sqlite(engine)
+    path = sqlite_file(url)
+    if path is not None:
+        refuse_network(path, mount_table())
+    folder = data_folder() if path is None else path.parent
+    engine = connect(url)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / "migration.lock", timeout=TIMEOUT_S)
-        with lock:
-            _migrate(engine, url)
-    except OSError as error:
-        engine.dispose()
-        raise DatabaseUnavailable(_advice(url, f"unable to open: {error}")) from error
-    except BaseException:
-        engine.dispose()
-        raise
-    return Store(engine, url, folder)
-
-
-def _server_engine(url: str) -> Engine:
-    """Engine of a database server; SQLite without a file has no place here."""
-    try:
-        engine = create_engine(url, pool_pre_ping=True)
-    except (ArgumentError, ImportError) as error:
+        _upgrade(url, folder)
+    except Timeout as error:
         raise DatabaseUnavailable(
-            f"The database address cannot be used: {error}. Give a file, or an address such as "
-            "postgresql+psycopg://user@host/name with its driver installed."
+            f"Another process has been upgrading {shown_url(url)} for {TIMEOUT_S} s. Wait for it, "
+            "or end it, and try again."
         ) from error
-    if engine.dialect.name == "sqlite":
-        raise DatabaseUnavailable("A database in memory keeps nothing; give the path of a file.")
-    return engine
+    except OSError as error:
+        raise DatabaseUnavailable(
+            f"The data folder {folder} cannot be written ({error.strerror or error}). Change its "
+            "permissions, or choose another folder with BITDIAL_DATA."
+        ) from error
+    store = Store(engine, url, folder)
+    # connections of a store that nobody has any more are closed, not left to the collector
+    weakref.finalize(store, engine.dispose)
+    return store
 
 
-def _scripts() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    return config
-
-
-def _migrate(engine: Engine, url: str) -> None:
-    config = _scripts()
-    scripts = ScriptDirectory.from_config(config)
-    with _explained(url):
-        if engine.dialect.name == "sqlite":
-            _write_ahead(engine)
-        with engine.connect() as connection:
-            current = MigrationContext.configure(connection).get_current_revision()
-            tables = inspect(connection).get_table_names()
-        if current is None and tables:
-            raise DatabaseUnavailable(
-                f"{url} belongs to another program (it has tables such as {tables[0]!r}). Choose "
-                "another file with BITDIAL_DATA."
-            )
-        known = {script.revision for script in scripts.walk_revisions()}
-        if current is not None and current not in known:
-            raise DatabaseTooNew(
-                f"The database {url} has schema {current}, which this bitdial does not know. "
-                "Update bitdial, or choose another folder with BITDIAL_DATA."
-            )
-        if current == scripts.get_current_head():
-            return
-        if current is not None and engine.dialect.name == "sqlite":
-            _copy(engine, current)
-        with engine.execution_options(write=True).begin() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+def _upgrade(url: str, folder: Path) -> None:
+    engine = connect(url, foreign_keys=False)
+    try:
+        with explained(url):
+            if sqlite_file(url) is None:
+                bring_up_to_date(engine, url)
+                return
+            with FileLock(folder / "migration.lock", timeout=TIMEOUT_S):
+                _write_ahead(engine)
+                bring_up_to_date(engine, url)
+    finally:
+        engine.dispose()
 
 
 def _write_ahead(engine: Engine) -> None:
     raw = engine.raw_connection()
     try:
         raw.driver_connection.execute("PRAGMA journal_mode=WAL")  # type: ignore[union-attr]
-    finally:
-        raw.close()
-
-
-def _copy(engine: Engine, revision: str) -> None:
-    """Keep a copy of the user's results before changing their tables."""
-    target = f"{engine.url.database}.{revision}.{time.strftime('%Y%m%d%H%M%S')}.bak"
-    raw = engine.raw_connection()
-    try:
-        raw.driver_connection.execute("VACUUM INTO ?", (target,))  # type: ignore[union-attr]
     finally:
         raw.close()

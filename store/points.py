@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import and_, delete, insert, select, update
 
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.errors import StoreError
-from qcore.problem import Point, Scores, SensitivityTable
+from qcore.problem import Point, Scores, SensitivityTable, window_key, window_of
 from store.db import Store, now
-from store.queue import write_held
+from store.lease import write_held
 from store.schema import ConfigurationRow, ModelRow, PointRow, TableRow
 
 
@@ -50,6 +50,7 @@ def point_to_json(point: Point) -> dict[str, Any]:
         "search": asdict(point.search),
         "test": None if point.test is None else asdict(point.test),
         "stage": point.stage,
+        "images": window_key(point.images),
         "device": point.device,
         "seconds": point.seconds,
     }
@@ -65,6 +66,7 @@ def point_from_json(data: dict[str, Any]) -> Point:
         stage=data["stage"],
         device=data["device"],
         seconds=data["seconds"],
+        images=window_of(data.get("images", "")),
     )
 
 
@@ -74,50 +76,59 @@ def add_point(store: Store, run_id: int, attempt: int, point: Point) -> None:
     Raises:
         Fenced: the attempt holds it no longer.
     """
-    document = point_to_json(point)
-    values = {
-        k: document[k] for k in ("allocation", "search", "test", "stage", "device", "seconds")
-    }
     with store.write() as connection:
         write_held(connection, run_id, attempt, idle_attempts=0)
-        connection.execute(
-            insert(PointRow).values(run_id=run_id, digest=point.allocation.digest, **values)
-        )
+        connection.execute(insert(PointRow).values(**_columns(run_id, point)))
+
+
+def _columns(run_id: int, point: Point) -> dict[str, Any]:
+    document = point_to_json(point)
+    del document["version"]
+    return {"run_id": run_id, "digest": point.allocation.digest, **document}
 
 
 def add_report(store: Store, run_id: int, attempt: int, point: Point, config: str) -> None:
-    """Add a point's test scores and configuration file; the point itself where it is new."""
-    document = point_to_json(point)
-    where = (
-        (PointRow.run_id == run_id)
-        & (PointRow.stage == point.stage)
-        & (PointRow.digest == point.allocation.digest)
+    """Add a point's test scores and configuration file; the point itself where it is new.
+
+    Raises:
+        Fenced: the attempt holds the run no longer.
+        StoreError: the point was scored on a window of images; such scores are never reported.
+    """
+    if point.images is not None:
+        raise StoreError("A score on some of the images is for the search alone; report none.")
+    values = _columns(run_id, point)
+    where = and_(
+        *(getattr(PointRow, n) == values[n] for n in ("run_id", "stage", "images", "digest"))
     )
     with store.write() as connection:
         write_held(connection, run_id, attempt, idle_attempts=0)
         done = connection.execute(
-            update(PointRow).where(where).values(test=document["test"], config=config)
+            update(PointRow).where(where).values(test=values["test"], config=config)
         )
         if not done.rowcount:
-            names = ("allocation", "search", "test", "stage", "device", "seconds")
-            connection.execute(
-                insert(PointRow).values(
-                    run_id=run_id,
-                    digest=point.allocation.digest,
-                    config=config,
-                    **{name: document[name] for name in names},
-                )
-            )
+            connection.execute(insert(PointRow).values(config=config, **values))
 
 
-def points_of(store: Store, run_ids: Sequence[int], after_id: int = 0) -> list[StoredPoint]:
-    """Points of some runs in the order they came, those after a number only."""
+def points_of(
+    store: Store, run_ids: Sequence[int], after_id: int = 0, *, windows: bool = False
+) -> list[StoredPoint]:
+    """Points of some runs in the order they came.
+
+    Args:
+        store: The database.
+        run_ids: Whose.
+        after_id: Only those after this number.
+        windows: Also those scored on a window of the search split. They cannot be compared with
+            others and enter no front; only a search that goes on needs them.
+    """
     columns = [c for c in PointRow.__table__.columns if c.name != "config"]
     query = (
         select(*columns, PointRow.config.is_not(None).label("has_config"))
         .where(PointRow.run_id.in_(list(run_ids)), PointRow.id > after_id)
         .order_by(PointRow.id)
     )
+    if not windows:
+        query = query.where(PointRow.images == "")
     with store.read() as connection:
         rows = connection.execute(query).all()
     return [

@@ -1,27 +1,70 @@
-"""Runs: asked for by users, claimed by the supervisor, written by the one worker that holds them.
+"""Runs as users see them: asked for, looked at, paused, resumed, stopped, cancelled, deleted.
 
-Each function is one transaction and returns frozen values. Whoever works on a run names the attempt
-it claimed; a write whose attempt is no longer the run's is refused, so a worker that was given up
-for dead cannot spoil its successor's results.
+Each function is one transaction and returns frozen values. What workers write is in `lease`, whose
+names are found here too.
 """
 
-import socket
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from qcore.errors import InvalidParams, RunFinished, RunNotFound, StoreError
 from qcore.problem import RunSpec
 from store.db import Store, now
+from store.files import remove_files
+from store.lease import (
+    FIGURES,
+    Fenced,
+    beat,
+    claim,
+    finish,
+    host_name,
+    log,
+    note,
+    open_runs,
+    progress,
+    requeue,
+    take,
+    write_held,
+)
 from store.schema import EventRow, PointRow, RunRow
 
+__all__ = [
+    "ACTIVE",
+    "ENDED",
+    "Event",
+    "Fenced",
+    "Run",
+    "beat",
+    "claim",
+    "create_run",
+    "delete_run",
+    "events",
+    "finish",
+    "host_name",
+    "note",
+    "open_runs",
+    "progress",
+    "request_cancel",
+    "request_pause",
+    "requeue",
+    "resume",
+    "run",
+    "run_ids",
+    "runs",
+    "stop_now",
+    "write_held",
+]
+
 ACTIVE = ("queued", "running")
+"""States in which a run changes by itself."""
+
 ENDED = ("done", "cancelled", "failed")
+"""States that are the end, unless the user tries a failed run again."""
 
-
-class Fenced(StoreError):
-    """This attempt no longer holds the run; its writes are refused."""
+NAME_LENGTH = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +75,8 @@ class Run:
         id: Its number.
         name: What the user calls it.
         spec: What was asked for.
-        state: "queued", "running", "done", "cancelled" or "failed".
-        want: "run" or "cancel".
+        state: "queued", "running", "paused", "done", "cancelled" or "failed".
+        want: "run", or "pause", "stop" or "cancel" until the worker has obeyed.
         attempt: How often it was claimed.
         beat: Counts up while a worker is alive.
         step: Progress, of `total`; total 0 while unknown.
@@ -45,6 +88,9 @@ class Run:
         started: When a worker first took it.
         finished: When it ended.
         evaluations: Points stored so far.
+        host: Machine and folder of the server that works on it, or did last.
+        pid: Process that works on it, on that host.
+        device: The slot it has or had there: "cpu", "cuda:0", ...
     """
 
     id: int
@@ -63,20 +109,38 @@ class Run:
     started: str | None
     finished: str | None
     evaluations: int
+    host: str | None = None
+    pid: int | None = None
+    device: str | None = None
 
     @property
     def cancelling(self) -> bool:
         """True between a wish to cancel and the worker's end."""
         return self.state == "running" and self.want == "cancel"
 
+    @property
+    def pausing(self) -> bool:
+        """True between a wish to pause or to stop now and the worker's end."""
+        return self.state == "running" and self.want in ("pause", "stop")
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of a run's history; `at` is UTC, ISO 8601."""
+    """One line of a run's history.
+
+    Attributes:
+        at: UTC, ISO 8601.
+        kind: What happened, in one word.
+        text: The same for the user.
+        data: Numbers of a line of kind "figures"; None elsewhere.
+        attempt: Whose line it is; None where no attempt was involved.
+    """
 
     at: str
     kind: str
     text: str
+    data: Mapping[str, Any] | None = None
+    attempt: int | None = None
 
 
 def _run(row: Any) -> Run:
@@ -87,11 +151,6 @@ def _run(row: Any) -> Run:
 def _select() -> Any:
     count = select(func.count()).where(PointRow.run_id == RunRow.id).scalar_subquery()
     return select(*RunRow.__table__.columns, count.label("evaluations"))
-
-
-def log(connection: Connection, run_id: int, kind: str, words: str) -> None:
-    """Add a line to a run's history, inside the caller's transaction."""
-    connection.execute(insert(EventRow).values(run_id=run_id, at=now(), kind=kind, text=words))
 
 
 def create_run(
@@ -106,13 +165,13 @@ def create_run(
         host: Take it at once as attempt 1 on this host, before any server can.
 
     Raises:
-        InvalidParams: an active run already has this name.
+        InvalidParams: the name is too long, or a run that has not ended has it.
     """
+    if name is not None and len(name) > NAME_LENGTH:
+        raise InvalidParams(f"A name has at most {NAME_LENGTH} characters, this has {len(name)}.")
     with store.write() as connection:
         if name is not None:
-            taken = select(RunRow.id).where(RunRow.name == name, RunRow.state.in_(ACTIVE))
-            if connection.execute(taken).first():
-                raise InvalidParams(f"A run named {name!r} is still active; choose another name.")
+            _check_free(connection, name)
         values = {
             "name": name or spec.search,
             "model": spec.model,
@@ -130,8 +189,14 @@ def create_run(
         run_id = int(connection.execute(insert(RunRow).values(**values)).inserted_primary_key[0])  # type: ignore[index]
         log(connection, run_id, "submitted", f"{spec.search} on {spec.model}, {spec.data}")
         if host is not None:
-            take(connection, run_id, 0, host)
+            take(connection, run_id, 0, host, None)
         return run_id
+
+
+def _check_free(connection: Connection, name: str) -> None:
+    taken = select(RunRow.id).where(RunRow.name == name, RunRow.state.not_in(ENDED))
+    if connection.execute(taken).first():
+        raise InvalidParams(f"A run named {name!r} has not ended yet; choose another name.")
 
 
 def runs(store: Store, model: str | None = None) -> list[Run]:
@@ -141,6 +206,12 @@ def runs(store: Store, model: str | None = None) -> list[Run]:
         query = query.where(RunRow.model == model)
     with store.read() as connection:
         return [_run(row) for row in connection.execute(query)]
+
+
+def run_ids(store: Store) -> set[int]:
+    """Numbers of all runs."""
+    with store.read() as connection:
+        return set(connection.scalars(select(RunRow.id)))
 
 
 def run(store: Store, run_id: int) -> Run:
@@ -156,36 +227,113 @@ def run(store: Store, run_id: int) -> Run:
     return _run(row)
 
 
-def events(store: Store, run_id: int) -> list[Event]:
-    """A run's history, oldest first."""
-    query = select(EventRow.at, EventRow.kind, EventRow.text).where(EventRow.run_id == run_id)
+def events(store: Store, run_id: int, kinds: Collection[str] | None = None) -> list[Event]:
+    """A run's history, oldest first.
+
+    Args:
+        store: The database.
+        run_id: Whose.
+        kinds: Which kinds of lines; None is what there is to read, all but "figures".
+    """
+    row = EventRow
+    query = select(row.at, row.kind, row.text, row.data, row.attempt).where(row.run_id == run_id)
+    query = query.where(row.kind != FIGURES if kinds is None else row.kind.in_(list(kinds)))
     with store.read() as connection:
-        return [Event(*row) for row in connection.execute(query.order_by(EventRow.id))]
+        return [Event(*found) for found in connection.execute(query.order_by(row.id))]
+
+
+def request_pause(store: Store, run_id: int) -> None:
+    """Pause a run: at once if queued, else when its worker is through with the batch in hand.
+
+    Raises:
+        RunNotFound: no such run.
+        RunFinished: it has ended already.
+        StoreError: it is being cancelled.
+    """
+    _ask(store, run_id, "pause", "pauses when the batch in hand is measured")
+
+
+def stop_now(store: Store, run_id: int) -> None:
+    """Pause a run without waiting: its worker is killed, and what it has in hand is lost.
+
+    Raises:
+        RunNotFound: no such run.
+        RunFinished: it has ended already.
+        StoreError: it is being cancelled.
+    """
+    _ask(store, run_id, "stop", "stops now; what is in hand is measured again when resumed")
 
 
 def request_cancel(store: Store, run_id: int) -> None:
-    """Cancel a run: at once if queued, else at its worker's next evaluation.
+    """Cancel a run: at once if queued or paused, else at its worker's next evaluation.
 
     Raises:
         RunNotFound: no such run.
         RunFinished: it has ended already.
     """
+    _ask(store, run_id, "cancel", "asked to stop after the evaluation in hand")
+
+
+_GERUND = {"pause": "pausing", "stop": "stopping", "cancel": "cancelling"}
+
+
+def _ask(store: Store, run_id: int, want: str, words: str) -> None:
+    cancel = want == "cancel"
     with store.write() as connection:
-        state = connection.execute(
-            select(RunRow.state).where(RunRow.id == run_id)
-        ).scalar_one_or_none()
-        if state is None:
-            raise _not_found(run_id)
-        if state in ENDED:
-            raise RunFinished(f"Run {run_id} is {state} already; there is nothing to cancel.")
-        values = {"want": "cancel"}
-        if state == "queued":
-            values |= {"state": "cancelled", "finished": now()}
-        connection.execute(update(RunRow).where(RunRow.id == run_id).values(**values))
-        if state == "queued":
-            log(connection, run_id, "cancelled", "before it started")
+        found = _seen(connection, run_id)
+        if found.state in ENDED:
+            raise RunFinished(f"Run {run_id} is {found.state} already; there is nothing to {want}.")
+        if found.want == "cancel" and not cancel:
+            raise StoreError(f"Run {run_id} is being cancelled; submit it again instead.")
+        if found.want == want or (found.state == "paused" and not cancel):
+            return
+        if found.state == "running":
+            values: dict[str, Any] = {"want": want}
+            log(connection, run_id, _GERUND[want], words)
         else:
-            log(connection, run_id, "cancelling", "asked to stop after the evaluation in hand")
+            state = "cancelled" if cancel else "paused"
+            values = {"want": want, "state": state, "finished": now() if cancel else None}
+            before = "before it started" if found.started is None else "on request"
+            log(connection, run_id, state, before)
+        connection.execute(update(RunRow).where(RunRow.id == run_id).values(**values))
+
+
+def resume(store: Store, run_id: int) -> None:
+    """Queue a paused run again, or try a failed one again; it goes on from what it has stored.
+
+    A run that is pausing goes on instead; one that is queued or running is left alone.
+
+    Raises:
+        RunNotFound: no such run.
+        RunFinished: it is done or cancelled.
+        InvalidParams: it failed, and another run has its name by now.
+        StoreError: it is being cancelled.
+    """
+    with store.write() as connection:
+        found = _seen(connection, run_id)
+        if found.state in ("done", "cancelled"):
+            raise RunFinished(f"Run {run_id} is {found.state}; submit it again to repeat it.")
+        if found.state in ACTIVE and found.want == "run":
+            return
+        if found.state in ACTIVE and found.want == "cancel":
+            raise StoreError(f"Run {run_id} is being cancelled; submit it again instead.")
+        values: dict[str, Any] = {"want": "run"}
+        if found.state not in ACTIVE:
+            if found.state == "failed" and found.name != found.spec["search"]:
+                _check_free(connection, found.name)
+            again = {"error": None, "traceback": None, "finished": None, "message": ""}
+            values |= {"state": "queued", "idle_attempts": 0, **again}
+        connection.execute(update(RunRow).where(RunRow.id == run_id).values(**values))
+        log(connection, run_id, "resumed", f"it was {found.state}")
+
+
+def _seen(connection: Connection, run_id: int) -> Any:
+    row = RunRow
+    query = select(row.state, row.want, row.name, row.spec, row.started).where(row.id == run_id)
+    found = connection.execute(query).first()
+    if found is None:
+        raise _not_found(run_id)
+    return found
 
 
 def _not_found(run_id: int) -> RunNotFound:
@@ -193,150 +341,15 @@ def _not_found(run_id: int) -> RunNotFound:
 
 
 def delete_run(store: Store, run_id: int) -> None:
-    """Delete an ended run with its points and history.
+    """Delete a run with its points, history, logs and checkpoints.
 
     Raises:
         RunNotFound: no such run.
-        StoreError: it is still active.
+        StoreError: it is queued or running.
     """
-    found = run(store, run_id)
-    if found.state in ACTIVE:
-        raise StoreError(f"Run {run_id} is {found.state}; cancel it before deleting it.")
     with store.write() as connection:
+        state = _seen(connection, run_id).state
+        if state in ACTIVE:
+            raise StoreError(f"Run {run_id} is {state}; cancel it before deleting it.")
         connection.execute(delete(RunRow).where(RunRow.id == run_id))
-
-
-def claim(store: Store, host: str) -> tuple[int, int] | None:
-    """Take the oldest queued run: (its number, the new attempt), or None."""
-    with store.write() as connection:
-        row = connection.execute(
-            select(RunRow.id, RunRow.attempt)
-            .where(RunRow.state == "queued", RunRow.want == "run")
-            .order_by(RunRow.id)
-            .limit(1)
-        ).first()
-        if row is None:
-            return None
-        return row.id, take(connection, row.id, row.attempt, host)
-
-
-def host_name(store: Store) -> str:
-    """Who works here: this machine and this database's folder."""
-    return f"{socket.gethostname()}:{store.folder}"
-
-
-def take(connection: Connection, run_id: int, seen: int, host: str) -> int:
-    """Make a queued run running under the next attempt; returns that attempt."""
-    first = func.coalesce(RunRow.started, now())
-    taken = connection.execute(
-        update(RunRow)
-        .where(RunRow.id == run_id, RunRow.attempt == seen, RunRow.state == "queued")
-        .values(
-            state="running",
-            attempt=seen + 1,
-            idle_attempts=RunRow.idle_attempts + 1,
-            host=host,
-            started=first,
-            message="Starting",
-        )
-    )
-    if not taken.rowcount:
-        raise Fenced(f"Run {run_id} was taken by somebody else.")
-    log(connection, run_id, "claimed", f"attempt {seen + 1} on {host}")
-    return seen + 1
-
-
-def _held(run_id: int, attempt: int) -> ColumnElement[bool]:
-    return and_(RunRow.id == run_id, RunRow.attempt == attempt, RunRow.state == "running")
-
-
-def write_held(connection: Connection, run_id: int, attempt: int, **values: Any) -> None:
-    """Update a run that this attempt holds.
-
-    Raises:
-        Fenced: it holds it no longer; the transaction is rolled back.
-    """
-    done = connection.execute(update(RunRow).where(_held(run_id, attempt)).values(**values))
-    if not done.rowcount:
-        raise Fenced(f"Attempt {attempt} of run {run_id} is over; this write is refused.")
-
-
-def beat(store: Store, run_id: int, attempt: int) -> str:
-    """Say this attempt is alive; returns what the user wants, "run" or "cancel"."""
-    with store.write() as connection:
-        write_held(connection, run_id, attempt, beat=RunRow.beat + 1)
-        return str(connection.execute(select(RunRow.want).where(RunRow.id == run_id)).scalar_one())
-
-
-def progress(store: Store, run_id: int, attempt: int, step: int, total: int, message: str) -> None:
-    """Store how far a run is."""
-    with store.write() as connection:
-        write_held(connection, run_id, attempt, step=step, total=total, message=message)
-
-
-def note(store: Store, run_id: int, attempt: int, kind: str, words: str) -> None:
-    """Add a line to the history of a run this attempt holds, and show it as its message."""
-    with store.write() as connection:
-        write_held(connection, run_id, attempt, message=words)
-        log(connection, run_id, kind, words)
-
-
-def finish(
-    store: Store,
-    run_id: int,
-    attempt: int,
-    state: str,
-    words: str = "",
-    traceback: str | None = None,
-) -> None:
-    """End a run as "done", "cancelled" or "failed"; words say why it failed."""
-    failed = state == "failed"
-    with store.write() as connection:
-        write_held(
-            connection,
-            run_id,
-            attempt,
-            state=state,
-            finished=now(),
-            message="" if failed else words,
-            error=words if failed else None,
-            traceback=traceback,
-        )
-        log(connection, run_id, state, words)
-
-
-def requeue(store: Store, run_id: int, attempt: int, words: str) -> bool:
-    """Put a run whose attempt is over back into the queue; False if somebody else holds it.
-
-    A run that was to be cancelled is cancelled instead: nobody would claim it again.
-    """
-    with store.write() as connection:
-        held = _held(run_id, attempt)
-        cancelled = connection.execute(
-            update(RunRow)
-            .where(held, RunRow.want == "cancel")
-            .values(state="cancelled", finished=now(), message="stopped on request")
-        )
-        if cancelled.rowcount:
-            log(connection, run_id, "cancelled", "stopped on request")
-            return True
-        done = connection.execute(
-            update(RunRow).where(held).values(state="queued", message=words, host=None)
-        )
-        if done.rowcount:
-            log(connection, run_id, "requeued", words)
-        return bool(done.rowcount)
-
-
-def idle_attempts(store: Store, run_id: int) -> int:
-    """Attempts in a row that stored no point."""
-    with store.read() as connection:
-        query = select(RunRow.idle_attempts).where(RunRow.id == run_id)
-        return int(connection.execute(query).scalar_one())
-
-
-def running_here(store: Store, host: str) -> list[tuple[int, int]]:
-    """(number, attempt) of the runs marked running on a host."""
-    query = select(RunRow.id, RunRow.attempt).where(RunRow.state == "running", RunRow.host == host)
-    with store.read() as connection:
-        return [(row.id, row.attempt) for row in connection.execute(query)]
+    remove_files(store, run_id)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -40,6 +40,8 @@ class RunRow(Base):
     idle_attempts: Mapped[int] = mapped_column(default=0)
     beat: Mapped[int] = mapped_column(default=0)
     host: Mapped[str | None] = mapped_column(String(200))
+    pid: Mapped[int | None]
+    device: Mapped[str | None] = mapped_column(String(100))
     step: Mapped[int] = mapped_column(default=0)
     total: Mapped[int] = mapped_column(default=0)
     message: Mapped[str] = mapped_column(Text, default="")
@@ -53,12 +55,16 @@ class RunRow(Base):
 
 
 class PointRow(Base):
-    """One scored allocation of a run; `config` is its configuration file once reported."""
+    """One scored allocation of a run; `config` is its configuration file once reported.
+
+    `images` is the window of the search split, "start+count"; "" is all of it.
+    """
 
     __tablename__ = "points"
     id: Mapped[int] = mapped_column(primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"))
     stage: Mapped[str] = mapped_column(String(100))
+    images: Mapped[str] = mapped_column(String(40), default="", server_default="")
     digest: Mapped[str] = mapped_column(String(16))
     allocation: Mapped[dict[str, Any]]
     search: Mapped[dict[str, Any]]
@@ -67,7 +73,7 @@ class PointRow(Base):
     seconds: Mapped[float]
     config: Mapped[str | None] = mapped_column(Text)
     __table_args__ = (
-        UniqueConstraint("run_id", "stage", "digest"),
+        UniqueConstraint("run_id", "stage", "images", "digest", name="one_point_each"),
         Index("points_by_run", "run_id", "id"),
         {"sqlite_autoincrement": True},
     )
@@ -84,7 +90,7 @@ class TableRow(Base):
 
 
 class EventRow(Base):
-    """The readable history of a run."""
+    """The history of a run: words to read, and for kind "figures" numbers to plot."""
 
     __tablename__ = "events"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -92,6 +98,23 @@ class EventRow(Base):
     at: Mapped[str] = mapped_column(String(40))
     kind: Mapped[str] = mapped_column(String(40))
     text: Mapped[str] = mapped_column(Text)
+    attempt: Mapped[int | None]
+    data: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+
+
+class CheckpointRow(Base):
+    """A file with the state of a training stage after an epoch."""
+
+    __tablename__ = "checkpoints"
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    stage: Mapped[str] = mapped_column(String(100), primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    attempt: Mapped[int]
+    path: Mapped[str] = mapped_column(String(300))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
+    versions: Mapped[dict[str, Any]]
+    at: Mapped[str] = mapped_column(String(40))
 
 
 class ConfigurationRow(Base):

@@ -1,52 +1,42 @@
 """Starts one worker process per queued run, and sees to it that none is lost or left over.
 
-One thread per server, in charge while it holds the leader lock of its data folder; a second server
-on the same folder stands by. Workers are plain subprocesses: `multiprocessing` inside a Streamlit
+One thread per server, in charge while it holds the leader lock of its database; a second server on
+the same data folder stands by. Workers are plain subprocesses: `multiprocessing` inside a Streamlit
 server would run the page again in the child.
+
+A run whose worker is gone goes back to the queue: at once where the run's file lock is free (same
+host), after the lease where the beat stands still (stuck here, or on another host). Every such
+decision names the attempt it saw, so two supervisors never queue each other's runs.
 """
 
-import os
-import subprocess
+import logging
 import sys
 import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from filelock import FileLock, Timeout
 
-from qcore.errors import QcoreError
-from store import queue
+from store import children, files, lease, queue, slots
+from store.beats import Beats
+from store.children import Child
 from store.db import Store
+from store.lease import Open
+from store.settings import WORKERS_VARIABLE, read_settings
 
 TICK_S = 0.3
 CLOSE_AFTER_S = 2.0
 KILL_AFTER_S = 10.0
 STOP_WAIT_S = 5.0
 MAX_IDLE_ATTEMPTS = 3
-LOG_TAIL = 2000
-WORKERS_VARIABLE = "BITDIAL_WORKERS"
-ROOT = Path(__file__).parent.parent
+STOPPED = "the server stopped; this run goes on when it is back"
 
 Command = Callable[[int, int], list[str]]
 
 
-def default_cap() -> int:
-    """How many runs work at once: $BITDIAL_WORKERS, or one a core, at most 4; each has a thread."""
-    cores = os.cpu_count() or 1
-    try:
-        return max(1, int(os.environ.get(WORKERS_VARIABLE, "")))
-    except ValueError:
-        return min(4, cores)
-
-
-@dataclass
-class _Child:
-    attempt: int
-    process: "subprocess.Popen[bytes]"
-    log: Path
-    cancel_seen: float | None = None
+def worker_command(run_id: int, attempt: int) -> list[str]:
+    """Command line of the real worker; it finds the database in its environment."""
+    return [sys.executable, "-m", "store", "worker", str(run_id), str(attempt)]
 
 
 class Supervisor:
@@ -54,9 +44,12 @@ class Supervisor:
 
     Args:
         store: The open database.
-        cap: Most workers at once; None is `default_cap()`.
+        cap: Most workers at once; None is the setting, and at least one a graphics card.
         command: (run number, attempt) -> command line of its worker; None is the real one.
         tick_s: Seconds between two looks.
+        lease_s: Seconds without a beat after which a worker is lost; None is the setting.
+        gpus: Cards, named as CUDA_VISIBLE_DEVICES does; None is those found here.
+        host: Who we are; None is this machine and folder.
     """
 
     def __init__(
@@ -65,21 +58,22 @@ class Supervisor:
         cap: int | None = None,
         command: Command | None = None,
         tick_s: float = TICK_S,
+        lease_s: float | None = None,
+        gpus: Sequence[str] | None = None,
+        host: str | None = None,
     ) -> None:
         self.store = store
-        self.cap = default_cap() if cap is None else cap
-        self._command = command or self._worker_command
-        self._tick_s = tick_s
-        self._host = queue.host_name(store)
-        self._lock = FileLock(store.folder / "supervisor.lock", timeout=0)
-        self._children: dict[int, _Child] = {}
+        self.cap, self.gpus = cap, gpus
+        self._command = command or worker_command
+        self._tick_s, self._lease_s = tick_s, lease_s
+        self._host = host or lease.host_name(store)
+        self._lock: FileLock | None = None
+        self._beats: Beats | None = None
+        self._children: dict[int, Child] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._complaint = ""
         self.leading = False
-
-    def _worker_command(self, run_id: int, attempt: int) -> list[str]:
-        worker = [sys.executable, "-m", "store", "--database", self.store.url, "worker"]
-        return [*worker, str(run_id), str(attempt)]
 
     def start(self) -> None:
         """Start supervising in a thread of its own."""
@@ -95,129 +89,183 @@ class Supervisor:
     def _loop(self) -> None:
         try:
             while not self._stopping.wait(self._tick_s):
-                try:
-                    if self._lead():
-                        self._tick()
-                except QcoreError as error:
-                    # the database may be away for a moment; the next tick tries again
-                    sys.stderr.write(f"supervisor: {error}\n")
+                self._guarded(self._step)
         finally:
             self._end_children()
-            if self.leading:
+            if self.leading and self._lock is not None:
                 self._lock.release()
-                self.leading = False
+            self.leading = False
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        """Nothing that goes wrong in one step ends supervision; the next step tries again."""
+        try:
+            step()
+            self._complaint = ""
+        except Exception as error:
+            words = f"{type(error).__name__}: {error}"
+            if words != self._complaint:
+                logging.getLogger("bitdial").exception("supervisor: %s", words)
+            self._complaint = words
+
+    def _step(self) -> None:
+        if not self.leading:
+            self.leading = self._lead()
+        if self.leading:
+            self._tick(self._beats or self._begin())
 
     def _lead(self) -> bool:
-        if self.leading:
-            return True
+        self._lock = self._lock or FileLock(files.leader_lock(self.store), timeout=0)
         try:
             self._lock.acquire()
         except Timeout:
             return False
-        self.leading = True
-        # whoever led before is gone, and its workers end with it: theirs is ours to queue again
-        for run_id, attempt in queue.running_here(self.store, self._host):
-            if not self._is_worked_on(run_id):
-                queue.requeue(self.store, run_id, attempt, "its server ended; queued again")
         return True
+
+    def _begin(self) -> Beats:
+        """Read the settings and sweep up, once this is the server in charge."""
+        settings = read_settings()
+        if self.gpus is None:
+            self.gpus = slots.find_gpus(settings.gpus)
+        if self.cap is None:
+            given = slots.is_set(WORKERS_VARIABLE)
+            self.cap = settings.workers if given else max(settings.workers, len(self.gpus))
+        # first the files, then the runs: one made in between is in the second list only
+        left = files.leftovers(self.store)
+        for run_id in left - queue.run_ids(self.store) if left else ():
+            files.remove_files(self.store, run_id)
+        self._beats = Beats(settings.lease_s if self._lease_s is None else self._lease_s)
+        return self._beats
+
+    def _tick(self, beats: Beats) -> None:
+        seen = {run.id: run for run in lease.open_runs(self.store)}
+        beats.look(run for run in seen.values() if run.state == "running")
+        lost = [run for run in seen.values() if run.state == "running" and not self._has(run)]
+        for run_id, child in list(self._children.items()):
+            if child.process.poll() is None:
+                self._press(child, seen.get(run_id), beats)
+            else:
+                self._reap(run_id, child)
+                del self._children[run_id]
+        for run in lost:
+            self._give_up(run, beats)
+        self._fill([run for run in seen.values() if run.state == "queued"])
+
+    def _has(self, run: Open) -> bool:
+        child = self._children.get(run.id)
+        return child is not None and child.attempt == run.attempt
+
+    def _press(self, child: Child, run: Open | None, beats: Beats) -> None:
+        """End a worker that is not wanted any more, or that is stuck."""
+        if run is None or run.state != "running" or run.attempt != child.attempt:
+            if child.waited() > KILL_AFTER_S:
+                child.kill("its run is over or another worker's")
+        elif run.want == "stop":
+            child.kill("stopped on request")
+        elif beats.silent(run):
+            child.kill(f"gave no sign of life for {beats.patience(run):g} s")
+        elif run.want != "cancel":
+            child.asked = None
+        elif child.waited() > KILL_AFTER_S:
+            child.kill("did not stop when asked to")
+        elif child.waited() > CLOSE_AFTER_S:
+            child.close()
+
+    def _reap(self, run_id: int, child: Child) -> None:
+        child.close()
+        found = next((r for r in lease.open_runs(self.store) if r.id == run_id), None)
+        if found is None or found.state != "running" or found.attempt != child.attempt:
+            return
+        said = children.last_words(child.log)
+        why = child.killed or _meaning(child.process.returncode, said)
+        self._again(found, f"its worker ended ({why})", said, children.log_tail(child.log))
+
+    def _give_up(self, run: Open, beats: Beats) -> None:
+        """Queue a running run again whose worker is not ours, once that is surely gone."""
+        silent = beats.silent(run)
+        if run.host != self._host:
+            if silent:
+                self._again(run, f"{run.host} gave no sign of life for {beats.patience(run):g} s")
+        elif self._is_worked_on(run.id):
+            if silent and run.pid is not None:
+                # it holds the run's lock, so the number is still its own
+                children.kill_group(run.pid)
+        elif run.pid is not None or run.device is not None or silent:
+            # else somebody started it by hand this moment, and it has yet to take its lock
+            self._again(run, "its worker was lost")
+
+    def _again(self, run: Open, why: str, said: str = "", log: str | None = None) -> None:
+        """Queue a run again whose attempt is over, unless that has led nowhere too often."""
+        if run.want != "run" or run.idle_attempts < MAX_IDLE_ATTEMPTS:
+            queue.requeue(self.store, run.id, run.attempt, f"{why}; queued again")
+            return
+        last = f" Its last words: {said}." if said else ""
+        words = (
+            f"It was tried {run.idle_attempts} times in a row without measuring anything: {why}."
+            f"{last} What it had measured before is kept; remove the cause and resume it."
+        )
+        with suppress(queue.Fenced):
+            queue.finish(self.store, run.id, run.attempt, "failed", words, log)
 
     def _is_worked_on(self, run_id: int) -> bool:
         """Whether a process holds the run's lock: exact on one host, whoever started it."""
-        lock = FileLock(self.store.folder / "locks" / f"run-{run_id}.lock", timeout=0)
         try:
-            with lock:
+            with FileLock(files.run_lock(self.store, run_id), timeout=0):
                 return False
         except Timeout:
             return True
 
-    def _tick(self) -> None:
-        for run_id, child in list(self._children.items()):
-            if child.process.poll() is not None:
-                del self._children[run_id]
-                self._reap(run_id, child)
-            else:
-                self._press_cancelled(run_id, child)
-        for run_id, attempt in queue.running_here(self.store, self._host):
-            if run_id not in self._children and not self._is_worked_on(run_id):
-                queue.requeue(self.store, run_id, attempt, "its worker was lost; queued again")
-        while len(self._children) < self.cap:
-            claimed = queue.claim(self.store, self._host)
-            if claimed is None:
+    def _fill(self, queued: Sequence[Open]) -> None:
+        """Start workers for queued runs while there is room."""
+        gpus = self.gpus or ()
+        for run in queued:
+            if len(self._children) >= (self.cap or 1):
                 return
-            try:
-                self._spawn(*claimed)
-            except OSError as error:
-                words = f"Its worker could not be started: {error}. Submit it again."
-                queue.finish(self.store, *claimed, "failed", words)
+            if run.id in self._children or self._is_worked_on(run.id):
+                continue  # its last worker is still ending
+            wanted = queue.run(self.store, run.id).spec.device
+            slot = slots.choose_slot(wanted, gpus, [c.slot for c in self._children.values()])
+            claimed = lease.claim(self.store, self._host, slot, run_id=run.id)
+            if claimed is not None:
+                self._spawn(*claimed, slot, gpus)
 
-    def _spawn(self, run_id: int, attempt: int) -> None:
-        logs = self.store.folder / "logs"
-        logs.mkdir(exist_ok=True)
-        (self.store.folder / "locks").mkdir(exist_ok=True)
-        path = logs / f"run-{run_id}-{attempt}.log"
-        with path.open("wb") as log:
-            process = subprocess.Popen(
-                self._command(run_id, attempt),
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                cwd=ROOT,
-                # more threads than one fight over these small tensors, and with the dashboard
-                env={"OMP_NUM_THREADS": "1", **os.environ},
-                start_new_session=True,
-            )
-        self._children[run_id] = _Child(attempt, process, path)
-
-    def _reap(self, run_id: int, child: _Child) -> None:
-        code = child.process.returncode
-        if child.process.stdin is not None:
-            child.process.stdin.close()
-        found = queue.run(self.store, run_id)
-        if found.state != "running" or found.attempt != child.attempt:
-            return
-        if found.want == "cancel":
-            queue.finish(self.store, run_id, child.attempt, "cancelled", "stopped on request")
-            return
-        idle = queue.idle_attempts(self.store, run_id)
-        if idle < MAX_IDLE_ATTEMPTS:
-            words = f"its worker ended with code {code}; queued again"
-            queue.requeue(self.store, run_id, child.attempt, words)
-            return
-        reason = "killed, probably out of memory" if code == -9 else f"exit code {code}"
-        tail = child.log.read_text(errors="replace")[-LOG_TAIL:]
-        words = (
-            f"Its worker ended {idle} times in a row without measuring anything ({reason}). "
-            "Look at the last log lines, then submit it again."
+    def _spawn(self, run_id: int, attempt: int, slot: str, gpus: Sequence[str]) -> None:
+        threads = slots.threads_of(self.cap or 1)
+        env: Mapping[str, str] = slots.worker_environment(
+            slot, gpus, threads, self.store.url, self.store.folder
         )
-        queue.finish(self.store, run_id, child.attempt, "failed", words, tail)
-
-    def _press_cancelled(self, run_id: int, child: _Child) -> None:
-        """A worker that does not stop on request is asked by its pipe, then killed."""
-        if queue.run(self.store, run_id).want != "cancel":
-            return
-        if child.cancel_seen is None:
-            child.cancel_seen = time.monotonic()
-        waited = time.monotonic() - child.cancel_seen
-        if waited > KILL_AFTER_S:
-            child.process.kill()
-        elif waited > CLOSE_AFTER_S + KILL_AFTER_S / 2:
-            self._close(child)
-
-    @staticmethod
-    def _close(child: _Child) -> None:
-        if child.process.stdin is not None and not child.process.stdin.closed:
-            child.process.stdin.close()
+        command = self._command(run_id, attempt)
+        try:
+            log = files.log_file(self.store, run_id, attempt)
+            self._children[run_id] = children.start(command, env, log, attempt, slot)
+        except OSError as error:
+            words = f"Its worker could not be started: {error}. Remove the cause and resume it."
+            queue.finish(self.store, run_id, attempt, "failed", words)
 
     def _end_children(self) -> None:
         for child in self._children.values():
-            self._close(child)
-        deadline = time.monotonic() + STOP_WAIT_S
+            child.close()
+        waiting = threading.Event()
+        for _ in range(int(STOP_WAIT_S / 0.05)):
+            if all(child.process.poll() is not None for child in self._children.values()):
+                break
+            waiting.wait(0.05)
         for run_id, child in self._children.items():
-            try:
-                child.process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                child.process.kill()
+            if child.process.poll() is None:
+                child.kill("the server stopped")
                 child.process.wait()
-            words = "the server stopped; this run goes on when it is back"
-            queue.requeue(self.store, run_id, child.attempt, words)
+            self._guarded(lambda i=run_id, a=child.attempt: self._back(i, a))  # type: ignore[misc]
         self._children.clear()
+
+    def _back(self, run_id: int, attempt: int) -> None:
+        queue.requeue(self.store, run_id, attempt, STOPPED, blameless=True)
+
+
+def _meaning(code: int, said: str) -> str:
+    """An exit code in words."""
+    known = {
+        -9: "killed, probably out of memory",
+        children.UNAVAILABLE: said,
+        children.LOCKED: "another process still works on this run",
+        children.PARENT_GONE: "it lost its server",
+    }
+    return known.get(code) or f"exit code {code}"

@@ -1,4 +1,4 @@
-"""The process that executes one run: prepare, search, store every point as it comes.
+"""The process that executes one run: lock it, beat, work, obey, and say how it ended.
 
 Started by the supervisor with a pipe as standard input: its end of file means the supervisor is
 gone, and the worker ends too. It imports torch only once it has a run to work on.
@@ -6,32 +6,30 @@ gone, and the worker ends too. It imports torch only once it has a run to work o
 
 import importlib
 import os
-import platform
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from filelock import FileLock, Timeout
+from sqlalchemy.exc import SQLAlchemyError
 
-from qcore import __version__
-from qcore.config import dump_bits
-from qcore.engine import Event, Reported, drive
-from qcore.errors import QcoreError, StoreError
-from qcore.problem import Point, Progress, RunSpec
-from qcore.searches import SEARCHES
-from store import points, queue
-from store.db import Store, now, open_store
+from qcore.errors import DatabaseUnavailable, QcoreError
+from qcore.problem import RunSpec
+from store import files, queue
+from store.attempt import Prepare, execute
+from store.children import DONE, FAILED, FENCED, LOCKED, PARENT_GONE, UNAVAILABLE
+from store.db import Store, open_store
+from store.settings import read_settings
 
 BEAT_S = 2.0
+BEATS_A_LEASE = 5
 GRACE_S = 3.0
-TUNED = "ptq+tuned"
-DONE, FAILED, PARENT_GONE, LOCKED, FENCED = 0, 1, 75, 76, 77
-
-Prepare = Callable[..., Any]
+GIVE_BACK_S = 1.0
+LOCK_S = 2.0
+ORPHANED = "the server stopped; this run goes on when it is back"
 
 
 class Signals:
@@ -39,12 +37,22 @@ class Signals:
 
     def __init__(self) -> None:
         self.stop = threading.Event()
+        self.pause = threading.Event()
         self.parent_gone = threading.Event()
         self.fenced = threading.Event()
         self.over = threading.Event()
 
+    def obey(self, want: str) -> None:
+        """Take over what the user wants; a wish to pause can be taken back."""
+        if want in ("cancel", "stop"):
+            self.stop.set()
+        elif want == "pause":
+            self.pause.set()
+        else:
+            self.pause.clear()
 
-def watch_parent(signals: Signals) -> None:
+
+def watch_parent(signals: Signals, give_back: Callable[[], object]) -> None:
     """Stop when standard input ends; leave hard if stopping takes longer than three seconds."""
     while True:
         try:
@@ -56,20 +64,27 @@ def watch_parent(signals: Signals) -> None:
     signals.parent_gone.set()
     signals.stop.set()
     if not signals.over.wait(GRACE_S):
+        # in a thread, because a database that does not answer must not keep this process alive
+        giving = threading.Thread(target=give_back, daemon=True)
+        giving.start()
+        giving.join(GIVE_BACK_S)
         os._exit(PARENT_GONE)
 
 
-def keep_beating(store: Store, run_id: int, attempt: int, signals: Signals) -> None:
-    """Beat every two seconds, and pass on a wish to cancel."""
-    while not signals.over.wait(BEAT_S):
+def keep_beating(
+    store: Store, run_id: int, attempt: int, signals: Signals, every_s: float = BEAT_S
+) -> None:
+    """Beat, and pass on what the user wants, until the work is over or no longer ours."""
+    while not signals.over.wait(every_s):
         try:
-            if queue.beat(store, run_id, attempt) == "cancel":
-                signals.stop.set()
+            signals.obey(queue.beat(store, run_id, attempt))
         except queue.Fenced:
             signals.fenced.set()
             signals.stop.set()
+            if not signals.over.wait(GRACE_S):
+                os._exit(FENCED)
             return
-        except QcoreError as error:
+        except (QcoreError, SQLAlchemyError, OSError) as error:
             # a database that is away for a moment must not end the search
             sys.stderr.write(f"beat: {error}\n")
 
@@ -81,138 +96,98 @@ def default_prepare(spec: RunSpec, **callbacks: Any) -> Any:
     return importlib.import_module("qcore.prepare").prepare(spec, **callbacks)
 
 
-def provenance(run: queue.Run, point: Point) -> dict[str, Any]:
-    """Where a configuration comes from, for its file."""
-    spec = run.spec
-    torch = sys.modules.get("torch")
-    return {
-        "run": run.id,
-        "run_name": run.name,
-        "search": spec.search,
-        "params": dict(spec.params),
-        "limits": dict(spec.limits),
-        "seed": spec.seed,
-        "data": spec.data,
-        "calibration_images": spec.calibration_images,
-        "search_images": spec.search_images,
-        "device": point.device,
-        "created": now(),
-        "bitdial": __version__,
-        "torch": str(getattr(torch, "__version__", "")).split("+")[0],
-        "python": platform.python_version(),
-    }
-
-
 def work(
     store: Store,
     run_id: int,
     attempt: int,
     signals: Signals,
     prepare: Prepare | None = None,
+    evaluator: str = "inline",
 ) -> int:
     """Execute one attempt of a run; returns the process's exit code."""
-    run = queue.run(store, run_id)
+    held = (store, run_id, attempt)
     try:
-        return _search(store, run, attempt, signals, prepare or default_prepare)
+        outcome = execute(
+            store,
+            queue.run(store, run_id),
+            attempt,
+            prepare or default_prepare,
+            # looked up at each call: tests put in flags of their own
+            stop=lambda: signals.stop.is_set(),
+            pause=lambda: signals.pause.is_set(),
+            evaluator=evaluator,
+        )
+        measured = f"{len(outcome.points)} allocations measured"
+        if signals.fenced.is_set():
+            return FENCED
+        if not outcome.stopped:
+            queue.finish(*held, "done", measured)
+            return DONE
+        if signals.parent_gone.is_set():
+            queue.requeue(*held, ORPHANED, blameless=True)
+            return PARENT_GONE
+        # paused, cancelled, or going on after all: as the user wants by now
+        queue.requeue(*held, measured, blameless=True)
+        return DONE
     except queue.Fenced:
         return FENCED
+    except DatabaseUnavailable as error:
+        # whoever supervises this run queues it again once the database can be written
+        sys.stderr.write(f"{error}\n")
+        return UNAVAILABLE
     except QcoreError as error:
-        queue.finish(store, run_id, attempt, "failed", str(error), traceback.format_exc())
+        queue.finish(*held, "failed", str(error), traceback.format_exc())
         return FAILED
     except Exception as error:
         words = f"{type(error).__name__}: {error}"
-        queue.finish(store, run_id, attempt, "failed", words, traceback.format_exc())
+        queue.finish(*held, "failed", words, traceback.format_exc())
         raise
 
 
-def _search(store: Store, run: queue.Run, attempt: int, signals: Signals, prepare: Prepare) -> int:
-    spec, held = run.spec, (run.id, attempt)
-    if spec.search not in SEARCHES:
-        names = ", ".join(SEARCHES)
-        raise StoreError(f"This bitdial has no search {spec.search!r}; known: {names}.")
-    search = SEARCHES[spec.search]
-    params = search.read_params(spec.params)
-    prepared: Any = prepare(
-        spec,
-        load_table=lambda key: points.load_table(store, key),
-        save_table=lambda key, table: points.save_table(store, key, prepared.model.digest, table),
-        on_progress=lambda words: queue.note(store, *held, "progress", words),
-    )
-    points.save_model(store, prepared.model, spec.data, prepared.float_point)
-    stored = points.points_of(store, [run.id])
-    seen = {s.point.key for s in stored}
-    # what an earlier attempt reported is neither looked at on the test split nor tuned again
-    reported = {s.point.key: s.point for s in stored if s.has_config}
-    queue.note(store, *held, "prepared", "Searching")
-
-    def on_event(event: Event) -> None:
-        if isinstance(event, Progress):
-            queue.progress(store, *held, event.step, event.total, event.message)
-        elif isinstance(event, Reported):
-            keep_report(event.point)
-        elif event.key not in seen:
-            points.add_point(store, *held, event)
-
-    def report(point: Point) -> Point:
-        return reported.get(point.key) or prepared.report(point)
-
-    def keep_report(point: Point) -> None:
-        if point.key not in reported:
-            config = prepared.config(point, provenance(run, point))
-            points.add_report(store, *held, point, dump_bits(config))
-        tuned_key = (TUNED, point.allocation.digest)
-        if spec.tuning and tuned_key not in reported and not signals.stop.is_set():
-            tuned = prepared.tuned(point)
-            config = prepared.config(tuned, provenance(run, tuned))
-            points.add_report(store, *held, tuned, dump_bits(config))
-
-    outcome = drive(
-        search,
-        prepared.problem,
-        params,
-        spec.seed,
-        score=prepared.score,
-        report=report,
-        # without their test scores: a search must never see those
-        known=[replace(s.point, test=None) for s in stored if s.point.stage != TUNED],
-        on_event=on_event,
-        should_stop=signals.stop.is_set,
-    )
-    if signals.fenced.is_set():
-        return FENCED
-    if signals.parent_gone.is_set():
-        queue.requeue(store, *held, "the server stopped; this run goes on when it is back")
-        return PARENT_GONE
-    state = "cancelled" if outcome.stopped else "done"
-    queue.finish(store, *held, state, f"{len(outcome.points)} allocations measured")
-    return DONE
-
-
 def main(
-    url: str, run_id: int, attempt: int, *, prepare: Prepare | None = None, piped: bool = True
+    url: str | None,
+    run_id: int,
+    attempt: int,
+    *,
+    prepare: Prepare | None = None,
+    piped: bool = True,
 ) -> int:
-    """The worker process: lock, beat, work. Returns the exit code."""
+    """The worker process. Returns the exit code.
+
+    Args:
+        url: Of the database; None is the one in the environment.
+        run_id: The run to work on.
+        attempt: The attempt that was claimed for this process.
+        prepare: A double of `qcore.prepare.prepare`; None is the real one.
+        piped: Whether a supervisor holds the other end of standard input.
+    """
     if piped and hasattr(os, "nice"):
         os.nice(10)  # the dashboard stays smooth while its workers take what is left
-    store = open_store(url)
-    signals = Signals()
-    lock = FileLock(store.folder / "locks" / f"run-{run_id}.lock", timeout=0)
-    (store.folder / "locks").mkdir(exist_ok=True)
     try:
-        lock.acquire()
+        settings = read_settings()
+        store = open_store(url)
+        with FileLock(files.run_lock(store, run_id), timeout=LOCK_S):
+            signals = Signals()
+            signals.obey(queue.beat(store, run_id, attempt, pid=os.getpid()))
+            every_s = min(BEAT_S, settings.lease_s / BEATS_A_LEASE)
+            beating = threading.Thread(
+                target=keep_beating, args=(store, run_id, attempt, signals, every_s), daemon=True
+            )
+            beating.start()
+            if piped:
+                give_back = partial(queue.requeue, store, run_id, attempt, ORPHANED, blameless=True)
+                threading.Thread(
+                    target=watch_parent, args=(signals, give_back), daemon=True
+                ).start()
+            try:
+                return work(store, run_id, attempt, signals, prepare, settings.evaluator)
+            finally:
+                signals.over.set()
+                beating.join(BEAT_S)
     except Timeout:
         return LOCKED
-    if piped:
-        threading.Thread(target=watch_parent, args=(signals,), daemon=True).start()
-    beating = threading.Thread(
-        target=keep_beating, args=(store, run_id, attempt, signals), daemon=True
-    )
-    beating.start()
-    started = time.monotonic()
-    try:
-        return work(store, run_id, attempt, signals, prepare)
-    finally:
-        signals.over.set()
-        beating.join(BEAT_S)
-        lock.release()
-        sys.stderr.write(f"worker ended after {time.monotonic() - started:.1f} s\n")
+    except queue.Fenced:
+        return FENCED
+    except (DatabaseUnavailable, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return UNAVAILABLE

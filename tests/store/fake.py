@@ -1,36 +1,92 @@
 """A prepare() without torch: the toy problem of tests.helpers, optionally slow or broken."""
 
 import os
+import signal
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from qcore.allocation import BitAllocation
+from qcore.checkpoints import MemoryCheckpoints
 from qcore.config import BitConfig
 from qcore.errors import InvalidData
-from qcore.problem import RunSpec
+from qcore.evaluators import make_recipe
+from qcore.problem import Ask, Progress, RunSpec
+from qcore.searches import SEARCHES
+from qcore.searches.base import Search
 from store import worker
 from tests.helpers import toy_problem
 
 SPEC = RunSpec("toy", "toys", "random", {"evaluations": 30}, search_images=64)
+BATCHED = RunSpec("toy", "toys", "batched", search_images=64)
+BATCH, EPOCHS = 3, 3
+
+
+@dataclass(frozen=True)
+class BatchedParams:
+    generations: int = 4
+    train: bool = False
+
+
+def batched(problem, params, rng):
+    """Batches in turn on all images and on a window; what it asks depends on what it was told."""
+    best = np.inf
+    for generation in range(params.generations):
+        stage = "ptq"
+        if params.train:
+            stage = f"round-{generation}/weights"
+            yield from problem.trainer(stage)
+        chosen: dict[str, BitAllocation] = {}
+        while len(chosen) < BATCH:
+            bits = {n: o[rng.integers(len(o))] for n, o in problem.options.items()}
+            allocation = BitAllocation(bits)
+            chosen.setdefault(allocation.digest, allocation)
+        window = (64 * generation, 64) if generation % 2 else None
+        points = yield Ask(tuple(chosen.values()), stage, window)
+        best = min(best, *(point.search.kl for point in points))
+        if best > 1:
+            rng.random()
+        figures = {"generation": generation, "best": best}
+        yield Progress(generation + 1, params.generations, "measured", figures)
+
+
+BATCHED_SEARCH = Search("batched", "Batched", "Tests the engine.", BatchedParams, batched)
 
 
 class FakePrepared:
     """What qcore.prepare gives, on a toy."""
 
-    def __init__(self, delay_s: float = 0.0) -> None:
+    def __init__(self, delay_s=0.0, checkpoints=None, trained=None, dies=None):
         self._toy, self._delay_s = toy_problem(), delay_s
-        self.problem = self._toy.problem
+        self._checkpoints = checkpoints or MemoryCheckpoints()
+        self._trained, self._dies = [] if trained is None else trained, dies
+        self.problem = replace(self._toy.problem, trainer=self._train)
         self.model = self.problem.model
         everything = BitAllocation.uniform(self.model.layers, 32)
         point = next(self._toy.score([everything], "ptq"))
         self.float_point = replace(point, test=point.search)
 
-    def score(self, allocations, stage="ptq"):
-        for point in self._toy.score(allocations, stage):
+    def score(self, allocations, stage="ptq", images=None):
+        for point in self._toy.score(allocations, stage, images):
             time.sleep(self._delay_s)
             yield point
+
+    def recipe(self, stage):
+        return make_recipe(stage, FakePrepared, (self._delay_s,))
+
+    def _train(self, stage):
+        """Train a stage, or what is left of it; dies at a given epoch of all."""
+        done, state = self._checkpoints.load(stage) or (0, b"")
+        assert state == bytes(range(done))
+        for epoch in range(done, EPOCHS):
+            if len(self._trained) == self._dies:
+                raise RuntimeError("died")
+            self._trained.append((stage, epoch))
+            self._checkpoints.save(stage, epoch + 1, bytes(range(epoch + 1)))
+            yield Progress(epoch + 1, EPOCHS, stage)
 
     def report(self, point):
         return replace(point, test=point.search)
@@ -53,20 +109,28 @@ def prepare(spec, **callbacks):
     if spec.data == "bug":
         raise RuntimeError("a bug")
     if spec.data == "deadly":
+        sys.stderr.write("out of toys\n")
+        sys.stderr.flush()
         os._exit(9)
-    return FakePrepared(0.15 if spec.data == "slow toys" else 0.0)
+    if spec.data == "hungry":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if spec.data == "talkative toys":
+        sys.stderr.write(f"card {os.environ.get('CUDA_VISIBLE_DEVICES')}\n")
+    delay_s = 0.15 if spec.data == "slow toys" else 0.0
+    return FakePrepared(delay_s, callbacks.get("checkpoints"))
 
 
-def command(url):
-    """The command line factory of a supervisor whose workers use this module."""
+def command(run_id, attempt):
+    """Command line of a worker that uses this module; it finds the database in its environment."""
     root = str(Path(__file__).parents[2])
     code = (
         f"import sys; sys.path.insert(0, {root!r}); from tests.store import fake; "
-        f"sys.exit(fake.main({url!r}))"
+        "sys.exit(fake.main())"
     )
-    return lambda run_id, attempt: [sys.executable, "-c", code, str(run_id), str(attempt)]
+    return [sys.executable, "-c", code, str(run_id), str(attempt)]
 
 
-def main(url):
+def main():
     """Entry of such a worker process."""
-    return worker.main(url, int(sys.argv[1]), int(sys.argv[2]), prepare=prepare)
+    SEARCHES["batched"] = BATCHED_SEARCH
+    return worker.main(None, int(sys.argv[1]), int(sys.argv[2]), prepare=prepare)

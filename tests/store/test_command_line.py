@@ -5,7 +5,7 @@ import json
 import pytest
 
 from store import __main__ as cli
-from store import create_run, points_of, run, worker
+from store import create_run, points_of, queue, run, runs, worker
 from tests.store.fake import SPEC, prepare
 
 
@@ -64,3 +64,21 @@ def test_cancel_and_list(call, store):
     create_run(store, SPEC)
     assert call("cancel", "1")[1] == "run 1: cancelled\n"
     assert "cancelled" in call("list")[1]
+
+
+def test_pause_resume_and_stop_say_what_became_of_the_run(call, store):
+    run_id = create_run(store, SPEC)
+    assert call("pause", "1")[1] == "run 1: paused\n"
+    assert call("resume", "1")[1] == "run 1: queued\n"
+    queue.claim(store, "another host")
+    assert call("pause", "1")[1] == "run 1: running, asked to pause\n"
+    assert call("stop", "1")[1] == "run 1: running, asked to stop\n"
+    assert run(store, run_id).want == "stop"
+
+
+def test_a_setting_that_is_nonsense_starts_nothing(call, store, monkeypatch):
+    monkeypatch.setenv("BITDIAL_LEASE_S", "soon")
+    code, _, err = call("run", "--search", "random")
+    assert code == 2
+    assert "BITDIAL_LEASE_S" in err
+    assert runs(store) == []

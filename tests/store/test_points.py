@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from alembic import command
 from sqlalchemy.exc import IntegrityError
 
 from qcore.config import dump_bits
@@ -17,6 +18,7 @@ from store import (
     float_point,
     load_table,
     model_spec,
+    open_store,
     points,
     points_of,
     queue,
@@ -25,6 +27,9 @@ from store import (
     save_table,
     tables,
 )
+from store.db import connect
+from store.locations import database_url
+from store.upgrade import bring_up_to_date
 from tests.store.fake import SPEC, FakePrepared
 
 
@@ -90,6 +95,20 @@ def test_a_superseded_attempt_stores_no_point(store, held, prepared):
     assert points_of(store, [held[0]]) == []
 
 
+def test_scores_on_a_window_are_kept_for_the_search_and_shown_to_nobody(store, held, prepared):
+    whole = a_point(prepared)
+    windows = [replace(whole, images=(start, 64)) for start in (0, 64)]
+    for point in (whole, *windows):
+        points.add_point(store, *held, point)
+    assert [s.point for s in points_of(store, [held[0]])] == [whole]
+    every = [s.point for s in points_of(store, [held[0]], windows=True)]
+    assert every == [whole, *windows]
+    points.add_report(store, *held, prepared.report(whole), "{}")
+    assert [s.has_config for s in points_of(store, [held[0]], windows=True)] == [True, False, False]
+    with pytest.raises(StoreError, match="search alone"):
+        points.add_report(store, *held, windows[0], "{}")
+
+
 def test_models_come_back_equal(store, prepared):
     assert model_spec(store, "toy") is None
     save_model(store, prepared.model, "toys", prepared.float_point)
@@ -124,3 +143,30 @@ def test_saved_configurations_are_kept_and_deleted(store):
     delete_config(store, number)
     with pytest.raises(StoreError, match=str(number)):
         delete_config(store, number)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+def test_numbers_of_deleted_points_are_never_given_again_after_an_upgrade(empty_location, prepared):
+    url = database_url(empty_location)
+    old = connect(url)
+    bring_up_to_date(old, url, lambda config, _: command.upgrade(config, "0001"))
+    values = "'ptq', '{}', '{}', 'cpu', 0"
+    with old.execution_options(write=True).begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO runs (id, name, model, spec, state, want, attempt, idle_attempts, beat, "
+            "step, total, message, created) VALUES (1, 'r', 'm', '{}', 'done', 'run', 1, 0, 0, 0, "
+            "0, '', '')"
+        )
+        for digest in "abc":
+            connection.exec_driver_sql(
+                "INSERT INTO points (run_id, digest, stage, allocation, search, device, seconds) "
+                f"VALUES (1, '{digest}', {values})"
+            )
+        connection.exec_driver_sql("DELETE FROM points WHERE digest <> 'a'")
+    old.dispose()
+    store = open_store(empty_location)
+    held = create_run(store, SPEC), queue.claim(store, "here")[1]
+    points.add_point(store, *held, a_point(prepared))
+    with store.read() as connection:
+        assert connection.exec_driver_sql("SELECT id FROM points").scalars().all() == [1, 4]
+    store.engine.dispose()

@@ -1,9 +1,24 @@
 """Runs go from queued to one end, and only the attempt that holds one may write to it."""
 
+import numpy as np
 import pytest
 
 from qcore.errors import InvalidParams, RunFinished, RunNotFound, StoreError
-from store import create_run, delete_run, events, queue, request_cancel, run, runs
+from store import (
+    create_run,
+    delete_run,
+    events,
+    files,
+    lease,
+    open_store,
+    queue,
+    request_cancel,
+    request_pause,
+    resume,
+    run,
+    runs,
+    stop_now,
+)
 from tests.store.fake import SPEC
 
 
@@ -65,6 +80,134 @@ def test_finished_runs_are_never_changed(store):
         request_cancel(store, run_id)
     with pytest.raises(queue.Fenced):
         queue.finish(store, run_id, 1, "done")
+
+
+def test_a_paused_run_waits_until_it_is_resumed(store):
+    run_id = create_run(store, SPEC)
+    request_pause(store, run_id)
+    assert run(store, run_id).state == "paused"
+    assert queue.claim(store, "here") is None
+    resume(store, run_id)
+    assert queue.claim(store, "here") == (run_id, 1)
+    assert [event.kind for event in events(store, run_id)] == [
+        "submitted", "paused", "resumed", "claimed",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("ask", "want", "state"),
+    [
+        (request_pause, "pause", "paused"),
+        (stop_now, "stop", "paused"),
+        (request_cancel, "cancel", "cancelled"),
+    ],
+)
+def test_a_running_run_goes_where_the_user_wants_it_when_its_worker_ends(store, ask, want, state):
+    run_id = create_run(store, SPEC)
+    queue.claim(store, "here")
+    ask(store, run_id)
+    assert run(store, run_id).state == "running"
+    assert queue.beat(store, run_id, 1) == want
+    assert queue.requeue(store, run_id, 1, "its worker ended")
+    assert run(store, run_id).state == state
+    assert queue.claim(store, "here") is None
+
+
+def test_a_wish_to_pause_can_be_taken_back_and_one_to_cancel_cannot(store):
+    run_id = create_run(store, SPEC)
+    queue.claim(store, "here")
+    request_pause(store, run_id)
+    assert run(store, run_id).pausing
+    resume(store, run_id)
+    assert queue.beat(store, run_id, 1) == "run"
+    request_cancel(store, run_id)
+    for ask in (request_pause, stop_now, resume):
+        with pytest.raises(StoreError, match="being cancelled"):
+            ask(store, run_id)
+    assert queue.beat(store, run_id, 1) == "cancel"
+
+
+def test_a_failed_run_can_be_tried_again_and_an_ended_one_cannot(store):
+    run_id = create_run(store, SPEC)
+    queue.claim(store, "here")
+    queue.finish(store, run_id, 1, "failed", "no images", "Traceback")
+    resume(store, run_id)
+    found = run(store, run_id)
+    assert (found.state, found.error, found.traceback, found.finished) == (
+        "queued", None, None, None,
+    )  # fmt: skip
+    assert queue.claim(store, "here") == (run_id, 2)
+    queue.finish(store, run_id, 2, "done")
+    for ask in (resume, request_pause, stop_now, request_cancel):
+        with pytest.raises(RunFinished, match="done"):
+            ask(store, run_id)
+
+
+def test_a_paused_run_keeps_its_name_and_a_failed_one_gets_it_back_if_it_is_free(store):
+    paused = create_run(store, SPEC, "mine")
+    request_pause(store, paused)
+    with pytest.raises(InvalidParams, match="'mine'"):
+        create_run(store, SPEC, "mine")
+    request_cancel(store, paused)
+    failed = create_run(store, SPEC, "mine")
+    queue.claim(store, "here")
+    queue.finish(store, failed, 1, "failed", "no images")
+    create_run(store, SPEC, "mine")
+    with pytest.raises(InvalidParams, match="'mine'"):
+        resume(store, failed)
+
+
+def test_a_name_that_no_column_holds_is_refused(store):
+    with pytest.raises(InvalidParams, match="200 characters, this has 201"):
+        create_run(store, SPEC, "x" * 201)
+
+
+def test_attempts_that_ended_for_no_fault_of_their_own_are_not_counted(store):
+    run_id = create_run(store, SPEC)
+    for attempt in (1, 2):
+        queue.claim(store, "here")
+        queue.requeue(store, run_id, attempt, "the server stopped", blameless=True)
+    queue.claim(store, "here")
+    assert [r.idle_attempts for r in queue.open_runs(store)] == [1]
+    queue.requeue(store, run_id, 3, "exit code 1")
+    queue.claim(store, "here")
+    assert [r.idle_attempts for r in queue.open_runs(store)] == [2]
+
+
+def test_figures_are_kept_apart_from_what_there_is_to_read(store):
+    run_id = create_run(store, SPEC)
+    queue.claim(store, "here")
+    queue.progress(store, run_id, 1, 3, 9, "generation 3", {"sigma": 0.5})
+    queue.progress(store, run_id, 1, 4, 9, "generation 4")
+    assert "figures" not in [event.kind for event in events(store, run_id)]
+    found = events(store, run_id, ["figures"])
+    assert [(e.text, e.data, e.attempt) for e in found] == [("generation 3", {"sigma": 0.5}, 1)]
+
+
+def test_figures_become_plain_data():
+    figures = {"best": np.float32(0.5), "front": np.arange(2), "gap": float("nan"), 3: (True, "x")}
+    assert lease.plain(figures) == {"best": 0.5, "front": [0, 1], "gap": None, "3": [True, "x"]}
+
+
+def test_a_deleted_run_leaves_no_file(store):
+    kept, gone = create_run(store, SPEC), create_run(store, SPEC)
+    for run_id in (kept, gone):
+        files.run_lock(store, run_id).touch()
+        files.log_file(store, run_id, 1).touch()
+        folder = files.checkpoint_folder(store, run_id)
+        folder.mkdir(parents=True)
+        (folder / "weights.pt").touch()
+    request_cancel(store, gone)
+    delete_run(store, gone)
+    assert files.leftovers(store) == {kept}
+
+
+def test_two_databases_in_one_folder_share_no_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("BITDIAL_DATA", str(tmp_path))
+    stores = [open_store(tmp_path / name) for name in ("bitdial.db", "other.db")]
+    locks = {files.leader_lock(s) for s in stores} | {files.run_lock(s, 1) for s in stores}
+    assert len(locks) == 4
+    assert files.leader_lock(stores[0]) == tmp_path / "supervisor.lock"
 
 
 def test_only_ended_runs_can_be_deleted(store):

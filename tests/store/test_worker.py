@@ -1,12 +1,28 @@
 """The worker stores what the search finds, explains failures, and takes up where it stopped."""
 
 import dataclasses
+import threading
 
 import pytest
 
 from qcore.config import parse_bits
-from store import config_text, create_run, events, points_of, queue, run, worker
-from tests.store.fake import SPEC, FakePrepared, prepare
+from qcore.errors import DatabaseUnavailable
+from qcore.searches import SEARCHES
+from store import (
+    config_text,
+    create_run,
+    events,
+    points,
+    points_of,
+    queue,
+    request_cancel,
+    request_pause,
+    resume,
+    run,
+    runs,
+    worker,
+)
+from tests.store.fake import BATCH, BATCHED, BATCHED_SEARCH, SPEC, FakePrepared, prepare
 
 
 def execute(store, spec, attempts=1, signals=None):
@@ -85,9 +101,9 @@ def test_what_was_reported_is_not_looked_at_again_and_searches_see_no_test_score
             looked.append(point.allocation)
             return super().report(point)
 
-        def score(self, allocations, stage="ptq"):
+        def score(self, allocations, stage="ptq", images=None):
             known.append(len(allocations))
-            return super().score(allocations, stage)
+            return super().score(allocations, stage, images)
 
     def watched(spec, **callbacks):
         return Watched()
@@ -105,3 +121,185 @@ def test_what_was_reported_is_not_looked_at_again_and_searches_see_no_test_score
     assert looked == first
     assert sum(known) == measured == 30
     assert run(store, run_id).state == "done"
+
+
+class Interrupted(FakePrepared):
+    """Calls `interrupt` in the middle of a batch."""
+
+    def __init__(self, after, interrupt, **callbacks):
+        super().__init__(checkpoints=callbacks["checkpoints"])
+        self._after, self._interrupt = after, interrupt
+
+    def score(self, allocations, stage="ptq", images=None):
+        for point in super().score(allocations, stage, images):
+            self._after -= 1
+            if not self._after:
+                self._interrupt()
+            yield point
+
+
+def attempt(store, prepare=prepare, signals=None):
+    """Claim the oldest queued run and work on it; the exit code."""
+    claimed = queue.claim(store, "here")
+    return worker.work(store, *claimed, signals or worker.Signals(), prepare)
+
+
+def everything(store, run_id):
+    """Scores on the search split and its windows, in the order they came."""
+    found = points_of(store, [run_id], windows=True)
+    return [dataclasses.replace(s.point, test=None) for s in found]
+
+
+@pytest.fixture(autouse=True)
+def batched_search(monkeypatch):
+    monkeypatch.setitem(SEARCHES, "batched", BATCHED_SEARCH)
+
+
+@pytest.fixture
+def straight(store):
+    """Points of a batched run that nothing disturbed."""
+    run_id = create_run(store, BATCHED)
+    assert attempt(store) == 0
+    return everything(store, run_id)
+
+
+def test_a_pause_waits_for_the_batch_in_hand_and_resuming_measures_the_rest(store, straight):
+    run_id = create_run(store, BATCHED)
+    for batches in (1, 2):
+        signals = worker.Signals()
+
+        def pause(signals=signals):
+            request_pause(store, run_id)
+            signals.obey("pause")
+
+        def pausing(spec, pause=pause, **callbacks):
+            return Interrupted(2, pause, **callbacks)
+
+        assert attempt(store, pausing, signals) == 0
+        assert run(store, run_id).state == "paused"
+        assert everything(store, run_id) == straight[: batches * BATCH]
+        resume(store, run_id)
+    assert attempt(store) == 0
+    assert everything(store, run_id) == straight
+
+
+def test_a_cancelled_run_stops_in_the_middle_of_a_batch(store, straight):
+    run_id, signals = create_run(store, BATCHED), worker.Signals()
+
+    def cancel():
+        request_cancel(store, run_id)
+        signals.obey("cancel")
+
+    assert attempt(store, lambda spec, **more: Interrupted(2, cancel, **more), signals) == 0
+    assert run(store, run_id).state == "cancelled"
+    assert everything(store, run_id) == straight[:2]
+
+
+def test_the_loss_of_the_server_is_no_fault_of_the_run(store, straight):
+    run_id, signals = create_run(store, BATCHED), worker.Signals()
+
+    def orphaned():
+        signals.parent_gone.set()
+        signals.stop.set()
+
+    assert attempt(store, lambda spec, **more: Interrupted(2, orphaned, **more), signals) == 75
+    assert run(store, run_id).state == "queued"
+    assert attempt(store) == 0
+    assert everything(store, run_id) == straight
+
+
+def test_a_stuck_worker_that_wakes_is_refused(store, straight):
+    run_id = create_run(store, BATCHED)
+
+    def frozen():
+        assert queue.requeue(store, run_id, 1, "no sign of life")
+        assert attempt(store) == 0
+
+    assert attempt(store, lambda spec, **more: Interrupted(2, frozen, **more)) == 77
+    found = run(store, run_id)
+    assert (found.state, found.attempt) == ("done", 2)
+    assert everything(store, run_id) == straight
+
+
+def test_scores_on_windows_are_replayed_and_never_reported(store, straight):
+    windows = [point for point in straight if point.images]
+    assert windows
+    assert len(windows) < len(straight)
+    assert all(point.test is None for point in windows)
+    run_id = runs(store)[0].id
+    assert any(s.has_config for s in points_of(store, [run_id]))
+
+
+def test_figures_are_stored_once_however_often_a_run_is_resumed(store):
+    run_id, signals = create_run(store, BATCHED), worker.Signals()
+
+    def orphaned():
+        signals.parent_gone.set()
+        signals.stop.set()
+
+    attempt(store, lambda spec, **more: Interrupted(8, orphaned, **more), signals)
+    first = [e.data for e in events(store, run_id, ["figures"])]
+    attempt(store)
+    found = [e.data["generation"] for e in events(store, run_id, ["figures"])]
+    assert found == list(range(4))
+    assert 0 < len(first) < 4
+    assert [e.data for e in events(store, run_id, ["figures"])][: len(first)] == first
+
+
+def test_a_stage_that_was_interrupted_goes_on_and_a_finished_one_is_not_trained_again(store):
+    run_id, trained = create_run(store, dataclasses.replace(BATCHED, params={"train": True})), []
+
+    def dying(epochs):
+        def prepare_dying(spec, **callbacks):
+            return FakePrepared(checkpoints=callbacks["checkpoints"], trained=trained, dies=epochs)
+
+        return prepare_dying
+
+    for epochs in (3, 7):
+        with pytest.raises(RuntimeError, match="died"):
+            attempt(store, dying(epochs))
+        resume(store, run_id)
+    assert attempt(store, dying(None)) == 0
+    assert trained == [(f"round-{r}/weights", epoch) for r in range(4) for epoch in range(3)]
+
+
+def test_a_database_that_cannot_be_written_ends_the_attempt_and_not_the_run(store, straight):
+    run_id = create_run(store, BATCHED)
+    add_point, calls = points.add_point, []
+
+    def full(*args):
+        calls.append(args)
+        if len(calls) == 5:
+            raise DatabaseUnavailable("the disk is full")
+        add_point(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(points, "add_point", full)
+        assert attempt(store) == 74
+    assert run(store, run_id).state == "running"
+    assert queue.requeue(store, run_id, 1, "the disk is full")
+    assert attempt(store) == 0
+    assert everything(store, run_id) == straight
+
+
+def test_a_beat_outlives_a_database_that_is_away(store, eventually, monkeypatch):
+    run_id = create_run(store, SPEC)
+    claimed, signals, tries = queue.claim(store, "here"), worker.Signals(), []
+    beat = queue.beat
+
+    def away(*args):
+        tries.append(args)
+        if len(tries) < 4:
+            raise DatabaseUnavailable("the server is away")
+        return beat(*args)
+
+    monkeypatch.setattr(queue, "beat", away)
+    beating = threading.Thread(
+        target=worker.keep_beating, args=(store, *claimed, signals, 0.01), daemon=True
+    )
+    beating.start()
+    eventually(lambda: run(store, run_id).beat > 2)
+    request_pause(store, run_id)
+    eventually(signals.pause.is_set)
+    signals.over.set()
+    beating.join()

@@ -1,0 +1,177 @@
+"""One attempt of a run: prepare, replay what is stored, search on, store each point as it comes."""
+
+import platform
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from qcore import __version__
+from qcore.allocation import BitAllocation
+from qcore.config import dump_bits
+from qcore.engine import Event, Outcome, Reported, Score, drive
+from qcore.errors import StoreError
+from qcore.evaluators import open_evaluator
+from qcore.problem import Point, Progress, Window
+from qcore.searches import SEARCHES
+from store import points, queue
+from store.checkpoints import FileCheckpoints
+from store.db import Store, now
+from store.lease import FIGURES, plain
+
+TUNED = "ptq+tuned"
+
+Prepare = Callable[..., Any]
+Flag = Callable[[], bool]
+
+
+def execute(
+    store: Store,
+    run: queue.Run,
+    attempt: int,
+    prepare: Prepare,
+    *,
+    stop: Flag,
+    pause: Flag,
+    evaluator: str,
+) -> Outcome:
+    """Execute an attempt; what earlier ones stored is not measured, reported or trained again.
+
+    Args:
+        store: The database.
+        run: The run, held by this attempt.
+        attempt: The attempt.
+        prepare: `qcore.prepare.prepare` or a double.
+        stop: Whether to stop at the next evaluation.
+        pause: Whether to stop when the batch in hand is measured.
+        evaluator: Where to score; see `qcore.evaluators`.
+
+    Raises:
+        Fenced: another attempt holds the run by now.
+        QcoreError: the run cannot be executed; says why.
+    """
+    spec, held = run.spec, (run.id, attempt)
+    if spec.search not in SEARCHES:
+        names = ", ".join(SEARCHES)
+        raise StoreError(f"This bitdial has no search {spec.search!r}; known: {names}.")
+    search = SEARCHES[spec.search]
+    params = search.read_params(spec.params)
+
+    def tell(words: str) -> None:
+        queue.note(store, *held, "progress", words)
+
+    prepared: Any = prepare(
+        spec,
+        load_table=lambda key: points.load_table(store, key),
+        save_table=lambda key, table: points.save_table(store, key, prepared.model.digest, table),
+        on_progress=tell,
+        checkpoints=FileCheckpoints(store, *held),
+    )
+    points.save_model(store, prepared.model, spec.data, prepared.float_point)
+    record = Record(store, run, attempt, prepared, stop)
+    queue.note(store, *held, "prepared", "Searching")
+    with open_evaluator(evaluator, prepared, on_progress=tell, should_stop=stop) as score:
+        batch = Batch(score)
+        return drive(
+            search,
+            prepared.problem,
+            params,
+            spec.seed,
+            score=batch.score,
+            report=record.report,
+            known=record.known(),
+            on_event=record,
+            max_reported=spec.reported,
+            should_stop=lambda: stop() or (pause() and not batch.open),
+        )
+
+
+class Batch:
+    """Knows whether a batch is in hand: a pause waits for its end."""
+
+    def __init__(self, score: Score) -> None:
+        self._score = score
+        self.open = False
+
+    def score(
+        self, allocations: Sequence[BitAllocation], stage: str, images: Window | None = None
+    ) -> Iterator[Point]:
+        """Score a batch."""
+        self.open = True
+        yield from self._score(allocations, stage, images)
+        self.open = False
+
+
+class Record:
+    """Stores what an attempt finds, and knows what earlier ones stored."""
+
+    def __init__(
+        self, store: Store, run: queue.Run, attempt: int, prepared: Any, stop: Flag
+    ) -> None:
+        self._store, self._run, self._prepared, self._stop = store, run, prepared, stop
+        self._held = (run.id, attempt)
+        self._stored = points.points_of(store, [run.id], windows=True)
+        self._seen = {s.point.key for s in self._stored}
+        # what was reported is neither looked at on the test split nor tuned again
+        self._reported = {s.point.key: s.point for s in self._stored if s.has_config}
+        self._figures = [e.data for e in queue.events(store, run.id, [FIGURES])]
+
+    def known(self) -> list[Point]:
+        """Stored points, without their test scores: a search must never see those."""
+        return [replace(s.point, test=None) for s in self._stored if s.point.stage != TUNED]
+
+    def report(self, point: Point) -> Point:
+        """The point with its test scores: the stored ones, or else its one look."""
+        return self._reported.get(point.key) or self._prepared.report(point)
+
+    def __call__(self, event: Event) -> None:
+        """Store an event of the engine."""
+        if isinstance(event, Progress):
+            self._keep_progress(event)
+        elif isinstance(event, Reported):
+            self._keep_report(event.point)
+        elif event.key not in self._seen:
+            points.add_point(self._store, *self._held, event)
+            self._seen.add(event.key)
+
+    def _keep_progress(self, event: Progress) -> None:
+        figures: Mapping[str, Any] | None = plain(event.figures)
+        if figures in self._figures:  # a replay says again what it said
+            figures = None
+        elif figures:
+            self._figures.append(figures)
+        queue.progress(self._store, *self._held, event.step, event.total, event.message, figures)
+
+    def _keep_report(self, point: Point) -> None:
+        spec = self._run.spec
+        if point.key not in self._reported:
+            self._store_report(point)
+        tuned_key = (TUNED, "", point.allocation.digest)
+        if spec.tuning and tuned_key not in self._reported and not self._stop():
+            self._store_report(self._prepared.tuned(point))
+
+    def _store_report(self, point: Point) -> None:
+        config = self._prepared.config(point, provenance(self._run, point))
+        points.add_report(self._store, *self._held, point, dump_bits(config))
+
+
+def provenance(run: queue.Run, point: Point) -> dict[str, Any]:
+    """Where a configuration comes from, for its file."""
+    spec = run.spec
+    torch = sys.modules.get("torch")
+    return {
+        "run": run.id,
+        "run_name": run.name,
+        "search": spec.search,
+        "params": dict(spec.params),
+        "limits": dict(spec.limits),
+        "seed": spec.seed,
+        "data": spec.data,
+        "calibration_images": spec.calibration_images,
+        "search_images": spec.search_images,
+        "device": point.device,
+        "created": now(),
+        "bitdial": __version__,
+        "torch": str(getattr(torch, "__version__", "")).split("+")[0],
+        "python": platform.python_version(),
+    }

@@ -1,0 +1,154 @@
+"""`python -m store doctor`: looks at all that a search needs, changes nothing, says what to do."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from qcore.errors import InvalidParams, QcoreError
+from store import checks
+from store.advice import explained
+from store.checks import OK, PROBLEM, WARNING, Finding
+from store.db import Store, connect
+from store.files import files_folder, leftovers, run_lock
+from store.health import health, is_held, leader
+from store.lease import host_name
+from store.locations import data_folder, database_url, sqlite_file
+from store.schema import RunRow
+from store.settings import Env, read_settings
+from store.upgrade import newest_revision, revision_of
+
+QUICK_FROM = 1 << 30
+"""Bytes from which on a file is only looked through, without comparing its indexes."""
+
+
+def command(location: str | Path | None, say: Callable[[str], object]) -> int:
+    """Say every finding, one a line; 1 if one of them is a problem, else 0.
+
+    Args:
+        location: The database, as `open_store` takes it.
+        say: Writes a line.
+    """
+    worst = 0
+    for finding in findings(location):
+        say(f"{finding.verdict:8} {finding.subject}: {finding.words}")
+        worst = max(worst, int(finding.verdict == PROBLEM))
+    return worst
+
+
+def findings(location: str | Path | None = None, env: Env | None = None) -> Iterator[Finding]:
+    """Check settings, packages, folder, disk, database, locks, GPUs and evaluator, in this order.
+
+    Nothing is created, upgraded or repaired.
+    """
+    env = os.environ if env is None else env
+    yield from checks.check_packages()
+    yield from checks.check_settings(env)
+    url = database_url(location, env)
+    file = sqlite_file(url)
+    folder = data_folder(env) if file is None else file.parent
+    yield checks.check_folder(folder)
+    yield checks.check_disk(folder)
+    yield checks.check_file_system(url, folder)
+    yield from _database(url, folder)
+    try:
+        settings = read_settings(env)
+    except InvalidParams:
+        return  # said above
+    yield checks.check_gpus(settings)
+    yield checks.check_evaluator(settings.evaluator)
+
+
+def _database(url: str, folder: Path) -> Iterator[Finding]:
+    file = sqlite_file(url)
+    if file is not None and not file.exists():
+        yield Finding(OK, "Database", f"{file} is made at the first start")
+        return
+    try:
+        engine = connect(url)
+        try:
+            yield from _open_database(Store(engine, url, folder))
+        finally:
+            engine.dispose()
+    except (QcoreError, SQLAlchemyError) as error:
+        yield Finding(PROBLEM, "Database", " ".join(str(error).split()))
+
+
+def _open_database(store: Store) -> Iterator[Finding]:
+    with store.read() as connection:
+        revision = revision_of(connection)
+    newest = newest_revision()
+    if revision is None:
+        words = f"{store.shown} has no tables of bitdial; an empty one gets them at the first start"
+        yield Finding(WARNING, "Database", words)
+        return
+    found = health(store)
+    yield Finding(OK, "Database", f"{found.product}, {found.size / 1e6:.1f} MB, {found.address}")
+    if revision == newest:
+        yield Finding(OK, "Schema", revision)
+    elif revision < newest:
+        words = f"{revision} becomes {newest} at the next start; a SQLite file is copied before"
+        yield Finding(WARNING, "Schema", words)
+    else:
+        words = f"{revision} is newer than {newest}, which this bitdial knows. Update bitdial."
+        yield Finding(PROBLEM, "Schema", words)
+    yield from _whole(store, found.size)
+    yield _writable(store.engine, store.url)
+    if revision == newest:
+        yield from _locks(store)
+
+
+def _whole(store: Store, size: int) -> Iterator[Finding]:
+    if sqlite_file(store.url) is None:
+        return
+    pragma = "quick_check" if size >= QUICK_FROM else "integrity_check"
+    with store.read() as connection:
+        said = [str(row[0]) for row in connection.exec_driver_sql(f"PRAGMA {pragma}(5)")]
+    if said == ["ok"]:
+        yield Finding(OK, "Integrity", f"{pragma} found nothing wrong")
+    else:
+        words = f"the file is damaged: {'; '.join(said)}. Stop bitdial, keep a copy of the file, "
+        yield Finding(PROBLEM, "Integrity", f"{words}and put back a backup beside it (*.bak).")
+
+
+def _writable(engine: Engine, url: str) -> Finding:
+    """Really write, then take it back."""
+    try:
+        with explained(url), engine.execution_options(write=True).connect() as connection:
+            connection.exec_driver_sql("CREATE TABLE bitdial_doctor (x INTEGER)")
+            connection.rollback()
+    except QcoreError as error:
+        return Finding(PROBLEM, "Writing", str(error))
+    return Finding(OK, "Writing", "works")
+
+
+def _locks(store: Store) -> Iterator[Finding]:
+    who = leader(store)
+    if who:
+        yield Finding(OK, "Server", f"{who} starts searches here")
+    else:
+        words = "none runs on this data folder; searches wait until `streamlit run app.py` does"
+        yield Finding(OK, "Server", words)
+    if not files_folder(store).exists():
+        return
+    with store.read() as connection:
+        known = {
+            row.id: row for row in connection.execute(select(RunRow.id, RunRow.state, RunRow.host))
+        }
+    here = host_name(store)
+    lost = [
+        number
+        for number, row in known.items()
+        if row.state == "running" and row.host == here and not is_held(run_lock(store, number))
+    ]
+    if lost and not who:
+        words = f"runs {', '.join(map(str, lost))} are marked running, but no process works on them"
+        yield Finding(WARNING, "Runs", f"{words}. Start bitdial; they go on from where they were.")
+    stale = sorted(leftovers(store) - known.keys())
+    if stale:
+        words = f"files of {len(stale)} deleted runs lie in {files_folder(store)}"
+        yield Finding(WARNING, "Locks", f"{words}. The next start removes them.")
+    else:
+        yield Finding(OK, "Locks", "no lock or log of a run that is gone")

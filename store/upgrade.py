@@ -1,0 +1,110 @@
+"""Bringing a database to the schema of this bitdial: whole or not at all, one process at a time."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, inspect
+
+from qcore.errors import DatabaseTooNew, DatabaseUnavailable, StoreError
+from store.locations import FOLDER_VARIABLE, URL_VARIABLE, shown_url, sqlite_file
+
+SCRIPTS = Path(__file__).parent / "migrations"
+
+Upgrade = Callable[[Config, str], None]
+
+
+def _scripts() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
+    return config
+
+
+def newest_revision() -> str:
+    """Schema revision that this bitdial works with."""
+    return str(ScriptDirectory.from_config(_scripts()).get_current_head())
+
+
+def revision_of(connection: Connection) -> str | None:
+    """Schema revision a database has; None before its first migration."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def bring_up_to_date(engine: Engine, url: str, upgrade: Upgrade = command.upgrade) -> None:
+    """Create or upgrade the tables in one transaction; a copy of a SQLite file is kept before.
+
+    Args:
+        engine: Of the database, on SQLite without foreign keys (see `store.db.connect`) and under
+            the folder's migration lock.
+        url: Its URL, for messages.
+        upgrade: Runs the migrations up to a revision on the connection it finds in the
+            configuration; tests hand over one that fails.
+
+    Raises:
+        DatabaseTooNew: the schema is one this bitdial does not know.
+        DatabaseUnavailable: another program's tables are there, or a migration failed.
+    """
+    with engine.begin() as connection:
+        before = revision_of(connection)
+    if before == newest_revision():
+        return
+    _refuse_unknown(before, url)
+    copy = _copy(engine, before) if before and sqlite_file(url) else None
+    with engine.execution_options(write=True).begin() as connection:
+        # looked at again under the write lock: another host may have been faster
+        current = revision_of(connection)
+        _refuse_unknown(current, url)
+        tables = inspect(connection).get_table_names()
+        if current is None and tables:
+            variable = FOLDER_VARIABLE if sqlite_file(url) else URL_VARIABLE
+            raise DatabaseUnavailable(
+                f"{shown_url(url)} belongs to another program (it has tables such as "
+                f"{tables[0]!r}). Choose another database with {variable}."
+            )
+        config = _scripts()
+        config.attributes["connection"] = connection
+        try:
+            upgrade(config, "head")
+            _check_references(connection)
+        except Exception as error:
+            kept = f" A copy from before is {copy}." if copy else ""
+            raise DatabaseUnavailable(
+                f"Upgrading the database {shown_url(url)} from schema {current} to "
+                f"{newest_revision()} failed: {' '.join(str(error).split())}. Nothing was changed."
+                f"{kept} Go on with the bitdial that wrote it, and report this error."
+            ) from error
+
+
+def _refuse_unknown(revision: str | None, url: str) -> None:
+    scripts = ScriptDirectory.from_config(_scripts())
+    if revision is None or revision in {script.revision for script in scripts.walk_revisions()}:
+        return
+    raise DatabaseTooNew(
+        f"The database {shown_url(url)} has schema {revision}, which this bitdial does not know. "
+        f"Update bitdial, or choose another database with {FOLDER_VARIABLE} or {URL_VARIABLE}."
+    )
+
+
+def _check_references(connection: Connection) -> None:
+    """Rows must still refer to rows that exist; SQLite does not look while tables are rewritten."""
+    if connection.dialect.name != "sqlite":
+        return
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+    if broken:
+        raise StoreError(f"{len(broken)} rows of {broken[0][0]} would belong to nothing")
+
+
+def _copy(engine: Engine, revision: str) -> Path:
+    """Keep a copy of the user's results before changing their tables."""
+    target = Path(f"{engine.url.database}.{revision}.{time.strftime('%Y%m%d%H%M%S')}.bak")
+    target.unlink(missing_ok=True)  # of a try within this second; VACUUM writes new files only
+    raw = engine.raw_connection()
+    try:
+        raw.driver_connection.execute("VACUUM INTO ?", (str(target),))  # type: ignore[union-attr]
+    finally:
+        raw.close()
+    return target
