@@ -10,9 +10,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import streamlit as st
+from streamlit.runtime.pages_manager import PagesManager
 
 from pages.ui.figures import icon
 from pages.ui.session import database_explained
+from pages.ui.setup import setup_warning
 from pages.ui.widgets import network_warning
 from qcore.errors import StoreError
 from store import Supervisor, open_store
@@ -24,9 +26,11 @@ def page() -> None:
     views = [
         st.Page("pages/views/explore.py", title="Explore", icon=":material/tune:", default=True),
         st.Page("pages/views/searches.py", title="Searches", icon=":material/manage_search:"),
+        st.Page("pages/views/settings.py", title="Settings", icon=":material/settings:"),
     ]
     chosen = st.navigation(views)
     network_warning(st.get_option("server.address"))
+    setup_warning()
     with database_explained():
         chosen.run()
 
@@ -51,4 +55,7 @@ async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
 if __name__ == "__main__":
     page()
 else:
+    # a folder named "pages" makes Streamlit expect its older kind of app until a page was shown:
+    # whoever opens a link first is told "Page not found"; it has no public switch for this
+    PagesManager.uses_pages_directory = False
     app = st.App(__file__, lifespan=lifespan)

@@ -31,9 +31,15 @@ BIT_COLOURS = {
 DARK_DIGITS_FROM = 5
 """Bit-widths from here on are light cells and carry black digits, the others white ones."""
 
-METHOD_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-METHOD_MARKERS = ("circle", "square", "diamond", "triangle-up", "x", "cross")
-METHOD_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+METHOD_COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),  # Okabe and Ito
+    *("#AA4499", "#999933"),  # and two of Tol's, that show on light and on dark too
+)
+METHOD_MARKERS = (
+    *("circle", "square", "diamond", "triangle-up", "x", "cross"),
+    *("triangle-down", "star"),
+)
+METHOD_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "5px", "9px")
 GREY = "#888888"
 CELL_TEXT_LAYERS = 110
 """Beyond this many layers a cell is too narrow for its digit; hovering still tells."""
@@ -99,7 +105,7 @@ def bit_heatmap(bits: pd.DataFrame) -> go.Figure:
             z=[[codes[width] for width in part["bits"]] for part in parts],
             text=[[bits_text(width) for width in part["bits"]] for part in parts],
             hovertext=[[_cell_words(row) for row in part.to_dict("records")] for part in parts],
-            hovertemplate="%{hovertext}<extra>" + _plain(method) + "</extra>",
+            hovertemplate="%{hovertext}<extra>" + plain(method) + "</extra>",
             coloraxis="coloraxis",
             xgap=1,
             ygap=1,
@@ -148,14 +154,14 @@ def bit_heatmap(bits: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(
         title_text="Layer, in execution order",
         tickvals=list(range(1, len(layers) + 1, every)),
-        ticktext=[_plain(name) for name in layers[::every]],
+        ticktext=[plain(name) for name in layers[::every]],
         tickangle=-45,
         showgrid=False,
         zeroline=False,
     )
     figure.update_yaxes(
         tickvals=ticks,
-        ticktext=[_plain(label) for label in labels],
+        ticktext=[plain(label) for label in labels],
         autorange="reversed",
         showgrid=False,
         zeroline=False,
@@ -191,14 +197,14 @@ def _cell_words(row: Mapping[str, object]) -> str:
     what = "weights" if row["part"] == "weights" else "input activations"
     width = "float" if row["bits"] == FLOAT_BITS else f"{row['bits']} bits"
     return (
-        f"<b>{_plain(str(row['layer']))}</b> ({row['kind']}, layer {row['position']})"
+        f"<b>{plain(str(row['layer']))}</b> ({row['kind']}, layer {row['position']})"
         f"<br>{what}: {width}, {row['Bytes, B']:,} B"
         f"<br>{row['Weights, elements']:,} weights, {row['MACs per sample']:,} MACs per sample"
     )
 
 
-def _plain(text: str) -> str:
-    # plotly reads a small set of tags in labels; a layer's name must never be one
+def plain(text: str) -> str:
+    """Escape a label: plotly reads a small set of tags, and a layer's name must never be one."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
@@ -237,7 +243,7 @@ def front_figure(
             figure.add_scatter(
                 x=(faint[column] / factor).tolist(),
                 y=faint[score].tolist(),
-                name=_plain(f"{method}: all evaluated"),
+                name=plain(f"{method}: all evaluated"),
                 mode="markers",
                 marker={"color": style["colour"], "symbol": style["marker"], "size": 5},
                 opacity=0.35,
@@ -277,7 +283,7 @@ def _front_line(
     line: dict[str, object] = {
         "x": (front[frames.COST_COLUMNS[cost]] / factor).tolist(),
         "y": front[score].tolist(),
-        "name": _plain(f"{method}, predicted" if predicted else method),
+        "name": plain(f"{method}, predicted" if predicted else method),
         "mode": "lines+markers",
         "line": {
             "shape": "hv",
@@ -320,7 +326,7 @@ def _hover(rows: pd.DataFrame) -> list[list[object]]:
     for method, allocation in zip(rows["method"], rows["allocation"], strict=True):
         pairs = [f"{bits_text(b.weight)}/{bits_text(b.activation)}" for b in allocation.values()]
         lines = [" ".join(pairs[at : at + 12]) for at in range(0, len(pairs), 12)]
-        words.append(f"{_plain(str(method))}<br>weight/activation bits:<br>" + "<br>".join(lines))
+        words.append(f"{plain(str(method))}<br>weight/activation bits:<br>" + "<br>".join(lines))
     return [[at, text] for at, text in zip(ids, words, strict=True)]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from pages.ui.text import ago, is_cancelling, limits_text, scale_of
+from pages.ui.text import ago, limits_text, scale_of, state_words
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
 from qcore.costs import COSTS, Budget, costs_of, mean_weight_bits
 from qcore.front import best_within, front_points
@@ -79,12 +79,14 @@ def points_frame(
         one column per cost; in order of method, then point.
     """
     names = set(model.names)
-    usable = [stored for stored in points if set(stored.point.allocation) == names]
+    # scores on a window of the images cannot be compared with any others
+    whole = [stored for stored in points if stored.point.images is None]
+    usable = [stored for stored in whole if set(stored.point.allocation) == names]
     kept: dict[tuple[str, tuple[str, str]], StoredPoint] = {}
     tested: dict[tuple[str, str], Scores] = {}
     ready: dict[tuple[str, str], int] = {}
     for stored in usable:
-        key = stored.point.key
+        key = stored.point.stage, stored.point.allocation.digest
         kept[method_label(runs[stored.run_id].spec.search, key[0]), key] = stored
         if stored.point.test is not None:
             tested[key] = stored.point.test
@@ -253,7 +255,7 @@ def picks_table(chosen: pd.DataFrame, what: str = "Accuracy") -> pd.DataFrame:
 
 
 def history_frame(points: Sequence[StoredPoint], run: Run, model: ModelSpec) -> pd.DataFrame:
-    """How a run got better: one row per evaluation of the weights as trained.
+    """How a run got better: one row per evaluation, in order; tuned copies are left out.
 
     Returns:
         Columns: "Evaluation", SEARCH_SCORE, "Within budget", "Best so far, %" (None until a point
@@ -262,7 +264,8 @@ def history_frame(points: Sequence[StoredPoint], run: Run, model: ModelSpec) -> 
     limits = Budget(run.spec.limits)
     rows: list[tuple[int, float, bool, float | None]] = []
     best: float | None = None
-    for count, stored in enumerate((p for p in points if p.point.stage == "ptq"), start=1):
+    measured = [p for p in points if p.point.stage != "ptq+tuned" and p.point.images is None]
+    for count, stored in enumerate(measured, start=1):
         score = 100 * stored.point.search.headline
         fits = limits.admits(costs_of(model, stored.point.allocation))
         if fits:
@@ -279,7 +282,7 @@ def best_scores(points: Iterable[StoredPoint], run: Run, model: ModelSpec) -> Sc
     scores = [
         stored.point.search
         for stored in points
-        if budget.admits(costs_of(model, stored.point.allocation))
+        if stored.point.images is None and budget.admits(costs_of(model, stored.point.allocation))
     ]
     return max(scores, key=lambda score: score.headline, default=None)
 
@@ -299,7 +302,7 @@ def runs_frame(runs: Sequence[Run], best: Mapping[int, Scores | None]) -> pd.Dat
         rows.append(
             {
                 "Run": run.id,
-                "State": "cancelling" if is_cancelling(run) else run.state,
+                "State": state_words(run).partition(":")[0],
                 "Name": run.name,
                 "Method": method_label(run.spec.search),
                 "Progress, %": 100.0 if run.state == "done" else 100 * min(1.0, share),

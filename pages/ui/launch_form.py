@@ -13,6 +13,7 @@ from store import Store
 
 WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8)
 MOST_IMAGES = 100_000
+MOST_REPORTED = 1_000
 DEVICES = {"choose for me": "auto", "CPU": "cpu", "NVIDIA GPU": "cuda", "Apple GPU": "mps"}
 """What the form calls each device."""
 
@@ -37,6 +38,8 @@ def check(spec: RunSpec, model: ModelSpec | None) -> None:
     ):
         if not 1 <= count <= MOST_IMAGES:
             raise InvalidParams(f"Use 1 to {MOST_IMAGES:,} {what} images; got {count:,}.")
+    if not 1 <= spec.reported <= MOST_REPORTED:
+        raise InvalidParams(f"Test 1 to {MOST_REPORTED} points; got {spec.reported:,}.")
     options = make_options(
         model.layers if model else (), spec.weight_bits, spec.activation_bits, spec.pin_first_last
     )
@@ -72,7 +75,7 @@ def launch_form(store: Store, name: str) -> None:
         with right:
             params = widgets.params_form(search.params, f"p-{search.name}")
             seed = int(st.number_input("Seed", value=0, step=1, key="f-seed"))
-            calibration, images = _images()
+            calibration, images, reported = _images()
             tuning = st.toggle(
                 "Tune reported points without labels",
                 key="f-tuning",
@@ -94,6 +97,7 @@ def launch_form(store: Store, name: str) -> None:
             seed=seed,
             calibration_images=calibration,
             search_images=images,
+            reported=reported,
             tuning=tuning,
             device=device,
         )
@@ -182,7 +186,7 @@ def _reach(
     return cheapest_total(COSTS[cost], model, options), COSTS[cost].total(model, dearest)
 
 
-def _images() -> tuple[int, int]:
+def _images() -> tuple[int, int, int]:
     calibration = st.number_input(
         "Calibration images",
         value=1024,
@@ -197,4 +201,11 @@ def _images() -> tuple[int, int]:
         key="f-search",
         help="Accuracy during the search is measured on these; more give narrower intervals.",
     )
-    return int(calibration), int(search)
+    reported = st.number_input(
+        "Points tested",
+        value=12,
+        key="f-reported",
+        help="Most points of the front that are also measured on the test split when the search "
+        "ends, and can be downloaded.",
+    )
+    return int(calibration), int(search), int(reported)

@@ -13,13 +13,16 @@ from store import Run
 STATES = {
     "queued": "queued: waits for a free worker",
     "running": "running",
+    "paused": "paused: keeps its place and goes on when resumed",
     "done": "done",
     "cancelled": "cancelled: what was measured until then is kept",
-    "failed": "failed: the error is shown below",
+    "failed": "failed: its error is shown in its details",
 }
 """What each run state means."""
 
 CANCELLING = "cancelling: stops after the evaluation in hand"
+PAUSING = "pausing: stops when the batch in hand is measured"
+STOPPING = "stopping: what is in hand is measured again when resumed"
 
 ACTIVE = frozenset({"queued", "running"})
 """States in which a run may still change."""
@@ -158,11 +161,13 @@ def params_text(params: Mapping[str, Any]) -> str:
     return "; ".join(parts) or "defaults"
 
 
-def is_cancelling(run: Run) -> bool:
-    """True from the wish to cancel until the worker has obeyed."""
-    return run.state in ACTIVE and run.want == "cancel"
+def is_stopping(run: Run) -> bool:
+    """True from the wish to pause, stop or cancel a run until its worker has obeyed."""
+    return run.cancelling or run.pausing
 
 
 def state_words(run: Run) -> str:
     """Say what a run's state means for the reader."""
-    return CANCELLING if is_cancelling(run) else STATES[run.state]
+    if not is_stopping(run):
+        return STATES[run.state]
+    return {"cancel": CANCELLING, "pause": PAUSING, "stop": STOPPING}[run.want]

@@ -286,7 +286,7 @@ def progress_line(run: Run) -> None:
     """Show how far one run is."""
     share = min(1.0, run.step / run.total) if run.total else 0.0
     words = text.state_words(run)
-    if run.state == "running" and not text.is_cancelling(run):
+    if run.state == "running" and not text.is_stopping(run):
         words = f"{run.message or 'starting'}; {text.counted(run.evaluations, 'evaluation')}"
     st.progress(share, text=f"{run.name}: {words}")
 

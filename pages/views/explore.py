@@ -14,8 +14,8 @@ from qcore.problem import RunSpec, Scores, SensitivityTable
 from qcore.searches import SEARCHES
 from store import Run, Store, runs
 
-# few images and few levels: on two idle cores resnet8 is done in 90 seconds
-QUICK: dict[str, Any] = {"calibration_images": 512, "search_images": 512}
+# few images, few levels, few looks at the test split: a front for the impatient
+QUICK: dict[str, Any] = {"calibration_images": 512, "search_images": 512, "reported": 5}
 QUICK_SEARCHES: dict[str, dict[str, Any]] = {
     "uniform": {},
     "portfolio": {"points": 5, "exchanges": 4, "kinds": ["gradient", "gradient_pairs"]},

@@ -1,13 +1,24 @@
 """Searches: launch them, watch them, stop them, and see what each one did."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from pages.ui import figures, frames, session, text, widgets
+from pages.ui import diagnostics, figures, frames, session, text, widgets
 from pages.ui.launch_form import launch_form
 from qcore.errors import QcoreError, RunNotFound
-from store import Run, Store, delete_run, events, request_cancel, run, runs
+from store import (
+    Run,
+    Store,
+    delete_run,
+    events,
+    request_cancel,
+    request_pause,
+    resume,
+    run,
+    runs,
+    stop_now,
+)
 
 CHART = {"toImageButtonOptions": {"format": "svg"}, "displaylogo": False}
 
@@ -71,7 +82,7 @@ def _details(store: Store, at: int) -> None:
         f"**{text.state_words(entry)}** · {frames.method_label(spec.search)} "
         f"({text.params_text(spec.params)}) · {frames.setting_of(entry)} · "
         f"{text.bits_set_text(spec)} · budget: {text.limits_text(spec.limits)} · "
-        f"seed {spec.seed} · attempt {entry.attempt}"
+        f"seed {spec.seed} · {_where(entry)}"
     )
     if entry.state in text.ACTIVE:
         widgets.progress_line(entry)
@@ -79,6 +90,7 @@ def _details(store: Store, at: int) -> None:
     if entry.state == "failed":
         _failure(entry)
     _history(store, entry)
+    _diagnostics(store, entry)
     happened = events(store, at)
     with st.expander(f"What happened ({len(happened)} entries)"):
         for event in happened[-200:]:
@@ -88,21 +100,47 @@ def _details(store: Store, at: int) -> None:
 
 
 def _buttons(store: Store, entry: Run) -> None:
-    left, right, _ = st.columns([1, 1, 4])
-    active = entry.state in text.ACTIVE
-    try:
-        stoppable = active and not text.is_cancelling(entry)
-        if left.button("Cancel", disabled=not stoppable, key="cancel", icon=":material/stop:"):
-            request_cancel(store, entry.id)
-            st.toast(f"{entry.name}: {text.CANCELLING}.")
-            st.rerun()
-        with right.popover("Delete", disabled=active, icon=":material/delete:"):
+    """What can be done with a run in its state; every wish is one write, workers obey it."""
+    offers: dict[str, tuple[str, Callable[[Store, int], None], bool]] = {}
+    if entry.state in text.ACTIVE:
+        offers["Pause"] = (":material/pause:", request_pause, not text.is_stopping(entry))
+    if entry.state == "running":
+        can_stop = entry.want not in ("stop", "cancel")
+        offers["Stop now"] = (":material/stop:", stop_now, can_stop)
+    if entry.state == "paused":
+        offers["Resume"] = (":material/play_arrow:", resume, True)
+    if entry.state == "failed":
+        offers["Try again"] = (":material/replay:", resume, True)
+    if entry.state in (*text.ACTIVE, "paused"):
+        offers["Cancel"] = (":material/close:", request_cancel, not entry.cancelling)
+    with st.container(horizontal=True):
+        for label, (icon, ask, can) in offers.items():
+            key = label.lower().replace(" ", "-")
+            if st.button(label, disabled=not can, key=key, icon=icon):
+                _do(ask, store, entry)
+        with st.popover("Delete", disabled=entry.state in text.ACTIVE, icon=":material/delete:"):
             st.write(f"Delete {entry.name} with its {entry.evaluations:,} points for good?")
             if st.button("Delete for good", type="primary", key="delete"):
-                delete_run(store, entry.id)
-                st.rerun()
+                _do(delete_run, store, entry)
+
+
+def _do(ask: Callable[[Store, int], None], store: Store, entry: Run) -> None:
+    try:
+        ask(store, entry.id)
     except QcoreError as error:
+        # the run has moved on since the page was drawn
         widgets.error_box(error)
+        return
+    st.rerun()
+
+
+def _where(entry: Run) -> str:
+    """Which attempt it is, and where it runs or last ran."""
+    if entry.host is None:
+        return f"attempt {entry.attempt}"
+    machine = entry.host.partition(":")[0]
+    device = f", {entry.device}" if entry.device else ""
+    return f"attempt {entry.attempt} on {machine}{device}"
 
 
 def _failure(entry: Run) -> None:
@@ -128,6 +166,41 @@ def _history(store: Store, entry: Run) -> None:
         config=CHART,
         alt=f"{what} of every evaluation, and the best so far.",
     )
+
+
+def _diagnostics(store: Store, entry: Run) -> None:
+    """What the search did inside, from the figures it sent with its progress."""
+    kept = [e.data for e in events(store, entry.id, kinds=["figures"]) if e.data is not None]
+    if not kept:
+        return
+    model = session.model_facts(store, entry.spec.model)
+    generations, epochs = diagnostics.generations_frame(kept), diagnostics.epochs_frame(kept)
+    drawn: dict[str, tuple[diagnostics.go.Figure | None, str]] = {}
+    if len(generations):
+        drawn["Generations"] = (
+            diagnostics.generations_figure(generations),
+            "Best and median value, step size and axis ratio of every generation.",
+        )
+        for name, part in diagnostics.MEANS.items():
+            if any(entry.get(name) for entry in kept):
+                drawn[f"Mean bits, {part}"] = (
+                    diagnostics.means_figure(kept, name),
+                    f"Mean bits of the {part} of each layer in every generation.",
+                )
+    if model is not None:
+        drawn["Rounds"] = (
+            diagnostics.rounds_figure(kept, model),
+            "The bits of each layer that every round chose.",
+        )
+    if len(epochs):
+        drawn["Training"] = (
+            diagnostics.epochs_figure(epochs),
+            "Training loss and accuracy of every epoch.",
+        )
+    shown = {title: row for title, row in drawn.items() if row[0] is not None}
+    with st.expander("How it searched", expanded=True):
+        for tab, (title, (figure, words)) in zip(st.tabs(list(shown)), shown.items(), strict=True):
+            tab.plotly_chart(figure, key=f"inside-{title}", config=CHART, alt=words)
 
 
 main()

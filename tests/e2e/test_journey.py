@@ -39,6 +39,10 @@ print("reproduced", right, claimed)
 def test_from_an_empty_folder_to_a_configuration_that_keeps_its_promise(
     empty_server, page, tmp_path
 ):
+    # a link is the first thing this server is asked for
+    page.goto(f"{empty_server.url}/searches")
+    page.get_by_text("No search was started yet").wait_for(timeout=MINUTES)
+    assert page.get_by_text("Page not found").count() == 0
     page.goto(empty_server.url)
     page.get_by_text("Nothing was measured for this model yet").wait_for(timeout=MINUTES)
     page.get_by_role("button", name="Start the first search").click()

@@ -6,6 +6,7 @@ from pages.ui.launch_form import check
 from qcore.errors import InfeasibleBudget, InvalidParams, QcoreError
 from qcore.searches import SEARCHES
 from store import run, runs
+from store.lease import requeue
 from store.queue import finish
 from tests.pages import sample
 
@@ -47,6 +48,7 @@ def test_what_is_filled_in_is_what_is_asked_for(app, store):
     at.segmented_control(key="f-what").set_value("weights and activations")
     at.number_input(key="f-seed").set_value(7)
     at.number_input(key="f-search").set_value(512)
+    at.number_input(key="f-reported").set_value(3)
     at.multiselect(key="f-limits").set_value(["weight_bytes"])
     at.text_input(key="f-name").set_value("mine")
     at.run()
@@ -57,6 +59,7 @@ def test_what_is_filled_in_is_what_is_asked_for(app, store):
     spec = started.spec
     assert spec.params == {"points": 5, "sensitivity": "kl"}
     assert (spec.pin_first_last, spec.tuning, spec.seed, spec.search_images) == (8, True, 7, 512)
+    assert spec.reported == 3
     assert spec.activation_bits == (4, 8)
     assert spec.limits == {"weight_bytes": 40 * 1024}
 
@@ -74,7 +77,11 @@ def test_a_budget_that_cannot_be_met_is_refused_in_words(app, store):
 
 @pytest.mark.parametrize(
     ("field", "value", "words"),
-    [("p-exact-points", 0, "between 1 and 500"), ("f-search", 0, "search images")],
+    [
+        ("p-exact-points", 0, "between 1 and 500"),
+        ("f-search", 0, "search images"),
+        ("f-reported", 0, "Test 1 to"),
+    ],
 )
 def test_a_number_out_of_range_is_refused_in_words(app, store, field, value, words):
     at = app("searches", search="Exact front")
@@ -137,6 +144,42 @@ def test_the_table_lists_state_method_and_best(app, filled):
     assert set(table["State"]) == {"done"}
     assert table["Evaluations"].tolist() == [10, 20, 4]
     assert table["Best within budget, %"].tolist() == pytest.approx([74.9, 81.7, 86.0])
+
+
+def labels(at):
+    return [b.label for b in at.button if not b.disabled and b.label != "Start search"]
+
+
+def test_a_running_search_can_be_paused_stopped_and_resumed(app, store):
+    number, attempt = sample.add_run(store, "uniform", [sample.point(sample.uniform(4), 900)])
+    at = press(app("searches"), "Pause")
+    assert run(store, number).want == "pause"
+    assert any("pausing: stops when the batch in hand" in m.value for m in at.markdown)
+    assert "Pause" not in labels(at)
+    press(at, "Stop now")
+    assert run(store, number).want == "stop"
+    requeue(store, number, attempt, "its worker was killed")
+    at = app("searches")
+    assert labels(at) == ["Resume", "Cancel", "Delete for good"]
+    press(at, "Resume")
+    assert (run(store, number).state, run(store, number).want) == ("queued", "run")
+    assert {"Pause", "Cancel"} <= set(labels(at))
+
+
+def test_a_failed_search_can_be_tried_again(app, store):
+    held = sample.add_run(store, "uniform", [sample.point(sample.uniform(4), 900)])
+    finish(store, *held, "failed", "The disk is full.")
+    press(app("searches"), "Try again")
+    assert run(store, held[0]).state == "queued"
+
+
+def test_a_wish_for_a_search_that_has_ended_meanwhile_changes_nothing(app, store):
+    held = sample.add_run(store, "uniform", [sample.point(sample.uniform(4), 900)])
+    at = app("searches")
+    finish(store, *held, "done")
+    press(at, "Cancel")
+    assert run(store, held[0]).state == "done"
+    assert labels(at) == ["Delete for good"]
 
 
 def test_a_running_search_can_be_cancelled(app, store):
