@@ -1,0 +1,91 @@
+import dataclasses
+import itertools
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from store import create_run, open_store, points_of, worker
+from tests.engine import toys
+from tests.engine.dashboard import Dashboard
+from tests.postgres import new_database
+from tests.store import fake
+
+NUMBERS = itertools.count(1)
+
+
+def spec(delay_s=0.05, search="random", params=None):
+    """A search no other test made: its seed is its own."""
+    return dataclasses.replace(
+        fake.SPEC,
+        search=search,
+        data=f"toys {delay_s}",
+        params={"evaluations": 30} if params is None else params,
+        seed=next(NUMBERS),
+    )
+
+
+def essence(store, run_id):
+    """What must not depend on what befell a run: its points in order, without time and place."""
+    return [
+        (s.point.key, dict(s.point.allocation), s.point.search, s.point.test, s.has_config)
+        for s in points_of(store, [run_id], windows=True)
+    ]
+
+
+def uninterrupted(wanted):
+    """The essence of a run that nothing happens to, done in this process."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_store(Path(folder) / "bitdial.db")
+        run_id = create_run(store, wanted, host="here")
+        prepared = toys.ToyPrepared(wanted.seed, 0.0, Path(folder))
+        code = worker.work(store, run_id, 1, worker.Signals(), lambda *_, **__: prepared)
+        assert code == worker.DONE
+        found = essence(store, run_id)
+        store.engine.dispose()
+    return found
+
+
+@pytest.fixture
+def eventually():
+    """Wait until a condition holds; fail after a deadline."""
+
+    def wait(condition, seconds=40.0):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "it never happened"
+            time.sleep(0.03)
+
+    return wait
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def database(request):
+    """URL of an empty database; None is a file in the data folder."""
+    if request.param == "sqlite":
+        yield None
+        return
+    with new_database() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def dashboards(tmp_path_factory, database):
+    """Makes dashboards, each on a data folder of its own or a given one; none is left over."""
+    made = []
+
+    def make(data=None, **more):
+        made.append(Dashboard(data or tmp_path_factory.mktemp("data"), database, **more))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+@pytest.fixture(scope="module")
+def store(server):
+    opened = server.store()
+    yield opened
+    opened.engine.dispose()
