@@ -12,7 +12,7 @@ app: $(VENV)/.app
 	$(BIN)/streamlit run app.py
 
 test: $(VENV)/.dev $(VENV)/.browser lint
-	PATH="$(abspath $(BIN)):$$PATH" .ci/with-postgres $(BIN)/python -m pytest
+	PATH="$(abspath $(BIN)):$$PATH" .ci/with-postgres $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
