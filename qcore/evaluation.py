@@ -73,6 +73,48 @@ def _laid_out(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=layout)
 
 
+def tally(
+    batches: Sequence[tuple[Tensor, Tensor | None]],
+    outputs: Iterable[Tensor],
+    reference: Sequence[Tensor],
+) -> Scores:
+    """Scores of a network's outputs.
+
+    Args:
+        batches: Images with their labels, or None.
+        outputs: Log-probabilities (n, classes) of each batch.
+        reference: The float network's, the same.
+
+    Raises:
+        InvalidData: an output is NaN.
+    """
+    n = hits = agreed = 0
+    kl = loss = 0.0
+    labelled = True
+    for (x, y), logs, wanted in zip(batches, outputs, reference, strict=True):
+        n += len(x)
+        kl += float((wanted.exp() * (wanted - logs)).sum())
+        top = logs.argmax(1)
+        agreed += int((top == wanted.argmax(1)).sum())
+        if y is None:
+            labelled = False
+            continue
+        loss += float(functional.nll_loss(logs, y, reduction="sum"))
+        hits += int((top == y).sum())
+    if kl != kl:
+        raise InvalidData(
+            "The network's outputs are NaN on these images; check the images and its weights."
+        )
+    return Scores(
+        n=n,
+        # rounding can leave a divergence of -1e-9 where the networks agree
+        kl=max(0.0, kl / n),
+        agreement=agreed / n,
+        accuracy=hits / n if labelled else None,
+        loss=loss / n if labelled else None,
+    )
+
+
 class Evaluator:
     """Scores allocations.
 
@@ -84,7 +126,7 @@ class Evaluator:
         batch_size: Images per batch; None chooses.
 
     Attributes:
-        float_point: The float network as a point, with search and test scores.
+        float_point: The float network as a point; its test scores are taken with the first report.
         calibration: Calibration batches (images, labels or None).
         search: Batches of the search split, the same.
         correction: The bias and norm correction applied to every allocation.
@@ -115,12 +157,10 @@ class Evaluator:
         self._tuned: dict[str, State] = {}
         self._float_search = self._float_logs(self.search)
         self._float_test: list[Tensor] | None = None
-        started = time.perf_counter()
         everything = float_allocation(model)
-        self._install(everything, PTQ)
-        search = self._scores(self.search, self._float_search)
-        point = Point(everything, search, None, PTQ, device, time.perf_counter() - started)
-        self.float_point = self.report(point)
+        self.float_point = Point(
+            everything, tally(self.search, self._float_search, self._float_search), device=device
+        )
 
     def forget(self) -> None:
         """Call after switching the model from outside: the next score sets it anew."""
@@ -154,36 +194,13 @@ class Evaluator:
     @torch.inference_mode()
     def _scores(
         self,
-        batches: Iterable[tuple[Tensor, Tensor | None]],
-        reference: Iterable[Tensor],
+        batches: Sequence[tuple[Tensor, Tensor | None]],
+        reference: Sequence[Tensor],
         network: nn.Module | None = None,
     ) -> Scores:
         network = network or self.model
-        n = hits = agreed = 0
-        kl = loss = 0.0
-        labelled = True
-        for (x, y), wanted in zip(batches, reference, strict=True):
-            logs = functional.log_softmax(network(x), 1)
-            n += len(x)
-            kl += float((wanted.exp() * (wanted - logs)).sum())
-            top = logs.argmax(1)
-            agreed += int((top == wanted.argmax(1)).sum())
-            if y is None:
-                labelled = False
-                continue
-            loss += float(functional.nll_loss(logs, y, reduction="sum"))
-            hits += int((top == y).sum())
-        if kl != kl:
-            raise InvalidData(
-                "The network's outputs are NaN on these images; check the images and its weights."
-            )
-        return Scores(
-            n=n,
-            # rounding can leave a divergence of -1e-9 where the networks agree
-            kl=max(0.0, kl / n),
-            agreement=agreed / n,
-            accuracy=hits / n if labelled else None,
-            loss=loss / n if labelled else None,
+        return tally(
+            batches, (functional.log_softmax(network(x), 1) for x, _ in batches), reference
         )
 
     def score(
@@ -242,6 +259,8 @@ class Evaluator:
         batches = to_batches(self._test_images, self._size, self.device)
         if self._float_test is None:
             self._float_test = self._float_logs(batches)
+            test = tally(batches, self._float_test, self._float_test)
+            self.float_point = replace(self.float_point, test=test)
         self._install(point.allocation, point.stage)
         return replace(point, test=self._scores(batches, self._float_test))
 

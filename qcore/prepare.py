@@ -45,7 +45,7 @@ class Prepared:
 
     @property
     def float_point(self) -> Point:
-        """The float network, scored on both splits."""
+        """The float network, scored on both splits once a point was reported."""
         return self.evaluator.float_point
 
     def score(

@@ -110,6 +110,7 @@ class Record:
     ) -> None:
         self._store, self._run, self._prepared, self._stop = store, run, prepared, stop
         self._held = (run.id, attempt)
+        self._float_tested = False
         self._stored = points.points_of(store, [run.id], windows=True)
         self._seen = {s.point.key for s in self._stored}
         # what was reported is neither looked at on the test split nor tuned again
@@ -153,6 +154,12 @@ class Record:
     def _store_report(self, point: Point) -> None:
         config = self._prepared.config(point, provenance(self._run, point))
         points.add_report(self._store, *self._held, point, dump_bits(config))
+        prepared = self._prepared
+        if not self._float_tested and prepared.float_point.test is not None:
+            points.save_model(
+                self._store, prepared.model, self._run.spec.data, prepared.float_point
+            )
+            self._float_tested = True
 
 
 def provenance(run: queue.Run, point: Point) -> dict[str, Any]:

@@ -145,7 +145,10 @@ def config_text(store: Store, point_id: int) -> str | None:
 
 
 def save_model(store: Store, spec: ModelSpec, data: str, float_point: Point) -> None:
-    """Keep the facts about a model and what its float network scores on some data."""
+    """Keep the facts about a model and what its float network scores on some data.
+
+    Test scores come with a run's first report; until then those of an earlier run are kept.
+    """
     values = {
         "digest": spec.digest,
         "spec": spec.to_json(),
@@ -154,6 +157,10 @@ def save_model(store: Store, spec: ModelSpec, data: str, float_point: Point) -> 
     }
     with store.write() as connection:
         where = (ModelRow.name == spec.name) & (ModelRow.data == data)
+        query = select(ModelRow.float_point).where(where, ModelRow.digest == spec.digest)
+        kept = connection.execute(query).scalar_one_or_none()
+        if kept is not None and float_point.test is None:
+            values["float_point"] = {**point_to_json(float_point), "test": kept["test"]}
         if not connection.execute(update(ModelRow).where(where).values(**values)).rowcount:
             connection.execute(insert(ModelRow).values(name=spec.name, data=data, **values))
 

@@ -19,6 +19,9 @@ def evaluator() -> Evaluator:
 def test_the_float_point_is_the_float_network(evaluator):
     pixels, labels = small_data().test.pixels, small_data().test.labels
     logits = small_net()(pixels.float() / 255)
+    point = evaluator.float_point
+    assert (point.search.kl, point.search.agreement) == (0.0, 1.0)
+    assert evaluator.report(point).test == evaluator.float_point.test
     test = evaluator.float_point.test
     assert test.n == 96
     assert test.accuracy == pytest.approx(float((logits.argmax(1) == labels).float().mean()))

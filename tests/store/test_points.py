@@ -118,6 +118,16 @@ def test_models_come_back_equal(store, prepared):
     assert float_point(store, prepared.model.name, "others") is None
 
 
+def test_test_scores_of_the_float_network_outlive_a_run_that_has_not_reported(store, prepared):
+    save_model(store, prepared.model, "toys", prepared.float_point)
+    untested = replace(prepared.float_point, test=None)
+    save_model(store, prepared.model, "toys", untested)
+    assert float_point(store, prepared.model.name, "toys") == prepared.float_point
+    other = replace(prepared.model, digest="1" * 64)
+    save_model(store, other, "toys", untested)
+    assert float_point(store, prepared.model.name, "toys").test is None
+
+
 def test_tables_come_back_equal(store):
     table = SensitivityTable(
         "gradient",
