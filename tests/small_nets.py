@@ -1,14 +1,20 @@
 """Small networks and images for tests of the torch half."""
 
+from collections.abc import Sequence
 from functools import cache
 
 import torch
 from torch import Tensor, nn
 
+from qcore.allocation import LayerBits
+from qcore.checkpoints import Checkpoints
+from qcore.costs import make_options
 from qcore.data import Data, Images
 from qcore.evaluation import Evaluator
 from qcore.layers import Found, find_layers
 from qcore.model import QuantizedModel
+from qcore.trainable import TrainableModel
+from qcore.trainer import Trainer
 
 
 class SmallNet(nn.Module):
@@ -73,15 +79,40 @@ def small_data(labelled: bool = True) -> Data:
 
 
 @cache
-def _found(seed: int) -> Found:
+def found(seed: int) -> Found:
     return find_layers(small_net(seed), torch.zeros(1, 1, 8, 8), "small")
 
 
 def small_model(seed: int = 0, **options: object) -> QuantizedModel:
     """SmallNet, wrapped."""
-    return QuantizedModel(small_net(seed), _found(seed), **options)  # type: ignore[arg-type]
+    return QuantizedModel(small_net(seed), found(seed), **options)  # type: ignore[arg-type]
 
 
 def small_evaluator(labelled: bool = True) -> Evaluator:
     """An evaluator of SmallNet on random images, batches of 32."""
     return Evaluator(small_model(), small_data(labelled), batch_size=32)
+
+
+def small_options(
+    weights: Sequence[int] = (1, 2, 3, 4, 32), inputs: Sequence[int] = (2, 4, 8, 32)
+) -> dict[str, tuple[LayerBits, ...]]:
+    """Options of SmallNet's layers."""
+    return make_options(found(0).spec.layers, weights, inputs)
+
+
+def small_trainable(**options: object) -> TrainableModel:
+    """SmallNet, wrapped for training, its scales begun on 64 random images."""
+    model = TrainableModel(small_net(), found(0), small_options(), **options)  # type: ignore[arg-type]
+    model.start_scales([x for x, _ in small_images(64).batches(32)])
+    return model
+
+
+def small_trainer(checkpoints: Checkpoints, evaluator: Evaluator | None = None) -> Trainer:
+    """A trainer of SmallNet on 96 random images; the evaluator, where given, knows of it."""
+    calibration = [x for x, _ in small_images(64).batches(32)]
+    trainer = Trainer(
+        small_net(), found(0), small_options(), small_images(96, 4), calibration, checkpoints
+    )
+    if evaluator is not None:
+        evaluator.trainer = trainer
+    return trainer
