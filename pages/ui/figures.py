@@ -37,9 +37,10 @@ METHOD_COLOURS = (
 )
 METHOD_MARKERS = (
     *("circle", "square", "diamond", "triangle-up", "x", "cross"),
-    *("triangle-down", "star"),
+    *("triangle-down", "star", "hexagon"),
 )
-METHOD_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "5px", "9px")
+METHOD_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "5px")
+"""Their numbers have no common divisor: colours come again, looks do not."""
 GREY = "#888888"
 CELL_TEXT_LAYERS = 110
 """Beyond this many layers a cell is too narrow for its digit; hovering still tells."""

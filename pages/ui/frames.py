@@ -43,11 +43,12 @@ POINT_COLUMNS = (
 
 
 def method_label(search: str, stage: str = "ptq") -> str:
-    """Name the row of a heatmap and the line of a front: the search, and which weights it used."""
+    """Name the row of a heatmap and the line of a front: the search, and whether tuned after it.
+
+    Points of all stages of a search that trains are its own, so they make one line.
+    """
     title = SEARCHES[search].title if search in SEARCHES else search
-    if stage == "ptq":
-        return title
-    return f"{title}, tuned" if stage == "ptq+tuned" else f"{title}, {stage}"
+    return f"{title}, tuned" if stage == "ptq+tuned" else title
 
 
 def setting_of(run: Run) -> str:

@@ -66,6 +66,16 @@ def test_tuned_weights_are_a_method_of_their_own():
     assert frame["config_point"].tolist() == [-1, 2]
 
 
+def test_all_stages_of_a_search_that_trains_are_one_method():
+    points = [
+        sample.stored(1, 2, sample.point(sample.uniform(4), 900, stage="pretraining")),
+        sample.stored(2, 2, sample.point(sample.uniform(4), 910, stage="final")),
+    ]
+    frame = frames.points_frame(points, RUNS, sample.MODEL)
+    assert frame["method"].tolist() == ["Exact front"] * 2
+    assert frame["stage"].tolist() == ["pretraining", "final"]
+
+
 def test_points_of_another_model_are_left_out():
     other = sample.uniform(4)
     foreign = type(other)({f"x.{name}": bits for name, bits in other.items()})
