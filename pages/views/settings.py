@@ -8,8 +8,6 @@ from store.health import health
 from store.settings import describe_settings
 from store.slots import ask_driver
 
-WIDE = {"What it means": st.column_config.TextColumn(width="large")}
-
 
 def main() -> None:
     """Draw the page."""
@@ -19,10 +17,10 @@ def main() -> None:
         "dashboard, set the variable, and start it again: "
         "`BITDIAL_WORKERS=2 streamlit run app.py`."
     )
-    st.dataframe(
+    # a plain table, because it wraps the explanations
+    st.table(
         setup.settings_frame(describe_settings()),
         hide_index=True,
-        column_config=WIDE,
         alt="Every setting with its value, where it comes from, and what it means.",
     )
     store = session.database()
