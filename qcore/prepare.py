@@ -104,6 +104,7 @@ def prepare(
     save_table: Callable[[str, SensitivityTable], None] = lambda key, table: None,
     on_progress: Callable[[str], None] = lambda message: None,
     checkpoints: Checkpoints | None = None,
+    load_stage: Callable[[int, str], bytes | None] = lambda run, stage: None,
 ) -> Prepared:
     """Load the model and the data of a spec, calibrate, and build its problem.
 
@@ -113,6 +114,7 @@ def prepare(
         save_table: Keeps a table that was computed.
         on_progress: Told in a few words what is being done.
         checkpoints: Where training stages keep their state; None keeps it in memory.
+        load_stage: Run number and stage to the state of a stage that run has trained, or None.
 
     Raises:
         QcoreError: model or data cannot be loaded, do not fit each other, or the budget is
@@ -150,6 +152,7 @@ def prepare(
         evaluator.trainer = Trainer(
             network, found, options, data.training, images, checkpoints, spec.seed, device
         )
+        evaluator.trainer.load_stage = load_stage
     inputs = set(spec.activation_bits)
     if inputs != {32}:
         inputs |= pinned

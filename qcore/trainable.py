@@ -10,7 +10,7 @@ it was, so that a configuration file is complete with its layers alone.
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,11 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits
-from qcore.errors import InvalidParams
+from qcore.errors import InvalidAllocation, InvalidParams
 from qcore.forward_pass import explicit_attention
 from qcore.layers import Found
+from qcore.norms import TransitionalNorm, install_norms
 from qcore.quantized_layer import to_rows
 from qcore.quantizers import LEARNED_QUANTIZERS, Histogram
+from qcore.switches import NormPlan
 from qcore.trainable_layer import TrainableLayer
 
 Options = Mapping[str, tuple[LayerBits, ...]]
@@ -40,14 +42,17 @@ class TrainableModel(nn.Module):
         one_clip: None for a scale per bit-width. Otherwise each tensor has one scale for all its
             widths, begun at its allowed width nearest to this; only for quantizers with clips.
         device: Where it runs.
+        plan: What the network can be switched to while it runs, and how its norms follow; None
+            for a network whose norms are estimated anew for each allocation.
 
     Attributes:
         layers: Layer name to its TrainableLayer, in execution order.
-        norms: Layer name to the batch-norm behind it.
+        norms: Layer name to the batch-norm behind it, or its copies.
         allocation: The bits in use.
 
     Raises:
         InvalidParams: one_clip with a quantizer whose scales are steps.
+        UnsupportedModel: a plan, and nothing whose norms can follow it.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class TrainableModel(nn.Module):
         quantizer: str = "clip",
         one_clip: int | None = None,
         device: str = "cpu",
+        plan: NormPlan | None = None,
     ) -> None:
         super().__init__()
         if one_clip is not None and quantizer == "lsq":
@@ -66,7 +72,7 @@ class TrainableModel(nn.Module):
                 "LSQ learns steps, and one step cannot serve several bit-widths; use the learned "
                 "clip, or keep bit-dependent scales."
             )
-        self.spec, self.options = found.spec, options
+        self.spec, self.options, self.plan = found.spec, options, plan
         self.network = copy.deepcopy(model).eval().requires_grad_(False).to(device)
         if any(isinstance(m, nn.Conv2d) for m in self.network.modules()):
             self.network = self.network.to(memory_format=torch.channels_last)
@@ -77,10 +83,13 @@ class TrainableModel(nn.Module):
             for path in (name, *found.aliases.get(name, ())):
                 self.network.set_submodule(path, layer)
             self.layers[name] = layer
-        self.norms: dict[str, Any] = {
-            name: self.network.get_submodule(path).requires_grad_(True)
-            for name, path in found.norms.items()
-        }
+        if plan is not None:
+            self.norms: dict[str, Any] = install_norms(self.network, found, plan)
+        else:
+            self.norms = {
+                name: self.network.get_submodule(path).requires_grad_(True)
+                for name, path in found.norms.items()
+            }
         self.allocation = BitAllocation.uniform(found.spec.layers, FLOAT_BITS)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -89,16 +98,49 @@ class TrainableModel(nn.Module):
             return self.network(x)
 
     def set_allocation(self, allocation: BitAllocation) -> None:
-        """Switch every layer.
+        """Switch every layer, and the norms that follow the bits; nothing is measured anew.
 
         Raises:
-            InvalidAllocation: the allocation does not name exactly this model's layers.
+            InvalidAllocation: the allocation does not name exactly this model's layers, or has
+                bits that a switchable network was not trained for (lists the trained ones).
             NotCalibrated: bits without a scale; call `start_scales` first.
         """
         allocation.check_names(self.spec.layers)
+        switch = "" if self.plan is None else self.plan.find(allocation)
         for name, bits in allocation.items():
             self.layers[name].set_bits(bits)
+        if self.plan is not None and self.plan.kind != "shared":
+            for norm in self.norms.values():
+                norm.follow(switch, allocation)
         self.allocation = allocation
+
+    def set_switch(self, name: str) -> None:
+        """Switch the whole network to one of its trained precisions, such as "4/8".
+
+        Raises:
+            InvalidAllocation: no such switch; lists the trained ones.
+        """
+        if self.plan is None:
+            raise InvalidAllocation(
+                f"{self.spec.name} was trained for one allocation at a time and has no switches."
+            )
+        self.set_allocation(self.plan.switch(name))
+
+    def set_float_weights(self, on: bool) -> None:
+        """Leave all weights in float, whatever their bits, or no longer."""
+        for layer in self.layers.values():
+            layer.float_weights = on
+
+    def spread_norms(self) -> None:
+        """Begin norms of pairs of bits never trained as their diagonal ones."""
+        for norm in self.norms.values():
+            if isinstance(norm, TransitionalNorm):
+                norm.spread()
+
+    @property
+    def _active(self) -> list[Any]:
+        """The batch-norms in use."""
+        return [getattr(norm, "active", norm) for norm in self.norms.values()]
 
     def set_training(self, training: bool) -> None:
         """Let the norms use batch statistics (and follow them), or their running statistics."""
@@ -110,29 +152,43 @@ class TrainableModel(nn.Module):
     def batch_statistics(self) -> Iterator["TrainableModel"]:
         """Inside, norms use the statistics of the batch at hand and remember nothing."""
         self.set_training(True)
-        for norm in self.norms.values():
+        for norm in self._active:
             norm.track_running_stats = False
         try:
             yield self
         finally:
-            for norm in self.norms.values():
+            for norm in self._active:
                 norm.track_running_stats = True
             self.set_training(False)
 
     @torch.no_grad()
-    def estimate_norms(self, batches: Iterable[Tensor]) -> None:
-        """Estimate the norms' statistics anew: the mean over batches, at the current bits."""
-        momenta = {name: norm.momentum for name, norm in self.norms.items()}
+    def estimate_norms(
+        self, batches: Sequence[Tensor], visits: Iterable[BitAllocation] = ()
+    ) -> None:
+        """Estimate the norms' statistics anew, as the mean over batches.
+
+        Args:
+            batches: Normalised images.
+            visits: Allocations of a switchable network, each for the next batch in turn; copies
+                that none of them uses stay as they are, and the last of them stays set. Empty is
+                all batches at the current bits.
+        """
+        chosen = list(visits)
+        momenta: dict[Any, float | None] = {}
         self.set_training(True)
-        for norm in self.norms.values():
-            norm.reset_running_stats()
-            norm.momentum = None  # cumulative average
         try:
-            for x in batches:
-                self(x)
+            for index in range(len(chosen) or len(batches)):
+                if chosen:
+                    self.set_allocation(chosen[index])
+                for norm in self._active:
+                    if norm not in momenta:
+                        momenta[norm] = norm.momentum
+                        norm.reset_running_stats()
+                        norm.momentum = None  # cumulative average
+                self(batches[index % len(batches)])
         finally:
-            for name, norm in self.norms.items():
-                norm.momentum = momenta[name]
+            for norm, momentum in momenta.items():
+                norm.momentum = momentum
             self.set_training(False)
 
     @torch.no_grad()
@@ -202,6 +258,7 @@ class TrainableModel(nn.Module):
             zero = torch.zeros(channels, device=layer.weight.device)
             bias = zero if layer.bias is None else layer.bias
             norm = self.norms.get(name)
+            norm = getattr(norm, "active", norm)
             if norm is not None:
                 gain = torch.rsqrt(norm.running_var + norm.eps)
                 if norm.affine:

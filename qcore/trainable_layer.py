@@ -26,7 +26,10 @@ class TrainableLayer(nn.Module):
             where one scale serves all widths.
         grids: Bits to the codes of the input at these bits.
         trained: Keys of the scales that a training step has changed.
+        used: Keys of the scales of this training step so far.
         bits: The bits in use.
+        float_weights: Whether weights stay in float whatever their bits, as while only inputs are
+            trained to be quantized.
     """
 
     bias: nn.Parameter | None
@@ -44,7 +47,9 @@ class TrainableLayer(nn.Module):
         self.scales = nn.ParameterDict()
         self.grids: dict[int, ActivationGrid] = {}
         self.trained: set[str] = set()
+        self.used: set[str] = set()
         self.bits = LayerBits(FLOAT_BITS)
+        self.float_weights = False
 
     def key(self, part: str, bits: int) -> str:
         """Key in `scales` of part "w" or "a" at these bits."""
@@ -99,22 +104,31 @@ class TrainableLayer(nn.Module):
             self.scales[key] = nn.Parameter(torch.tensor(1.0, device=self.weight.device))
 
     def after_step(self) -> None:
-        """Note the scales in use as trained, and keep them positive."""
-        for part, width in (("w", self.bits.weight), ("a", self.bits.activation)):
-            if width != FLOAT_BITS:
-                key = self.key(part, width)
-                self.trained.add(key)
-                self.scales[key].clamp_(min=SMALLEST_SCALE)
+        """Note the scales used in this step as trained, and keep them positive."""
+        self._note_used()
+        for key in self.used:
+            self.scales[key].clamp_(min=SMALLEST_SCALE)
+        self.trained |= self.used
+        self.used.clear()
+
+    def _note_used(self) -> None:
+        if self.bits.weight != FLOAT_BITS and not self.float_weights:
+            self.used.add(self.key("w", self.bits.weight))
+        if self.bits.activation != FLOAT_BITS:
+            self.used.add(self.key("a", self.bits.activation))
 
     def quantized(self) -> Tensor:
         """The weights in use, in the layer's own shape."""
         bits = self.bits.weight
-        if bits == FLOAT_BITS:
+        if bits == FLOAT_BITS or self.float_weights:
             return self.weight
         return self.quantizer.weight(self.weight, self.scales[self.key("w", bits)], bits)
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shapes as the float layer."""
+        if torch.is_grad_enabled():
+            # a step may use several bit-widths
+            self._note_used()
         bits = self.bits.activation
         if bits != FLOAT_BITS:
             x = self.quantizer.inputs(x, self.scales[self.key("a", bits)], self.grids[bits])

@@ -110,6 +110,9 @@ class Stage:
         teacher: Float network to distil from; needed where plan.distillation > 0.
         before_step: Called with (step, generator) before each step, to change the allocation.
         loss: Replaces the loss: (model, images, labels, generator) -> (loss, logits).
+        penalty: Added to the loss at every step, and not to the loss that is reported: what the
+            model's bits cost too much.
+        measure: Called after every epoch; what it returns is kept with the epoch's figures.
         finish: Called after the last epoch, before the stage counts as finished: estimates norms.
         notes: Plain data kept with the state, such as how the model is built.
     """
@@ -123,6 +126,8 @@ class Stage:
     teacher: nn.Module | None = None
     before_step: Callable[[int, torch.Generator], None] = lambda step, generator: None
     loss: Loss | None = None
+    penalty: Callable[[], Tensor] | None = None
+    measure: Callable[[], Mapping[str, Any]] = lambda: {}
     finish: Callable[[], None] = lambda: None
     notes: Mapping[str, Any] = field(default_factory=dict)
 
@@ -222,9 +227,10 @@ def _train_epoch(
         stage.before_step(step, generator)
         optimizer.zero_grad(set_to_none=True)  # a scale not in use must not be moved by momentum
         loss, logits = (stage.loss or _plain_loss(stage))(model, x, y, generator)
-        if not bool(torch.isfinite(loss)):
-            raise Diverged(_where(stage, x, step, float(loss.detach())))
-        loss.backward()
+        value = loss if stage.penalty is None else loss + stage.penalty()
+        if not bool(torch.isfinite(value)):
+            raise Diverged(_where(stage, x, step, float(value.detach())))
+        value.backward()
         if plan.largest_gradient:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             nn.utils.clip_grad_norm_(parameters, plan.largest_gradient)
@@ -245,6 +251,7 @@ def _train_epoch(
     }  # fmt: skip
     if stage.images.labels is not None:
         figures["accuracy"] = float(hits) / (steps * plan.batch_images)
+    figures.update(stage.measure())
     return figures
 
 

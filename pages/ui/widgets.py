@@ -203,7 +203,9 @@ def _field_input(field: "dataclasses.Field[Any]", key: str) -> Any:
         return st.toggle(label, value=default, **common)
     if isinstance(default, (int, float)):
         # the search checks the range itself and says so in words
-        return st.number_input(label, value=default, **common)
+        # and rates such as 0.0002 must not be shown as 0.00
+        form = "%g" if isinstance(default, float) else "%d"
+        return st.number_input(label, value=default, format=form, **common)
     return st.text_input(label, value=str(default), **common)
 
 

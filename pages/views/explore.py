@@ -138,8 +138,8 @@ def _nothing_yet(store: Store, name: str, mine: Sequence[Run]) -> None:
             if widgets.launch(store, first):
                 st.rerun()
         st.caption(
-            "On two idle cores the first points of resnet8 are there after 20 seconds; all is "
-            "done, accuracies on every test image included, after 90."
+            "On two idle cores the first points of resnet8 are there after 10 seconds; all is "
+            "done, accuracies on every test image included, after 45."
         )
     else:
         st.write("This model needs a folder of images: choose it on the Searches page.")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from pages.ui import diagnostics, figures, frames, session, text, widgets
+from pages.ui import diagnostics, figures, frames, session, text, trajectories, widgets
 from pages.ui.launch_form import launch_form
 from qcore.errors import QcoreError, RunNotFound
 from store import (
@@ -197,6 +197,7 @@ def _diagnostics(store: Store, entry: Run) -> None:
             diagnostics.epochs_figure(epochs),
             "Training loss and accuracy of every epoch.",
         )
+    drawn.update(trajectories.drawn(kept))
     shown = {title: row for title, row in drawn.items() if row[0] is not None}
     with st.expander("How it searched", expanded=True):
         for tab, (title, (figure, words)) in zip(st.tabs(list(shown)), shown.items(), strict=True):

@@ -1,6 +1,6 @@
 """The quantizers: QUANTIZERS after training, LEARNED_QUANTIZERS while training, by name."""
 
-from qcore.quantizers import dorefa, learned_clip, lsq
+from qcore.quantizers import dorefa, dq, learned_clip, lsq, power_of_two, sign
 from qcore.quantizers.activations import ActivationGrid, Histogram, mse_grid
 from qcore.quantizers.straight_through import LearnedQuantizer
 from qcore.quantizers.weights import (
@@ -22,7 +22,14 @@ QUANTIZERS: dict[str, WeightQuantizer] = {
 
 LEARNED_QUANTIZERS: dict[str, LearnedQuantizer] = {
     quantizer.name: quantizer
-    for quantizer in (learned_clip.QUANTIZER, lsq.QUANTIZER, dorefa.QUANTIZER)
+    for quantizer in (
+        learned_clip.QUANTIZER,
+        lsq.QUANTIZER,
+        dorefa.QUANTIZER,
+        dq.QUANTIZER,
+        power_of_two.QUANTIZER,
+        sign.QUANTIZER,
+    )
 }
 
 __all__ = [

@@ -1,6 +1,20 @@
 """Every way to propose allocations, one file each, listed in SEARCHES. Torch-free to import."""
 
-from qcore.searches import cmaes, exact, given, gradfreebits, greedy, portfolio, sampled, uniform
+from qcore.searches import (
+    bitmixer,
+    cmaes,
+    dq,
+    exact,
+    given,
+    gradfreebits,
+    greedy,
+    metanetwork,
+    mirror,
+    portfolio,
+    sampled,
+    spnets,
+    uniform,
+)
 from qcore.searches.base import Search
 
 SEARCHES: dict[str, Search] = {
@@ -13,6 +27,11 @@ SEARCHES: dict[str, Search] = {
         portfolio.SEARCH,
         cmaes.SEARCH,
         gradfreebits.SEARCH,
+        spnets.SEARCH,
+        bitmixer.SEARCH,
+        metanetwork.SEARCH,
+        dq.SEARCH,
+        mirror.SEARCH,
         given.SEARCH,
     )
 }

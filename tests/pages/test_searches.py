@@ -33,7 +33,14 @@ def test_every_search_can_be_started_with_its_defaults(app, store, name):
 def test_every_field_of_every_search_has_an_input(app, store):
     for name, search in SEARCHES.items():
         at = app("searches", search=SEARCHES[name].title)
-        kinds = (at.number_input, at.selectbox, at.toggle, at.multiselect, at.text_area)
+        kinds = (
+            at.number_input,
+            at.selectbox,
+            at.toggle,
+            at.multiselect,
+            at.text_area,
+            at.text_input,
+        )
         keys = {element.key for kind in kinds for element in kind}
         for field in dataclasses.fields(search.params):
             assert f"p-{name}-{field.name}" in keys

@@ -194,6 +194,26 @@ def test_the_rate_falls_along_a_cosine():
     assert falls == pytest.approx(wanted, rel=1e-3)
 
 
+def test_a_penalty_moves_the_weights_and_is_not_in_the_loss_that_is_told():
+    plan = Plan(epochs=1, batch_images=96, decay=0.0, momentum=0.0, augment=False)
+    plain, pushed = stage(plan), stage(plan)
+    weight = pushed.model.layers["head"].weight
+    pushed = replace(pushed, penalty=lambda: 100 * weight.sum())
+    told = [p.figures for s in (plain, pushed) for p in train_stage(s, MemoryCheckpoints())]
+    assert told[0]["loss"] == told[1]["loss"]
+    fallen = plain.model.layers["head"].weight - weight
+    assert torch.allclose(fallen, torch.full_like(fallen, 100 * plan.rate), atol=1e-4)
+
+
+def test_what_is_measured_after_an_epoch_is_kept_with_it():
+    made, kept = stage(), MemoryCheckpoints()
+    numbers = iter(range(9))
+    events = list(train_stage(replace(made, measure=lambda: {"seen": next(numbers)}), kept))
+    assert [event.figures["seen"] for event in events] == [0, 1, 2]
+    again = list(train_stage(stage(measure=lambda: {"seen": -1}), kept))
+    assert again == events
+
+
 def test_other_images_than_those_stored_are_refused():
     kept = MemoryCheckpoints()
     training = train_stage(stage(), kept)

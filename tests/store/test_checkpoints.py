@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from qcore.errors import DatabaseUnavailable
 from store import checkpoints, create_run, delete_run, events, files, queue, request_cancel
+from store.attempt import trained_stage
 from store.checkpoints import FileCheckpoints
 from store.schema import CheckpointRow
 from tests.store.fake import SPEC
@@ -124,3 +125,15 @@ def test_stages_never_share_a_file():
     names = {checkpoints.stage_name(stage).lower() for stage in stages}
     assert len(names) == len(stages)
     assert all(name.replace("-", "").replace("_", "").isalnum() for name in names)
+
+
+def test_another_run_may_look_at_a_stage_and_writes_nothing(store, kept, run_id):
+    kept.save(STAGE, 1, b"weights")
+    said = len(events(store, run_id))
+    assert trained_stage(store, run_id, STAGE) == b"weights"
+    assert trained_stage(store, run_id, "round-9/weights") is None
+    assert trained_stage(store, run_id + 1, STAGE) is None
+    [path] = paths(store, run_id)
+    path.write_bytes(b"damaged")
+    assert trained_stage(store, run_id, STAGE) is None
+    assert len(events(store, run_id)) == said

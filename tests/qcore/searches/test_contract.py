@@ -10,8 +10,10 @@ from qcore.allocation import LayerBits
 from qcore.costs import COSTS, Budget
 from qcore.engine import Outcome, Reported, drive
 from qcore.errors import InfeasibleBudget, InvalidParams
+from qcore.learning import Learned
 from qcore.problem import Point, Progress
 from qcore.searches import SEARCHES
+from qcore.switches import NormPlan, rungs_of, switches_of
 from tests.helpers import FakeTrainer, Toy, toy_problem, with_budget
 
 ALLOWED_TYPES = (bool, int, float, str, tuple)
@@ -27,7 +29,7 @@ def params_for(name: str, toy: Toy):
         values = {"allocations": [cheapest(toy).to_json()]}
     if name == "cmaes":
         values = {"evaluations": 60}
-    if name == "gradfreebits":
+    if name in ("gradfreebits", "bitmixer", "metanetwork"):
         values = {"evaluations": 24}
     return SEARCHES[name].read_params(values)
 
@@ -36,7 +38,9 @@ def run(name: str, toy: Toy, **options) -> tuple[Outcome, list]:
     events: list = []
     problem = toy.problem
     if SEARCHES[name].trains:
-        problem = dataclasses.replace(problem, trainer=FakeTrainer())
+        trainer = FakeTrainer(NormPlan("pair", switches_of(rungs_of(problem))))
+        trainer.learned = Learned(cheapest(toy), True, 0.5)
+        problem = dataclasses.replace(problem, trainer=trainer)
     outcome = drive(
         SEARCHES[name],
         problem,
@@ -61,6 +65,11 @@ def test_the_listed_searches_are_the_documented_ones():
         "portfolio",
         "cmaes",
         "gradfreebits",
+        "spnets",
+        "bitmixer",
+        "metanetwork",
+        "dq",
+        "mirror",
         "given",
     ]
 

@@ -1,0 +1,244 @@
+"""Bit-Mixer: one network whose layers take any of their bit-widths at any time.
+
+Three stages train one set of weights: inputs quantized only, then weights too, one width drawn for
+the whole network in every step; then, ramping up, a width drawn for every layer. Batch-norms are
+kept per pair of bits of the layers before and behind (`qcore.norms`), and those of unequal bits
+begin stage three as the diagonal ones. What is left, the stage "layer-wise", is a meta-network:
+any allocation of it can be measured, searched and exported without training.
+
+Reference: Bulat and Tzimiropoulos, Bit-Mixer: Mixed-precision networks with runtime bit-width
+selection, ICCV 2021. Readable were its abstract and accounts of it: transitional batch-norms, two
+network-wide stages and a third that progressively goes layer by layer.
+
+Reconstructed: what the first two stages quantize, all lengths and rates, the ramp, the quantizer, a
+layer's activation width (the allowed one nearest to its weight width), and the search at the end.
+Norms are estimated anew on random allocations at the end of training, never when bits are chosen.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from qcore.allocation import FLOAT_BITS, BitAllocation
+from qcore.errors import InvalidParams
+from qcore.problem import Problem, Progress, Proposals
+from qcore.searches.base import Search
+from qcore.searches.frozen import METHODS, Frozen, search_frozen
+from qcore.switches import NormPlan, Rungs, random_allocation, rungs_of, switches_of
+
+EPOCH_STEPS = 50
+"""Steps of the progress bar that an epoch counts for; a scored candidate counts for one."""
+
+STAGE = "layer-wise"
+VISITS = 64
+"""Random allocations on which the norms are estimated in the end, a batch each."""
+
+
+def _field(default: object, label: str, words: str, **meta: object) -> Any:
+    return field(default=default, metadata={"label": label, "help": words, **meta})
+
+
+@dataclass(frozen=True)
+class BitMixerParams:
+    """How the network is trained, and how it is searched afterwards.
+
+    Attributes:
+        input_epochs: Epochs of stage one: one width for the network, weights in float.
+        network_epochs: Epochs of stage two: one width for the network.
+        layer_epochs: Epochs of stage three: widths layer by layer.
+        ramp: Share of stage three over which drawing layer by layer rises from never to always.
+        epoch_images: Training images of an epoch, drawn anew each time; 0 is all there are.
+        rate: Peak learning rate of each stage; it falls along a cosine.
+        layer_rate: Peak rate of stage three, as a multiple of `rate`.
+        quantizer: Key of LEARNED_QUANTIZERS.
+        distillation: Share of the loss that learns the float network's outputs.
+        norms: What batch-norms are private to: "pair", "producer", "consumer" or "shared".
+        direct: All epochs layer by layer from the first step, without stages or ramp.
+        methods: How the trained network is searched.
+        points: Cost levels along the front, for each of exact and greedy.
+        evaluations: Most candidates of CMA-ES, and moves of bidirectional greedy.
+        samples: Random allocations measured.
+    """
+
+    input_epochs: int = _field(
+        2, "Epochs, inputs", "Stage one: inputs quantized, one width for all.", min=0, max=1000
+    )
+    network_epochs: int = _field(
+        3, "Epochs, network", "Stage two: weights too, one width for all.", min=0, max=1000
+    )
+    layer_epochs: int = _field(
+        5, "Epochs, layers", "Stage three: widths drawn layer by layer.", min=0, max=1000
+    )
+    ramp: float = _field(
+        0.4,
+        "Ramp",
+        "Share of stage three over which layer-by-layer draws rise from never to always.",
+        min=0.0,
+        max=1.0,
+    )
+    epoch_images: int = _field(
+        0,
+        "Images per epoch",
+        "Training images of an epoch; 0 is all there are.",
+        min=0,
+        max=10_000_000,
+    )
+    rate: float = _field(
+        0.02, "Learning rate", "Peak learning rate of each stage.", min=1e-6, max=10.0
+    )
+    layer_rate: float = _field(
+        0.5, "Rate of stage three", "As a multiple of the learning rate.", min=0.01, max=1.0
+    )
+    quantizer: str = _field(
+        "clip", "Quantizer", "How values become codes.", choices=("clip", "lsq", "dorefa")
+    )
+    distillation: float = _field(
+        0.0,
+        "Distillation",
+        "Share of the loss that learns the float network's outputs; at 1 no labels are needed.",
+        min=0.0,
+        max=1.0,
+    )
+    norms: str = _field(
+        "pair",
+        "Batch-norms",
+        "Private to the bits of both neighbours (the paper), of one of them, or to nothing.",
+        choices=("pair", "producer", "consumer", "shared"),
+    )
+    direct: bool = _field(False, "Without stages", "All epochs layer by layer from the first step.")
+    methods: tuple[str, ...] = _field(
+        ("exact", "cmaes"), "Searches", "How the trained network is searched.", choices=METHODS
+    )
+    points: int = _field(12, "Points", "Cost levels along the front.", min=1, max=500)
+    evaluations: int = _field(
+        90,
+        "Candidates",
+        "Allocations that CMA-ES, and moves that bidirectional greedy, may measure.",
+        min=12,
+        max=100_000,
+    )
+    samples: int = _field(
+        20, "Random allocations", "Measured to show what any choice costs.", min=0, max=10_000
+    )
+
+
+def bitmixer(problem: Problem, params: BitMixerParams, rng: np.random.Generator) -> Proposals:
+    """Train a meta-network in three stages, then search it within the budget.
+
+    Raises:
+        InvalidParams: no trainer; labels are needed and missing.
+        InfeasibleBudget: nothing fits the budget.
+        UnsupportedModel: no batch-norms, or the layer behind one is not known (named).
+        Diverged: training reached NaN.
+    """
+    trainer = problem.trainer
+    if trainer is None:
+        raise InvalidParams("bitmixer trains, and this problem offers nothing to train with.")
+    rungs = rungs_of(problem)
+    switches = switches_of(rungs)
+    settings = Frozen(
+        STAGE, params.methods, params.points, params.evaluations, params.samples
+    )  # fmt: skip
+    epochs = params.input_epochs + params.network_epochs + params.layer_epochs
+    total = epochs * EPOCH_STEPS + settings.steps(rungs)
+    seed, done = int(rng.integers(2**32)), 0
+    widest = next(iter(switches.values()))
+    trainer.begin(params.quantizer, None, NormPlan(params.norms, switches))
+    for stage in _stages(params, rungs, switches):
+        plan = {
+            "epochs": stage.epochs,
+            "rate": params.rate * stage.rate,
+            "epoch_images": params.epoch_images,
+            "distillation": params.distillation,
+        }
+        share = _ramp(stage, trainer.steps(plan))
+        draw = _draw(stage, share, rungs, list(switches.values()), seed)
+        training = trainer.train(
+            stage.name,
+            widest,
+            plan,
+            draw=draw,
+            float_weights=stage.float_weights,
+            visits=_visits(rungs, switches, seed) if stage.name == STAGE else (),
+        )
+        for progress in training:
+            mixed = share(progress.step * trainer.steps(plan))
+            figures = {**progress.figures, "layer_by_layer": mixed}
+            message = f"{progress.message}, {mixed:.0%} layer by layer"
+            yield Progress(done + progress.step * EPOCH_STEPS, total, message, figures)
+        done += stage.epochs * EPOCH_STEPS
+    figures = yield from search_frozen(problem, rungs, settings, rng, step=done, total=total)
+    figures["payload"] = trainer.payload(STAGE, widest)
+    yield Progress(total, total, f"finished: {figures['candidates']} allocations", figures)
+
+
+@dataclass(frozen=True)
+class _Stage:
+    name: str
+    epochs: int
+    rate: float = 1.0
+    float_weights: bool = False
+    ramp: float | None = None
+
+
+def _stages(
+    params: BitMixerParams, rungs: Rungs, switches: Mapping[str, BitAllocation]
+) -> list[_Stage]:
+    """The stages; inputs alone are no stage where they all stay in float."""
+    before = params.input_epochs + params.network_epochs
+    if params.direct:
+        return [_Stage(STAGE, before + params.layer_epochs, ramp=0.0)]
+    inputs = any(bits.activation != FLOAT_BITS for row in rungs.values() for bits in row)
+    first = params.input_epochs if inputs else 0
+    stages = [_Stage("inputs", first, float_weights=True)] if first else []
+    return [
+        *stages,
+        _Stage("network-wide", before - first),
+        _Stage(STAGE, params.layer_epochs, params.layer_rate, ramp=params.ramp),
+    ]
+
+
+def _ramp(stage: _Stage, epoch_steps: int) -> Callable[[int], float]:
+    """Step to the chance that a step draws layer by layer."""
+    if stage.ramp is None:
+        return lambda step: 0.0
+    length = stage.ramp * stage.epochs * epoch_steps
+    return lambda step: 1.0 if step >= length else step / length
+
+
+def _draw(
+    stage: _Stage,
+    share: Callable[[int], float],
+    rungs: Rungs,
+    switches: list[BitAllocation],
+    seed: int,
+) -> Callable[[int, Any], BitAllocation]:
+    """Bits of a step, drawn by its number, so that a run that goes on draws the same."""
+
+    def draw(step: int, generator: Any) -> BitAllocation:
+        rng = np.random.default_rng([seed, *stage.name.encode(), step])
+        if rng.random() < share(step):
+            return random_allocation(rungs, rng)
+        return switches[int(rng.integers(len(switches)))]
+
+    return draw
+
+
+def _visits(
+    rungs: Rungs, switches: Mapping[str, BitAllocation], seed: int
+) -> tuple[BitAllocation, ...]:
+    rng = np.random.default_rng([seed, VISITS])
+    return (*(random_allocation(rungs, rng) for _ in range(VISITS)), *switches.values())
+
+
+SEARCH = Search(
+    name="bitmixer",
+    title="Any layer at any width (Bit-Mixer)",
+    summary="Trains one network whose layers take any width at any time, then searches its bits.",
+    params=BitMixerParams,
+    run=bitmixer,
+    paper="Bulat and Tzimiropoulos, Bit-Mixer, ICCV 2021",
+    trains=True,
+)

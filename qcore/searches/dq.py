@@ -1,0 +1,271 @@
+"""Mixed Precision DNNs: bits learned by gradient, with the weights, under limits on memory.
+
+Every weight tensor and every layer input has a step and a range that are trained with the weights;
+the bits follow from them. Limits on bytes enter the loss as squared hinges,
+
+    loss + lambda sum_j max(0, S_j - S0_j)^2,   lambda = 0.1, sizes in kB
+
+rescaled by the squared ratio to the paper's own budgets. Of all states within the limits the one
+of best accuracy on held-out training images is frozen; what is left of the limits is spent on
+wider layers; then only weights and norms are trained on, and the norms estimated anew.
+
+Reference: Uhlich et al., Mixed Precision DNNs: All you need is a good parametrization, arXiv
+1905.11452, ICLR 2020, equations 8a (total weights), 8b (total activations), 8c (largest one).
+Differs from the paper: an inferred width that is not among the allowed ones is paid for, and saved,
+at the next allowed one, and no tensor grows beyond its widest; 32 bits are never learned. Inputs
+begin at their calibrated range, not at a step of 1/8; biases stay in float, as everywhere here.
+Validation images are training images held out, looked at every few steps instead of at each. An
+extension is a start at the exact front's allocation; another that limits on model_bytes and bit_ops
+are obeyed in the same way, with the strength the paper has for weights; another the use of slack.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits
+from qcore.costs import costs_of
+from qcore.errors import InfeasibleBudget, InvalidParams
+from qcore.learning import Learning
+from qcore.problem import Ask, Point, Problem, Progress, Proposals
+from qcore.searches.base import Search
+from qcore.searches.repair import repair_of
+from qcore.searches.space import Space
+from qcore.searches.starts import EPOCH_STEPS, Clock, checked_space, exact_allocation
+
+BITS, FROZEN, FINAL = "bits", "frozen", "final"
+KINDS = ("step-range", "bits-range", "bits-step", "power-of-two")
+SLACK_STEPS = 10
+
+
+def _field(default: object, label: str, words: str, **meta: object) -> Any:
+    return field(default=default, metadata={"label": label, "help": words, **meta})
+
+
+@dataclass(frozen=True)
+class DqParams:
+    """How bits are learned, and how long.
+
+    Attributes:
+        parametrization: Which two numbers of each quantizer are learned.
+        power_of_two_steps: Round steps to powers of two, as for shifts in hardware.
+        start: "four" bits everywhere, the paper's, or the "exact" front's allocation.
+        penalty: Lambda; 0.1 is the paper's.
+        bits_epochs: Epochs in which bits are learned.
+        final_epochs: Epochs of the weights alone, at the bits found.
+        epoch_images: Training images of an epoch, drawn anew each time; 0 is all there are.
+        rate: Peak learning rate of both stages.
+        decay: Weight decay, of steps and ranges too while bits are learned.
+        distillation: Share of the loss that learns the float network's outputs.
+        validation_images: Training images held out to choose the state that is kept.
+        check_every: Steps between two looks at them.
+        use_slack: Spend what is left of the limits.
+        slack_images: Images of the search split each wider layer is tried on.
+    """
+
+    parametrization: str = _field(
+        "step-range",
+        "Parametrization",
+        "Step and range (U3) is the paper's choice; U1 and U2 are there to compare it with; powers "
+        "of two are levels of the weights.",
+        choices=KINDS,
+    )
+    power_of_two_steps: bool = _field(
+        False, "Steps are powers of two", "As the paper asks of hardware; wastes some codes."
+    )
+    start: str = _field(
+        "four",
+        "Start",
+        "Four bits everywhere as in the paper, or the allocation of the exact front.",
+        choices=("four", "exact"),
+    )
+    penalty: float = _field(
+        0.1, "Penalty", "How strongly an excess over a limit counts.", min=0.0001, max=1000.0
+    )
+    bits_epochs: int = _field(3, "Epochs of bits", "Bits learned with weights.", min=1, max=300)
+    final_epochs: int = _field(2, "Epochs at the end", "Weights only.", min=0, max=300)
+    epoch_images: int = _field(
+        0,
+        "Images per epoch",
+        "Training images of an epoch; 0 is all there are.",
+        min=0,
+        max=10_000_000,
+    )
+    rate: float = _field(
+        0.01, "Learning rate", "Peak of both stages; falls along a cosine.", min=1e-6, max=10.0
+    )
+    decay: float = _field(
+        2e-4, "Weight decay", "Acts on steps and ranges too, as published.", min=0.0, max=1.0
+    )
+    distillation: float = _field(
+        0.0,
+        "Distillation",
+        "Share of the loss that learns the float network's outputs; at 1 no labels are needed.",
+        min=0.0,
+        max=1.0,
+    )
+    validation_images: int = _field(
+        512, "Validation images", "Held out of training to choose with.", min=2, max=100_000
+    )
+    check_every: int = _field(
+        10, "Check every", "Steps between two looks at the validation images.", min=1, max=10_000
+    )
+    use_slack: bool = _field(
+        True, "Use the slack", "Widen layers while the limits allow it, before the last training."
+    )
+    slack_images: int = _field(
+        512, "Images for slack", "Search images each wider layer is tried on.", min=16, max=100_000
+    )
+
+
+Choosing = Generator[Ask | Progress, list[Point] | None, BitAllocation]
+
+
+def dq(problem: Problem, params: DqParams, rng: np.random.Generator) -> Proposals:
+    """Learn the bits, freeze them within the limits, spend the slack, train the weights.
+
+    The last point, of stage "final", is the result.
+
+    Raises:
+        InvalidParams: both activation limits, or no trainer.
+        InfeasibleBudget: nothing fits the budget.
+        Diverged: training reached NaN.
+    """
+    trainer, limits = problem.trainer, problem.budget.limits
+    if trainer is None:
+        raise InvalidParams("dq trains, and this problem offers nothing to train with.")
+    if {"activation_bytes_sum", "activation_bytes_max"} <= set(limits):
+        raise InvalidParams(
+            "dq takes a limit on the total of all activations (hardware that works on all layers "
+            "at once) or on the largest one (hardware that works on one after the other), not on "
+            "both: they describe different hardware. Drop one of the two."
+        )
+    space = checked_space(problem)
+    repair = repair_of(space)
+    epochs = params.bits_epochs + params.final_epochs
+    clock = Clock(epochs * EPOCH_STEPS + SLACK_STEPS + 1)
+    start = None
+    if params.start == "exact":
+        yield clock.tick(0, "computing the gradient sensitivity")
+        start = exact_allocation(problem, "dq")
+    trainer.begin()
+    plan = {
+        "rate": params.rate,
+        "decay": params.decay,
+        "epoch_images": params.epoch_images,
+        "distillation": params.distillation,
+    }
+    learning = Learning(
+        kind=params.parametrization,
+        powers=params.power_of_two_steps,
+        strength=params.penalty,
+        start=start,
+        validation_images=params.validation_images,
+        check_every=params.check_every,
+        limits=dict(limits),
+        plan={**plan, "epochs": params.bits_epochs},
+    )
+    learned = yield from clock.stage(trainer.learn_bits(BITS, FROZEN, learning), params.bits_epochs)
+    chosen = space.allocation(repair.within(_choice(space, learned.allocation), rng))
+    words = f"froze the best state within the limits, {_validation(learned.validation)}"
+    if not learned.fits:
+        words = "no state was within the limits; the last one was brought there"
+    elif not limits:
+        words = f"froze the best state, {_validation(learned.validation)}"
+    yield clock.tick(0, words, round=1, **_figures(problem, chosen))
+    if params.use_slack and limits:
+        chosen = yield from _spend(problem, space, chosen, params.slack_images)
+    yield clock.tick(SLACK_STEPS, "the bits are final", round=2, **_figures(problem, chosen))
+    final = {**plan, "epochs": params.final_epochs}
+    yield from clock.stage(trainer.train(FINAL, chosen, final), params.final_epochs)
+    if not problem.admits(chosen):
+        raise InfeasibleBudget(
+            f"The allocation found is over the budget of {dict(limits)}; this is an error in the "
+            "cost models."
+        )
+    answer = yield Ask((chosen,), FINAL)
+    value = problem.value((answer or [])[0])
+    yield clock.tick(1, f"finished: {value:.4g} nats", value=value, **_figures(problem, chosen))
+
+
+def _validation(accuracy: float | None) -> str:
+    return "" if accuracy is None else f"{accuracy:.1%} of the held-out images right"
+
+
+def _figures(problem: Problem, allocation: BitAllocation) -> dict[str, Any]:
+    costs = costs_of(problem.model, allocation)
+    return {
+        "allocation": allocation.to_json(),
+        "unused": {n: 1 - costs[n] / limit for n, limit in problem.budget.limits.items()},
+    }
+
+
+def _choice(space: Space, allocation: BitAllocation) -> np.ndarray:
+    """Nearest choice; limits on the largest layer may have taken options away."""
+    rows = []
+    for name, options in zip(space.names, space.options, strict=True):
+        bits = allocation[name]
+        far = [abs(o.weight - bits.weight) + abs(o.activation - bits.activation) for o in options]
+        rows.append(int(np.argmin(far)))
+    return np.array(rows, dtype=np.int64)
+
+
+def _spend(problem: Problem, space: Space, chosen: BitAllocation, images: int) -> Choosing:
+    """Widen layers while the limits allow it: those that help most per byte first.
+
+    Each layer's next wider options are scored alone; then they are taken in order of gain per
+    share of the limits. The result is kept where it is no worse than before.
+    """
+    wider = [
+        chosen.replace(name, bits)
+        for name, options in zip(space.names, space.options, strict=True)
+        for bits in _next(options, chosen[name])
+    ]
+    wider = [allocation for allocation in wider if problem.admits(allocation)]
+    if not wider:
+        return chosen
+    window = (0, images)
+    answer = yield Ask((chosen, *wider), FROZEN, window)
+    points = answer or []
+    before = problem.value(points[0])
+    costs = {point.allocation: _share(problem, point.allocation) for point in points}
+    base = costs[chosen]
+    gains = [(before - problem.value(p), p.allocation) for p in points[1:]]
+    helpful = [(g / max(costs[a] - base, 1e-9), a) for g, a in gains if g > 0]
+    filled = chosen
+    for _, allocation in sorted(helpful, key=lambda row: -row[0]):
+        name = next(n for n in chosen if allocation[n] != chosen[n])
+        grown = filled.replace(name, allocation[name])
+        if filled[name] == chosen[name] and problem.admits(grown):
+            filled = grown
+    if filled == chosen:
+        return chosen
+    answer = yield Ask((chosen, filled), FROZEN)
+    return min(answer or (), key=problem.value).allocation
+
+
+def _next(options: tuple[LayerBits, ...], now: LayerBits) -> list[LayerBits]:
+    """Options one width wider in weights or in input."""
+    # 32 bits are for tensors that may have nothing else
+    weights = [o for o in options if now.weight < o.weight < FLOAT_BITS]
+    inputs = [o for o in options if now.activation < o.activation < FLOAT_BITS]
+    beside = sorted(o for o in weights if o.activation == now.activation)[:1]
+    return beside + sorted(o for o in inputs if o.weight == now.weight)[:1]
+
+
+def _share(problem: Problem, allocation: BitAllocation) -> float:
+    costs = costs_of(problem.model, allocation)
+    return float(sum(costs[name] / limit for name, limit in problem.budget.limits.items()))
+
+
+SEARCH = Search(
+    name="dq",
+    title="Mixed Precision DNNs (DQ)",
+    summary="Learns steps, ranges and with them the bits by gradient, together with the weights.",
+    params=DqParams,
+    run=dq,
+    paper="Uhlich et al., Mixed Precision DNNs, arXiv 1905.11452, ICLR 2020",
+    trains=True,
+)

@@ -1,0 +1,120 @@
+"""Searches a network that another run has trained to run at any bits: seconds for a front.
+
+What `bitmixer` leaves is a network of which any allocation can be measured as it is. This search
+takes such a stage of an earlier run, keeps a copy of it, and looks for the best bits within its own
+budget; nothing is trained.
+
+Reference: Bulat and Tzimiropoulos, Bit-Mixer, ICCV 2021 (sub-networks chosen after training); how
+they are found there could not be read, see `frozen` for what is done here.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from qcore.errors import InvalidParams
+from qcore.problem import Problem, Progress, Proposals
+from qcore.searches.base import Search
+from qcore.searches.bitmixer import STAGE
+from qcore.searches.frozen import METHODS, Frozen, search_frozen
+from qcore.switches import words
+
+
+@dataclass(frozen=True)
+class MetaNetworkParams:
+    """Which network, and how it is searched.
+
+    Attributes:
+        run: Number of the run that trained it.
+        stage: The stage of that run.
+        methods: How it is searched.
+        points: Cost levels along the front, for each of exact and greedy.
+        evaluations: Most candidates of CMA-ES, and moves of bidirectional greedy.
+        samples: Random allocations measured.
+    """
+
+    run: int = field(
+        default=1,
+        metadata={
+            "label": "Trained in run",
+            "min": 1,
+            "max": 10**9,
+            "help": "Number of a finished bitmixer run of the same model.",
+        },
+    )
+    stage: str = field(
+        default=STAGE, metadata={"label": "Stage", "help": "The stage of that run to search."}
+    )
+    methods: tuple[str, ...] = field(
+        default=("exact", "cmaes"),
+        metadata={"label": "Searches", "choices": METHODS, "help": "How the bits are chosen."},
+    )
+    points: int = field(
+        default=12,
+        metadata={
+            "label": "Points",
+            "min": 1,
+            "max": 500,
+            "help": "Cost levels along the front.",
+        },
+    )
+    evaluations: int = field(
+        default=90,
+        metadata={
+            "label": "Candidates",
+            "min": 12,
+            "max": 100_000,
+            "help": "Allocations that CMA-ES, and moves that bidirectional greedy, may measure.",
+        },
+    )
+    samples: int = field(
+        default=0,
+        metadata={
+            "label": "Random allocations",
+            "min": 0,
+            "max": 10_000,
+            "help": "Measured to show what any choice costs.",
+        },
+    )
+
+
+def metanetwork(problem: Problem, params: MetaNetworkParams, rng: np.random.Generator) -> Proposals:
+    """Search a trained meta-network within the budget.
+
+    Raises:
+        InvalidParams: the run or stage is not there, its network is another one or can only be
+            switched as a whole, or none of the bits of some layer it was trained at is allowed.
+        InfeasibleBudget: nothing fits the budget.
+    """
+    if problem.trainer is None:
+        raise InvalidParams("metanetwork needs a trained stage, and this problem offers none.")
+    stage, plan = problem.trainer.adopt(params.run, params.stage)
+    if plan.kind == "switch":
+        raise InvalidParams(
+            f"Run {params.run} trained switches of the whole network ({', '.join(plan.switches)}), "
+            "so there is nothing to search layer by layer. Choose a bitmixer run."
+        )
+    rungs = {}
+    for name, row in plan.rungs.items():
+        rungs[name] = tuple(bits for bits in row if bits in problem.options[name])
+        if not rungs[name]:
+            trained = ", ".join(map(words, row))
+            raise InvalidParams(
+                f"Layer {name!r} was trained at {trained} bits (weight/activation), none of which "
+                "this run allows. Allow them, and the same bits of the first and last layer."
+            )
+    settings = Frozen(stage, params.methods, params.points, params.evaluations, params.samples)
+    total = settings.steps(rungs)
+    figures = yield from search_frozen(problem, rungs, settings, rng, total=total)
+    yield Progress(total, total, f"finished: {figures['candidates']} allocations", figures)
+
+
+SEARCH = Search(
+    name="metanetwork",
+    title="Search a trained meta-network",
+    summary="Searches the bits of a network that a bitmixer run has trained; nothing is trained.",
+    params=MetaNetworkParams,
+    run=metanetwork,
+    paper="Bulat and Tzimiropoulos, Bit-Mixer, ICCV 2021",
+    trains=True,
+)

@@ -1,0 +1,197 @@
+"""Mirror descent for layers of one and two bits, at an allocation that is given or the exact one.
+
+It chooses no bits of its own: the exact front's allocation under the budget, uniform bits, or bits
+that are given, are trained with a soft weight that sharpens to its levels in every layer of one bit
+(two levels) and two bits (three or four), and with learned steps (LSQ) in all other layers. The
+result is one point on the same front as everybody else's.
+
+Reference: Ajanthan, Gupta, Torr, Hartley and Dokania, Mirror Descent View for Neural Network
+Quantization, arXiv 1910.08237, AISTATS 2021. Straight through: Courbariaux, Bengio and David,
+BinaryConnect, NeurIPS 2015. ProxQuant: Bai, Wang and Liberty, ICLR 2019.
+Differs from the paper: a trained network is made low-bit, other layers may have more bits, biases
+stay in float, and each layer has a scale, learned unless switched off (an extension; the paper lets
+batch-norms without an affine part give it). Weights on three levels are saved, and counted, as the
+two-bit codes they are. After the annealing comes a tail at hard levels (`mirror_training`).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from qcore.allocation import BitAllocation
+from qcore.costs import costs_of
+from qcore.errors import InvalidParams
+from qcore.learning import LowBits
+from qcore.problem import Ask, Problem, Proposals
+from qcore.searches.base import Search
+from qcore.searches.starts import EPOCH_STEPS, Clock, exact_allocation, uniform_allocation
+
+TRAINING, FINAL = "mirror", "final"
+METHODS = ("md-tanh-s", "md-softmax-s", "md-tanh", "md-softmax", "gd-tanh", "ste", "proxquant")
+
+
+def _field(default: object, label: str, words: str, **meta: object) -> Any:
+    return field(default=default, metadata={"label": label, "help": words, **meta})
+
+
+@dataclass(frozen=True)
+class MirrorParams:
+    """Which bits, and how the layers of few bits are trained.
+
+    Attributes:
+        method: How layers of one and two bits are trained.
+        allocation: Where the bits come from: "exact" front, "uniform", or "given".
+        given: With "given", one {layer name: [weight bits, activation bits]}, as a mapping or as
+            the JSON text of one.
+        ternary: Two bits have three levels; off, four, which needs a softmax method, STE or
+            ProxQuant.
+        epochs: Epochs of annealing.
+        tail_epochs: Epochs at hard levels afterwards.
+        epoch_images: Training images of an epoch, drawn anew each time; 0 is all there are.
+        rate: Peak learning rate of Adam; falls along a cosine.
+        beta: Sharpness at the end of the annealing.
+        learn_scales: Learn each layer's scale; off, it stays where a batch-norm follows.
+        strength: How far ProxQuant pulls over all its steps, in scales.
+        distillation: Share of the loss that learns the float network's outputs.
+    """
+
+    method: str = _field(
+        "md-tanh-s",
+        "Low bits trained by",
+        "Mirror descent (tanh or softmax; -s are the stable forms), gradient descent through tanh, "
+        "straight through, or ProxQuant.",
+        choices=METHODS,
+    )
+    allocation: str = _field(
+        "exact",
+        "Allocation",
+        "From the exact front under the budget, uniform bits, or given.",
+        choices=("exact", "uniform", "given"),
+    )
+    given: tuple[str | Mapping[str, Any], ...] = _field(
+        (), "Given bits", 'One, as {"layer": [weight bits, activation bits], ...}.'
+    )
+    ternary: bool = _field(True, "Two bits are ternary", "Three levels; off, four.")
+    epochs: int = _field(4, "Epochs", "Epochs of annealing.", min=1, max=300)
+    tail_epochs: int = _field(1, "Epochs at hard levels", "After annealing.", min=0, max=300)
+    epoch_images: int = _field(
+        0,
+        "Images per epoch",
+        "Training images of an epoch; 0 is all there are.",
+        min=0,
+        max=10_000_000,
+    )
+    rate: float = _field(1e-3, "Learning rate", "Adam's, at its peak.", min=1e-6, max=1.0)
+    beta: float = _field(
+        2e4, "Largest beta", "Sharpness at the end of the annealing.", min=1.0, max=1e9
+    )
+    learn_scales: bool = _field(
+        True, "Learn scales", "An extension; off, the paper's form where batch-norms follow."
+    )
+    strength: float = _field(
+        8.0, "ProxQuant strength", "How far it pulls in all, in scales.", min=0.0, max=1000.0
+    )
+    distillation: float = _field(
+        0.0,
+        "Distillation",
+        "Share of the loss that learns the float network's outputs; at 1 no labels are needed.",
+        min=0.0,
+        max=1.0,
+    )
+
+
+def mirror(problem: Problem, params: MirrorParams, rng: np.random.Generator) -> Proposals:
+    """Train one allocation, its layers of few bits through a mirror map; score the result.
+
+    Raises:
+        InvalidParams: no trainer, nothing given, or a method without a map for these levels.
+        InvalidAllocation: given bits do not fit the problem.
+        InfeasibleBudget: nothing fits the budget.
+        Diverged: training reached NaN.
+    """
+    trainer = problem.trainer
+    if trainer is None:
+        raise InvalidParams("mirror trains, and this problem offers nothing to train with.")
+    epochs = params.epochs + params.tail_epochs
+    clock = Clock(epochs * EPOCH_STEPS + 1)
+    yield clock.tick(0, f"choosing the bits: {params.allocation}")
+    allocation = _allocation(problem, params)
+    trainer.begin()
+    low = LowBits(
+        method=params.method,
+        ternary=params.ternary,
+        beta=params.beta,
+        learn_scales=params.learn_scales,
+        strength=params.strength,
+        tail_epochs=params.tail_epochs,
+        plan={
+            "epochs": params.epochs,
+            "rate": params.rate,
+            "scale_rate": 0.1,
+            "optimizer": "adam",
+            "decay": 0.0,
+            "epoch_images": params.epoch_images,
+            "distillation": params.distillation,
+        },
+    )
+    result = yield from clock.stage(
+        trainer.train_low_bits(TRAINING, FINAL, allocation, low), epochs
+    )
+    for warning in result.warnings:
+        yield clock.tick(0, warning, warning=warning)
+    answer = yield Ask((allocation,), FINAL)
+    value = problem.value((answer or [])[0])
+    yield clock.tick(
+        1,
+        f"finished: {value:.4g} nats",
+        round=1,
+        value=value,
+        allocation=allocation.to_json(),
+        costs=costs_of(problem.model, allocation),
+        gap=result.gap,
+        off_level=result.off_level,
+    )
+
+
+def _allocation(problem: Problem, params: MirrorParams) -> BitAllocation:
+    if params.allocation == "given":
+        return _given(problem, params.given)
+    problem.budget.check_feasible(problem.model, problem.options)
+    if params.allocation == "exact" and problem.sensitivity is not None:
+        return exact_allocation(problem, "mirror")
+    if params.allocation == "exact":
+        raise InvalidParams(
+            "The search 'mirror' needs the 'gradient' sensitivity of each layer for the exact "
+            "allocation, and this problem offers none. Choose uniform or given bits."
+        )
+    return uniform_allocation(problem)
+
+
+def _given(problem: Problem, entries: tuple[str | Mapping[str, Any], ...]) -> BitAllocation:
+    if len(entries) != 1:
+        raise InvalidParams(f"Give exactly one allocation to be trained; got {len(entries)}.")
+    data: Any = entries[0]
+    if isinstance(data, str):
+        try:
+            data = json.loads(data)
+        except json.JSONDecodeError as err:
+            raise InvalidParams(f"The given bits are not JSON: {err}. Got {data[:80]!r}.") from err
+    if not isinstance(data, Mapping):
+        raise InvalidParams(f"The given bits must map layers to bits; got {str(data)[:80]}.")
+    allocation = BitAllocation.from_json(data)
+    problem.check(allocation)
+    return BitAllocation({name: allocation[name] for name in problem.model.names})
+
+
+SEARCH = Search(
+    name="mirror",
+    title="Mirror descent for 1 and 2 bits",
+    summary="Trains the exact front's bits, few-level layers under a sharpening mirror map.",
+    params=MirrorParams,
+    run=mirror,
+    paper="Ajanthan et al., Mirror Descent View for Neural Network Quantization, AISTATS 2021",
+    trains=True,
+)

@@ -1,0 +1,168 @@
+"""SP-Nets: one set of weights, trained to run at several precisions of the whole network.
+
+Every step trains all switches on the same images, the widest first, gradients accumulated into one
+optimiser step; weights are shared, batch-norms and clips private to the switch; the narrower
+switches also learn from the wider ones. Each switch becomes a point.
+
+With one weight width among the options and several activation widths it is the asymmetric mode:
+one-bit weights whose inputs switch from float (BinaryConnect) to one bit (a binarized network).
+
+Reference: Guerra, Zhuang, Reid and Drummond, Switchable Precision Neural Networks, arXiv
+2002.02815, 2020. Readable were its abstract and first page: shared weights, self-distillation, the
+asymmetric mode, three quantizers.
+
+Reconstructed: the three quantizers (learned clip, LSQ, DoReFa; sign for one bit), private norms (as
+in every system of its kind), the weights of the loss (`qcore.switches.Joint`), all schedules. The
+activation width of a switch is the allowed one nearest to its weight width.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from qcore.allocation import BitAllocation
+from qcore.errors import InfeasibleBudget, InvalidParams
+from qcore.problem import Ask, Problem, Progress, Proposals
+from qcore.searches.base import Search
+from qcore.switches import Joint, NormPlan, rungs_of, switches_of
+
+STAGE = "switches"
+TEACHER_BITS = 8
+"""Fewest bits of a teacher; below, what it teaches is its own damage."""
+
+
+def _field(default: object, label: str, words: str, **meta: object) -> Any:
+    return field(default=default, metadata={"label": label, "help": words, **meta})
+
+
+@dataclass(frozen=True)
+class SpNetsParams:
+    """How the network is trained.
+
+    Attributes:
+        epochs: Passes over the training images; each trains all switches.
+        epoch_images: Training images of an epoch, drawn anew each time; 0 is all there are.
+        rate: Peak learning rate; it falls from there to zero along a cosine.
+        quantizer: Key of LEARNED_QUANTIZERS.
+        teacher: Who teaches a switch: "fixed", "next" or "all".
+        labels: Weight of the labels in a narrower switch's loss.
+        outputs: Weight of the teacher's outputs; 0 turns the term off.
+        features: Weight of the teacher's features; 0 turns the term off.
+        private_norms: Batch-norms private to the switch; off, all share one.
+    """
+
+    epochs: int = _field(6, "Epochs", "Each trains every switch on every image.", min=0, max=1000)
+    epoch_images: int = _field(
+        0,
+        "Images per epoch",
+        "Training images of an epoch; 0 is all there are.",
+        min=0,
+        max=10_000_000,
+    )
+    rate: float = _field(
+        0.02, "Learning rate", "Peak learning rate; it falls along a cosine.", min=1e-6, max=10.0
+    )
+    quantizer: str = _field(
+        "clip",
+        "Quantizer",
+        "Sign is for one-bit weights, and a learned clip at more bits.",
+        choices=("clip", "lsq", "dorefa", "sign"),
+    )
+    teacher: str = _field(
+        "fixed",
+        "Teacher",
+        "Narrower switches learn from the widest, the next wider, or all wider ones.",
+        choices=("fixed", "next", "all"),
+    )
+    labels: float = _field(
+        0.5, "Weight of labels", "In the loss of the narrower switches.", min=0.0, max=10.0
+    )
+    outputs: float = _field(
+        0.5,
+        "Weight of outputs",
+        "Of the divergence from the teacher's outputs; 0 turns it off.",
+        min=0.0,
+        max=10.0,
+    )
+    features: float = _field(
+        0.1,
+        "Weight of features",
+        "Of the squared distance to the teacher's features; 0 turns it off.",
+        min=0.0,
+        max=10.0,
+    )
+    private_norms: bool = _field(
+        True, "Private batch-norms", "Off: all switches share one set, to see what that costs."
+    )
+
+
+def spnets(problem: Problem, params: SpNetsParams, rng: np.random.Generator) -> Proposals:
+    """Train all switches at once, then measure each that is within the budget.
+
+    Raises:
+        InvalidParams: no trainer; no switch wide enough to teach; nothing to learn from.
+        InfeasibleBudget: no switch is within the budget.
+        UnsupportedModel: the network has no batch-norms.
+        Diverged: training reached NaN.
+    """
+    trainer = problem.trainer
+    if trainer is None:
+        raise InvalidParams("spnets trains, and this problem offers nothing to train with.")
+    joint = Joint(params.teacher, params.labels, params.outputs, params.features)
+    switches = switches_of(rungs_of(problem))
+    _check_teacher(switches, joint)
+    wanted = {name: a for name, a in switches.items() if problem.admits(a)}
+    if not wanted:
+        raise InfeasibleBudget(
+            f"None of the switches {', '.join(switches)} (weight/activation bits of the whole "
+            f"network) is within the budget of {dict(problem.budget.limits)}. Raise it, or allow "
+            "fewer bits."
+        )
+    total = params.epochs + 1
+    kind = "switch" if params.private_norms else "shared"
+    trainer.begin(params.quantizer, None, NormPlan(kind, switches))
+    plan = {"epochs": params.epochs, "rate": params.rate, "epoch_images": params.epoch_images}
+    widest = next(iter(switches.values()))
+    for progress in trainer.train(STAGE, widest, plan, joint=joint):
+        yield Progress(progress.step, total, progress.message, progress.figures)
+    yield Progress(params.epochs, total, f"measuring {len(wanted)} switches")
+    answer = yield Ask(tuple(wanted.values()), STAGE)
+    values = {name: problem.value(point) for name, point in zip(wanted, answer or (), strict=True)}
+    listed = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+    figures = {"switches": values, "payload": trainer.payload(STAGE, widest)}
+    yield Progress(total, total, f"finished: {listed} nats", figures)
+
+
+def _check_teacher(switches: dict[str, BitAllocation], joint: Joint) -> None:
+    """Refuse to distil from a network that is itself damaged."""
+    if len(switches) < 2 or not joint.distils:
+        return
+    rows = [
+        [switch[name] for switch in switches.values()] for name in next(iter(switches.values()))
+    ]
+    # what differs between switches must be wide in the first of them
+    narrow = [
+        getattr(row[0], part)
+        for row in rows
+        for part in ("weight", "activation")
+        if len({getattr(bits, part) for bits in row}) > 1 and getattr(row[0], part) < TEACHER_BITS
+    ]
+    if not narrow:
+        return
+    raise InvalidParams(
+        f"The switches {', '.join(switches)} include none to teach the others: it needs "
+        f"{TEACHER_BITS} bits or float. Allow such bits, or turn both distillation terms off "
+        "(outputs and features 0)."
+    )
+
+
+SEARCH = Search(
+    name="spnets",
+    title="Switchable precision (SP-Nets)",
+    summary="One set of weights trained for several precisions of the network; each is a point.",
+    params=SpNetsParams,
+    run=spnets,
+    paper="Guerra, Zhuang, Reid and Drummond, arXiv 2002.02815, 2020",
+    trains=True,
+)
