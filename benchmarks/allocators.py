@@ -24,6 +24,7 @@ from qcore.engine import drive
 from qcore.errors import InfeasibleBudget
 from qcore.evaluation import Evaluator
 from qcore.layers import find_layers
+from qcore.memory import keep_freed_memory
 from qcore.model import QuantizedModel
 from qcore.problem import Problem, SensitivityTable
 from qcore.searches import SEARCHES
@@ -157,6 +158,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="methods to measure")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()
     RESULTS.mkdir(exist_ok=True)
     for name in arguments.models:
         path = RESULTS / f"allocators-{name}.json"

@@ -14,6 +14,7 @@ from qcore.evaluation import PTQ, TUNED, Evaluator, batch_size_for, choose_devic
 from qcore.evaluators.portable import pack_evaluator
 from qcore.evaluators.recipe import Recipe
 from qcore.layers import find_layers
+from qcore.memory import keep_freed_memory
 from qcore.model import QuantizedModel
 from qcore.problem import Point, Problem, RunSpec, SensitivityTable, Window
 from qcore.searches import SEARCHES
@@ -120,6 +121,7 @@ def prepare(
         QcoreError: model or data cannot be loaded, do not fit each other, or the budget is
             infeasible; the message says which.
     """
+    keep_freed_memory()
     checkpoints = MemoryCheckpoints() if checkpoints is None else checkpoints
     device = choose_device(spec.device)
     trains = spec.search in SEARCHES and SEARCHES[spec.search].trains

@@ -20,6 +20,7 @@ from qcore.data import Data, Images
 from qcore.evaluation import Evaluator
 from qcore.evaluators.recipe import Recipe, make_recipe
 from qcore.layers import find_layers
+from qcore.memory import keep_freed_memory
 from qcore.model import QuantizedModel
 from qcore.trainer import Trainer
 from qcore.tuning import TuningParams
@@ -88,6 +89,7 @@ def rebuild_evaluator(
         tuning: Fields of TuningParams.
         trained: Name, state and options of a training stage, or None.
     """
+    keep_freed_memory()
     name, classes, channels = sizes
     bundled = MODELS[name].source == "bundled"
     network = build_model(name, classes=classes, in_channels=channels if bundled else None)
