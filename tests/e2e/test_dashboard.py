@@ -26,7 +26,7 @@ def settled(page):
 
 
 def heatmap_text(page):
-    page.locator(".st-key-heatmap .js-plotly-plot").wait_for(timeout=60 * SECONDS)
+    page.locator(".st-key-heatmap .js-plotly-plot").last.wait_for(timeout=60 * SECONDS)
     return page.locator(".st-key-heatmap text").all_text_contents()
 
 
