@@ -31,6 +31,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.cells import Cell, finished, keep
 from benchmarks.differentiable_verdicts import FIGURE, draw, table, verdicts
 from qcore.allocation import BitAllocation
 from qcore.catalog import MODELS
@@ -51,7 +52,6 @@ UNIFORM_KINDS = tuple(PARAMETRIZATIONS)
 LOW_METHODS = ("md-tanh-s", "ste", "proxquant", "gd-tanh", "md-softmax-s")
 TOY_STEPS, TOY_SAMPLES = 600, 10_000
 
-Cell = dict[str, Any]
 Todo = tuple[Cell, Callable[[], Cell]]
 
 
@@ -281,18 +281,6 @@ def activation_limits(arguments: argparse.Namespace, seed: int, size: Cell) -> I
         )
 
 
-def finished() -> list[Cell]:
-    """The cells on file; a line cut short by a stop is left out."""
-    rows: list[Cell] = []
-    if RESULTS.exists():
-        for line in RESULTS.read_text().splitlines():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
-    return rows
-
-
 def main() -> None:
     """Compute what is missing, then say what holds."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -308,7 +296,7 @@ def main() -> None:
     parser.add_argument("--verdicts", action="store_true", help="compute nothing")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    known = {json.dumps(row["name"], sort_keys=True) for row in finished()}
+    known = {json.dumps(row["name"], sort_keys=True) for row in finished(RESULTS)}
     for name, compute in () if arguments.verdicts else cells(arguments):
         if json.dumps(name, sort_keys=True) in known:
             continue
@@ -320,11 +308,9 @@ def main() -> None:
             found = {"accuracy": 0.1, "diverged": str(error)}
         seconds = time.perf_counter() - started
         row = {"name": name, "result": found, "seconds": round(seconds, 1)}
-        RESULTS.parent.mkdir(exist_ok=True)
-        with RESULTS.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        keep(RESULTS, row)
         print(json.dumps({**name, "accuracy": found.get("accuracy")}), f"{seconds:.0f} s")
-    rows = [row["name"] | row["result"] for row in finished()]
+    rows = [row["name"] | row["result"] for row in finished(RESULTS)]
     print("\n".join(verdicts(rows, arguments.model)))
     print("\n".join(table(rows, arguments.model)))
     drawing = draw(rows, arguments.model)

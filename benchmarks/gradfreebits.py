@@ -18,8 +18,6 @@ failures too.
 """
 
 import argparse
-import json
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.cells import Cell, compute_missing, finished
 from qcore.allocation import BitAllocation, LayerBits, ModelSpec
 from qcore.catalog import MODELS
 from qcore.costs import COSTS, costs_of
@@ -51,8 +50,6 @@ PINNED = 8
 CLIPS = (2, 4, 8)
 RANDOM = 40
 SIZES = (64, 128, 256, 512, 1024)
-
-Cell = dict[str, Any]
 
 
 def limits_of(model: ModelSpec, mean: float) -> dict[str, float]:
@@ -276,18 +273,6 @@ def cells(arguments: argparse.Namespace) -> Iterator[tuple[Cell, Callable[[], Ce
                 )
 
 
-def finished() -> list[Cell]:
-    """The cells on file; a line cut short by a stop is left out."""
-    rows: list[Cell] = []
-    if RESULTS.exists():
-        for line in RESULTS.read_text().splitlines():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
-    return rows
-
-
 def verdicts(rows: Sequence[Cell], model: str) -> list[str]:
     """A line for every claim that has been measured."""
     rows = [row["name"] | row["result"] for row in rows if row["name"]["model"] == model]
@@ -345,16 +330,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=["G1", "G2", "G3", "G4"])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    RESULTS.parent.mkdir(exist_ok=True)
-    for name, compute in cells(arguments):
-        if any(row["name"] == name for row in finished()):
-            continue
-        started = time.process_time()
-        line = {"name": name, "result": compute(), "cpu_seconds": time.process_time() - started}
-        with RESULTS.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-        print(json.dumps(name), f"{line['cpu_seconds']:.0f} CPU-s", flush=True)
-    print("\n".join(verdicts(finished(), arguments.model)))
+    compute_missing(RESULTS, cells(arguments))
+    print("\n".join(verdicts(finished(RESULTS), arguments.model)))
 
 
 if __name__ == "__main__":

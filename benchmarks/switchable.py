@@ -24,7 +24,6 @@ failures too.
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -34,6 +33,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.cells import Cell, compute_missing, finished
 from benchmarks.switchable_verdicts import verdicts
 from qcore.allocation import BitAllocation
 from qcore.costs import costs_of
@@ -52,8 +52,6 @@ BUDGETS = 12
 ALONE = 3
 LONG = 3
 """How many times longer the long training of S3 is."""
-
-Cell = dict[str, Any]
 
 
 def spec_of(
@@ -180,7 +178,7 @@ def _bytes(prepared: Prepared, allocation: BitAllocation) -> float:
 def specialists(arguments: argparse.Namespace, seed: int, config: Mapping[str, Any]) -> Cell:
     """Networks trained for the allocations of a front alone, as long as Bit-Mixer trained."""
     name = {**common(arguments, seed), "system": "bitmixer", **config}
-    front = next(row["result"]["front"] for row in finished() if row["name"] == name)
+    front = next(row["result"]["front"] for row in finished(RESULTS) if row["name"] == name)
     rows = []
     for entry in front:
         prepared = prepare(spec_of(arguments, seed, "bitmixer", MIXED, MIXED))
@@ -279,18 +277,6 @@ def cells(arguments: argparse.Namespace) -> Iterator[tuple[Cell, Callable[[], Ce
             )
 
 
-def finished() -> list[Cell]:
-    """The cells on file; a line cut short by a stop is left out."""
-    rows: list[Cell] = []
-    if RESULTS.exists():
-        for line in RESULTS.read_text().splitlines():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
-    return rows
-
-
 def main() -> None:
     """Compute what is missing, then say what holds."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -305,16 +291,8 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    RESULTS.parent.mkdir(exist_ok=True)
-    for name, compute in cells(arguments):
-        if any(row["name"] == name for row in finished()):
-            continue
-        started = time.process_time()
-        line = {"name": name, "result": compute(), "cpu_seconds": time.process_time() - started}
-        with RESULTS.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-        print(json.dumps(name), f"{line['cpu_seconds']:.0f} CPU-s", flush=True)
-    print("\n".join(verdicts(finished(), arguments.model)))
+    compute_missing(RESULTS, cells(arguments))
+    print("\n".join(verdicts(finished(RESULTS), arguments.model)))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ acts on them too, values are projected after every step, and of all states withi
 of best validation accuracy is kept. See `searches.dq` for where this differs.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 import torch
@@ -118,22 +118,22 @@ def _freeze(
     )
     model.freeze(plain, allocation)
 
-    def finish() -> None:
-        # bits that were not learned begin from the weights as they are now
-        plain.start_scales(materials.calibration)
-        plain.set_allocation(allocation)
-        plain.estimate_norms(materials.calibration)
-
-    keep_stage(materials, name, plain, finish)
+    keep_stage(materials, name, plain, allocation)
 
 
 def keep_stage(
     materials: Materials,
     name: str,
     model: TrainableModel,
-    finish: Callable[[], None],
+    allocation: BitAllocation,
 ) -> None:
-    """Save a model as a finished stage, or load that stage where it is there already."""
+    """Save a model at its allocation as a finished stage, or load the stage where it is there."""
+
+    def finish() -> None:
+        # bits that were not learned begin from the weights as they are now
+        model.start_scales(materials.calibration)
+        model.set_allocation(allocation)
+        model.estimate_norms(materials.calibration)
 
     def no_loss(*_: Any) -> tuple[Tensor, Tensor]:
         raise InvalidData(f"The stage {name!r} has no epochs and no loss.")

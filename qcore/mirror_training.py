@@ -245,12 +245,7 @@ def _harden(
     for layer_name, norm in model.norms.items():
         plain.norms[layer_name].load_state_dict(norm.state_dict())
 
-    def finish() -> None:
-        plain.start_scales(materials.calibration)
-        plain.set_allocation(allocation)
-        plain.estimate_norms(materials.calibration)
-
-    keep_stage(materials, name, plain, finish)
+    keep_stage(materials, name, plain, allocation)
 
 
 def _warnings(

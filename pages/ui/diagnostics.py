@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from pages.ui.figures import GREY, METHOD_COLOURS, bit_heatmap, plain
+from pages.ui.figures import GREY, METHOD_COLOURS, bit_heatmap, lay_out, plain
 from pages.ui.frames import bits_frame
 from qcore.allocation import BitAllocation, ModelSpec
 
@@ -80,7 +80,7 @@ def generations_figure(frame: pd.DataFrame) -> go.Figure:
         )
     for place in frame.loc[frame["start"], "Generation"]:
         figure.add_vline(x=place - 0.5, line={"color": GREY, "dash": "dash", "width": 1})
-    _lay_out(figure, 420)
+    lay_out(figure, 420)
     figure.update_layout(
         yaxis={"title": {"text": "Value, nats"}, "domain": [0.42, 1], "type": "log"},
         yaxis2={
@@ -116,7 +116,7 @@ def means_figure(kept: Sequence[Figures], part: str) -> go.Figure:
             colorbar={"title": {"text": "bits"}, "thickness": 14},
         )
     )
-    _lay_out(figure, 130 + 14 * len(layers))
+    lay_out(figure, 130 + 14 * len(layers))
     figure.update_xaxes(title_text="Generation", showgrid=False)
     figure.update_yaxes(
         tickvals=list(range(1, len(layers) + 1)),
@@ -154,7 +154,7 @@ def epochs_figure(frame: pd.DataFrame) -> go.Figure:
                 yaxis=axis,
                 **common,
             )
-    _lay_out(figure, 360)
+    lay_out(figure, 360)
     figure.update_layout(
         yaxis={"title": {"text": "Training loss, nats"}},
         yaxis2={"title": {"text": "Training accuracy, %"}, "overlaying": "y", "side": "right"},
@@ -162,13 +162,3 @@ def epochs_figure(frame: pd.DataFrame) -> go.Figure:
     figure.update_yaxes(showgrid=False)
     figure.update_xaxes(title_text="Epoch")
     return figure
-
-
-def _lay_out(figure: go.Figure, height: int) -> None:
-    figure.update_layout(
-        height=height,
-        margin={"l": 10, "r": 10, "t": 30, "b": 10},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.03, "x": 0},
-    )

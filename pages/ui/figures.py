@@ -209,6 +209,17 @@ def plain(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+def lay_out(figure: go.Figure, height: int) -> None:
+    """What figures with axes share: `height` in pixels, the legend above, the theme's colours."""
+    figure.update_layout(
+        height=height,
+        margin={"l": 10, "r": 10, "t": 30, "b": 10},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.03, "x": 0},
+    )
+
+
 def front_figure(
     frame: pd.DataFrame,
     chosen: pd.DataFrame,
@@ -263,14 +274,8 @@ def front_figure(
         hoverinfo="skip",
     )
     _add_references(figure, limit, factor, unit, largest, float_score)
-    figure.update_layout(
-        height=460,
-        margin={"l": 10, "r": 10, "t": 30, "b": 10},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.03, "x": 0},
-        hovermode="closest",
-    )
+    lay_out(figure, 460)
+    figure.update_layout(hovermode="closest")
     figure.update_xaxes(title_text=f"{COSTS[cost].title}, {unit}", rangemode="tozero")
     figure.update_yaxes(title_text=score_title)
     return figure
@@ -387,13 +392,7 @@ def history_figure(history: pd.DataFrame, score_title: str) -> go.Figure:
         mode="lines",
         line={"shape": "hv", "width": 2, "color": METHOD_COLOURS[0]},
     )
-    figure.update_layout(
-        height=320,
-        margin={"l": 10, "r": 10, "t": 30, "b": 10},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.03, "x": 0},
-    )
+    lay_out(figure, 320)
     figure.update_xaxes(title_text="Evaluations", rangemode="tozero")
     figure.update_yaxes(title_text=score_title)
     return figure

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from pages.ui.figures import GREY, METHOD_COLOURS, plain
+from pages.ui.figures import GREY, METHOD_COLOURS, lay_out, plain
 from qcore.costs import COSTS
 
 Figures = Mapping[str, Any]
@@ -102,7 +102,7 @@ def bits_figure(frame: pd.DataFrame, part: str) -> go.Figure:
             colorbar={"title": {"text": "bits"}, "thickness": 14},
         )
     )
-    _lay_out(figure, 130 + 14 * len(layers))
+    lay_out(figure, 130 + 14 * len(layers))
     figure.update_xaxes(title_text="Step", showgrid=False, type="category", nticks=12)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure
@@ -124,7 +124,7 @@ def grids_figure(frame: pd.DataFrame, part: str) -> go.Figure:
                 line={"color": METHOD_COLOURS[place % len(METHOD_COLOURS)], "dash": dash},
                 yaxis=axis,
             )
-    _lay_out(figure, 460)
+    lay_out(figure, 460)
     figure.update_layout(
         yaxis={"title": {"text": "Range"}, "domain": [0.54, 1], "type": "log"},
         yaxis2={"title": {"text": "Step"}, "domain": [0, 0.46], "type": "log", "anchor": "x"},
@@ -145,7 +145,7 @@ def excess_figure(frame: pd.DataFrame) -> go.Figure:
             line={"color": METHOD_COLOURS[place % len(METHOD_COLOURS)], "shape": "hv"},
         )
     figure.add_hline(y=0, line={"color": GREY, "dash": "dash", "width": 1})
-    _lay_out(figure, 320)
+    lay_out(figure, 320)
     figure.update_xaxes(title_text="Step")
     figure.update_yaxes(title_text="Over the limit, %")
     return figure
@@ -168,7 +168,7 @@ def hardening_figure(frame: pd.DataFrame) -> go.Figure:
             line={"color": colour, "dash": dash},
             yaxis=axis,
         )
-    _lay_out(figure, 340)
+    lay_out(figure, 340)
     figure.update_layout(
         yaxis={"title": {"text": "Accuracy, %"}},
         yaxis2={
@@ -215,13 +215,3 @@ def _percent(share: float | None) -> float | None:
 
 def _gaps(values: Iterable[float | None]) -> list[float | None]:
     return [None if value is None or pd.isna(value) else value for value in values]
-
-
-def _lay_out(figure: go.Figure, height: int) -> None:
-    figure.update_layout(
-        height=height,
-        margin={"l": 10, "r": 10, "t": 30, "b": 10},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.03, "x": 0},
-    )

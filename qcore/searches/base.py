@@ -2,13 +2,37 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from qcore.errors import InvalidParams
 from qcore.problem import Problem, Proposals
+
+
+def setting(default: object, label: str, words: str, **meta: object) -> Any:
+    """Field of a params dataclass: its default, and what the launch form shows of it.
+
+    Args:
+        default: Value that is not given.
+        label: What the form calls it.
+        words: The form's help.
+        meta: "min", "max" or "choices".
+    """
+    return field(default=default, metadata={"label": label, "help": words, **meta})
+
+
+def epoch_images() -> Any:
+    """The setting `epoch_images` of a search that trains; 0 is all images there are."""
+    words = "Training images of an epoch; 0 is all there are."
+    return setting(0, "Images per epoch", words, min=0, max=10_000_000)
+
+
+def distillation() -> Any:
+    """The setting `distillation` of a search that trains: a share of the loss, 0..1."""
+    words = "Share of the loss that learns the float network's outputs; at 1 no labels are needed."
+    return setting(0.0, "Distillation", words, min=0.0, max=1.0)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ Norms are estimated anew on random allocations at the end of training, never whe
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ import numpy as np
 from qcore.allocation import FLOAT_BITS, BitAllocation
 from qcore.errors import InvalidParams
 from qcore.problem import Problem, Progress, Proposals
+from qcore.searches import base
 from qcore.searches.base import Search
 from qcore.searches.frozen import METHODS, Frozen, search_frozen
 from qcore.switches import NormPlan, Rungs, random_allocation, rungs_of, switches_of
@@ -34,10 +35,6 @@ EPOCH_STEPS = 50
 STAGE = "layer-wise"
 VISITS = 64
 """Random allocations on which the norms are estimated in the end, a batch each."""
-
-
-def _field(default: object, label: str, words: str, **meta: object) -> Any:
-    return field(default=default, metadata={"label": label, "help": words, **meta})
 
 
 @dataclass(frozen=True)
@@ -62,64 +59,54 @@ class BitMixerParams:
         samples: Random allocations measured.
     """
 
-    input_epochs: int = _field(
+    input_epochs: int = base.setting(
         2, "Epochs, inputs", "Stage one: inputs quantized, one width for all.", min=0, max=1000
     )
-    network_epochs: int = _field(
+    network_epochs: int = base.setting(
         3, "Epochs, network", "Stage two: weights too, one width for all.", min=0, max=1000
     )
-    layer_epochs: int = _field(
+    layer_epochs: int = base.setting(
         5, "Epochs, layers", "Stage three: widths drawn layer by layer.", min=0, max=1000
     )
-    ramp: float = _field(
+    ramp: float = base.setting(
         0.4,
         "Ramp",
         "Share of stage three over which layer-by-layer draws rise from never to always.",
         min=0.0,
         max=1.0,
     )
-    epoch_images: int = _field(
-        0,
-        "Images per epoch",
-        "Training images of an epoch; 0 is all there are.",
-        min=0,
-        max=10_000_000,
-    )
-    rate: float = _field(
+    epoch_images: int = base.epoch_images()
+    rate: float = base.setting(
         0.02, "Learning rate", "Peak learning rate of each stage.", min=1e-6, max=10.0
     )
-    layer_rate: float = _field(
+    layer_rate: float = base.setting(
         0.5, "Rate of stage three", "As a multiple of the learning rate.", min=0.01, max=1.0
     )
-    quantizer: str = _field(
+    quantizer: str = base.setting(
         "clip", "Quantizer", "How values become codes.", choices=("clip", "lsq", "dorefa")
     )
-    distillation: float = _field(
-        0.0,
-        "Distillation",
-        "Share of the loss that learns the float network's outputs; at 1 no labels are needed.",
-        min=0.0,
-        max=1.0,
-    )
-    norms: str = _field(
+    distillation: float = base.distillation()
+    norms: str = base.setting(
         "pair",
         "Batch-norms",
         "Private to the bits of both neighbours (the paper), of one of them, or to nothing.",
         choices=("pair", "producer", "consumer", "shared"),
     )
-    direct: bool = _field(False, "Without stages", "All epochs layer by layer from the first step.")
-    methods: tuple[str, ...] = _field(
+    direct: bool = base.setting(
+        False, "Without stages", "All epochs layer by layer from the first step."
+    )
+    methods: tuple[str, ...] = base.setting(
         ("exact", "cmaes"), "Searches", "How the trained network is searched.", choices=METHODS
     )
-    points: int = _field(12, "Points", "Cost levels along the front.", min=1, max=500)
-    evaluations: int = _field(
+    points: int = base.setting(12, "Points", "Cost levels along the front.", min=1, max=500)
+    evaluations: int = base.setting(
         90,
         "Candidates",
         "Allocations that CMA-ES, and moves that bidirectional greedy, may measure.",
         min=12,
         max=100_000,
     )
-    samples: int = _field(
+    samples: int = base.setting(
         20, "Random allocations", "Measured to show what any choice costs.", min=0, max=10_000
     )
 

@@ -20,7 +20,7 @@ are obeyed in the same way, with the strength the paper has for weights; another
 """
 
 from collections.abc import Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ from qcore.costs import costs_of
 from qcore.errors import InfeasibleBudget, InvalidParams
 from qcore.learning import Learning
 from qcore.problem import Ask, Point, Problem, Progress, Proposals
+from qcore.searches import base
 from qcore.searches.base import Search
 from qcore.searches.repair import repair_of
 from qcore.searches.space import Space
@@ -38,10 +39,6 @@ from qcore.searches.starts import EPOCH_STEPS, Clock, checked_space, exact_alloc
 BITS, FROZEN, FINAL = "bits", "frozen", "final"
 KINDS = ("step-range", "bits-range", "bits-step", "power-of-two")
 SLACK_STEPS = 10
-
-
-def _field(default: object, label: str, words: str, **meta: object) -> Any:
-    return field(default=default, metadata={"label": label, "help": words, **meta})
 
 
 @dataclass(frozen=True)
@@ -65,57 +62,47 @@ class DqParams:
         slack_images: Images of the search split each wider layer is tried on.
     """
 
-    parametrization: str = _field(
+    parametrization: str = base.setting(
         "step-range",
         "Parametrization",
         "Step and range (U3) is the paper's choice; U1 and U2 are there to compare it with; powers "
         "of two are levels of the weights.",
         choices=KINDS,
     )
-    power_of_two_steps: bool = _field(
+    power_of_two_steps: bool = base.setting(
         False, "Steps are powers of two", "As the paper asks of hardware; wastes some codes."
     )
-    start: str = _field(
+    start: str = base.setting(
         "four",
         "Start",
         "Four bits everywhere as in the paper, or the allocation of the exact front.",
         choices=("four", "exact"),
     )
-    penalty: float = _field(
+    penalty: float = base.setting(
         0.1, "Penalty", "How strongly an excess over a limit counts.", min=0.0001, max=1000.0
     )
-    bits_epochs: int = _field(3, "Epochs of bits", "Bits learned with weights.", min=1, max=300)
-    final_epochs: int = _field(2, "Epochs at the end", "Weights only.", min=0, max=300)
-    epoch_images: int = _field(
-        0,
-        "Images per epoch",
-        "Training images of an epoch; 0 is all there are.",
-        min=0,
-        max=10_000_000,
+    bits_epochs: int = base.setting(
+        3, "Epochs of bits", "Bits learned with weights.", min=1, max=300
     )
-    rate: float = _field(
+    final_epochs: int = base.setting(2, "Epochs at the end", "Weights only.", min=0, max=300)
+    epoch_images: int = base.epoch_images()
+    rate: float = base.setting(
         0.01, "Learning rate", "Peak of both stages; falls along a cosine.", min=1e-6, max=10.0
     )
-    decay: float = _field(
+    decay: float = base.setting(
         2e-4, "Weight decay", "Acts on steps and ranges too, as published.", min=0.0, max=1.0
     )
-    distillation: float = _field(
-        0.0,
-        "Distillation",
-        "Share of the loss that learns the float network's outputs; at 1 no labels are needed.",
-        min=0.0,
-        max=1.0,
-    )
-    validation_images: int = _field(
+    distillation: float = base.distillation()
+    validation_images: int = base.setting(
         512, "Validation images", "Held out of training to choose with.", min=2, max=100_000
     )
-    check_every: int = _field(
+    check_every: int = base.setting(
         10, "Check every", "Steps between two looks at the validation images.", min=1, max=10_000
     )
-    use_slack: bool = _field(
+    use_slack: bool = base.setting(
         True, "Use the slack", "Widen layers while the limits allow it, before the last training."
     )
-    slack_images: int = _field(
+    slack_images: int = base.setting(
         512, "Images for slack", "Search images each wider layer is tried on.", min=16, max=100_000
     )
 

@@ -17,31 +17,25 @@ allocation that was trained, and defend it.
 """
 
 from collections.abc import Generator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from qcore.allocation import BitAllocation
 from qcore.errors import InfeasibleBudget, InvalidParams
 from qcore.problem import Ask, Point, Problem, Progress, Proposals
+from qcore.searches import base
 from qcore.searches.base import Search
 from qcore.searches.evolution import Round, evolve, moving_window, whole_split
 from qcore.searches.genes import genes_of
 from qcore.searches.repair import best_uniform, repair_of
-from qcore.searches.space import Space, space_of
-
-EPOCH_STEPS = 50
-"""Steps of the progress bar that an epoch counts for; a scored candidate counts for one."""
+from qcore.searches.space import Space
+from qcore.searches.starts import EPOCH_STEPS, Clock, checked_space
 
 SHORTLIST = 8
 """Allocations of a round that are scored again, beside uniform bits and the one before."""
 
 FINAL = "final"
-
-
-def _field(default: object, label: str, words: str, **meta: object) -> Any:
-    return field(default=default, metadata={"label": label, "help": words, **meta})
 
 
 @dataclass(frozen=True)
@@ -68,80 +62,70 @@ class GradFreeBitsParams:
         alternation: Training between rounds; off, one long round and then all the training.
     """
 
-    rounds: int = _field(2, "Rounds", "How often search and training alternate.", min=1, max=10)
-    evaluations: int = _field(
+    rounds: int = base.setting(
+        2, "Rounds", "How often search and training alternate.", min=1, max=10
+    )
+    evaluations: int = base.setting(
         180, "Candidates per round", "Allocations scored in each round.", min=4, max=10_000
     )
-    population: int = _field(
+    population: int = base.setting(
         12,
         "Population",
         "Candidates of a generation, all scored on the same images.",
         min=4,
         max=500,
     )
-    sigma: float = _field(
+    sigma: float = base.setting(
         1.0,
         "Step size",
         "How far the first candidates lie from the start, in bit-widths.",
         min=0.3,
         max=4.0,
     )
-    window: int = _field(
+    window: int = base.setting(
         512, "Images per candidate", "Size of the moving super-batch.", min=16, max=100_000
     )
-    slide: int = _field(
+    slide: int = base.setting(
         128,
         "Slide",
         "Images by which the super-batch moves on after a generation.",
         min=0,
         max=100_000,
     )
-    pretraining_epochs: int = _field(
+    pretraining_epochs: int = base.setting(
         2, "Epochs before", "Epochs at uniform bits before the first round.", min=0, max=300
     )
-    round_epochs: int = _field(
+    round_epochs: int = base.setting(
         1, "Epochs per round", "Epochs at the allocation a round has found.", min=0, max=300
     )
-    final_epochs: int = _field(
+    final_epochs: int = base.setting(
         2, "Epochs at the end", "Epochs at the final allocation.", min=0, max=300
     )
-    epoch_images: int = _field(
-        0,
-        "Images per epoch",
-        "Training images of an epoch; 0 is all there are.",
-        min=0,
-        max=10_000_000,
-    )
-    rate: float = _field(
+    epoch_images: int = base.epoch_images()
+    rate: float = base.setting(
         0.02,
         "Learning rate",
         "Peak learning rate of every stage; it falls along a cosine.",
         min=1e-6,
         max=10.0,
     )
-    quantizer: str = _field(
+    quantizer: str = base.setting(
         "clip",
         "Quantizer",
         "Learned clip is the paper's; LSQ learns steps, DoReFa nothing.",
         choices=("clip", "lsq", "dorefa"),
     )
-    label_smoothing: float = _field(
+    label_smoothing: float = base.setting(
         0.0, "Label smoothing", "Share of the target spread over all classes.", min=0.0, max=0.5
     )
-    distillation: float = _field(
-        0.0,
-        "Distillation",
-        "Share of the loss that learns the float network's outputs; at 1 no labels are needed.",
-        min=0.0,
-        max=1.0,
-    )
-    bit_dependent_clips: bool = _field(
+    distillation: float = base.distillation()
+    bit_dependent_clips: bool = base.setting(
         True, "A clip for every width", "Off: one clip per tensor, whatever its bits."
     )
-    super_batches: bool = _field(
+    super_batches: bool = base.setting(
         True, "Moving super-batches", "Off: every candidate is scored on all search images."
     )
-    alternation: bool = _field(
+    alternation: bool = base.setting(
         True, "Alternate", "Off: one long round, followed by all the training."
     )
 
@@ -169,8 +153,7 @@ def gradfreebits(
     trainer = problem.trainer
     if trainer is None:
         raise InvalidParams("gradfreebits trains, and this problem offers nothing to train with.")
-    space = space_of(problem)
-    _check_options(space, problem)
+    space = checked_space(problem)
     repair = repair_of(space)
     uniform = space.allocation(best_uniform(genes_of(space), repair))
     rounds = params.rounds if params.alternation else 1
@@ -180,9 +163,9 @@ def gradfreebits(
         last += params.rounds * params.round_epochs
     epochs = params.pretraining_epochs + last
     epochs += params.rounds * params.round_epochs if params.alternation else 0
-    clock = _Clock(epochs * EPOCH_STEPS + rounds * (each + SHORTLIST + 2) + 1)
+    clock = Clock(epochs * EPOCH_STEPS + rounds * (each + SHORTLIST + 2) + 1)
     trainer.begin(params.quantizer, None if params.bit_dependent_clips else _middle(space))
-    yield from clock.training(problem, params, "pretraining", uniform, params.pretraining_epochs)
+    yield from _train(problem, params, clock, "pretraining", uniform, params.pretraining_epochs)
     chosen = uniform
     for number in range(1, rounds + 1):
         chosen = yield from _round(
@@ -190,8 +173,8 @@ def gradfreebits(
         )
         if params.alternation:
             stage = f"round-{number}/weights"
-            yield from clock.training(problem, params, stage, chosen, params.round_epochs)
-    yield from clock.training(problem, params, FINAL, chosen, last)
+            yield from _train(problem, params, clock, stage, chosen, params.round_epochs)
+    yield from _train(problem, params, clock, FINAL, chosen, last)
     if not problem.admits(chosen):
         raise InfeasibleBudget(
             f"The allocation found is over the budget of {dict(problem.budget.limits)}; this is an "
@@ -202,33 +185,23 @@ def gradfreebits(
     yield Progress(clock.total, clock.total, f"finished: {value:.4g} nats", _figures(chosen, value))
 
 
-@dataclass
-class _Clock:
-    """Steps done of the whole search."""
-
-    total: int
-    done: int = 0
-
-    def training(
-        self,
-        problem: Problem,
-        params: GradFreeBitsParams,
-        stage: str,
-        allocation: BitAllocation,
-        epochs: int,
-    ) -> Generator[Progress, None, None]:
-        """Train a stage; its epochs become steps of the whole."""
-        settings = {
-            "epochs": epochs,
-            "rate": params.rate,
-            "epoch_images": params.epoch_images,
-            "label_smoothing": params.label_smoothing,
-            "distillation": params.distillation,
-        }
-        for progress in problem.trainer.train(stage, allocation, settings):
-            step = self.done + progress.step * EPOCH_STEPS
-            yield Progress(step, self.total, progress.message, progress.figures)
-        self.done += epochs * EPOCH_STEPS
+def _train(
+    problem: Problem,
+    params: GradFreeBitsParams,
+    clock: Clock,
+    stage: str,
+    allocation: BitAllocation,
+    epochs: int,
+) -> Generator[Progress, None, None]:
+    """Train a stage; its epochs become steps of the whole."""
+    settings = {
+        "epochs": epochs,
+        "rate": params.rate,
+        "epoch_images": params.epoch_images,
+        "label_smoothing": params.label_smoothing,
+        "distillation": params.distillation,
+    }
+    yield from clock.stage(problem.trainer.train(stage, allocation, settings), epochs)
 
 
 def _round(
@@ -239,7 +212,7 @@ def _round(
     uniform: BitAllocation,
     number: int,
     evaluations: int,
-    clock: _Clock,
+    clock: Clock,
     rng: np.random.Generator,
 ) -> Choosing:
     """One gradient-free round at the weights trained last; returns the allocation it chooses."""
@@ -265,15 +238,13 @@ def _round(
     else:
         # CMA-ES needs two bit-widths to choose; one can simply be tried
         found = [a for a in _all(space) if problem.admits(a)][-evaluations:]
-    clock.done += evaluations
     shortlist = tuple(dict.fromkeys((before, uniform, *found)))
-    yield Progress(clock.done, clock.total, f"{words}scoring the best on all search images")
+    yield clock.tick(evaluations, f"{words}scoring the best on all search images")
     answer = yield Ask(shortlist, stage)
     best = min(answer or (), key=problem.value)
-    clock.done += SHORTLIST + 2
     value = problem.value(best)
     figures = {"round": number, **_figures(best.allocation, value)}
-    yield Progress(clock.done, clock.total, f"{words}chose {value:.4g} nats", figures)
+    yield clock.tick(SHORTLIST + 2, f"{words}chose {value:.4g} nats", **figures)
     return best.allocation
 
 
@@ -300,16 +271,6 @@ def _middle(space: Space) -> int:
     free = [options for options in space.options if len(options) > 1] or list(space.options)
     widths = sorted({bits.weight for options in free for bits in options})
     return widths[(len(widths) - 1) // 2]
-
-
-def _check_options(space: Space, problem: Problem) -> None:
-    if all(space.options):
-        return
-    raise InfeasibleBudget(
-        "No option of some layer meets all limits on the largest layer at once. Raise one of "
-        f"these limits: {', '.join(problem.budget.limits)}.",
-        {},
-    )
 
 
 SEARCH = Search(

@@ -16,7 +16,7 @@ two-bit codes they are. After the annealing comes a tail at hard levels (`mirror
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,15 +26,12 @@ from qcore.costs import costs_of
 from qcore.errors import InvalidParams
 from qcore.learning import LowBits
 from qcore.problem import Ask, Problem, Proposals
+from qcore.searches import base
 from qcore.searches.base import Search
 from qcore.searches.starts import EPOCH_STEPS, Clock, exact_allocation, uniform_allocation
 
 TRAINING, FINAL = "mirror", "final"
 METHODS = ("md-tanh-s", "md-softmax-s", "md-tanh", "md-softmax", "gd-tanh", "ste", "proxquant")
-
-
-def _field(default: object, label: str, words: str, **meta: object) -> Any:
-    return field(default=default, metadata={"label": label, "help": words, **meta})
 
 
 @dataclass(frozen=True)
@@ -58,49 +55,37 @@ class MirrorParams:
         distillation: Share of the loss that learns the float network's outputs.
     """
 
-    method: str = _field(
+    method: str = base.setting(
         "md-tanh-s",
         "Low bits trained by",
         "Mirror descent (tanh or softmax; -s are the stable forms), gradient descent through tanh, "
         "straight through, or ProxQuant.",
         choices=METHODS,
     )
-    allocation: str = _field(
+    allocation: str = base.setting(
         "exact",
         "Allocation",
         "From the exact front under the budget, uniform bits, or given.",
         choices=("exact", "uniform", "given"),
     )
-    given: tuple[str | Mapping[str, Any], ...] = _field(
+    given: tuple[str | Mapping[str, Any], ...] = base.setting(
         (), "Given bits", 'One, as {"layer": [weight bits, activation bits], ...}.'
     )
-    ternary: bool = _field(True, "Two bits are ternary", "Three levels; off, four.")
-    epochs: int = _field(4, "Epochs", "Epochs of annealing.", min=1, max=300)
-    tail_epochs: int = _field(1, "Epochs at hard levels", "After annealing.", min=0, max=300)
-    epoch_images: int = _field(
-        0,
-        "Images per epoch",
-        "Training images of an epoch; 0 is all there are.",
-        min=0,
-        max=10_000_000,
-    )
-    rate: float = _field(1e-3, "Learning rate", "Adam's, at its peak.", min=1e-6, max=1.0)
-    beta: float = _field(
+    ternary: bool = base.setting(True, "Two bits are ternary", "Three levels; off, four.")
+    epochs: int = base.setting(4, "Epochs", "Epochs of annealing.", min=1, max=300)
+    tail_epochs: int = base.setting(1, "Epochs at hard levels", "After annealing.", min=0, max=300)
+    epoch_images: int = base.epoch_images()
+    rate: float = base.setting(1e-3, "Learning rate", "Adam's, at its peak.", min=1e-6, max=1.0)
+    beta: float = base.setting(
         2e4, "Largest beta", "Sharpness at the end of the annealing.", min=1.0, max=1e9
     )
-    learn_scales: bool = _field(
+    learn_scales: bool = base.setting(
         True, "Learn scales", "An extension; off, the paper's form where batch-norms follow."
     )
-    strength: float = _field(
+    strength: float = base.setting(
         8.0, "ProxQuant strength", "How far it pulls in all, in scales.", min=0.0, max=1000.0
     )
-    distillation: float = _field(
-        0.0,
-        "Distillation",
-        "Share of the loss that learns the float network's outputs; at 1 no labels are needed.",
-        min=0.0,
-        max=1.0,
-    )
+    distillation: float = base.distillation()
 
 
 def mirror(problem: Problem, params: MirrorParams, rng: np.random.Generator) -> Proposals:

@@ -16,24 +16,20 @@ in every system of its kind), the weights of the loss (`qcore.switches.Joint`), 
 activation width of a switch is the allowed one nearest to its weight width.
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from qcore.allocation import BitAllocation
 from qcore.errors import InfeasibleBudget, InvalidParams
 from qcore.problem import Ask, Problem, Progress, Proposals
+from qcore.searches import base
 from qcore.searches.base import Search
 from qcore.switches import Joint, NormPlan, rungs_of, switches_of
 
 STAGE = "switches"
 TEACHER_BITS = 8
 """Fewest bits of a teacher; below, what it teaches is its own damage."""
-
-
-def _field(default: object, label: str, words: str, **meta: object) -> Any:
-    return field(default=default, metadata={"label": label, "help": words, **meta})
 
 
 @dataclass(frozen=True)
@@ -52,47 +48,43 @@ class SpNetsParams:
         private_norms: Batch-norms private to the switch; off, all share one.
     """
 
-    epochs: int = _field(6, "Epochs", "Each trains every switch on every image.", min=0, max=1000)
-    epoch_images: int = _field(
-        0,
-        "Images per epoch",
-        "Training images of an epoch; 0 is all there are.",
-        min=0,
-        max=10_000_000,
+    epochs: int = base.setting(
+        6, "Epochs", "Each trains every switch on every image.", min=0, max=1000
     )
-    rate: float = _field(
+    epoch_images: int = base.epoch_images()
+    rate: float = base.setting(
         0.02, "Learning rate", "Peak learning rate; it falls along a cosine.", min=1e-6, max=10.0
     )
-    quantizer: str = _field(
+    quantizer: str = base.setting(
         "clip",
         "Quantizer",
         "Sign is for one-bit weights, and a learned clip at more bits.",
         choices=("clip", "lsq", "dorefa", "sign"),
     )
-    teacher: str = _field(
+    teacher: str = base.setting(
         "fixed",
         "Teacher",
         "Narrower switches learn from the widest, the next wider, or all wider ones.",
         choices=("fixed", "next", "all"),
     )
-    labels: float = _field(
+    labels: float = base.setting(
         0.5, "Weight of labels", "In the loss of the narrower switches.", min=0.0, max=10.0
     )
-    outputs: float = _field(
+    outputs: float = base.setting(
         0.5,
         "Weight of outputs",
         "Of the divergence from the teacher's outputs; 0 turns it off.",
         min=0.0,
         max=10.0,
     )
-    features: float = _field(
+    features: float = base.setting(
         0.1,
         "Weight of features",
         "Of the squared distance to the teacher's features; 0 turns it off.",
         min=0.0,
         max=10.0,
     )
-    private_norms: bool = _field(
+    private_norms: bool = base.setting(
         True, "Private batch-norms", "Off: all switches share one set, to see what that costs."
     )
 
