@@ -5,6 +5,7 @@
     ├─ InvalidAllocation (ValueError)      layer names or bits do not match the model
     │  └─ InvalidBits                      a bit-width outside 1..8 and not 32
     ├─ InvalidConfig (ValueError)          a configuration file that cannot be read or does not fit
+    ├─ ExportRefused (ValueError)          a file format that cannot carry a configuration
     ├─ InvalidData (ValueError)            images or labels that cannot be used
     ├─ InvalidParams (ValueError)          a search parameter out of its range
     ├─ DataUnavailable (RuntimeError)      a download or a folder that is not there
@@ -42,6 +43,10 @@ class InvalidBits(InvalidAllocation):
 
 class InvalidConfig(QcoreError, ValueError):
     """A bit-configuration file cannot be read, or does not fit the model it is applied to."""
+
+
+class ExportRefused(QcoreError, ValueError):
+    """A file format cannot carry a configuration: a width, a layer, or a missing toolchain."""
 
 
 class InvalidData(QcoreError, ValueError):

@@ -11,7 +11,7 @@ from typing import Any
 from qcore.config import parse_bits
 from qcore.costs import costs_of, mean_weight_bits
 from qcore.errors import InvalidParams, QcoreError
-from qcore.exports import EXPORTS
+from qcore.exports import EXPORTS, write
 from qcore.problem import RunSpec
 from qcore.searches import SEARCHES
 from store import doctor, points, queue, worker
@@ -141,7 +141,7 @@ def command_export(store: Store, arguments: argparse.Namespace) -> int:
     text = points.config_text(store, best.id) or ""
     export = EXPORTS[arguments.format]
     path = arguments.out or Path(f"run{arguments.run}-point{best.id}{export.suffix}")
-    path.write_bytes(export.render(parse_bits(text)))
+    path.write_bytes(write(export, parse_bits(text)))
     say(str(path))
     return 0
 

@@ -17,7 +17,7 @@ from qcore.catalog import MODELS
 from qcore.config import parse_bits
 from qcore.costs import COSTS
 from qcore.errors import InvalidParams, QcoreError
-from qcore.exports import EXPORTS
+from qcore.exports import EXPORTS, write
 from qcore.problem import RunSpec
 from store import Run, Store, config_text, create_run, runs
 
@@ -266,11 +266,12 @@ def downloads(store: Store, point_id: int, stem: str) -> None:
             content = config_text(store, point_id)
             if content is None:
                 raise InvalidParams("This point has no configuration any more; measure it again.")
-            return EXPORTS[name].render(parse_bits(content))
+            return write(EXPORTS[name], parse_bits(content))
 
         return make
 
-    for column, (name, export) in zip(st.columns(len(EXPORTS)), EXPORTS.items(), strict=True):
+    offered = {name: export for name, export in EXPORTS.items() if not export.needs_model}
+    for column, (name, export) in zip(st.columns(len(offered)), offered.items(), strict=True):
         with column:
             st.download_button(
                 export.title,

@@ -17,7 +17,7 @@ from qcore.config import (
     write_bits,
 )
 from qcore.errors import InvalidConfig
-from qcore.exports import EXPORTS
+from qcore.exports import EXPORTS, write
 from qcore.problem import Scores
 
 CONV = LayerSpec("conv", "conv2d", 27, 3, 3, 5400, 300, 600)
@@ -112,9 +112,10 @@ def test_another_model_is_refused_by_layers_shapes_or_weights():
     check_fits(CONFIG, other, same_weights=False)
 
 
-@pytest.mark.parametrize("export", EXPORTS.values(), ids=list(EXPORTS))
-def test_every_export_carries_the_bits_of_every_layer(export):
-    text = export.render(CONFIG).decode()
+@pytest.mark.parametrize("name", ["json", "csv", "script"])
+def test_every_export_carries_the_bits_of_every_layer(name):
+    export = EXPORTS[name]
+    text = write(export, CONFIG).decode()
     if export.name == "json":
         assert parse_bits(text).allocation == CONFIG.allocation
     elif export.name == "csv":
