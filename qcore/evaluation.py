@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -77,6 +78,7 @@ def tally(
     batches: Sequence[tuple[Tensor, Tensor | None]],
     outputs: Iterable[Tensor],
     reference: Sequence[Tensor],
+    right: list[Tensor] | None = None,
 ) -> Scores:
     """Scores of a network's outputs.
 
@@ -84,6 +86,8 @@ def tally(
         batches: Images with their labels, or None.
         outputs: Log-probabilities (n, classes) of each batch.
         reference: The float network's, the same.
+        right: Gets, per batch, which images were named right (as the float network does, where
+            there are no labels), bool (n,).
 
     Raises:
         InvalidData: an output is NaN.
@@ -96,6 +100,8 @@ def tally(
         kl += float((wanted.exp() * (wanted - logs)).sum())
         top = logs.argmax(1)
         agreed += int((top == wanted.argmax(1)).sum())
+        if right is not None:
+            right.append((top == (wanted.argmax(1) if y is None else y)).cpu())
         if y is None:
             labelled = False
             continue
@@ -197,11 +203,11 @@ class Evaluator:
         batches: Sequence[tuple[Tensor, Tensor | None]],
         reference: Sequence[Tensor],
         network: nn.Module | None = None,
+        right: list[Tensor] | None = None,
     ) -> Scores:
         network = network or self.model
-        return tally(
-            batches, (functional.log_softmax(network(x), 1) for x, _ in batches), reference
-        )
+        outputs = (functional.log_softmax(network(x), 1) for x, _ in batches)
+        return tally(batches, outputs, reference, right)
 
     def score(
         self, allocations: Sequence[BitAllocation], stage: str = PTQ, images: Window | None = None
@@ -255,14 +261,16 @@ class Evaluator:
         return batches, torch.cat(reference).tensor_split(pieces)
 
     def report(self, point: Point) -> Point:
-        """Return the point with its scores on the test split."""
+        """Return the point with its scores on the test split, image by image too."""
         batches = to_batches(self._test_images, self._size, self.device)
         if self._float_test is None:
             self._float_test = self._float_logs(batches)
             test = tally(batches, self._float_test, self._float_test)
             self.float_point = replace(self.float_point, test=test)
         self._install(point.allocation, point.stage)
-        return replace(point, test=self._scores(batches, self._float_test))
+        right: list[Tensor] = []
+        test = self._scores(batches, self._float_test, right=right)
+        return replace(point, test=test, test_right=np.packbits(torch.cat(right).numpy()).tobytes())
 
     def tuned(self, point: Point) -> Point:
         """Tune a point without labels and score it on both splits: stage "ptq+tuned"."""

@@ -89,6 +89,9 @@ class Point:
         device: Where it was measured: "cpu", "cuda", "mps".
         seconds: Wall-clock seconds this evaluation took.
         images: The window of the search split it was scored on; None is the whole split.
+        test_right: Which test images it named right, one bit each in their order
+            (`numpy.packbits`); where they have no labels, on which it agrees with the float
+            network. Reported points only. Two such rows pair points image by image.
     """
 
     allocation: BitAllocation
@@ -98,6 +101,7 @@ class Point:
     device: str = "cpu"
     seconds: float = 0.0
     images: Window | None = None
+    test_right: bytes | None = field(default=None, compare=False, repr=False)
 
     @property
     def key(self) -> "PointKey":

@@ -3,21 +3,25 @@
 No ORM object leaves this package; every function is one short transaction.
 """
 
-from store.db import Store, open_store
-from store.points import (
+from store.configurations import (
     SavedConfig,
-    StoredPoint,
-    config_text,
     configs,
     delete_config,
+    save_config,
+    update_config,
+)
+from store.db import Store, open_store
+from store.points import (
+    StoredPoint,
+    config_text,
     float_point,
     load_table,
     model_spec,
     points_of,
-    save_config,
     save_model,
     save_table,
     tables,
+    test_right,
 )
 from store.queue import (
     Event,
@@ -62,4 +66,6 @@ __all__ = [
     "save_table",
     "stop_now",
     "tables",
+    "test_right",
+    "update_config",
 ]

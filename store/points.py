@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 from sqlalchemy import and_, delete, insert, select, update
 
 from qcore.allocation import BitAllocation, ModelSpec
@@ -11,7 +12,7 @@ from qcore.errors import StoreError
 from qcore.problem import Point, Scores, SensitivityTable, window_key, window_of
 from store.db import Store, now
 from store.lease import write_held
-from store.schema import ConfigurationRow, ModelRow, PointRow, TableRow
+from store.schema import ModelRow, PointRow, TableRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +30,6 @@ class StoredPoint:
     run_id: int
     point: Point
     has_config: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SavedConfig:
-    """A configuration the user kept; `text` is the file."""
-
-    id: int
-    name: str
-    note: str
-    text: str
-    at: str
 
 
 def point_to_json(point: Point) -> dict[str, Any]:
@@ -84,7 +74,8 @@ def add_point(store: Store, run_id: int, attempt: int, point: Point) -> None:
 def _columns(run_id: int, point: Point) -> dict[str, Any]:
     document = point_to_json(point)
     del document["version"]
-    return {"run_id": run_id, "digest": point.allocation.digest, **document}
+    digest = point.allocation.digest
+    return {"run_id": run_id, "digest": digest, "test_right": point.test_right, **document}
 
 
 def add_report(store: Store, run_id: int, attempt: int, point: Point, config: str) -> None:
@@ -103,7 +94,9 @@ def add_report(store: Store, run_id: int, attempt: int, point: Point, config: st
     with store.write() as connection:
         write_held(connection, run_id, attempt, idle_attempts=0)
         done = connection.execute(
-            update(PointRow).where(where).values(test=values["test"], config=config)
+            update(PointRow)
+            .where(where)
+            .values(test=values["test"], test_right=values["test_right"], config=config)
         )
         if not done.rowcount:
             connection.execute(insert(PointRow).values(config=config, **values))
@@ -121,7 +114,8 @@ def points_of(
         windows: Also those scored on a window of the search split. They cannot be compared with
             others and enter no front; only a search that goes on needs them.
     """
-    columns = [c for c in PointRow.__table__.columns if c.name != "config"]
+    # files and answers image by image are large, and read one at a time
+    columns = [c for c in PointRow.__table__.columns if c.name not in ("config", "test_right")]
     query = (
         select(*columns, PointRow.config.is_not(None).label("has_config"))
         .where(PointRow.run_id.in_(list(run_ids)), PointRow.id > after_id)
@@ -142,6 +136,28 @@ def config_text(store: Store, point_id: int) -> str | None:
     with store.read() as connection:
         query = select(PointRow.config).where(PointRow.id == point_id)
         return connection.execute(query).scalar_one_or_none()
+
+
+def test_right(store: Store, point_ids: Sequence[int]) -> dict[int, np.ndarray]:
+    """Which test images some points named right, in the images' order.
+
+    Where images have no labels: on which of them the point agrees with the float network.
+
+    Returns:
+        Point id to bool (n,), n being the point's test images; points that were not reported, or
+        were reported by a release that did not keep this, are absent.
+    """
+    row = PointRow
+    query = select(row.id, row.test, row.test_right).where(
+        row.id.in_(list(point_ids)), row.test_right.is_not(None)
+    )
+    with store.read() as connection:
+        return {
+            found.id: np.unpackbits(
+                np.frombuffer(found.test_right, np.uint8), count=found.test["n"]
+            ).astype(bool)
+            for found in connection.execute(query)
+        }
 
 
 def save_model(store: Store, spec: ModelSpec, data: str, float_point: Point) -> None:
@@ -203,31 +219,3 @@ def tables(store: Store, model_digest: str) -> list[tuple[str, SensitivityTable]
     with store.read() as connection:
         rows = connection.execute(query.order_by(TableRow.at.desc())).all()
     return [(row.key, SensitivityTable.from_json(row.document)) for row in rows]
-
-
-def save_config(store: Store, name: str, text: str, note: str = "") -> int:
-    """Keep a configuration file under a name; returns its number."""
-    with store.write() as connection:
-        values = {"name": name, "text": text, "note": note, "at": now()}
-        done = connection.execute(insert(ConfigurationRow).values(**values))
-        return int(done.inserted_primary_key[0])  # type: ignore[index]
-
-
-def configs(store: Store) -> list[SavedConfig]:
-    """Every kept configuration, newest first."""
-    row = ConfigurationRow
-    query = select(row.id, row.name, row.note, row.text, row.at).order_by(row.id.desc())
-    with store.read() as connection:
-        return [SavedConfig(*found) for found in connection.execute(query)]
-
-
-def delete_config(store: Store, config_id: int) -> None:
-    """Delete a kept configuration.
-
-    Raises:
-        StoreError: there is none of this number.
-    """
-    with store.write() as connection:
-        where = ConfigurationRow.id == config_id
-        if not connection.execute(delete(ConfigurationRow).where(where)).rowcount:
-            raise StoreError(f"There is no saved configuration {config_id}.")

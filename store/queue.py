@@ -91,6 +91,8 @@ class Run:
         host: Machine and folder of the server that works on it, or did last.
         pid: Process that works on it, on that host.
         device: The slot it has or had there: "cpu", "cuda:0", ...
+        origin: "" where its points were measured in this database, else "recorded on DATE with
+            VERSION".
     """
 
     id: int
@@ -112,6 +114,7 @@ class Run:
     host: str | None = None
     pid: int | None = None
     device: str | None = None
+    origin: str = ""
 
     @property
     def cancelling(self) -> bool:

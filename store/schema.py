@@ -2,7 +2,16 @@
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    String,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -27,7 +36,10 @@ class ModelRow(Base):
 
 
 class RunRow(Base):
-    """One search on one problem. `attempt` is the fencing token of whoever works on it."""
+    """One search on one problem. `attempt` is the fencing token of whoever works on it.
+
+    `origin` is "" for what was measured here, else where its points were recorded.
+    """
 
     __tablename__ = "runs"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -50,12 +62,15 @@ class RunRow(Base):
     created: Mapped[str] = mapped_column(String(40))
     started: Mapped[str | None] = mapped_column(String(40))
     finished: Mapped[str | None] = mapped_column(String(40))
+    origin: Mapped[str] = mapped_column(String(200), default="", server_default="")
     # numbers of deleted runs are never given again: caches and logs go by them
     __table_args__ = ({"sqlite_autoincrement": True},)
 
 
 class PointRow(Base):
     """One scored allocation of a run; `config` is its configuration file once reported.
+
+    `test_right` then says which test images it named right, one bit each.
 
     `images` is the window of the search split, "start+count"; "" is all of it.
     """
@@ -72,6 +87,7 @@ class PointRow(Base):
     device: Mapped[str] = mapped_column(String(20))
     seconds: Mapped[float]
     config: Mapped[str | None] = mapped_column(Text)
+    test_right: Mapped[bytes | None] = mapped_column(LargeBinary)
     __table_args__ = (
         UniqueConstraint("run_id", "stage", "images", "digest", name="one_point_each"),
         Index("points_by_run", "run_id", "id"),
@@ -118,7 +134,10 @@ class CheckpointRow(Base):
 
 
 class ConfigurationRow(Base):
-    """A configuration the user saved."""
+    """A configuration the user saved.
+
+    `source` says where it came from, `verdict` what its last re-measurement found.
+    """
 
     __tablename__ = "configurations"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -126,3 +145,6 @@ class ConfigurationRow(Base):
     note: Mapped[str] = mapped_column(Text, default="")
     text: Mapped[str] = mapped_column(Text)
     at: Mapped[str] = mapped_column(String(40))
+    tags: Mapped[list[str]] = mapped_column(JSON, default=list, server_default="[]")
+    source: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict, server_default="{}")
+    verdict: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))

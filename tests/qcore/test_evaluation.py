@@ -1,5 +1,6 @@
 """The evaluator's figures are what a plain loop over the images gives."""
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -57,6 +58,18 @@ def test_reporting_adds_the_test_split_and_keeps_the_rest(evaluator):
     reported = evaluator.report(point)
     assert reported.test.n == 96
     assert reported.search == point.search
+
+
+def test_a_report_says_which_test_images_were_right(evaluator):
+    reported = evaluator.report(
+        next(evaluator.score([BitAllocation.uniform(evaluator.model.spec.layers, 3)]))
+    )
+    right = np.unpackbits(np.frombuffer(reported.test_right, np.uint8), count=reported.test.n)
+    assert right.mean() == pytest.approx(reported.test.accuracy)
+    batches = to_batches(evaluator._test_images, 16, "cpu")
+    with torch.inference_mode():
+        plain = torch.cat([evaluator.model(x).argmax(1) == y for x, y in batches])
+    assert right.astype(bool).tolist() == plain.tolist()
 
 
 def test_without_labels_agreement_is_the_headline():

@@ -8,7 +8,7 @@ from alembic import command
 from sqlalchemy.exc import IntegrityError
 
 from qcore.config import dump_bits
-from qcore.errors import StoreError
+from qcore.errors import InvalidParams, StoreError
 from qcore.problem import SensitivityTable
 from store import (
     config_text,
@@ -26,6 +26,7 @@ from store import (
     save_model,
     save_table,
     tables,
+    update_config,
 )
 from store.db import connect
 from store.locations import database_url
@@ -180,3 +181,33 @@ def test_numbers_of_deleted_points_are_never_given_again_after_an_upgrade(empty_
     with store.read() as connection:
         assert connection.exec_driver_sql("SELECT id FROM points").scalars().all() == [1, 4]
     store.engine.dispose()
+
+
+def test_answers_image_by_image_come_back_for_reported_points(store, held, prepared):
+    point = a_point(prepared)
+    points.add_point(store, *held, point)
+    right = np.arange(point.search.n) % 3 == 0
+    reported = replace(point, test=point.search, test_right=np.packbits(right).tobytes())
+    points.add_report(store, *held, reported, "{}")
+    other = a_point(prepared, 1)
+    points.add_point(store, *held, other)
+    ids = [stored.id for stored in points_of(store, [held[0]])]
+    found = points.test_right(store, ids)
+    assert list(found) == ids[:1]
+    assert np.array_equal(found[ids[0]], right)
+
+
+def test_what_is_said_about_a_configuration_can_be_changed(store):
+    kept = save_config(store, " first ", "{}", tags=("small", "fast"), source={"run": 3})
+    check = {"passed": True, "wanted": 0.9, "got": 0.9, "n": 100, "at": "2026-01-01T00:00:00"}
+    update_config(store, kept, name="second", check=check)
+    (found,) = configs(store)
+    assert (found.name, found.note, found.tags) == ("second", "", ("small", "fast"))
+    assert (dict(found.source), dict(found.check)) == ({"run": 3}, check)
+    update_config(store, kept, note="mine", tags=())
+    (found,) = configs(store)
+    assert (found.note, found.tags, dict(found.check)) == ("mine", (), check)
+    with pytest.raises(InvalidParams, match="name"):
+        update_config(store, kept, name=" ")
+    with pytest.raises(StoreError, match="no saved configuration"):
+        update_config(store, kept + 1, note="x")
