@@ -1,90 +1,43 @@
 """What can be chosen: the models and the data sets, as plain lists. Torch-free.
 
 Pages list these without importing torch; `zoo` builds the models and `data` reads the sets. The
-facts of the bundled networks lie in JSON files beside their weights.
+facts of the bundled networks lie in JSON files beside their weights. The user's own networks are
+read from their cards in the data folder when this is imported, and again by `refresh_models`.
 """
 
 import json
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from qcore import cards
 from qcore.allocation import ModelSpec
+from qcore.entries import DataEntry, ModelEntry, Preprocessing
 from qcore.errors import DataUnavailable, InvalidParams, UnsupportedModel
+
+__all__ = [
+    "BUNDLED_NAMES",
+    "DATASETS",
+    "MODELS",
+    "PREPROCESSING",
+    "WEIGHTS",
+    "DataEntry",
+    "ModelEntry",
+    "Preprocessing",
+    "broken_cards",
+    "bundled_facts",
+    "bundled_spec",
+    "default_data",
+    "model_names",
+    "refresh_models",
+    "split_data_name",
+]
 
 WEIGHTS = Path(__file__).parent / "weights"
 """Weights (NAME.pt), facts (NAME.json) and layers (NAME.spec.json) of the bundled networks."""
 
 BUNDLED_NAMES = ("resnet8", "resnet20", "mobilenet")
-
-
-@dataclass(frozen=True, slots=True)
-class Preprocessing:
-    """How an image file becomes a model's input.
-
-    Attributes:
-        channels: 3 for colour, 1 for grey.
-        crop: Height and width of the centre crop, pixels: the model's input size.
-        resize: Length of the shorter side before cropping, pixels.
-        interpolation: "bilinear" or "bicubic", antialiased.
-        mean: Subtracted from each channel scaled to 0..1.
-        std: What each channel is then divided by.
-    """
-
-    channels: int = 3
-    crop: int = 224
-    resize: int = 256
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
-
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of one input."""
-        return self.channels, self.crop, self.crop
-
-
-@dataclass(frozen=True, slots=True)
-class ModelEntry:
-    """A model that can be chosen.
-
-    Attributes:
-        name: Key in MODELS.
-        title: What the pages call it.
-        source: "bundled" (trained weights in the repository) or "torchvision" (fetched once).
-        input_shape: (channels, height, width) its weights were trained for.
-        classes: Number of outputs.
-        datasets: Keys of DATASETS that fit its weights.
-        preprocessing: How image files are prepared for it.
-    """
-
-    name: str
-    title: str
-    source: Literal["bundled", "torchvision"]
-    input_shape: tuple[int, int, int]
-    classes: int
-    datasets: tuple[str, ...]
-    preprocessing: Preprocessing
-
-
-@dataclass(frozen=True, slots=True)
-class DataEntry:
-    """A data set that can be chosen.
-
-    Attributes:
-        name: Key in DATASETS.
-        title: What the pages call it.
-        classes: Number of classes; None where the folder decides or there are no labels.
-        note: One sentence: what it is, and what it needs.
-        needs_path: True when the name is written with a folder, as "imagefolder:/path".
-    """
-
-    name: str
-    title: str
-    classes: int | None
-    note: str
-    needs_path: bool = False
 
 
 PREPROCESSING = Preprocessing()
@@ -166,6 +119,9 @@ MODELS: dict[str, ModelEntry] = {
 }
 """Bundled networks first, then torchvision's classifiers by name."""
 
+_CIFAR, _MNIST = (3, 32, 32), (1, 28, 28)
+_PATHS = ("imagefolder", "images", "tensors")
+
 DATASETS: dict[str, DataEntry] = {
     entry.name: entry
     for entry in (
@@ -174,10 +130,56 @@ DATASETS: dict[str, DataEntry] = {
             "Fashion-MNIST (shipped subset)",
             10,
             "10,000 training and all 10,000 test images, 28x28 grey; on this machine already.",
+            shape=_MNIST,
         ),
-        DataEntry("cifar10", "CIFAR-10", 10, "60,000 colour images, 32x32; fetched once (170 MB)."),
         DataEntry(
-            "cifar100", "CIFAR-100", 100, "60,000 colour images, 32x32; fetched once (169 MB)."
+            "cifar10",
+            "CIFAR-10",
+            10,
+            "60,000 colour images, 32x32; fetched once (170 MB).",
+            shape=_CIFAR,
+        ),
+        DataEntry(
+            "cifar100",
+            "CIFAR-100",
+            100,
+            "60,000 colour images, 32x32; fetched once (169 MB).",
+            shape=_CIFAR,
+        ),
+        DataEntry(
+            "mnist", "MNIST", 10, "70,000 digits, 28x28 grey; fetched once (12 MB).", shape=_MNIST
+        ),
+        DataEntry(
+            "kmnist",
+            "Kuzushiji-MNIST",
+            10,
+            "70,000 characters, 28x28 grey; fetched once (21 MB).",
+            shape=_MNIST,
+        ),
+        DataEntry(
+            "svhn",
+            "SVHN",
+            10,
+            "99,000 house numbers, 32x32 colour; fetched once (246 MB); reading it needs scipy.",
+            shape=_CIFAR,
+        ),
+        DataEntry(
+            "imagenette",
+            "Imagenette",
+            10,
+            "13,394 photographs of ten ImageNet classes; fetched once (1.5 GB).",
+        ),
+        DataEntry(
+            "flowers102",
+            "Flowers-102",
+            102,
+            "8,189 photographs of flowers; fetched once (345 MB); reading it needs scipy.",
+        ),
+        DataEntry(
+            "pets", "Oxford-IIIT Pet", 37, "7,349 photographs of pets; fetched once (811 MB)."
+        ),
+        DataEntry(
+            "food101", "Food-101", 101, "101,000 photographs of dishes; fetched once (5 GB)."
         ),
         DataEntry(
             "imagefolder",
@@ -193,8 +195,87 @@ DATASETS: dict[str, DataEntry] = {
             "Any folder of images; bits are judged by agreement with the float network.",
             needs_path=True,
         ),
+        DataEntry(
+            "tensors",
+            "Tensors in a .npz or .pt file",
+            None,
+            "Images x (n, channels, height, width), uint8 or floats in 0..1, with labels y, or "
+            "without them.",
+            needs_path=True,
+        ),
     )
 }
+
+_CHANGED: dict[str, Any] = {"stamp": None, "broken": {}}
+
+
+def refresh_models() -> None:
+    """Take over cards that were added, changed or removed since; cheap where none was."""
+    stamp = cards.stamp()
+    if stamp == _CHANGED["stamp"]:
+        return
+    found, broken = cards.read_cards()
+    for name in [n for n in found if n in MODELS and MODELS[n].source != "own"]:
+        broken[name] = f"{name!r} is the name of a network that comes with bitdial; rename yours."
+        del found[name]
+    # one key at a time and never emptied: other threads read MODELS meanwhile
+    for name, card in found.items():
+        MODELS[name] = _own(card)
+    for name in [n for n, entry in MODELS.items() if entry.source == "own" and n not in found]:
+        MODELS.pop(name, None)
+    for name, reason in broken.items():
+        logging.getLogger("bitdial").warning("The network %s cannot be used: %s", name, reason)
+    _CHANGED.update(stamp=stamp, broken=broken)
+
+
+def broken_cards() -> dict[str, str]:
+    """Name of each card of the user's that cannot be used, to why."""
+    refresh_models()
+    return dict(_CHANGED["broken"])
+
+
+def model_names() -> list[str]:
+    """Keys of MODELS as they are shown: bundled ones, the user's own, torchvision's."""
+    refresh_models()
+    order = ("bundled", "own", "torchvision")
+    entries = list(MODELS.values())
+    return [entry.name for source in order for entry in entries if entry.source == source]
+
+
+def default_data(name: str) -> str:
+    """The data name that is offered first for a model; ends with ":" where a place is to be given.
+
+    Raises:
+        UnsupportedModel: no model has this name.
+    """
+    refresh_models()
+    if name not in MODELS:
+        raise UnsupportedModel(f"There is no model named {name!r}.")
+    entry = MODELS[name]
+    if entry.card is not None and entry.card.data:
+        return entry.card.data[0]
+    key = entry.datasets[0]
+    return f"{key}:" if DATASETS[key].needs_path else key
+
+
+def _own(card: cards.Card) -> ModelEntry:
+    known = [name.partition(":")[0] for name in card.data]
+    fitting = [
+        entry.name
+        for entry in DATASETS.values()
+        if entry.classes == card.classes and entry.shape in (None, card.input_shape)
+    ]
+    keys = [key for key in dict.fromkeys([*known, *_PATHS, *fitting]) if key in DATASETS]
+    return ModelEntry(
+        card.name,
+        f"{card.title} (yours)",
+        "own",
+        card.input_shape,
+        card.classes,
+        tuple(keys),
+        card.preprocessing,
+        card,
+    )
 
 
 def split_data_name(name: str) -> tuple[str, Path | None]:
@@ -207,7 +288,7 @@ def split_data_name(name: str) -> tuple[str, Path | None]:
     if key not in DATASETS:
         raise InvalidParams(f"Unknown data set {key!r}; known: {', '.join(DATASETS)}.")
     if DATASETS[key].needs_path and not path.strip():
-        raise InvalidParams(f"{key!r} needs a folder: write {key}:/path/to/folder.")
+        raise InvalidParams(f"{key!r} needs a folder or file: write {key}:/path.")
     if not DATASETS[key].needs_path and colon:
         raise InvalidParams(f"{key!r} takes no folder; write just {key}.")
     return key, Path(path.strip()).expanduser() if path else None
@@ -243,3 +324,6 @@ def _read_json(name: str, file: str) -> dict[str, Any]:
             f"python -m benchmarks.train_zoo {name}."
         )
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+refresh_models()

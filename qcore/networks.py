@@ -4,7 +4,8 @@ Plain float PyTorch modules for (n, 1, 28, 28) images and ten classes; nothing h
 quantization. Their weights come from `benchmarks/train_zoo.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -133,3 +134,11 @@ class MobileNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map images (n, in_channels, h, w) to logits (n, classes)."""
         return self.classifier(self.pool(self.features(x)).flatten(1))
+
+
+BUNDLED: dict[str, Callable[..., nn.Module]] = {
+    "resnet8": partial(ResNet, 1),
+    "resnet20": partial(ResNet, 3),
+    "mobilenet": MobileNet,
+}
+"""Builders of the bundled networks; they take `classes` and `in_channels`."""

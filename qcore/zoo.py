@@ -2,35 +2,27 @@
 
 Weights are only ever read with `weights_only=True`: a weight file is data, never code. Bundled
 networks carry theirs; torchvision's are fetched once into torch's own cache; a file of your own
-replaces either.
+replaces either. The user's own networks are built by `loading` from their cards.
 """
 
 import difflib
 import json
-import pickle
 import re
-import zipfile
-from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from qcore.catalog import MODELS, WEIGHTS
-from qcore.errors import DataUnavailable, InvalidConfig, UnsupportedModel
+from qcore.catalog import MODELS, WEIGHTS, refresh_models
+from qcore.errors import DataUnavailable, UnsupportedModel
 from qcore.layers import find_layers
-from qcore.networks import MobileNet, ResNet
+from qcore.loading import build_card, fill, load_card, read_weights
+from qcore.loading.weights import other_sizes
+from qcore.networks import BUNDLED
 
-BUNDLED: dict[str, Callable[..., nn.Module]] = {
-    "resnet8": partial(ResNet, 1),
-    "resnet20": partial(ResNet, 3),
-    "mobilenet": MobileNet,
-}
-"""Builders of the bundled networks; they take `classes` and `in_channels`."""
+__all__ = ["BUNDLED", "build_model", "load_model", "write_spec"]
 
-_COUNTER = "num_batches_tracked"
 # torchvision's densenet files still carry the names of an older release ("norm.1" for "norm1")
 _DENSENET_KEY = re.compile(
     r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var))$"
@@ -53,6 +45,10 @@ def build_model(
     """
     _check_name(name)
     entry = MODELS[name]
+    if entry.card is not None:
+        if classes not in (None, entry.classes) or in_channels not in (None, entry.input_shape[0]):
+            raise UnsupportedModel(f"{name} is as its card says; leave its sizes out.")
+        return build_card(entry.card)
     classes = entry.classes if classes is None else classes
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -78,17 +74,30 @@ def load_model(name: str, weights: Path | None = None) -> nn.Module:
         InvalidConfig: the file is no plain state dict, or its names or shapes do not fit.
     """
     _check_name(name)
+    card = MODELS[name].card
+    if card is not None:
+        return _own(name, weights) if weights is not None else load_card(card)
     if weights is None and MODELS[name].source == "torchvision":
         state, source = _fetch(name), f"torchvision's weights of {name}"
     else:
         path = Path(weights) if weights is not None else WEIGHTS / f"{name}.pt"
         state, source = _read_state(path, name), str(path)
     model = build_model(name)
-    other = _other_sizes(model.state_dict(), state, name)
+    entry = MODELS[name]
+    other = other_sizes(model.state_dict(), state, entry.classes, entry.input_shape[0])
+    if entry.source != "bundled":
+        other.pop("in_channels", None)
     if other:
         model = build_model(name, **other)
-    _fill(model, state, name, source)
+    fill(model, state, name, source)
     return model.eval()
+
+
+def _own(name: str, weights: Path) -> nn.Module:
+    """A network of the user's with other weights than its card's."""
+    model = build_model(name)
+    fill(model, read_weights(Path(weights)), name, str(weights))
+    return model.float().eval()
 
 
 def write_spec(name: str) -> Path:
@@ -105,6 +114,7 @@ def write_spec(name: str) -> Path:
 
 
 def _check_name(name: str) -> None:
+    refresh_models()
     if name in MODELS:
         return
     near = difflib.get_close_matches(name, MODELS, n=3)
@@ -160,87 +170,4 @@ def _read_state(path: Path, name: str) -> dict[str, Tensor]:
             f"{path}, the weights of {name}, is not there. Restore the file or give another one; "
             "qcore.zoo.build_model makes the untrained network."
         )
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        OSError,
-        EOFError,
-        ValueError,
-        LookupError,
-        zipfile.BadZipFile,
-    ) as error:
-        raise InvalidConfig(
-            f"{path} cannot be read as plain weights ({_first_line(error)}). Save them with "
-            "torch.save(model.state_dict(), path)."
-        ) from error
-    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-        state = state["state_dict"]
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise InvalidConfig(
-            f"{path} is no state dict (a mapping from names to tensors). Save it with "
-            "torch.save(model.state_dict(), path)."
-        )
-    return {str(key).removeprefix("module."): value for key, value in state.items()}
-
-
-def _other_sizes(
-    built: Mapping[str, Tensor], state: Mapping[str, Tensor], name: str
-) -> dict[str, int]:
-    """Classes and input channels of a state dict where they are not the catalogue's."""
-    entry, sizes = MODELS[name], {}
-    outputs, channels = set(), set()
-    for key in built.keys() & state.keys():
-        ours, theirs = built[key].shape, state[key].shape
-        if ours == theirs or len(ours) != len(theirs):
-            continue
-        if ours[0] == entry.classes and ours[1:] == theirs[1:]:
-            outputs.add(theirs[0])
-        elif ours[0] == theirs[0] and len(ours) == 4 and ours[1] == entry.input_shape[0]:
-            channels.add(theirs[1])
-    if len(outputs) == 1:
-        sizes["classes"] = int(outputs.pop())
-    if len(channels) == 1 and entry.source == "bundled":
-        sizes["in_channels"] = int(channels.pop())
-    return sizes
-
-
-def _fill(model: nn.Module, state: Mapping[str, Tensor], name: str, source: str) -> None:
-    """Load a state dict; every entry but batch counters must be there, and no other."""
-    wanted = {k: v for k, v in model.state_dict().items() if not k.endswith(_COUNTER)}
-    given = {k: v for k, v in state.items() if not k.endswith(_COUNTER)}
-    problems = []
-    if missing := [key for key in wanted if key not in given]:
-        problems.append(f"missing: {_listed(missing, list(given))}")
-    if unexpected := [key for key in given if key not in wanted]:
-        problems.append(f"unexpected: {_listed(unexpected, list(wanted))}")
-    problems += [
-        f"{key} has shape {tuple(given[key].shape)}, not {tuple(value.shape)}"
-        for key, value in wanted.items()
-        if key in given and given[key].shape != value.shape
-    ][:5]
-    if problems:
-        raise InvalidConfig(
-            f"{source} does not fit {name}; {'; '.join(problems)}. Use weights saved from this "
-            "architecture."
-        )
-    floats = {k: v.float() if v.is_floating_point() else v for k, v in given.items()}
-    broken = [k for k, v in floats.items() if v.is_floating_point() and not v.isfinite().all()]
-    if broken:
-        raise InvalidConfig(f"{source} holds NaN or infinity in {', '.join(broken[:5])}.")
-    model.load_state_dict(floats, strict=False)
-
-
-def _listed(keys: list[str], others: list[str]) -> str:
-    shown = []
-    for key in keys[:5]:
-        near = difflib.get_close_matches(key, others, n=1, cutoff=0.7)
-        shown.append(f"{key} (nearest: {near[0]})" if near else key)
-    more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
-    return ", ".join(shown) + more
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return read_weights(path)

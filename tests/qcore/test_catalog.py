@@ -89,7 +89,7 @@ def test_data_names_split_into_key_and_folder():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("mnist", "Unknown data set 'mnist'"),
+        ("emnist", "Unknown data set 'emnist'"),
         ("", "Unknown data set"),
         ("images", "needs a folder"),
         ("imagefolder: ", "needs a folder"),

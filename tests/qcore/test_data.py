@@ -97,8 +97,8 @@ def test_counts_that_cannot_be_are_refused(calibration, search, message):
 
 
 def test_an_unknown_data_set_is_refused():
-    with pytest.raises(InvalidParams, match="Unknown data set 'mnist'"):
-        load_data("mnist", calibration=1, search=1)
+    with pytest.raises(InvalidParams, match="Unknown data set 'emnist'"):
+        load_data("emnist", calibration=1, search=1)
 
 
 # ---- images

@@ -1,0 +1,243 @@
+"""Networks from ONNX files: converted by one of two packages, and held against onnxruntime.
+
+Neither converter reads every file (each was seen to fail on what the other reads), so both are
+tried, and what they give is believed only where it computes what onnxruntime computes.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from qcore.errors import InvalidConfig, QcoreError, UnsupportedModel
+from qcore.loading.limits import check_size
+from qcore.loading.packages import need
+
+AGREEMENT = 1e-3
+"""Largest difference between converted network and onnxruntime, relative to the largest output."""
+
+IMAGES = 3
+"""Images it is checked with: more than one, because a batch size fixed in the file shows then."""
+
+_DYNAMIC = 224
+_WHAT = "to read ONNX files"
+
+
+@dataclass(frozen=True)
+class OnnxNetwork:
+    """A converted network.
+
+    Attributes:
+        network: In eval mode.
+        converter: "onnx2torch" or "onnx2pytorch".
+        input_shape: (channels, height, width) of one input; sizes the file leaves open are 224.
+        difference: Largest difference from onnxruntime, relative to its largest output.
+        notes: What the converters that failed said.
+    """
+
+    network: nn.Module
+    converter: str
+    input_shape: tuple[int, int, int]
+    difference: float
+    notes: tuple[str, ...] = ()
+
+
+def read_onnx(
+    path: Path, input_shape: tuple[int, int, int] | None = None, converter: str = ""
+) -> OnnxNetwork:
+    """Read an ONNX file as a network.
+
+    Args:
+        path: The file; weights must be inside it.
+        input_shape: (channels, height, width); None is the file's.
+        converter: The one that is known to read it, which is then believed; "" tries and verifies.
+
+    Raises:
+        DataUnavailable: there is no such file, or a package is not installed.
+        InvalidConfig: it is damaged or too large.
+        UnsupportedModel: several inputs, operators nobody converts (listed), a fixed batch size,
+            or a conversion that computes something else.
+    """
+    check_size(path)
+    proto = _parse(path)
+    shape = _check_graph(proto, input_shape)
+    if converter:
+        return OnnxNetwork(_convert(converter, proto), converter, shape, 0.0)
+    sample = torch.rand(IMAGES, *shape, generator=torch.Generator().manual_seed(0))
+    wanted = _run_with_onnxruntime(path, sample)
+    failures: list[str] = []
+    for name in CONVERTERS:
+        try:
+            network = _convert(name, proto)
+            difference = _difference(network, sample, wanted)
+        except QcoreError as error:
+            failures.append(f"{name}: {error}")
+            continue
+        return OnnxNetwork(network, name, shape, difference, tuple(failures))
+    missing = unsupported_operators(proto)
+    listed = f" Operators it does not know: {', '.join(missing)}." if missing else ""
+    raise UnsupportedModel(
+        f"{path.name} cannot be converted.{listed} {' '.join(failures)} Export it with an opset "
+        "from 13 to 17 and a batch size left open, or bring the weights and the architecture."
+    )
+
+
+def _parse(path: Path) -> Any:
+    onnx = need("onnx", _WHAT)
+    try:
+        # weights in further files could name any file of this machine
+        proto = onnx.load(str(path), load_external_data=False)
+        if any(t.data_location == onnx.TensorProto.EXTERNAL for t in proto.graph.initializer):
+            raise InvalidConfig(
+                f"{path.name} keeps its weights in other files; save it as one file: "
+                "onnx.save(onnx.load(path), path, save_as_external_data=False)."
+            )
+        onnx.checker.check_model(proto)
+    except QcoreError:
+        raise
+    except Exception as error:
+        # protobuf and the checker raise their own kinds, which differ between releases
+        raise InvalidConfig(f"{path.name} is no valid ONNX file: {_short(error)}.") from error
+    return proto
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _nodes(inner)
+
+
+def _check_graph(proto: Any, given: tuple[int, int, int] | None) -> tuple[int, int, int]:
+    graph = proto.graph
+    foreign = sorted({f"{n.domain}.{n.op_type}" for n in _nodes(graph) if n.domain} - {""})
+    foreign = [name for name in foreign if not name.startswith("ai.onnx.")]
+    if foreign:
+        raise UnsupportedModel(
+            f"The file uses operators outside ONNX's own: {', '.join(foreign[:20])}. Export it "
+            "with standard operators."
+        )
+    known = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in known]
+    if len(inputs) != 1 or len(graph.output) != 1:
+        names = ", ".join(value.name for value in (inputs if len(inputs) != 1 else graph.output))
+        what = "inputs" if len(inputs) != 1 else "outputs"
+        raise UnsupportedModel(
+            f"The network has {names.count(',') + 1} {what} ({names}); bitdial's networks take one "
+            "tensor of images and return one of class scores."
+        )
+    sizes = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]
+    if len(sizes) != 4:
+        raise UnsupportedModel(
+            f"The network takes {len(sizes)} dimensions; bitdial's networks take images "
+            "(n, channels, height, width)."
+        )
+    if given is not None:
+        for ours, theirs in zip(given, sizes[1:], strict=True):
+            if theirs not in (0, ours):
+                wanted = "x".join(str(s or "any") for s in sizes[1:])
+                raise UnsupportedModel(
+                    f"The file takes inputs of {wanted}, not {'x'.join(map(str, given))}."
+                )
+        return given
+    channels, height, width = sizes[1] or 3, sizes[2] or _DYNAMIC, sizes[3] or _DYNAMIC
+    return channels, height, width
+
+
+def unsupported_operators(proto: Any) -> list[str]:
+    """Operators of a file for which neither package has a conversion, by name."""
+    registry = need("onnx2torch.node_converters", _WHAT)
+    operations = need("onnx2pytorch.convert.operations", _WHAT)
+    source = Path(str(operations.__file__)).read_text(encoding="utf-8")
+    versions = {entry.domain: entry.version for entry in proto.opset_import}
+    missing = set()
+    for node in _nodes(proto.graph):
+        try:
+            registry.get_converter(node.op_type, versions.get(node.domain, 0), node.domain)
+        except NotImplementedError:
+            if f'"{node.op_type}"' not in source:
+                missing.add(node.op_type)
+    return sorted(missing)
+
+
+def _with_onnx2torch(proto: Any) -> nn.Module:
+    return need("onnx2torch", _WHAT).convert(proto)
+
+
+def _with_onnx2pytorch(proto: Any) -> nn.Module:
+    return need("onnx2pytorch", _WHAT).ConvertModel(proto, experimental=True)
+
+
+CONVERTERS: dict[str, Callable[[Any], nn.Module]] = {
+    "onnx2torch": _with_onnx2torch,
+    "onnx2pytorch": _with_onnx2pytorch,
+}
+"""Tried in this order."""
+
+
+def _convert(name: str, proto: Any) -> nn.Module:
+    if name not in CONVERTERS:
+        raise InvalidConfig(f"Unknown ONNX converter {name!r}; known: {', '.join(CONVERTERS)}.")
+    copy = type(proto)()
+    copy.CopyFrom(proto)
+    try:
+        with warnings.catch_warnings():
+            # they warn of read-only arrays and of batch sizes, both of which are checked here
+            warnings.simplefilter("ignore")
+            return CONVERTERS[name](copy).eval()
+    except QcoreError:
+        raise
+    except Exception as error:
+        # converters raise whatever they meet
+        raise UnsupportedModel(f"{_short(error)}.") from error
+
+
+def _run_with_onnxruntime(path: Path, sample: torch.Tensor) -> np.ndarray:
+    runtime = need("onnxruntime", "to verify ONNX files")
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    try:
+        session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        images: Sequence[np.ndarray] = sample.numpy()[:, None]
+        # one by one, so that a batch size fixed in the file does not matter here
+        return np.concatenate([session.run(None, {name: image})[0] for image in images])
+    except Exception as error:
+        # onnxruntime's exceptions derive from Exception alone
+        raise UnsupportedModel(
+            f"onnxruntime cannot run {path.name}: {_short(error)}. Check the file."
+        ) from error
+
+
+def _difference(network: nn.Module, sample: torch.Tensor, wanted: np.ndarray) -> float:
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            got = network(sample)
+    except Exception as error:
+        raise UnsupportedModel(
+            f"it cannot run on a batch of {IMAGES} images ({_short(error)}); export it with the "
+            "batch size left open."
+        ) from error
+    if not isinstance(got, torch.Tensor) or tuple(got.shape) != wanted.shape:
+        shape = tuple(got.shape) if isinstance(got, torch.Tensor) else type(got).__name__
+        raise UnsupportedModel(f"its output is {shape}, onnxruntime's {wanted.shape}.")
+    scale = max(float(np.abs(wanted).max()), 1e-12)
+    difference = float(np.abs(got.numpy() - wanted).max()) / scale
+    if not difference <= AGREEMENT:
+        raise UnsupportedModel(
+            f"its outputs differ from onnxruntime's by {100 * difference:.3g} % of the largest."
+        )
+    return difference
+
+
+def _short(error: Exception) -> str:
+    words = " ".join(str(error).split())[:300].rstrip(".")
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
