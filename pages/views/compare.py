@@ -1,0 +1,215 @@
+"""Compare: fronts of several runs laid over one another, what they cost, and what is chance."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import streamlit as st
+
+from pages.ui import (
+    compare_controls,
+    compare_read,
+    compare_sections,
+    compare_tables,
+    frames,
+    session,
+    text,
+    widgets,
+)
+from pages.ui import compare_methods as methods
+from pages.ui import hypervolume as hv
+from pages.ui.compare_difference import difference
+from pages.ui.compare_runs import MOST_RUNS, judge, run_words, safe, setting_of
+from pages.ui.compare_sections import Comparison
+from qcore.allocation import FLOAT_BITS, ModelSpec
+from qcore.costs import COSTS
+from qcore.errors import QcoreError
+from qcore.searches import SEARCHES
+from store import Run, Store, runs
+
+# runs that are compared where a link names none
+AT_FIRST = 12
+
+
+def main() -> None:
+    """Draw the page."""
+    store = session.database()
+    name = widgets.model_picker(store)
+    st.title("Compare")
+    known = runs(store)
+    offered = sorted(known, key=lambda run: (run.spec.model != name, -run.id))
+    if not any(run.evaluations for run in known):
+        _nothing_yet(store, known)
+        return
+    chosen = compare_controls.runs_picker(offered, _proposed(offered, name))
+    if any(run.state in text.ACTIVE for run in chosen):
+        ids = {run.id for run in chosen}
+        widgets.live_progress(store, chosen, lambda run: run.id in ids)
+    empty = [run.id for run in chosen if not run.evaluations]
+    if empty:
+        st.caption(f"Nothing is measured yet by {run_words(empty)}.")
+    measured = [run for run in chosen if run.evaluations][:MOST_RUNS]
+    if not measured:
+        st.info(
+            "Choose runs above: their fronts are drawn over one another, and a table says what "
+            "each reached for how many evaluations.",
+            icon=":material/stacked_line_chart:",
+        )
+        return
+    verdict = judge({run.id: compare_read.setting(store, run) for run in measured})
+    if not verdict.comparable:
+        compare_controls.refusal([(g.runs, g.words) for g in verdict.groups], verdict.reasons)
+        return
+    _compare(store, measured)
+
+
+def _nothing_yet(store: Store, known: Sequence[Run]) -> None:
+    st.subheader("Nothing to compare yet")
+    if any(run.state in text.ACTIVE for run in known):
+        st.write("Fronts appear here as soon as the first allocations are measured.")
+        widgets.live_progress(store, known, lambda run: True)
+        return
+    st.write(
+        "Once searches have run, this page lays their fronts over one another, says what each "
+        "reached for how many evaluations, and which differences are more than chance. Two "
+        "searches of the same network and data are enough."
+    )
+    st.page_link("pages/views/explore.py", label="Start the first search", icon=":material/tune:")
+    st.page_link(
+        "pages/views/searches.py", label="Set up a search", icon=":material/manage_search:"
+    )
+
+
+def _proposed(offered: Sequence[Run], model: str) -> list[int]:
+    """The largest group of comparable runs among the latest, of the chosen network if it has any.
+
+    Digests and metrics are not looked up for this: whether all is comparable is judged afterwards.
+    """
+    measured = [run for run in offered if run.evaluations]
+    mine = [run for run in measured if run.spec.model == model] or measured
+    latest = mine[:AT_FIRST]
+    verdict = judge({run.id: setting_of(run, "", "accuracy") for run in latest})
+    return list(verdict.groups[0].runs) if verdict.groups else []
+
+
+def _compare(store: Store, measured: Sequence[Run]) -> None:
+    name = measured[0].spec.model
+    model = session.model_facts(store, name)
+    if model is None:
+        st.info(f"The layers of {safe(name)} are not known yet; prepare it with a search.")
+        return
+    first = next((run for run in measured if run.spec.search not in ("uniform",)), measured[0])
+    setting = compare_read.setting(store, first)
+    rows = {run.id: compare_read.rows_of(store, run, model) for run in measured}
+    foreign = [number for number, table in rows.items() if table.empty]
+    if foreign:
+        st.warning(f"Points of other layers than {safe(name)} has: {run_words(foreign)} left out.")
+    drawn = [run for run in measured if run.id not in foreign]
+    if not drawn:
+        return
+    if not any(run.spec.search == "uniform" for run in drawn):
+        ladder = compare_read.ladders_like(store, setting)[:1]
+        rows |= {run.id: compare_read.rows_of(store, run, model) for run in ladder}
+        drawn += [run for run in ladder if len(rows[run.id])]
+    compared = methods.methods_of(drawn, rows)
+    float_inputs = any((table[frames.ACTIVATION_BITS] > 8).any() for table in rows.values())
+    float_search, _ = session.float_scores(store, name, setting.data)
+    found = _choices(
+        Comparison(
+            store=store,
+            setting=setting,
+            model=model,
+            methods=compared,
+            ladder=methods.ladder_rows(compared),
+            box=hv.Box("weight_bytes", 1.0, 0.0),
+            budgets=(),
+            float_search=float_search,
+            cut_at=None,
+            logarithmic=False,
+        ),
+        FLOAT_BITS if float_inputs else 8,
+    )
+    for note in compare_sections.notes(
+        found.methods, {s.name: s.trains for s in SEARCHES.values()}
+    ):
+        st.caption(safe(note, 400))
+    if found.cut_at is not None:
+        count = text.counted(round(found.cut_at), "evaluation")
+        st.caption(
+            f"Every run is cut at {count} of the whole search split, the count of the shortest; "
+            "the uniform ladder is never cut."
+        )
+    summary = compare_tables.summary(found.methods, found.box, found.budgets)
+    compare_sections.fronts(found)
+    compare_sections.hypervolume(found)
+    compare_sections.table(found, summary)
+    compare_sections.paired(found)
+    compare_sections.carpets(found)
+    difference(found)
+    compare_sections.caption(found, summary)
+
+
+def _priced(found: Comparison) -> list[str]:
+    """Costs that every point has; not each applies to every network."""
+    tables = [trial.rows for method in found.methods for trial in method.trials]
+    columns = frames.COST_COLUMNS
+    return [
+        cost
+        for cost in COSTS
+        if all(columns[cost] in table and table[columns[cost]].notna().all() for table in tables)
+    ]
+
+
+def _choices(found: Comparison, widest: int) -> Comparison:
+    """Axis, cut, floor and budgets, and the comparison as they want it."""
+    model: ModelSpec = found.model
+    left, middle, right = st.columns([2, 3, 2])
+    with left:
+        cost = compare_controls.axis_picker(_priced(found))
+        logarithmic = st.toggle("Logarithmic", key="log", bind="query-params")
+    proposed = compare_tables.default_budgets(model, cost, widest)
+    words, unit = compare_tables.write_budgets(cost, proposed)
+    with middle:
+        typed = st.text_input(
+            f"Budgets of the tables, {unit}",
+            value=words,
+            key="grid",
+            bind="query-params",
+            help="Numbers with commas between them. At first: what 2, 3, 4 and 8 bits in every "
+            "layer cost.",
+        )
+        equal = st.toggle(
+            "Equal evaluations",
+            key="eq",
+            bind="query-params",
+            help="Cut every run where the run with the fewest evaluations ended.",
+        )
+    score = 100 * found.float_search.headline if found.float_search else None
+    with right:
+        floor = st.number_input(
+            "Hypervolume counts above, %",
+            min_value=0.0,
+            max_value=99.0,
+            value=hv.default_floor(score),
+            step=1.0,
+            key="floor",
+            bind="query-params",
+            help="Accuracy at the reference point. At first 10 points below the float network.",
+        )
+    try:
+        budgets = compare_tables.read_budgets(typed, cost, max(proposed))
+    except QcoreError as error:
+        st.error(safe(str(error), 200), icon=":material/error:")
+        budgets = proposed
+    cut_at = methods.smallest_effort(found.methods) if equal else None
+    compared = found.methods if cut_at is None else methods.cut(found.methods, cut_at)
+    return replace(
+        found,
+        methods=compared,
+        box=hv.box_of(model, cost, float(floor), widest),
+        budgets=budgets,
+        cut_at=cut_at,
+        logarithmic=logarithmic,
+    )
+
+
+main()
