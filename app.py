@@ -26,6 +26,8 @@ def page() -> None:
     views = [
         st.Page("pages/views/explore.py", title="Explore", icon=":material/tune:", default=True),
         st.Page("pages/views/searches.py", title="Searches", icon=":material/manage_search:"),
+        st.Page("pages/views/compare.py", title="Compare", icon=":material/compare:"),
+        st.Page("pages/views/workbench.py", title="Workbench", icon=":material/construction:"),
         st.Page("pages/views/settings.py", title="Settings", icon=":material/settings:"),
     ]
     chosen = st.navigation(views)
