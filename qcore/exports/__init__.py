@@ -1,10 +1,33 @@
 """The formats a configuration can be taken away in. EXPORTS lists them by name. Torch-free."""
 
-from qcore.exports import apply_script, csv_file, json_file
+from qcore.exports import (
+    aimet,
+    apply_script,
+    csv_file,
+    haq,
+    hawq,
+    json_file,
+    mct,
+    model_explorer,
+    modelopt,
+    yaml_file,
+)
 from qcore.exports.base import Export, Rendered, write, write_with_model
 
 EXPORTS: dict[str, Export] = {
-    module.EXPORT.name: module.EXPORT for module in (json_file, csv_file, apply_script)
+    module.EXPORT.name: module.EXPORT
+    for module in (
+        json_file,
+        yaml_file,
+        csv_file,
+        apply_script,
+        hawq,
+        haq,
+        mct,
+        modelopt,
+        aimet,
+        model_explorer,
+    )
 }
 
 __all__ = ["EXPORTS", "Export", "Rendered", "write", "write_with_model"]
