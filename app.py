@@ -16,8 +16,9 @@ from pages.ui.figures import icon
 from pages.ui.session import database_explained
 from pages.ui.setup import setup_warning
 from pages.ui.widgets import network_warning
-from qcore.errors import StoreError
-from store import Supervisor, open_store
+from qcore.errors import QcoreError, StoreError
+from store import Store, Supervisor, load_recordings, open_store
+from store.settings import read_settings
 
 
 def page() -> None:
@@ -37,12 +38,23 @@ def page() -> None:
         chosen.run()
 
 
+def bring_recordings(store: Store) -> None:
+    """Give a new database its first results; without them the dashboard works all the same."""
+    try:
+        if read_settings().recordings:
+            load_recordings(store)
+    except QcoreError as error:
+        logging.getLogger("bitdial").warning("No recorded results: %s", error)
+
+
 @asynccontextmanager
 async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
     """Run searches in the background for as long as the server lives."""
     supervisor = None
     try:
-        supervisor = Supervisor(open_store())
+        store = open_store()
+        bring_recordings(store)
+        supervisor = Supervisor(store)
         supervisor.start()
     except StoreError as error:
         # the pages explain it to whoever opens them; without a database there is nothing to run

@@ -36,6 +36,7 @@ from store.queue import (
     runs,
     stop_now,
 )
+from store.recorded import load_recordings
 from store.supervisor import Supervisor
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "delete_run",
     "events",
     "float_point",
+    "load_recordings",
     "load_table",
     "model_spec",
     "open_store",

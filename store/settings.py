@@ -17,6 +17,7 @@ WORKERS_VARIABLE = "BITDIAL_WORKERS"
 LEASE_VARIABLE = "BITDIAL_LEASE_S"
 EVALUATOR_VARIABLE = "BITDIAL_EVALUATOR"
 GPUS_VARIABLE = "BITDIAL_GPUS"
+RECORDINGS_VARIABLE = "BITDIAL_RECORDINGS"
 
 DEFAULT_LEASE_S = 30.0
 DEFAULT_EVALUATOR = "inline"
@@ -37,6 +38,7 @@ class Settings:
         lease_s: Seconds without a beat after which a worker counts as lost.
         evaluator: Where candidates are scored: "inline", "procs:N", "tcp://..." or "tls://...".
         gpus: GPUs to use; None for as many as there are.
+        recordings: Whether a new database begins with the recorded results.
     """
 
     folder: Path
@@ -45,6 +47,7 @@ class Settings:
     lease_s: float
     evaluator: str
     gpus: int | None
+    recordings: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,7 @@ def read_settings(env: Env | None = None) -> Settings:
         lease_s=_lease_s(env),
         evaluator=_evaluator(env),
         gpus=_gpus(env),
+        recordings=_recordings(env),
     )
 
 
@@ -123,6 +127,13 @@ def _workers(env: Env) -> int:
 
 def _gpus(env: Env) -> int | None:
     return _whole(env, GPUS_VARIABLE, 0, MOST_WORKERS)
+
+
+def _recordings(env: Env) -> bool:
+    words = env.get(RECORDINGS_VARIABLE, "").strip().lower() or "yes"
+    if words not in ("yes", "no"):
+        raise InvalidParams(f"{RECORDINGS_VARIABLE} is {words!r}; it must be yes or no.")
+    return words == "yes"
 
 
 def _lease_s(env: Env) -> float:
@@ -198,5 +209,12 @@ _EXPLAINED: tuple[tuple[str, str, Callable[[Env], str], str], ...] = (
         GPUS_VARIABLE,
         _gpus_text,
         "How many GPUs searches may use; 0 for none. Default: all that nvidia-smi lists.",
+    ),
+    (
+        "Recorded results",
+        RECORDINGS_VARIABLE,
+        lambda env: "yes" if _recordings(env) else "no",
+        "Whether a new database begins with results recorded with the shipped code, to look at "
+        "while the first search runs: yes or no. Default: yes.",
     ),
 )

@@ -53,7 +53,7 @@ def free_port() -> int:
 def serve(data: Path, **more: str) -> Iterator[Server]:
     """Run `streamlit run app.py` as a user would, and stop it as a user would."""
     port = free_port()
-    environment = {**os.environ, "BITDIAL_DATA": str(data), **more}
+    environment = {**os.environ, "BITDIAL_DATA": str(data), "BITDIAL_RECORDINGS": "no", **more}
     environment.pop("BITDIAL_DATABASE_URL", None)
     data.mkdir(parents=True, exist_ok=True)
     settings = {"port": port, "headless": "true", "fileWatcherType": "none"}

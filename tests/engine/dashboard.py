@@ -40,7 +40,8 @@ class Dashboard:
     ) -> None:
         self.data, self.database = data, database
         kept = {k: v for k, v in os.environ.items() if not k.startswith("BITDIAL_")}
-        self._environment = {**kept, "BITDIAL_DATA": str(data), "OMP_NUM_THREADS": "1", **more}
+        mine = {"BITDIAL_DATA": str(data), "BITDIAL_RECORDINGS": "no", "OMP_NUM_THREADS": "1"}
+        self._environment = {**kept, **mine, **more}
         if toys:
             self._environment["PYTHONPATH"] = str(TOYS)
         if database is not None:

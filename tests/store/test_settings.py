@@ -27,11 +27,13 @@ def test_every_setting_can_be_set(tmp_path):
         "BITDIAL_LEASE_S": "2.5",
         "BITDIAL_EVALUATOR": "procs:3",
         "BITDIAL_GPUS": "0",
+        "BITDIAL_RECORDINGS": "no",
     }
     found = read_settings(env)
     assert found.folder == tmp_path
     assert found.database_url == env["BITDIAL_DATABASE_URL"]
     assert (found.workers, found.lease_s, found.evaluator, found.gpus) == (7, 2.5, "procs:3", 0)
+    assert found.recordings is False
     rows = describe_settings(env)
     assert [row.source for row in rows] == [row.variable for row in rows]
     assert {row.variable for row in rows} == set(env)
@@ -65,6 +67,7 @@ def test_the_folder_of_a_user_is_understood(monkeypatch, tmp_path):
         ("BITDIAL_EVALUATOR", "procs:0"),
         ("BITDIAL_GPUS", "-1"),
         ("BITDIAL_GPUS", "all"),
+        ("BITDIAL_RECORDINGS", "maybe"),
     ],
 )
 def test_nonsense_is_refused_by_its_name(variable, words):

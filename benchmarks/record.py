@@ -1,0 +1,120 @@
+"""Records the results a new database begins with: every method, three seeds, one network.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.record
+
+resnet8 on Fashion-MNIST, weights and activations of 2, 3, 4 or 8 bits, first and last layer at 8.
+Searches along the whole front where they can; one at a mean of 3 and of 4 bits where they know one
+budget only: weight bytes at the mean, bit operations at its square. Methods that train see 8,000
+images an epoch of the full training set, a miniature of what is published.
+
+Runs are kept in a database of their own, so the script can be stopped and started at will; the file
+in store/recordings is written again after every run. About an hour and a half on one core.
+"""
+
+import argparse
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from qcore import __version__
+from qcore.catalog import bundled_spec
+from qcore.problem import RunSpec
+from store import queue, worker
+from store.db import Store, open_store
+from store.recorded import FOLDER, dump_runs
+
+MODEL = "resnet8"
+WIDTHS = (2, 3, 4, 8)
+MEANS = (3, 4)
+SEEDS = (0, 1, 2)
+TRAIN = {"epoch_images": 8000}
+FRONTS: dict[str, dict[str, Any]] = {
+    "uniform": {},
+    "portfolio": {"points": 8, "exchanges": 24},
+    "greedy": {"points": 10},
+    "exact": {"points": 10},
+    "random": {"evaluations": 60},
+    "spnets": {"epochs": 4, **TRAIN},
+    "bitmixer": {"input_epochs": 2, "network_epochs": 3, "layer_epochs": 5, "points": 8, **TRAIN},
+}
+"""Searches that give a front, and their settings."""
+
+BUDGETED: dict[str, dict[str, Any]] = {
+    "cmaes": {"evaluations": 240},
+    "gradfreebits": {"evaluations": 120, **TRAIN},
+    "dq": {"bits_epochs": 3, "final_epochs": 2, **TRAIN},
+}
+"""Searches that meet one budget, and their settings."""
+
+BINARY: dict[str, Any] = {"epochs": 4, "tail_epochs": 1, **TRAIN}
+
+
+def limits_of(mean: int) -> dict[str, float]:
+    """Weight bytes at `mean` bits and bit operations at its square, over all layers."""
+    layers = bundled_spec(MODEL).layers
+    weights, macs = sum(x.weights for x in layers), sum(x.macs for x in layers)
+    return {"weight_bytes": float(weights * mean // 8), "bit_ops": float(macs * mean * mean)}
+
+
+def specs() -> Iterator[tuple[str, RunSpec]]:
+    """Every run, with its name; the first seed of all methods comes first."""
+    common: dict[str, Any] = {"reported": 6, "device": "cpu"}
+    both: dict[str, Any] = {"weight_bits": WIDTHS, "activation_bits": WIDTHS, "pin_first_last": 8}
+    for seed in SEEDS:
+        for search, params in FRONTS.items():
+            spec = RunSpec(MODEL, "fashion-mnist", search, params, seed=seed, **common, **both)
+            yield f"{search}, seed {seed}", spec
+        for search, params in BUDGETED.items():
+            for mean in MEANS:
+                spec = RunSpec(
+                    MODEL,
+                    "fashion-mnist",
+                    search,
+                    params,
+                    limits_of(mean),
+                    seed=seed,
+                    **common,
+                    **both,
+                )
+                yield f"{search}, {mean} bits, seed {seed}", spec
+        weights = sum(layer.weights for layer in bundled_spec(MODEL).layers)
+        limits = {"weight_bytes": float(weights * 2 // 8)}
+        bits: dict[str, Any] = {"weight_bits": (1, 2, 4, 8), "pin_first_last": 8}
+        spec = RunSpec(
+            MODEL, "fashion-mnist", "mirror", BINARY, limits, seed=seed, **common, **bits
+        )
+        yield f"mirror, 2 bits, seed {seed}", spec
+
+
+def record(store: Store) -> None:
+    """Do what is missing, and write the file after every run."""
+    FOLDER.mkdir(exist_ok=True)
+    for name, spec in specs():
+        found = next((run for run in queue.runs(store) if run.name == name), None)
+        if found is None or found.state != "done":
+            if found is not None:
+                queue.delete_run(store, found.id)
+            run_id = queue.create_run(store, spec, name, host=queue.host_name(store))
+            worker.main(store.url, run_id, 1, piped=False)
+            found = queue.run(store, run_id)
+        print(f"{found.state:8} {name}: {found.evaluations} points {found.error or ''}", flush=True)
+        done = sorted(run.id for run in queue.runs(store) if run.state == "done")
+        origin = f"recorded on {datetime.now(UTC):%Y-%m-%d} with bitdial {__version__}"
+        (FOLDER / f"{MODEL}.json.gz").write_bytes(dump_runs(store, done, origin))
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("bitdial-data") / "recording")
+    folder = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ["BITDIAL_DATA"] = str(folder)
+    os.environ.pop("BITDIAL_DATABASE_URL", None)
+    record(open_store())
+
+
+if __name__ == "__main__":
+    main()

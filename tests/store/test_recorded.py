@@ -1,0 +1,102 @@
+"""Recorded results come into a new database as they were measured, once, and say what they are."""
+
+import gzip
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from qcore.errors import StoreError
+from store import config_text, delete_run, events, open_store, points, points_of, queue, runs
+from store.lease import FIGURES
+from store.recorded import FOLDER, dump_runs, load_recordings
+from tests.store.fake import SPEC, FakePrepared
+
+ORIGIN = "recorded on 2026-01-02 with bitdial 9"
+
+
+@pytest.fixture
+def recorded(store):
+    """A finished run with two points, one of them reported, in a store."""
+    prepared = FakePrepared()
+    run_id = queue.create_run(store, SPEC, "first")
+    attempt = queue.claim(store, "here")[1]
+    layers = [o[-1] for o in prepared.problem.options.values()]
+    allocation = prepared.float_point.allocation
+    for name, bits in zip(prepared.problem.options, layers, strict=True):
+        allocation = allocation.replace(name, bits)
+    point = next(prepared.score([allocation]))
+    right = np.packbits(np.arange(point.search.n) % 2 == 0).tobytes()
+    points.add_point(store, run_id, attempt, prepared.float_point)
+    reported = replace(point, test=point.search, test_right=right)
+    points.add_report(store, run_id, attempt, reported, "{}")
+    points.save_model(store, prepared.model, SPEC.data, prepared.float_point)
+    queue.progress(store, run_id, attempt, 1, 2, "", {"generation": 1})
+    queue.finish(store, run_id, attempt, "done", "measured")
+    return run_id
+
+
+@pytest.fixture
+def folder(store, recorded, tmp_path):
+    place = tmp_path / "recordings"
+    place.mkdir()
+    (place / "toy.json.gz").write_bytes(dump_runs(store, [recorded], ORIGIN))
+    return place
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    return open_store(tmp_path / "fresh" / "new.db")
+
+
+def test_everything_comes_back_and_says_where_it_is_from(store, recorded, folder, fresh):
+    assert load_recordings(fresh, folder) == 1
+    (found,) = runs(fresh)
+    (wanted,) = runs(store)
+    assert found.origin == ORIGIN
+    assert (found.spec, found.state, found.evaluations) == (wanted.spec, "done", 2)
+    mine, theirs = points_of(fresh, [found.id]), points_of(store, [recorded])
+    assert [p.point for p in mine] == [p.point for p in theirs]
+    assert [p.has_config for p in mine] == [False, True]
+    assert config_text(fresh, mine[1].id) == "{}"
+    assert np.array_equal(
+        points.test_right(fresh, [mine[1].id])[mine[1].id],
+        points.test_right(store, [theirs[1].id])[theirs[1].id],
+    )
+    assert [e.data for e in events(fresh, found.id, [FIGURES])] == [{"generation": 1}]
+    assert points.model_spec(fresh, SPEC.model) == points.model_spec(store, SPEC.model)
+
+
+def test_they_come_once_and_never_among_results_of_ones_own(store, folder, fresh):
+    assert load_recordings(store, folder) == 0
+    assert load_recordings(fresh, folder) == 1
+    (found,) = runs(fresh)
+    delete_run(fresh, found.id)
+    assert load_recordings(fresh, folder) == 0
+    assert runs(fresh) == []
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no gzip", gzip.compress(b"{"), gzip.compress(b'{"format": "other"}')]
+)
+def test_a_damaged_recording_brings_nothing(folder, fresh, content):
+    (folder / "bad.json.gz").write_bytes(content)
+    with pytest.raises(StoreError, match=r"bad\.json\.gz"):
+        load_recordings(fresh, folder)
+    assert runs(fresh) == []
+
+
+def test_the_shipped_recordings_are_real_and_whole():
+    """Every method at several seeds; every reported point's file holds what was measured."""
+    (path,) = FOLDER.glob("*.json.gz")
+    document = json.loads(gzip.decompress(path.read_bytes()))
+    seeds = {}
+    for run in document["runs"]:
+        assert run["state"] == "done"
+        seeds.setdefault(run["spec"]["search"], set()).add(run["spec"]["seed"])
+        for point in run["points"]:
+            if point["config"] is not None:
+                config = json.loads(point["config"])
+                assert config["scores"]["test"]["accuracy"] == point["test"]["accuracy"]
+    assert len([s for s, found in seeds.items() if len(found) >= 3]) >= 4
