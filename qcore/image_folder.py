@@ -213,3 +213,14 @@ def _resize_and_crop(image: Image.Image, steps: Preprocessing) -> Image.Image:
     left = round((image.width - steps.crop) / 2)
     top = round((image.height - steps.crop) / 2)
     return image.crop((left, top, left + steps.crop, top + steps.crop))
+
+
+def prepare_image(image: Image.Image, steps: Preprocessing) -> np.ndarray:
+    """One decoded image as a network takes it: uint8 (channels, crop, crop).
+
+    Grey is made of colour, and colour of grey, without a word: for sets that are known to hold
+    photographs. Folders of the user's go through `FolderImages`, which reports it.
+    """
+    mode = "RGB" if steps.channels == 3 else "L"
+    array = np.asarray(_resize_and_crop(image.convert(mode), steps))
+    return array.transpose(2, 0, 1) if steps.channels == 3 else array[None]

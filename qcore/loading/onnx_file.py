@@ -16,6 +16,7 @@ from torch import nn
 
 from qcore.errors import InvalidConfig, QcoreError, UnsupportedModel
 from qcore.loading.limits import check_size
+from qcore.loading.onnx_graph import tidied, with_linears
 from qcore.loading.packages import need
 
 AGREEMENT = 1e-3
@@ -23,6 +24,9 @@ AGREEMENT = 1e-3
 
 IMAGES = 3
 """Images it is checked with: more than one, because a batch size fixed in the file shows then."""
+
+KNOWN_OPSET = 17
+"""Newest set of operators that onnx2torch knows whole."""
 
 _DYNAMIC = 224
 _WHAT = "to read ONNX files"
@@ -167,7 +171,18 @@ def unsupported_operators(proto: Any) -> list[str]:
 
 
 def _with_onnx2torch(proto: Any) -> nn.Module:
-    return need("onnx2torch", _WHAT).convert(proto)
+    convert = need("onnx2torch", _WHAT).convert
+    newest = max(entry.version for entry in proto.opset_import)
+    try:
+        return with_linears(convert(proto))
+    except NotImplementedError:
+        if newest <= KNOWN_OPSET:
+            raise
+        # most operators of later sets differ in the types they allow alone; where one computes
+        # something else, the comparison with onnxruntime shows it
+        for entry in proto.opset_import:
+            entry.version = min(entry.version, KNOWN_OPSET)
+        return with_linears(convert(proto))
 
 
 def _with_onnx2pytorch(proto: Any) -> nn.Module:
@@ -184,13 +199,11 @@ CONVERTERS: dict[str, Callable[[Any], nn.Module]] = {
 def _convert(name: str, proto: Any) -> nn.Module:
     if name not in CONVERTERS:
         raise InvalidConfig(f"Unknown ONNX converter {name!r}; known: {', '.join(CONVERTERS)}.")
-    copy = type(proto)()
-    copy.CopyFrom(proto)
     try:
         with warnings.catch_warnings():
             # they warn of read-only arrays and of batch sizes, both of which are checked here
             warnings.simplefilter("ignore")
-            return CONVERTERS[name](copy).eval()
+            return CONVERTERS[name](tidied(proto)).eval()
     except QcoreError:
         raise
     except Exception as error:

@@ -268,5 +268,5 @@ def test_a_download_that_fails_says_what_to_do(monkeypatch, tmp_path, error):
         raise error
 
     monkeypatch.setattr(torchvision.datasets, "CIFAR100", refuse)
-    with pytest.raises(DataUnavailable, match=r"CIFAR-100 is not in .*Download it elsewhere"):
+    with pytest.raises(DataUnavailable, match=r"CIFAR-100 is not in .*On a machine that is online"):
         load_data("cifar100", calibration=8, search=12, root=tmp_path)

@@ -1,0 +1,153 @@
+"""Puts ONNX graphs, and what converters make of them, into the form bitdial finds layers in.
+
+Exporters name equal tensors once and pass them on by Identity nodes, which neither converter
+follows to the weights; and they write a linear layer on sequences as MatMul and Add, which a
+converter leaves as plain functions, out of reach of any bit-width.
+"""
+
+import re
+from typing import Any
+
+import torch
+from torch import nn
+from torch.fx import GraphModule, Node
+
+
+def tidied(proto: Any) -> Any:
+    """A copy of a model without Identity and Constant nodes, all names plain.
+
+    Tensors that were shared through an Identity are copied. Names become letters, digits and "_",
+    so that a node's name is also a module's.
+    """
+    copy = type(proto)()
+    copy.CopyFrom(proto)
+    graph = copy.graph
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    outputs = {value.name for value in graph.output}
+    other: dict[str, str] = {}
+    kept = []
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            node.input[index] = other.get(name, name)
+        value = _constant(node)
+        if node.op_type == "Identity" and node.input[0] in tensors:
+            value = tensors[node.input[0]]
+        if node.output[0] in outputs or (value is None and node.op_type != "Identity"):
+            kept.append(node)
+        elif value is None:
+            other[node.output[0]] = node.input[0]
+        else:
+            twin = graph.initializer.add()
+            twin.CopyFrom(value)
+            twin.name = node.output[0]
+            tensors[twin.name] = twin
+    whole = [type(node).FromString(node.SerializeToString()) for node in kept]
+    del graph.node[:]
+    graph.node.extend(whole)
+    del graph.value_info[:]
+    _rename(graph)
+    return copy
+
+
+def _constant(node: Any) -> Any:
+    """The tensor of a Constant node; None for other nodes, and for constants of other kinds."""
+    if node.op_type != "Constant":
+        return None
+    return next((a.t for a in node.attribute if a.name == "value"), None)
+
+
+def _rename(graph: Any) -> None:
+    if any(attribute.g.node for node in graph.node for attribute in node.attribute):
+        return  # bodies of loops and branches read names of the graph around them
+    plain: dict[str, str] = {"": ""}
+    taken: set[str] = set()
+
+    def name_for(name: str) -> str:
+        if name not in plain:
+            words = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "tensor"
+            words = f"n{words}" if words[0].isdigit() else words
+            count = 1
+            while (fresh := words if count == 1 else f"{words}_{count}") in taken:
+                count += 1
+            taken.add(fresh)
+            plain[name] = fresh
+        return plain[name]
+
+    for value in (*graph.initializer, *graph.input, *graph.output):
+        value.name = name_for(value.name)
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for index, name in enumerate(names):
+                names[index] = name_for(name)
+    plain = {}
+    taken.clear()
+    for number, node in enumerate(graph.node):
+        node.name = name_for(node.name.strip("/") or f"{node.op_type}_{number}")
+
+
+def with_linears(converted: GraphModule) -> GraphModule:
+    """Make a linear module of each product with a stored matrix, and of the addition after it.
+
+    Args:
+        converted: What onnx2torch gave; changed in place.
+    """
+    modules = dict(converted.named_modules())
+    graph = converted.graph
+    for node in list(graph.nodes):
+        if _kind(node, modules) != "OnnxMatMul":
+            continue
+        matrix = _stored(node.args[1], converted)
+        if matrix is None or matrix.dim() != 2 or not isinstance(node.args[0], Node):
+            continue
+        users = list(node.users)
+        add = users[0] if len(users) == 1 and _is_addition(users[0], modules) else None
+        bias = None
+        if add is not None:
+            others = [a for a in add.args if a is not node]
+            bias = _stored(others[0], converted) if len(others) == 1 else None
+            bias = bias if bias is not None and bias.shape == matrix.shape[1:] else None
+        linear = nn.Linear(matrix.shape[0], matrix.shape[1], bias is not None)
+        linear.weight = nn.Parameter(matrix.t().contiguous())
+        if bias is not None:
+            linear.bias = nn.Parameter(bias.clone())
+        last = add if add is not None and bias is not None else node
+        # the module takes the place of the product's own
+        converted.add_module(str(node.target), linear)
+        with graph.inserting_before(node):
+            call = graph.call_module(str(node.target), (node.args[0],))
+        last.replace_all_uses_with(call)
+        for gone in dict.fromkeys((last, node)):
+            graph.erase_node(gone)
+    graph.eliminate_dead_code()
+    converted.delete_all_unused_submodules()
+    _drop_unused_tensors(converted)
+    converted.recompile()
+    return converted
+
+
+def _kind(node: Node, modules: dict[str, nn.Module]) -> str:
+    return type(modules[str(node.target)]).__name__ if node.op == "call_module" else ""
+
+
+def _is_addition(node: Node, modules: dict[str, nn.Module]) -> bool:
+    if _kind(node, modules) != "OnnxBinaryMathOperation":
+        return False
+    module: Any = modules[str(node.target)]
+    return getattr(module, "math_op_function", None) is torch.add
+
+
+def _stored(node: Any, converted: GraphModule) -> torch.Tensor | None:
+    """The tensor a node reads from the file, or None."""
+    if not isinstance(node, Node) or node.op != "get_attr":
+        return None
+    value: Any = converted
+    for part in str(node.target).split("."):
+        value = getattr(value, part)
+    return value.detach() if isinstance(value, torch.Tensor) and value.is_floating_point() else None
+
+
+def _drop_unused_tensors(converted: GraphModule) -> None:
+    used = {str(node.target) for node in converted.graph.nodes if node.op == "get_attr"}
+    for name, _ in list(converted.named_buffers()):
+        if name.startswith("initializers.") and name not in used:
+            delattr(converted.get_submodule("initializers"), name.partition(".")[2])
