@@ -5,9 +5,16 @@ import pytest
 from pages.ui import frames, session
 from qcore.catalog import MODELS
 from qcore.costs import COSTS
+from qcore.exports import EXPORTS
 from store import runs
 from store.queue import finish
 from tests.pages import sample
+
+
+@pytest.fixture
+def basic(app):
+    """Open Explore with its native controls."""
+    return lambda **query: app(ui="basic", **query)
 
 
 def chart(at, key):
@@ -51,8 +58,8 @@ def test_a_model_that_needs_images_points_to_the_searches_page(app):
 
 
 @pytest.mark.parametrize("budget", [20.0, 30.0, 45.5, 70.0])
-def test_the_heatmap_shows_the_pick_of_the_one_rule(app, filled, budget):
-    at = app()
+def test_the_heatmap_shows_the_pick_of_the_one_rule(basic, filled, budget):
+    at = basic()
     at.slider(key="bw").set_value(budget).run()
     assert not at.exception
     frame = frame_of(filled)
@@ -65,8 +72,8 @@ def test_the_heatmap_shows_the_pick_of_the_one_rule(app, filled, budget):
     assert table["Method"].tolist() == chosen["method"].tolist()
 
 
-def test_both_budgets_together_narrow_the_choice(app, filled):
-    at = app()
+def test_both_budgets_together_narrow_the_choice(basic, filled):
+    at = basic()
     at.toggle(key="lc").set_value(True).run()
     at.slider(key="bc").set_value(0.3).run()
     assert not at.exception
@@ -75,15 +82,15 @@ def test_both_budgets_together_narrow_the_choice(app, filled):
     assert any("fits these budgets" in caption.value for caption in at.caption)
 
 
-def test_budgets_can_be_switched_off(app, filled):
-    at = app()
+def test_budgets_can_be_switched_off(basic, filled):
+    at = basic()
     at.toggle(key="lw").set_value(False).run()
     assert at.slider(key="bw").disabled
     assert set(cells(at)["Uniform bits"][0]) == {"8"}
 
 
-def test_a_budget_below_the_smallest_says_the_smallest_in_bytes(app, filled):
-    at = app()
+def test_a_budget_below_the_smallest_says_the_smallest_in_bytes(basic, filled):
+    at = basic()
     at.slider(key="bw").set_value(at.slider(key="bw").min).run()
     assert not at.exception
     smallest = int(frame_of(filled)[frames.COST_COLUMNS["weight_bytes"]].min())
@@ -92,8 +99,8 @@ def test_a_budget_below_the_smallest_says_the_smallest_in_bytes(app, filled):
     assert len(at.get("plotly_chart")) == 1
 
 
-def test_a_link_restores_the_view(app, filled):
-    at = app(model="resnet8", bw="30", x="Compute", src="measured")
+def test_a_link_restores_the_view(basic, filled):
+    at = basic(model="resnet8", bw="30", x="Compute", src="measured")
     assert at.slider(key="bw").value == 30.0
     assert at.selectbox(key="x").value == "bit_ops"
     assert chart(at, "front")["layout"]["xaxis"]["title"]["text"].endswith("bit-ops")
@@ -110,14 +117,14 @@ def test_a_link_restores_the_view(app, filled):
         {"lw": "?"},
     ],
 )
-def test_a_link_that_makes_no_sense_falls_back(app, filled, query):
-    at = app(**query)
+def test_a_link_that_makes_no_sense_falls_back(basic, filled, query):
+    at = basic(**query)
     assert at.slider(key="bw").value > 0
     assert at.selectbox(key="model").value in MODELS
 
 
-def test_another_model_starts_with_budgets_of_its_own(app, filled):
-    at = app(bw="30")
+def test_another_model_starts_with_budgets_of_its_own(basic, filled):
+    at = basic(bw="30")
     at.selectbox(key="model").set_value("resnet20").run()
     assert not at.exception
     at.selectbox(key="model").set_value("resnet8").run()
@@ -126,31 +133,31 @@ def test_another_model_starts_with_budgets_of_its_own(app, filled):
 
 
 @pytest.mark.parametrize("cost", list(COSTS))
-def test_every_cost_can_be_the_horizontal_axis(app, filled, cost):
-    at = app()
+def test_every_cost_can_be_the_horizontal_axis(basic, filled, cost):
+    at = basic()
     at.selectbox(key="x").set_value(cost).run()
     assert not at.exception
     title = chart(at, "front")["layout"]["xaxis"]["title"]["text"]
     assert title.startswith(COSTS[cost].title)
 
 
-def test_the_float_network_is_shown_with_its_count(app, filled):
-    at = app()
+def test_the_float_network_is_shown_with_its_count(basic, filled):
+    at = basic()
     assert any("Float network 92.0 %" in m.value and "n=10,000" in m.value for m in at.markdown)
     words = [note["text"] for note in chart(at, "front")["layout"]["annotations"]]
     assert "float 93.0 %" in words
 
 
-def test_a_prepared_point_is_offered_in_every_format(app, filled):
-    at = app()
+def test_a_prepared_point_is_offered_in_every_format(basic, filled):
+    at = basic()
     at.selectbox(key="take").set_value("Uniform bits").run()
     labels = [element.proto.label for element in at.get("download_button")]
-    assert len(labels) == 3
+    assert {export.title for export in EXPORTS.values() if not export.needs_model} <= set(labels)
     assert "Measure again" in [b.label for b in at.button]
 
 
-def test_measuring_again_queues_just_that_allocation(app, filled):
-    at = app()
+def test_measuring_again_queues_just_that_allocation(basic, filled):
+    at = basic()
     at.selectbox(key="take").set_value("Uniform bits").run()
     next(b for b in at.button if b.label == "Measure again").click().run()
     assert not at.exception
@@ -162,17 +169,17 @@ def test_measuring_again_queues_just_that_allocation(app, filled):
     assert any("being measured" in info.value for info in at.info)
 
 
-def test_a_point_without_a_file_can_be_prepared(app, store):
+def test_a_point_without_a_file_can_be_prepared(basic, store):
     held = sample.add_run(store, "exact", [sample.point(sample.uniform(3), 900)])
     finish(store, *held, "done")
-    at = app()
+    at = basic()
     assert not at.get("download_button")
     next(b for b in at.button if b.label == "Measure and prepare").click().run()
     assert runs(store)[0].spec.search == "given"
 
 
-def test_predictions_never_stand_beside_measurements(app, filled):
-    at = app()
+def test_predictions_never_stand_beside_measurements(basic, filled):
+    at = basic()
     at.segmented_control(key="src").set_value("predicted").run()
     assert not at.exception
     figure = chart(at, "front")
@@ -183,19 +190,19 @@ def test_predictions_never_stand_beside_measurements(app, filled):
     assert "Measure and prepare" in [b.label for b in at.button]
 
 
-def test_predictions_need_a_stored_sensitivity(app, store):
+def test_predictions_need_a_stored_sensitivity(basic, store):
     held = sample.add_run(store, "uniform", [sample.point(sample.uniform(4), 900)])
     finish(store, *held, "done")
-    at = app()
+    at = basic()
     at.segmented_control(key="src").set_value("predicted").run()
     assert not at.exception
     assert any("No sensitivity" in info.value for info in at.info)
 
 
-def test_accuracies_on_different_images_are_never_shown_together(app, filled):
+def test_accuracies_on_different_images_are_never_shown_together(basic, filled):
     more = [sample.point(sample.uniform(5), 990)]
     finish(store_args := filled, *sample.add_run(filled, "exact", more, search_images=2048), "done")
-    at = app()
+    at = basic()
     assert "Exact front" not in cells(at)
     choice = at.selectbox(key="on")
     other = next(option for option in choice.options if "2,048" in option)
@@ -206,8 +213,8 @@ def test_accuracies_on_different_images_are_never_shown_together(app, filled):
     assert store_args is filled
 
 
-def test_a_budget_no_prediction_meets_says_the_smallest_in_bytes(app, filled):
-    at = app(src="predicted", bw="10")
+def test_a_budget_no_prediction_meets_says_the_smallest_in_bytes(basic, filled):
+    at = basic(src="predicted", bw="10")
     (info,) = at.info
     assert "Nothing predicted fits" in info.value
     assert "19,268 B" in info.value

@@ -1,0 +1,107 @@
+"""Explore before and around its results: the model's facts, and what to do when there are none."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from pages.ui import frames, text, widgets
+from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
+from qcore.catalog import MODELS
+from qcore.costs import COSTS
+from qcore.problem import RunSpec, Scores
+from qcore.searches import SEARCHES
+from store import Run, Store
+
+# few images, few levels, few looks at the test split: a front for the impatient
+QUICK: dict[str, Any] = {"calibration_images": 512, "search_images": 512, "reported": 5}
+QUICK_SEARCHES: dict[str, dict[str, Any]] = {
+    "uniform": {},
+    "portfolio": {"points": 5, "exchanges": 4, "kinds": ["gradient", "gradient_pairs"]},
+}
+
+
+def pick_setting(mine: Sequence[Run]) -> tuple[str, list[Run]]:
+    """Pick the runs whose accuracies may be compared: one data set, one number of images."""
+    groups: dict[str, list[Run]] = {}
+    for run in mine:
+        groups.setdefault(frames.setting_of(run), []).append(run)
+    if not groups:
+        return "", []
+    names = sorted(groups, key=lambda name: -sum(run.evaluations for run in groups[name]))
+    chosen = names[0]
+    if len(names) > 1:
+        with st.sidebar:
+            chosen = st.selectbox(
+                "Measured on",
+                names,
+                key="on",
+                bind="query-params",
+                help="Accuracies on different images are never shown together.",
+            )
+    return chosen, groups[chosen]
+
+
+def default_data(name: str) -> str:
+    """The data set a model is first searched on, or "" where it has none."""
+    return MODELS[name].datasets[0] if name in MODELS else ""
+
+
+def facts(model: ModelSpec | None, scores: Scores | None) -> None:
+    """Say what the float network scores, what it weighs, and what stays in float."""
+    parts = []
+    if scores is not None:
+        parts.append(f"Float network {text.percent(scores.headline, scores.n)}")
+    if model is not None:
+        for bits, words in ((FLOAT_BITS, "float"), (8, "8 bits"), (4, "4 bits")):
+            size = COSTS["weight_bytes"].total(
+                model, BitAllocation.uniform(model.layers, bits, bits)
+            )
+            parts.append(f"weights at {words} {text.cost_text('weight_bytes', size)}")
+        macs = sum(layer.macs for layer in model.layers)
+        parts.append(f"{len(model.layers)} layers, {text.significant(macs / 1e6)} M MACs")
+        if model.coverage < 1:
+            parts.append(f"{100 * (1 - model.coverage):.1f} % of weights stay in float")
+    st.markdown(" · ".join(parts))
+    for warning in model.warnings if model is not None else ():
+        st.warning(warning)
+
+
+def nothing_yet(store: Store, name: str, mine: Sequence[Run]) -> None:
+    """Show what runs or what failed, and offer the first search."""
+    active = [run for run in mine if run.state in text.ACTIVE]
+    if active:
+        st.subheader("Measuring the first allocations")
+        st.write("Points appear here as soon as they are measured. You may close this page.")
+        widgets.live_progress(store, mine, lambda run: run.spec.model == name)
+        return
+    st.subheader("Nothing was measured for this model yet")
+    failed = next((run for run in mine if run.state == "failed"), None)
+    if failed is not None:
+        st.error(f"{failed.name} failed: {failed.error}")
+    st.write(
+        "A search tries bit-widths per layer and measures what each costs in accuracy. To begin, "
+        "measure the same bits in every layer (2, 3, 4 and 8: the ladder to beat), then let the "
+        "portfolio search spread the bits where they matter."
+    )
+    if name in MODELS and MODELS[name].source == "bundled":
+        if st.button("Start the first search", type="primary", icon=":material/play_arrow:"):
+            data = default_data(name)
+            first = [
+                (
+                    RunSpec(name, data, search, params, **QUICK),
+                    f"{SEARCHES[search].title} on {name}",
+                )
+                for search, params in QUICK_SEARCHES.items()
+            ]
+            if widgets.launch(store, first):
+                st.rerun()
+        st.caption(
+            "On two idle cores the first points of resnet8 are there after 10 seconds; all is "
+            "done, accuracies on every test image included, after 45."
+        )
+    else:
+        st.write("This model needs a folder of images: choose it on the Searches page.")
+    st.page_link(
+        "pages/views/searches.py", label="Set up a search", icon=":material/manage_search:"
+    )
