@@ -15,6 +15,9 @@ from torch.overrides import TorchFunctionMode
 
 from qcore.allocation import LayerSpec
 from qcore.errors import InvalidData, UnsupportedModel
+from qcore.products import PRODUCTS, product_macs
+from qcore.quantized_layer import operation_of
+from qcore.rewriting import plain
 
 KINDS: dict[type[nn.Module], str] = {
     nn.Conv1d: "conv1d",
@@ -56,6 +59,11 @@ class Run:
         matrix_uses: id() of each parameter to how often it entered a matrix function.
         touched: id() of each parameter that entered any function.
         outputs: Outputs of layers with their paths.
+        inside: Paths of the modules whose calls have started and not ended, outermost first.
+        products: Path of a module to the multiply-accumulates of the matrix products it makes
+            itself, through no layer (attention's, for example).
+        opaque: Path of each convolution or linear module whose own forward pass does not just
+            multiply with its weight, to the name of its class.
         running: Layer calls that have started and not ended: (path, layer, its input).
         classes: Second dimension of the model's output.
     """
@@ -67,6 +75,9 @@ class Run:
     matrix_uses: dict[int, int] = field(default_factory=dict)
     touched: set[int] = field(default_factory=set)
     outputs: list[tuple[Tensor, str]] = field(default_factory=list)
+    inside: list[str] = field(default_factory=list)
+    products: dict[str, int] = field(default_factory=dict)
+    opaque: dict[str, str] = field(default_factory=dict)
     running: list[tuple[str, nn.Module, Tensor]] = field(default_factory=list)
     classes: int = 0
 
@@ -83,7 +94,7 @@ def explicit_attention() -> Iterator[None]:
 
 
 class _ParameterUses(TorchFunctionMode):
-    """Records which parameters any torch function reads, and which enter a matrix function."""
+    """Records which parameters functions read, and matrix products made outside of layers."""
 
     def __init__(self, model: nn.Module, run: Run) -> None:
         super().__init__()
@@ -98,6 +109,9 @@ class _ParameterUses(TorchFunctionMode):
         kind = getattr(func, "__name__", "")
         if kind == "__get__":
             return result
+        if kind in PRODUCTS and not self._run.running and self._run.inside:
+            owner, macs = self._run.inside[-1], product_macs(kind, args, result)
+            self._run.products[owner] = self._run.products.get(owner, 0) + macs
         for value in _tensors((args, tuple(kwargs.values()))):
             if id(value) not in self._known:
                 continue
@@ -126,6 +140,20 @@ _LAYER_TYPES: Any = tuple(KINDS)
 def _is_layer(module: nn.Module) -> bool:
     # under a parametrization (weight norm) the weight is computed, not a parameter
     return isinstance(module, _LAYER_TYPES) and "weight" in module._parameters
+
+
+def _multiplies(module: nn.Module, given: Tensor) -> bool:
+    """True where a layer's output, bias aside, is proportional to its input and to its weight.
+
+    So it is for the torch classes. A subclass with a forward pass of its own may pad differently
+    (that is proportional) or standardise its weight first (that is not): it is tried. Tensors on
+    the meta device have no numbers to try.
+    """
+    if plain(module) or given.is_meta:
+        return True
+    call, weight = operation_of(module).call, module.weight.detach()
+    expected = 6 * call(given, weight, None)
+    return torch.allclose(call(2 * given, 3 * weight, None), expected, rtol=1e-3, atol=1e-4)
 
 
 def watch(model: nn.Module, example: Tensor, name: str) -> Run:
@@ -167,6 +195,7 @@ def watch(model: nn.Module, example: Tensor, name: str) -> Run:
 def _before(run: Run, path: str) -> Any:
     def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
         run.called.add(path)
+        run.inside.append(path)
         given = args[0] if args else next(iter(kwargs.values()), None)
         if not isinstance(given, Tensor):
             return
@@ -181,10 +210,18 @@ def _before(run: Run, path: str) -> Any:
 
 def _after(run: Run, path: str) -> Any:
     def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        run.inside.pop()
         if not _is_layer(module) or not run.running:
             return
-        _, _, given = run.running.pop()
+        _, _, given = run.running[-1]
+        multiplies = path not in run.opaque and _multiplies(module, given)
+        run.running.pop()
         call = _describe(path, module, given, output)
+        if not multiplies:
+            run.opaque[path] = type(module).__name__
+            run.layers.pop(path, None)
+            run.products[path] = run.products.get(path, 0) + call.macs
+            return
         run.layers[path] = add_call(run.layers[path], call) if path in run.layers else call
         run.calls[path] = run.calls.get(path, 0) + 1
         run.outputs.append((output, path))

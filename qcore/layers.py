@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from qcore.allocation import LayerSpec, ModelSpec
 from qcore.forward_pass import NORMS, Run, add_call, explicit_attention, watch
 from qcore.graph import Wiring, read_wiring
+from qcore.rewriting import explicit, plain
 
 _GEOMETRY = ("stride", "padding", "output_padding", "dilation", "groups", "padding_mode")
 
@@ -31,17 +32,24 @@ class Found:
             convolution output channels are dimension 1 of the weight, within groups.)
         aliases: Layer name to other paths of the same layer: the same module registered again, or
             a like module that shares its weight and bias. Replace them all by one.
+        products: Path of a module to the multiply-accumulates, for one sample, of the matrix
+            products it makes itself: attention's queries with keys and probabilities with values.
+            They have no weights, stay in float, and no cost counts them.
         exported: False where torch.export refused the model; producers are then unknown.
     """
 
     spec: ModelSpec
     norms: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    products: Mapping[str, int] = field(default_factory=dict)
     exported: bool = True
 
 
 def find_layers(model: nn.Module, example: Tensor, name: str) -> Found:
     """Return the quantizable layers of a model, run once in eval mode on one example.
+
+    Modules that hide layers are first rewritten (`rewriting.explicit`): the names are those of the
+    rewritten model, the same for every model of the architecture.
 
     Multiply-accumulates are for one sample: numel(output) * numel(weight[0]) for a convolution,
     numel(input) * numel(weight) / in_channels for a transposed one and numel(output) * in_features
@@ -60,6 +68,7 @@ def find_layers(model: nn.Module, example: Tensor, name: str) -> Found:
         UnsupportedModel: no convolution or linear layer runs, or the output is no tensor.
         InvalidData: the model cannot run on the example; says the channels it expects.
     """
+    model = explicit(model)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     example = example[:1].to(device)
     modes = {module: module.training for module in model.modules()}
@@ -91,23 +100,33 @@ def find_layers(model: nn.Module, example: Tensor, name: str) -> Found:
         digest=weights_digest(model),
         layers=_wire(layers, wiring.producers, norms),
         left_in_float=left,
-        warnings=(*_refused(refusal), *_float_parts(model, run, shared, left), *idle),
+        warnings=(
+            *_refused(refusal),
+            *_float_parts(model, run, shared, left),
+            *_opaque_layers(run, left),
+            *_float_products(run, layers),
+            *idle,
+        ),
         input_shape=tuple(example.shape[1:]),
         classes=run.classes,
     )
-    return Found(spec, norms, shared.aliases, exported=not refusal)
+    return Found(spec, norms, shared.aliases, _counted(run), exported=not refusal)
 
 
 def weights_digest(model: nn.Module) -> str:
     """64 hex digits of SHA-256 over every tensor of the state dict, sorted by name.
 
-    Names, types, shapes and bytes enter; batch counters do not.
+    Names, types, shapes and bytes enter; batch counters do not. It is that of the rewritten model
+    (`rewriting.explicit`). Tensors on the meta device have no bytes.
     """
+    model = explicit(model)
     digest = hashlib.sha256()
     for key, value in sorted(model.state_dict().items()):
         if key.endswith("num_batches_tracked") or not isinstance(value, Tensor):
             continue
         digest.update(f"{key}|{value.dtype}|{tuple(value.shape)}|".encode())
+        if value.is_meta:
+            continue
         flat = value.detach().cpu().contiguous().reshape(-1)
         digest.update(flat.view(torch.uint8).numpy())
     return digest.hexdigest()
@@ -182,6 +201,7 @@ def _foldable(model: nn.Module, layer: LayerSpec, norm: str) -> bool:
     module = model.get_submodule(norm)
     return (
         isinstance(module, NORMS)
+        and plain(module)
         and module.running_mean is not None
         and module.num_features == layer.channels
         and (layer.kind != "linear" or layer.outputs == layer.channels)
@@ -288,6 +308,8 @@ def _float_parts(model: nn.Module, run: Run, shared: _Shared, left: Mapping[str,
                 f"{name} is also used outside its layer: a float copy of its {count:,} weights "
                 "stays for that."
             )
+        elif owner in run.opaque:
+            continue
         elif ".parametrizations." in f".{name}":
             sentences.append(
                 f"{name} ({count:,} weights) stays in float: it is under a parametrization. Remove "
@@ -301,3 +323,35 @@ def _float_parts(model: nn.Module, run: Run, shared: _Shared, left: Mapping[str,
                     "of another module, never through a layer of its own."
                 )
     return sentences
+
+
+def _opaque_layers(run: Run, left: Mapping[str, int]) -> list[str]:
+    """A sentence on each class that does something to a weight before multiplying with it."""
+    weights: dict[str, dict[str, int]] = {}
+    for path, kind in run.opaque.items():
+        weights.setdefault(kind, {})[path] = left.get(f"{path}.weight", 0)
+    return [
+        f"{len(counts)} layers of the class {kind} ({sum(counts.values()):,} weights; the first is "
+        f"{next(iter(counts))}) stay in float: the class does more than multiply with its weight, "
+        "so that no scale can be taken out of it."
+        for kind, counts in weights.items()
+    ]
+
+
+def _counted(run: Run) -> dict[str, int]:
+    return {path: macs for path, macs in run.products.items() if macs}
+
+
+def _float_products(run: Run, layers: tuple[LayerSpec, ...]) -> list[str]:
+    """A sentence on the matrix products that no layer makes."""
+    products = _counted(run)
+    if not products:
+        return []
+    macs = sum(products.values())
+    share = macs / (macs + sum(layer.macs for layer in layers))
+    return [
+        f"Matrix products outside any layer, as in attention, run in {len(products)} modules (the "
+        f"first is {next(iter(products)) or 'the model itself'}): their {macs:,} "
+        f"multiply-accumulates a sample ({share:.1%} of all) stay in float, and no cost counts "
+        "them."
+    ]

@@ -21,6 +21,7 @@ from qcore.forward_pass import explicit_attention
 from qcore.layers import Found, find_layers
 from qcore.quantized_layer import QuantizedLayer, from_rows, operation_of, to_rows
 from qcore.quantizers import QUANTIZERS, ActivationGrid, Histogram, mse_grid, quantize_rows
+from qcore.rewriting import explicit
 
 CACHE_BYTES = 512 * 2**20
 
@@ -71,7 +72,7 @@ class QuantizedModel(nn.Module):
     ) -> None:
         super().__init__()
         self.spec, self.norms = found.spec, dict(found.norms)
-        self.network = copy.deepcopy(model).eval().requires_grad_(False).to(device)
+        self.network = explicit(copy.deepcopy(model)).eval().requires_grad_(False).to(device)
         if any(isinstance(m, nn.Conv2d) for m in self.network.modules()):
             self.network = self.network.to(memory_format=torch.channels_last)
         self.layers: dict[str, QuantizedLayer] = {}

@@ -4,6 +4,7 @@
 up, not a quantization: the quantized weights of each width are prepared once and referred to.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from torch.nn import functional
 
 from qcore.errors import UnsupportedModel
 from qcore.quantizers import ActivationGrid
+from qcore.rewriting import plain
 
 _CONVOLUTIONS: dict[type, Callable[..., Tensor]] = {
     nn.Conv1d: functional.conv1d,
@@ -50,6 +52,9 @@ class Operation:
 def operation_of(module: nn.Module) -> Operation:
     """Read the arithmetic of a float layer.
 
+    Of a subclass with a forward pass of its own (one that pads differently, say) that forward pass
+    is the arithmetic; `find_layers` has made sure that it is proportional to the weight.
+
     Raises:
         UnsupportedModel: not one of QUANTIZABLE, or a padding mode of a transposed convolution.
     """
@@ -57,9 +62,13 @@ def operation_of(module: nn.Module) -> Operation:
     for known in QUANTIZABLE:
         if isinstance(module, known):
             kind = known
+    m: Any = module
+    if kind in QUANTIZABLE and not plain(module):
+        axis = -1 if kind is nn.Linear else 1
+        groups = getattr(m, "groups", 1)
+        return Operation(_own_forward(m, axis), groups, kind in _TRANSPOSED, axis)
     if kind is nn.Linear:
         return Operation(functional.linear, 1, False, -1)
-    m: Any = module
     if kind in _TRANSPOSED:
         function, stride, padding = _TRANSPOSED[kind], m.stride, m.padding
         extra, groups, dilation = m.output_padding, m.groups, m.dilation
@@ -86,6 +95,21 @@ def operation_of(module: nn.Module) -> Operation:
         False,
         1,
     )
+
+
+def _own_forward(module: Any, axis: int) -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
+    """A module's forward pass as a function of (input, weight, bias)."""
+    shell = copy.copy(module)
+    shell._parameters, shell.bias = {}, None
+
+    def call(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        shell.weight = weight
+        output: Tensor = type(shell).forward(shell, x)
+        if bias is None:
+            return output
+        return output + (bias if axis == -1 else bias.view(-1, *([1] * (output.dim() - 2))))
+
+    return call
 
 
 def to_rows(weight: Tensor, operation: Operation) -> Tensor:

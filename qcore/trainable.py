@@ -25,6 +25,7 @@ from qcore.layers import Found
 from qcore.norms import TransitionalNorm, install_norms
 from qcore.quantized_layer import to_rows
 from qcore.quantizers import LEARNED_QUANTIZERS, Histogram
+from qcore.rewriting import explicit
 from qcore.switches import NormPlan
 from qcore.trainable_layer import TrainableLayer
 
@@ -73,7 +74,7 @@ class TrainableModel(nn.Module):
                 "clip, or keep bit-dependent scales."
             )
         self.spec, self.options, self.plan = found.spec, options, plan
-        self.network = copy.deepcopy(model).eval().requires_grad_(False).to(device)
+        self.network = explicit(copy.deepcopy(model)).eval().requires_grad_(False).to(device)
         if any(isinstance(m, nn.Conv2d) for m in self.network.modules()):
             self.network = self.network.to(memory_format=torch.channels_last)
         self.layers: dict[str, TrainableLayer] = {}

@@ -30,6 +30,7 @@ from qcore.materials import Materials
 from qcore.mirror_training import train_low_bits
 from qcore.payload import float_payload, payload_of, payload_of_all
 from qcore.problem import Progress
+from qcore.rewriting import explicit
 from qcore.switches import Joint, NormPlan
 from qcore.trainable import Options, TrainableModel
 from qcore.training import Plan, Stage, Training, read_state, train_stage
@@ -86,7 +87,7 @@ class Trainer:
         device: str = "cpu",
     ) -> None:
         _check_size(found, options)
-        self._network, self._found, self.options = network, found, options
+        self._network, self._found, self.options = explicit(network), found, options
         self._images, self._calibration = images, list(calibration)
         self._checkpoints, self._seed, self._device = checkpoints, seed, device
         self._teacher: nn.Module | None = None

@@ -2,10 +2,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from qcore._torchvision import torchvision
 from qcore.allocation import BitAllocation, LayerBits
+from qcore.calibration import measure_ranges
 from qcore.costs import costs_of, make_options
 from qcore.errors import InvalidData, UnsupportedModel
 from qcore.layers import find_layers, weights_digest
+from qcore.model import QuantizedModel
+from qcore.rewriting import explicit
 from qcore.zoo import build_model
 from tests.wired import Residual, layer, of
 
@@ -14,6 +18,7 @@ torch.set_num_threads(1)
 
 def accounted(model, found):
     """Parameters that are under a bit-width, biases of layers, folded norms, or listed."""
+    model = explicit(model)
     total = sum(found.spec.left_in_float.values())
     for spec in found.spec.layers:
         module = model.get_submodule(spec.name)
@@ -89,43 +94,57 @@ def test_bundled_networks_are_fully_covered(name, count):
     assert accounted(model, found) == sum(p.numel() for p in model.parameters())
 
 
+def densenet() -> nn.Module:
+    return torchvision.models.DenseNet(4, (2, 2), 8, num_classes=5)
+
+
+def shufflenet() -> nn.Module:
+    kind = torchvision.models.ShuffleNetV2
+    return kind([2, 2, 2], [8, 16, 16, 16, 24], num_classes=5)
+
+
+def googlenet() -> nn.Module:
+    return torchvision.models.GoogLeNet(5, init_weights=False)
+
+
 @pytest.mark.parametrize(
-    ("name", "side"),
-    [("densenet121", 32), ("shufflenet_v2_x0_5", 32), ("vit_b_32", 224), ("swin_t", 32)],
+    ("build", "layers", "idle"),
+    [(densenet, 11, []), (shufflenet, 27, []), (googlenet, 58, ["aux1", "aux2"])],
 )
-def test_every_parameter_of_torchvision_families_is_accounted_for(name, side):
-    model = build_model(name, classes=10)
-    found = find_layers(model, torch.zeros(1, 3, side, side), name)
+def test_every_parameter_of_torchvision_families_is_accounted_for(build, layers, idle):
+    with torch.device("meta"):
+        model = build()
+        found = find_layers(model, torch.zeros(1, 3, 64, 64), "net")
     assert found.exported
-    assert accounted(model, found) == sum(p.numel() for p in model.parameters())
+    assert len(found.spec.layers) == layers
+    assert [warning.split(" ")[0] for warning in found.spec.warnings] == idle
+    # every weight that runs is a layer's: norms that do not fold are all that is left
+    assert not [name for name in found.spec.left_in_float if "norm" not in name]
+    unused = sum(p.numel() for part in idle for p in model.get_submodule(part).parameters())
+    assert accounted(model, found) + unused == sum(p.numel() for p in model.parameters())
 
 
 def test_weights_that_a_function_takes_directly_stay_in_float_and_are_named():
-    class Attention(nn.Module):
+    class Functional(nn.Module):
         def __init__(self):
             super().__init__()
             self.embed = nn.Linear(6, 8)
-            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
-            self.head = nn.Linear(8, 3)
+            self.held = nn.Linear(8, 4)
+            self.head = nn.Linear(4, 3)
 
         def forward(self, x: Tensor) -> Tensor:
-            x = self.embed(x)
-            return self.head(self.attention(x, x, x)[0].mean(1))
+            x = nn.functional.linear(self.embed(x), self.held.weight, self.held.bias)
+            return self.head(x.mean(1))
 
-    model = Attention()
-    found = of(model, 5, 6)
+    found = of(Functional(), 5, 6)
     assert found.spec.names == ("embed", "head")
-    assert found.spec.left_in_float == {
-        "attention.in_proj_weight": 192,
-        "attention.in_proj_bias": 24,
-        "attention.out_proj.weight": 64,
-        "attention.out_proj.bias": 8,
-    }
-    assert [w.split(" ")[0] for w in found.spec.warnings] == [
-        "attention.in_proj_weight",
-        "attention.out_proj.weight",
-    ]
-    assert found.spec.coverage == pytest.approx((48 + 24) / (48 + 24 + 288))
+    assert found.spec.left_in_float == {"held.weight": 32, "held.bias": 4}
+    assert found.products == {"": 5 * 8 * 4}
+    weight, product = found.spec.warnings
+    assert weight.startswith("held.weight (32 weights) stays in float")
+    assert "the model itself" in product
+    assert "160 multiply-accumulates" in product
+    assert found.spec.coverage == pytest.approx((48 + 12) / (48 + 12 + 36))
     assert layer(found, "head").producers == ("embed",)
 
 
@@ -133,8 +152,59 @@ def test_layers_inside_an_encoder_run_as_modules():
     # in eval mode torch would take one fused path past linear1 and linear2
     encoder = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
     found = of(encoder, 5, 8)
-    assert found.spec.names == ("linear1", "linear2")
+    attention = [f"self_attn.{name}_proj" for name in ("q", "k", "v", "out")]
+    assert found.spec.names == (*attention, "linear1", "linear2")
+    assert found.spec.left_in_float == {
+        f"norm{i}.{p}": 8 for i in (1, 2) for p in ("weight", "bias")
+    }
     assert torch.backends.mha.get_fastpath_enabled()
+
+
+class Standardised(nn.Conv2d):
+    """A convolution that standardises its weight first, as timm's ResNetV2 does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        weight = weight / weight.std((1, 2, 3), keepdim=True)
+        return self._conv_forward(x, weight, self.bias)
+
+
+class Same(nn.Conv2d):
+    """A convolution that pads by its own rule, as TensorFlow's "same" does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(nn.functional.pad(x, (0, 1, 0, 1)), self.weight, self.bias)
+
+
+class NormAndAct(nn.BatchNorm2d):
+    """A batch-norm that also applies an activation function."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).relu()
+
+
+def test_a_class_that_changes_its_weight_first_stays_in_float():
+    net = nn.Sequential(nn.Conv2d(2, 3, 1), Standardised(3, 4, 3), nn.Flatten())
+    found = of(net, 2, 3, 3)
+    assert found.spec.names == ("0",)
+    assert found.spec.left_in_float == {"1.weight": 108, "1.bias": 4}
+    assert found.products == {"1": 108}
+    assert found.spec.warnings[0].startswith("1 layers of the class Standardised (108 weights")
+
+
+def test_classes_with_a_forward_pass_of_their_own_keep_it_when_wrapped():
+    # the padding is the layer's; the norm's activation must not go when norms are folded
+    net = nn.Sequential(
+        Same(2, 3, 2, bias=False), nn.BatchNorm2d(3), Same(3, 4, 2), NormAndAct(4), nn.Flatten()
+    ).eval()
+    x = torch.randn(2, 2, 4, 4)
+    found = find_layers(net, x, "net")
+    assert (found.spec.names, found.norms) == (("0", "2"), {"0": "1"})
+    model = QuantizedModel(net, found)
+    torch.testing.assert_close(model(x), net(x))
+    measure_ranges(model, [x])
+    model.set_allocation(BitAllocation.uniform(found.spec.layers, 8, 8))
+    assert 0 < float((model(x) - net(x)).detach().abs().max()) < 0.1
 
 
 def test_a_transposed_weight_in_a_matrix_product_is_named():
@@ -150,7 +220,8 @@ def test_a_transposed_weight_in_a_matrix_product_is_named():
 
     found = of(Bare(), 4)
     assert found.spec.left_in_float == {"table": 12, "offset": 4}
-    assert [warning.split(" ")[0] for warning in found.spec.warnings] == ["table"]
+    assert found.spec.warnings[0].startswith("table (12 weights) stays in float")
+    assert found.products == {"": 12}
 
 
 def test_a_part_that_never_runs_is_named_and_not_counted():
