@@ -1,15 +1,24 @@
 """What an allocation costs. Torch-free, exact integers, derived whenever asked and never stored.
 
 Each cost model is one pure function of (layer, bits) and how layers combine, sum or maximum. That
-separability keeps the exact solver of `front` exact. Add one by adding an entry to COSTS.
+separability keeps the exact solver of `front` exact. Add one by adding an entry to COSTS. Costs
+that are looked up in a table (`hardware`, `cost_tables`) hold for the models they cover;
+`applicable` says which those are.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits, LayerSpec, ModelSpec
 from qcore.errors import InfeasibleBudget, InvalidParams
+from qcore.hardware import ACCELERATOR_COSTS, price_on, refusal_on
+from qcore.packed_words import WORDS, price_in_words
+from qcore.price_table import price_table
+
+UNPRICED = 10**15
+"""Price of bits that a table has no row for: more than any limit, and never shown as a cost."""
 
 SCALE_BYTES = 4
 BIAS_BYTES = 4
@@ -23,13 +32,16 @@ class CostModel:
     Attributes:
         name: Key in COSTS; carries the unit.
         title: What axes and sliders call it.
-        unit: Unit of its values, "B" or "bit-ops".
-        layer_cost: Price of one layer at given bits, in the unit; never negative, and never
-            falling when a bit-width rises within 1..8 (float weights need no scales, so 32 bits
-            of a tiny layer may cost less on disk than 8).
+        unit: Unit of its values: "B", "bit-ops", "pJ", "cycles", or the "ns" of a user's table.
+        layer_cost: Price of one layer at given bits, a whole number in the unit; never negative.
+            Formulas never fall when a bit-width rises within 1..8 (float weights need no scales,
+            so 32 bits of a tiny layer may cost less on disk than 8). What a user measured may:
+            no solver relies on it. UNPRICED where a table cannot tell.
         reduce: How layers combine.
         per_float_parameter: What each parameter left in float adds, in the unit.
         formula: The formula, in ASCII, with its source.
+        refuses: Why a model has no such cost, or None where it has.
+        looked_up: True where values come from a table that may be measured anew.
     """
 
     name: str
@@ -39,6 +51,8 @@ class CostModel:
     reduce: Literal["sum", "max"] = "sum"
     per_float_parameter: int = 0
     formula: str = ""
+    refuses: Callable[[ModelSpec], str | None] = lambda model: None
+    looked_up: bool = False
 
     def total(self, model: ModelSpec, allocation: Mapping[str, LayerBits]) -> int:
         """Price an allocation of this model, in `unit`."""
@@ -119,18 +133,59 @@ COSTS: dict[str, CostModel] = {
             formula="max over layers of ceil(inputs * activation_bits / 8), for one sample; "
             "Uhlich et al. 2020, eq. 8c, on layer inputs",
         ),
+        *(
+            CostModel(
+                f"packed{word}_bytes",
+                f"Weights in {word}-bit words",
+                "B",
+                partial(price_in_words, word),
+                formula=f"sum over layers of ceil(weights / floor({word} / weight_bits)) words of "
+                f"{word // 8} B: whole values only, as in Klhufek et al. 2024",
+            )
+            for word in WORDS
+        ),
+        *(
+            CostModel(
+                quantity.name,
+                quantity.title,
+                quantity.unit,
+                partial(price_on, quantity),
+                formula=quantity.formula,
+                refuses=partial(refusal_on, quantity),
+                looked_up=True,
+            )
+            for quantity in ACCELERATOR_COSTS
+        ),
     )
 }
+"""Every cost by name; `cost_tables` adds a user's own."""
 
 
 def costs_of(model: ModelSpec, allocation: BitAllocation) -> dict[str, int]:
-    """Price an allocation by every cost model: {cost name: value in its unit}.
+    """Price an allocation by every cost model that knows it: {cost name: value in its unit}.
+
+    A cost that does not apply to the model is absent, and so is one whose table has no row for
+    some layer's bits.
 
     Raises:
         InvalidAllocation: the allocation does not name exactly the model's layers.
     """
     allocation.check_names(model.layers)
-    return {name: cost.total(model, allocation) for name, cost in COSTS.items()}
+    costs = tuple(COSTS.values())
+    totals = price_table(model, costs).totals(model, allocation)
+    pairs = zip(costs, totals, strict=True)
+    return {cost.name: total for cost, total in pairs if total < UNPRICED}
+
+
+def applicable(model: ModelSpec) -> dict[str, CostModel]:
+    """The costs this model has, by name, in the order of COSTS."""
+    return {name: cost for name, cost in list(COSTS.items()) if cost.refuses(model) is None}
+
+
+def refusals(model: ModelSpec) -> dict[str, str]:
+    """Why the other costs are left out for this model: {cost name: reason}."""
+    reasons = ((name, cost.refuses(model)) for name, cost in list(COSTS.items()))
+    return {name: reason for name, reason in reasons if reason is not None}
 
 
 def mean_weight_bits(model: ModelSpec, allocation: Mapping[str, LayerBits]) -> float:
@@ -162,7 +217,7 @@ class Budget:
 
     def admits(self, costs: Mapping[str, float]) -> bool:
         """True when every limited cost is within its limit."""
-        return all(costs[name] <= limit for name, limit in self.limits.items())
+        return all(costs.get(name, UNPRICED) <= limit for name, limit in self.limits.items())
 
     def check_feasible(
         self, model: ModelSpec, options: Mapping[str, tuple[LayerBits, ...]]
@@ -174,9 +229,13 @@ class Budget:
 
         Raises:
             InfeasibleBudget: a limit is below the smallest possible; says that smallest.
+            InvalidParams: a limited cost has no value for this model and these bits.
         """
         for name, limit in self.limits.items():
             cheapest = cheapest_total(COSTS[name], model, options)
+            if cheapest >= UNPRICED:
+                reason = COSTS[name].refuses(model) or "its table has no row for the allowed bits"
+                raise InvalidParams(f"{COSTS[name].title} cannot be limited here: {reason}.")
             if cheapest > limit:
                 raise InfeasibleBudget(
                     f"No allocation fits {name} <= {limit:,.0f} {COSTS[name].unit}: the smallest "

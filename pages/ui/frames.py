@@ -4,21 +4,35 @@ Every number's column says its unit. Costs are kept in base units (B, bit-ops) s
 exact; `scaled` turns them into what a reader wants to see.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from pages.ui.text import ago, limits_text, scale_of, state_words
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
-from qcore.costs import COSTS, Budget, costs_of, mean_weight_bits
+from qcore.costs import COSTS, Budget, applicable, costs_of, mean_weight_bits
 from qcore.front import best_within, front_points
 from qcore.problem import Scores
 from qcore.searches import SEARCHES
 from store import Run, StoredPoint
 
-COST_COLUMNS = {name: f"{cost.title}, {cost.unit}" for name, cost in COSTS.items()}
-"""Cost name to the column that holds it."""
+
+class _CostColumns(Mapping[str, str]):
+    """The columns of the costs there are now: a user's tables come and go."""
+
+    def __getitem__(self, name: str) -> str:
+        return f"{COSTS[name].title}, {COSTS[name].unit}"
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(COSTS))
+
+    def __len__(self) -> int:
+        return len(COSTS)
+
+
+COST_COLUMNS: Mapping[str, str] = _CostColumns()
+"""Cost name to the column that holds it. A table has those columns that all its rows have."""
 
 SEARCH_SCORE = "Search split, %"
 SEARCH_LOW = "Search split low, %"
@@ -37,9 +51,8 @@ POINT_COLUMNS = (
     *(SEARCH_SCORE, SEARCH_LOW, SEARCH_HIGH, SEARCH_N),
     *(TEST_SCORE, TEST_LOW, TEST_HIGH, TEST_N),
     *(WEIGHT_BITS, ACTIVATION_BITS),
-    *COST_COLUMNS.values(),
 )
-"""Columns of `points_frame`."""
+"""Columns of `points_frame` before those of the costs."""
 
 
 def method_label(search: str, stage: str = "ptq") -> str:
@@ -77,7 +90,7 @@ def points_frame(
     Returns:
         Columns: point, run, method, stage, digest, allocation, config_point (id of the point whose
         configuration can be taken away, or -1), the score columns of this module, mean bits and
-        one column per cost; in order of method, then point.
+        one column per cost that all of these points have; in order of method, then point.
     """
     names = set(model.names)
     # scores on a window of the images cannot be compared with any others
@@ -103,8 +116,21 @@ def points_frame(
         point = stored.point
         head = (stored.id, stored.run_id, method, *key, point.allocation, ready.get(key, -1))
         scores = (*_scores(point.search), *_scores(tested.get(key)))
-        rows.append((*head, *scores, *allocation_facts(point.allocation, model).values()))
-    return pd.DataFrame(rows, columns=list(POINT_COLUMNS))
+        facts = allocation_facts(point.allocation, model)
+        rows.append(dict(zip(POINT_COLUMNS, (*head, *scores), strict=False)) | facts)
+    return with_costs(rows, POINT_COLUMNS, model)
+
+
+def with_costs(
+    rows: Sequence[Mapping[str, object]], columns: Sequence[str], model: ModelSpec
+) -> pd.DataFrame:
+    """A table of rows with `allocation_facts`: these columns, then the costs that all rows have.
+
+    Without rows there are the columns of all costs that apply to the model.
+    """
+    priced = [COST_COLUMNS[name] for name in applicable(model)]
+    kept = [column for column in priced if all(column in row for row in rows)]
+    return pd.DataFrame(list(rows), columns=[*columns, *kept])
 
 
 def _scores(scores: Scores | None) -> tuple[float, float, float, float]:
@@ -115,7 +141,7 @@ def _scores(scores: Scores | None) -> tuple[float, float, float, float]:
 
 
 def allocation_facts(allocation: BitAllocation, model: ModelSpec) -> dict[str, float]:
-    """Mean bits and every cost of an allocation, by column name.
+    """Mean bits and every cost that an allocation has, by column name.
 
     Weight bits are averaged over weights, activation bits over input elements.
     """
@@ -136,7 +162,8 @@ def picks(
 
     Args:
         frame: Table with "method", the cost columns and the score column.
-        limits: Cost name to its limit, in the cost's unit.
+        limits: Cost name to its limit, in the cost's unit; nothing fits a limit on a cost that the
+            table does not have.
         score: Column to rank by: accuracy (higher is better), or DAMAGE (lower is better).
 
     Returns:
@@ -144,8 +171,11 @@ def picks(
     """
     chosen: list[int] = []
     sign = -1.0 if score == DAMAGE else 1.0
+    columns = {name: column for name, column in COST_COLUMNS.items() if column in frame}
+    if not set(limits) <= set(columns):
+        return frame.iloc[:0].reset_index(drop=True)
     for _, rows in frame.groupby("method", sort=False):
-        costs = {name: rows[column].tolist() for name, column in COST_COLUMNS.items()}
+        costs = {name: rows[column].tolist() for name, column in columns.items()}
         best = best_within(costs, (sign * rows[score]).tolist(), limits)
         if best is not None:
             chosen.append(int(rows.index[best]))
@@ -214,10 +244,10 @@ def layers_frame(allocation: BitAllocation, model: ModelSpec) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def scaled(frame: pd.DataFrame, costs: Sequence[str] = tuple(COSTS)) -> pd.DataFrame:
+def scaled(frame: pd.DataFrame, costs: Sequence[str] | None = None) -> pd.DataFrame:
     """Return the frame with its cost columns in readable units, renamed to say so."""
     out = frame.copy()
-    for name in costs:
+    for name in COSTS if costs is None else costs:
         column = COST_COLUMNS[name]
         if column in out and len(out):
             factor, unit = scale_of(name, float(out[column].max()))
@@ -248,11 +278,16 @@ def picks_table(chosen: pd.DataFrame, what: str = "Accuracy") -> pd.DataFrame:
                 "95 % interval, %": f"{low:.1f} to {high:.1f}",
                 "Measured on": f"{names[4]}, n={n:,.0f}",
                 **{name: round(row[name], 2) for name in (WEIGHT_BITS, ACTIVATION_BITS)},
-                **{column: row[column] for column in COST_COLUMNS.values()},
+                **{column: row[column] for column in COST_COLUMNS.values() if column in row},
                 "Run": row["run"],
             }
         )
     return scaled(pd.DataFrame(rows))
+
+
+def budget_of(run: Run) -> Budget:
+    """A run's budget without limits on costs that are no longer there."""
+    return Budget({name: limit for name, limit in run.spec.limits.items() if name in COSTS})
 
 
 def history_frame(points: Sequence[StoredPoint], run: Run, model: ModelSpec) -> pd.DataFrame:
@@ -262,7 +297,7 @@ def history_frame(points: Sequence[StoredPoint], run: Run, model: ModelSpec) -> 
         Columns: "Evaluation", SEARCH_SCORE, "Within budget", "Best so far, %" (None until a point
         fits the budget).
     """
-    limits = Budget(run.spec.limits)
+    limits = budget_of(run)
     rows: list[tuple[int, float, bool, float | None]] = []
     best: float | None = None
     measured = [p for p in points if p.point.stage != "ptq+tuned" and p.point.images is None]
@@ -279,7 +314,7 @@ def history_frame(points: Sequence[StoredPoint], run: Run, model: ModelSpec) -> 
 
 def best_scores(points: Iterable[StoredPoint], run: Run, model: ModelSpec) -> Scores | None:
     """Search-split scores of a run's best point within its own budget, or None."""
-    budget = Budget(run.spec.limits)
+    budget = budget_of(run)
     scores = [
         stored.point.search
         for stored in points

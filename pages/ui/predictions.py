@@ -10,11 +10,11 @@ import pandas as pd
 
 from pages.ui.frames import (
     ACTIVATION_BITS,
-    COST_COLUMNS,
     DAMAGE,
     WEIGHT_BITS,
     allocation_facts,
     scaled,
+    with_costs,
 )
 from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits, ModelSpec
 from qcore.costs import COSTS, make_options
@@ -73,7 +73,7 @@ def predicted_pick(
         name: What to call the method.
         table: The stored sensitivities.
         model: Whose layers they are of.
-        limits: Limits on at most two summed costs, by cost name, in their units.
+        limits: Limits on at most two summed costs of this model, by cost name, in their units.
 
     Returns:
         As `predicted_front`.
@@ -105,5 +105,5 @@ def _predicted_rows(
         allocation = BitAllocation({layer: row[at] for layer, row, at in chosen})
         head = {"method": name, "allocation": allocation, DAMAGE: damage}
         rows.append({**head, **allocation_facts(allocation, model)})
-    columns = ["method", "allocation", DAMAGE, WEIGHT_BITS, ACTIVATION_BITS]
-    return pd.DataFrame(rows, columns=[*columns, *COST_COLUMNS.values()])
+    columns = ("method", "allocation", DAMAGE, WEIGHT_BITS, ACTIVATION_BITS)
+    return with_costs(rows, columns, model)

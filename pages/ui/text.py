@@ -28,6 +28,9 @@ ACTIVE = frozenset({"queued", "running"})
 """States in which a run may still change."""
 
 _BYTE_UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
+_TIME_UNITS = ((10**9, "s"), (10**6, "ms"), (10**3, "µs"))
+_ENERGY_UNITS = ((10**12, "J"), (10**9, "mJ"), (10**6, "µJ"), (10**3, "nJ"))
+_OWN_UNITS = {"B": _BYTE_UNITS, "ns": _TIME_UNITS, "pJ": _ENERGY_UNITS}
 _OP_UNITS = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 
 
@@ -41,15 +44,12 @@ def scale_of(cost: str, largest: float) -> tuple[float, str]:
         >>> scale_of("bit_ops", 3.2e8)
         (1000000.0, 'M bit-ops')
     """
-    if COSTS[cost].unit == "B":
-        for factor, unit in _BYTE_UNITS:
-            if largest >= factor:
-                return float(factor), unit
-        return 1.0, "B"
-    for factor, prefix in _OP_UNITS:
+    base = COSTS[cost].unit
+    prefixed = tuple((factor, f"{prefix} {base}") for factor, prefix in _OP_UNITS)
+    for factor, unit in _OWN_UNITS.get(base, prefixed):
         if largest >= factor:
-            return float(factor), f"{prefix} {COSTS[cost].unit}"
-    return 1.0, COSTS[cost].unit
+            return float(factor), unit
+    return 1.0, base
 
 
 def cost_text(cost: str, value: float) -> str:
@@ -107,7 +107,10 @@ def limits_text(limits: Mapping[str, float]) -> str:
     if not limits:
         return "none"
     return ", ".join(
-        f"{COSTS[name].title} at most {cost_text(name, limit)}" for name, limit in limits.items()
+        f"{COSTS[name].title} at most {cost_text(name, limit)}"
+        if name in COSTS
+        else f"{name} (its table is gone) at most {limit:,.0f}"
+        for name, limit in limits.items()
     )
 
 

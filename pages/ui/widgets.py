@@ -4,6 +4,7 @@ import dataclasses
 import ipaddress
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any
@@ -11,18 +12,20 @@ from typing import Any
 import streamlit as st
 
 from pages.ui import text
+from pages.ui.downloads import downloads as downloads
 from pages.ui.session import database_explained
-from qcore.allocation import BitAllocation, ModelSpec
+from qcore.allocation import BIT_WIDTHS, BitAllocation, LayerBits, ModelSpec
 from qcore.catalog import MODELS
-from qcore.config import parse_bits
-from qcore.costs import COSTS
+from qcore.costs import COSTS, UNPRICED, CostModel, applicable, refusals
 from qcore.errors import InvalidParams, QcoreError
-from qcore.exports import EXPORTS, write
 from qcore.problem import RunSpec
-from store import Run, Store, config_text, create_run, runs
+from store import Run, Store, create_run, runs
 
 BUDGETS = {"weight_bytes": ("bw", "lw"), "bit_ops": ("bc", "lc")}
-"""Cost name to the URL keys of its slider and of its switch."""
+"""Cost name to the URL keys of its slider and of its switch, of the budgets always offered."""
+
+ALSO = "also"
+"""URL key of the further costs that have a slider."""
 
 REDRAW_SECONDS = 3.0
 """While points arrive, a page is redrawn at most this often."""
@@ -81,8 +84,14 @@ def model_picker(store: Store) -> str:
 
 def forget_budgets() -> None:
     """Drop budgets that were set for another model's range."""
-    for slider, _ in BUDGETS.values():
+    for slider, _ in map(budget_keys, COSTS):
         st.session_state.pop(slider, None)
+    st.session_state.pop(ALSO, None)
+
+
+def budget_keys(cost: str) -> tuple[str, str]:
+    """URL keys of a cost's slider and of its switch."""
+    return BUDGETS.get(cost, (f"b-{cost}", f"l-{cost}"))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -108,11 +117,9 @@ def budget_range(cost: str, model: ModelSpec, widest: int = 8) -> Range:
         model: The model to price.
         widest: Activation bits at the upper end: 32 where activations may stay in float.
     """
-    price = COSTS[cost].total
-    ends = [
-        price(model, BitAllocation.uniform(model.layers, weight, activation))
-        for weight, activation in ((1, 1), (4, widest), (8, widest))
-    ]
+    ends = (
+        _looked_up_ends(COSTS[cost], model) if COSTS[cost].looked_up else _ends(cost, model, widest)
+    )
     factor, unit = text.scale_of(cost, ends[2])
     low, start, high = (end / factor for end in ends)
     exponent = math.floor(math.log10(max((high - low) / 300, 1e-6)))
@@ -124,8 +131,25 @@ def budget_range(cost: str, model: ModelSpec, widest: int = 8) -> Range:
     return Range(low, high, start, round(step, decimals), factor, unit, decimals)
 
 
+def _ends(cost: str, model: ModelSpec, widest: int) -> list[int]:
+    """Lowest, first and highest value of a slider, in the cost's unit."""
+    return [
+        COSTS[cost].total(model, BitAllocation.uniform(model.layers, weight, activation))
+        for weight, activation in ((1, 1), (4, widest), (8, widest))
+    ]
+
+
+def _looked_up_ends(cost: CostModel, model: ModelSpec) -> list[int]:
+    """The same of a table, which need not know every width, nor rise with it."""
+    pairs = [LayerBits(weight, activation) for weight in BIT_WIDTHS for activation in BIT_WIDTHS]
+    rows = [[cost.layer_cost(layer, bits) for bits in pairs] for layer in model.layers]
+    known = [[price for price in row if price < UNPRICED] for row in rows]
+    low, high = (sum(end(row, default=0) for row in known) for end in (min, max))
+    return [low, (low + high) // 2, max(high, low + 1)]
+
+
 def budget_sliders(model: ModelSpec, widest: int) -> dict[str, float]:
-    """Two budgets, each with a switch; bound to the URL.
+    """Two budgets and those of further costs on demand, each with a switch; bound to the URL.
 
     Args:
         model: Prices the ends of the sliders.
@@ -135,14 +159,25 @@ def budget_sliders(model: ModelSpec, widest: int) -> dict[str, float]:
         Cost name to limit in the cost's unit; costs that are switched off are absent.
     """
     limits = {}
-    for column, (cost, (slider, switch)) in zip(
-        st.columns(len(BUDGETS), gap="large"), BUDGETS.items(), strict=True
-    ):
+    known = applicable(model)
+    further = st.multiselect(
+        "More budgets",
+        [name for name in known if name not in BUDGETS],
+        format_func=lambda name: COSTS[name].title,
+        key=ALSO,
+        bind="query-params",
+        placeholder="limit another cost",
+        help=_left_out(model),
+    )
+    costs = [*BUDGETS, *further]
+    columns = [c for at in range(0, len(costs), 2) for c in st.columns(2, gap="large")]
+    for column, cost in zip(columns, costs, strict=False):
+        slider, switch = budget_keys(cost)
         with column:
             title = COSTS[cost].title
             on = st.toggle(
                 f"Limit {title.lower()}",
-                value=cost == "weight_bytes",
+                value=cost != "bit_ops",
                 key=switch,
                 bind="query-params",
                 help=COSTS[cost].formula,
@@ -165,6 +200,15 @@ def budget_sliders(model: ModelSpec, widest: int) -> dict[str, float]:
             if on:
                 limits[cost] = value * span.factor
     return limits
+
+
+def _left_out(model: ModelSpec) -> str | None:
+    reasons = [f"{COSTS[name].title}: {reason}." for name, reason in refusals(model).items()]
+    if not reasons:
+        return None
+    # a layer's name must not be read as markup
+    words = re.sub(r"([^\w\s,.])", r"\\\1", " ".join(reasons))
+    return f"Left out for this network. {words}"
 
 
 def params_form(params: type, prefix: str) -> dict[str, Any]:
@@ -256,33 +300,6 @@ def measures(run: Run, allocation: BitAllocation) -> bool:
         for entry in asked
         if isinstance(entry, Mapping)
     )
-
-
-def downloads(store: Store, point_id: int, stem: str) -> None:
-    """One button per export format; the file is made when the button is clicked."""
-
-    def maker(name: str) -> Callable[[], bytes]:
-        def make() -> bytes:
-            content = config_text(store, point_id)
-            if content is None:
-                raise InvalidParams("This point has no configuration any more; measure it again.")
-            return write(EXPORTS[name], parse_bits(content))
-
-        return make
-
-    offered = {name: export for name, export in EXPORTS.items() if not export.needs_model}
-    for column, (name, export) in zip(st.columns(len(offered)), offered.items(), strict=True):
-        with column:
-            st.download_button(
-                export.title,
-                data=maker(name),
-                file_name=f"{stem}{export.suffix}",
-                mime=export.mime,
-                key=f"download-{name}",
-                on_click="ignore",
-                icon=":material/download:",
-                width="stretch",
-            )
 
 
 def progress_line(run: Run) -> None:

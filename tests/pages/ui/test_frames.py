@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from pages.ui import frames
-from qcore.costs import COSTS, costs_of
+from qcore.costs import COSTS, applicable, costs_of
 from qcore.front import best_within
 from tests.pages import sample
 
@@ -23,7 +23,7 @@ def measured(count=12):
 
 def test_every_number_says_its_unit():
     for column in frames.COST_COLUMNS.values():
-        assert column.endswith((", B", ", bit-ops"))
+        assert column.endswith((", B", ", bit-ops", ", pJ", ", cycles"))
     for column in (frames.SEARCH_SCORE, frames.TEST_SCORE, frames.SEARCH_LOW):
         assert column.endswith("%")
 
@@ -82,7 +82,8 @@ def test_points_of_another_model_are_left_out():
     points = [sample.stored(1, 1, sample.point(foreign, 900))]
     frame = frames.points_frame(points, RUNS, sample.MODEL)
     assert frame.empty
-    assert list(frame.columns) == list(frames.POINT_COLUMNS)
+    priced = [frames.COST_COLUMNS[name] for name in applicable(sample.MODEL)]
+    assert list(frame.columns) == [*frames.POINT_COLUMNS, *priced]
 
 
 @pytest.mark.parametrize("limits", [{}, {"weight_bytes": 30_000}, {"bit_ops": 1.2e9}])

@@ -1,0 +1,64 @@
+"""Makes the tables of qcore/hardware: what the bundled networks' layers take on two accelerators.
+
+    pip install -r requirements-hardware.txt
+    nice -n 15 python -m benchmarks.hardware
+
+Every (shape, weight bits, activation bits) is searched once, about a second each, and kept as soon
+as it is known; started again, it goes on with what is missing.
+"""
+
+import argparse
+import json
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from qcore.catalog import BUNDLED_NAMES, bundled_spec
+from qcore.hardware.engine import ACCELERATORS, LOOPS, best_mappings
+from qcore.hardware.shapes import Shape, shape_of
+
+FOLDER = Path(__file__).parent.parent / "qcore" / "hardware" / "tables"
+WEIGHT_BITS = (16, 8, 4, 2, 3, 6)
+ACTIVATION_BITS = (16, 8, 4, 2)
+
+
+def bundled_shapes() -> list[Shape]:
+    """Shapes of all layers of the bundled networks, each once."""
+    shapes = (shape_of(layer) for name in BUNDLED_NAMES for layer in bundled_spec(name).layers)
+    return list(dict.fromkeys(shape for shape in shapes if shape is not None))
+
+
+def main() -> None:
+    """Fill the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--accelerators", nargs="*", default=list(ACCELERATORS))
+    arguments = parser.parse_args()
+    pairs = [(w, a) for w in WEIGHT_BITS for a in ACTIVATION_BITS]
+    for weight, activation in pairs:
+        for accelerator in arguments.accelerators:
+            fill(accelerator, weight, activation)
+
+
+def fill(accelerator: str, weight: int, activation: int) -> None:
+    """Search what one accelerator's table still lacks at these bits."""
+    path = FOLDER / f"{accelerator}.json"
+    table = {"engine": f"zigzag-dse {version('zigzag-dse')}", "loops": LOOPS, "shapes": {}}
+    if path.is_file():
+        table = json.loads(path.read_text(encoding="utf-8"))
+    for shape in bundled_shapes():
+        entries = table["shapes"].setdefault(shape.key, {})
+        key = f"{weight},{activation}"
+        if key in entries:
+            continue
+        begun = time.process_time()
+        least, fastest = best_mappings(accelerator, shape, weight, activation)
+        entries[key] = [round(least.energy), round(fastest.cycles)]
+        aside = path.with_suffix(".part")
+        aside.write_text(json.dumps(table, indent=0) + "\n", encoding="utf-8")
+        aside.replace(path)
+        took = time.process_time() - begun
+        print(f"{accelerator} {shape.key} {key}: {entries[key]} ({took:.1f} s)", flush=True)
+
+
+if __name__ == "__main__":
+    main()
