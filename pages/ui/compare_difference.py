@@ -220,7 +220,7 @@ def _figures(found: Comparison, a: Side, b: Side) -> None:
 
 
 def _tested(found: Comparison, a: Side, b: Side) -> str:
-    """The measured change on the same test images with its interval; "" where answers are not kept."""
+    """Measured change on the same test images, with its interval; "" where answers are not kept."""
     numbers = [side.point for side in (a, b) if side.point is not None]
     answers = compare_read.right_of(found.store, numbers)
     if a.point not in answers or b.point not in answers:

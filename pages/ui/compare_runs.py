@@ -222,7 +222,7 @@ def write_ids(numbers: Sequence[int]) -> str:
 
 def run_label(run: Run) -> str:
     """How a run is offered: number, method, network, seed, points and its own name."""
-    name = run.name if len(run.name) <= 40 else f"{run.name[:39]}…"
+    name = _printable(run.name if len(run.name) <= 40 else f"{run.name[:39]}…")
     parts = [
         f"{run.id}: {method_label(run.spec.search)} on {run.spec.model}",
         f"seed {run.spec.seed}",
@@ -243,6 +243,9 @@ def safe(text: str, most: int = 80) -> str:
         most: Longer texts are cut.
     """
     kept = text if len(text) <= most else f"{text[: most - 1]}…"
-    # what turns the direction of writing would turn the whole sentence
-    kept = "".join(c for c in kept if c.isprintable())
-    return _MARKDOWN.sub(r"\\\1", kept)
+    return _MARKDOWN.sub(r"\\\1", _printable(kept))
+
+
+def _printable(text: str) -> str:
+    """Without what turns the direction of writing: it would turn the whole sentence."""
+    return "".join(c for c in text if c.isprintable())
