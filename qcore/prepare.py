@@ -32,12 +32,14 @@ class Prepared:
         evaluator: What scores.
         data_digest: Names the images and their splits.
         pack: Weights stage to the recipe that scores it elsewhere; None where it cannot travel.
+        notes: Sentences on what was left out, converted or looks odd in the data.
     """
 
     problem: Problem
     evaluator: Evaluator
     data_digest: str
     pack: Callable[[str], Recipe] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def model(self) -> ModelSpec:
@@ -106,6 +108,7 @@ def prepare(
     on_progress: Callable[[str], None] = lambda message: None,
     checkpoints: Checkpoints | None = None,
     load_stage: Callable[[int, str], bytes | None] = lambda run, stage: None,
+    on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> Prepared:
     """Load the model and the data of a spec, calibrate, and build its problem.
 
@@ -116,6 +119,7 @@ def prepare(
         on_progress: Told in a few words what is being done.
         checkpoints: Where training stages keep their state; None keeps it in memory.
         load_stage: Run number and stage to the state of a stage that run has trained, or None.
+        on_step: Told how many of how many steps of a sensitivity table are done.
 
     Raises:
         QcoreError: model or data cannot be loaded, do not fit each other, or the budget is
@@ -167,7 +171,7 @@ def prepare(
             table = load_table(key)
             if table is None:
                 on_progress(f"Computing the {kind} sensitivities")
-                table = compute_table(kind, evaluator, widths, sorted(inputs))
+                table = compute_table(kind, evaluator, widths, sorted(inputs), on_step)
                 save_table(key, table)
             tables[kind] = table
         return tables[kind]
@@ -180,4 +184,4 @@ def prepare(
             stage, network, found.spec, data, device, size, evaluator.tuning, trainer
         )
 
-    return Prepared(problem, evaluator, data.digest, pack)
+    return Prepared(problem, evaluator, data.digest, pack, data.notes)

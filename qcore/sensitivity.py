@@ -25,6 +25,9 @@ from qcore.quantized_layer import QuantizedLayer
 
 Rows = dict[str, dict[int, float]]
 
+Step = Callable[[int, int], None]
+"""Told how many of how many steps are done."""
+
 MEASURED_IMAGES = 256
 """Images behind a measured table: a mean divergence settles long before an accuracy does."""
 
@@ -94,7 +97,11 @@ def release(model: QuantizedModel, layer: QuantizedLayer) -> None:
 
 
 def measured_table(
-    kind: str, evaluator: Evaluator, weight_bits: Sequence[int], activation_bits: Sequence[int]
+    kind: str,
+    evaluator: Evaluator,
+    weight_bits: Sequence[int],
+    activation_bits: Sequence[int],
+    on_step: Step = lambda done, total: None,
 ) -> SensitivityTable:
     """Measured damage of quantizing one layer at a time, everything else in float.
 
@@ -111,13 +118,15 @@ def measured_table(
     parts = choices(weight_bits, activation_bits)
     sums = {name: dict.fromkeys(parts, 0.0) for name in model.layers}
     n = 0
-    for x, y in first_images(evaluator.calibration, MEASURED_IMAGES):
+    batches = list(first_images(evaluator.calibration, MEASURED_IMAGES))
+    for number, (x, y) in enumerate(batches):
         if kind == "loss" and y is None:
             raise InvalidParams("These images have no labels: use the 'kl' sensitivity instead.")
         n += len(x)
         replay = PrefixReplay(model, x)
         wanted = functional.log_softmax(replay.logits, 1)
-        for name, layer in model.layers.items():
+        for index, (name, layer) in enumerate(model.layers.items()):
+            on_step(number * len(sums) + index, len(batches) * len(sums))
             for part, bits in parts:
                 set_corrected(model, layer, part, bits, replay.outputs[name])
                 logs = functional.log_softmax(replay.run_from(name), 1)
@@ -137,21 +146,32 @@ def measured_table(
     return SensitivityTable(kind, "nats", weight, activation, n=n, seconds=seconds)
 
 
-Compute = Callable[[Evaluator, Sequence[int], Sequence[int]], SensitivityTable]
+Compute = Callable[[Evaluator, Sequence[int], Sequence[int], Step], SensitivityTable]
 
 SENSITIVITIES: dict[str, Compute] = {
-    "gradient": gradient_table,
-    "kl": lambda e, w, a: measured_table("kl", e, w, a),
-    "loss": lambda e, w, a: measured_table("loss", e, w, a),
-    "hessian": hessian_table,
-    "weight_mse": weight_mse_table,
+    "gradient": lambda e, w, a, step: gradient_table(e, w, a),
+    "kl": lambda e, w, a, step: measured_table("kl", e, w, a, step),
+    "loss": lambda e, w, a, step: measured_table("loss", e, w, a, step),
+    "hessian": lambda e, w, a, step: hessian_table(e, w, a),
+    "weight_mse": lambda e, w, a, step: weight_mse_table(e, w, a),
 }
 
 
 def compute_table(
-    kind: str, evaluator: Evaluator, weight_bits: Sequence[int], activation_bits: Sequence[int]
+    kind: str,
+    evaluator: Evaluator,
+    weight_bits: Sequence[int],
+    activation_bits: Sequence[int],
+    on_step: Step = lambda done, total: None,
 ) -> SensitivityTable:
     """Compute one table of SENSITIVITIES, leaving the evaluator as it was found.
+
+    Args:
+        kind: Key of SENSITIVITIES.
+        evaluator: The network and its images.
+        weight_bits: Widths of weights to score.
+        activation_bits: Widths of activations to score.
+        on_step: Told of progress, by the measured kinds.
 
     Raises:
         InvalidParams: unknown kind, or a kind these images cannot give.
@@ -159,6 +179,6 @@ def compute_table(
     if kind not in SENSITIVITIES:
         raise InvalidParams(f"Unknown sensitivity {kind!r}; known: {', '.join(SENSITIVITIES)}.")
     try:
-        return SENSITIVITIES[kind](evaluator, weight_bits, activation_bits)
+        return SENSITIVITIES[kind](evaluator, weight_bits, activation_bits, on_step)
     finally:
         evaluator.forget()

@@ -7,19 +7,25 @@ only the process that runs the search looks at them.
 """
 
 import io
+import json
 from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch import nn
 
 from qcore.allocation import LayerBits, ModelSpec
+from qcore.cards import Card
 from qcore.catalog import MODELS
 from qcore.checkpoints import MemoryCheckpoints
 from qcore.data import Data, Images
 from qcore.evaluation import Evaluator
 from qcore.evaluators.recipe import Recipe, make_recipe
 from qcore.layers import find_layers
+from qcore.loading import build_card
+from qcore.loading.network import WHOLE, card_file
 from qcore.memory import keep_freed_memory
 from qcore.model import QuantizedModel
 from qcore.trainer import Trainer
@@ -63,6 +69,7 @@ def pack_evaluator(
         batch_size,
         asdict(tuning),
         None if trainer is None else _pack_stage(stage, trainer),
+        _pack_card(spec.name),
     )
     return make_recipe(stage, rebuild_evaluator, arguments, device)
 
@@ -76,6 +83,7 @@ def rebuild_evaluator(
     batch_size: int,
     tuning: dict[str, Any],
     trained: dict[str, Any] | None = None,
+    own: dict[str, Any] | None = None,
 ) -> Evaluator:
     """Build the evaluator `pack_evaluator` packed.
 
@@ -88,11 +96,15 @@ def rebuild_evaluator(
         batch_size: Images per batch.
         tuning: Fields of TuningParams.
         trained: Name, state and options of a training stage, or None.
+        own: Card of a network of the user's, with its file where that holds the structure.
     """
     keep_freed_memory()
     name, classes, channels = sizes
-    bundled = MODELS[name].source == "bundled"
-    network = build_model(name, classes=classes, in_channels=channels if bundled else None)
+    if own is not None:
+        network = _unpack_card(own)
+    else:
+        bundled = MODELS[name].source == "bundled"
+        network = build_model(name, classes=classes, in_channels=channels if bundled else None)
     network.load_state_dict(torch.load(io.BytesIO(weights), weights_only=True))
     split = unpack_images(search)
     # one image stands for the test split, which stays with the search; no report is made here
@@ -120,6 +132,23 @@ def rebuild_evaluator(
         evaluator.trainer = Trainer(network, found, options, None, images, kept, device=device)
         evaluator.trainer.restore(trained["stage"], trained["state"])
     return evaluator
+
+
+def _pack_card(name: str) -> dict[str, Any] | None:
+    card = MODELS[name].card if name in MODELS else None
+    if card is None:
+        return None
+    file = card_file(card).read_bytes() if card.source in WHOLE else b""
+    document = json.dumps(card.to_json(), sort_keys=True)
+    return {"card": document, "file": file, "suffix": Path(card.weights).suffix}
+
+
+def _unpack_card(own: dict[str, Any]) -> nn.Module:
+    card = Card.from_json(json.loads(own["card"]))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"network{own['suffix']}"
+        path.write_bytes(own["file"])
+        return build_card(card, path).float().eval()
 
 
 def _pack_stage(stage: str, trainer: Trainer) -> dict[str, Any]:
