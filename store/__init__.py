@@ -11,6 +11,7 @@ from store.configurations import (
     update_config,
 )
 from store.db import Store, open_store
+from store.files import log_tail
 from store.points import (
     StoredPoint,
     config_text,
@@ -55,6 +56,7 @@ __all__ = [
     "float_point",
     "load_recordings",
     "load_table",
+    "log_tail",
     "model_spec",
     "open_store",
     "points_of",

@@ -14,7 +14,7 @@ from qcore.errors import InvalidParams, QcoreError
 from qcore.exports import EXPORTS, write
 from qcore.problem import RunSpec
 from qcore.searches import SEARCHES
-from store import doctor, points, queue, worker
+from store import doctor, points, queue, verify, worker
 from store.db import Store, open_store
 from store.settings import read_settings
 
@@ -65,6 +65,7 @@ def command_run(store: Store, arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         calibration_images=arguments.calibration_images,
         search_images=arguments.search_images,
+        objective=arguments.objective,
         reported=arguments.reported,
         tuning=arguments.tuning,
         device=arguments.device,
@@ -162,6 +163,13 @@ def command_worker(store: Store, arguments: argparse.Namespace) -> int:
     return worker.main(store.url, arguments.run, arguments.attempt)
 
 
+def command_verify(store: Store, arguments: argparse.Namespace) -> int:
+    """Measure a saved configuration again; exit code 1 where it does not do what it says."""
+    found = verify.verify(store, arguments.configuration)
+    say(f"configuration {arguments.configuration} {verify.words(found)}")
+    return 0 if found["passed"] else 1
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="python -m store", description=__doc__)
@@ -182,6 +190,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--calibration-images", type=int, default=defaults.calibration_images)
     run.add_argument("--search-images", type=int, default=defaults.search_images)
+    run.add_argument("--objective", choices=("kl", "loss"), default=defaults.objective)
     run.add_argument("--reported", type=int, default=defaults.reported, help="most tested points")
     run.add_argument("--tuning", action="store_true", help="also tune without labels")
     run.add_argument("--device", default="auto")
@@ -207,6 +216,9 @@ def parser() -> argparse.ArgumentParser:
     )
     export.add_argument("--format", choices=list(EXPORTS), default="json")
     export.add_argument("--out", type=Path)
+    check = commands.add_parser("verify", help="measure a saved configuration again")
+    check.set_defaults(function=command_verify)
+    check.add_argument("configuration", type=int, help="its number on the Configs page")
     attempt = commands.add_parser("worker", help="used by the server")
     attempt.set_defaults(function=command_worker)
     attempt.add_argument("run", type=int)

@@ -45,6 +45,16 @@ def log_file(store: Store, run_id: int, attempt: int) -> Path:
     return _made(files_folder(store) / "logs") / f"run-{run_id}-{attempt}.log"
 
 
+def log_tail(store: Store, run_id: int, attempt: int, lines: int = 200) -> str:
+    """The last lines of an attempt's log on this machine; "" where there is none."""
+    path = files_folder(store) / "logs" / f"run-{run_id}-{attempt}.log"
+    try:
+        content = path.read_bytes()[-lines * 400 :]
+    except OSError:
+        return ""
+    return "\n".join(content.decode(errors="replace").splitlines()[-lines:])
+
+
 def checkpoint_folder(store: Store, run_id: int) -> Path:
     """Folder of a run's training states; made when the first one is saved."""
     return files_folder(store) / "checkpoints" / f"run-{run_id}"

@@ -2,18 +2,22 @@
 
 import streamlit as st
 
-from pages.ui import session, text, widgets
+from pages.ui import launch_batch, session, text, widgets
 from qcore.allocation import FLOAT_BITS, ModelSpec
 from qcore.catalog import DATASETS, MODELS, split_data_name
 from qcore.costs import COSTS, Budget, cheapest_total, make_options
 from qcore.errors import InvalidParams, QcoreError
 from qcore.problem import RunSpec
 from qcore.searches import SEARCHES
-from store import Store
+from store import Store, runs
+from store.settings import read_settings
 
 WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8)
 MOST_IMAGES = 100_000
 MOST_REPORTED = 1_000
+_NEEDY = ("given", "metanetwork")
+"""Methods that cannot do without settings of their own."""
+
 DEVICES = {"choose for me": "auto", "CPU": "cpu", "NVIDIA GPU": "cuda", "Apple GPU": "mps"}
 """What the form calls each device."""
 
@@ -64,6 +68,13 @@ def launch_form(store: Store, name: str) -> None:
         )
     ]
     st.caption(search.summary + (f" {search.paper}." if search.paper else ""))
+    also = st.multiselect(
+        "Other methods too, with their defaults",
+        [key for key in SEARCHES if key not in (search.name, *_NEEDY)],
+        format_func=lambda key: SEARCHES[key].title,
+        key="f-also",
+        placeholder="none",
+    )
     st.caption(f"Model: {MODELS[name].title if name in MODELS else name} (chosen in the sidebar).")
     try:
         left, right = st.columns(2, gap="large")
@@ -71,10 +82,17 @@ def launch_form(store: Store, name: str) -> None:
             data = _data(name)
             weight_bits, activation_bits = _bits()
             pinned = 8 if st.toggle("First and last layer at 8 bits", key="f-pin") else None
-            limits = _limits(model, weight_bits, activation_bits, pinned)
+            limits, reaches = _limits(model, weight_bits, activation_bits, pinned)
+            budgets = _budgets(limits, reaches)
         with right:
             params = widgets.params_form(search.params, f"p-{search.name}")
-            seed = int(st.number_input("Seed", value=0, step=1, key="f-seed"))
+            seeds = st.text_input(
+                "Seeds",
+                value="0, 1, 2",
+                key="f-seeds",
+                help="One run each, such as 0, 1, 2 or 0-4. A seed also draws the images that are "
+                "searched on, so several show how much is chance.",
+            )
             calibration, images, reported = _images()
             tuning = st.toggle(
                 "Tune reported points without labels",
@@ -94,16 +112,19 @@ def launch_form(store: Store, name: str) -> None:
             weight_bits=weight_bits,
             activation_bits=activation_bits,
             pin_first_last=pinned,
-            seed=seed,
             calibration_images=calibration,
             search_images=images,
             reported=reported,
             tuning=tuning,
             device=device,
         )
+        asked = launch_batch.batch(spec, also, budgets, launch_batch.seeds_of(seeds), title.strip())
+        known = runs(store)
+        st.caption(launch_batch.estimate([one for one, _ in asked], known, read_settings().workers))
         if pressed:
-            check(spec, model)
-            if widgets.launch(store, [(spec, title.strip() or f"{search.title} on {name}")]):
+            for one, _ in asked:
+                check(one, model)
+            if widgets.launch(store, asked):
                 st.rerun()
     except QcoreError as error:
         widgets.error_box(error)
@@ -143,8 +164,8 @@ def _limits(
     weight_bits: tuple[int, ...],
     activation_bits: tuple[int, ...],
     pinned: int | None,
-) -> dict[str, float]:
-    """One number per limited cost, with the feasible interval under it."""
+) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    """One number per limited cost, with the feasible interval under it; limits and intervals."""
     chosen = st.multiselect(
         "Budget",
         list(COSTS),
@@ -152,7 +173,7 @@ def _limits(
         key="f-limits",
         placeholder="none: the whole front",
     )
-    limits = {}
+    limits, reaches = {}, {}
     for cost in chosen:
         reach = _reach(cost, model, weight_bits, activation_bits, pinned)
         start = (reach[0] * reach[1]) ** 0.5 if reach else 2.0**20
@@ -164,12 +185,27 @@ def _limits(
             help=COSTS[cost].formula,
         )
         if reach:
+            reaches[cost] = reach
             st.caption(
                 f"With these bits from {text.cost_text(cost, reach[0])} "
                 f"to {text.cost_text(cost, reach[1])}."
             )
         limits[cost] = value * factor
-    return limits
+    return limits, reaches
+
+
+def _budgets(
+    limits: dict[str, float], reaches: dict[str, tuple[float, float]]
+) -> list[dict[str, float]]:
+    """The one budget that was written, or several along what the bits can reach."""
+    if not limits or set(reaches) != set(limits):
+        return [limits]
+    several = st.toggle(
+        f"{launch_batch.SPREAD} budgets along this range instead",
+        key="f-spread",
+        help="For methods that search one budget at a time: one run for each.",
+    )
+    return launch_batch.spread(reaches) if several else [limits]
 
 
 def _reach(

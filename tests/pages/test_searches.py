@@ -1,6 +1,7 @@
 import dataclasses
 
 import pytest
+from sqlalchemy import update
 
 from pages.ui.launch_form import check
 from qcore.errors import InfeasibleBudget, InvalidParams, QcoreError
@@ -8,6 +9,7 @@ from qcore.searches import SEARCHES
 from store import run, runs
 from store.lease import requeue
 from store.queue import finish
+from store.schema import RunRow
 from tests.pages import sample
 
 
@@ -21,7 +23,8 @@ def press(at, label):
 def test_every_search_can_be_started_with_its_defaults(app, store, name):
     at = app("searches", search=SEARCHES[name].title)
     press(at, "Start search")
-    (started,) = runs(store)
+    started = runs(store)[0]
+    assert sorted(entry.spec.seed for entry in runs(store)) == [0, 1, 2]
     assert started.spec.search == name
     assert started.spec.params == {}
     assert started.spec.weight_bits == (2, 3, 4, 8)
@@ -53,7 +56,7 @@ def test_what_is_filled_in_is_what_is_asked_for(app, store):
     at.toggle(key="f-pin").set_value(True)
     at.toggle(key="f-tuning").set_value(True)
     at.segmented_control(key="f-what").set_value("weights and activations")
-    at.number_input(key="f-seed").set_value(7)
+    at.text_input(key="f-seeds").set_value("7")
     at.number_input(key="f-search").set_value(512)
     at.number_input(key="f-reported").set_value(3)
     at.multiselect(key="f-limits").set_value(["weight_bytes"])
@@ -153,8 +156,57 @@ def test_the_table_lists_state_method_and_best(app, filled):
     assert table["Best within budget, %"].tolist() == pytest.approx([74.9, 81.7, 86.0])
 
 
+def test_one_press_queues_methods_times_budgets_times_seeds(app, store):
+    at = app("searches", search="CMA-ES")
+    at.multiselect(key="f-also").set_value(["greedy"])
+    at.multiselect(key="f-limits").set_value(["weight_bytes"])
+    at.text_input(key="f-seeds").set_value("0-1").run()
+    at.toggle(key="f-spread").set_value(True).run()
+    assert any("20 runs" in caption.value for caption in at.caption)
+    press(at, "Start search")
+    queued = runs(store)
+    assert len(queued) == len({entry.name for entry in queued}) == 20
+    found = {(e.spec.search, e.spec.limits["weight_bytes"], e.spec.seed) for e in queued}
+    assert len(found) == 20
+    assert len({limit for _, limit, _ in found}) == 5
+
+
+def test_seeds_that_are_none_are_refused_in_words(app, store):
+    at = app("searches")
+    at.text_input(key="f-seeds").set_value("one").run()
+    assert "whole numbers" in at.error[0].value
+    assert runs(store) == []
+
+
+def tick(at, rows):
+    at.session_state["runs-table"] = {"selection": {"rows": rows, "columns": [], "cells": []}}
+    return at.run()
+
+
+def test_several_runs_can_be_repeated_and_deleted_at_once(app, filled):
+    at = tick(app("searches"), [0, 2])
+    at = press(at, "Repeat 2 with new seeds")
+    fresh = [entry for entry in runs(filled) if entry.state == "queued"]
+    assert {(e.spec.search, e.spec.seed) for e in fresh} == {("random", 1), ("uniform", 1)}
+    at = tick(app("searches"), [2, 3])
+    press(at, "Delete all for good")
+    assert len(runs(filled)) == 3
+
+
+def test_a_recorded_run_says_so(app, store):
+    held = sample.add_run(store, "uniform", [sample.point(sample.uniform(4), 900)])
+    finish(store, *held, "done")
+    with store.write() as connection:
+        words = "recorded on 2026-01-02 with bitdial 9"
+        connection.execute(update(RunRow).values(origin=words))
+    at = app("searches")
+    assert at.dataframe[0].value["Origin"].tolist() == [words]
+    assert any(words in box.value for box in at.info)
+
+
 def labels(at):
-    return [b.label for b in at.button if not b.disabled and b.label != "Start search"]
+    others = ("Start search",)
+    return [b.label for b in at.button if not b.disabled and b.label not in others]
 
 
 def test_a_running_search_can_be_paused_stopped_and_resumed(app, store):
