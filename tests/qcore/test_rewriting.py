@@ -10,9 +10,11 @@ from qcore._torchvision import torchvision
 from qcore.allocation import BitAllocation
 from qcore.calibration import measure_ranges
 from qcore.config import BitConfig, dump_bits, parse_bits
+from qcore.costs import make_options
 from qcore.layers import find_layers, weights_digest
 from qcore.model import QuantizedModel, apply_bits
 from qcore.rewriting import explicit
+from qcore.trainable import TrainableModel
 
 SWIN = torchvision.models.swin_transformer
 X = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -62,6 +64,21 @@ def test_all_weights_of_attention_are_layers_and_nothing_changes_in_float(wrappe
     assert total - counted == sum(layer.biases for layer in model.spec.layers)
     with torch.no_grad():
         torch.testing.assert_close(model(X), net(X), rtol=1e-4, atol=1e-5)
+
+
+def test_attention_is_trained_as_the_layers_it_was_found_as():
+    net = vit()
+    found = find_layers(net, X, "vit")
+    options = make_options(found.spec.layers, (4,), (32,), None)
+    model = TrainableModel(net, found, options)
+    with torch.no_grad():
+        torch.testing.assert_close(model(X), net(X), rtol=1e-4, atol=1e-5)
+    model.start_scales([X])
+    model.set_allocation(BitAllocation.uniform(found.spec.layers, 4))
+    model(X).square().sum().backward()
+    layer = model.layers["encoder.layers.encoder_layer_0.self_attention.k_proj"]
+    assert layer.weight.grad is not None
+    assert layer.weight.grad.any()
 
 
 def test_names_of_attention_are_stable():
