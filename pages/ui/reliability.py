@@ -1,8 +1,10 @@
 """Whether a sensitivity's predictions may be trusted: predicted damage beside measured scores.
 
 Predictions add up one layer's damage after another's; a network need not. So they are checked
-against what was measured, by rank: Kendall's tau-b (Kendall 1945) between the predicted damage,
-negated, and the measured score.
+against what was measured, by rank: Kendall's tau-b (Kendall 1945) between the predicted damage and
+the damage that was measured of the same allocation, the divergence of its outputs from the float
+network's. Accuracies are shown beside it but do not judge: most allocations worth a look differ by
+less than a thousand images can tell, so even a perfect prediction could not rank them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +14,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from pages.ui.figures import lay_out, plain, style_of
+from pages.ui.figures import GREY, lay_out, plain, style_of
 from pages.ui.frames import DAMAGE, SEARCH_HIGH, SEARCH_LOW, SEARCH_N, SEARCH_SCORE, method_label
 from pages.ui.text import counted
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
@@ -28,6 +30,9 @@ WANTED_TAU = 0.5
 MOST = 2000
 """Points compared; of more, this many are drawn with a fixed seed."""
 
+MEASURED = "Measured damage, nats"
+"""Column of the divergence from the float network, or of the loss for kind "loss"."""
+
 NEAREST = 20
 """Measured allocations with the nearest predictions that stand for an expected score."""
 
@@ -37,16 +42,18 @@ class Reliability:
     """How well a sensitivity ranks what was measured.
 
     Attributes:
-        tau: Kendall's tau-b, -1..1: 1 where every two allocations are ranked alike; None where it
-            is undefined, because fewer than two differ.
+        tau: Kendall's tau-b of predicted and measured damage, -1..1: 1 where every two allocations
+            are ranked alike; None where it is undefined, because fewer than two differ.
         n: Allocations that were predicted and measured.
-        frame: One row each: "point", "run", DAMAGE (unit of the table), SEARCH_SCORE, SEARCH_LOW,
-            SEARCH_HIGH (percent), SEARCH_N (images).
+        frame: One row each: "point", "run", DAMAGE (unit of the table), MEASURED (nats),
+            SEARCH_SCORE, SEARCH_LOW, SEARCH_HIGH (percent), SEARCH_N (images).
+        score_tau: The same of the predicted damage, negated, and the measured score.
     """
 
     tau: float | None
     n: int
     frame: pd.DataFrame
+    score_tau: float | None = None
 
 
 def reliability(
@@ -77,12 +84,15 @@ def reliability(
         if np.isfinite(predicted):
             scores = stored.point.search
             low, high = scores.interval
+            measured = (
+                scores.loss if table.kind == "loss" and scores.loss is not None else scores.kl
+            )
             shown = (100 * scores.headline, 100 * low, 100 * high, scores.n)
-            rows.append((stored.id, stored.run_id, float(predicted), *shown))
-    columns = ["point", "run", DAMAGE, SEARCH_SCORE, SEARCH_LOW, SEARCH_HIGH, SEARCH_N]
+            rows.append((stored.id, stored.run_id, float(predicted), measured, *shown))
+    columns = ["point", "run", DAMAGE, MEASURED, SEARCH_SCORE, SEARCH_LOW, SEARCH_HIGH, SEARCH_N]
     frame = pd.DataFrame(rows, columns=columns)
-    tau = kendall_tau(-frame[DAMAGE].to_numpy(float), frame[SEARCH_SCORE].to_numpy(float))
-    return Reliability(tau, len(frame), frame)
+    found, judge, score = (frame[c].to_numpy(float) for c in (DAMAGE, MEASURED, SEARCH_SCORE))
+    return Reliability(kendall_tau(found, judge), len(frame), frame, kendall_tau(-found, score))
 
 
 def damages(
@@ -125,10 +135,21 @@ def words(found: Reliability) -> str:
         return f"Not checked yet: {measured} of the {ENOUGH} it takes."
     if found.tau is None:
         return f"All {measured} are predicted or measured alike; nothing can be ranked."
-    verdict = f"Kendall rank correlation {found.tau:.2f} on {measured}"
+    verdict = f"Kendall rank correlation {found.tau:.2f} with the damage measured of {measured}"
     if trusted(found):
         return f"{verdict}: the ranking holds."
     return f"{verdict}, below the {WANTED_TAU:g} it takes: predictions are hidden."
+
+
+def score_words(found: Reliability) -> str:
+    """How well predicted damage ranks accuracy, and why that is less; "" where undefined."""
+    if found.score_tau is None or not found.n:
+        return ""
+    images = int(found.frame[SEARCH_N].median())
+    return (
+        f"With accuracy the rank correlation is {found.score_tau:.2f}: on {images:,} images, "
+        "allocations whose intervals overlap are in no certain order."
+    )
 
 
 def expected_score(found: Reliability, damage: float) -> tuple[float, float, float, int] | None:
@@ -151,19 +172,21 @@ def reliability_figure(
     found: Reliability,
     unit: str,
     runs: Mapping[int, Run],
-    score_title: str,
+    *,
+    score_title: str | None = None,
     here: float | None = None,
 ) -> go.Figure:
-    """Measured score against predicted damage, one mark per measured allocation.
+    """Measured against predicted, one mark per measured allocation.
 
     Args:
         found: What `reliability` returns.
-        unit: Unit of the damage.
+        unit: Unit of the predicted damage.
         runs: Run id to run; gives each mark its method.
-        score_title: Title of the y axis, with unit.
+        score_title: Draw the measured score, with its interval, under this title of the y axis;
+            None draws the measured damage.
         here: Predicted damage of the allocation in hand, drawn as a line.
     """
-    figure = go.Figure()
+    figure, column = go.Figure(), MEASURED if score_title is None else SEARCH_SCORE
     labels = found.frame["run"].map(
         {number: method_label(run.spec.search) for number, run in runs.items()}
     )
@@ -171,30 +194,38 @@ def reliability_figure(
         style = style_of(str(method))
         figure.add_scatter(
             x=rows[DAMAGE].tolist(),
-            y=rows[SEARCH_SCORE].tolist(),
+            y=rows[column].tolist(),
             name=plain(str(method)),
             mode="markers",
+            opacity=0.75,
             marker={"color": style["colour"], "symbol": style["marker"], "size": 7},
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                "array": (rows[SEARCH_HIGH] - rows[SEARCH_SCORE]).tolist(),
-                "arrayminus": (rows[SEARCH_SCORE] - rows[SEARCH_LOW]).tolist(),
-                "thickness": 0.6,
-                "width": 0,
-            },
-            hovertemplate=(
-                f"predicted %{{x:.3g}} {plain(unit)}, measured %{{y:.2f}} %<extra></extra>"
-            ),
+            error_y=None if score_title is None else _intervals(rows),
+            hovertemplate=f"predicted %{{x:.3g}} {plain(unit)}, measured %{{y:.4g}}<extra></extra>",
         )
     if here is not None:
-        figure.add_vline(
-            x=here, line={"color": "#888888", "dash": "dash"}, annotation_text="these bits"
-        )
+        figure.add_vline(x=here, line={"color": GREY, "dash": "dash"}, annotation_text="these bits")
     lay_out(figure, 420)
-    above = len(found.frame) > 0 and float(found.frame[DAMAGE].min()) > 0
-    figure.update_xaxes(
-        title_text=f"Predicted damage, {plain(unit)}", type="log" if above else "linear"
-    )
-    figure.update_yaxes(title_text=score_title)
+    figure.update_layout(hovermode="closest")
+    figure.update_xaxes(title_text=f"Predicted damage, {plain(unit)}", **_axis(found.frame[DAMAGE]))
+    if score_title is None:
+        figure.update_yaxes(title_text=MEASURED, **_axis(found.frame[MEASURED]))
+    else:
+        figure.update_yaxes(title_text=score_title)
     return figure
+
+
+def _axis(values: pd.Series) -> dict[str, object]:
+    if not len(values) or float(values.min()) <= 0:
+        return {"type": "linear"}
+    return {"type": "log", "dtick": 1, "exponentformat": "power"}
+
+
+def _intervals(rows: pd.DataFrame) -> dict[str, object]:
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": (rows[SEARCH_HIGH] - rows[SEARCH_SCORE]).tolist(),
+        "arrayminus": (rows[SEARCH_SCORE] - rows[SEARCH_LOW]).tolist(),
+        "thickness": 0.6,
+        "width": 0,
+    }

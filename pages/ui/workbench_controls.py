@@ -118,24 +118,26 @@ def bits_editor(model: ModelSpec, bench: Bench) -> None:
         height=min(38 + 35 * len(model.layers), 640),
         disabled=[LAYER, KIND, BYTES, SHARE, CHANGE],
         column_config={
-            "_index": column.NumberColumn("Row", width="small"),
+            "_index": column.NumberColumn("Row", width=52),
             LOCKED: column.CheckboxColumn(
-                width="small", help="Rules for many layers leave a locked layer alone."
+                width=90, help="Rules for many layers leave a locked layer alone."
             ),
-            LAYER: column.TextColumn(pinned=True),
+            LAYER: column.TextColumn(pinned=True, width=150),
             WEIGHT: column.NumberColumn(
-                min_value=1, max_value=32, step=1, help="1 to 8, or 32 for float.", width="small"
+                min_value=1, max_value=32, step=1, help="1 to 8, or 32 for float.", width=115
             ),
             ACTIVATION: column.NumberColumn(
                 min_value=1,
                 max_value=32,
                 step=1,
                 help="Bits of the layer's input: 1 to 8, or 32 for float.",
-                width="small",
+                width=135,
             ),
-            BYTES: column.NumberColumn(format="localized"),
+            BYTES: column.NumberColumn(format="localized", width=105),
             SHARE: column.ProgressColumn(min_value=0, max_value=100, format="%.1f"),
-            CHANGE: column.TextColumn(help="Weight/activation bits against the starting point."),
+            CHANGE: column.TextColumn(
+                width=120, help="Weight/activation bits against the starting point."
+            ),
         },
         alt="Bits of every layer, to be edited; locked layers are left alone by rules.",
     )
@@ -227,15 +229,13 @@ def _from_saved(store: Store, model: ModelSpec) -> Draft | None:
         if not _go("wb-from-saved"):
             return None
     entry = kept[int(chosen)]
-    return begin(Start(f"saved configuration {entry.name}", read_bits(entry.text, model)), model)
+    bits = read_bits(entry.text.encode(), model)
+    return begin(Start(f"saved configuration {entry.name}", next(iter(bits.values()))), model)
 
 
 def _from_file(model: ModelSpec) -> Draft | None:
     given = st.file_uploader("A file with bits per layer", key="wb-file", help=f"Read: {FORMATS}.")
-    if given is None or not _go("wb-from-file"):
-        return None
-    content = given.getvalue().decode("utf-8", errors="replace")
-    return begin(Start(f"file {given.name}", read_bits(content, model)), model)
+    return _read(given.getvalue(), f"file {given.name}", model) if given is not None else None
 
 
 def _from_paste(model: ModelSpec) -> Draft | None:
@@ -249,6 +249,17 @@ def _from_paste(model: ModelSpec) -> Draft | None:
         f"{len(model.layers):,} layers in execution order; pairs are [weight bits, activation "
         "bits], -1 or 32 is float."
     )
-    if not _go("wb-from-paste"):
+    if not pasted.strip():
         return None
-    return begin(Start("a pasted list", read_bits(pasted, model)), model)
+    return _read(pasted.encode(), "a pasted list", model)
+
+
+def _read(data: bytes, label: str, model: ModelSpec) -> Draft | None:
+    """Show what was read, or raise what is wrong with it; give it once it is taken."""
+    found = read_bits(data, model)
+    name = next(iter(found))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        if len(found) > 1:
+            name = st.selectbox("Which of them", list(found), key="wb-which", width=320)
+        pressed = _go("wb-from-text")
+    return begin(Start(f"{label} {name}".rstrip(), found[name]), model) if pressed else None

@@ -22,7 +22,7 @@ SENSITIVITY_WIDTHS = (2, 3, 4, 5, 6, 7, 8)
 
 
 def costs_table(model: ModelSpec, now: BitAllocation, start: BitAllocation) -> pd.DataFrame:
-    """One row per cost: these bits, the starting point, 8 bits everywhere, and the change."""
+    """One row per cost that all have: these bits, the starting point, 8 bits, and the change."""
     eight = BitAllocation.uniform(model.layers, 8, 8)
     mine, before, full = (costs_of(model, bits) for bits in (now, start, eight))
     rows = [
@@ -31,9 +31,10 @@ def costs_table(model: ModelSpec, now: BitAllocation, start: BitAllocation) -> p
             "These bits": cost_text(name, mine[name]),
             "Starting point": cost_text(name, before[name]),
             "Change, %": _change(mine[name], before[name]),
-            "8/8 bits": cost_text(name, full[name]),
+            "8/8 bits": cost_text(name, full[name]) if name in full else "",
         }
         for name in mine
+        if name in before
     ]
     return pd.DataFrame(rows)
 

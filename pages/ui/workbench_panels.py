@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import streamlit as st
 
-from pages.ui import frames, reliability, session, text, widgets
-from pages.ui import sensitivity_plots as plots
+from pages.ui import diff, frames, reliability, text, widgets
 from pages.ui import workbench_numbers as numbers
 from pages.ui.marimekko import AREAS, marimekko_figure
 from pages.ui.workbench_draft import markdown
@@ -17,14 +16,14 @@ from qcore.problem import RunSpec, SensitivityTable
 from store import Run, Store, config_text, runs, save_config
 
 CHART = {"toImageButtonOptions": {"format": "svg"}, "displaylogo": False}
-PARTS = {"weights": "weight", "activations": "activation"}
+LARGE = ("weight_bytes", "bit_ops", "model_bytes")
 
 
 def costs_panel(model: ModelSpec, now: BitAllocation, start: BitAllocation) -> None:
     """Main costs large, with their change; all of them in a table."""
     mine, before = costs_of(model, now), costs_of(model, start)
-    columns = st.columns(3)
-    for column, name in zip(columns, ("weight_bytes", "bit_ops"), strict=False):
+    columns = st.columns([3, 3, 3, 2])
+    for column, name in zip(columns, LARGE, strict=False):
         column.metric(
             COSTS[name].title,
             text.cost_text(name, mine[name]),
@@ -32,8 +31,8 @@ def costs_panel(model: ModelSpec, now: BitAllocation, start: BitAllocation) -> N
             delta_color="inverse",
             help=COSTS[name].formula,
         )
-    columns[2].metric(
-        "Mean bits",
+    columns[3].metric(
+        "Mean bits, w / a",
         numbers.mean_bits_text(model, now),
         help="Of weights / of activations, each weighed by how many there are.",
     )
@@ -65,18 +64,36 @@ def area_panel(model: ModelSpec, now: BitAllocation, start: BitAllocation) -> No
     )
 
 
+def change_panel(model: ModelSpec, now: BitAllocation, start: BitAllocation) -> None:
+    """Which layers differ from the starting point, and by how many bits."""
+    if now == start:
+        return
+    st.subheader("Against the starting point")
+    rows = diff.diff_frame(model, start, now)
+    changed = int(rows["changed"].sum())
+    everything = st.toggle("Show equal layers too", key="wb-equal")
+    st.plotly_chart(
+        diff.diff_figure(rows, everything),
+        key="change",
+        config=CHART,
+        alt="Signed change of bits per layer, weights and activations.",
+    )
+    st.caption(f"{text.counted(changed, 'layer')} of {len(rows):,} changed; float counts as 32.")
+
+
 def measured_panel(
     store: Store,
     model: ModelSpec,
     compared: Sequence[Run],
     frame: pd.DataFrame | None,
     now: BitAllocation,
+    start: BitAllocation,
 ) -> None:
     """What was measured of exactly these bits, or the button that has it measured."""
     st.subheader("Measured")
     rows = None if frame is None else numbers.measured_rows(frame, now)
     if rows is not None and not rows.empty:
-        _scores(rows)
+        _scores(rows, frame, start if start != now else None)
         best = rows.iloc[0]
         if best["config_point"] >= 0:
             _save(store, model, best)
@@ -99,13 +116,17 @@ def measured_panel(
         _queue(store, widgets.given_spec(like, now), f"Measure {now.digest[:6]} on {model.name}")
 
 
-def _scores(rows: pd.DataFrame) -> None:
+def _scores(rows: pd.DataFrame, frame: pd.DataFrame | None, start: BitAllocation | None) -> None:
     for row in rows.to_dict("records"):
-        score, low, high, n, split = numbers.score_words(row)
-        st.markdown(
-            f"**{score:.2f} %** ({low:.1f} to {high:.1f}, 95 % interval, n={n:,}) on the {split} "
-            f"split: {markdown(str(row['method']))}, run {row['run']}"
-        )
+        st.markdown(f"**{_score_text(row)}**: {markdown(str(row['method']))}, run {row['run']}")
+    before = None if start is None or frame is None else numbers.measured_rows(frame, start)
+    if before is not None and not before.empty:
+        st.caption(f"Starting point: {_score_text(before.iloc[0].to_dict())}.")
+
+
+def _score_text(row: Mapping[str, object]) -> str:
+    score, low, high, n, split = numbers.score_words(row)
+    return f"{score:.2f} % ({low:.1f} to {high:.1f}, 95 % interval, n={n:,}) on the {split} split"
 
 
 def _queue(store: Store, spec: RunSpec, name: str) -> None:
@@ -124,7 +145,8 @@ def _save(store: Store, model: ModelSpec, row: pd.Series) -> None:
     stem = text.file_stem(
         model.name, row[frames.WEIGHT_BITS], row[frames.ACTIVATION_BITS], "hand-edited", point
     )
-    widgets.downloads(store, point, stem)
+    with st.expander("Take it away", icon=":material/download:"):
+        widgets.downloads(store, point, stem)
     with (
         st.form("wb-save", border=False),
         st.container(horizontal=True, vertical_alignment="bottom"),
@@ -186,101 +208,6 @@ def _unknown_words(table: SensitivityTable, model: ModelSpec, now: BitAllocation
     )
 
 
-def why_panel(
-    store: Store,
-    model: ModelSpec,
-    compared: Sequence[Run],
-    table: SensitivityTable,
-    found: reliability.Reliability,
-    now: BitAllocation,
-    score: str,
-) -> None:
-    """Sensitivity curves, heatmap, the price of the next bit, and predicted against measured."""
-    curves, heat, price, calibration = st.tabs(
-        [
-            "Sensitivity curves",
-            "Sensitivity heatmap",
-            "Price of the next bit",
-            "Predicted vs measured",
-        ]
-    )
-    with curves:
-        _curves(table, model)
-    with heat:
-        _heat(table, model)
-    with price:
-        rows = plots.price_frame(table, model, now)
-        if rows.empty:
-            st.write("No layer has fewer bits to go to that this sensitivity knows.")
-        else:
-            st.plotly_chart(
-                plots.price_figure(rows, table.unit),
-                key="price",
-                config=CHART,
-                alt="Damage added per KiB saved when a layer takes the next fewer weight bits.",
-            )
-            left = len(model.layers) - len(rows)
-            st.caption(
-                "Predicted damage added for each KiB of weights saved, when one layer alone goes "
-                "to the next fewer bits. Cheap bits, at the right, are the ones to give up first."
-                + (f" {text.counted(left, 'layer')} cannot go lower." if left else "")
-            )
-    with calibration:
-        st.write(reliability.words(found))
-        if found.n:
-            here = float(reliability.damages(table, model, [now])[0])
-            st.plotly_chart(
-                reliability.reliability_figure(
-                    found,
-                    table.unit,
-                    {run.id: run for run in compared},
-                    f"Measured {score}, search split, %",
-                    None if here != here else here,
-                ),
-                key="reliability",
-                config=CHART,
-                alt="Measured score against predicted damage, a mark per measured allocation.",
-            )
-            st.caption("Bars are 95 % intervals. Well ranked: marks fall from left to right.")
-
-
-def _part(table: SensitivityTable, key: str) -> str:
-    if not table.activation:
-        return "weight"
-    chosen = st.segmented_control("Of", list(PARTS), default="weights", required=True, key=key)
-    return PARTS[str(chosen)]
-
-
-def _curves(table: SensitivityTable, model: ModelSpec) -> None:
-    frame = plots.sensitivity_frame(table, model, _part(table, "wb-curves-part"))
-    if frame.empty:
-        st.write("This sensitivity knows none of this model's layers.")
-        return
-    st.plotly_chart(
-        plots.curves_figure(frame, table.unit),
-        key="curves",
-        config=CHART,
-        alt="Damage of each layer against its bits, on a logarithmic axis.",
-    )
-    hidden = plots.unseen(frame)
-    st.caption(
-        f"Damage when one layer alone is quantized, on {table.n:,} images; the most damaging are "
-        "named, bars are standard errors where they were estimated."
-        + (f" {text.counted(hidden, 'score')} at or below 0 cannot be drawn." if hidden else "")
-    )
-
-
-def _heat(table: SensitivityTable, model: ModelSpec) -> None:
-    frame = plots.sensitivity_frame(table, model, _part(table, "wb-heat-part"))
-    if not frame.empty:
-        st.plotly_chart(
-            plots.sensitivity_heatmap(frame, table.unit),
-            key="sensitivity",
-            config=CHART,
-            alt="Damage of each layer at each bit-width.",
-        )
-
-
 def sensitivity_button(
     store: Store, model: ModelSpec, compared: Sequence[Run], now: BitAllocation, main: bool
 ) -> None:
@@ -300,39 +227,3 @@ def sensitivity_button(
         "images: seconds on the bundled networks, minutes on large ones.",
     ):
         _queue(store, numbers.sensitivity_spec(like, now), f"Sensitivity of {model.name}")
-
-
-def choose_table(
-    tables: Mapping[str, SensitivityTable], judged: Mapping[str, reliability.Reliability]
-) -> str:
-    """Let the reader choose a sensitivity; the one that ranks best comes first."""
-    order = sorted(tables, key=lambda name: -(judged[name].tau or 0.0))
-    if len(order) == 1:
-        return order[0]
-    return str(st.selectbox("Sensitivity", order, key="wb-table"))
-
-
-@st.cache_resource(show_spinner=False, max_entries=32)
-def _judged(
-    _table: SensitivityTable,
-    _model: ModelSpec,
-    _store: Store,
-    _compared: list[Run],
-    name: str,
-    url: str,
-    digest: str,
-    stamp: tuple[float, ...],
-    versions: tuple[session.Version, ...],
-) -> reliability.Reliability:
-    points = (point for run in _compared for point in session.points(_store, run))
-    return reliability.reliability(_table, _model, points)
-
-
-def judged(
-    store: Store, model: ModelSpec, compared: Sequence[Run], name: str, table: SensitivityTable
-) -> reliability.Reliability:
-    """`reliability.reliability` over runs of one setting, kept; shared, so never change it."""
-    versions = tuple(session.version_of(run) for run in compared)
-    stamp = (table.n, table.seconds)
-    url = str(store.url)
-    return _judged(table, model, store, list(compared), name, url, model.digest, stamp, versions)

@@ -8,6 +8,7 @@ from pages.ui import session, text, widgets
 from pages.ui import workbench_controls as controls
 from pages.ui import workbench_numbers as numbers
 from pages.ui import workbench_panels as panels
+from pages.ui import workbench_why as why
 from pages.ui.workbench_bench import Bench, arrive
 from pages.ui.workbench_draft import Start, allocation_of, markdown, problems
 from qcore.allocation import BitAllocation, ModelSpec
@@ -35,26 +36,26 @@ def main() -> None:
     )
     controls.start_chooser(store, model, frame)
     controls.toolbar(model, bench)
-    table, panel = st.columns([3, 2], gap="medium")
+    now, start = _usable(bench, model), bench.now.start.allocation
+    panels.costs_panel(model, now, start)
+    table, panel = st.columns([5, 3], gap="medium")
     with table:
         controls.bits_editor(model, bench)
-    now, start = _usable(bench, model), bench.now.start.allocation
     tables = session.sensitivity_tables(store, model)
     judged = {
-        label: panels.judged(store, model, compared, label, known)
-        for label, known in tables.items()
+        label: why.judged(store, model, compared, label, known) for label, known in tables.items()
     }
     with panel:
-        panels.costs_panel(model, now, start)
-        panels.measured_panel(store, model, compared, frame, now)
+        panels.measured_panel(store, model, compared, frame, now, start)
         if tables:
-            chosen = panels.choose_table(tables, judged)
+            chosen = why.choose_table(tables, judged)
             panels.predicted_panel(tables[chosen], model, judged[chosen], now, start)
     panels.area_panel(model, now, start)
+    panels.change_panel(model, now, start)
     st.subheader("Why: what each layer's bits are worth")
     if tables:
         score = "accuracy" if _labelled(store, compared) else "agreement with the float network"
-        panels.why_panel(store, model, compared, tables[chosen], judged[chosen], now, score)
+        why.why_panel(store, model, compared, tables[chosen], judged[chosen], now, score)
     else:
         st.write("No sensitivity of this model is stored yet.")
     panels.sensitivity_button(store, model, compared, now, main=not tables)

@@ -4,7 +4,8 @@ import pytest
 
 from pages.ui.workbench_bench import editor_key, state_key
 from pages.ui.workbench_draft import LOCKED, WEIGHT
-from qcore.allocation import BitAllocation, LayerBits
+from qcore.allocation import LayerBits
+from qcore.problem import Point, Scores
 from store import configs, runs, save_config
 from store.queue import finish
 from tests.pages import sample
@@ -148,13 +149,12 @@ def test_measured_bits_can_be_saved_with_their_source(app, filled):
 def test_a_pasted_list_that_does_not_fit_stays_and_names_what_is_wrong(app, filled):
     at = app("workbench")
     at.segmented_control(key="wb-way").set_value("A pasted list").run()
-    at.text_area(key="wb-paste").set_value('{"conv1": 9, "nowhere": [4, 8]}')
-    press(at, "Start from this")
+    at.text_area(key="wb-paste").set_value('{"conv1": 9, "fc": [4, 8], "nowhere": 4}').run()
     (error,) = at.error
-    assert "conv1" in error.value
-    assert "nowhere" not in error.value
+    assert "conv1 \\(9\\)" in error.value
     assert "nowhere" in at.text_area(key="wb-paste").value
-    at.text_area(key="wb-paste").set_value(json.dumps([[8, -1], *[[3, -1]] * 9]))
+    assert "Start from this" not in [button.label for button in at.button]
+    at.text_area(key="wb-paste").set_value(json.dumps([[8, -1], *[[3, -1]] * 9])).run()
     press(at, "Start from this")
     assert bits(at) == [(8, 32), *[(3, 32)] * 9]
     assert bench(at).now.start.label == "a pasted list"
@@ -192,10 +192,11 @@ def test_a_model_that_was_never_prepared_leads_to_the_searches(app, store):
 
 def test_predictions_that_rank_badly_hide_themselves(app, filled):
     # more bits measured worse: the opposite of what was predicted
-    points = []
-    for at, allocation in enumerate(sample.allocations(40, seed=9)):
-        total = sum(b.weight for b in allocation.values())
-        points.append(sample.point(BitAllocation(dict(allocation)), 990 - 2 * total - at % 2))
+    table = sample.table()
+    points = [
+        Point(bits, Scores(2048, 5.0 - sum(table.score(*item) for item in bits.items()), 0.9, 0.9))
+        for bits in sample.allocations(40, seed=9)
+    ]
     finish(filled, *sample.add_run(filled, "genetic", points, search_images=2048), "done")
     at = app("workbench")
     at.selectbox(key="on").set_value(
