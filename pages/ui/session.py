@@ -10,7 +10,8 @@ import streamlit as st
 
 from pages.ui import frames, predictions
 from qcore.allocation import ModelSpec
-from qcore.catalog import BUNDLED_NAMES, bundled_facts, bundled_spec
+from qcore.cards import card_spec
+from qcore.catalog import BUNDLED_NAMES, MODELS, bundled_facts, bundled_spec
 from qcore.errors import DatabaseTooNew, DatabaseUnavailable, DataUnavailable
 from qcore.problem import Point, Scores, SensitivityTable
 from store import Run, Store, StoredPoint, float_point, model_spec, open_store, points_of, tables
@@ -67,7 +68,8 @@ def model_facts(store: Store, name: str) -> ModelSpec | None:
             return bundled_spec(name)
         except DataUnavailable:
             return None
-    return spec
+    # the user's own may have been replaced since it was last searched
+    return (card_spec(name) or spec) if name in MODELS and MODELS[name].card else spec
 
 
 def float_scores(store: Store, name: str, data: str) -> tuple[Scores | None, Scores | None]:

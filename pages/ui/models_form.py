@@ -1,0 +1,195 @@
+"""The form that adds a network of the reader's own: what it is, where its weights are."""
+
+import streamlit as st
+
+from qcore.adding import NewNetwork, parse_numbers, parse_shape
+from qcore.catalog import BUNDLED_NAMES, MODELS
+from qcore.entries import Preprocessing
+from qcore.errors import InvalidParams
+
+SOURCES = {
+    "torchvision": "torchvision network + weights",
+    "timm": "timm network + weights",
+    "onnx": "ONNX file",
+    "bundled": "Bundled network + weights",
+    "factory": "My own code",
+    "pt2": ".pt2 file",
+}
+"""What the form calls each source, in the order it offers them."""
+
+NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "ImageNet (torchvision, most of timm)": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "-1 to 1 (mean 0.5, deviation 0.5)": ((0.5,), (0.5,)),
+    "none (0 to 1)": ((0.0,), (1.0,)),
+    "CIFAR-10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+}
+LIBRARY = "as the library prepares images"
+OWN = "other numbers"
+UPLOADS = ("pt", "pth", "bin", "safetensors", "onnx", "pt2")
+
+Upload = tuple[str, bytes] | None
+
+
+def network_form() -> tuple[NewNetwork, Upload] | None:
+    """Draw the form.
+
+    Returns:
+        What was asked for and the uploaded file, once "Load" was pressed.
+
+    Raises:
+        InvalidParams: a field is written in a way that cannot be read.
+    """
+    source = str(
+        st.segmented_control(
+            "What you have",
+            list(SOURCES),
+            format_func=SOURCES.__getitem__,
+            default="torchvision",
+            required=True,
+            key="m-source",
+        )
+    )
+    left, right = st.columns(2, gap="large")
+    with left:
+        architecture = _architecture(source)
+        path, upload = _weights(source)
+        by_order = source in ("torchvision", "timm", "bundled", "factory") and st.toggle(
+            "Match weights by order, not by name",
+            key="m-order",
+            help="For weights saved from the same network under other names. Every shape must fit.",
+        )
+    with right:
+        name = st.text_input("Name", key="m-name", placeholder="my-resnet18", max_chars=64)
+        shape = st.text_input(
+            "Input shape (optional)",
+            key="m-shape",
+            placeholder="3x224x224",
+            help="Channels x height x width, pixels. Empty: as the file or the library says.",
+        )
+        classes = st.number_input(
+            "Classes (optional)",
+            min_value=2,
+            value=None,
+            step=1,
+            key="m-classes",
+            placeholder="read from the weights",
+        )
+        said = _normalisation()
+    if not st.button("Load", type="primary", icon=":material/download:", key="m-load"):
+        return None
+    if path.strip() and upload is not None:
+        raise InvalidParams("Give either a path or a file, not both.")
+    new = NewNetwork(
+        name=name.strip(),
+        source=source,
+        architecture=architecture.strip(),
+        weights=path.strip() or None,
+        input_shape=parse_shape(shape) if shape.strip() else None,
+        classes=None if classes is None else int(classes),
+        preprocessing=preprocessing(*said, shape),
+        by_order=bool(by_order),
+    )
+    return new, upload
+
+
+def _architecture(source: str) -> str:
+    if source == "torchvision":
+        known = [entry.name for entry in MODELS.values() if entry.source == "torchvision"]
+        return str(st.selectbox("Architecture", known, key="m-torchvision"))
+    if source == "bundled":
+        return str(st.selectbox("Architecture", BUNDLED_NAMES, key="m-bundled"))
+    if source == "timm":
+        return st.text_input(
+            "Architecture",
+            key="m-timm",
+            placeholder="mobilenetv4_conv_small",
+            help="A name of timm.list_models(); near misses are named when it is loaded.",
+        )
+    if source == "factory":
+        st.caption(
+            "Importing a module runs it, so the operator must allow it when starting bitdial: "
+            "`BITDIAL_ALLOW_CODE=mypackage.nets streamlit run app.py`."
+        )
+        return st.text_input("Function", key="m-factory", placeholder="mypackage.nets:build")
+    if source == "pt2":
+        st.caption(
+            "A .pt2 file can hold code that runs when it is loaded, so the operator must allow "
+            "such files when starting bitdial: `BITDIAL_ALLOW_CODE=pt2 streamlit run app.py`."
+        )
+    else:
+        st.caption(
+            "Converted by onnx2torch or onnx2pytorch, and believed only where the result computes "
+            "what onnxruntime computes. One input, one output, a batch size left open."
+        )
+    return ""
+
+
+def _weights(source: str) -> tuple[str, Upload]:
+    """A path on the server's machine, or a file sent through the browser."""
+    whole = source in ("onnx", "pt2")
+    path = st.text_input(
+        "File on this machine" if whole else "Weights: a file on this machine",
+        key="m-path",
+        placeholder="/home/me/network.onnx" if whole else "/home/me/weights.safetensors",
+        help="A state dict (.pt, .pth, .bin) or .safetensors: read as plain tensors, nothing in "
+        "it is run. A copy is kept in the data folder. Without one, weights are drawn by chance.",
+    )
+    sent = st.file_uploader(
+        "or send one (up to 200 MB)", type=UPLOADS, key="m-upload", max_upload_size=200
+    )
+    return path, None if sent is None else (sent.name, sent.getvalue())
+
+
+def _normalisation() -> tuple[str, str, str, int | None]:
+    """What is said about normalisation: the choice, mean and deviation as written, resize."""
+    chosen = str(
+        st.selectbox(
+            "Normalisation of images",
+            [LIBRARY, *NORMALISATIONS, OWN],
+            key="m-normalisation",
+            help="Each channel, scaled to 0..1, minus the mean, divided by the deviation. It must "
+            "be what the network was trained with.",
+        )
+    )
+    if chosen == LIBRARY:
+        return chosen, "", "", None
+    mean = std = ""
+    if chosen == OWN:
+        mean = st.text_input("Mean, 0 to 1", "0.5", key="m-mean")
+        std = st.text_input("Deviation, 0 to 1", "0.5", key="m-std")
+    resize = st.number_input(
+        "Shorter side resized to, pixels (optional)",
+        min_value=1,
+        value=None,
+        step=1,
+        key="m-resize",
+        placeholder="the input's size",
+        help="For photographs: before the centre is cut out at the input's size.",
+    )
+    return chosen, mean, std, None if resize is None else int(resize)
+
+
+def preprocessing(
+    chosen: str, mean: str, std: str, resize: int | None, shape: str
+) -> Preprocessing | None:
+    """What was said about normalisation, read; None leaves it to the library.
+
+    Raises:
+        InvalidParams: the input shape is missing, or numbers do not fit its channels.
+    """
+    if chosen == LIBRARY:
+        return None
+    if not shape.strip():
+        raise InvalidParams("With a normalisation of your own, give the input shape too.")
+    channels, height, width = parse_shape(shape)
+    means, stds = NORMALISATIONS.get(chosen) or (
+        parse_numbers(mean, "The mean"),
+        parse_numbers(std, "The deviation"),
+    )
+    if len(means) not in (1, channels) or len(stds) not in (1, channels):
+        raise InvalidParams(
+            f"The normalisation has {len(means)} means and {len(stds)} deviations, for {channels} "
+            "channels; give one, or one per channel."
+        )
+    crop = min(height, width)
+    return Preprocessing(channels, crop, resize or crop, "bilinear", means, stds)

@@ -1,0 +1,178 @@
+"""Models: what can be chosen, and the way in for a network of the reader's own."""
+
+import streamlit as st
+
+from pages.ui import models_form, models_frames, models_steps, session, widgets
+from pages.ui.models_frames import literal
+from qcore import cards
+from qcore.allocation import ModelSpec
+from qcore.catalog import MODELS, broken_cards, default_data, model_names
+from qcore.errors import QcoreError
+from qcore.problem import Scores
+from store import Store, inspection
+
+ADDING = "m-adding"
+
+
+def main() -> None:
+    """Draw the page."""
+    store = session.database()
+    name = widgets.model_picker(store)
+    st.title("Models")
+    _networks(store)
+    own = any(entry.source == "own" for entry in MODELS.values())
+    with st.expander("Add a network of your own", icon=":material/add:", expanded=not own):
+        _add(store)
+    if name not in MODELS:
+        st.info(f"{literal(name)} is known from searches only; it cannot be loaded any more.")
+        return
+    _chosen(store, name)
+
+
+def _networks(store: Store) -> None:
+    names = [name for name in model_names() if MODELS[name].source != "torchvision"]
+    specs = {name: session.model_facts(store, name) for name in names}
+    floats = {name: _float(store, name) for name in names}
+    st.dataframe(
+        models_frames.networks_frame([MODELS[name] for name in names], specs, floats),
+        hide_index=True,
+        column_config={
+            "Weights, million": st.column_config.NumberColumn(format="%.3f"),
+            "Float accuracy, % (test)": st.column_config.NumberColumn(format="%.2f"),
+        },
+        alt="Networks that come with bitdial and your own.",
+    )
+    others = len(MODELS) - len(names)
+    st.caption(
+        f"And {others} of torchvision's ImageNet classifiers, whose weights are fetched once; "
+        "choose any of them in the sidebar."
+    )
+    for place, reason in broken_cards().items():
+        st.error(f"{literal(place)} cannot be used: {literal(reason)}", icon=":material/error:")
+
+
+def _float(store: Store, name: str) -> Scores | None:
+    _, test = session.float_scores(store, name, default_data(name))
+    return test
+
+
+def _add(store: Store) -> None:
+    try:
+        asked = models_form.network_form()
+    except QcoreError as error:
+        widgets.error_box(error)
+        asked = None
+    if asked is not None:
+        new, upload = asked
+        models_steps.begin(ADDING, lambda: inspection.start_adding(store, new, upload))
+    look = models_steps.follow(store, ADDING)
+    if look is None or look.report is None:
+        return
+    added = str(look.report["card"]["name"])
+    layers = len(look.report["spec"]["layers"])
+    st.success(
+        f"{literal(added)} is added: {layers} layers can be quantized.", icon=":material/check:"
+    )
+    for note in look.report["notes"]:
+        st.info(literal(str(note)), icon=":material/info:")
+    st.button("Look at its layers", type="primary", key="m-open", on_click=_open, args=(added,))
+
+
+def _open(name: str) -> None:
+    """Choose a network in the sidebar; a callback, because the box is drawn before the page."""
+    st.session_state["model"] = name
+    st.session_state.pop(ADDING, None)
+    widgets.forget_budgets()
+
+
+def _chosen(store: Store, name: str) -> None:
+    entry = MODELS[name]
+    st.header(literal(entry.title))
+    st.caption(
+        f"{models_frames.source_words(entry)}; images of "
+        f"{'x'.join(map(str, entry.input_shape))}, {entry.classes:,} classes; mean "
+        f"{_numbers(entry.preprocessing.mean)}, deviation {_numbers(entry.preprocessing.std)}"
+    )
+    model = session.model_facts(store, name)
+    st.subheader("Layers", divider="gray")
+    if model is None:
+        st.info(
+            "Its layers are not known yet: check it below, or start a search.",
+            icon=":material/help:",
+        )
+    else:
+        _layers(model)
+    st.subheader("Check", divider="gray")
+    st.write("Runs the float network on your data: does it load, fit, and do what it should?")
+    data = models_steps.data_input(name)
+    counts = models_steps.counts_input(name)
+    models_steps.check_step(store, name, data, counts)
+    st.subheader("Sensitivity", divider="gray")
+    st.write("How much each layer minds fewer bits: what predictions and most searches start from.")
+    models_steps.sensitivity_step(store, name, data, counts)
+    st.subheader("Go on", divider="gray")
+    with st.container(horizontal=True):
+        query = {"model": name}
+        st.page_link(
+            "pages/views/explore.py",
+            label="Explore",
+            icon=":material/tune:",
+            query_params=query,
+        )
+        st.page_link(
+            "pages/views/searches.py",
+            label="Start a search",
+            icon=":material/manage_search:",
+            query_params=query,
+        )
+        if entry.source == "own":
+            _remove(name)
+
+
+def _layers(model: ModelSpec) -> None:
+    columns = st.columns(3)
+    columns[0].metric("Layers that get bits", len(model.layers))
+    columns[1].metric("Weights under a bit-width", f"{100 * model.coverage:.2f} %")
+    columns[2].metric("Values left in float", f"{sum(model.left_in_float.values()):,}")
+    st.dataframe(
+        models_frames.layers_frame(model), hide_index=True, height=320, alt="Layers that get bits."
+    )
+    left = models_frames.left_frame(model)
+    if len(left):
+        with st.expander(f"Left in float: {len(left)} parameters, and why"):
+            st.dataframe(
+                left,
+                hide_index=True,
+                column_config={
+                    "Share of all, %": st.column_config.NumberColumn(format="%.3f"),
+                    "Why it stays in float": st.column_config.TextColumn(width="large"),
+                },
+                alt="Parameters left in float.",
+            )
+    for sentence in model.warnings:
+        st.warning(literal(sentence), icon=":material/warning:")
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def _remove(name: str) -> None:
+    with st.popover("Remove", icon=":material/delete:"):
+        st.write(
+            f"Forget {literal(name)} and its copy of the weights? What was measured with it stays."
+        )
+        st.button("Remove for good", type="primary", key="m-remove", on_click=_gone, args=(name,))
+
+
+def _gone(name: str) -> None:
+    try:
+        cards.remove_card(name)
+    except (QcoreError, OSError) as error:
+        st.toast(literal(str(error)), icon=":material/error:")
+        return
+    st.session_state["model"] = model_names()[0]
+    widgets.forget_budgets()
+
+
+main()
