@@ -3,6 +3,7 @@
 from qcore.exports import (
     aimet,
     apply_script,
+    brevitas,
     csv_file,
     haq,
     hawq,
@@ -10,6 +11,10 @@ from qcore.exports import (
     mct,
     model_explorer,
     modelopt,
+    onnx_qdq,
+    packed,
+    qonnx,
+    torchao,
     yaml_file,
 )
 from qcore.exports.base import Export, Rendered, write, write_with_model
@@ -27,7 +32,12 @@ EXPORTS: dict[str, Export] = {
         modelopt,
         aimet,
         model_explorer,
+        brevitas,
+        packed,
+        qonnx,
+        torchao,
     )
 }
+EXPORTS |= {export.name: export for export in onnx_qdq.EXPORTS_HERE}
 
 __all__ = ["EXPORTS", "Export", "Rendered", "write", "write_with_model"]

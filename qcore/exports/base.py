@@ -19,6 +19,13 @@ def carries_all(config: BitConfig) -> str | None:
     return None
 
 
+def needs_state(config: BitConfig) -> str | None:
+    """The reason to refuse a configuration that holds bits alone, without scales."""
+    if config.state:
+        return None
+    return "it holds bits alone, without the scales of a measurement. Measure it first."
+
+
 @dataclass(frozen=True, slots=True)
 class Export:
     """One file format.

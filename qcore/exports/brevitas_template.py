@@ -1,0 +1,169 @@
+"""Rebuilds your float PyTorch model from Brevitas layers. Needs torch and brevitas.
+
+    python net.brevitas.py package.module:function --weights trained.pt --out quantized.pt
+
+`package.module:function` must return the float model; it is your own code and is run. From Python:
+`model = apply(function())`. The listed batch-norms are folded, every layer becomes a Brevitas layer
+with the scales that were measured, and the model is in inference mode. Written by bitdial.
+"""
+
+import argparse
+import base64
+import importlib
+import json
+import sys
+from array import array
+from typing import Any
+
+import brevitas.nn
+import torch
+from brevitas.quant import Int8WeightPerChannelFloat, ShiftedUint8ActPerTensorFloat
+from torch import Tensor, nn
+
+CONFIG = ""
+LAYERS = ("Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d")
+
+
+class Fixed(nn.Module):
+    """A scale or a zero point that was measured: what Brevitas asks for, whatever the tensor."""
+
+    def __init__(self, value: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("value", value)
+
+    def forward(self, *arguments: Any) -> Tensor:
+        """The value, whatever it is asked for."""
+        return self.value
+
+
+def read(entry: dict[str, Any]) -> Tensor:
+    """One stored array as a tensor of floats."""
+    kind, letter = next(
+        k for k in (("float32", "f"), ("int8", "b"), ("int16", "h")) if k[0] in entry
+    )
+    values = array(letter, base64.b64decode(entry[kind]))
+    if sys.byteorder == "big":
+        values.byteswap()
+    return torch.tensor(values, dtype=torch.float32).reshape(entry["shape"])
+
+
+def to_rows(weight: Tensor, module: Any) -> Tensor:
+    """Weights as (output channels, rest); transposed convolutions keep inputs first."""
+    if not getattr(module, "transposed", False):
+        return weight.flatten(1)
+    grouped = weight.reshape(module.groups, -1, *weight.shape[1:2], weight[0, 0].numel())
+    return grouped.transpose(1, 2).reshape(module.groups * weight.shape[1], -1)
+
+
+def from_rows(rows: Tensor, weight: Tensor, module: Any) -> Tensor:
+    """The inverse of to_rows."""
+    if not getattr(module, "transposed", False):
+        return rows.reshape(weight.shape)
+    grouped = rows.reshape(module.groups, weight.shape[1], -1, weight[0, 0].numel())
+    return grouped.transpose(1, 2).reshape(weight.shape)
+
+
+def codes_of(rows: Tensor, step: Tensor, bits: int) -> Tensor:
+    """Two's complement codes; signs at one bit."""
+    scaled = rows / step[:, None]
+    if bits == 1:
+        return torch.where(scaled >= 0, 1.0, -1.0)
+    return scaled.round().clamp(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def weight_of(rows: Tensor, weight: Tensor, module: Any, state: Any, bits: int) -> tuple[Any, ...]:
+    """Weight rows on their grid, scale of each channel (None: float), bits of the integers."""
+    if bits == 32:
+        if "weight" in state:
+            rows = to_rows(read(state["weight"]).reshape(weight.shape), module)
+        gain = read(state["weight_gain"])[:, None] if "weight_gain" in state else 1.0
+        return rows * gain, None, 32
+    scale = read(state["weight_step"])
+    if "weight_codes" in state:
+        codes = to_rows(read(state["weight_codes"]).reshape(weight.shape), module)
+    else:
+        codes = codes_of(rows, scale, bits)
+    if "weight_gain" in state:
+        scale = scale * read(state["weight_gain"])
+    width = max(bits, 2)
+    while not -(2 ** (width - 1)) <= codes.min() <= codes.max() < 2 ** (width - 1):
+        width += 1  # levels half a step off zero, or powers of two, need wider integers
+    return codes * scale[:, None], scale, width
+
+
+def layer_like(module: Any, scale: Tensor | None, width: int, grid: Tensor | None) -> nn.Module:
+    """A Brevitas layer with the arithmetic of a torch layer."""
+    quant = None
+    if scale is not None:
+        ones = [1] * (module.weight.dim() - 1)
+        shape = [1, -1, *ones[1:]] if getattr(module, "transposed", False) else [-1, *ones]
+        quant = Int8WeightPerChannelFloat.let(
+            scaling_impl=Fixed(scale.reshape(shape)), bit_width=width, narrow_range=False
+        )
+    entry = None
+    if grid is not None:
+        _, low, high, _ = grid.tolist()
+        entry = ShiftedUint8ActPerTensorFloat.let(
+            scaling_impl=Fixed(grid[0].clone()),
+            zero_point_impl=Fixed(torch.tensor(-low)),
+            bit_width=round(high - low + 1).bit_length() - 1,
+        )
+    options = {"bias": True, "weight_quant": quant, "input_quant": entry}
+    if isinstance(module, nn.Linear):
+        return brevitas.nn.QuantLinear(module.in_features, module.out_features, **options)
+    kind = next(name for name in LAYERS if isinstance(module, getattr(nn, name)))
+    for name in ("stride", "padding", "dilation", "groups", "output_padding", "padding_mode"):
+        if name != "output_padding" or getattr(module, "transposed", False):
+            options[name] = getattr(module, name)
+    sizes = (module.in_channels, module.out_channels, module.kernel_size)
+    return getattr(brevitas.nn, f"Quant{kind}")(*sizes, **options)
+
+
+@torch.no_grad()
+def apply(model: nn.Module, config: dict[str, Any] | None = None) -> nn.Module:
+    """Rebuild a float model in place from Brevitas layers and return it, in inference mode."""
+    config = config or json.loads(CONFIG)
+    names: dict[str, Any] = dict(model.named_modules())
+    missing = [n for n in (*config["bits"], *config["norms"].values()) if n not in names]
+    if missing:
+        raise SystemExit(f"This is not the model of the configuration; it lacks: {missing}")
+    for name, (weight_bits, activation_bits) in config["bits"].items():
+        module, state = names[name], config["state"][name]
+        weight = module.weight.detach().float()
+        rows = to_rows(weight, module)
+        if name in config["norms"]:
+            norm = names[config["norms"][name]]
+            factor = torch.rsqrt(norm.running_var + norm.eps)
+            rows = rows * (factor * norm.weight if norm.affine else factor)[:, None]
+            model.set_submodule(config["norms"][name], nn.Identity())
+        rows, scale, width = weight_of(rows, weight, module, state, weight_bits)
+        grid = read(state["activation_grid"]) if activation_bits != 32 else None
+        layer = layer_like(module, scale, width, grid)
+        layer.weight = nn.Parameter(from_rows(rows, weight, module).contiguous())
+        layer.bias = nn.Parameter(read(state["bias"]))
+        for path, other in list(model.named_modules(remove_duplicate=False)):
+            if other is module:
+                model.set_submodule(path, layer)
+    return model.eval()
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", help="package.module:function returning the float model")
+    parser.add_argument("--weights", help="state dict to load into it first")
+    parser.add_argument("--out", help="where to save the state dict of the Brevitas model")
+    arguments = parser.parse_args()
+    sys.path.insert(0, "")
+    module, _, function = arguments.model.partition(":")
+    model = getattr(importlib.import_module(module), function)()
+    if arguments.weights:
+        model.load_state_dict(torch.load(arguments.weights, weights_only=True), strict=False)
+    apply(model)
+    sys.stdout.write(f"{len(json.loads(CONFIG)['bits'])} layers rebuilt with Brevitas\n")
+    if arguments.out:
+        torch.save(model.state_dict(), arguments.out)
+
+
+if __name__ == "__main__":
+    main()

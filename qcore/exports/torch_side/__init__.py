@@ -1,0 +1,1 @@
+"""The writers that need torch and the float model; nothing torch-free may import them."""
