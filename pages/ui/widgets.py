@@ -15,7 +15,7 @@ from pages.ui import text
 from pages.ui.downloads import downloads as downloads
 from pages.ui.session import database_explained
 from qcore.allocation import BIT_WIDTHS, BitAllocation, LayerBits, ModelSpec
-from qcore.catalog import MODELS
+from qcore.catalog import model_names
 from qcore.costs import COSTS, UNPRICED, CostModel, applicable, refusals
 from qcore.errors import InvalidParams, QcoreError
 from qcore.problem import RunSpec
@@ -63,7 +63,7 @@ def model_picker(store: Store) -> str:
     Models of stored runs that are no longer listed can still be chosen.
     """
     everywhere = runs(store)
-    names = list(dict.fromkeys([*MODELS, *(run.spec.model for run in everywhere)]))
+    names = list(dict.fromkeys([*model_names(), *(run.spec.model for run in everywhere)]))
 
     with st.sidebar:
         name = st.selectbox(
