@@ -1,0 +1,147 @@
+"""Does a kept configuration still do what it says? Loaded into a new process and measured again.
+
+`python -m store verify 3` rebuilds the network from its weights, applies the file, scores it on
+the test images, and keeps the verdict with the configuration.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from qcore.config import BitConfig, parse_bits
+from qcore.errors import DataUnavailable, InvalidConfig, QcoreError, StoreError
+from store import children
+from store.configurations import SavedConfig, configs, update_config
+from store.db import Store, now
+from store.files import files_folder
+from store.locations import URL_VARIABLE
+
+TOLERANCE = 0.001
+"""Share of test images that may come out differently: other processors round differently."""
+
+
+def saved(store: Store, config_id: int) -> SavedConfig:
+    """A kept configuration.
+
+    Raises:
+        StoreError: there is none of this number.
+    """
+    found = next((entry for entry in configs(store) if entry.id == config_id), None)
+    if found is None:
+        raise StoreError(f"There is no saved configuration {config_id}.")
+    return found
+
+
+def verifiable(config: BitConfig) -> str | None:
+    """Why a configuration cannot be verified; None where it can."""
+    if config.test is None or not config.state:
+        return "it holds bits alone: measure it first, then verify what that gives."
+    if not config.provenance.get("data"):
+        return "it does not say on which data it was measured."
+    return None
+
+
+def verify(store: Store, config_id: int) -> dict[str, Any]:
+    """Measure a kept configuration again and keep the verdict. Loads torch.
+
+    Returns:
+        {"at", "passed", "wanted", "got", "n"}: accuracies (agreement with the float network where
+        images have no labels) 0..1 on n test images; where it could not be measured "got" is None
+        and "error" says why.
+
+    Raises:
+        StoreError: there is no such configuration.
+    """
+    text = saved(store, config_id).text
+    found: dict[str, Any] = {"at": now(), "passed": False, "wanted": None, "got": None, "n": 0}
+    try:
+        config = parse_bits(text)
+        found |= compare(config)
+    except QcoreError as error:
+        found["error"] = str(error)
+    update_config(store, config_id, check=found)
+    return found
+
+
+def compare(config: BitConfig) -> dict[str, Any]:
+    """Score a configuration anew against its own test scores.
+
+    Raises:
+        InvalidConfig: it cannot be verified, or is not for the network or images that are here.
+        DataUnavailable: the images or weights are not here.
+    """
+    reason = verifiable(config)
+    if reason is not None or config.test is None:
+        raise InvalidConfig(f"This configuration cannot be verified: {reason}")
+    got = measure(config)
+    wanted = config.test
+    if got.n != wanted.n:
+        raise InvalidConfig(
+            f"It was measured on {wanted.n:,} test images, and there are {got.n:,} now: the data "
+            "has changed."
+        )
+    close = abs(got.headline - wanted.headline) <= TOLERANCE + 1e-9
+    return {"passed": close, "wanted": wanted.headline, "got": got.headline, "n": got.n}
+
+
+def measure(config: BitConfig) -> Any:
+    """Scores of a configuration on its test images; imports torch."""
+    import torch
+    from torch.nn import functional
+
+    from qcore.data import load_data
+    from qcore.evaluation import batch_size_for, choose_device, tally, to_batches
+    from qcore.model import apply_bits
+    from qcore.zoo import load_model
+
+    told: Mapping[str, Any] = config.provenance
+    data = load_data(
+        str(told["data"]),
+        calibration=int(told.get("calibration_images", 1024)),
+        search=int(told.get("search_images", 1024)),
+        model=config.model.name,
+    )
+    digest = told.get("data_digest")
+    if digest is not None and digest != data.digest:
+        raise DataUnavailable(
+            f"The images of {told['data']} are not those it was measured on (digest "
+            f"{data.digest[:12]}, expected {str(digest)[:12]}). Restore them, or measure again."
+        )
+    network = load_model(config.model.name)
+    device = choose_device()
+    quantized = apply_bits(network, config).to(device)
+    network = network.to(device).eval()
+    batches = to_batches(data.test, batch_size_for(data.input_shape, device), device)
+    with torch.inference_mode():
+        reference = [functional.log_softmax(network(x), 1) for x, _ in batches]
+        outputs = [functional.log_softmax(quantized(x), 1) for x, _ in batches]
+    return tally(batches, outputs, reference)
+
+
+def start(store: Store, config_id: int) -> children.Child:
+    """Verify in a new process; the verdict is in the database when it has ended.
+
+    Raises:
+        StoreError: the process could not be started.
+    """
+    folder = files_folder(store) / "logs"
+    command = [sys.executable, "-m", "store", "verify", str(config_id)]
+    # by the environment, because a command line is for all to see and a URL may hold a password
+    env = {**os.environ, URL_VARIABLE: store.url}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return children.start(command, env, folder / f"verify-{config_id}.log", 0, "")
+    except OSError as error:
+        raise StoreError(
+            f"The process that verifies could not be started: {error.strerror or error}."
+        ) from error
+
+
+def words(check: Mapping[str, Any]) -> str:
+    """A verdict in one sentence."""
+    if check.get("error"):
+        return f"could not be verified: {check['error']}"
+    wanted, got = 100 * check["wanted"], 100 * check["got"]
+    verdict = "as saved" if check["passed"] else "not as saved"
+    return f"{verdict}: {got:.2f} % measured, {wanted:.2f} % in the file, n={check['n']:,}"
