@@ -14,7 +14,7 @@ from qcore.errors import InvalidParams, QcoreError
 from qcore.exports import EXPORTS, write
 from qcore.problem import RunSpec
 from qcore.searches import SEARCHES
-from store import doctor, points, queue, verify, worker
+from store import add_model, doctor, points, queue, verify, worker
 from store.db import Store, open_store
 from store.settings import read_settings
 
@@ -219,6 +219,11 @@ def parser() -> argparse.ArgumentParser:
     check = commands.add_parser("verify", help="measure a saved configuration again")
     check.set_defaults(function=command_verify)
     check.add_argument("configuration", type=int, help="its number on the Configs page")
+    adding = commands.add_parser("add-model", help="add a network of your own")
+    add_model.add_arguments(adding)
+    adding.set_defaults(
+        function=lambda store, words: add_model.command_add_model(store, words, say)
+    )
     attempt = commands.add_parser("worker", help="used by the server")
     attempt.set_defaults(function=command_worker)
     attempt.add_argument("run", type=int)

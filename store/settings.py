@@ -11,6 +11,8 @@ from pathlib import Path
 
 from qcore.errors import InvalidParams
 from qcore.evaluators.address import check_address
+from qcore.permission import VARIABLE as CODE_VARIABLE
+from qcore.permission import allowed
 from store.locations import FOLDER_VARIABLE, URL_VARIABLE, data_folder, database_url, shown_url
 
 WORKERS_VARIABLE = "BITDIAL_WORKERS"
@@ -39,6 +41,7 @@ class Settings:
         evaluator: Where candidates are scored: "inline", "procs:N", "tcp://..." or "tls://...".
         gpus: GPUs to use; None for as many as there are.
         recordings: Whether a new database begins with the recorded results.
+        allow_code: Modules of the user's that may be imported, and "pt2" for such files.
     """
 
     folder: Path
@@ -48,6 +51,7 @@ class Settings:
     evaluator: str
     gpus: int | None
     recordings: bool = True
+    allow_code: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ def read_settings(env: Env | None = None) -> Settings:
         evaluator=_evaluator(env),
         gpus=_gpus(env),
         recordings=_recordings(env),
+        allow_code=allowed(env),
     )
 
 
@@ -216,5 +221,12 @@ _EXPLAINED: tuple[tuple[str, str, Callable[[Env], str], str], ...] = (
         lambda env: "yes" if _recordings(env) else "no",
         "Whether a new database begins with results recorded with the shipped code, to look at "
         "while the first search runs: yes or no. Default: yes.",
+    ),
+    (
+        "Code that may run",
+        CODE_VARIABLE,
+        lambda env: ", ".join(allowed(env)) or "none",
+        "Modules of yours that may be imported to build networks, with commas between, and pt2 "
+        "for .pt2 files: both run code. Default: none.",
     ),
 )

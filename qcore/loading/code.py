@@ -7,7 +7,6 @@ Importing a module runs it, and `torch.export.load` runs what is pickled in a fi
 """
 
 import importlib
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,29 +17,9 @@ from torch import nn
 
 from qcore.errors import InvalidConfig, InvalidParams, UnsupportedModel
 from qcore.loading.limits import check_size
+from qcore.permission import PT2, check_allowed
 
-VARIABLE = "BITDIAL_ALLOW_CODE"
-PT2 = "pt2"
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-
-
-def allowed(env: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """Modules that may be imported, and "pt2" where such files may be loaded."""
-    words = (os.environ if env is None else env).get(VARIABLE, "")
-    return tuple(word.strip() for word in words.split(",") if word.strip())
-
-
-def check_allowed(what: str, why: str) -> None:
-    """Raise unless the operator gave leave.
-
-    Raises:
-        InvalidParams: says how leave is given.
-    """
-    if what not in allowed():
-        raise InvalidParams(
-            f"{why}, so it needs the operator's leave: start bitdial with {VARIABLE}={what} "
-            "(several are separated by commas)."
-        )
 
 
 def call_factory(target: str, kwargs: Mapping[str, Any]) -> nn.Module:

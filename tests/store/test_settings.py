@@ -28,12 +28,14 @@ def test_every_setting_can_be_set(tmp_path):
         "BITDIAL_EVALUATOR": "procs:3",
         "BITDIAL_GPUS": "0",
         "BITDIAL_RECORDINGS": "no",
+        "BITDIAL_ALLOW_CODE": "mine.nets, pt2",
     }
     found = read_settings(env)
     assert found.folder == tmp_path
     assert found.database_url == env["BITDIAL_DATABASE_URL"]
     assert (found.workers, found.lease_s, found.evaluator, found.gpus) == (7, 2.5, "procs:3", 0)
     assert found.recordings is False
+    assert found.allow_code == ("mine.nets", "pt2")
     rows = describe_settings(env)
     assert [row.source for row in rows] == [row.variable for row in rows]
     assert {row.variable for row in rows} == set(env)
@@ -68,6 +70,7 @@ def test_the_folder_of_a_user_is_understood(monkeypatch, tmp_path):
         ("BITDIAL_GPUS", "-1"),
         ("BITDIAL_GPUS", "all"),
         ("BITDIAL_RECORDINGS", "maybe"),
+        ("BITDIAL_ALLOW_CODE", "/home/me/nets.py"),
     ],
 )
 def test_nonsense_is_refused_by_its_name(variable, words):

@@ -1,0 +1,126 @@
+"""`python -m store add-model`: add a network of one's own without a browser."""
+
+import argparse
+import importlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+from qcore.adding import NewNetwork, parse_numbers, parse_shape
+from qcore.cards import SOURCES
+from qcore.entries import Preprocessing
+from qcore.errors import InvalidParams
+from store import points
+from store.db import Store
+
+Say = Callable[[str], None]
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    command.add_argument("name", help="its name from now on")
+    command.add_argument("--source", choices=SOURCES, required=True)
+    command.add_argument(
+        "--architecture", default="", help="name in the source, or package.module:function"
+    )
+    command.add_argument("--weights", help="state dict, .safetensors, .onnx or .pt2")
+    command.add_argument("--title", default="")
+    command.add_argument("--shape", help="channels x height x width: 3x224x224")
+    command.add_argument("--classes", type=int)
+    command.add_argument("--mean", help="per channel, in 0..1: 0.485,0.456,0.406")
+    command.add_argument("--std", help="per channel: 0.229,0.224,0.225")
+    command.add_argument("--resize", type=int, help="shorter side before cropping, pixels")
+    command.add_argument("--argument", action="append", default=[], metavar="NAME=VALUE")
+    command.add_argument("--by-order", action="store_true", help="match weights by order")
+    command.add_argument("--data", default="", help="also check it on this data")
+    command.add_argument("--calibration-images", type=int, default=1024)
+    command.add_argument("--search-images", type=int, default=1024)
+
+
+def command_add_model(store: Store, arguments: argparse.Namespace, say: Say) -> int:
+    """Add a network; where data is given, also measure its float accuracy."""
+    # torch belongs to qcore, and loads only once it is needed
+    inspection = importlib.import_module("qcore.inspection")
+    card, spec, notes = inspection.add_network(new_network(arguments), say)
+    say(
+        f"{card.name}: {len(spec.layers)} layers can be quantized, "
+        f"{100 * spec.coverage:.2f} % of the weights; {card.classes} classes, images of "
+        f"{'x'.join(map(str, card.input_shape))}"
+    )
+    for sentence in (*notes, *spec.warnings):
+        say(f"note: {sentence}")
+    left = sorted(spec.left_in_float.items(), key=lambda item: -item[1])
+    for parameter, count in left[:10]:
+        say(f"left in float: {parameter} ({count:,} values)")
+    if len(left) > 10:
+        say(f"left in float: {len(left) - 10} more")
+    if arguments.data:
+        _check(store, arguments, say, inspection)
+    return 0
+
+
+def new_network(arguments: argparse.Namespace) -> NewNetwork:
+    """What was said on the command line.
+
+    Raises:
+        InvalidParams: an argument cannot be read.
+    """
+    shape = parse_shape(arguments.shape) if arguments.shape else None
+    steps = None
+    if arguments.mean or arguments.std:
+        if shape is None or not (arguments.mean and arguments.std):
+            raise InvalidParams("Give --mean, --std and --shape together.")
+        crop = min(shape[1:])
+        steps = Preprocessing(
+            shape[0],
+            crop,
+            arguments.resize or crop,
+            mean=parse_numbers(arguments.mean, "--mean"),
+            std=parse_numbers(arguments.std, "--std"),
+        )
+    return NewNetwork(
+        name=arguments.name,
+        source=arguments.source,
+        architecture=arguments.architecture,
+        weights=arguments.weights,
+        title=arguments.title,
+        input_shape=shape,
+        classes=arguments.classes,
+        preprocessing=steps,
+        kwargs=dict(_pair(item) for item in arguments.argument),
+        by_order=arguments.by_order,
+    )
+
+
+def _pair(item: str) -> tuple[str, Any]:
+    key, equals, value = item.partition("=")
+    if not equals:
+        raise InvalidParams(f"Write --argument name=value; got {item!r}.")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+def _check(store: Store, arguments: argparse.Namespace, say: Say, inspection: Any) -> None:
+    check = inspection.check_network_on(
+        arguments.name,
+        arguments.data,
+        arguments.calibration_images,
+        arguments.search_images,
+        say,
+    )
+    points.save_model(store, check.model, arguments.data, check.point)
+    test, splits = check.report["test"], check.report["splits"]
+    what = "float accuracy" if test["labelled"] else "no labels: agreement with itself"
+    say(
+        f"{what} on the test split: {100 * test['value']:.2f} % ({100 * test['low']:.2f} to "
+        f"{100 * test['high']:.2f}, n = {test['n']:,}), measured; "
+        f"{check.report['ms']:.2f} ms per image"
+    )
+    say(
+        f"splits: {splits['calibration']:,} calibration, {splits['search']:,} search, "
+        f"{splits['test']:,} test; digest {check.report['digest'][:12]}"
+    )
+    for note in check.report["notes"]:
+        say(f"note: {note}")
