@@ -7,9 +7,10 @@ import streamlit as st
 
 from pages.ui import explore_details, figures, frames, predictions, session, text, widgets
 from pages.ui.explore_details import CHART, Scene
+from pages.ui.payload import summed_costs
 from qcore.allocation import FLOAT_BITS, ModelSpec
 from qcore.costs import COSTS
-from qcore.problem import SensitivityTable
+from qcore.problem import Problem, SensitivityTable
 
 
 def draw_measured(scene: Scene, float_score: float | None, what: str) -> None:
@@ -31,7 +32,7 @@ def draw_measured(scene: Scene, float_score: float | None, what: str) -> None:
     if missing and not chosen.empty:
         st.caption(f"Nothing measured by {', '.join(missing)} fits these budgets.")
     st.subheader(f"{what} against cost")
-    cost = _axis(list(frames.COST_COLUMNS))
+    cost = _axis([name for name, column in frames.COST_COLUMNS.items() if column in frame])
     figure = figures.front_figure(
         frame,
         chosen,
@@ -70,7 +71,7 @@ def draw_predicted(scene: Scene, name: str, table: SensitivityTable) -> None:
     if not chosen.empty:
         _heatmap(chosen, model)
     st.subheader("Predicted damage against cost")
-    cost = _axis([cost for cost, price in COSTS.items() if price.reduce == "sum"])
+    cost = _axis(summed_costs(Problem(model, predictions.table_options(table, model))))
     front = session.predicted_front(name, table, model, cost)
     if chosen.empty:
         below_smallest(front, limits, "predicted")

@@ -17,7 +17,7 @@ from pages.ui.figures import BIT_COLOURS, style_of
 from pages.ui.text import scale_of
 from pages.ui.widgets import Range, budget_range
 from qcore.allocation import BitAllocation, ModelSpec
-from qcore.costs import COSTS
+from qcore.costs import COSTS, UNPRICED, applicable
 from qcore.knapsack import layer_tables
 from qcore.problem import Problem, SensitivityTable
 
@@ -137,8 +137,8 @@ def predicted_payload(
         settled: The exact optimum for `limits`, one row of `predictions.predicted_pick`.
         limits: The limits it holds for, in their units.
     """
-    names = [cost for cost, price in COSTS.items() if price.reduce == "sum"]
     problem = Problem(model, predictions.table_options(table, model))
+    names = summed_costs(problem)
     options, prices, scores = layer_tables(problem, table, names)
     flat = np.concatenate(prices)
     fixed = {cost: COSTS[cost].fixed(model) for cost in names}
@@ -168,6 +168,20 @@ def predicted_payload(
         },
         "settled": _settled(settled, limits or {}, model, options, starts, names),
     }
+
+
+def summed_costs(problem: Problem) -> list[str]:
+    """Names of the model's costs that add up over layers and have a price for every option."""
+    return [
+        name
+        for name, cost in applicable(problem.model).items()
+        if cost.reduce == "sum"
+        and all(
+            cost.layer_cost(layer, bits) < UNPRICED
+            for layer in problem.model.layers
+            for bits in problem.options[layer.name]
+        )
+    ]
 
 
 def _settled(

@@ -7,12 +7,13 @@ from typing import Any
 import streamlit as st
 
 HERE = Path(__file__).parent
+SCRIPTS = ("rules.js", "drawing.js", "explorer.js")
 KEY = "explorer"
 
 
 def script() -> str:
-    """The component's JavaScript, one module."""
-    return (HERE / "explorer.js").read_text(encoding="utf-8")
+    """The component's JavaScript: its files joined into the one module that Streamlit takes."""
+    return "\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)
 
 
 def style() -> str:

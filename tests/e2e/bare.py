@@ -1,0 +1,90 @@
+"""The explorer's JavaScript on an empty page: no dashboard, no server."""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from pages.components.budget_explorer import script, style
+from pages.ui import frames, payload, pick
+from pages.ui.explore_view import read_view
+from pages.ui.widgets import BUDGETS
+from qcore.allocation import BitAllocation, LayerBits, LayerSpec, ModelSpec
+from qcore.problem import Point, Scores, SensitivityTable
+from store import StoredPoint
+from tests.pages import sample
+
+LOAD = """async ([script, css]) => {
+    document.body.innerHTML = '<div id="host" style="width:1100px"></div>';
+    const root = document.querySelector('#host').attachShadow({ mode: 'open' });
+    const sheet = document.createElement('style');
+    sheet.textContent = css;
+    root.append(sheet);
+    const url = URL.createObjectURL(new Blob([script], { type: 'text/javascript' }));
+    window.code = await import(url);
+    window.told = [];
+    window.explorer = new code.Explorer(root);
+    window.show = (data) => explorer.update({ data,
+        setStateValue: (name, value) => told.push([name, value]),
+        setTriggerValue: (name, value) => told.push([name, value]) });
+}"""
+
+
+def load(page: Any) -> None:
+    """Put the explorer on the page; `show(payload)` in the page draws, `told` is what it sent."""
+    page.goto("about:blank")
+    page.evaluate(LOAD, [script(), style()])
+
+
+def network(names: Sequence[str], seed: int = 0) -> ModelSpec:
+    """A made-up network of layers with these names."""
+    rng = random.Random(seed)
+    layers = []
+    for name in names:
+        size = rng.randrange(100, 5000)
+        layers.append(LayerSpec(name, "conv2d", size, 8, 8, 50 * size, 400, 400))
+    return ModelSpec("made-up", "0" * 64, tuple(layers))
+
+
+def measured(
+    model: ModelSpec, searches: Sequence[str], points: int, seed: int = 0
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Random points of some searches, as a frame and as the explorer gets them."""
+    rng = random.Random(seed)
+    runs = {at: sample.run_of(at, search) for at, search in enumerate(searches, start=1)}
+    stored = []
+    for number in range(points):
+        bits = {
+            layer.name: LayerBits(rng.choice((2, 3, 4, 8)), rng.choice((4, 8)))
+            for layer in model.layers
+        }
+        # few distinct scores, so that ties are many
+        share = rng.randrange(600, 640) / 1000
+        point = Point(BitAllocation(bits), Scores(1000, 0.1, share, share, 0.3))
+        stored.append(StoredPoint(number, 1 + number % len(runs), point, False))
+    frame = frames.points_frame(stored, runs, model)
+    spans = payload.spans_of(model, list(BUDGETS), 8)
+    rows = pick.drawn(frame, list(BUDGETS))
+    shared = payload.shared_payload("made-up", model, read_view({}, spans), spans, locked=True)
+    return frame, {**shared, **payload.measured_body(model, rows, "Accuracy", 93.0, spans)}
+
+
+def predicted(model: ModelSpec, table: SensitivityTable) -> dict[str, Any]:
+    """The payload of predicted mode."""
+    spans = payload.spans_of(model, list(BUDGETS), 8)
+    shared = payload.shared_payload("predicted", model, read_view({}, spans), spans)
+    return payload.predicted_payload(shared, model, spans, "Exact optimum", table)
+
+
+def table_of(model: ModelSpec, seed: int = 0) -> SensitivityTable:
+    """Damage that falls with every bit and differs by layer, weights and activations."""
+    rng = random.Random(seed)
+
+    def rows(scale: float) -> dict[str, dict[int, float]]:
+        return {
+            name: {bits: scale * rng.uniform(0.5, 20) * 0.3**bits for bits in (2, 3, 4, 8)}
+            for name in model.names
+        }
+
+    return SensitivityTable("kl", "nats", rows(1.0), rows(0.3), n=1000)

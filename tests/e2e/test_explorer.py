@@ -1,0 +1,276 @@
+"""The budget explorer in a real browser: dragging, keys, touch, links, and its arithmetic."""
+
+import itertools
+import random
+import re
+import statistics
+
+import pytest
+
+from pages.ui import frames
+from qcore.allocation import BitAllocation, LayerBits
+from qcore.costs import costs_of
+from tests.e2e import bare
+
+pytestmark = [
+    pytest.mark.e2e,
+    # Playwright's event loop is closed by its own driver
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+SECONDS = 1000.0
+MOST_MS = 3 * 4.0
+"""Three times the limit that benchmarks/ui.py holds the redraw to: other tests run meanwhile."""
+
+HOSTILE = (
+    '<img src=x onerror="window.hacked=1">',
+    "</script><script>window.hacked=1</script>",
+    "\u202eevil\u202c layer",
+    "n" * 500,
+    "🦀🧮",
+    "${window.hacked=1}",
+)
+
+
+def open_explorer(page, url):
+    """Open Explore and wait until it has drawn, and until the server is idle."""
+    from playwright.sync_api import expect
+
+    page.goto(url)
+    page.locator(".card strong").first.wait_for(timeout=60 * SECONDS)
+    app = page.get_by_test_id("stApp")
+    expect(app).to_have_attribute("data-test-script-state", "notRunning", timeout=60 * SECONDS)
+
+
+def cards(page):
+    return page.locator(".card").all_text_contents()
+
+
+def weights(page):
+    return page.get_by_role("slider", name="Weights at most, KiB")
+
+
+def test_dragging_sends_nothing_and_letting_go_sends_one_message(server, page):
+    sent = []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda _: sent.append(1)))
+    open_explorer(page, f"{server.url}/?bw=30")
+    before, count = cards(page), len(sent)
+    box = weights(page).bounding_box()
+    y, start = box["y"] + box["height"] / 2, box["x"] + 0.35 * box["width"]
+    page.mouse.move(start, y)
+    page.mouse.down()
+    for step in range(30):
+        page.mouse.move(start + step * box["width"] / 60, y)
+    page.wait_for_function(
+        "before => [...document.querySelectorAll('*')].map(e => e.shadowRoot).filter(Boolean)"
+        ".some(r => r.querySelectorAll('.card').length"
+        " && [...r.querySelectorAll('.card')].map(c => c.textContent).join() !== before)",
+        arg=",".join(before),
+    )
+    assert len(sent) == count
+    assert "bw=30" in page.url
+    page.mouse.up()
+    page.wait_for_url(re.compile(r"bw=(?!30)"), timeout=30 * SECONDS)
+    page.get_by_text("Take it away").wait_for()
+    assert len(sent) == count + 1
+
+
+def test_keys_move_the_budget_and_a_link_restores_it_elsewhere(server, page, browser):
+    from playwright.sync_api import expect
+
+    open_explorer(page, f"{server.url}/?bw=30")
+    slider = weights(page)
+    slider.focus()
+    slider.press("ArrowRight")
+    expect(slider).to_have_attribute("aria-valuetext", "30.1 KiB")
+    slider.press("PageUp")
+    assert float(slider.input_value()) > 35
+    slider.press("Home")
+    expect(page.get_by_role("status").first).to_contain_text("Nothing measured fits")
+    slider.press("End")
+    slider.press("[")
+    slider.press("f")
+    # one message after the last key, not one for each
+    page.wait_for_url(re.compile("focus="), timeout=30 * SECONDS)
+    value, pressed = slider.input_value(), page.locator('.card[aria-pressed="true"] b')
+    shown, name = cards(page), pressed.text_content()
+    assert f"bw={float(value):.1f}" in page.url
+    context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    other = context.new_page()
+    try:
+        open_explorer(other, page.url)
+        expect(weights(other)).to_have_value(value)
+        expect(other.locator('.card[aria-pressed="true"] b')).to_have_text(name)
+        assert cards(other) == shown
+    finally:
+        context.close()
+
+
+def test_a_clicked_point_is_explained_and_hints_stay_dismissed(server, page):
+    from playwright.sync_api import expect
+
+    open_explorer(page, f"{server.url}/?bw=30")
+    page.get_by_role("button", name="Dismiss").click()
+    # wherever it is drawn: the front's own table of places, read from outside
+    page.locator("canvas.front").scroll_into_view_if_needed()
+    box = page.locator("canvas.front").bounding_box()
+    tip = page.locator(".tip")
+    for x, y in itertools.product(range(70, int(box["width"]) - 20, 9), range(20, 330, 9)):
+        page.mouse.move(box["x"] + x, box["y"] + y)
+        if "n=1,000" in (tip.text_content() or ""):
+            break
+    page.mouse.click(box["x"] + x, box["y"] + y)
+    page.wait_for_url(re.compile("pt=[0-9]+%3A[0-9]+"), timeout=30 * SECONDS)
+    page.get_by_text("the point you clicked").wait_for()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Save as PNG").click()
+    assert waiting.value.path().read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    page.reload()
+    page.locator(".card strong").first.wait_for(timeout=60 * SECONDS)
+    page.get_by_text("the point you clicked").wait_for()
+    expect(page.get_by_role("button", name="Dismiss")).to_have_count(0)
+
+
+def test_a_finger_moves_a_budget_and_predictions_are_exact_on_release(server, browser):
+    context = browser.new_context(viewport={"width": 420, "height": 900}, has_touch=True)
+    page = context.new_page()
+    try:
+        open_explorer(page, f"{server.url}/?src=predicted")
+        slider = weights(page)
+        slider.scroll_into_view_if_needed()
+        box = slider.bounding_box()
+        page.touchscreen.tap(box["x"] + 0.3 * box["width"], box["y"] + box["height"] / 2)
+        page.wait_for_url(re.compile("bw="), timeout=30 * SECONDS)
+        page.get_by_text(re.compile("predicted, exact")).wait_for(timeout=30 * SECONDS)
+        assert "%" not in page.locator(".card strong").first.text_content()
+    finally:
+        context.close()
+
+
+def test_the_browser_picks_what_python_picks(page):
+    bare.load(page)
+    model = bare.network([f"layer{at // 4}.{at}" for at in range(12)])
+    frame, data = bare.measured(model, ["portfolio", "random", "cmaes"], 600)
+    page.evaluate("data => { window.methods = data.methods.map(code.decode) }", data)
+    rng = random.Random(1)
+    columns = {name: frame[frames.COST_COLUMNS[name]] for name in ("weight_bytes", "bit_ops")}
+    asked, wanted = [], []
+    for trial in range(80):
+        names = [("weight_bytes",), ("bit_ops",), ("weight_bytes", "bit_ops"), ()][trial % 4]
+        limits = {}
+        for name in names:
+            # half of them hit a point's own cost exactly
+            low, high = 0.95 * columns[name].min(), columns[name].max()
+            exact = rng.random() < 0.5
+            limits[name] = float(
+                rng.choice(columns[name].tolist()) if exact else rng.uniform(low, high)
+            )
+        asked.append([[name, limit] for name, limit in limits.items()])
+        chosen = frames.picks(frame, limits)
+        wanted.append(dict(zip(chosen["method"], chosen["point"], strict=True)))
+    found = page.evaluate(
+        "all => all.map(limits => Object.fromEntries(methods.map(m => [m.label,"
+        " code.pick(m, limits)]).filter(([, at]) => at >= 0)"
+        ".map(([label, at]) => [label, methods.find(m => m.label === label).ids[at]])))",
+        asked,
+    )
+    assert found == wanted
+    assert any(not chosen for chosen in wanted) or len({str(chosen) for chosen in wanted}) > 20
+
+
+@pytest.mark.parametrize("limited", [("weight_bytes",), ("bit_ops",), ("weight_bytes", "bit_ops")])
+def test_the_browser_solves_the_additive_problem_within_the_gap_it_states(page, limited):
+    bare.load(page)
+    model = bare.network(["a", "b.c", "d"], seed=3)
+    table = bare.table_of(model)
+    data = bare.predicted(model, table)
+    options = [LayerBits(w, a) for w in (2, 3, 4, 8) for a in (2, 3, 4, 8)]
+    every = []
+    for bits in itertools.product(options, repeat=3):
+        allocation = BitAllocation(dict(zip(model.names, bits, strict=True)))
+        damage = sum(table.score(name, each) for name, each in allocation.items())
+        every.append((costs_of(model, allocation), damage))
+    rng = random.Random(5)
+    for _ in range(8):
+        spread = {name: sorted(costs[name] for costs, _ in every) for name in limited}
+        limits = {
+            name: float(rng.choice(values[: len(values) // 2])) for name, values in spread.items()
+        }
+        fitting = [
+            damage for costs, damage in every if all(costs[n] <= v for n, v in limits.items())
+        ]
+        found = page.evaluate(
+            "([data, limits]) => { const s = code.solve(code.decodeProxy(data.proxy), limits);"
+            " return s && [s.score, s.gap, s.cost] }",
+            [data, list(limits.items())],
+        )
+        if found is None:
+            # two tight limits may be met by too few to be found; one never is
+            assert not fitting or len(limited) == 2
+            continue
+        score, gap, costs = found
+        assert all(costs[name] <= limit * (1 + 1e-9) for name, limit in limits.items())
+        assert min(fitting) - 1e-9 <= score
+        assert score - gap <= min(fitting) + 1e-9
+
+
+def test_a_redraw_is_quick(page):
+    bare.load(page)
+    model = bare.network([f"layer{at // 10}.{at}" for at in range(60)])
+    _, data = bare.measured(model, ["portfolio", "random", "cmaes", "greedy"], 2000)
+    page.evaluate("show", data)
+    times = page.evaluate(
+        """async () => {
+            const { b } = explorer.sliders.weight_bytes, times = [];
+            for (let at = 0; at < 60; at++) {
+                explorer.view.values[b.id] = b.lo + (b.hi - b.lo) * at / 60;
+                const from = performance.now();
+                explorer.draw();
+                times.push(performance.now() - from);
+                if (at % 10 === 0) await new Promise(requestAnimationFrame);
+            }
+            return times;
+        }"""
+    )
+    assert statistics.median(times) <= MOST_MS
+
+
+def test_hostile_names_are_shown_as_they_are(page):
+    bare.load(page)
+    model = bare.network([*HOSTILE, "fc"])
+    _, data = bare.measured(model, ["portfolio", "<b onclick=alert(1)>x</b>"], 40)
+    page.evaluate("show", data)
+    page.locator(".card strong").first.wait_for()
+    box = page.locator("canvas.heat").bounding_box()
+    step = (box["width"] - 190) / 7
+    for at, name in enumerate(HOSTILE):
+        page.mouse.move(box["x"] + 192 + (at + 0.4) * step, box["y"] + 14)
+        tip = page.locator(".tip").text_content()
+        visible = re.sub("[\u202a-\u202e]", " ", name)
+        assert visible[:100] in tip
+        assert len(tip) < 500
+    assert page.evaluate("window.hacked") is None
+    inside = (
+        "document.querySelector('#host').shadowRoot.querySelectorAll('img, script, b b').length"
+    )
+    assert page.evaluate(inside) == 0
+    assert "<b onclick=alert(1)>x</b>" in page.locator(".card b").last.text_content()
+
+
+def test_new_points_keep_what_the_reader_has_set(page):
+    bare.load(page)
+    model = bare.network(["a", "b"])
+    _, data = bare.measured(model, ["portfolio", "random"], 20)
+    second = data["methods"][1]["label"]
+    page.evaluate("show", data)
+    page.evaluate("() => { explorer.set('weight_bytes', 3); explorer.focus(1); }")
+    value, told = page.evaluate("() => [explorer.view.values.weight_bytes, told]")
+    assert [name for name, _ in told] == ["commit"]
+    assert told[0][1]["focus"] == second
+    _, more = bare.measured(model, ["portfolio", "random"], 60, seed=2)
+    page.evaluate("show", more)
+    after = "() => [explorer.view.values.weight_bytes, explorer.view.focus, told.length]"
+    assert page.evaluate(after) == [value, second, 1]
+    # another model starts where its own link says
+    page.evaluate("show", {**more, "id": "another"})
+    assert page.evaluate(after)[0] == more["budgets"][0]["value"]
