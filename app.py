@@ -30,6 +30,7 @@ def page() -> None:
         st.Page("pages/views/compare.py", title="Compare", icon=":material/compare:"),
         st.Page("pages/views/workbench.py", title="Workbench", icon=":material/construction:"),
         st.Page("pages/views/models.py", title="Models", icon=":material/deployed_code:"),
+        st.Page("pages/views/configs.py", title="Configs", icon=":material/inventory_2:"),
         st.Page("pages/views/guide.py", title="Guide", icon=":material/menu_book:"),
         st.Page("pages/views/settings.py", title="Settings", icon=":material/settings:"),
     ]
