@@ -56,7 +56,12 @@ def explicit(model: nn.Module) -> nn.Module:
 
 
 def forward_of(module: nn.Module) -> tuple[str, str]:
-    """Module and name of the class in a module's family that defines its forward pass."""
+    """Module and name of the class in a module's family that defines its forward pass.
+
+    Both empty where that was set on the module itself.
+    """
+    if "forward" in vars(module):
+        return "", ""
     owner = next((c for c in type(module).__mro__ if "forward" in vars(c)), nn.Module)
     return owner.__module__, owner.__qualname__
 
@@ -64,6 +69,8 @@ def forward_of(module: nn.Module) -> tuple[str, str]:
 def plain(module: nn.Module) -> bool:
     """True where a module computes just as the torch class it descends from."""
     keys = ("forward", "_conv_forward")
+    if any(key in vars(module) for key in keys):
+        return False
     owners = [next((c for c in type(module).__mro__ if key in vars(c)), nn.Module) for key in keys]
     return all(owner.__module__.startswith("torch.nn.") for owner in owners)
 

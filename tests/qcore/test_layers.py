@@ -8,7 +8,7 @@ from qcore.calibration import measure_ranges
 from qcore.costs import costs_of, make_options
 from qcore.errors import InvalidData, UnsupportedModel
 from qcore.layers import find_layers, weights_digest
-from qcore.model import QuantizedModel
+from qcore.model import QuantizedModel, float_gap
 from qcore.rewriting import explicit
 from qcore.zoo import build_model
 from tests.wired import Residual, layer, of
@@ -192,6 +192,16 @@ def test_a_class_that_changes_its_weight_first_stays_in_float():
     assert found.spec.warnings[0].startswith("1 layers of the class Standardised (108 weights")
 
 
+def test_a_forward_pass_set_on_a_layer_itself_stays_in_float():
+    net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3)).eval()
+    own = net[1].forward
+    net[1].forward = lambda x: own(x).abs()
+    x = torch.randn(2, 3)
+    found = find_layers(net, x, "net")
+    assert found.spec.names == ("0",)
+    assert found.spec.left_in_float == {"1.weight": 9, "1.bias": 3}
+
+
 def test_classes_with_a_forward_pass_of_their_own_keep_it_when_wrapped():
     # the padding is the layer's; the norm's activation must not go when norms are folded
     net = nn.Sequential(
@@ -202,6 +212,15 @@ def test_classes_with_a_forward_pass_of_their_own_keep_it_when_wrapped():
     assert (found.spec.names, found.norms) == (("0", "2"), {"0": "1"})
     model = QuantizedModel(net, found)
     torch.testing.assert_close(model(x), net(x))
+    assert float_gap(net, model, x) < 1e-6
+    with torch.no_grad():
+        model.layers["2"].correct(None, model.layers["2"].bias + 100)
+        model.set_layer("0", LayerBits(2))
+        assert not torch.allclose(model(x), net(x), rtol=0.1)
+    assert float_gap(net, model, x) < 1e-6
+    net[2].bias.data += 1
+    assert float_gap(net, model, x) > 0.01
+    net[2].bias.data -= 1
     measure_ranges(model, [x])
     model.set_allocation(BitAllocation.uniform(found.spec.layers, 8, 8))
     assert 0 < float((model(x) - net(x)).detach().abs().max()) < 0.1
