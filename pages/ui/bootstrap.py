@@ -44,11 +44,10 @@ class Difference:
         return f"{self.points:+.2f} points ({self.low:+.2f} to {self.high:+.2f})"
 
     def words(self, a: str, b: str) -> str:
-        """Say what the interval means for two named sides, in one sentence."""
+        """Say what the interval means for two named sides."""
         if not self.shown:
-            return f"No difference shown: these {self.n:,} images cannot tell {b} from {a}."
-        more, less = (b, a) if self.points > 0 else (a, b)
-        return f"{more} is more accurate than {less}: the interval leaves out 0."
+            return "no difference shown"
+        return f"{b if self.points > 0 else a} is more accurate"
 
 
 def paired_bootstrap(

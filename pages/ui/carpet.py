@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from pages.ui import frames
 from pages.ui.diff import short
 from pages.ui.figures import BIT_COLOURS, DARK_DIGITS_FROM, GREY, lay_out, plain
-from pages.ui.text import bits_text, scale_of
+from pages.ui.text import bits_text, scale_of, significant
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
 from qcore.costs import COSTS
 
@@ -41,7 +41,7 @@ def carpet_frame(front: pd.DataFrame, cost: str, most: int = MOST_ROWS) -> pd.Da
     column = frames.COST_COLUMNS[cost]
     factor, unit = scale_of(cost, float(rows[column].max()) if count else 1.0)
     labels = [
-        f"{value / factor:,.3g} {unit}, {score:.1f} %"
+        f"{significant(value / factor)} {unit}, {score:.1f} %"
         for value, score in zip(rows[column], rows[frames.SEARCH_SCORE], strict=True)
     ]
     return pd.DataFrame(

@@ -27,6 +27,9 @@ from qcore.errors import QcoreError
 from qcore.problem import Scores
 from store import Store, configs
 
+ALWAYS = ("weight_bytes", "bit_ops")
+"""Costs that are listed even where they are equal; of the others only what changes."""
+
 MOST_SAVED = 30
 """Saved configurations on offer, latest first."""
 
@@ -186,17 +189,20 @@ def difference(found: Comparison) -> None:
 
 def _figures(found: Comparison, a: Side, b: Side) -> None:
     """Costs and accuracies of both, and the change: measured and predicted apart."""
-    rows = []
+    change = "" if a.score is None or b.score is None else f"{b.score - a.score:+.2f} points"
+    rows = [
+        (f"{found.what}, search split, measured", a.search, b.search, change),
+        (f"{found.what}, test split, measured", a.test, b.test, _tested(found, a, b)),
+    ]
     for name, (old, new) in diff_totals(found.model, a.allocation, b.allocation).items():
+        if old == new and name not in (*ALWAYS, found.box.cost):
+            continue
         share = f" ({100 * (new - old) / old:+.1f} %)" if old else ""
         sign = "+" if new >= old else "-"
-        change = f"{sign}{text.cost_text(name, abs(new - old))}{share}"
+        moved = f"{sign}{text.cost_text(name, abs(new - old))}{share}"
         rows.append(
-            (COSTS[name].title, text.cost_text(name, old), text.cost_text(name, new), change)
+            (COSTS[name].title, text.cost_text(name, old), text.cost_text(name, new), moved)
         )
-    change = "" if a.score is None or b.score is None else f"{b.score - a.score:+.2f} points"
-    rows.append((f"{found.what}, search split, measured", a.search, b.search, change))
-    rows.append((f"{found.what}, test split, measured", a.test, b.test, _tested(found, a, b)))
     for words, table in list(session.sensitivity_tables(found.store, found.model).items())[:4]:
         before, after = (predicted_damage(table, side.allocation) for side in (a, b))
         if before is None or after is None:
@@ -215,6 +221,7 @@ def _figures(found: Comparison, a: Side, b: Side) -> None:
         table,
         hide_index=True,
         column_config={"What": st.column_config.TextColumn(width="large")},
+        height="content",
         alt="Costs, measured accuracy and predicted damage of both points, and the change.",
     )
 

@@ -164,8 +164,9 @@ def _line(
             "symmetric": False,
             "array": (front[frames.SEARCH_HIGH] - scores).tolist(),
             "arrayminus": (scores - front[frames.SEARCH_LOW]).tolist(),
-            "thickness": 0.7,
+            "thickness": 1,
             "width": 2,
+            "color": _clear(method.look["colour"], 0.4),
         }
     return line
 
@@ -198,15 +199,17 @@ def hypervolume_figure(methods: Sequence[Method], box: Box, axis: str) -> go.Fig
         axis: EFFORT or ELAPSED.
     """
     figure = go.Figure()
+    highest = 0.0
     for method in methods:
         reached = method_spread(method, box, axis)
+        highest = max(highest, *reached.high[-1:], 0.0)
         if method.reference:
             if reached.median:
                 figure.add_hline(
                     y=reached.median[-1],
                     line={"color": GREY, "dash": "dot", "width": 1},
                     annotation_text=plain(method.label),
-                    annotation_position="bottom left",
+                    annotation_position="bottom right",
                 )
             continue
         common: dict[str, Any] = {
@@ -243,10 +246,13 @@ def hypervolume_figure(methods: Sequence[Method], box: Box, axis: str) -> go.Fig
         )
     lay_out(figure, 340)
     figure.update_xaxes(title_text=AXES[axis], rangemode="tozero")
-    figure.update_yaxes(title_text="Hypervolume, share of the box")
+    # a line at the very edge of a plot looks cut off
+    figure.update_yaxes(
+        title_text="Hypervolume, share of the box", range=[0, min(1.02, 1.08 * highest or 1.0)]
+    )
     return figure
 
 
-def _clear(colour: str) -> str:
+def _clear(colour: str, share: float = 0.18) -> str:
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.18)"
+    return f"rgba({red},{green},{blue},{share})"

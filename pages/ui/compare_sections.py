@@ -179,13 +179,14 @@ def paired(found: Comparison) -> None:
     st.dataframe(
         rows,
         hide_index=True,
-        column_config={"In words": st.column_config.TextColumn(width="large")},
+        column_config={"Test images": st.column_config.NumberColumn(format="localized")},
         alt=f"{found.what} of every method minus that of the baseline at each budget.",
     )
     compared = int(rows["Difference, points"].notna().sum())
     st.caption(
         "Paired bootstrap: test images are drawn with replacement, the same for both sides; seeds "
-        "of a method are averaged image by image, so intervals are about images, not seeds. Each "
+        "of a method are averaged image by image, so intervals are about images, not seeds. No "
+        "difference is shown where the interval holds 0: these images cannot tell both apart. Each "
         "run's point is the one chosen on the search split among those whose test split was looked "
         f"at. {text.counted(compared, 'comparison')}: at 95 %, one in twenty shows a difference "
         "by chance."

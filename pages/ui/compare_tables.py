@@ -13,7 +13,7 @@ from pages.ui.compare_methods import EFFORT, Method, middle, pick
 from pages.ui.hypervolume import Box
 from pages.ui.text import cost_text, scale_of, significant
 from qcore.allocation import BitAllocation, ModelSpec
-from qcore.costs import COSTS
+from qcore.costs import costs_of
 from qcore.errors import InvalidParams
 from qcore.problem import wilson_interval
 
@@ -21,19 +21,30 @@ LADDER_BITS = (2, 3, 4, 8)
 MOST_BUDGETS = 8
 
 
-def default_budgets(model: ModelSpec, cost: str, widest: int) -> list[float]:
+def default_budgets(
+    model: ModelSpec, cost: str, widest: int, drawn: Sequence[float] = ()
+) -> list[float]:
     """Budgets a reader has in mind: what 2, 3, 4 and 8 bits everywhere cost, rounded up.
 
     Args:
         model: Priced.
         cost: Name of the cost.
         widest: Activation bits of the ladder where the cost depends on weights too.
+        drawn: Costs of the points that are compared: their quartiles serve where the cost does not
+            know the ladder.
     """
-    price = COSTS[cost].total
-    found = {price(model, BitAllocation.uniform(model.layers, b, widest)) for b in LADDER_BITS}
-    if len(found) == 1:
-        found = {price(model, BitAllocation.uniform(model.layers, b, b)) for b in LADDER_BITS}
-    return sorted({_rounded_up(cost, value) for value in found if value > 0})
+
+    def ladder(activations: Sequence[int]) -> set[float]:
+        uniform = zip(LADDER_BITS, activations, strict=True)
+        priced = [costs_of(model, BitAllocation.uniform(model.layers, w, a)) for w, a in uniform]
+        return {float(costs[cost]) for costs in priced if costs.get(cost, 0) > 0}
+
+    found = ladder([widest] * len(LADDER_BITS))
+    if len(found) <= 1:
+        found = ladder(LADDER_BITS) or found
+    if not found:
+        found = {float(value) for value in np.quantile(drawn or [1.0], [0, 0.25, 0.5, 1])}
+    return sorted({_rounded_up(cost, max(1.0, value)) for value in found})
 
 
 def _rounded_up(cost: str, value: float) -> float:
@@ -46,7 +57,7 @@ def _rounded_up(cost: str, value: float) -> float:
 def write_budgets(cost: str, budgets: Sequence[float]) -> tuple[str, str]:
     """Budgets as the box shows them, and their unit: ("19.3, 28.7", "KiB")."""
     factor, unit = scale_of(cost, max(budgets, default=1.0))
-    return ", ".join(significant(value / factor, 4).replace(",", "") for value in budgets), unit
+    return ", ".join(significant(value / factor, 3).replace(",", "") for value in budgets), unit
 
 
 def read_budgets(text: str, cost: str, unit_of: float) -> list[float]:
@@ -197,7 +208,7 @@ def tested_picks(method: Method, cost: str, budget: float) -> list[int]:
 def paired_table(
     methods: Sequence[Method], baseline: str, cost: str, budgets: Sequence[float], right: Right
 ) -> pd.DataFrame:
-    """Every method against one, at every budget, on the same test images.
+    """Every method against one, at every budget, on the same test images; empty cells are None.
 
     Args:
         methods: What is compared.
@@ -207,9 +218,9 @@ def paired_table(
         right: Reads which test images points named right.
 
     Returns:
-        Columns: Method, Budget, accuracy of it and of the baseline on the test split (percent,
-        mean over seeds, with its 95 % interval), "Difference, points", the interval of that, "Test
-        images", "In words".
+        Columns: Method, Budget, "Difference, points", its 95 % interval, "In words", accuracy of
+        the method and of the baseline on the test split (percent, mean over seeds, with its 95 %
+        interval), "Test images".
 
     Raises:
         InvalidData: the points were tested on different numbers of images.
@@ -237,16 +248,16 @@ def paired_table(
 
 
 PAIRED_COLUMNS = (
-    *("Test accuracy, %", "Baseline, %", "Difference, points", "95 % interval, points"),
-    *("Test images", "In words"),
+    *("Difference, points", "95 % interval, points", "In words"),
+    *("Test accuracy, %", "Baseline, %", "Test images"),
 )
 
 
 def _missing(sides: tuple[Sequence[int], Sequence[int]], method: str, baseline: str) -> str:
     for side, label in zip(sides, (baseline, method), strict=True):
         if not side:
-            return f"{label} has no tested point within this budget in every run."
-    return "Measured by an older release, which did not keep the answers; measure again."
+            return f"{label}: not every run has a tested point here"
+    return "an older release kept no answers; measure again"
 
 
 def _difference_cells(

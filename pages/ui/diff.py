@@ -64,13 +64,13 @@ def _change(old: int, new: int) -> str:
 
 
 def diff_totals(model: ModelSpec, a: BitAllocation, b: BitAllocation) -> dict[str, tuple[int, int]]:
-    """Cost name to (cost of a, cost of b), in the cost's unit.
+    """Cost name to (cost of a, cost of b), in the cost's unit, of every cost that both have.
 
     Raises:
         InvalidAllocation: either does not name exactly the model's layers.
     """
     old, new = costs_of(model, a), costs_of(model, b)
-    return {name: (old[name], new[name]) for name in old}
+    return {name: (old[name], new[name]) for name in old if name in new}
 
 
 def predicted_damage(table: SensitivityTable, allocation: BitAllocation) -> float | None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from pages.ui.text import cost_text
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
-from qcore.costs import COSTS
+from qcore.costs import costs_of
 from qcore.front import hypervolume
 
 FLOOR_BELOW_FLOAT = 10
@@ -57,7 +57,9 @@ def default_floor(float_score: float | None) -> float:
     return float(min(99, max(0, math.floor(float_score) - FLOOR_BELOW_FLOAT)))
 
 
-def box_of(model: ModelSpec, cost: str, floor: float, widest: int = FLOAT_BITS) -> Box:
+def box_of(
+    model: ModelSpec, cost: str, floor: float, widest: int = FLOAT_BITS, otherwise: float = 1.0
+) -> Box:
     """The box of a model: up to the cost of 8-bit weights everywhere.
 
     Args:
@@ -65,9 +67,10 @@ def box_of(model: ModelSpec, cost: str, floor: float, widest: int = FLOAT_BITS) 
         cost: Name of the cost.
         floor: Accuracy that begins to count, percent.
         widest: Activation bits at the reference point: 32 where activations may stay in float.
+        otherwise: Cost at the reference point where the cost's table does not hold 8 bits.
     """
-    top = BitAllocation.uniform(model.layers, 8, widest)
-    return Box(cost, float(max(1, COSTS[cost].total(model, top))), floor)
+    top = costs_of(model, BitAllocation.uniform(model.layers, 8, widest)).get(cost, otherwise)
+    return Box(cost, float(max(1, top)), floor)
 
 
 def normalised(costs: Sequence[float], scores: Sequence[float], box: Box) -> float:

@@ -166,7 +166,9 @@ def _choices(found: Comparison, widest: int) -> Comparison:
     with left:
         cost = compare_controls.axis_picker(_priced(found))
         logarithmic = st.toggle("Logarithmic", key="log", bind="query-params")
-    proposed = compare_tables.default_budgets(model, cost, widest)
+    column = frames.COST_COLUMNS[cost]
+    costs = [float(value) for m in found.methods for t in m.trials for value in t.rows[column]]
+    proposed = compare_tables.default_budgets(model, cost, widest, costs)
     words, unit = compare_tables.write_budgets(cost, proposed)
     with middle:
         typed = st.text_input(
@@ -205,7 +207,7 @@ def _choices(found: Comparison, widest: int) -> Comparison:
     return replace(
         found,
         methods=compared,
-        box=hv.box_of(model, cost, float(floor), widest),
+        box=hv.box_of(model, cost, float(floor), widest, max(costs)),
         budgets=budgets,
         cut_at=cut_at,
         logarithmic=logarithmic,

@@ -12,12 +12,12 @@ from tests.pages import sample
 TEST_IMAGES = 2000
 
 
-def tested(allocation, correct: int, seed: int, share: float, stage: str = "ptq") -> Point:
+def tested(allocation, correct: int, seed: int, share: float) -> Point:
     """A point that names `correct` of 1,000 search images and this share of test images."""
     right = np.random.default_rng(seed).random(TEST_IMAGES) < share
     value = float(right.mean())
     test = Scores(TEST_IMAGES, 0.1, value, value, 0.3)
-    plain = sample.point(allocation, correct, stage=stage)
+    plain = sample.point(allocation, correct)
     return replace(plain, test=test, test_right=np.packbits(right).tobytes())
 
 

@@ -187,7 +187,7 @@ def test_differences_come_with_interval_words_and_images(app, compared):
     assert len(held)
     assert set(held["Test images"]) == {2000}
     assert (held["Difference, points"] > 5).all()
-    assert held["In words"].str.contains("Portfolio is more accurate than Uniform bits").all()
+    assert held["In words"].eq("Portfolio is more accurate").all()
     at.selectbox(key="compare-baseline").set_value("Portfolio").run()
     rows = table(at, "Difference, points").dropna(subset="Difference, points")
     assert (rows["Difference, points"] < -5).all()
