@@ -18,8 +18,17 @@ from qcore.hardware.engine import ACCELERATORS, LOOPS, best_mappings
 from qcore.hardware.shapes import Shape, shape_of
 
 FOLDER = Path(__file__).parent.parent / "qcore" / "hardware" / "tables"
-WEIGHT_BITS = (16, 8, 4, 2, 3, 6)
-ACTIVATION_BITS = (16, 8, 4, 2)
+PAIRS = tuple(
+    (weight, activation)
+    for weights, activations in (
+        ((16, 8, 4, 2), (16, 8, 4)),
+        ((16, 8, 4, 2), (2,)),
+        ((3, 6), (16, 8, 4, 2)),
+    )
+    for activation in activations
+    for weight in weights
+)
+"""(weight bits, activation bits) to search, the most wanted first; 16 stands for float."""
 
 
 def bundled_shapes() -> list[Shape]:
@@ -33,8 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--accelerators", nargs="*", default=list(ACCELERATORS))
     arguments = parser.parse_args()
-    pairs = [(w, a) for w in WEIGHT_BITS for a in ACTIVATION_BITS]
-    for weight, activation in pairs:
+    for weight, activation in PAIRS:
         for accelerator in arguments.accelerators:
             fill(accelerator, weight, activation)
 

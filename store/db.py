@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
+from qcore.cost_tables import refresh_costs
 from qcore.errors import DatabaseUnavailable
 from store.advice import explained
 from store.filesystems import mount_table, refuse_network
@@ -192,6 +193,7 @@ def open_store(location: str | Path | None = None) -> Store:
             f"The data folder {folder} cannot be written ({error.strerror or error}). Change its "
             "permissions, or choose another folder with BITDIAL_DATA."
         ) from error
+    refresh_costs(folder / "costs")
     store = Store(engine, url, folder)
     # connections of a store that nobody has any more are closed, not left to the collector
     weakref.finalize(store, engine.dispose)

@@ -16,6 +16,7 @@ from pages.ui.downloads import downloads as downloads
 from pages.ui.session import database_explained
 from qcore.allocation import BIT_WIDTHS, BitAllocation, LayerBits, ModelSpec
 from qcore.catalog import model_names
+from qcore.cost_tables import broken_tables, odd_tables, refresh_costs
 from qcore.costs import COSTS, UNPRICED, CostModel, applicable, refusals
 from qcore.errors import InvalidParams, QcoreError
 from qcore.problem import RunSpec
@@ -62,6 +63,7 @@ def model_picker(store: Store) -> str:
 
     Models of stored runs that are no longer listed can still be chosen.
     """
+    refresh_costs(store.folder / "costs")
     everywhere = runs(store)
     names = list(dict.fromkeys([*model_names(), *(run.spec.model for run in everywhere)]))
 
@@ -79,7 +81,21 @@ def model_picker(store: Store) -> str:
             if active
             else "No search is running."
         )
+        _cost_table_notes()
     return str(name)
+
+
+def _cost_table_notes() -> None:
+    """Say which of the user's cost tables cannot be used, and what is odd about others."""
+    broken, odd = broken_tables(), odd_tables()
+    if not broken and not odd:
+        return
+    with st.expander("Cost tables", icon=":material/table:", expanded=bool(broken)):
+        for reason in broken.values():
+            st.error(markdown(reason))
+        for file, sentences in odd.items():
+            more = f" And {len(sentences) - 3} more." if len(sentences) > 3 else ""
+            st.warning(markdown(f"{file}: {' '.join(sentences[:3])}{more}"))
 
 
 def forget_budgets() -> None:
@@ -206,9 +222,12 @@ def _left_out(model: ModelSpec) -> str | None:
     reasons = [f"{COSTS[name].title}: {reason}." for name, reason in refusals(model).items()]
     if not reasons:
         return None
-    # a layer's name must not be read as markup
-    words = re.sub(r"([^\w\s,.])", r"\\\1", " ".join(reasons))
-    return f"Left out for this network. {words}"
+    return f"Left out for this network. {markdown(' '.join(reasons))}"
+
+
+def markdown(words: str) -> str:
+    """Escape words that hold names, which must not be read as markup."""
+    return re.sub(r"([^\w\s,.])", r"\\\1", words)
 
 
 def params_form(params: type, prefix: str) -> dict[str, Any]:

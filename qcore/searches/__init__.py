@@ -10,6 +10,7 @@ from qcore.searches import (
     greedy,
     metanetwork,
     mirror,
+    nsga2,
     portfolio,
     sampled,
     spnets,
@@ -33,5 +34,7 @@ SEARCHES: dict[str, Search] = {
         dq.SEARCH,
         mirror.SEARCH,
         given.SEARCH,
+        # last, so that the colours of the others stay what they were
+        nsga2.SEARCH,
     )
 }

@@ -29,6 +29,8 @@ def params_for(name: str, toy: Toy):
         values = {"allocations": [cheapest(toy).to_json()]}
     if name == "cmaes":
         values = {"evaluations": 60}
+    if name == "nsga2":
+        values = {"evaluations": 24, "population": 8}
     if name in ("gradfreebits", "bitmixer", "metanetwork"):
         values = {"evaluations": 24}
     return SEARCHES[name].read_params(values)
@@ -71,6 +73,7 @@ def test_the_listed_searches_are_the_documented_ones():
         "dq",
         "mirror",
         "given",
+        "nsga2",
     ]
 
 
@@ -174,7 +177,7 @@ def test_finds_points_within_a_tight_budget(name, costs, share):
     assert any(toy.problem.admits(point.allocation) for point in outcome.points)
 
 
-@pytest.mark.parametrize("name", ["random", "exact", "portfolio", "cmaes"])
+@pytest.mark.parametrize("name", ["random", "exact", "portfolio", "cmaes", "nsga2"])
 def test_measures_nothing_over_the_budget(name):
     toy = with_budget(toy_problem(5, (2, 3, 4, 8), (4, 8)), 0.2, "model_bytes")
     outcome, _ = run(name, toy)
@@ -182,7 +185,7 @@ def test_measures_nothing_over_the_budget(name):
     assert all(toy.problem.admits(point.allocation) for point in outcome.points)
 
 
-@pytest.mark.parametrize("name", ["random", "greedy", "exact", "portfolio", "cmaes"])
+@pytest.mark.parametrize("name", ["random", "greedy", "exact", "portfolio", "cmaes", "nsga2"])
 def test_respects_a_limit_on_the_largest_layer(name):
     toy = toy_problem(4, (2, 4), (2, 4, 8))
     toy = with_budget(with_budget(toy, 0.5, "activation_bytes_max"), 0.5, "weight_bytes")
@@ -203,7 +206,7 @@ def test_infeasible_budget_names_the_smallest(name):
     assert not toy.scored
 
 
-@pytest.mark.parametrize("name", ["random", "greedy", "exact", "portfolio", "cmaes"])
+@pytest.mark.parametrize("name", ["random", "greedy", "exact", "portfolio", "cmaes", "nsga2"])
 def test_limits_that_only_clash_together_are_infeasible(name):
     toy = toy_problem(2, (2, 8), (2, 8))
     # options that trade weights for activations: each limit can be met, both cannot
