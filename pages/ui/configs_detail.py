@@ -103,9 +103,9 @@ def _buttons(store: Store, entry: Kept, config: BitConfig, mine: Sequence[Run]) 
             source = dict(saved.source)
             name = f"{saved.name[:190]} (copy)"
             _try(lambda: save_config(store, name, saved.text, saved.note, saved.tags, source))
+        _delete(store, entry)
     if pending:
         st.caption("These bits are being measured; see Searches.")
-    _delete(store, entry)
 
 
 def _delete(store: Store, entry: Kept) -> None:

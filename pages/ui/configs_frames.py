@@ -79,6 +79,7 @@ def configs_frame(kept: Sequence[Kept]) -> pd.DataFrame:
             {
                 "Number": saved.id,
                 "Name": saved.name,
+                "Verified": verdict(saved),
                 "Network": "cannot be read" if config is None else config.model.name,
                 "Mean weight bits": (
                     None
@@ -87,7 +88,6 @@ def configs_frame(kept: Sequence[Kept]) -> pd.DataFrame:
                 ),
                 "Weights": "" if size is None else cost_text("weight_bytes", size),
                 "Measured (95 % interval)": "" if config is None else measured(config),
-                "Verified": verdict(saved),
                 "Tags": ", ".join(saved.tags),
                 "From": came_from(saved),
                 "Kept": ago(saved.at),

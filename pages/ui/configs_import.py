@@ -1,5 +1,6 @@
 """Import: a file of bits from this dashboard or another tool, checked, compared, kept, measured."""
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from pages.ui import diff, text, widgets
 from pages.ui.configs_frames import Kept
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.catalog import MODELS
-from qcore.config import BitConfig, dump_bits
+from qcore.config import MAX_BYTES, BitConfig, dump_bits
 from qcore.costs import COSTS
 from qcore.errors import QcoreError
 from qcore.imports import IMPORTS, Imported, read_allocations
@@ -19,6 +20,9 @@ from store import Run, Store, save_config
 
 CHART = {"toImageButtonOptions": {"format": "svg"}, "displaylogo": False}
 ANY = "find out by itself"
+MARKUP = "\\`*_{}[]<>()#+-.!|~:$&@"
+TURNS = frozenset({"RLO", "LRO", "RLE", "LRE", "PDF", "RLI", "LRI", "FSI", "PDI"})
+"""Bidirectional classes of the characters that turn text around."""
 
 
 def import_form(store: Store, model: ModelSpec, kept: Sequence[Kept], mine: Sequence[Run]) -> None:
@@ -36,7 +40,9 @@ def import_form(store: Store, model: ModelSpec, kept: Sequence[Kept], mine: Sequ
     )
     left, right = st.columns([3, 2])
     with left:
-        upload = st.file_uploader("File", key="import-file", help=_formats())
+        upload = st.file_uploader(
+            "File", key="import-file", help=_formats(), max_upload_size=MAX_BYTES >> 20
+        )
         pasted = st.text_area("Or paste it", key="import-text", height=90)
     with right:
         wanted = st.selectbox(
@@ -60,8 +66,10 @@ def import_form(store: Store, model: ModelSpec, kept: Sequence[Kept], mine: Sequ
 
 
 def text_of(name: str) -> str:
-    """A name inside Markdown: shown as it is, never as markup."""
-    return "".join(f"\\{c}" if c in "\\`*_{}[]<>()#+-.!|~:$&@" else c for c in name)
+    """A name inside Markdown: shown as it is, never as markup, and never turning a line around."""
+    return "".join(
+        f"\\{c}" if c in MARKUP else c for c in name if unicodedata.bidirectional(c) not in TURNS
+    )
 
 
 def _formats() -> str:

@@ -10,6 +10,7 @@ import streamlit as st
 from pages.ui import frames, tables_out
 from pages.ui.bundle import bundle
 from pages.ui.report import report
+from pages.ui.text import counted
 from qcore.allocation import ModelSpec
 from qcore.config import BitConfig, parse_bits
 from qcore.errors import QcoreError
@@ -18,7 +19,13 @@ from qcore.schemas import CONFIGURATION
 from store import Run, Store, config_text, points_of, run, runs
 
 OWN = ("json", "yaml", "csv", "script")
-GROUPS = ("bitdial", "Settings for other tools", "The network itself", "All together")
+GROUPS = (
+    "bitdial",
+    "Settings for other tools",
+    "The network itself",
+    "All together",
+    "Tables",
+)
 """Headings of the download buttons."""
 
 MOST_POINTS = 50_000
@@ -198,8 +205,11 @@ def table_offers(
         return tables_out.parquet(tables_out.all_points(stored(), found, model))
 
     rows = sum(entry.evaluations for entry in found.values())
-    parquet, group = "application/vnd.apache.parquet", GROUPS[3]
-    words = f"Every stored point of {len(found)} runs, {rows:,} evaluations: bits, costs, scores."
+    parquet, group = "application/vnd.apache.parquet", GROUPS[4]
+    words = (
+        f"Every stored point of {counted(len(found), 'run')}, {counted(rows, 'evaluation')}: "
+        "bits, costs, scores."
+    )
     return [
         Offer(
             group, "Fronts (CSV)", f"{stem}.front.csv", "text/csv", front,

@@ -5,9 +5,9 @@ import streamlit as st
 from pages.ui import session, widgets
 from pages.ui.configs_detail import CRASHED, details, undo
 from pages.ui.configs_frames import Kept, configs_frame, read
-from pages.ui.configs_import import import_form
+from pages.ui.configs_import import import_form, text_of
 from pages.ui.downloads import draw, table_offers
-from pages.ui.text import file_stem
+from pages.ui.text import counted, file_stem
 from store import Store, configs, runs
 
 
@@ -42,7 +42,7 @@ def main() -> None:
         )
     if model is not None and mine:
         st.subheader("Everything measured")
-        st.caption(f"Tables of all {len(mine)} runs of {model.name}.")
+        st.caption(f"What {counted(len(mine), 'run')} of {text_of(model.name)} measured.")
         stem = file_stem(model.name[:60], 0, 0, "all", len(mine)).partition("_")[0]
         draw(table_offers(store, {run.id: run for run in mine}, model, stem), "tables")
 
@@ -51,6 +51,11 @@ def _list(store: Store, kept: list[Kept]) -> None:
     st.dataframe(
         configs_frame(kept),
         hide_index=True,
+        column_config={
+            "Number": st.column_config.NumberColumn(width="small"),
+            "Name": st.column_config.TextColumn(width="medium"),
+            "From": st.column_config.TextColumn(width="medium"),
+        },
         alt="Saved configurations with network, size, measured accuracy and verification.",
     )
     numbers = [entry.saved.id for entry in kept]
