@@ -86,16 +86,7 @@ def nothing_yet(store: Store, name: str, mine: Sequence[Run]) -> None:
     )
     if name in MODELS and MODELS[name].source == "bundled":
         if st.button("Start the first search", type="primary", icon=":material/play_arrow:"):
-            data = default_data(name)
-            first = [
-                (
-                    RunSpec(name, data, search, params, **QUICK),
-                    f"{SEARCHES[search].title} on {name}",
-                )
-                for search, params in QUICK_SEARCHES.items()
-            ]
-            if widgets.launch(store, first):
-                st.rerun()
+            _launch_quick(store, name, default_data(name), QUICK)
         st.caption(
             "On two idle cores the first points of resnet8 are there after 10 seconds; all is "
             "done, accuracies on every test image included, after 45."
@@ -105,3 +96,43 @@ def nothing_yet(store: Store, name: str, mine: Sequence[Run]) -> None:
     st.page_link(
         "pages/views/searches.py", label="Set up a search", icon=":material/manage_search:"
     )
+
+
+def recorded_note(store: Store, name: str, mine: Sequence[Run], compared: Sequence[Run]) -> None:
+    """Say which results were not measured here, and offer to measure some: one click.
+
+    Args:
+        store: The database.
+        name: The model.
+        mine: All runs of the model.
+        compared: Those shown.
+    """
+    origins = sorted({run.origin for run in compared if run.origin})
+    if not origins:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(
+            f"Results {'; '.join(origins)}. They were made by this program and any point can be "
+            "measured again here."
+        )
+        idle = not any(run.state in text.ACTIVE for run in mine)
+        if (
+            idle
+            and all(run.origin for run in mine)
+            and st.button("Search here, now", icon=":material/play_arrow:")
+        ):
+            like = compared[0].spec
+            images = {
+                "calibration_images": like.calibration_images,
+                "search_images": like.search_images,
+            }
+            _launch_quick(store, name, like.data, {**QUICK, **images})
+
+
+def _launch_quick(store: Store, name: str, data: str, settings: dict[str, Any]) -> None:
+    quick = [
+        (RunSpec(name, data, search, params, **settings), f"{SEARCHES[search].title} on {name}")
+        for search, params in QUICK_SEARCHES.items()
+    ]
+    if widgets.launch(store, quick):
+        st.rerun()

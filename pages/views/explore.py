@@ -38,7 +38,8 @@ def main() -> None:
     scene = Scene(store, model, compared, frame)
     with st.container(horizontal=True, vertical_alignment="center"):
         source = _source()
-        st.caption(f"Measured on {setting}." + _recorded(scene))
+        st.caption(f"Measured on {setting}.")
+    explore_start.recorded_note(store, name, mine, compared)
     labelled = all(
         stored.point.search.accuracy is not None
         for run in compared
@@ -70,12 +71,6 @@ def _source() -> str:
             "table that was computed earlier; nothing was evaluated.",
         )
     )
-
-
-def _recorded(scene: Scene) -> str:
-    """Say which results were not measured here."""
-    origins = sorted({run.origin for run in scene.compared if run.origin})
-    return f" Some results were {'; '.join(origins)}." if origins else ""
 
 
 def _predicted(scene: Scene, basic: bool) -> None:

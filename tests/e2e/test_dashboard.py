@@ -33,9 +33,11 @@ def heatmap_text(page):
 def test_results_are_drawn_and_nothing_outside_is_asked(server, page):
     asked = []
     page.on("request", lambda request: asked.append(request.url))
-    page.goto(server.url)
+    page.goto(f"{server.url}/?ui=basic")
     settled(page)
     assert "2" in heatmap_text(page)
+    page.goto(server.url)
+    page.locator("canvas.heat").wait_for(timeout=60 * SECONDS)
     page.get_by_role("link", name="Searches").click()
     page.get_by_text("What happened").wait_for(timeout=60 * SECONDS)
     outside = {
@@ -51,7 +53,7 @@ def test_results_are_drawn_and_nothing_outside_is_asked(server, page):
 def test_the_budget_slider_moves_by_keyboard_and_the_bits_follow(server, page):
     from playwright.sync_api import expect
 
-    page.goto(f"{server.url}/?bw=70")
+    page.goto(f"{server.url}/?ui=basic&bw=70")
     settled(page)
     before = heatmap_text(page)
     thumb = page.get_by_role("slider", name="Weights at most, KiB")
@@ -81,11 +83,8 @@ def test_a_configuration_is_downloaded_and_read_again(server, page, tmp_path):
 
     page.goto(server.url)
     settled(page)
-    page.get_by_text("Where this point comes from").click()
-    box = page.get_by_role("combobox", name="Method")
-    box.scroll_into_view_if_needed()
-    box.click()
-    page.get_by_role("option", name="Uniform bits").click()
+    page.get_by_role("button", name=re.compile("Uniform bits")).click(timeout=60 * SECONDS)
+    page.get_by_role("tab", name="Where it comes from").click()
     # below the button on the page, so the button has followed the choice when this has
     page.get_by_text(re.compile(r"Run \d+, .*: Uniform bits")).wait_for(timeout=60 * SECONDS)
     with page.expect_download(timeout=60 * SECONDS) as waiting:
@@ -102,7 +101,7 @@ def test_both_colour_schemes_draw_without_complaint(server, page, scheme, view, 
     page.emulate_media(color_scheme=scheme)
     page.goto(f"{server.url}/{view}")
     settled(page)
-    page.locator(".js-plotly-plot").first.wait_for(timeout=60 * SECONDS)
+    page.locator("canvas.heat, .js-plotly-plot").first.wait_for(timeout=60 * SECONDS)
     assert len(page.screenshot(path=tmp_path / "page.png")) > 10_000
     red, *_ = map(
         int,
@@ -138,7 +137,7 @@ def test_only_this_machine_is_listened_to(server):
 
 
 def test_every_chart_and_table_has_words_for_those_who_cannot_see_it(server, page):
-    page.goto(server.url)
+    page.goto(f"{server.url}/?ui=basic")
     settled(page)
     heatmap_text(page)
     for kind in ("stPlotlyChart", "stDataFrame"):
@@ -148,6 +147,12 @@ def test_every_chart_and_table_has_words_for_those_who_cannot_see_it(server, pag
                 " || n.getAttribute('alt') || n.getAttribute('aria-describedby'))"
             )
             assert described, kind
+    page.goto(server.url)
+    settled(page)
+    page.locator(".card strong").first.wait_for(timeout=60 * SECONDS)
+    for canvas in page.locator("canvas.heat, canvas.front, canvas.area").all():
+        assert canvas.get_attribute("aria-label")
+    assert re.search(r"Portfolio: \d+\.\d %", page.get_by_test_id("summary").text_content())
 
 
 def test_the_configuration_is_json(server):

@@ -54,9 +54,8 @@ def test_from_an_empty_folder_to_a_configuration_that_keeps_its_promise(
     page.get_by_role("button", name="Start the first search").click()
     page.get_by_text("Uniform bits on resnet8").first.wait_for(timeout=MINUTES)
 
-    # points arrive by themselves; the two sliders appear with them
-    # while the page redraws itself, the old heatmap may still stand beside the new one
-    page.locator(".st-key-heatmap .js-plotly-plot").last.wait_for(timeout=8 * MINUTES)
+    # points arrive by themselves; the explorer appears with them
+    page.locator("canvas.heat").last.wait_for(timeout=8 * MINUTES)
     download = page.get_by_test_id("stDownloadButton").get_by_role("button").first
     download.wait_for(timeout=8 * MINUTES)
     with page.expect_download(timeout=MINUTES) as waiting:

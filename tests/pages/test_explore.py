@@ -4,9 +4,10 @@ import pytest
 
 from pages.ui import frames, session
 from qcore.catalog import MODELS
-from qcore.costs import COSTS
+from qcore.config import parse_bits
+from qcore.costs import COSTS, mean_weight_bits
 from qcore.exports import EXPORTS
-from store import runs
+from store import configs, runs
 from store.queue import finish
 from tests.pages import sample
 
@@ -218,3 +219,109 @@ def test_a_budget_no_prediction_meets_says_the_smallest_in_bytes(basic, filled):
     (info,) = at.info
     assert "Nothing predicted fits" in info.value
     assert "19,268 B" in info.value
+
+
+def sent(at):
+    """What the explorer in the browser was given."""
+    (element,) = at.get("bidi_component")
+    return json.loads(element.proto.json)
+
+
+def heading(at):
+    return next(m.value for m in at.markdown if "on the search split at" in m.value)
+
+
+def test_the_explorer_gets_every_method_and_the_reader_the_details_of_the_best(app, filled):
+    at = app(bw="30")
+    data = sent(at)
+    frame = frame_of(filled)
+    assert [m["label"] for m in data["methods"]] == list(dict.fromkeys(frame["method"]))
+    assert data["budgets"][0]["value"] == 30.0
+    chosen = frames.picks(frame, {"weight_bytes": 30 * 1024})
+    assert at.dataframe[0].value["Method"].tolist() == chosen["method"].tolist()
+    best = chosen.loc[chosen[frames.SEARCH_SCORE].idxmax(), "method"]
+    assert best in heading(at)
+
+
+def test_a_link_with_a_focus_shows_the_details_of_that_method(app, filled):
+    at = app(bw="40", focus="Uniform bits")
+    assert "Uniform bits" in heading(at)
+    assert sent(at)["init"]["focus"] == "Uniform bits"
+
+
+def test_a_link_to_a_point_shows_it_whatever_the_budget(app, filled):
+    row = frame_of(filled).iloc[-1]
+    at = app(bw="13", pt=f"{row['run']}:{row['point']}")
+    assert "the point you clicked" in heading(at)
+    assert f"{row[frames.WEIGHT_BITS]:.2f} bits" in heading(at)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"pt": "99:1"},
+        {"pt": "nonsense"},
+        {"bw": "-4"},
+        {"bw": "many"},
+        {"bc": "1e99", "lc": "true"},
+    ],
+)
+def test_a_stale_link_is_said_and_leads_to_the_nearest_view(app, filled, query):
+    at = app(**query)
+    assert len(at.toast) == 1
+    assert "on the search split at" in heading(at)
+
+
+def test_a_budget_below_all_points_is_said_above_an_explorer_that_still_draws(app, filled):
+    at = app(bw=str(sent(app())["budgets"][0]["lo"]))
+    assert "Nothing measured fits" in at.info[0].value
+    assert sent(at)["methods"]
+
+
+def test_what_the_browser_starts_from_is_sent_once(app, filled):
+    at = app(bw="30")
+    before = sent(at)
+    at.query_params["bw"] = "50"
+    at.run()
+    assert sent(at) == before
+    assert at.dataframe[0].value["Method"].tolist()[0] == "Uniform bits"
+
+
+def test_a_kept_point_is_a_saved_configuration(app, filled):
+    at = app(focus="Uniform bits")
+    at.button(key="keep").click().run()
+    assert not at.exception
+    (kept,) = configs(filled)
+    assert "Uniform bits" in kept.name
+    assert parse_bits(kept.text).allocation == sample.uniform(4)
+
+
+def test_predictions_are_solved_in_the_browser_and_settled_here(app, filled):
+    data = sent(app(src="predicted", bw="40"))
+    assert data["proxy"]
+    assert data["settled"]["limits"] == [["weight_bytes", 40 * 1024.0]]
+    assert data["float"] is None
+
+
+def test_predictions_that_rank_badly_are_hidden(app, filled):
+    worse = [
+        sample.point(allocation, 990 - round(100 * mean_weight_bits(sample.MODEL, allocation)))
+        for allocation in sample.allocations(40, seed=7)
+    ]
+    finish(filled, *sample.add_run(filled, "exact", worse), "done")
+    at = app(src="predicted")
+    assert "are hidden" in at.warning[0].value
+    assert not at.get("bidi_component")
+
+
+def test_recorded_results_say_so_and_offer_a_search_here(app, filled):
+    with filled.write() as connection:
+        connection.exec_driver_sql("UPDATE runs SET origin = 'recorded on 2026-11-21 with 1.0'")
+    at = app()
+    assert any("recorded on 2026-11-21" in caption.value for caption in at.caption)
+    next(b for b in at.button if b.label == "Search here, now").click().run()
+    assert not at.exception
+    queued = [run for run in runs(filled) if run.state == "queued"]
+    assert {run.spec.search for run in queued} == {"uniform", "portfolio"}
+    # on the same images, so that their points are drawn beside the recorded ones
+    assert {frames.setting_of(run) for run in runs(filled)} == {frames.setting_of(queued[0])}

@@ -1,0 +1,115 @@
+import base64
+import json
+
+import numpy as np
+import pytest
+
+from pages.ui import frames, payload, pick, predictions
+from pages.ui.explore_view import read_view
+from pages.ui.widgets import BUDGETS
+from qcore.allocation import LayerSpec, ModelSpec
+from qcore.costs import COSTS, costs_of
+from tests.pages import sample
+
+SPANS = payload.spans_of(sample.MODEL, list(BUDGETS), 32)
+
+
+def numbers(text, kind):
+    return np.frombuffer(base64.b64decode(text), kind)
+
+
+def shared(**changes):
+    return payload.shared_payload("id", sample.MODEL, read_view({}, SPANS), SPANS, **changes)
+
+
+def frame():
+    runs = {1: sample.run_of(1, "uniform"), 2: sample.run_of(2, "random")}
+    stored = [
+        sample.stored(at, 1 + at % 2, sample.point(allocation, 700 + at))
+        for at, allocation in enumerate(sample.allocations(30, activations=(4, 8)))
+    ]
+    return frames.points_frame(stored, runs, sample.MODEL)
+
+
+def test_every_number_of_a_point_arrives_unchanged():
+    table = frame()
+    rows = pick.drawn(table, list(BUDGETS))
+    body = json.loads(
+        json.dumps(payload.measured_body(sample.MODEL, rows, "Accuracy", 92.0, SPANS))
+    )
+    for method in body["methods"]:
+        mine = rows[rows["method"] == method["label"]]
+        assert numbers(method["ids"], "<u4").tolist() == mine["point"].tolist()
+        assert numbers(method["acc"], "<f8").tolist() == mine[frames.SEARCH_SCORE].tolist()
+        for axis in body["axes"]:
+            sent = numbers(method["cost"][axis["id"]], "<f8").tolist()
+            assert sent == mine[frames.COST_COLUMNS[axis["id"]]].tolist()
+        chosen = mine[mine["selectable"]]
+        bits = numbers(method["w"], "u1").reshape(len(chosen), -1)
+        inputs = numbers(method["a"], "u1").reshape(len(chosen), -1)
+        for row, weights, activations in zip(chosen["allocation"], bits, inputs, strict=True):
+            assert [b.weight for b in row.values()] == weights.tolist()
+            assert [b.activation for b in row.values()] == activations.tolist()
+
+
+def test_predicted_prices_and_scores_add_up_to_those_of_the_allocation():
+    table = sample.table(activations=(4, 8))
+    limits = {"weight_bytes": 30_000.0}
+    settled = predictions.predicted_pick("x", table, sample.MODEL, limits)
+    body = payload.predicted_payload(shared(), sample.MODEL, SPANS, "x", table, settled, limits)
+    choice = numbers(body["settled"]["choice"], "<u4")
+    allocation = settled.iloc[0]["allocation"]
+    weights = numbers(body["proxy"]["w"], "u1")[choice]
+    assert weights.tolist() == [bits.weight for bits in allocation.values()]
+    score = numbers(body["proxy"]["score"], "<f8")[choice].sum()
+    assert score == pytest.approx(settled.iloc[0][frames.DAMAGE])
+    costs = costs_of(sample.MODEL, allocation)
+    for name, packed in body["proxy"]["cost"].items():
+        total = numbers(packed, "<f8")[choice].sum() + body["proxy"]["fixed"][name]
+        assert total == costs[name] == body["settled"]["cost"][name]
+        assert COSTS[name].reduce == "sum"
+
+
+def test_layers_say_what_the_drawing_needs():
+    first, *middle, last = shared(locked=True, table=sample.table())["layers"]
+    assert first["lock"]
+    assert last["lock"]
+    assert not any(layer["lock"] for layer in middle)
+    assert first["stage"] == "conv1"
+    assert middle[0]["stage"] == "layer1"
+    assert middle[0]["stage"] + "." + middle[0]["s"] == middle[0]["n"]
+    assert sorted(layer["rank"] for layer in (first, *middle, last)) == list(range(1, 11))
+
+
+@pytest.mark.parametrize("layers", [10, 200, 1000])
+def test_a_payload_stays_within_its_limit(layers):
+    specs = tuple(
+        LayerSpec(f"stage{at // 10}.{at}", "conv2d", 1000, 8, 8, 9000, 400, 400)
+        for at in range(layers)
+    )
+    model = ModelSpec("deep", "0" * 64, specs)
+    for methods in (1, 4, 12):
+        most = payload.most_selectable(model, methods, pick.MOST_SELECTABLE)
+        assert 20 <= most <= 500
+        assert methods * most * layers * 2 * 4 / 3 <= payload.MOST_BYTES or most == 20
+
+
+@pytest.mark.parametrize(
+    ("query", "value", "on", "complaints"),
+    [
+        ({}, None, True, 0),
+        ({"bw": "30.5"}, 30.5, True, 0),
+        ({"bw": "-3"}, SPANS["weight_bytes"].low, True, 1),
+        ({"bw": "1e9"}, SPANS["weight_bytes"].high, True, 1),
+        ({"bw": "nan"}, None, True, 1),
+        ({"bw": "many"}, None, True, 1),
+        ({"lw": "false"}, None, False, 0),
+        ({"pt": "3:x"}, None, True, 1),
+    ],
+)
+def test_a_link_is_read_and_what_makes_no_sense_is_said(query, value, on, complaints):
+    view = read_view(query, SPANS)
+    assert view.values["weight_bytes"] == (SPANS["weight_bytes"].start if value is None else value)
+    assert view.on == {"weight_bytes": on, "bit_ops": False}
+    assert len(view.wrong) == complaints
+    assert list(view.limits(SPANS)) == (["weight_bytes"] if on else [])
