@@ -83,8 +83,8 @@ def read_onnx(
             failures.append(f"{name}: {error}")
             continue
         return OnnxNetwork(network, name, shape, difference, tuple(failures))
-    missing = unsupported_operators(proto)
-    listed = f" Operators it does not know: {', '.join(missing)}." if missing else ""
+    missing = unknown_operators(tidied(proto))
+    listed = f" Operators onnx2torch does not know: {', '.join(missing)}." if missing else ""
     raise UnsupportedModel(
         f"{path.name} cannot be converted.{listed} {' '.join(failures)} Export it with an opset "
         "from 13 to 17 and a batch size left open, or bring the weights and the architecture."
@@ -154,19 +154,20 @@ def _check_graph(proto: Any, given: tuple[int, int, int] | None) -> tuple[int, i
     return channels, height, width
 
 
-def unsupported_operators(proto: Any) -> list[str]:
-    """Operators of a file for which neither package has a conversion, by name."""
+def unknown_operators(proto: Any) -> list[str]:
+    """Operators of a file that onnx2torch has no conversion for, by name.
+
+    (onnx2pytorch has a guess at every operator of ONNX; whether it is right, the outputs say.)
+    """
     registry = need("onnx2torch.node_converters", _WHAT)
-    operations = need("onnx2pytorch.convert.operations", _WHAT)
-    source = Path(str(operations.__file__)).read_text(encoding="utf-8")
     versions = {entry.domain: entry.version for entry in proto.opset_import}
     missing = set()
     for node in _nodes(proto.graph):
+        version = min(versions.get(node.domain, 0), KNOWN_OPSET)
         try:
-            registry.get_converter(node.op_type, versions.get(node.domain, 0), node.domain)
+            registry.get_converter(node.op_type, version, node.domain)
         except NotImplementedError:
-            if f'"{node.op_type}"' not in source:
-                missing.add(node.op_type)
+            missing.add(node.op_type)
     return sorted(missing)
 
 

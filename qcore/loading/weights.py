@@ -6,6 +6,7 @@ not a tensor or a plain container; a `.safetensors` file cannot hold anything el
 
 import difflib
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -64,15 +65,18 @@ def read_weights(path: Path, most: int = FILE_BYTES) -> dict[str, Tensor]:
 
 
 def _plain(key: str) -> str:
-    for prefix in PREFIXES:
-        key = key.removeprefix(prefix)
+    while found := next((prefix for prefix in PREFIXES if key.startswith(prefix)), None):
+        key = key.removeprefix(found)
     return key
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
     how = "Save them with torch.save(model.state_dict(), path)."
     try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # of pickle protocols it does not know; what it cannot read it refuses
+            warnings.simplefilter("ignore")
+            state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         raise InvalidConfig(
             f"{path} cannot be read as plain weights ({_first_line(error)}). {how}"
