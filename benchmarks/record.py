@@ -13,7 +13,7 @@ in store/recordings is written again after every run. About an hour and a half o
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,10 +36,14 @@ FRONTS: dict[str, dict[str, Any]] = {
     "greedy": {"points": 10},
     "exact": {"points": 10},
     "random": {"evaluations": 60},
+}
+"""Searches of the trained network as it is, and their settings."""
+
+SWITCHABLE: dict[str, dict[str, Any]] = {
     "spnets": {"epochs": 4, **TRAIN},
     "bitmixer": {"input_epochs": 2, "network_epochs": 3, "layer_epochs": 5, "points": 8, **TRAIN},
 }
-"""Searches that give a front, and their settings."""
+"""Searches that train one network for many allocations, and their settings."""
 
 BUDGETED: dict[str, dict[str, Any]] = {
     "cmaes": {"evaluations": 240},
@@ -59,33 +63,27 @@ def limits_of(mean: int) -> dict[str, float]:
 
 
 def specs() -> Iterator[tuple[str, RunSpec]]:
-    """Every run, with its name; the first seed of all methods comes first."""
-    common: dict[str, Any] = {"reported": 6, "device": "cpu"}
-    both: dict[str, Any] = {"weight_bits": WIDTHS, "activation_bits": WIDTHS, "pin_first_last": 8}
+    """Every run, with its name: first those that do not train, then seed by seed."""
+    common: dict[str, Any] = {"reported": 6, "device": "cpu", "pin_first_last": 8}
+    both: dict[str, Any] = {"weight_bits": WIDTHS, "activation_bits": WIDTHS}
+
+    def spec(search: str, params: Mapping[str, Any], seed: int, **more: Any) -> RunSpec:
+        return RunSpec(MODEL, "fashion-mnist", search, params, seed=seed, **{**common, **more})
+
     for seed in SEEDS:
         for search, params in FRONTS.items():
-            spec = RunSpec(MODEL, "fashion-mnist", search, params, seed=seed, **common, **both)
-            yield f"{search}, seed {seed}", spec
+            yield f"{search}, seed {seed}", spec(search, params, seed, **both)
+    for seed in SEEDS:
         for search, params in BUDGETED.items():
             for mean in MEANS:
-                spec = RunSpec(
-                    MODEL,
-                    "fashion-mnist",
-                    search,
-                    params,
-                    limits_of(mean),
-                    seed=seed,
-                    **common,
-                    **both,
-                )
-                yield f"{search}, {mean} bits, seed {seed}", spec
-        weights = sum(layer.weights for layer in bundled_spec(MODEL).layers)
-        limits = {"weight_bytes": float(weights * 2 // 8)}
-        bits: dict[str, Any] = {"weight_bits": (1, 2, 4, 8), "pin_first_last": 8}
-        spec = RunSpec(
-            MODEL, "fashion-mnist", "mirror", BINARY, limits, seed=seed, **common, **bits
-        )
-        yield f"mirror, 2 bits, seed {seed}", spec
+                limits = limits_of(mean)
+                name = f"{search}, {mean} bits, seed {seed}"
+                yield name, spec(search, params, seed, limits=limits, **both)
+        for search, params in SWITCHABLE.items():
+            yield f"{search}, seed {seed}", spec(search, params, seed, **both)
+        limits = {"weight_bytes": limits_of(2)["weight_bytes"]}
+        low = spec("mirror", BINARY, seed, limits=limits, weight_bits=(1, 2, 4, 8))
+        yield f"mirror, 2 bits, seed {seed}", low
 
 
 def record(store: Store) -> None:

@@ -6,9 +6,12 @@ layer's two bit-widths and a `BitAllocation` the choice for every layer, keyed b
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import Any
+
+import numpy as np
 
 from qcore.errors import InvalidAllocation, InvalidBits
 
@@ -144,6 +147,10 @@ class LayerBits:
                 )
 
 
+# typed, or True would be taken for the 1 that is known already
+_layer_bits = lru_cache(maxsize=1024, typed=True)(LayerBits)
+
+
 class BitAllocation(Mapping[str, LayerBits]):
     """Bit-widths of every layer: an immutable, hashable mapping from layer name.
 
@@ -159,8 +166,7 @@ class BitAllocation(Mapping[str, LayerBits]):
 
     def __init__(self, bits: Mapping[str, LayerBits]) -> None:
         self._bits = dict(bits)
-        text = json.dumps([[n, b.weight, b.activation] for n, b in sorted(self._bits.items())])
-        self._digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        self._digest: str | None = None
 
     def __getitem__(self, name: str) -> LayerBits:
         return self._bits[name]
@@ -172,7 +178,7 @@ class BitAllocation(Mapping[str, LayerBits]):
         return len(self._bits)
 
     def __hash__(self) -> int:
-        return hash(self._digest)
+        return hash(self.digest)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, BitAllocation) and self._bits == other._bits
@@ -184,6 +190,10 @@ class BitAllocation(Mapping[str, LayerBits]):
     @property
     def digest(self) -> str:
         """16 hex digits that name this allocation."""
+        if self._digest is None:
+            # only when asked for: pages read thousands of allocations and name few
+            text = json.dumps([[n, b.weight, b.activation] for n, b in sorted(self._bits.items())])
+            self._digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         return self._digest
 
     @classmethod
@@ -209,8 +219,12 @@ class BitAllocation(Mapping[str, LayerBits]):
         return {name: [bits.weight, bits.activation] for name, bits in self._bits.items()}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "BitAllocation":
+    def from_json(cls, data: Mapping[str, Any], digest: str | None = None) -> "BitAllocation":
         """Read what `to_json` wrote.
+
+        Args:
+            data: Layer name to [weight bits, activation bits].
+            digest: Its digest where that is known already; None computes it when asked for.
 
         Raises:
             InvalidAllocation: a value is not a pair.
@@ -222,8 +236,10 @@ class BitAllocation(Mapping[str, LayerBits]):
                 raise InvalidAllocation(
                     f"Layer {name!r} needs [weight bits, activation bits]; got {pair!r}."
                 )
-            bits[name] = LayerBits(*pair)
-        return cls(bits)
+            bits[name] = _layer_bits(*pair)
+        made = cls(bits)
+        made._digest = digest
+        return made
 
     def check_names(self, layers: Iterable[LayerSpec]) -> None:
         """Raise unless this allocation names exactly these layers.
@@ -232,8 +248,9 @@ class BitAllocation(Mapping[str, LayerBits]):
             InvalidAllocation: layers are missing or unknown; the message lists them.
         """
         wanted = [layer.name for layer in layers]
+        known = set(wanted)
         missing = [name for name in wanted if name not in self._bits]
-        unknown = [name for name in self._bits if name not in set(wanted)]
+        unknown = [name for name in self._bits if name not in known]
         if missing or unknown:
             parts = []
             if missing:
@@ -244,3 +261,22 @@ class BitAllocation(Mapping[str, LayerBits]):
                 f"The allocation does not fit this model; {'; '.join(parts)}. "
                 "Use an allocation made for this model."
             )
+
+
+def bits_matrices(
+    layers: Sequence[LayerSpec], allocations: Sequence[BitAllocation]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weight and activation bits of many allocations at once, int64 (allocations, layers) each.
+
+    Raises:
+        KeyError: an allocation lacks a layer; check names first.
+    """
+    shape = len(allocations), len(layers)
+    weight, activation = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    names = [layer.name for layer in layers]
+    for place, allocation in enumerate(allocations):
+        bits = allocation._bits
+        chosen = [bits[name] for name in names]
+        weight[place] = [each.weight for each in chosen]
+        activation[place] = [each.activation for each in chosen]
+    return weight, activation

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
+import numpy as np
+
 from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits, LayerSpec, ModelSpec
 from qcore.errors import InfeasibleBudget, InvalidParams
 from qcore.hardware import ACCELERATOR_COSTS, price_on, refusal_on
@@ -175,6 +177,25 @@ def costs_of(model: ModelSpec, allocation: BitAllocation) -> dict[str, int]:
     totals = price_table(model, costs).totals(model, allocation)
     pairs = zip(costs, totals, strict=True)
     return {cost.name: total for cost, total in pairs if total < UNPRICED}
+
+
+def costs_of_many(
+    model: ModelSpec, weight: np.ndarray, activation: np.ndarray
+) -> dict[str, np.ndarray]:
+    """`costs_of` for many allocations at once, each of exactly the model's layers.
+
+    Args:
+        model: Priced.
+        weight: Weight bits (allocations, layers), as `bits_matrices` gives them.
+        activation: Activation bits, the same.
+
+    Returns:
+        Cost name to its values, int64 (allocations,); costs that some allocation lacks are absent.
+    """
+    costs = tuple(COSTS.values())
+    totals = price_table(model, costs).totals_of(model, weight, activation)
+    pairs = zip(costs, totals.T, strict=True)
+    return {cost.name: column for cost, column in pairs if bool((column < UNPRICED).all())}
 
 
 def applicable(model: ModelSpec) -> dict[str, CostModel]:

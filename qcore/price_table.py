@@ -50,6 +50,31 @@ class PriceTable:
         combined = np.where(self.largest, prices.max(axis=0), prices.sum(axis=0))
         return [int(total) for total in combined + self.fixed]
 
+    def totals_of(self, model: ModelSpec, weight: np.ndarray, activation: np.ndarray) -> np.ndarray:
+        """Price many allocations at once.
+
+        Args:
+            model: As in `totals`.
+            weight: Weight bits (allocations, layers), as `bits_matrices` gives them.
+            activation: Activation bits, the same.
+
+        Returns:
+            int64 (allocations, costs), in the costs' units.
+        """
+        combined = np.zeros((len(weight), len(self.costs)), np.int64)
+        for at, layer in enumerate(model.layers):
+            row = self.rows.setdefault(layer.name, {})
+            codes, where = np.unique((weight[:, at] << 8) + activation[:, at], return_inverse=True)
+            prices = np.zeros((len(codes), len(self.costs)), np.int64)
+            for place, code in enumerate(codes.tolist()):
+                bits = LayerBits(code >> 8, code & 255)
+                if bits not in row:
+                    row[bits] = np.array([c.layer_cost(layer, bits) for c in self.costs], np.int64)
+                prices[place] = row[bits]
+            mine = prices[where]
+            combined = np.where(self.largest, np.maximum(combined, mine), combined + mine)
+        return combined + self.fixed
+
 
 _TABLES: dict[int, PriceTable] = {}
 

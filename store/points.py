@@ -47,10 +47,10 @@ def point_to_json(point: Point) -> dict[str, Any]:
 
 
 def point_from_json(data: dict[str, Any]) -> Point:
-    """Read what `point_to_json` wrote."""
+    """Read what `point_to_json` wrote; a row of the table of points, too."""
     test = data["test"]
     return Point(
-        allocation=BitAllocation.from_json(data["allocation"]),
+        allocation=BitAllocation.from_json(data["allocation"], data.get("digest")),
         search=Scores(**data["search"]),
         test=None if test is None else Scores(**test),
         stage=data["stage"],

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from pages.ui.text import ago, limits_text, scale_of, state_words
-from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
-from qcore.costs import COSTS, Budget, applicable, costs_of, mean_weight_bits
+from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec, bits_matrices
+from qcore.costs import COSTS, Budget, applicable, costs_of, costs_of_many, mean_weight_bits
 from qcore.front import best_within, front_points
 from qcore.problem import Scores
 from qcore.searches import SEARCHES
@@ -115,10 +115,12 @@ def points_frame(
         stored = kept[method, key]
         point = stored.point
         head = (stored.id, stored.run_id, method, *key, point.allocation, ready.get(key, -1))
-        scores = (*_scores(point.search), *_scores(tested.get(key)))
-        facts = allocation_facts(point.allocation, model)
-        rows.append(dict(zip(POINT_COLUMNS, (*head, *scores), strict=False)) | facts)
-    return with_costs(rows, POINT_COLUMNS, model)
+        rows.append((*head, *_scores(point.search), *_scores(tested.get(key))))
+    if not rows:
+        return with_costs([], POINT_COLUMNS, model)
+    mean_bits = (WEIGHT_BITS, ACTIVATION_BITS)
+    out = pd.DataFrame(rows, columns=[c for c in POINT_COLUMNS if c not in mean_bits])
+    return out.assign(**facts_of_all(out["allocation"].tolist(), model))
 
 
 def with_costs(
@@ -152,6 +154,19 @@ def allocation_facts(allocation: BitAllocation, model: ModelSpec) -> dict[str, f
         WEIGHT_BITS: mean_weight_bits(model, allocation),
         ACTIVATION_BITS: bits / max(1, inputs),
         **{COST_COLUMNS[name]: value for name, value in costs.items()},
+    }
+
+
+def facts_of_all(allocations: Sequence[BitAllocation], model: ModelSpec) -> dict[str, np.ndarray]:
+    """`allocation_facts` of many allocations at once; the costs that all of them have."""
+    weight, activation = bits_matrices(model.layers, allocations)
+    weights = np.array([layer.weights for layer in model.layers], np.int64)
+    inputs = np.array([layer.inputs for layer in model.layers], np.int64)
+    costs = costs_of_many(model, weight, activation)
+    return {
+        WEIGHT_BITS: weight @ weights / max(1, int(weights.sum())),
+        ACTIVATION_BITS: activation @ inputs / max(1, int(inputs.sum())),
+        **{COST_COLUMNS[name]: values for name, values in costs.items()},
     }
 
 

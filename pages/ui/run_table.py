@@ -95,11 +95,14 @@ def _volume(
 
 
 def table(store: Store, runs: Sequence[Run]) -> pd.DataFrame:
-    """Every run's row, newest first."""
+    """Every run's row, newest first.
+
+    Best accuracy and hypervolume need a run's points; `session.newest_within` says whose are read.
+    """
     facts = {name: session.model_facts(store, name) for name in {r.spec.model for r in runs}}
     best: dict[int, Scores | None] = {}
     volumes: dict[int, float | None] = {}
-    for run in runs:
+    for run in session.newest_within(runs):
         model = facts[run.spec.model]
         if model is not None:
             floats, _ = session.float_scores(store, run.spec.model, run.spec.data)

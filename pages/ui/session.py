@@ -60,6 +60,22 @@ def version_of(run: Run) -> Version:
     return run.id, run.attempt, run.state, run.evaluations, run.beat
 
 
+MOST_POINTS = 20_000
+"""Points that a page reads at once: some seconds' worth for a network of 100 layers."""
+
+
+def newest_within(runs: Sequence[Run], most: int = MOST_POINTS) -> list[Run]:
+    """The newest runs whose points together are at most so many; always the newest one."""
+    kept: list[Run] = []
+    total = 0
+    for run in sorted(runs, key=lambda run: -run.id):
+        total += run.evaluations
+        if kept and total > most:
+            break
+        kept.append(run)
+    return kept
+
+
 def model_facts(store: Store, name: str) -> ModelSpec | None:
     """Facts about a model from its latest run, else those shipped with it, else None."""
     spec = model_spec(store, name)

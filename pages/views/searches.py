@@ -61,6 +61,11 @@ def _table(store: Store, was_active: bool) -> None:
     chosen = [now[row] for row in event["selection"]["rows"] if row < len(now)]
     _together(store, chosen)
     shown = list(dict.fromkeys(entry.state for entry in now))
+    if len(session.newest_within(now)) < len(now):
+        st.caption(
+            f"Best accuracy and hypervolume are of the newest runs, up to {session.MOST_POINTS:,} "
+            "points; an older run shows its own below."
+        )
     st.caption("States: " + "; ".join(text.STATES[state] for state in shown) + ".")
 
 

@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qcore.allocation import BIT_WIDTHS, BitAllocation, LayerBits
+from qcore.allocation import BIT_WIDTHS, BitAllocation, LayerBits, bits_matrices
 from qcore.costs import (
     COSTS,
     UNPRICED,
     Budget,
     cheapest_total,
     costs_of,
+    costs_of_many,
     make_options,
     mean_weight_bits,
 )
@@ -160,3 +161,16 @@ def test_options_need_valid_bits():
         make_options(model().layers, ())
     with pytest.raises(InvalidParams):
         make_options(model().layers, (2,), ())
+
+
+@given(st.data())
+def test_many_allocations_cost_together_what_they_cost_alone(data):
+    spec = data.draw(model_specs())
+    several = data.draw(st.lists(allocations(spec), min_size=1, max_size=5))
+    # a mapping's order does not matter
+    several.append(BitAllocation(dict(reversed(several[0].items()))))
+    weight, activation = bits_matrices(spec.layers, several)
+    many = costs_of_many(spec, weight, activation)
+    for place, allocation in enumerate(several):
+        alone = costs_of(spec, allocation)
+        assert {name: int(column[place]) for name, column in many.items()} == alone
