@@ -5,7 +5,7 @@ import streamlit as st
 from pages.ui import launch_batch, session, text, widgets
 from qcore.allocation import FLOAT_BITS, ModelSpec
 from qcore.catalog import DATASETS, MODELS, split_data_name
-from qcore.costs import COSTS, Budget, cheapest_total, make_options
+from qcore.costs import COSTS, Budget, applicable, cheapest_total, make_options
 from qcore.errors import InvalidParams, QcoreError
 from qcore.problem import RunSpec
 from qcore.searches import SEARCHES
@@ -168,7 +168,7 @@ def _limits(
     """One number per limited cost, with the feasible interval under it; limits and intervals."""
     chosen = st.multiselect(
         "Budget",
-        list(COSTS),
+        list(COSTS if model is None else applicable(model)),
         format_func=lambda cost: COSTS[cost].title,
         key="f-limits",
         placeholder="none: the whole front",

@@ -1,0 +1,37 @@
+"""ZigZag itself, on one small layer: the shipped tables can be made again."""
+
+import json
+
+import pytest
+
+from qcore.allocation import LayerBits
+from qcore.errors import DataUnavailable
+from qcore.hardware import engine, lookup
+from qcore.hardware.shapes import Shape
+
+LINEAR = Shape(10, 64)
+
+
+@pytest.mark.parametrize("accelerator", engine.ACCELERATORS)
+def test_the_shipped_figures_of_a_linear_layer_come_out_again(accelerator):
+    pytest.importorskip("zigzag")
+    shipped = json.loads((lookup.FOLDER / f"{accelerator}.json").read_text())["shapes"]
+    for bits in (LayerBits(8, 8), LayerBits(8, 4)):
+        least, fastest = engine.best_mappings(accelerator, LINEAR, bits.weight, bits.activation)
+        row = shipped[LINEAR.key][f"{bits.weight},{bits.activation}"]
+        assert [round(least.energy), round(fastest.cycles)] == row
+
+
+def test_a_mapping_priced_again_at_its_own_bits_costs_the_same():
+    pytest.importorskip("zigzag")
+    least, _ = engine.best_mappings("eyeriss_like", LINEAR, 8, 8)
+    again = engine.with_mapping("eyeriss_like", LINEAR, 8, 8, least)
+    assert (again.energy, again.cycles) == (least.energy, least.cycles)
+    narrow = engine.with_mapping("eyeriss_like", LINEAR, 4, 4, least)
+    assert narrow.energy < least.energy
+
+
+def test_without_zigzag_it_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(engine, "find_spec", lambda name: None)
+    with pytest.raises(DataUnavailable, match=r"requirements-hardware\.txt"):
+        engine.best_mappings("eyeriss_like", LINEAR, 8, 8)
