@@ -168,7 +168,7 @@ def test_many_allocations_cost_together_what_they_cost_alone(data):
     spec = data.draw(model_specs())
     several = data.draw(st.lists(allocations(spec), min_size=1, max_size=5))
     # a mapping's order does not matter
-    several.append(BitAllocation(dict(reversed(several[0].items()))))
+    several.append(BitAllocation(dict(reversed(list(several[0].items())))))
     weight, activation = bits_matrices(spec.layers, several)
     many = costs_of_many(spec, weight, activation)
     for place, allocation in enumerate(several):
