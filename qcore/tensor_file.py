@@ -101,7 +101,8 @@ def _read(path: Path) -> dict[str, Any]:
                 "into memory. Use fewer images."
             )
         if path.suffix.lower() == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
+            # numpy leaves a file open that it cannot read
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
                 return {key: archive[key] for key in archive.files}
         stored = torch.load(path, map_location="cpu", weights_only=True)
     except InvalidData:

@@ -1,11 +1,14 @@
 """Files of networks and data for tests of what users bring."""
 
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
+from qcore.allocation import ModelSpec
 from qcore.cards import Card, write_card
 from qcore.catalog import MODELS, refresh_models
 from qcore.entries import Preprocessing
@@ -37,6 +40,12 @@ def resnet8_weights(path: Path, classes: int = 3, seed: int = 3) -> Path:
     return path
 
 
+@cache
+def _layers(classes: int) -> ModelSpec:
+    net = build_model("resnet8", classes=classes)
+    return find_layers(net, torch.zeros(1, *SHAPE), "net").spec
+
+
 def add_resnet8(name: str, weights: Path, classes: int = 3) -> Card:
     """Put a card of a bundled ResNet-8 with these weights into the data folder."""
     card = Card(
@@ -48,8 +57,7 @@ def add_resnet8(name: str, weights: Path, classes: int = 3) -> Card:
         classes,
         Preprocessing(1, 8, 8, mean=(0.5,), std=(0.29,)),
     )
-    spec = find_layers(build_model("resnet8", classes=classes), torch.zeros(1, *SHAPE), name).spec
-    written = write_card(card, weights, spec)
+    written = write_card(card, weights, replace(_layers(classes), name=name))
     refresh_models()
     assert name in MODELS
     return written

@@ -56,6 +56,7 @@ def networks_frame(
                 "Layers": None if spec is None else len(spec.layers),
                 "Weights, million": None if spec is None else _millions(spec),
                 "Float accuracy, % (test)": _headline(scores),
+                "95 % interval": "" if scores is None else _interval(scores),
                 "Test images": None if scores is None else scores.n,
             }
         )
@@ -68,6 +69,13 @@ def _millions(spec: ModelSpec) -> float:
 
 def _headline(scores: Scores | None) -> float | None:
     return None if scores is None or scores.accuracy is None else 100 * scores.accuracy
+
+
+def _interval(scores: Scores) -> str:
+    if scores.accuracy is None:
+        return "no labels"
+    low, high = scores.interval
+    return f"{100 * low:.1f} to {100 * high:.1f}"
 
 
 def layers_frame(model: ModelSpec) -> pd.DataFrame:

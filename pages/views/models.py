@@ -39,6 +39,7 @@ def _networks(store: Store) -> None:
         column_config={
             "Weights, million": st.column_config.NumberColumn(format="%.3f"),
             "Float accuracy, % (test)": st.column_config.NumberColumn(format="%.2f"),
+            "Test images": st.column_config.NumberColumn(format="localized"),
         },
         alt="Networks that come with bitdial and your own.",
     )
@@ -134,8 +135,16 @@ def _layers(model: ModelSpec) -> None:
     columns[0].metric("Layers that get bits", len(model.layers))
     columns[1].metric("Weights under a bit-width", f"{100 * model.coverage:.2f} %")
     columns[2].metric("Values left in float", f"{sum(model.left_in_float.values()):,}")
+    layers = models_frames.layers_frame(model)
+    numbers = [column for column in layers if layers[column].dtype.kind == "i"]
     st.dataframe(
-        models_frames.layers_frame(model), hide_index=True, height=320, alt="Layers that get bits."
+        layers,
+        hide_index=True,
+        height=320,
+        column_config={
+            column: st.column_config.NumberColumn(format="localized") for column in numbers
+        },
+        alt="Layers that get bits.",
     )
     left = models_frames.left_frame(model)
     if len(left):

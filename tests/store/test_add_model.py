@@ -1,0 +1,125 @@
+"""A network of one's own, from its file to a configuration that another process reproduces."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qcore.catalog import MODELS, default_data, refresh_models
+from store import config_text, float_point, model_spec, open_store, points_of, tables
+from store.__main__ import main
+from store.inspect_worker import main as work
+from store.inspection import write_json
+from tests.own_networks import resnet8_weights, tensor_file
+
+ROOT = Path(__file__).parents[2]
+REPRODUCE = """
+import json, sys
+from qcore import apply_bits, load_bits, load_model
+from qcore.data import load_data
+config = load_bits(sys.argv[1])
+model = apply_bits(load_model(config.model.name), config)
+test = load_data(sys.argv[2], calibration=16, search=16, model=config.model.name).test
+right = sum(int((model(x).argmax(1) == y).sum()) for x, y in test.batches(32))
+print(json.dumps([right / len(test), len(test)]))
+"""
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("BITDIAL_DATA", str(tmp_path / "data"))
+        patch.delenv("BITDIAL_DATABASE_URL", raising=False)
+        yield tmp_path
+    refresh_models()
+
+
+def test_from_a_file_to_a_configuration_that_another_process_reproduces(place, capsys):
+    weights = resnet8_weights(place / "w.safetensors")
+    data = f"tensors:{tensor_file(place / 'd.npz')}"
+    few = ["--calibration-images", "16", "--search-images", "16"]
+    added = main(
+        ["add-model", "mine", "--source", "bundled", "--architecture", "resnet8", "--weights",
+         str(weights), "--shape", "1x8x8", "--mean", "0.5", "--std", "0.29", "--data", data, *few]
+    )  # fmt: skip
+    said = capsys.readouterr().out
+    assert added == 0
+    assert "mine: 10 layers can be quantized, 100.00 % of the weights; 3 classes" in said
+    assert "splits: 16 calibration, 16 search, 28 test" in said
+    assert "n = 28), measured" in said
+    assert default_data("mine") == data
+    store = open_store()
+    assert float_point(store, "mine", data).test.n == 28
+    assert main(["run", "--model", "mine", "--data", data, "--search", "uniform", "--reported",
+                 "2", *few]) == 0  # fmt: skip
+    best = next(p for p in points_of(store, [1]) if p.has_config)
+    file = place / "mine.bits.json"
+    file.write_text(config_text(store, best.id))
+    done = subprocess.run(
+        [sys.executable, "-c", REPRODUCE, str(file), data], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    accuracy, n = json.loads(done.stdout)
+    assert (accuracy, n) == (pytest.approx(best.point.test.accuracy), best.point.test.n)
+
+
+def test_the_steps_of_the_page_leave_layers_scores_and_a_table(place):
+    data = f"tensors:{tensor_file(place / 'd.pt')}"
+    sizes = {"model": "mine", "data": data, "calibration": 16, "search": 16}
+    table = {"sensitivity": "kl", "weight_bits": [2, 8], "activation_bits": [32]}
+    new = {
+        "name": "mine",
+        "source": "bundled",
+        "architecture": "resnet8",
+        "weights": str(resnet8_weights(place / "w.pt")),
+        "title": "",
+        "input_shape": [1, 8, 8],
+        "classes": None,
+        "preprocessing": None,
+        "kwargs": {},
+        "by_order": False,
+        "data": "",
+    }
+    requests = [
+        {"kind": "add", "new": new},
+        {"kind": "check", **sizes},
+        {"kind": "sensitivity", **sizes, **table},
+    ]
+    reports = []
+    for request in requests:
+        write_json(place / "request.json", request)
+        assert work(str(place), piped=False) == 0
+        reports.append(json.loads((place / "result.json").read_text())["report"])
+    assert MODELS["mine"].classes == 3
+    assert len(reports[0]["spec"]["layers"]) == 10
+    assert reports[1]["splits"] == {"calibration": 16, "search": 16, "test": 28}
+    assert "where guessing comes to 33.3 %" in reports[1]["notes"][-1]
+    spec = model_spec(open_store(), "mine")
+    [(_, stored)] = tables(open_store(), spec.digest)
+    assert (stored.kind, stored.n, set(stored.weight)) == ("kl", 16, set(spec.names))
+    write_json(place / "request.json", {"kind": "check", **sizes, "calibration": 100})
+    assert work(str(place), piped=False) == 1
+    assert "Ask for fewer" in json.loads((place / "result.json").read_text())["error"]
+    assert json.loads((place / "progress.json").read_text())["words"] == f"Loading {data}"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--source", "torchvision", "--architecture", "resnet81"], "nearest are resnet18"),
+        (["--source", "bundled", "--architecture", "resnet8", "--shape", "1x8"], "3x224x224"),
+        (["--source", "bundled", "--architecture", "resnet8", "--mean", "0.5"], "together"),
+        (["--source", "factory", "--architecture", "os:getcwd"], "BITDIAL_ALLOW_CODE=os"),
+        (
+            ["--source", "torchvision", "--architecture", "squeezenet1_1",
+             "--argument", "weights=DEFAULT"],
+            "weights come from your file alone",
+        ),
+    ],
+)  # fmt: skip
+def test_the_command_says_in_one_line_what_is_wrong(place, capsys, words, message):
+    assert main(["add-model", "mine", *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not (place / "data" / "networks").exists()
