@@ -59,7 +59,7 @@ class Side:
 
 
 def sides_of(found: Comparison, wanted: Sequence[str] = ()) -> dict[str, Side]:
-    """Every point on a front, the ladder, saved configurations and the points asked for.
+    """Every point on a front, tested points, saved configurations and the points asked for.
 
     Args:
         found: The comparison.
@@ -70,7 +70,8 @@ def sides_of(found: Comparison, wanted: Sequence[str] = ()) -> dict[str, Side]:
         for trial in method.trials:
             front = front_rows(trial, found.box.cost)
             asked = trial.rows[[f"{trial.run.id}:{at}" in wanted for at in trial.rows["point"]]]
-            shown = pd.concat([front, asked]).drop_duplicates("point")
+            tested = trial.rows[trial.rows[frames.TEST_SCORE].notna()]
+            shown = pd.concat([front, tested, asked]).drop_duplicates("point")
             for row in shown.to_dict("records"):
                 side = _side(trial.run.id, method.label, row, found.box.cost)
                 sides[side.key] = side
@@ -126,12 +127,17 @@ def _scores(scores: Scores | None) -> str:
 
 
 def proposed(found: Comparison, sides: dict[str, Side]) -> tuple[str, str]:
-    """(from, to) to begin with: two methods' best at the middle budget, the ladder's first."""
+    """(from, to) to begin with: two methods' best at the middle budget, the ladder's first.
+
+    Points whose test split was looked at come before others: more is known of them.
+    """
     budget = found.budgets[len(found.budgets) // 2]
     keys = []
     for method in sorted(found.methods, key=lambda method: not method.reference):
         trial = method.trials[0]
-        best = pick(trial.rows, found.box.cost, budget)
+        tested = trial.rows[trial.rows[frames.TEST_SCORE].notna()]
+        rows = tested if len(tested) else trial.rows
+        best = pick(rows, found.box.cost, budget)
         if best is not None and f"{trial.run.id}:{best['point']}" in sides:
             keys.append(f"{trial.run.id}:{best['point']}")
     keys += [key for key in sides if key not in keys]
@@ -220,7 +226,7 @@ def _figures(found: Comparison, a: Side, b: Side) -> None:
     st.dataframe(
         table,
         hide_index=True,
-        column_config={"What": st.column_config.TextColumn(width="large")},
+        column_config={"What": st.column_config.TextColumn(width="medium")},
         height="content",
         alt="Costs, measured accuracy and predicted damage of both points, and the change.",
     )

@@ -45,7 +45,7 @@ def fronts_figure(
         logarithmic: Whether the x axis is.
 
     Returns:
-        Front traces carry `customdata` rows [point number, bits in words].
+        Traces whose `customdata` rows begin with the point's number; fronts add the bits in words.
     """
     column = frames.COST_COLUMNS[cost]
     drawn = [method for method in methods if not method.reference]
@@ -56,7 +56,7 @@ def fronts_figure(
     bars = sum(len(method.trials) for method in drawn) <= MOST_BARS
     figure = go.Figure()
     for method in drawn:
-        figure.add_scatter(**_faint(method, column, factor, unit))
+        figure.add_scatter(**_faint(method, cost, factor, unit))
     if ladder is not None and len(ladder):
         figure.add_scatter(**_ladder(ladder, column, factor, unit))
     for method in drawn:
@@ -72,6 +72,8 @@ def fronts_figure(
     for limit in limits:
         figure.add_vline(x=limit / factor, line={"color": GREY, "dash": "dot", "width": 1})
     lay_out(figure, 480)
+    # a click chooses a point for the difference; it must not fade all others
+    figure.update_traces(unselected={"marker": {"opacity": 1}, "textfont": {"color": GREY}})
     figure.update_layout(hovermode="closest", clickmode="event+select")
     figure.update_xaxes(
         title_text=f"{COSTS[cost].title}, {unit}",
@@ -81,8 +83,13 @@ def fronts_figure(
     return figure
 
 
-def _faint(method: Method, column: str, factor: float, unit: str) -> dict[str, Any]:
-    rows = frames.thin(pd.concat([trial.rows for trial in method.trials]), MOST_FAINT)
+def _faint(method: Method, cost: str, factor: float, unit: str) -> dict[str, Any]:
+    """What is on no front: a point under a front's mark would catch its clicks."""
+    behind = []
+    for trial in method.trials:
+        front = compare_methods.front_rows(trial, cost)["point"]
+        behind.append(trial.rows[~trial.rows["point"].isin(front)])
+    rows, column = frames.thin(pd.concat(behind), MOST_FAINT), frames.COST_COLUMNS[cost]
     return {
         "x": (rows[column] / factor).tolist(),
         "y": rows[frames.SEARCH_SCORE].tolist(),
@@ -92,6 +99,7 @@ def _faint(method: Method, column: str, factor: float, unit: str) -> dict[str, A
         "opacity": 0.22,
         "legendgroup": method.label,
         "showlegend": False,
+        "customdata": [[point] for point in rows["point"]],
         "hovertemplate": f"%{{y:.2f}} % at %{{x:.4g}} {unit}<extra></extra>",
     }
 

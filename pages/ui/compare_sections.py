@@ -13,7 +13,6 @@ from pages.ui import (
     compare_figures,
     compare_read,
     compare_tables,
-    frames,
     text,
 )
 from pages.ui.compare_methods import EFFORT, ELAPSED, Method, front_rows
@@ -143,7 +142,7 @@ def table(found: Comparison, summary: pd.DataFrame) -> None:
     st.download_button(
         "Table as CSV",
         data=lambda: compare_tables.csv_of(summary),
-        file_name=f"compare_{text.file_stem(found.model.name, 0, 0, found.box.cost, 0)}.csv",
+        file_name=compare_tables.file_name(found.model.name, found.box.cost),
         mime="text/csv",
         key="compare-csv",
         on_click="ignore",
@@ -272,8 +271,3 @@ def notes(methods: Sequence[Method], trains: Mapping[str, bool]) -> list[str]:
     if waiting:
         found.append("Runs that have not ended are drawn as far as they are.")
     return found
-
-
-def reported(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows whose test split was looked at."""
-    return rows[rows[frames.TEST_SCORE].notna()]

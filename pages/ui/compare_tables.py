@@ -99,7 +99,8 @@ def summary(methods: Sequence[Method], box: Box, budgets: Sequence[float]) -> pd
         Columns: Method, Seeds, Runs, hypervolume (median, low, high over seeds), Evaluations and
         Minutes (median over runs; minutes from start to end, NaN while one has not ended), search
         images, and per budget the accuracy of the best point within it, percent: median, low and
-        high over seeds, and the 95 % Wilson interval of the median.
+        high over seeds, the 95 % Wilson interval of the median, and how many seeds have one; an
+        accuracy is NaN unless all have.
     """
     rows = []
     for method in methods:
@@ -132,15 +133,17 @@ def _at_budget(method: Method, cost: str, budget: float, n: int) -> dict[str, fl
     scores = [float(row[frames.SEARCH_SCORE]) for row in found if row is not None]
     head = budget_head(cost, budget)
     names = (head, *(f"{head}, {what}" for what in BUDGET_PARTS))
+    fitting = {f"{head}, {FITTING}": len(scores)}
     # a seed that found nothing within the budget has no accuracy there, and no median hides it
     if len(scores) < len(found) or not scores:
-        return dict.fromkeys(names, np.nan)
+        return dict.fromkeys(names, np.nan) | fitting
     median, low, high = middle(scores)
     ends = wilson_interval(median / 100, n)
     values = (median, low, high, 100 * ends[0], 100 * ends[1])
-    return dict(zip(names, values, strict=True))
+    return dict(zip(names, values, strict=True)) | fitting
 
 
+FITTING = "seeds within it"
 BUDGET_PARTS = ("lowest seed", "highest seed", "95 % low", "95 % high")
 
 
@@ -161,7 +164,8 @@ def shown(table: pd.DataFrame, box: Box, budgets: Sequence[float]) -> pd.DataFra
         for budget in budgets:
             head = budget_head(box.cost, budget)
             if pd.isna(row[head]):
-                cells[head] = "nothing fits"
+                fit = int(row[f"{head}, {FITTING}"])
+                cells[head] = f"{fit} of {seeds} seeds fit" if fit else "nothing fits"
                 continue
             interval = f"({row[f'{head}, 95 % low']:.1f} to {row[f'{head}, 95 % high']:.1f})"
             cells[head] = (
@@ -281,6 +285,12 @@ def _accuracy(side: Sequence[np.ndarray]) -> str:
     share = float(np.mean([right.mean() for right in side]))
     low, high = wilson_interval(share, len(side[0]))
     return f"{100 * share:.2f} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def file_name(model: str, cost: str) -> str:
+    """Name of the table's file: letters, digits and "._-" only, whatever the network is called."""
+    raw = f"compare_{model[:60]}_{cost[:60]}.csv"
+    return "".join(c for c in raw if c.isascii() and (c.isalnum() or c in "._-"))
 
 
 def csv_of(table: pd.DataFrame) -> bytes:

@@ -97,7 +97,7 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
     if model is None:
         st.info(f"The layers of {safe(name)} are not known yet; prepare it with a search.")
         return
-    first = next((run for run in measured if run.spec.search not in ("uniform",)), measured[0])
+    first = next((run for run in measured if run.spec.search != "uniform"), measured[0])
     setting = compare_read.setting(store, first)
     rows = {run.id: compare_read.rows_of(store, run, model) for run in measured}
     foreign = [number for number, table in rows.items() if table.empty]

@@ -149,6 +149,7 @@ def test_budgets_that_are_none_are_refused_in_words(text):
 def test_the_file_holds_the_table_and_no_formula(found, box, tmp_path):
     table = compare_tables.summary(found, box, BUDGETS)
     table.loc[0, "Method"] = "=cmd()"
+    assert compare_tables.file_name("../a\u202e b", COST) == "compare_..ab_weight_bytes.csv"
     path = tmp_path / "table.csv"
     path.write_bytes(compare_tables.csv_of(table))
     read = pd.read_csv(path)
@@ -191,6 +192,10 @@ def test_every_run_has_a_step_line_and_methods_share_a_look(found):
     assert any("float 93.0 %" in note.text for note in figure.layout.annotations)
     for line, trial in zip(lines, found[2].trials, strict=True):
         assert {row[0] for row in line.customdata} <= set(trial.rows["point"])
+    # every point is there once, so that a click is about what is seen
+    (faint,) = drawn(figure, "Portfolio: all evaluated")
+    numbers = [row[0] for trace in (faint, *lines) for row in trace.customdata]
+    assert sorted(numbers) == sorted(p for t in found[2].trials for p in t.rows["point"])
 
 
 def test_hypervolume_is_drawn_with_a_band_over_seeds_and_a_level_ladder(found, box):
@@ -203,3 +208,11 @@ def test_hypervolume_is_drawn_with_a_band_over_seeds_and_a_level_ladder(found, b
     assert not drawn(figure, "Uniform bits")
     assert figure.layout.shapes[0].y0 == pytest.approx(final["Uniform bits"])
     assert figure.layout.xaxis.title.text == "Evaluations of the search split"
+
+
+def test_a_budget_that_some_seeds_meet_says_how_many(found, box):
+    costs = sorted(float(trial.rows[COLUMN].min()) for trial in found[2].trials)
+    budget = sum(costs) / 2
+    table = compare_tables.summary(found, box, [budget])
+    cells = compare_tables.shown(table, box, [budget]).set_index("Method")
+    assert cells.loc["Portfolio", compare_tables.budget_head(COST, budget)] == "1 of 2 seeds fit"
