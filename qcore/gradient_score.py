@@ -8,6 +8,7 @@ kept per sample: their Gram matrix holds every pairwise interaction of layers fo
 sense of CLADO (Deng et al. 2023) but without its quadratically many evaluations.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,8 @@ class _Tap:
 
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             layer: Any = module
+            if not output.requires_grad:  # it does not depend on the images
+                output = output.detach().requires_grad_(True)
             self.inputs[layer.name], self.outputs[layer.name] = inputs[0].detach(), output
             # later in-place operations must not touch the recorded tensor
             return output.clone()
@@ -56,7 +59,8 @@ class _Tap:
         probabilities = logs.detach().exp().cpu()
         drawn = torch.multinomial(probabilities, 1, generator=generator)[:, 0]
         loss = functional.nll_loss(logs, drawn.to(logs.device), reduction="sum")
-        return list(torch.autograd.grad(loss, list(self.outputs.values()), retain_graph=True))
+        outputs = list(self.outputs.values())
+        return list(torch.autograd.grad(loss, outputs, retain_graph=True, materialize_grads=True))
 
 
 @torch.no_grad()
@@ -73,6 +77,18 @@ def output_change(
     if gain is not None:
         seen = seen * layer.per_channel(gain, seen)
     return seen + layer.per_channel(shift, seen) - y
+
+
+def per_sample(values: Tensor, n: int) -> Tensor:
+    """Sum a layer's values for each of n samples, (n,).
+
+    Attention in windows has several rows for each sample, one sample after the other. Where rows
+    are no samples (a table of positions, the same for all), each gets 1 / sqrt(n) of the total:
+    gradients of samples are independent and zero on average, so the mean square stays right.
+    """
+    if len(values) % n == 0:
+        return values.reshape(n, -1).sum(1)
+    return (values.sum() / math.sqrt(n)).expand(n)
 
 
 def gradient_table(
@@ -104,7 +120,7 @@ def gradient_table(
             squares = torch.stack([p[position] for p in probes]).square_().sum(0)
             for part, bits in parts:
                 change = output_change(model, layer, part, bits, inputs, outputs)
-                rows.append(torch.stack([(p[position] * change).flatten(1).sum(1) for p in probes]))
+                rows.append(torch.stack([per_sample(p[position] * change, len(x)) for p in probes]))
                 elementwise[len(rows) - 1] += float((squares * change.square()).sum())
         projections = torch.stack(rows).flatten(1).double().cpu()
         gram += projections @ projections.T

@@ -6,52 +6,23 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from qcore._torchvision import torchvision
 from qcore.allocation import BitAllocation
 from qcore.calibration import measure_ranges
 from qcore.config import BitConfig, dump_bits, parse_bits
 from qcore.costs import make_options
-from qcore.layers import find_layers, weights_digest
+from qcore.layers import weights_digest
 from qcore.model import QuantizedModel, apply_bits
 from qcore.rewriting import explicit
 from qcore.trainable import TrainableModel
+from tests.attention_nets import NETWORKS, SWIN, found_in, vit
 
-SWIN = torchvision.models.swin_transformer
 X = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-
-
-def lively(model: nn.Module) -> nn.Module:
-    """With random weights wherever torchvision starts from zeros."""
-    generator = torch.Generator().manual_seed(1)
-    for parameter in model.parameters():
-        if not parameter.detach().any():
-            nn.init.normal_(parameter, std=0.2, generator=generator)
-    return model.eval()
-
-
-def vit() -> nn.Module:
-    torch.manual_seed(0)
-    return lively(torchvision.models.VisionTransformer(32, 8, 2, 2, 16, 24, num_classes=5))
-
-
-def swin(**version) -> nn.Module:
-    torch.manual_seed(0)
-    return lively(
-        SWIN.SwinTransformer([4, 4], 12, [2, 1], [2, 3], [4, 4], num_classes=5, **version)
-    )
-
-
-def swin_v2() -> nn.Module:
-    return swin(block=SWIN.SwinTransformerBlockV2, downsample_layer=SWIN.PatchMergingV2)
-
-
-NETWORKS = {"vit": vit, "swin": swin, "swin_v2": swin_v2}
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
 def wrapped(request):
     net = NETWORKS[request.param]()
-    return net, QuantizedModel(net, find_layers(net, X, request.param))
+    return net, QuantizedModel(net, found_in(request.param))
 
 
 def test_all_weights_of_attention_are_layers_and_nothing_changes_in_float(wrapped):
@@ -68,7 +39,7 @@ def test_all_weights_of_attention_are_layers_and_nothing_changes_in_float(wrappe
 
 def test_attention_is_trained_as_the_layers_it_was_found_as():
     net = vit()
-    found = find_layers(net, X, "vit")
+    found = found_in("vit")
     options = make_options(found.spec.layers, (4,), (32,), None)
     model = TrainableModel(net, found, options)
     with torch.no_grad():
@@ -84,9 +55,9 @@ def test_attention_is_trained_as_the_layers_it_was_found_as():
 def test_names_of_attention_are_stable():
     prefix = "encoder.layers.encoder_layer_0."
     parts = [f"self_attention.{p}_proj" for p in ("q", "k", "v", "out")] + ["mlp.0", "mlp.3"]
-    names = find_layers(vit(), X, "vit").spec.names
+    names = found_in("vit").spec.names
     assert names[:7] == ("conv_proj", *(prefix + part for part in parts))
-    assert find_layers(swin(), X, "swin").spec.names[:4] == (
+    assert found_in("swin").spec.names[:4] == (
         "features.0.0", "features.1.0.attn.qkv", "features.1.0.attn.proj", "features.1.0.mlp.0",
     )  # fmt: skip
 
@@ -108,7 +79,7 @@ def test_a_file_applied_to_the_untouched_model_gives_the_very_logits(wrapped):
 
 
 def test_the_products_of_attention_are_counted_and_said_to_stay_in_float():
-    found = find_layers(vit(), X, "vit")
+    found = found_in("vit")
     # 16 patches and the class token: queries with keys, and probabilities with values
     attentions = [f"encoder.layers.encoder_layer_{i}.self_attention" for i in (0, 1)]
     assert found.products == dict.fromkeys(attentions, 2 * 17 * 17 * 16)
