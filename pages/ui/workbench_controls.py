@@ -118,25 +118,25 @@ def bits_editor(model: ModelSpec, bench: Bench) -> None:
         height=min(38 + 35 * len(model.layers), 640),
         disabled=[LAYER, KIND, BYTES, SHARE, CHANGE],
         column_config={
-            "_index": column.NumberColumn("Row", width=52),
+            "_index": column.NumberColumn("Row", width=48),
             LOCKED: column.CheckboxColumn(
-                width=90, help="Rules for many layers leave a locked layer alone."
+                width=80, help="Rules for many layers leave a locked layer alone."
             ),
-            LAYER: column.TextColumn(pinned=True, width=150),
+            LAYER: column.TextColumn(pinned=True, width=140),
             WEIGHT: column.NumberColumn(
-                min_value=1, max_value=32, step=1, help="1 to 8, or 32 for float.", width=115
+                min_value=1, max_value=32, step=1, help="1 to 8, or 32 for float.", width=105
             ),
             ACTIVATION: column.NumberColumn(
                 min_value=1,
                 max_value=32,
                 step=1,
                 help="Bits of the layer's input: 1 to 8, or 32 for float.",
-                width=135,
+                width=125,
             ),
             BYTES: column.NumberColumn(format="localized", width=105),
             SHARE: column.ProgressColumn(min_value=0, max_value=100, format="%.1f"),
             CHANGE: column.TextColumn(
-                width=120, help="Weight/activation bits against the starting point."
+                width=110, help="Weight/activation bits against the starting point."
             ),
         },
         alt="Bits of every layer, to be edited; locked layers are left alone by rules.",

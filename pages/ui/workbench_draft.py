@@ -133,8 +133,8 @@ def editor_frame(shown: Draft, now: Draft, model: ModelSpec) -> pd.DataFrame:
     The browser lays what was typed over `shown`, so those cells must not change while it does.
 
     Returns:
-        Columns LAYER, WEIGHT, ACTIVATION (bits), CHANGE (against the starting point, or what is
-        wrong), LOCKED, BYTES (of the weights now), SHARE (of all weight bytes), KIND; indexed from
+        Columns LAYER, WEIGHT, ACTIVATION (bits), LOCKED, CHANGE (against the starting point, or
+        what is wrong), BYTES (of the weights now), SHARE (of all weight bytes), KIND; indexed from
         1 in execution order.
     """
     sizes = [
@@ -149,11 +149,11 @@ def editor_frame(shown: Draft, now: Draft, model: ModelSpec) -> pd.DataFrame:
             LAYER: [tidy(name, 120) for name in model.names],
             WEIGHT: pd.array([row.weight for row in shown.rows], dtype="Int64"),
             ACTIVATION: pd.array([row.activation for row in shown.rows], dtype="Int64"),
+            LOCKED: [row.locked for row in shown.rows],
             CHANGE: [
                 _change(row, now.start.allocation[name])
                 for name, row in zip(model.names, now.rows, strict=True)
             ],
-            LOCKED: [row.locked for row in shown.rows],
             BYTES: pd.array(sizes, dtype="Int64"),
             SHARE: [0.0 if size is None else 100 * size / total for size in sizes],
             KIND: [layer.kind for layer in model.layers],

@@ -38,7 +38,7 @@ def main() -> None:
     controls.toolbar(model, bench)
     now, start = _usable(bench, model), bench.now.start.allocation
     panels.costs_panel(model, now, start)
-    table, panel = st.columns([5, 3], gap="medium")
+    table, panel = st.columns([2, 1], gap="medium")
     with table:
         controls.bits_editor(model, bench)
     tables = session.sensitivity_tables(store, model)
