@@ -11,10 +11,10 @@ from typing import Any
 from qcore.config import parse_bits
 from qcore.costs import costs_of, mean_weight_bits
 from qcore.errors import InvalidParams, QcoreError
-from qcore.exports import EXPORTS, write
+from qcore.exports import EXPORTS
 from qcore.problem import RunSpec
 from qcore.searches import SEARCHES
-from store import add_model, doctor, points, queue, verify, worker
+from store import add_model, doctor, export_job, points, queue, verify, worker
 from store.db import Store, open_store
 from store.settings import read_settings
 
@@ -128,23 +128,37 @@ def command_watch(store: Store, arguments: argparse.Namespace) -> int:
 
 
 def command_export(store: Store, arguments: argparse.Namespace) -> int:
-    """Write a point's configuration in one of EXPORTS."""
-    ready = [p for p in points.points_of(store, [arguments.run]) if p.has_config]
-    queue.run(store, arguments.run)
-    if arguments.point is not None:
-        ready = [p for p in ready if p.id == arguments.point]
+    """Write a point's configuration in one of EXPORTS, and what running the file showed."""
+    point = arguments.point
+    if point is None or arguments.run is not None:
+        point = _best_point(store, arguments.run, point)
+    text = points.config_text(store, point)
+    if text is None:
+        raise InvalidParams(
+            f"There is no reported point {point}; `python -m store watch RUN` lists them."
+        )
+    made = export_job.render(parse_bits(text), arguments.format)
+    path = arguments.out or Path(f"point{point}{EXPORTS[arguments.format].suffix}")
+    path.write_bytes(made.content)
+    say(str(path))
+    if EXPORTS[arguments.format].needs_model:
+        say(json.dumps(dict(made.report), indent=1))
+    return 0
+
+
+def _best_point(store: Store, run: int | None, wanted: int | None) -> int:
+    if run is None:
+        raise InvalidParams("Say which run, or which point: export RUN, or export --point N.")
+    queue.run(store, run)
+    ready = [p for p in points.points_of(store, [run]) if p.has_config]
+    if wanted is not None:
+        ready = [p for p in ready if p.id == wanted]
     if not ready:
         raise InvalidParams(
-            f"Run {arguments.run} has no such reported point; `python -m store watch` lists them."
+            f"Run {run} has no such reported point; `python -m store watch` lists them."
         )
     # by the search split: the test split is never used to choose
-    best = max(ready, key=lambda p: (p.point.search.headline, -p.point.search.kl))
-    text = points.config_text(store, best.id) or ""
-    export = EXPORTS[arguments.format]
-    path = arguments.out or Path(f"run{arguments.run}-point{best.id}{export.suffix}")
-    path.write_bytes(write(export, parse_bits(text)))
-    say(str(path))
-    return 0
+    return max(ready, key=lambda p: (p.point.search.headline, -p.point.search.kl)).id
 
 
 def _asked(ask: Callable[[Store, int], None]) -> Command:
@@ -210,7 +224,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("run", type=int)
     export = commands.add_parser("export", help="write a configuration")
     export.set_defaults(function=command_export)
-    export.add_argument("run", type=int)
+    export.add_argument("run", type=int, nargs="?", help="not needed with --point")
     export.add_argument(
         "--point", type=int, help="default: the most accurate reported one on the search split"
     )

@@ -1,0 +1,148 @@
+"""Exports that contain the network, made in a process of their own: the server never loads torch.
+
+`export_text` starts `python -m store.export_job`, waits for it, and turns every end that is not a
+file into words.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qcore.config import BitConfig, parse_bits
+from qcore.errors import DataUnavailable, ExportRefused, InvalidData, InvalidParams, QcoreError
+from qcore.exports import EXPORTS, Rendered, write, write_with_model
+from store.db import Store
+from store.points import config_text
+
+TIMEOUT_S = 300
+SAMPLE_IMAGES = 64
+REFUSED = 2
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file, ready to be downloaded.
+
+    Attributes:
+        content: Its bytes.
+        report: What running it showed; see `qcore.exports.base.Rendered`.
+    """
+
+    content: bytes
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+
+def export_point(store: Store, point_id: int, name: str, timeout_s: float = TIMEOUT_S) -> Exported:
+    """A reported point's configuration in one of EXPORTS; raises as `export_text` does.
+
+    Raises:
+        InvalidParams: the point has no configuration.
+    """
+    text = config_text(store, point_id)
+    if text is None:
+        raise InvalidParams(
+            f"Point {point_id} has no configuration: it was not reported, or is gone."
+        )
+    return export_text(text, name, timeout_s)
+
+
+def export_text(text: str, name: str, timeout_s: float = TIMEOUT_S) -> Exported:
+    """A configuration in one of EXPORTS; formats with the network inside in a new process.
+
+    Args:
+        text: The configuration file's text.
+        name: Key of EXPORTS.
+        timeout_s: Seconds after which the process is ended.
+
+    Raises:
+        ExportRefused: the format cannot carry the configuration, took too long, or its process
+            ended without a file; the message says which.
+        QcoreError: the configuration, its network or its images cannot be loaded.
+    """
+    export = EXPORTS[name]
+    if not export.needs_model:
+        return Exported(write(export, parse_bits(text)))
+    with tempfile.TemporaryDirectory(prefix="bitdial-export-") as folder:
+        given, made, told = (Path(folder) / part for part in ("config", "file", "report"))
+        given.write_text(text, encoding="utf-8")
+        command = [sys.executable, "-m", "store.export_job", given, name, made, told]
+        try:
+            done = subprocess.run(
+                [str(word) for word in command],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ExportRefused(
+                f"{export.title} took longer than {timeout_s:.0f} seconds and was ended. Use "
+                f"python -m store export --format {name}, which has no limit."
+            ) from error
+        if done.returncode == REFUSED:
+            raise ExportRefused(done.stderr.strip().splitlines()[-1])
+        if done.returncode or not made.is_file() or not told.is_file():
+            lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            raise ExportRefused(f"{export.title} could not be written: {lines[-1][:300]}")
+        return Exported(made.read_bytes(), json.loads(told.read_text(encoding="utf-8")))
+
+
+def render(config: BitConfig, name: str) -> Rendered:
+    """A file in this process, which loads torch where the format needs the network.
+
+    Raises:
+        ExportRefused: the format cannot carry the configuration.
+        QcoreError: the network cannot be loaded.
+    """
+    export = EXPORTS[name]
+    if not export.needs_model:
+        return Rendered(write(export, config), {"format": name})
+    from qcore.zoo import load_model
+
+    sample, words = _sample(config)
+    made = write_with_model(export, config, load_model(config.model.name), sample)
+    return Rendered(made.content, {**made.report, "inputs": words})
+
+
+def _sample(config: BitConfig) -> tuple[Any, str]:
+    """Images to run the file on, and in words where they come from: never test images."""
+    import torch
+
+    from qcore.data import load_data
+
+    name = str(config.provenance.get("data", ""))
+    if name:
+        try:
+            data = load_data(name, calibration=1, search=SAMPLE_IMAGES, model=config.model.name)
+            images, _ = next(data.search.batches(SAMPLE_IMAGES))
+            if tuple(images.shape[1:]) == tuple(config.model.input_shape):
+                return images, f"{len(images)} images of {name}"
+        except (DataUnavailable, InvalidParams, InvalidData):
+            pass  # the images are only for the report
+    noise = torch.Generator().manual_seed(0)
+    images = torch.randn(SAMPLE_IMAGES, *config.model.input_shape, generator=noise)
+    return images, f"{SAMPLE_IMAGES} images of noise: the configuration's own are not here"
+
+
+def main(words: Sequence[str]) -> int:
+    """`python -m store.export_job CONFIGURATION FORMAT FILE REPORT`; our errors are one line."""
+    given, name, made, told = words
+    try:
+        found = render(parse_bits(Path(given).read_text(encoding="utf-8")), name)
+    except QcoreError as error:
+        sys.stderr.write(" ".join(str(error).split()) + "\n")
+        return REFUSED
+    Path(made).write_bytes(found.content)
+    Path(told).write_text(json.dumps(dict(found.report)), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
