@@ -29,6 +29,8 @@ HOMES = {
 TORCH_FREE = (
     "qcore", "qcore.errors", "qcore.allocation", "qcore.costs", "qcore.front", "qcore.knapsack",
     "qcore.problem", "qcore.engine", "qcore.config", "qcore.catalog", "qcore.searches",
+    "qcore.adding", "qcore.cards", "qcore.permission", "store.inspection", "store.inspect_worker",
+    "store.add_model", "pages.ui.models_form", "pages.ui.models_frames", "pages.ui.models_steps",
     "qcore.exports", "store", "store.worker", "store.__main__", "app", "pages.ui.figures",
     "pages.ui.frames", "pages.ui.session", "pages.ui.widgets",
     "pages.ui.setup", "store.doctor", "store.settings", "qcore.evaluators", "qcore.checkpoints",

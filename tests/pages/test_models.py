@@ -1,0 +1,177 @@
+"""The Models page: what is there, the way in for one's own, and what goes wrong in words."""
+
+import json
+import re
+import shutil
+import sys
+
+import pytest
+
+from pages.ui.models_form import LIBRARY, preprocessing
+from pages.ui.models_frames import left_frame, literal, why
+from qcore.allocation import LayerSpec, ModelSpec
+from qcore.cards import Card, write_card
+from qcore.catalog import MODELS, refresh_models
+from qcore.entries import Preprocessing
+from qcore.errors import InvalidParams
+from store import inspection
+
+HOSTILE = "![x](http://evil.example/p.png)<img src=x onerror=alert(1)>\u202e"
+HEAD = "import json, sys, time, pathlib; p = pathlib.Path(sys.argv[1]);"
+FAILS = HEAD + f"(p / 'result.json').write_text(json.dumps({{'error': {HOSTILE!r}}}))"
+STEPS = Preprocessing(1, 8, 8, mean=(0.5,), std=(0.3,))
+SLEEPS = HEAD + "time.sleep(600)"
+
+
+def spec_of(name):
+    layer = LayerSpec(HOSTILE, "conv2d", 100, 4, 4, 6400, 64, 256)
+    left = {"attention.in_proj_weight": 50, "norm.bias": 4}
+    words = f"attention.in_proj_weight stays in float: {HOSTILE}"
+    return ModelSpec(name, "1" * 64, (layer,), left, (words,), (1, 8, 8), 3)
+
+
+@pytest.fixture
+def own(place):
+    """A network of one's own with hostile names in it."""
+    card = Card("mine", HOSTILE, "onnx", "onnx2torch", (1, 8, 8), 3, STEPS)
+    write_card(card, None, spec_of("mine"))
+    refresh_models()
+    yield card
+    shutil.rmtree(place / "networks")
+    refresh_models()
+
+
+@pytest.fixture
+def worker(monkeypatch, store):
+    def use(program):
+        monkeypatch.setattr(
+            inspection, "command", lambda place: [sys.executable, "-c", program, str(place)]
+        )
+
+    yield use
+    for step in list(inspection._CHILDREN):
+        inspection.cancel(store, step)
+
+
+def words_of(at):
+    kinds = (at.markdown, at.caption, at.error, at.warning, at.info, at.success, at.header)
+    return [element.value for kind in kinds for element in kind]
+
+
+def test_bundled_networks_are_listed_with_layers_and_accuracy(app, store):
+    at = app("models")
+    networks = at.dataframe[0].value.set_index("Network")
+    assert list(networks.index) == ["resnet8", "resnet20", "mobilenet"]
+    assert networks.loc["resnet20", "Layers"] == 22
+    assert networks.loc["resnet20", "Test images"] == 10_000
+    assert 0 < networks.loc["resnet20", "Float accuracy, % (test)"] < 100
+    assert " to " in networks.loc["resnet20", "95 % interval"]
+    assert {"Layers that get bits", "Values left in float"} < {m.label for m in at.metric}
+
+
+def test_layers_of_the_chosen_network_and_what_stays_in_float_are_shown(app, own, store):
+    at = app("models", model="mine")
+    shown = [frame.value for frame in at.dataframe]
+    assert shown[0].set_index("Network").loc["mine", "From"] == "your ONNX file"
+    assert list(shown[1]["Layer"]) == [HOSTILE]
+    left = shown[2].set_index("Parameter")
+    assert left["Values"].tolist() == [50, 4]
+    assert "stays in float" in left["Why it stays in float"].iloc[0]
+    assert left["Why it stays in float"].iloc[1].startswith("a bias")
+
+
+def test_hostile_names_are_text_everywhere(app, own, store):
+    for text in words_of(app("models", model="mine")):
+        assert "![x](" not in text
+        assert not re.search(r"(?<!\\)<img", text)
+
+
+def test_a_network_whose_layers_are_unknown_says_what_to_do(app, store):
+    at = app("models", model="resnet50")
+    assert any("not known yet" in info.value for info in at.info)
+    assert not at.error
+
+
+def test_a_broken_card_is_named_with_its_reason(app, own, place):
+    path = place / "networks" / "mine" / "card.json"
+    path.write_text(json.dumps(own.to_json() | {"classes": 0}))
+    at = app("models")
+    [error] = at.error
+    assert "mine cannot be used" in error.value
+    assert "classes; got 0" in error.value
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, "A network's name has 1 to 64"),
+        ({"m-name": "resnet20"}, "comes with bitdial"),
+        ({"m-name": "x", "m-shape": "big"}, "3x224x224; got 'big'"),
+        ({"m-name": "x", "m-path": "/nowhere/w.pt"}, "There is no file /nowhere/w.pt"),
+        ({"m-name": "x", "m-path": "/etc/passwd"}, "should end in"),
+    ],
+)
+def test_what_cannot_be_added_is_said_before_anything_is_started(app, store, fields, message):
+    at = app("models")
+    for key, value in fields.items():
+        at.text_input(key=key).set_value(value)
+    at.button(key="m-load").click().run()
+    assert not at.exception
+    assert message in at.error[0].value
+    assert not inspection._CHILDREN
+
+
+def test_a_failed_step_shows_its_words_as_text(app, store, worker):
+    worker(FAILS)
+    at = app("models", model="resnet8")
+    at.button(key="m-check").click().run()
+    step = at.session_state["m-check-step-resnet8"]
+    if step in inspection._CHILDREN:
+        inspection._CHILDREN[step].process.wait(60)
+    at.run()
+    assert not at.exception
+    assert at.error[0].value == literal(HOSTILE)
+
+
+def test_a_step_under_way_can_be_cancelled_and_not_started_twice(app, store, worker):
+    worker(SLEEPS)
+    at = app("models", model="resnet8")
+    at.button(key="m-sensitivity").click().run()
+    at.run()
+    assert at.button(key="m-sensitivity").disabled
+    at.button(key="m-table-step-resnet8-cancel").click().run()
+    at.run()
+    assert not at.exception
+    assert any("Cancelled" in info.value for info in at.info)
+    assert not inspection._CHILDREN
+
+
+def test_a_network_can_be_removed(app, own, place):
+    at = app("models", model="mine")
+    at.button(key="m-remove").click().run()
+    assert not at.exception
+    assert "mine" not in MODELS
+    assert not (place / "networks" / "mine").exists()
+    assert at.selectbox(key="model").value == "resnet8"
+
+
+def test_normalisation_is_read_or_refused():
+    assert preprocessing(LIBRARY, "", "", None, "") is None
+    grey = preprocessing("none (0 to 1)", "", "", None, "1x28x28")
+    assert (grey.channels, grey.crop, grey.resize, grey.mean, grey.std) == (1, 28, 28, (0,), (1,))
+    assert preprocessing("other numbers", "0.1, 0.2", "0.5", 40, "2x28x32").resize == 40
+    for bad in (("none (0 to 1)", "", "", None, ""), ("other numbers", "a", "1", None, "1x2x2"),
+                ("CIFAR-10", "", "", None, "1x28x28")):  # fmt: skip
+        with pytest.raises(InvalidParams):
+            preprocessing(*bad)
+
+
+def test_every_parameter_in_float_has_a_reason():
+    frame = left_frame(spec_of("x"))
+    assert frame["Share of all, %"].sum() == pytest.approx(100 * 54 / 154)
+    assert why("cls_token", ()).startswith("not a weight of")
+
+
+def test_no_markdown_survives():
+    assert literal("a*b_[c](d)<e>") == r"a\*b\_\[c\]\(d\)\<e\>"
+    assert len(literal("x" * 5000)) < 1600
