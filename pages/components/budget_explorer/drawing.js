@@ -3,6 +3,9 @@
 
 const GREY = "#888888";
 const write = (node, text) => { if (node.textContent !== text) node.textContent = text; };
+const label = (node, name, value) => {
+  if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
+};
 const DASHES = { solid: [], dash: [8, 5], dot: [2, 4], dashdot: [8, 4, 2, 4], longdash: [13, 5],
   longdashdot: [13, 4, 2, 4], "5px": [5, 5] };
 const SHAPES = { circle: [24, 0, 1], square: [4, 1, 1.2], diamond: [4, 0, 1.3],
@@ -57,17 +60,34 @@ class Drawing {
     pen.fillText(text, x, y);
   }
 
-  cell(pen, bits, x, y, width, height) {
+  /** A cell with its digit, drawn once per size: text is what a canvas draws slowest. */
+  tile(bits, width, height) {
+    const ratio = window.devicePixelRatio || 1, key = [bits, width.toFixed(2), height, ratio].join();
+    if (this.tiles.has(key)) return this.tiles.get(key);
+    const image = document.createElement("canvas");
+    image.width = Math.max(1, Math.ceil(width * ratio));
+    image.height = Math.max(1, Math.ceil(height * ratio));
+    const pen = Object.assign(image.getContext("2d"), { textBaseline: "middle" });
+    pen.scale(image.width / width, image.height / height);
     pen.fillStyle = this.data.cmap[bits];
-    pen.fillRect(x, y, width, height);
+    pen.fillRect(0, 0, width, height);
     if (bits === FLOAT) {
       pen.fillStyle = "#c8c8c8";
-      for (let at = y + 2; at < y + height; at += 4) pen.fillRect(x, at, width, 1);
+      for (let at = 2; at < height; at += 4) pen.fillRect(0, at, width, 1);
     }
     const digit = bits === FLOAT ? "fp" : String(bits);
-    if (width < (digit.length > 1 ? 15 : 10) || height < 12) return;
-    this.say(pen, digit, x + width / 2, y + height / 2 + 0.5,
-      { align: "center", colour: bits > 4 ? "#000" : "#fff", bold: width > 14 });
+    if (width >= (digit.length > 1 ? 15 : 10) && height >= 12) {
+      this.say(pen, digit, width / 2, height / 2 + 0.5,
+        { align: "center", colour: bits > 4 ? "#000" : "#fff", bold: width > 14 });
+    }
+    this.tiles.set(key, image);
+    return image;
+  }
+
+  cell(pen, bits, x, y, width, height) {
+    if (width >= 10) return pen.drawImage(this.tile(bits, width, height), x, y, width, height);
+    pen.fillStyle = this.data.cmap[bits];
+    pen.fillRect(x, y, width, height);
   }
 
   drawHeat(results, focus) {
@@ -117,8 +137,23 @@ class Drawing {
       pen.lineWidth = 2;
       pen.strokeRect(left + this.hover.layer * wide - 1, 1, wide + 1, bottom - 8);
     }
-    if (wide * count <= 300) return;
-    const every = Math.ceil(13 / wide);
+    if (wide * count > 300) {
+      const name = ["names", full, left, this.hover.layer, this.ink, this.font].join();
+      if (this.names?.name !== name) this.names = { name, image: this.layerNames(left, wide, full) };
+      pen.drawImage(this.names.image, 0, bottom - 4, full, 80);
+    }
+    label(this.heat, "aria-label", `Weight and activation bits of ${count} layers, `
+      + `${this.methods.length} methods. The table below the plots has the same numbers.`);
+  }
+
+  /** Names and stages of the layers under the heatmap, drawn once. */
+  layerNames(left, wide, full) {
+    const image = document.createElement("canvas"), ratio = window.devicePixelRatio || 1;
+    image.width = full * ratio;
+    image.height = 80 * ratio;
+    const pen = Object.assign(image.getContext("2d"), { textBaseline: "middle", direction: "ltr" });
+    pen.scale(ratio, ratio);
+    const count = this.layers.length, bottom = 4, every = Math.ceil(13 / wide);
     this.layers.forEach((layer, i) => {
       if (i % every) return;
       pen.save();
@@ -136,8 +171,7 @@ class Drawing {
       if (span > 44 && to - from > 1) this.say(pen, short(this.layers[from].stage, span / 7 | 0),
         x + span / 2, bottom + 6, { size: 11, align: "center", colour: GREY });
     }
-    this.heat.setAttribute("aria-label", `Weight and activation bits of ${count} layers, `
-      + `${this.methods.length} methods. The table below the plots has the same numbers.`);
+    return image;
   }
 
   /** Where costs and scores lie on the front, and the lines of each method there. */
@@ -208,7 +242,7 @@ class Drawing {
       pen.lineWidth = 3;
       glyph(pen, m.marker, px(m.cost[id][point]), py(m.acc[point]), 8, false);
     }
-    this.front.setAttribute("aria-label", `${this.frontTitle.textContent}: ${s.axis.label}, ${s.axis.unit}. `
+    label(this.front, "aria-label", `${this.frontTitle.textContent}: ${s.axis.label}, ${s.axis.unit}. `
       + (slider ? "Arrow keys move the budget." : "This cost has no budget set."));
   }
 
@@ -347,6 +381,6 @@ class Drawing {
     }
     write(this.areaNote, `Blocks: ${short(r.method.label)}; area is ${ops ? "bit operations" : "bytes"}.`
       + (other ? ` Dashed: ${short(other.method.label)}.` : ""));
-    this.area.setAttribute("aria-label", `Each layer as a block: width is its share of ${ops ? "compute" : "weights"}, height its bits.`);
+    label(this.area, "aria-label", `Each layer as a block: width is its share of ${ops ? "compute" : "weights"}, height its bits.`);
   }
 }

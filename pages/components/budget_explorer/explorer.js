@@ -54,7 +54,8 @@ export class Explorer extends Drawing {
   }
 
   update({ data, setStateValue, setTriggerValue }) {
-    Object.assign(this, { data, setStateValue, setTriggerValue, fronts: {}, still: {} });
+    Object.assign(this, { data, setStateValue, setTriggerValue, fronts: {}, still: {}, names: null,
+      tiles: new Map() });
     this.layers = data.layers;
     this.proxy = data.proxy && decodeProxy(data.proxy);
     this.methods = data.methods.map(decode);
@@ -195,7 +196,7 @@ export class Explorer extends Drawing {
       const value = this.view.values[b.id], words = `${value.toFixed(b.decimals)} ${b.unit}`;
       if (+range.value !== value) range.value = value;
       range.disabled = !this.view.on[b.id];
-      range.setAttribute("aria-valuetext", words);
+      label(range, "aria-valuetext", words);
       range.style.setProperty("--share", `${(100 * (value - b.lo)) / (b.hi - b.lo)}%`);
       write(shown, this.view.on[b.id] ? words : "no limit");
       write(note, this.view.on[b.id] ? figure(value * b.words[0]) + b.words[1] : "");
@@ -218,7 +219,7 @@ export class Explorer extends Drawing {
       pen.fillStyle = pen.strokeStyle = method.colour;
       pen.lineWidth = 3;
       glyph(pen, method.marker, 14, 14, 9, !this.proxy);
-      card.setAttribute("aria-pressed", at === focus);
+      label(card, "aria-pressed", at === focus);
       write(score, r ? this.scoreText(r) : "nothing fits");
       write(detail, !r ? "" : this.proxy
         ? `predicted, ${r.gap > 1e-9 * Math.abs(r.acc) ? `at most ${figure(r.gap, 2)} above the least` : "exact"} · ${this.costText(r, id)}`
