@@ -96,7 +96,11 @@ def connect(url: str, *, foreign_keys: bool = True) -> Engine:
     path = sqlite_file(url)
     if path is None:
         return _server_engine(url)
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": TIMEOUT_S})
+    engine = create_engine(
+        f"sqlite:///{path}",
+        connect_args={"timeout": TIMEOUT_S},
+        json_deserializer=load_json,
+    )
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, record: Any) -> None:

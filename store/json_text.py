@@ -16,8 +16,15 @@ def dump_json(value: Any) -> str:
 
 
 def load_json(text: str) -> Any:
-    """Read what `dump_json` wrote."""
-    return json.loads(text, object_hook=_unmarked)
+    """Read what `dump_json` wrote; an empty object where the text is damaged.
+
+    One damaged value must not keep a page from reading all others: whoever reads a row leaves it
+    out when what it needs is missing.
+    """
+    try:
+        return json.loads(text, object_hook=_unmarked)
+    except ValueError:
+        return {}
 
 
 def _marked(value: Any) -> Any:

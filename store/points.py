@@ -1,5 +1,6 @@
 """Points, models, sensitivity tables and saved configurations: facts in, frozen values out."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 from sqlalchemy import and_, delete, insert, select, update
 
 from qcore.allocation import BitAllocation, ModelSpec
-from qcore.errors import StoreError
+from qcore.errors import QcoreError, StoreError
 from qcore.problem import Point, Scores, SensitivityTable, window_key, window_of
 from store.db import Store, now
 from store.lease import write_held
@@ -125,10 +126,17 @@ def points_of(
         query = query.where(PointRow.images == "")
     with store.read() as connection:
         rows = connection.execute(query).all()
-    return [
-        StoredPoint(row.id, row.run_id, point_from_json(dict(row._mapping)), bool(row.has_config))
-        for row in rows
-    ]
+    return [stored for row in rows if (stored := _stored(row)) is not None]
+
+
+def _stored(row: Any) -> StoredPoint | None:
+    """A row's point; None, and a line in the log, where the row is damaged."""
+    try:
+        point = point_from_json(dict(row._mapping))
+    except (QcoreError, KeyError, TypeError, ValueError, AttributeError) as error:
+        logging.getLogger("bitdial").warning("Point %s cannot be read: %r", row.id, error)
+        return None
+    return StoredPoint(row.id, row.run_id, point, bool(row.has_config))
 
 
 def config_text(store: Store, point_id: int) -> str | None:

@@ -4,6 +4,7 @@ Each function is one transaction and returns frozen values. What workers write i
 names are found here too.
 """
 
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -208,7 +209,15 @@ def runs(store: Store, model: str | None = None) -> list[Run]:
     if model is not None:
         query = query.where(RunRow.model == model)
     with store.read() as connection:
-        return [_run(row) for row in connection.execute(query)]
+        return [_run(row) for row in connection.execute(query) if _readable(row)]
+
+
+def _readable(row: Any) -> bool:
+    """False, and a line in the log, for a row whose spec is damaged."""
+    if {"model", "data", "search"} <= set(row.spec):
+        return True
+    logging.getLogger("bitdial").warning("Run %s cannot be read: its spec is damaged.", row.id)
+    return False
 
 
 def run_ids(store: Store) -> set[int]:

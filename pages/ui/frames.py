@@ -92,10 +92,7 @@ def points_frame(
         configuration can be taken away, or -1), the score columns of this module, mean bits and
         one column per cost that all of these points have; in order of method, then point.
     """
-    names = set(model.names)
-    # scores on a window of the images cannot be compared with any others
-    whole = [stored for stored in points if stored.point.images is None]
-    usable = [stored for stored in whole if set(stored.point.allocation) == names]
+    usable = fitting(points, model)
     kept: dict[tuple[str, tuple[str, str]], StoredPoint] = {}
     tested: dict[tuple[str, str], Scores] = {}
     ready: dict[tuple[str, str], int] = {}
@@ -121,6 +118,16 @@ def points_frame(
     mean_bits = (WEIGHT_BITS, ACTIVATION_BITS)
     out = pd.DataFrame(rows, columns=[c for c in POINT_COLUMNS if c not in mean_bits])
     return out.assign(**facts_of_all(out["allocation"].tolist(), model))
+
+
+def fitting(points: Iterable[StoredPoint], model: ModelSpec) -> list[StoredPoint]:
+    """The points that can be compared: of exactly this model's layers, on the whole split."""
+    names = set(model.names)
+    return [
+        stored
+        for stored in points
+        if stored.point.images is None and set(stored.point.allocation) == names
+    ]
 
 
 def with_costs(
@@ -315,7 +322,7 @@ def history_frame(points: Sequence[StoredPoint], run: Run, model: ModelSpec) -> 
     limits = budget_of(run)
     rows: list[tuple[int, float, bool, float | None]] = []
     best: float | None = None
-    measured = [p for p in points if p.point.stage != "ptq+tuned" and p.point.images is None]
+    measured = [p for p in fitting(points, model) if p.point.stage != "ptq+tuned"]
     for count, stored in enumerate(measured, start=1):
         score = 100 * stored.point.search.headline
         fits = limits.admits(costs_of(model, stored.point.allocation))
@@ -332,8 +339,8 @@ def best_scores(points: Iterable[StoredPoint], run: Run, model: ModelSpec) -> Sc
     budget = budget_of(run)
     scores = [
         stored.point.search
-        for stored in points
-        if stored.point.images is None and budget.admits(costs_of(model, stored.point.allocation))
+        for stored in fitting(points, model)
+        if budget.admits(costs_of(model, stored.point.allocation))
     ]
     return max(scores, key=lambda score: score.headline, default=None)
 

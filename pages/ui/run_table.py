@@ -8,8 +8,8 @@ import streamlit as st
 
 from pages.ui import frames, hypervolume, session
 from pages.ui.launch_batch import duration, seconds_of
-from qcore.allocation import ModelSpec
-from qcore.costs import costs_of
+from qcore.allocation import ModelSpec, bits_matrices
+from qcore.costs import costs_of_many
 from qcore.problem import Scores
 from store import Run, Store
 
@@ -81,15 +81,11 @@ def _volume(
     url: str,
     version: session.Version,
 ) -> float | None:
-    names = set(_model.names)
-    points = [
-        stored.point
-        for stored in session.points(_store, _run)
-        if set(stored.point.allocation) == names
-    ]
+    points = [each.point for each in frames.fitting(session.points(_store, _run), _model)]
     if not points:
         return None
-    costs = [float(costs_of(_model, point.allocation)[COST]) for point in points]
+    allocations = [point.allocation for point in points]
+    costs = costs_of_many(_model, *bits_matrices(_model.layers, allocations))[COST].tolist()
     scores = [100 * point.search.headline for point in points]
     return hypervolume.normalised(costs, scores, hypervolume.box_of(_model, COST, floor))
 
