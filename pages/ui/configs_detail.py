@@ -221,7 +221,7 @@ def _files(store: Store, entry: Kept, config: BitConfig) -> None:
         note=saved.note,
         check=check_words(saved),
     )
-    draw(offered + with_network(store, config, saved.text, stem), f"config-{saved.id}")
+    draw(offered + with_network(config, saved.text, stem), f"config-{saved.id}")
 
 
 def _edit(store: Store, entry: Kept) -> None:

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -17,6 +18,7 @@ from qcore.errors import QcoreError
 from qcore.exports import EXPORTS, Export, write
 from qcore.schemas import CONFIGURATION
 from store import Run, Store, config_text, points_of, run, runs
+from store.export_job import export_text
 
 OWN = ("json", "yaml", "csv", "script")
 GROUPS = (
@@ -73,7 +75,7 @@ def downloads(store: Store, point_id: int, stem: str) -> None:
         st.error(str(error), icon=":material/error:")
         return
     offered = offers(config, stem, lambda: beside(store, config))
-    draw(offered + with_network(store, config, content, stem), f"download-{point_id}")
+    draw(offered + with_network(config, content, stem), f"download-{point_id}")
 
 
 @st.cache_resource(show_spinner=False, max_entries=32)
@@ -138,9 +140,21 @@ def _offer(export: Export, config: BitConfig, stem: str) -> Offer:
     )
 
 
-def with_network(store: Store, config: BitConfig, content: str, stem: str) -> list[Offer]:
-    """The files that contain the network; made by another process, since they need torch."""
-    return []
+def with_network(config: BitConfig, content: str, stem: str) -> list[Offer]:
+    """The files that contain the network; another process makes them, since they need torch."""
+    return [
+        replace(
+            _offer(export, config, stem),
+            group=GROUPS[2],
+            make=partial(_made_elsewhere, content, export.name),
+        )
+        for export in EXPORTS.values()
+        if export.needs_model
+    ]
+
+
+def _made_elsewhere(content: str, name: str) -> bytes:
+    return export_text(content, name).content
 
 
 def draw(offered: list[Offer], key: str) -> None:
@@ -149,7 +163,7 @@ def draw(offered: list[Offer], key: str) -> None:
         mine = [offer for offer in offered if offer.group == group]
         if not mine:
             continue
-        st.caption(group)
+        st.caption(f"{group}: takes up to a minute" if group == GROUPS[2] else group)
         with st.container(horizontal=True):
             for offer in mine:
                 st.download_button(

@@ -187,3 +187,19 @@ def test_what_was_measured_beside_a_configuration_has_its_setting(tmp_path):
     assert set(found["method"]) == {"Uniform bits", "Portfolio", "Random"}
     other = type(CONFIG)(sample.MODEL, BITS, provenance={**told, "search_images": 512})
     assert downloads.beside(store, other) is None
+
+
+def test_files_with_the_network_are_asked_of_another_process(monkeypatch):
+    asked = []
+
+    def made(text, name):
+        asked.append((text, name))
+        return type("Exported", (), {"content": b"file"})
+
+    monkeypatch.setattr(downloads, "export_text", made)
+    offered = downloads.with_network(CONFIG, "the text", "mine")
+    named = {e.title: e.name for e in downloads.EXPORTS.values() if e.needs_model}
+    assert {offer.title for offer in offered} == set(named)
+    for offer in offered:
+        assert offer.make() == b"file"
+        assert asked[-1] == ("the text", named[offer.title])
