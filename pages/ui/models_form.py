@@ -8,11 +8,11 @@ from qcore.entries import Preprocessing
 from qcore.errors import InvalidParams
 
 SOURCES = {
-    "torchvision": "torchvision network + weights",
-    "timm": "timm network + weights",
+    "torchvision": "torchvision + weights",
+    "timm": "timm + weights",
     "onnx": "ONNX file",
-    "bundled": "Bundled network + weights",
-    "factory": "My own code",
+    "bundled": "bundled + weights",
+    "factory": "own code",
     "pt2": ".pt2 file",
 }
 """What the form calls each source, in the order it offers them."""
