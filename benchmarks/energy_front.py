@@ -2,7 +2,7 @@
 
     python -m benchmarks.energy_front
 
-Widths {2, 4, 8} for weights and activations, gradient sensitivity, exact fronts. For each energy
+Weights {2, 4, 8} bits, activations {4, 8}, gradient sensitivity, exact fronts. For each energy
 limit, from the cheapest to the dearest allocation, the best predicted allocation of the front under
 energy is measured beside the best within the same energy of the fronts under weight_bytes and
 under bit_ops. Written to benchmarks/results/energy-front.json.
@@ -30,7 +30,8 @@ from qcore.tuning import TuningParams
 from qcore.zoo import load_model
 
 RESULTS = Path(__file__).parent / "results" / "energy-front.json"
-WIDTHS = (2, 4, 8)
+WEIGHTS = (2, 4, 8)
+ACTIVATIONS = (4, 8)
 LEVELS = (0.15, 0.3, 0.5, 0.75)
 AGAINST = ("weight_bytes", "bit_ops")
 
@@ -68,10 +69,13 @@ def compare(name: str, energy: str, images: int) -> list[dict[str, Any]]:
     found = find_layers(network, next(data.calibration.batches(1))[0], name)
     evaluator = Evaluator(QuantizedModel(network, found), data, "cpu", TuningParams())
     model = found.spec
-    problem = Problem(model, make_options(model.layers, WIDTHS, WIDTHS))
-    table = compute_table("gradient", evaluator, WIDTHS, WIDTHS)
+    problem = Problem(model, make_options(model.layers, WEIGHTS, ACTIVATIONS))
+    table = compute_table("gradient", evaluator, WEIGHTS, ACTIVATIONS)
     price = COSTS[energy].total
-    low, high = (price(model, BitAllocation.uniform(model.layers, b, b)) for b in (2, 8))
+    low, high = (
+        price(model, BitAllocation.uniform(model.layers, w, a))
+        for w, a in ((WEIGHTS[0], ACTIVATIONS[0]), (WEIGHTS[-1], ACTIVATIONS[-1]))
+    )
     limits = [low + share * (high - low) for share in LEVELS]
     rows = []
     for cost in (energy, *AGAINST):
