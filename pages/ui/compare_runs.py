@@ -135,7 +135,10 @@ def judge(settings: Mapping[int, Setting]) -> Verdict:
         groups.setdefault(setting, []).append(number)
     ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), min(item[1])))
     differing = [
-        field for field in FACTS if len({getattr(setting, field) for setting in groups}) > 1
+        # what is not known of a run is no difference
+        field
+        for field in FACTS
+        if len({getattr(setting, field) for setting in groups} - {""}) > 1
     ]
     # another network has other weights: saying so once is enough
     if "model" in differing and "digest" in differing and not _retrained(list(groups)):
@@ -184,7 +187,7 @@ def _reason(field: str, settings: Mapping[int, Setting]) -> str:
     for number, setting in settings.items():
         by_value.setdefault(value_words(field, setting), []).append(number)
     parts = [f"{run_words(numbers)}: {value}" for value, numbers in by_value.items()]
-    return f"{title} differs ({'; '.join(parts)}): {why}."
+    return f"{title} ({'; '.join(parts)}): {why}."
 
 
 def run_words(numbers: Sequence[int]) -> str:

@@ -68,6 +68,12 @@ def test_what_is_not_known_yet_forbids_nothing_but_joins_nothing_either():
     assert not judge({1: early, 2: replace(BASE, data="mnist")}).comparable
 
 
+def test_what_is_not_known_is_no_reason():
+    ladder = replace(BASE, objective="", search_images=2048)
+    (reason,) = judge({1: BASE, 2: ladder}).reasons
+    assert reason == "Search images (run 1: 1,024; run 2: 2,048): the splits hold different images."
+
+
 def test_another_network_is_named_once():
     verdict = judge({1: BASE, 2: replace(BASE, model="resnet20", digest="b" * 64)})
     assert len(verdict.reasons) == 1
