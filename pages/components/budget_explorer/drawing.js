@@ -113,9 +113,9 @@ class Drawing {
       glyph(pen, method.marker, 9, top + tall / 2, 5, !this.proxy);
       this.say(pen, short(method.label, 19), 20, top + tall / 2, { bold, size: 13 });
       if (left > 150) this.say(pen, low === tall ? "weights / activations" : "weights; activations in float",
-        20, top + tall + Math.max(low / 2, 5), { size: 10, colour: GREY });
+        20, top + tall + Math.max(low / 2, 5), { size: 10, colour: this.faint });
       if (!r || !r.w) {
-        this.say(pen, r ? "bits of this point: click it" : "nothing fits", left + 4, top + tall / 2, { colour: GREY });
+        this.say(pen, r ? "bits of this point: click it" : "nothing fits", left + 4, top + tall / 2, { colour: this.faint });
         return;
       }
       for (let i = 0; i < count; i++) {
@@ -169,7 +169,7 @@ class Drawing {
       pen.fillStyle = GREY;
       pen.fillRect(x + 1, bottom - 2, span - 3, 1.5);
       if (span > 44 && to - from > 1) this.say(pen, short(this.layers[from].stage, span / 7 | 0),
-        x + span / 2, bottom + 6, { size: 11, align: "center", colour: GREY });
+        x + span / 2, bottom + 6, { size: 11, align: "center", colour: this.faint });
     }
     return image;
   }
@@ -262,13 +262,13 @@ class Drawing {
       : ticks(left / axis.factor, right / axis.factor, wanted);
     for (const v of across) {
       grid(px(v * axis.factor), edge.top, 1, edge.bottom - edge.top);
-      this.say(pen, v.toLocaleString("en-US"), px(v * axis.factor), edge.bottom + 13, { align: "center", colour: GREY });
+      this.say(pen, v.toLocaleString("en-US"), px(v * axis.factor), edge.bottom + 13, { align: "center", colour: this.faint });
     }
     const up = positive ? [...Array(24)].flatMap((_, e) => [1, 3].map((m) => m * 10 ** (e - 14)))
       .filter((v) => Math.log10(v) >= low && Math.log10(v) <= high) : ticks(low, high, 6);
     for (const v of up) {
       grid(edge.left, py(v), edge.right - edge.left, 1);
-      this.say(pen, positive ? String(+v.toPrecision(3)) : v.toLocaleString("en-US"), edge.left - 7, py(v), { align: "right", colour: GREY });
+      this.say(pen, positive ? String(+v.toPrecision(3)) : v.toLocaleString("en-US"), edge.left - 7, py(v), { align: "right", colour: this.faint });
     }
     this.say(pen, `${axis.label}, ${axis.unit}${this.view.log ? " (log)" : ""}`, (edge.left + edge.right) / 2, tall - 10, { align: "center" });
     pen.save();
@@ -284,7 +284,7 @@ class Drawing {
     pen.strokeStyle = GREY;
     if (this.data.float !== null) {
       pen.strokeRect(edge.left - 2, py(this.data.float), edge.right, 1e4);
-      this.say(pen, `float ${this.data.float.toFixed(1)} %`, edge.left + 6, py(this.data.float) + 9, { size: 11, colour: GREY });
+      this.say(pen, `float ${this.data.float.toFixed(1)} %`, edge.left + 6, py(this.data.float) + 9, { size: 11, colour: this.faint });
     }
     lines.forEach((line, at) => {
       const m = this.methods[at];
@@ -314,11 +314,11 @@ class Drawing {
     for (const ref of this.data.refs) {
       const x = px(ref.cost[id]), late = x > edge.right - 56;
       if (ref.cost[id] <= right) this.say(pen, ref.label, x + (late ? -7 : 7), py(ref.acc) + 11,
-        { size: 11, colour: GREY, align: late ? "right" : "left" });
+        { size: 11, colour: this.faint, align: late ? "right" : "left" });
     }
     pen.restore();
     const lost = this.proxy ? 0 : this.methods.reduce((sum, m) => sum + m.acc.filter((v) => v < low).length, 0);
-    if (lost) this.say(pen, `${lost} of the points lie below`, edge.right - 6, edge.bottom - 30, { size: 11, align: "right", colour: GREY });
+    if (lost) this.say(pen, `${lost} of the points lie below`, edge.right - 6, edge.bottom - 30, { size: 11, align: "right", colour: this.faint });
     return image;
   }
 
@@ -340,10 +340,10 @@ class Drawing {
     for (const v of ops ? ticks(0, most, 5) : [1, 2, 3, 4, 5, 6, 7, 8, ...(most > 8 ? [16, 32] : [])]) {
       pen.fillStyle = "rgba(136,136,136,0.22)";
       pen.fillRect(edge.left, py(v), edge.right - edge.left, 1);
-      this.say(pen, String(v), edge.left - 7, py(v), { align: "right", colour: GREY });
+      this.say(pen, String(v), edge.left - 7, py(v), { align: "right", colour: this.faint });
     }
     for (const v of [0, 25, 50, 75, 100]) this.say(pen, `${v}`, edge.left + (v / 100) * (edge.right - edge.left), edge.bottom + 13,
-      { align: v === 100 ? "right" : "center", colour: GREY });
+      { align: v === 100 ? "right" : "center", colour: this.faint });
     this.say(pen, `Share of ${ops ? "multiply-accumulates" : "weights"}, %`, (edge.left + edge.right) / 2, tall - 10, { align: "center" });
     pen.save();
     pen.translate(9, (edge.top + edge.bottom) / 2);

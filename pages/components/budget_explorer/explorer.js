@@ -171,6 +171,7 @@ export class Explorer extends Drawing {
     this.paper = theme("background-color", "#ffffff");
     this.font = theme("font", "sans-serif");
     this.primary = theme("primary-color", "#0072b2");
+    this.faint = getComputedStyle(this.areaNote).color;
     const results = this.now = this.results();
     const focus = this.at = this.focused(results);
     this.drawControls(results);
