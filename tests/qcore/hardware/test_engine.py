@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from qcore.allocation import LayerBits
 from qcore.errors import DataUnavailable
 from qcore.hardware import engine, lookup
 from qcore.hardware.shapes import Shape
@@ -16,9 +15,9 @@ LINEAR = Shape(10, 64)
 def test_the_shipped_figures_of_a_linear_layer_come_out_again(accelerator):
     pytest.importorskip("zigzag")
     shipped = json.loads((lookup.FOLDER / f"{accelerator}.json").read_text())["shapes"]
-    for bits in (LayerBits(8, 8), LayerBits(16, 2)):
-        least, fastest = engine.best_mappings(accelerator, LINEAR, bits.weight, bits.activation)
-        row = shipped[LINEAR.key][f"{bits.weight},{bits.activation}"]
+    for weight, activation in ((8, 8), (16, 2)):
+        least, fastest = engine.best_mappings(accelerator, LINEAR, weight, activation)
+        row = shipped[LINEAR.key][f"{weight},{activation}"]
         assert [round(least.energy), round(fastest.cycles)] == row
 
 
