@@ -26,7 +26,7 @@ NETWORKS, FORMATS = ("resnet8", "mobilenet"), ("packed", "onnx", "onnx8", "onnx2
 WEIGHTS, INPUTS = (2, 3, 4, 8), (4, 8, 32)
 START, END = "<!-- table -->", "<!-- end of table -->"
 HEAD = (
-    "| network | format | bytes | weight bits stored | largest difference | median difference | "
+    "| network | format | bytes | weights stored | largest difference | median difference | "
     "same class | n | optimised: largest difference | optimised: same class |"
 )
 
