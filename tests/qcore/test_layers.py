@@ -183,9 +183,10 @@ class NormAndAct(nn.BatchNorm2d):
         return super().forward(x).relu()
 
 
-def test_a_class_that_changes_its_weight_first_stays_in_float():
-    net = nn.Sequential(nn.Conv2d(2, 3, 1), Standardised(3, 4, 3), nn.Flatten())
-    found = of(net, 2, 3, 3)
+@pytest.mark.parametrize("images", [torch.randn, torch.zeros])
+def test_a_class_that_changes_its_weight_first_stays_in_float(images):
+    net = nn.Sequential(nn.Conv2d(2, 3, 1, bias=False), Standardised(3, 4, 3), nn.Flatten())
+    found = find_layers(net, images(1, 2, 3, 3), "net")
     assert found.spec.names == ("0",)
     assert found.spec.left_in_float == {"1.weight": 108, "1.bias": 4}
     assert found.products == {"1": 108}
@@ -210,6 +211,7 @@ def test_classes_with_a_forward_pass_of_their_own_keep_it_when_wrapped():
     x = torch.randn(2, 2, 4, 4)
     found = find_layers(net, x, "net")
     assert (found.spec.names, found.norms) == (("0", "2"), {"0": "1"})
+    assert found.spec.left_in_float == {"3.weight": 4, "3.bias": 4}
     model = QuantizedModel(net, found)
     torch.testing.assert_close(model(x), net(x))
     assert float_gap(net, model, x) < 1e-6
