@@ -206,7 +206,8 @@ def _classes(
     seen = len(torch.unique(together))
     if int(together.min()) == 1 and seen == highest:
         notes.append(
-            f"No image has label 0: if yours count from 1, subtract 1: classes are 0 to {highest - 1}."
+            "No image has label 0: if yours count from 1, subtract 1: classes are 0 to "
+            f"{highest - 1}."
         )
     elif seen < classes:
         notes.append(f"{classes - seen} of {classes} classes have no image.")

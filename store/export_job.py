@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from qcore.config import BitConfig, parse_bits
-from qcore.errors import DataUnavailable, ExportRefused, InvalidData, InvalidParams, QcoreError
+from qcore.errors import ExportRefused, InvalidParams, QcoreError
 from qcore.exports import EXPORTS, Rendered, write, write_with_model
 from store.db import Store
 from store.points import config_text
@@ -104,31 +104,12 @@ def render(config: BitConfig, name: str) -> Rendered:
     export = EXPORTS[name]
     if not export.needs_model:
         return Rendered(write(export, config), {"format": name})
+    from qcore.exports.torch_side.sample import sample_for
     from qcore.zoo import load_model
 
-    sample, words = _sample(config)
+    sample, words = sample_for(config)
     made = write_with_model(export, config, load_model(config.model.name), sample)
     return Rendered(made.content, {**made.report, "inputs": words})
-
-
-def _sample(config: BitConfig) -> tuple[Any, str]:
-    """Images to run the file on, and in words where they come from: never test images."""
-    import torch
-
-    from qcore.data import load_data
-
-    name = str(config.provenance.get("data", ""))
-    if name:
-        try:
-            data = load_data(name, calibration=1, search=SAMPLE_IMAGES, model=config.model.name)
-            images, _ = next(data.search.batches(SAMPLE_IMAGES))
-            if tuple(images.shape[1:]) == tuple(config.model.input_shape):
-                return images, f"{len(images)} images of {name}"
-        except (DataUnavailable, InvalidParams, InvalidData):
-            pass  # the images are only for the report
-    noise = torch.Generator().manual_seed(0)
-    images = torch.randn(SAMPLE_IMAGES, *config.model.input_shape, generator=noise)
-    return images, f"{SAMPLE_IMAGES} images of noise: the configuration's own are not here"
 
 
 def main(words: Sequence[str]) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qcore.config import BitConfig, parse_bits
-from qcore.errors import DataUnavailable, InvalidConfig, QcoreError, StoreError
+from qcore.errors import InvalidConfig, QcoreError, StoreError
 from store import children
 from store.configurations import SavedConfig, configs, update_config
 from store.db import Store, now
@@ -74,6 +74,8 @@ def compare(config: BitConfig) -> dict[str, Any]:
     reason = verifiable(config)
     if reason is not None or config.test is None:
         raise InvalidConfig(f"This configuration cannot be verified: {reason}")
+    from qcore.verification import measure
+
     got = measure(config)
     wanted = config.test
     if got.n != wanted.n:
@@ -83,40 +85,6 @@ def compare(config: BitConfig) -> dict[str, Any]:
         )
     close = abs(got.headline - wanted.headline) <= TOLERANCE + 1e-9
     return {"passed": close, "wanted": wanted.headline, "got": got.headline, "n": got.n}
-
-
-def measure(config: BitConfig) -> Any:
-    """Scores of a configuration on its test images; imports torch."""
-    import torch
-    from torch.nn import functional
-
-    from qcore.data import load_data
-    from qcore.evaluation import batch_size_for, choose_device, tally, to_batches
-    from qcore.model import apply_bits
-    from qcore.zoo import load_model
-
-    told: Mapping[str, Any] = config.provenance
-    data = load_data(
-        str(told["data"]),
-        calibration=int(told.get("calibration_images", 1024)),
-        search=int(told.get("search_images", 1024)),
-        model=config.model.name,
-    )
-    digest = told.get("data_digest")
-    if digest is not None and digest != data.digest:
-        raise DataUnavailable(
-            f"The images of {told['data']} are not those it was measured on (digest "
-            f"{data.digest[:12]}, expected {str(digest)[:12]}). Restore them, or measure again."
-        )
-    network = load_model(config.model.name)
-    device = choose_device()
-    quantized = apply_bits(network, config).to(device)
-    network = network.to(device).eval()
-    batches = to_batches(data.test, batch_size_for(data.input_shape, device), device)
-    with torch.inference_mode():
-        reference = [functional.log_softmax(network(x), 1) for x, _ in batches]
-        outputs = [functional.log_softmax(quantized(x), 1) for x, _ in batches]
-    return tally(batches, outputs, reference)
 
 
 def start(store: Store, config_id: int) -> children.Child:

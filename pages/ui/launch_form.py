@@ -90,8 +90,9 @@ def launch_form(store: Store, name: str) -> None:
                 "Seeds",
                 value="0, 1, 2",
                 key="f-seeds",
-                help="One run each, such as 0, 1, 2 or 0-4. A seed also draws the images that are "
-                "searched on, so several show how much is chance.",
+                help="One run each, such as 0, 1, 2 or 0-4. A seed decides what a method leaves to "
+                "chance: several show how much that is. Methods without chance, such as the exact "
+                "front, find the same with every seed.",
             )
             calibration, images, reported = _images()
             tuning = st.toggle(
@@ -147,7 +148,8 @@ def _bits() -> tuple[tuple[int, ...], tuple[int, ...]]:
     both = st.segmented_control(
         "What is quantized",
         ["weights", "weights and activations"],
-        default="weights",
+        # operations are few only where both factors are
+        default="weights and activations" if "bit_ops" in _near() else "weights",
         required=True,
         key="f-what",
     )
@@ -166,17 +168,19 @@ def _limits(
     pinned: int | None,
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
     """One number per limited cost, with the feasible interval under it; limits and intervals."""
+    near = _near()
     chosen = st.multiselect(
         "Budget",
         list(COSTS if model is None else applicable(model)),
         format_func=lambda cost: COSTS[cost].title,
+        default=list(near),
         key="f-limits",
         placeholder="none: the whole front",
     )
     limits, reaches = {}, {}
     for cost in chosen:
         reach = _reach(cost, model, weight_bits, activation_bits, pinned)
-        start = (reach[0] * reach[1]) ** 0.5 if reach else 2.0**20
+        start = near.get(cost, (reach[0] * reach[1]) ** 0.5 if reach else 2.0**20)
         factor, unit = text.scale_of(cost, start)
         value = st.number_input(
             f"{COSTS[cost].title} at most, {unit}",
@@ -192,6 +196,16 @@ def _limits(
             )
         limits[cost] = value * factor
     return limits, reaches
+
+
+def _near() -> dict[str, float]:
+    """Costs of the point a link asks to search near: "weight_bytes:40000,bit_ops:9000000"."""
+    found = {}
+    for part in st.query_params.get("near", "").split(","):
+        cost, _, value = part.partition(":")
+        if cost in COSTS and value.isdecimal() and int(value) > 0:
+            found[cost] = float(value)
+    return found
 
 
 def _budgets(

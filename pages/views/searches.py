@@ -18,7 +18,9 @@ def main() -> None:
     name = widgets.model_picker(store)
     st.title("Searches")
     known = runs(store)
-    with st.expander("New search", expanded=not known, icon=":material/add:"):
+    with st.expander(
+        "New search", expanded=not known or "near" in st.query_params, icon=":material/add:"
+    ):
         launch_form(store, name)
     if not known:
         st.info("No search was started yet. Set one up above.", icon=":material/manage_search:")

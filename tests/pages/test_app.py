@@ -12,6 +12,8 @@ from tests.pages import sample
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("explore", "searches")
+ALL = (*PAGES, "compare", "workbench", "models", "configs", "settings")
+"""Every page that reads the database."""
 
 
 def texts(at):
@@ -76,7 +78,7 @@ def test_a_failed_search_shows_its_error(app, store, page):
     assert "There is no folder /nowhere." in texts(at)
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", ALL)
 @pytest.mark.parametrize("ruin", ["not a database", "too new", "no folder"])
 def test_an_unusable_database_is_explained_without_a_traceback(app, place, page, ruin):
     if ruin == "too new":

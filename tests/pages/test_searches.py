@@ -171,6 +171,15 @@ def test_one_press_queues_methods_times_budgets_times_seeds(app, store):
     assert len({limit for _, limit, _ in found}) == 5
 
 
+def test_a_link_asks_to_search_near_a_point(app, store):
+    at = app("searches", search="CMA-ES", near="weight_bytes:40960,bit_ops:400000000,nonsense:3")
+    assert at.multiselect(key="f-limits").value == ["weight_bytes", "bit_ops"]
+    press(at, "Start search")
+    assert runs(store)[0].spec.limits == {"weight_bytes": 40_960, "bit_ops": 400_000_000}
+    at = app("searches", near="weight_bytes:-3,,bit_ops:many")
+    assert at.multiselect(key="f-limits").value == []
+
+
 def test_seeds_that_are_none_are_refused_in_words(app, store):
     at = app("searches")
     at.text_input(key="f-seeds").set_value("one").run()

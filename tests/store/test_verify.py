@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from qcore import verification
 from qcore.allocation import BitAllocation
 from qcore.config import dump_bits, parse_bits
 from qcore.errors import StoreError
@@ -116,7 +117,7 @@ def test_there_must_be_such_a_configuration(store):
 def test_one_image_in_a_thousand_may_come_out_differently(monkeypatch, off, passes):
     config = made.config()
     got = Scores(10_000, 0.1, 0.9, config.test.accuracy - off, 0.3)
-    monkeypatch.setattr(verify, "measure", lambda config: got)
+    monkeypatch.setattr(verification, "measure", lambda config: got)
     assert verify.compare(config)["passed"] is passes
 
 

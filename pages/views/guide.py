@@ -1,0 +1,168 @@
+"""Guide: how to use the dashboard, and what its words mean. Tables come from the code itself."""
+
+import pandas as pd
+import streamlit as st
+
+from qcore.costs import COSTS
+from qcore.exports import EXPORTS
+from qcore.searches import SEARCHES
+
+STEPS = (
+    (
+        "Drag a budget",
+        "pages/views/explore.py",
+        "Explore",
+        "On **Explore**, drag the slider of a budget, or the dashed line in the front. Every "
+        "method's best allocation within the budget follows at once: one row of digits for the "
+        "weights of each layer, one for its activations. What lies above the budget is shaded.",
+    ),
+    (
+        "Search",
+        "pages/views/searches.py",
+        "Searches",
+        "On **Searches**, choose methods, bits, budgets and seeds. Runs work in the background, "
+        "a few at a time; closing the page or the server loses nothing.",
+    ),
+    (
+        "Compare",
+        "pages/views/compare.py",
+        "Compare",
+        "On **Compare**, lay the fronts of several runs over one another. What was not measured "
+        "alike is not overlaid, and the page says why. A difference counts where its 95 % "
+        "interval, over the same test images, leaves out zero.",
+    ),
+    (
+        "Edit and measure",
+        "pages/views/workbench.py",
+        "Workbench",
+        "On **Workbench**, change bits by hand. Costs are exact at once, damage is predicted at "
+        "once, accuracy is there when you press Measure.",
+    ),
+    (
+        "Take it away",
+        "pages/views/configs.py",
+        "Configs",
+        "Any reported point can be downloaded: a configuration that reproduces its logits, a "
+        "script, a report, files for other tools. **Configs** keeps them, imports others, and "
+        "verifies one in a fresh process.",
+    ),
+    (
+        "Bring your own network",
+        "pages/views/models.py",
+        "Models",
+        "On **Models**, give an architecture and a file of weights, or an ONNX file, and your "
+        "images: labelled or not.",
+    ),
+)
+
+KEYS = (
+    ("left, right", "budget down, up by 0.1 % of its range; with Shift by 1 %"),
+    ("Page Up, Page Down", "budget up, down by 10 %"),
+    ("Home, End", "smallest, largest budget"),
+    ("[ and ]", "previous, next point of the focused method's front"),
+    ("f", "focus the next method"),
+    ("p", "keep the focused point under Configs"),
+)
+
+WORDS = (
+    ("bit allocation", "the weight and activation bits of every layer; 32 means left in float"),
+    (
+        "measured",
+        "evaluated on images with the quantized network; solid marks. Choices use the search split "
+        "only, drawn from the training images; the test split is read once per reported point",
+    ),
+    (
+        "predicted",
+        "from a sensitivity table: damage measured one layer at a time and added up; hollow marks. "
+        "Layers interact, so it ranks allocations and says little about accuracy itself",
+    ),
+    ("front", "the points that nothing cheaper equals; steps, for nothing lies in between"),
+    (
+        "hypervolume",
+        "share of the plane of cost and accuracy that a run's points dominate: one number for how "
+        "much a search has found, where budget and images are the same",
+    ),
+    (
+        "95 % interval",
+        "where the true accuracy lies, judged by the number of images (Wilson): 1,000 images leave "
+        "about 2 points, 10,000 about half a point",
+    ),
+    ("uniform ladder", "the same bits in every layer: what every method has to beat"),
+    (
+        "tuned",
+        "scales, biases and norms fitted to the float network's outputs, without labels, after the "
+        "bits are chosen",
+    ),
+    ("recorded", "measured earlier with the shipped code, not on this machine; labelled as such"),
+)
+
+
+def main() -> None:
+    """Draw the page."""
+    st.title("Guide")
+    st.write(
+        "A network has layers; each gets a number of bits for its weights and one for its input "
+        "activations. Fewer bits cost less memory and compute, and some accuracy; which layer can "
+        "do with how few is what you find out here."
+    )
+    for place, (title, page, label, words) in enumerate(STEPS, start=1):
+        st.subheader(f"{place}. {title}")
+        st.markdown(words)
+        st.page_link(page, label=label, icon=":material/arrow_forward:")
+    st.subheader("Keys on Explore")
+    _table({"Key": [key for key, _ in KEYS], "Does": [does for _, does in KEYS]}, "Keys")
+    st.subheader("Words")
+    _table({"Word": [w for w, _ in WORDS], "Means": [m for _, m in WORDS]}, "Words")
+    st.subheader("Methods")
+    _table(
+        {
+            "Method": [search.title for search in SEARCHES.values()],
+            "What it does": [search.summary for search in SEARCHES.values()],
+            "Trains": ["yes" if search.trains else "no" for search in SEARCHES.values()],
+            "Paper": [search.paper for search in SEARCHES.values()],
+        },
+        "Methods",
+    )
+    st.subheader("Costs")
+    _table(
+        {
+            "Cost": [cost.title for cost in COSTS.values()],
+            "Unit": [cost.unit for cost in COSTS.values()],
+            "Formula": [cost.formula for cost in COSTS.values()],
+        },
+        "Costs",
+    )
+    st.subheader("Files to take away")
+    _table(
+        {
+            "Format": [export.title for export in EXPORTS.values()],
+            "Ends in": [export.suffix for export in EXPORTS.values()],
+            "Note": [export.note for export in EXPORTS.values()],
+        },
+        "Formats",
+    )
+    st.subheader("Without a browser")
+    st.code(
+        "python -m store run --model resnet20 --search portfolio --limit weight_bytes=80000\n"
+        "python -m store list",
+        language="bash",
+    )
+    st.code(
+        "from qcore import apply_bits, load_bits, load_model\n\n"
+        'config = load_bits("resnet8.bits.json")\n'
+        "model = apply_bits(load_model(config.model.name), config)",
+        language="python",
+    )
+
+
+def _table(columns: dict[str, list[str]], words: str) -> None:
+    rows = pd.DataFrame(columns).map(_plain).set_index(next(iter(columns)))
+    st.table(rows, border="horizontal", alt=words)
+
+
+def _plain(words: str) -> str:
+    """Text as it is, where a table would read Markdown into formulas and names."""
+    return "".join(f"\\{sign}" if sign in "\\`*_[]<>~$:#|" else sign for sign in words)
+
+
+main()
