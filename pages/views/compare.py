@@ -86,7 +86,7 @@ def _proposed(offered: Sequence[Run], model: str) -> list[int]:
     """
     measured = [run for run in offered if run.evaluations]
     mine = [run for run in measured if run.spec.model == model] or measured
-    latest = mine[:AT_FIRST]
+    latest = session.newest_within(mine[:AT_FIRST])
     verdict = judge({run.id: setting_of(run, "", "accuracy") for run in latest})
     return list(verdict.groups[0].runs) if verdict.groups else []
 

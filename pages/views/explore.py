@@ -24,7 +24,8 @@ def main() -> None:
     st.title(MODELS[name].title if name in MODELS else name)
     model = session.model_facts(store, name)
     mine = runs(store, model=name)
-    setting, compared = explore_start.pick_setting(mine)
+    setting, everything = explore_start.pick_setting(mine)
+    compared = session.newest_within(everything)
     data = compared[0].spec.data if compared else explore_start.default_data(name)
     float_search, float_test = session.float_scores(store, name, data)
     explore_start.facts(model, float_test or float_search)
@@ -38,7 +39,9 @@ def main() -> None:
     scene = Scene(store, model, compared, frame)
     with st.container(horizontal=True, vertical_alignment="center"):
         source = _source()
-        st.caption(f"Measured on {setting}.")
+        left_out = len(everything) - len(compared)
+        older = f" {text.counted(left_out, 'older run')} left out: see Compare." if left_out else ""
+        st.caption(f"Measured on {setting}.{older}")
     explore_start.recorded_note(store, name, mine, compared)
     labelled = all(
         stored.point.search.accuracy is not None
