@@ -312,6 +312,19 @@ def budget_of(run: Run) -> Budget:
     return Budget({name: limit for name, limit in run.spec.limits.items() if name in COSTS})
 
 
+def _admitted(points: Sequence[StoredPoint], run: Run, model: ModelSpec) -> list[bool]:
+    """Which points are within the run's own budget; each of exactly the model's layers."""
+    budget = budget_of(run)
+    allocations = [stored.point.allocation for stored in points]
+    if not budget.limits or not allocations:
+        return [True] * len(allocations)
+    costs = costs_of_many(model, *bits_matrices(model.layers, allocations))
+    if not set(budget.limits) <= set(costs):  # a table has no row for some of them
+        return [budget.admits(costs_of(model, allocation)) for allocation in allocations]
+    fits = np.all([costs[name] <= limit for name, limit in budget.limits.items()], axis=0)
+    return [bool(each) for each in fits]
+
+
 def history_frame(points: Sequence[StoredPoint], run: Run, model: ModelSpec) -> pd.DataFrame:
     """How a run got better: one row per evaluation, in order; tuned copies are left out.
 
@@ -319,13 +332,12 @@ def history_frame(points: Sequence[StoredPoint], run: Run, model: ModelSpec) -> 
         Columns: "Evaluation", SEARCH_SCORE, "Within budget", "Best so far, %" (None until a point
         fits the budget).
     """
-    limits = budget_of(run)
     rows: list[tuple[int, float, bool, float | None]] = []
     best: float | None = None
     measured = [p for p in fitting(points, model) if p.point.stage != "ptq+tuned"]
-    for count, stored in enumerate(measured, start=1):
+    admitted = _admitted(measured, run, model)
+    for count, (stored, fits) in enumerate(zip(measured, admitted, strict=True), start=1):
         score = 100 * stored.point.search.headline
-        fits = limits.admits(costs_of(model, stored.point.allocation))
         if fits:
             best = score if best is None else max(best, score)
         rows.append((count, score, fits, best))
@@ -336,12 +348,9 @@ def history_frame(points: Sequence[StoredPoint], run: Run, model: ModelSpec) -> 
 
 def best_scores(points: Iterable[StoredPoint], run: Run, model: ModelSpec) -> Scores | None:
     """Search-split scores of a run's best point within its own budget, or None."""
-    budget = budget_of(run)
-    scores = [
-        stored.point.search
-        for stored in fitting(points, model)
-        if budget.admits(costs_of(model, stored.point.allocation))
-    ]
+    usable = fitting(points, model)
+    admitted = _admitted(usable, run, model)
+    scores = [stored.point.search for stored, fits in zip(usable, admitted, strict=True) if fits]
     return max(scores, key=lambda score: score.headline, default=None)
 
 
