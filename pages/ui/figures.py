@@ -5,6 +5,7 @@ reads in light and in dark. Lines of reference use a grey that shows on both.
 """
 
 from collections.abc import Mapping
+from itertools import islice
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -328,9 +329,10 @@ def _faint(colour: str) -> str:
 
 def _hover(rows: pd.DataFrame) -> list[list[object]]:
     ids = rows["point"].tolist() if "point" in rows else [0] * len(rows)
-    words = []
+    words = []  # of 60 layers at most: more would hide the plot
     for method, allocation in zip(rows["method"], rows["allocation"], strict=True):
-        pairs = [f"{bits_text(b.weight)}/{bits_text(b.activation)}" for b in allocation.values()]
+        shown = islice(allocation.values(), 60)
+        pairs = [f"{bits_text(b.weight)}/{bits_text(b.activation)}" for b in shown]
         lines = [" ".join(pairs[at : at + 12]) for at in range(0, len(pairs), 12)]
         words.append(f"{plain(str(method))}<br>weight/activation bits:<br>" + "<br>".join(lines))
     return [[at, text] for at, text in zip(ids, words, strict=True)]
