@@ -184,7 +184,7 @@ def _measured_since(store: Store, entry: Kept, config: BitConfig, mine: Sequence
     found = next(
         (
             stored
-            for run in mine
+            for run in session.newest_within(mine)
             for stored in session.points(store, run)
             if stored.has_config and stored.point.allocation == config.allocation
         ),

@@ -26,7 +26,8 @@ def main() -> None:
         _never_prepared(name)
         return
     mine = runs(store, model=name)
-    setting, compared = _setting(mine)
+    setting, everything = _setting(mine)
+    compared = session.newest_within(everything)
     frame = session.frame(store, compared, model) if compared else None
     bench = arrive(model, lambda link: _find_point(store, mine, model, link))
     title = MODELS[name].title if name in MODELS else name
