@@ -7,9 +7,12 @@ once, and as the script of each page view, which shows the navigation.
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from streamlit.runtime.pages_manager import PagesManager
 
 from pages.ui.figures import icon
@@ -20,10 +23,14 @@ from qcore.errors import QcoreError, StoreError
 from store import Store, Supervisor, load_recordings, open_store
 from store.settings import read_settings
 
+CONTRAST = Path(__file__).parent / "pages" / "ui" / "contrast.css"
+"""The one file of styles: constant, with nothing from users in it."""
+
 
 def page() -> None:
     """Draw what every page shares, then the chosen page."""
     st.set_page_config(page_title="bitdial", page_icon=icon(), layout="wide")
+    st.html(CONTRAST)
     views = [
         st.Page("pages/views/explore.py", title="Explore", icon=":material/tune:", default=True),
         st.Page("pages/views/searches.py", title="Searches", icon=":material/manage_search:"),
@@ -75,4 +82,7 @@ else:
     # a folder named "pages" makes Streamlit expect its older kind of app until a page was shown:
     # whoever opens a link first is told "Page not found"; it has no public switch for this
     PagesManager.uses_pages_directory = False
-    app = st.App(__file__, lifespan=lifespan)
+    # Streamlit asks only the connections of pages for their host; files and uploads are theirs too
+    hosts = st.get_option("server.allowedHosts") or ["*"]
+    guard = Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
+    app = st.App(__file__, lifespan=lifespan, middleware=[guard])
