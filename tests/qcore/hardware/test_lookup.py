@@ -88,6 +88,17 @@ def test_the_bundled_networks_have_all_four_costs(name):
     assert two["bit_ops"] * 16 == eight["bit_ops"]
 
 
+@pytest.mark.parametrize("accelerator", ["eyeriss_like", "simba_like"])
+def test_every_width_was_searched_for_every_bundled_layer(accelerator):
+    searched = set(itertools.product((2, 3, 4, 6, 8, 16), (2, 4, 8, 16)))
+    table = read_table(accelerator)
+    for name in BUNDLED_NAMES:
+        for one in bundled_spec(name).layers:
+            shape = shape_of(one)
+            assert shape is not None
+            assert searched <= set(table[shape.key])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_more_bits_never_take_less(name):
     price = COSTS[name].layer_cost
