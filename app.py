@@ -23,8 +23,8 @@ from qcore.errors import QcoreError, StoreError
 from store import Store, Supervisor, load_recordings, open_store
 from store.settings import read_settings
 
+# a comment, for Streamlit shows a bare string: the one file of styles, nothing in it is a user's
 CONTRAST = Path(__file__).parent / "pages" / "ui" / "contrast.css"
-"""The one file of styles: constant, with nothing from users in it."""
 
 
 def page() -> None:
