@@ -55,9 +55,15 @@ def test_from_an_empty_folder_to_a_configuration_that_keeps_its_promise(
     page.get_by_text("Uniform bits on resnet8").first.wait_for(timeout=MINUTES)
 
     # points arrive by themselves; the explorer appears with them
-    page.locator("canvas.heat").last.wait_for(timeout=8 * MINUTES)
+    page.locator("canvas.heat").last.wait_for(timeout=2 * MINUTES)
+    page.get_by_text("No search is running").wait_for(timeout=4 * MINUTES)
     download = page.get_by_test_id("stDownloadButton").get_by_role("button").first
-    download.wait_for(timeout=8 * MINUTES)
+    measure = page.get_by_role("button", name="Measure and prepare")
+    download.or_(measure).first.wait_for(timeout=MINUTES)
+    if measure.is_visible():
+        # the best within the budget was no end of a step: one click makes its file
+        measure.click()
+    download.wait_for(timeout=2 * MINUTES)
     with page.expect_download(timeout=MINUTES) as waiting:
         download.click()
     path = tmp_path / waiting.value.suggested_filename
