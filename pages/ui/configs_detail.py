@@ -40,7 +40,9 @@ def details(store: Store, entry: Kept, kept: Sequence[Kept], mine: Sequence[Run]
     saved, config = entry.saved, entry.config
     st.subheader(text_of(saved.name))
     if config is None:
-        st.error(f"Its file cannot be read: {entry.problem}", icon=":material/error:")
+        st.error(
+            f"Its file cannot be read: {text.literal(str(entry.problem))}", icon=":material/error:"
+        )
         _delete(store, entry)
         return
     _facts(entry, config)
@@ -225,13 +227,29 @@ def _files(store: Store, entry: Kept, config: BitConfig) -> None:
 
 
 def _edit(store: Store, entry: Kept) -> None:
-    saved = entry.saved
+    """Change what is the user's; of two tabs each writes only what was changed in it."""
+    saved, key = entry.saved, f"edit-began-{entry.saved.id}"
+    # what another tab saves meanwhile must not empty this one's form
+    began = st.session_state.setdefault(key, saved)
+    if (began.name, began.tags, began.note) != (saved.name, saved.tags, saved.note):
+        st.caption("It was changed elsewhere since this form was filled.")
     with st.form(f"edit-{saved.id}", border=False):
-        name = st.text_input("Name", saved.name, max_chars=200)
-        tags = st.text_input("Tags, separated by commas", ", ".join(saved.tags))
-        note = st.text_area("Note", saved.note)
+        name = st.text_input("Name", began.name, max_chars=200)
+        tags = st.text_input("Tags, separated by commas", ", ".join(began.tags))
+        note = st.text_area("Note", began.note)
         if st.form_submit_button("Save", icon=":material/save:"):
             listed = tuple(
                 dict.fromkeys(tag.strip()[:60] for tag in tags.split(",") if tag.strip())
             )
-            _try(lambda: update_config(store, saved.id, name=name, tags=listed, note=note))
+
+            def act() -> None:
+                update_config(
+                    store,
+                    saved.id,
+                    name=name if name != began.name else None,
+                    tags=listed if listed != began.tags else None,
+                    note=note if note != began.note else None,
+                )
+                del st.session_state[key]
+
+            _try(act)

@@ -11,7 +11,7 @@ import streamlit as st
 from pages.ui import frames, tables_out
 from pages.ui.bundle import bundle
 from pages.ui.report import report
-from pages.ui.text import counted
+from pages.ui.text import counted, literal
 from qcore.allocation import ModelSpec
 from qcore.config import BitConfig, parse_bits
 from qcore.errors import QcoreError
@@ -72,7 +72,7 @@ def downloads(store: Store, point_id: int, stem: str) -> None:
     try:
         config = parsed(content)
     except QcoreError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(literal(str(error)), icon=":material/error:")
         return
     offered = offers(config, stem, lambda: beside(store, config))
     draw(offered + with_network(config, content, stem), f"download-{point_id}")

@@ -183,7 +183,7 @@ def _origin(run: Run, allocation: BitAllocation) -> None:
 
 def text_of(run: Run) -> str:
     """A run's name, as markdown shows it unchanged."""
-    return "".join(f"\\{c}" if c in r"\`*_{}[]<>()#+-.!|~$:^" else c for c in run.name)
+    return text.literal(run.name)
 
 
 def _measure(

@@ -78,7 +78,7 @@ def nothing_yet(store: Store, name: str, mine: Sequence[Run]) -> None:
     st.subheader("Nothing was measured for this model yet")
     failed = next((run for run in mine if run.state == "failed"), None)
     if failed is not None:
-        st.error(f"{failed.name} failed: {failed.error}")
+        st.error(text.literal(f"{failed.name} failed: {failed.error}"))
     st.write(
         "A search tries bit-widths per layer and measures what each costs in accuracy. To begin, "
         "measure the same bits in every layer (2, 3, 4 and 8: the ladder to beat), then let the "

@@ -37,7 +37,7 @@ def details(store: Store, at: int) -> None:
     except RunNotFound:
         st.info("This run was deleted.")
         return
-    st.subheader(entry.name)
+    st.subheader(text.literal(entry.name))
     spec = entry.spec
     st.markdown(
         f"**{text.state_words(entry)}** · {frames.method_label(spec.search)} "
@@ -92,7 +92,9 @@ def _buttons(store: Store, entry: Run) -> None:
             if st.button(label, disabled=not can, key=key, icon=icon):
                 _do(ask, store, entry)
         with st.popover("Delete", disabled=entry.state in text.ACTIVE, icon=":material/delete:"):
-            st.write(f"Delete {entry.name} with its {entry.evaluations:,} points for good?")
+            st.write(
+                f"Delete {text.literal(entry.name)} with its {entry.evaluations:,} points for good?"
+            )
             if st.button("Delete for good", type="primary", key="delete"):
                 _do(delete_run, store, entry)
 
@@ -117,7 +119,10 @@ def _where(entry: Run) -> str:
 
 
 def _failure(entry: Run) -> None:
-    st.error(entry.error or "It ended without a message; see its log.", icon=":material/error:")
+    st.error(
+        text.literal(entry.error or "It ended without a message; see its log."),
+        icon=":material/error:",
+    )
     if entry.traceback:
         with st.expander("Traceback"):
             st.code(entry.traceback, language="text")

@@ -1,6 +1,8 @@
 """Numbers and states in the words a reader sees. Pure functions."""
 
 import math
+import re
+import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -174,3 +176,19 @@ def state_words(run: Run) -> str:
     if not is_stopping(run):
         return STATES[run.state]
     return {"cancel": CANCELLING, "pause": PAUSING, "stop": STOPPING}[run.want]
+
+
+_MARKS = re.compile(r"([!-/:-@\[-`{-~])")
+_ADDRESS = re.compile(r"(?i)(https?:|www)(?=//|\.)|(?<=\w)(@)(?=\w)")
+_TURNS = frozenset({"RLO", "LRO", "RLE", "LRE", "PDF", "RLI", "LRI", "FSI", "PDI"})
+
+
+def literal(words: str) -> str:
+    """Words that others chose, as Markdown that shows them unchanged.
+
+    No markup, no picture, no link, and nothing that turns the direction of writing.
+    """
+    kept = "".join(c for c in words if unicodedata.bidirectional(c) not in _TURNS)
+    # addresses become links even where every sign is escaped: a word joiner is not seen
+    apart = _ADDRESS.sub(lambda found: f"{found.group()}\u2060", kept)
+    return _MARKS.sub(r"\\\1", apart)

@@ -4,7 +4,6 @@ import dataclasses
 import ipaddress
 import json
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any
@@ -34,7 +33,7 @@ REDRAW_SECONDS = 3.0
 
 def error_box(error: QcoreError) -> None:
     """Show what went wrong in words; everything else is a bug and keeps its traceback."""
-    st.error(str(error), icon=":material/error:")
+    st.error(text.literal(str(error)), icon=":material/error:")
 
 
 def is_loopback(address: str | None) -> bool:
@@ -227,7 +226,7 @@ def _left_out(model: ModelSpec) -> str | None:
 
 def markdown(words: str) -> str:
     """Escape words that hold names, which must not be read as markup."""
-    return re.sub(r"([^\w\s,.])", r"\\\1", words)
+    return text.literal(words)
 
 
 def params_form(params: type, prefix: str) -> dict[str, Any]:
@@ -327,7 +326,7 @@ def progress_line(run: Run) -> None:
     words = text.state_words(run)
     if run.state == "running" and not text.is_stopping(run):
         words = f"{run.message or 'starting'}; {text.counted(run.evaluations, 'evaluation')}"
-    st.progress(share, text=f"{run.name}: {words}")
+    st.progress(share, text=text.literal(f"{run.name}: {words}"))
 
 
 def live_progress(store: Store, drawn: Sequence[Run], belongs: Callable[[Run], bool]) -> None:

@@ -1,3 +1,4 @@
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -73,3 +74,15 @@ def test_lists_of_allocations_are_counted_not_printed():
 def test_every_state_has_words():
     for state in ("queued", "running", "done", "cancelled", "failed"):
         assert text.state_words(sample.run_of(1, "uniform", state)).startswith(state)
+
+
+def test_words_of_others_are_never_markup():
+    hostile = "[a](http://b.example) <b> **c** $x$ `d` \u202etxet www.e.example x_y_z f@g.example"
+    shown = text.literal(hostile)
+    # without its backslashes and the joiners that keep addresses from becoming links
+    plain = re.sub(r"\\(.)", r"\1", shown).replace("\u2060", "")
+    assert plain == hostile.replace("\u202e", "")
+    bare = re.sub(r"\\.", "", shown)
+    assert not set(bare) & set("[]()<>*$`_@:/")
+    assert not re.search(r"http:?//|www\.", re.sub(r"\\(.)", r"\1", shown))
+    assert text.literal("zäh 3, 🚀") == "zäh 3\\, 🚀"
