@@ -236,7 +236,13 @@ class BitAllocation(Mapping[str, LayerBits]):
                 raise InvalidAllocation(
                     f"Layer {name!r} needs [weight bits, activation bits]; got {pair!r}."
                 )
-            bits[name] = _layer_bits(*pair)
+            try:
+                bits[name] = _layer_bits(*pair)
+            except TypeError as error:
+                # lists and dicts cannot be looked up, and are no bits
+                raise InvalidBits(
+                    f"Layer {name!r} needs two whole numbers of bits; got {pair!r}."
+                ) from error
         made = cls(bits)
         made._digest = digest
         return made
