@@ -1,5 +1,7 @@
 """The form that sets up a search. Its inputs come from the chosen search's params dataclass."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from pages.ui import launch_batch, session, text, widgets
@@ -9,7 +11,7 @@ from qcore.costs import COSTS, Budget, applicable, cheapest_total, make_options
 from qcore.errors import InvalidParams, QcoreError
 from qcore.problem import RunSpec
 from qcore.searches import SEARCHES
-from store import Store, runs
+from store import Run, Store, runs
 from store.settings import read_settings
 
 WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8)
@@ -75,7 +77,8 @@ def launch_form(store: Store, name: str) -> None:
         key="f-also",
         placeholder="none",
     )
-    st.caption(f"Model: {MODELS[name].title if name in MODELS else name} (chosen in the sidebar).")
+    network = text.literal(MODELS[name].title if name in MODELS else name)
+    st.caption(f"Model: {network} (chosen in the sidebar).")
     try:
         left, right = st.columns(2, gap="large")
         with left:
@@ -120,8 +123,7 @@ def launch_form(store: Store, name: str) -> None:
             device=device,
         )
         asked = launch_batch.batch(spec, also, budgets, launch_batch.seeds_of(seeds), title.strip())
-        known = runs(store)
-        st.caption(launch_batch.estimate([one for one, _ in asked], known, read_settings().workers))
+        _estimate([one for one, _ in asked], runs(store))
         if pressed:
             for one, _ in asked:
                 check(one, model)
@@ -129,6 +131,15 @@ def launch_form(store: Store, name: str) -> None:
                 st.rerun()
     except QcoreError as error:
         widgets.error_box(error)
+
+
+def _estimate(asked: Sequence[RunSpec], known: Sequence[Run]) -> None:
+    try:
+        workers = read_settings().workers
+    except InvalidParams:
+        # a setting is nonsense: that is said above every page, by the setting's name
+        return
+    st.caption(launch_batch.estimate(asked, known, workers))
 
 
 def _data(name: str) -> str:

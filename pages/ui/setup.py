@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 import streamlit as st
 
-from pages.ui.text import cost_text
+from pages.ui.text import cost_text, literal
 from store.checks import Finding
 from store.health import Health
 from store.settings import SettingRow, describe_settings
@@ -59,4 +59,5 @@ def setup_warning() -> None:
     """Say, for as long as it is so, that searches cannot work because a setting is nonsense."""
     for row in describe_settings():
         if row.problem:
-            st.error(f"Searches cannot work: {row.problem}", icon=":material/settings_alert:")
+            words = f"Searches cannot work: {literal(row.problem)}"
+            st.error(words, icon=":material/settings_alert:")

@@ -130,7 +130,7 @@ def _each(ask: Callable[[Store, int], None], store: Store, chosen: Sequence[Run]
         try:
             ask(store, entry.id)
         except QcoreError as error:
-            refused.append(str(error))
+            refused.append(text.literal(str(error)))
     if refused:
         st.warning(" ".join(refused))
         return

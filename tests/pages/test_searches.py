@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import update
 
 from pages.ui.launch_form import check
+from pages.ui.text import literal
 from qcore.errors import InfeasibleBudget, InvalidParams, QcoreError
 from qcore.searches import SEARCHES
 from store import run, runs
@@ -81,7 +82,7 @@ def test_a_budget_that_cannot_be_met_is_refused_in_words(app, store):
     at.number_input(key="f-limit-weight_bytes-KiB").set_value(1.0).run()
     press(at, "Start search")
     (error,) = at.error
-    assert "smallest possible is 19,268 B" in error.value
+    assert literal("smallest possible is 19,268 B") in error.value
     assert runs(store) == []
 
 
@@ -274,7 +275,7 @@ def test_a_failure_keeps_its_traceback_at_hand(app, store):
     held = sample.add_run(store, "uniform", [])
     finish(store, *held, "failed", "Out of memory.", "Traceback: somewhere")
     at = app("searches")
-    assert [error.value for error in at.error] == ["Out of memory."]
+    assert [error.value for error in at.error] == [literal("Out of memory.")]
     assert "Traceback: somewhere" in [code.value for code in at.code]
 
 
@@ -282,3 +283,8 @@ def test_what_happened_is_listed(app, filled):
     at = app("searches")
     assert any("submitted" in line.value for line in at.text)
     assert any("claimed" in line.value for line in at.text)
+
+
+def test_the_form_says_how_many_runs_it_would_start(app, store):
+    at = app("searches")
+    assert any(note.value.startswith("3 runs") for note in at.caption)
