@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -12,6 +13,7 @@ from pages.ui.explore_basic import below_smallest, widest_of
 from pages.ui.explore_details import Scene
 from pages.ui.explore_view import View, query_of, read_view
 from pages.ui.widgets import BUDGETS, Range
+from qcore.costs import COSTS, cheapest_total
 from qcore.problem import SensitivityTable
 
 OWN_KEYS = (*(key for pair in BUDGETS.values() for key in pair), "x", "focus", "pt")
@@ -72,7 +74,7 @@ def _prepare(
     if st.session_state.get("explorer-of") not in (None, scene.model.name):
         _forget()
     st.session_state["explorer-of"] = scene.model.name
-    view = read_view(st.query_params.to_dict(), spans)
+    view = read_view(st.query_params.to_dict(), spans, _reached(scene, table))
     # what the browser starts from stays the same while it is dragged, so that it is sent once
     opened = st.session_state.setdefault("explorer-opened", {})
     if opened.get("id") != identity:
@@ -86,6 +88,19 @@ def _prepare(
         identity, scene.model, opened["view"], spans, locked=pinned, table=ranked_by
     )
     return spans, view, shared
+
+
+def _reached(scene: Scene, table: SensitivityTable | None) -> dict[str, np.ndarray]:
+    """What known points cost: those measured, or the cheapest that a table prices."""
+    if table is None:
+        columns = {name: frames.COST_COLUMNS[name] for name in BUDGETS}
+        known = {name: column for name, column in columns.items() if column in scene.frame}
+        return {name: scene.frame[column].to_numpy(float) for name, column in known.items()}
+    options = predictions.table_options(table, scene.model)
+    return {
+        name: np.array([cheapest_total(COSTS[name], scene.model, options)], float)
+        for name in BUDGETS
+    }
 
 
 def _forget() -> None:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from pages.ui.widgets import BUDGETS, Range
 from qcore.costs import COSTS
 
@@ -41,14 +43,22 @@ class View:
         return {name: self.values[name] * spans[name].factor for name in spans if self.on[name]}
 
 
-def read_view(query: Mapping[str, str], spans: Mapping[str, Range]) -> View:
+def read_view(
+    query: Mapping[str, str],
+    spans: Mapping[str, Range],
+    reached: Mapping[str, np.ndarray] | None = None,
+) -> View:
     """Read an address; what makes no sense falls back to where the page starts.
+
+    A budget beyond its range falls back to the nearest one that something fits.
 
     Args:
         query: The page's query parameters.
         spans: Cost name to the range of its slider.
+        reached: Cost name to what each known point costs, in the cost's unit; one place a point.
     """
     values, on, wrong = {}, {}, []
+    beyond = []
     for name, span in spans.items():
         slider, switch = BUDGETS[name]
         values[name], on[name] = span.start, name == "weight_bytes"
@@ -61,8 +71,12 @@ def read_view(query: Mapping[str, str], spans: Mapping[str, Range]) -> View:
                 )
             if value is not None:
                 values[name] = min(max(value, span.low), span.high)
+                beyond += [name] if value < span.low else []
         if switch in query:
             on[name] = query[switch].lower() != OFF
+    for name in beyond:
+        others = {other: values[other] for other in spans if other != name and on[other]}
+        values[name] = _least(name, others, spans, reached or {})
     point = _point(query.get("pt", ""))
     if query.get("pt") and point is None:
         wrong.append("The point of this link makes no sense; it should read RUN:POINT.")
@@ -91,6 +105,26 @@ def query_of(message: Mapping[str, Any], spans: Mapping[str, Range]) -> dict[str
     if isinstance(focus, str) and focus:
         query["focus"] = focus[:100]
     return query
+
+
+def _least(
+    name: str,
+    others: Mapping[str, float],
+    spans: Mapping[str, Range],
+    reached: Mapping[str, np.ndarray],
+) -> float:
+    """The lowest setting of a budget that something fits, within the other budgets if it can be."""
+    span = spans[name]
+    prices = reached.get(name, np.empty(0))
+    fits = np.ones(len(prices), bool)
+    for other, value in others.items():
+        if other in reached:
+            fits &= reached[other] <= value * spans[other].factor
+    found = prices[fits] if fits.any() else prices
+    if not len(found):
+        return span.low
+    steps = math.ceil(float(found.min()) / span.factor / span.step - 1e-9)
+    return min(max(round(steps * span.step, span.decimals), span.low), span.high)
 
 
 def _number(words: str) -> float | None:

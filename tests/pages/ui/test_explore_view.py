@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from pages.ui import payload
@@ -43,3 +44,29 @@ def test_a_link_stays_short_and_plain():
         "focus": "x" * 5000,
     }
     assert sum(len(key) + len(value) + 2 for key, value in query_of(said, SPANS).items()) <= 300
+
+
+def bytes_of(kibibytes):
+    return np.array(kibibytes, float) * SPANS["weight_bytes"].factor
+
+
+def test_a_budget_below_its_range_is_the_lowest_that_something_fits():
+    reached = {"weight_bytes": bytes_of([31.23, 40.0]), "bit_ops": np.array([9e8, 1e6])}
+    view = read_view({"bw": "-4"}, SPANS, reached)
+    assert view.limits(SPANS)["weight_bytes"] >= bytes_of(31.23)
+    assert view.values["weight_bytes"] == pytest.approx(31.23, abs=SPANS["weight_bytes"].step)
+    assert len(view.wrong) == 1
+    # another budget that holds is kept
+    within = read_view({"bw": "-4", "bc": "0.5", "lc": "true"}, SPANS, reached)
+    assert within.values == {"weight_bytes": 40.0, "bit_ops": 0.5}
+    assert read_view({"bw": "-4"}, SPANS).values["weight_bytes"] == SPANS["weight_bytes"].low
+
+
+def test_a_budget_above_its_range_is_the_highest():
+    view = read_view({"bw": "1e9"}, SPANS, {"weight_bytes": bytes_of([31.23])})
+    assert view.values["weight_bytes"] == SPANS["weight_bytes"].high
+
+
+def test_a_budget_within_its_range_stays_even_where_nothing_fits():
+    view = read_view({"bw": "20"}, SPANS, {"weight_bytes": bytes_of([31.23])})
+    assert (view.values["weight_bytes"], view.wrong) == (20.0, ())
