@@ -1,6 +1,5 @@
 """Tables of the Models page: networks, layers, what stays in float, splits."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -119,18 +118,6 @@ def why(parameter: str, warnings: Sequence[str]) -> str:
     if leaf == "bias":
         return "a bias: too small to matter"
     return "not a weight of a convolution or linear layer (a norm, an embedding, a scale)"
-
-
-_MARKS = re.compile(r"([\\`*_{}\[\]()<>#+!|$:~])")
-
-
-def literal(text: str, most: int = 1500) -> str:
-    """Escape words that came from a file, so that none of them is read as Markdown.
-
-    A picture or a link in a layer's name must neither show nor fetch anything.
-    """
-    short = text if len(text) <= most else f"{text[:most]} ..."
-    return _MARKS.sub(r"\\\1", " ".join(short.split()))
 
 
 def splits_text(report: Mapping[str, Any]) -> str:

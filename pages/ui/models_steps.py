@@ -5,7 +5,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from pages.ui import models_frames, session, widgets
-from pages.ui.models_frames import literal
+from pages.ui.text import literal
 from qcore.catalog import DATASETS, MODELS, default_data, split_data_name
 from qcore.errors import InvalidParams, QcoreError
 from store import Store, inspection

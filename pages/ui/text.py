@@ -178,17 +178,22 @@ def state_words(run: Run) -> str:
     return {"cancel": CANCELLING, "pause": PAUSING, "stop": STOPPING}[run.want]
 
 
-_MARKS = re.compile(r"([!-/:-@\[-`{-~])")
+_MARKS = re.compile(r"([\\`*_{}\[\]()<>#+.!|~$:^&=-])")
 _ADDRESS = re.compile(r"(?i)(https?:|www)(?=//|\.)|(?<=\w)(@)(?=\w)")
 _TURNS = frozenset({"RLO", "LRO", "RLE", "LRE", "PDF", "RLI", "LRI", "FSI", "PDI"})
 
 
-def literal(words: str) -> str:
+def literal(words: str, most: int = 1500) -> str:
     """Words that others chose, as Markdown that shows them unchanged.
 
     No markup, no picture, no link, and nothing that turns the direction of writing.
+
+    Args:
+        words: A name or a message from a file, a database or a link.
+        most: Longer words are cut to so many characters.
     """
-    kept = "".join(c for c in words if unicodedata.bidirectional(c) not in _TURNS)
+    cut = words if len(words) <= most else f"{words[: most - 1]}…"
+    kept = "".join(c for c in cut if unicodedata.bidirectional(c) not in _TURNS)
     # addresses become links even where every sign is escaped: a word joiner is not seen
     apart = _ADDRESS.sub(lambda found: f"{found.group()}\u2060", kept)
     return _MARKS.sub(r"\\\1", apart)

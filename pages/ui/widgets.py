@@ -91,10 +91,10 @@ def _cost_table_notes() -> None:
         return
     with st.expander("Cost tables", icon=":material/table:", expanded=bool(broken)):
         for reason in broken.values():
-            st.error(markdown(reason))
+            st.error(text.literal(reason))
         for file, sentences in odd.items():
             more = f" And {len(sentences) - 3} more." if len(sentences) > 3 else ""
-            st.warning(markdown(f"{file}: {' '.join(sentences[:3])}{more}"))
+            st.warning(text.literal(f"{file}: {' '.join(sentences[:3])}{more}"))
 
 
 def forget_budgets() -> None:
@@ -221,12 +221,7 @@ def _left_out(model: ModelSpec) -> str | None:
     reasons = [f"{COSTS[name].title}: {reason}." for name, reason in refusals(model).items()]
     if not reasons:
         return None
-    return f"Left out for this network. {markdown(' '.join(reasons))}"
-
-
-def markdown(words: str) -> str:
-    """Escape words that hold names, which must not be read as markup."""
-    return text.literal(words)
+    return f"Left out for this network. {text.literal(' '.join(reasons))}"
 
 
 def params_form(params: type, prefix: str) -> dict[str, Any]:

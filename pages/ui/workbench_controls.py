@@ -20,7 +20,6 @@ from pages.ui.workbench_draft import (
     Start,
     begin,
     editor_frame,
-    markdown,
 )
 from pages.ui.workbench_history import History
 from pages.ui.workbench_reading import FORMATS, read_bits
@@ -159,7 +158,7 @@ def start_chooser(store: Store, model: ModelSpec, frame: pd.DataFrame | None) ->
         try:
             draft = ways[str(way)]()
         except QcoreError as error:
-            st.error(markdown(str(error)), icon=":material/error:")
+            st.error(text.literal(str(error)), icon=":material/error:")
             return
         if draft is not None:
             change(model, lambda history: history.push(draft))

@@ -181,8 +181,3 @@ def tidy(name: str, most: int = 40) -> str:
     kept = "".join(c for c in name if unicodedata.category(c)[0] != "C")
     half = (most - 1) // 2
     return kept if len(kept) <= most else f"{kept[:half]}…{kept[len(kept) - half + 1 :]}"
-
-
-def markdown(words: str) -> str:
-    """Escape words that others wrote, so that a page shows them as they are."""
-    return "".join(f"\\{c}" if c in "\\`*_{}[]()#+-.!|<>~$:&" else c for c in words)

@@ -8,7 +8,6 @@ import streamlit as st
 from pages.ui import diff, frames, reliability, text, widgets
 from pages.ui import workbench_numbers as numbers
 from pages.ui.marimekko import AREAS, marimekko_figure
-from pages.ui.workbench_draft import markdown
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.costs import COSTS, costs_of
 from qcore.errors import InvalidParams, QcoreError
@@ -110,7 +109,7 @@ def measured_panel(
     if rows is None or rows.empty:
         st.write(
             f"These bits were not measured yet; {like.search_images:,} search images of "
-            f"{markdown(like.data)} will tell."
+            f"{text.literal(like.data)} will tell."
         )
     if st.button("Measure these bits", type="primary", icon=":material/play_arrow:", key="wb-go"):
         _queue(store, widgets.given_spec(like, now), f"Measure {now.digest[:6]} on {model.name}")
@@ -118,7 +117,7 @@ def measured_panel(
 
 def _scores(rows: pd.DataFrame, frame: pd.DataFrame | None, start: BitAllocation | None) -> None:
     for row in rows.to_dict("records"):
-        st.markdown(f"**{_score_text(row)}**: {markdown(str(row['method']))}, run {row['run']}")
+        st.markdown(f"**{_score_text(row)}**: {text.literal(str(row['method']))}, run {row['run']}")
     before = None if start is None or frame is None else numbers.measured_rows(frame, start)
     if before is not None and not before.empty:
         st.caption(f"Starting point: {_score_text(before.iloc[0].to_dict())}.")
@@ -184,7 +183,7 @@ def predicted_panel(
         st.write(_unknown_words(table, model, now))
         return
     change = "" if before != before or before == damage else f" (starting point {before:.3g})"
-    st.markdown(f"Damage about **{damage:.3g} {markdown(table.unit)}**{change}.")
+    st.markdown(f"Damage about **{damage:.3g} {text.literal(table.unit)}**{change}.")
     near = reliability.expected_score(found, float(damage))
     if near is not None:
         low, middle, high, count = near

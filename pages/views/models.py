@@ -3,7 +3,7 @@
 import streamlit as st
 
 from pages.ui import models_form, models_frames, models_steps, session, widgets
-from pages.ui.models_frames import literal
+from pages.ui.text import literal
 from qcore import cards
 from qcore.allocation import ModelSpec
 from qcore.catalog import MODELS, broken_cards, default_data, model_names

@@ -10,7 +10,7 @@ from pages.ui import workbench_numbers as numbers
 from pages.ui import workbench_panels as panels
 from pages.ui import workbench_why as why
 from pages.ui.workbench_bench import Bench, arrive
-from pages.ui.workbench_draft import Start, allocation_of, markdown, problems
+from pages.ui.workbench_draft import Start, allocation_of, problems
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.catalog import MODELS
 from store import Run, Store, points_of, runs
@@ -32,8 +32,8 @@ def main() -> None:
     bench = arrive(model, lambda link: _find_point(store, mine, model, link))
     title = MODELS[name].title if name in MODELS else name
     st.markdown(
-        f"{markdown(title)} · starting point: {markdown(bench.now.start.label)}"
-        + (f" · measured on {markdown(setting)}" if setting else "")
+        f"{text.literal(title)} · starting point: {text.literal(bench.now.start.label)}"
+        + (f" · measured on {text.literal(setting)}" if setting else "")
     )
     controls.start_chooser(store, model, frame)
     controls.toolbar(model, bench)
@@ -72,8 +72,8 @@ def _is_ours(run: Run) -> bool:
 def _never_prepared(name: str) -> None:
     st.subheader("This model's layers are not known yet")
     st.write(
-        f"{markdown(name)} was never prepared on this machine: its layers are found by the first "
-        "search. Start any search of it, then come back and edit its bits."
+        f"{text.literal(name)} was never prepared on this machine: its layers are found by the "
+        "first search. Start any search of it, then come back and edit its bits."
     )
     st.page_link(
         "pages/views/searches.py", label="Set up a search", icon=":material/manage_search:"
@@ -114,7 +114,7 @@ def _usable(bench: Bench, model: ModelSpec) -> BitAllocation:
     if wrong:
         st.error(
             f"{text.counted(len(wrong), 'row')} cannot be used; give 1 to 8 bits, or 32 for float: "
-            + markdown("; ".join(wrong[:20]) + ("; ..." if len(wrong) > 20 else ""))
+            + text.literal("; ".join(wrong[:20]) + ("; ..." if len(wrong) > 20 else ""))
             + ". Costs and results below are of the last bits that could be used.",
             icon=":material/error:",
         )

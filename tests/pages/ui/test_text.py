@@ -83,6 +83,7 @@ def test_words_of_others_are_never_markup():
     plain = re.sub(r"\\(.)", r"\1", shown).replace("\u2060", "")
     assert plain == hostile.replace("\u202e", "")
     bare = re.sub(r"\\.", "", shown)
-    assert not set(bare) & set("[]()<>*$`_@:/")
+    assert not set(bare) & set("[]()<>*$`_:")
     assert not re.search(r"http:?//|www\.", re.sub(r"\\(.)", r"\1", shown))
-    assert text.literal("zäh 3, 🚀") == "zäh 3\\, 🚀"
+    assert text.literal("zäh 3, 🚀") == "zäh 3, 🚀"
+    assert text.literal("x" * 500, most=40) == "x" * 39 + "…"

@@ -15,7 +15,6 @@ from pages.ui.workbench_draft import (
     begin,
     edited,
     editor_frame,
-    markdown,
     problems,
     tidy,
 )
@@ -188,7 +187,6 @@ def test_names_of_others_are_shown_harmlessly():
     assert len(shown) <= 40
     assert not set(shown) & {"\u202e", "\u0007"}
     assert tidy("conv1") == "conv1"
-    assert markdown("[a](b) <b> $x$") == r"\[a\]\(b\) \<b\> \$x\$"
     layer = LayerSpec(name, "linear", 4, 2, 2, 4, 2, 2)
     model = ModelSpec("m", "0" * 64, (layer,))
     draft = begin(Start("here", BitAllocation.uniform([layer], 8)), model)
