@@ -66,11 +66,16 @@ class Part:
 class PlainLayer(nn.Module):
     """A float layer with a weight, a bias and the arithmetic of the layer it stands for."""
 
+    weight: Tensor
+    bias: Tensor
+
     def __init__(self, part: Part) -> None:
         super().__init__()
         self.part_name = part.name
-        self.weight = nn.Parameter(part.weight.contiguous(), requires_grad=False)
-        self.bias = nn.Parameter(part.bias, requires_grad=False)
+        # buffers: a layer whose forward pass is its own shares a module with the reference, which
+        # could not go back from a parameter to the tensors that it computes with
+        self.register_buffer("weight", part.weight.contiguous())
+        self.register_buffer("bias", part.bias)
         self._call = part.operation.call
 
     def forward(self, x: Tensor) -> Tensor:
