@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pages.ui.text import literal
 from store import open_store
 from store.queue import finish
 from tests.pages import sample
@@ -75,7 +76,7 @@ def test_a_failed_search_shows_its_error(app, store, page):
     held = sample.add_run(store, "uniform", [])
     finish(store, *held, "failed", "There is no folder /nowhere.", "Traceback: line 1")
     at = app(page)
-    assert "There is no folder /nowhere." in texts(at)
+    assert literal("There is no folder /nowhere.") in texts(at)
 
 
 @pytest.mark.parametrize("page", ALL)

@@ -167,8 +167,15 @@ def test_finishes_on_degenerate_problems(name, toy):
 
 
 @every_search
-@pytest.mark.parametrize("costs", [("weight_bytes",), ("bit_ops",), ("weight_bytes", "bit_ops")])
-@pytest.mark.parametrize("share", [0.0, 0.02, 0.3])
+@pytest.mark.parametrize(
+    ("costs", "share"),
+    [
+        (("weight_bytes",), 0.0),
+        (("bit_ops",), 0.02),
+        (("weight_bytes", "bit_ops"), 0.02),
+        (("weight_bytes", "bit_ops"), 0.3),
+    ],
+)
 def test_finds_points_within_a_tight_budget(name, costs, share):
     toy = toy_problem(4, (2, 3, 4, 8), (4, 8), seed=5)
     for cost in costs:
