@@ -10,8 +10,8 @@ from qcore.errors import DataUnavailable, InvalidParams, StoreError
 from store import inspection, open_store
 
 HEAD = "import json, sys, time, pathlib; p = pathlib.Path(sys.argv[1]);"
-SLEEPS = HEAD + "(p / 'progress.json').write_text(json.dumps({'words': 'Counting', 'done': 3, "
-SLEEPS += "'total': 9})); time.sleep(600)"
+SLEEPS = HEAD + "q = p / 'new'; q.write_text(json.dumps({'words': 'Counting', 'done': 3, "
+SLEEPS += "'total': 9})); q.replace(p / 'progress.json'); time.sleep(600)"
 SAYS = HEAD + "q = json.loads((p / 'request.json').read_text());"
 SAYS += "(p / 'result.json').write_text(json.dumps({'report': q}))"
 FAILS = HEAD + "(p / 'result.json').write_text(json.dumps({'error': 'no weights'})); sys.exit(1)"
