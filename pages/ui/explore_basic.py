@@ -5,7 +5,16 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import streamlit as st
 
-from pages.ui import explore_details, figures, frames, predictions, session, text, widgets
+from pages.ui import (
+    explore_details,
+    explore_reference,
+    figures,
+    frames,
+    predictions,
+    session,
+    text,
+    widgets,
+)
 from pages.ui.explore_details import CHART, Scene
 from pages.ui.payload import summed_costs
 from qcore.allocation import FLOAT_BITS, ModelSpec
@@ -41,6 +50,8 @@ def draw_measured(scene: Scene, float_score: float | None, what: str) -> None:
         float_score=float_score,
         score_title=f"{what} on the search split, %",
     )
+    largest = float(max(frame[frames.COST_COLUMNS[cost]].max(), limits.get(cost, 0)))
+    explore_reference.add_mark(figure, scene.reference, cost, text.scale_of(cost, largest)[0])
     st.plotly_chart(
         figure, key="front", config=CHART, alt=f"{what} against {COSTS[cost].title.lower()}."
     )

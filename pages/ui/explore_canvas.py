@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.components.budget_explorer import budget_explorer
-from pages.ui import explore_details, frames, payload, pick, predictions, session
+from pages.ui import explore_details, explore_reference, frames, payload, pick, predictions, session
 from pages.ui.explore_basic import below_smallest, widest_of
 from pages.ui.explore_details import Scene
 from pages.ui.explore_view import View, query_of, read_view
@@ -16,8 +16,8 @@ from pages.ui.widgets import BUDGETS, Range
 from qcore.costs import COSTS, cheapest_total
 from qcore.problem import SensitivityTable
 
-OWN_KEYS = (*(key for pair in BUDGETS.values() for key in pair), "x", "focus", "pt")
-"""Keys of the page's address that the explorer writes."""
+OWN_KEYS = (*(key for pair in BUDGETS.values() for key in pair), "x", "focus")
+"""Keys of the page's address that only the explorer writes."""
 
 
 def draw_measured(scene: Scene, setting: str, float_score: float | None, what: str) -> None:
@@ -31,7 +31,7 @@ def draw_measured(scene: Scene, setting: str, float_score: float | None, what: s
     """
     rows, body = _measured_body(scene, what, float_score)
     spans, view, shared = _prepare(scene, f"{scene.model.digest}/{setting}")
-    _explorer(scene, {**shared, **body}, rows, spans)
+    _explorer(scene, {**shared, **explore_reference.marked(body, scene.reference)}, rows, spans)
     _thinned(scene.frame, rows)
     limits = view.limits(spans)
     chosen = frames.picks(rows[rows["selectable"]], limits)
@@ -71,9 +71,6 @@ def _prepare(
     scene: Scene, identity: str, table: SensitivityTable | None = None
 ) -> tuple[dict[str, Range], View, dict[str, Any]]:
     spans = payload.spans_of(scene.model, list(BUDGETS), widest_of(scene.frame))
-    if st.session_state.get("explorer-of") not in (None, scene.model.name):
-        _forget()
-    st.session_state["explorer-of"] = scene.model.name
     view = read_view(st.query_params.to_dict(), spans, _reached(scene, table))
     # what the browser starts from stays the same while it is dragged, so that it is sent once
     opened = st.session_state.setdefault("explorer-opened", {})
@@ -101,13 +98,6 @@ def _reached(scene: Scene, table: SensitivityTable | None) -> dict[str, np.ndarr
         name: np.array([cheapest_total(COSTS[name], scene.model, options)], float)
         for name in BUDGETS
     }
-
-
-def _forget() -> None:
-    """Drop budgets that were set for another model's range."""
-    for key in OWN_KEYS:
-        if key in st.query_params:
-            del st.query_params[key]
 
 
 def _measured_body(
@@ -144,7 +134,7 @@ def _explorer(
         elif name == "open":
             st.query_params["pt"] = f"{value.get('run')}:{value.get('id')}"
         elif name == "pin" and rows is not None:
-            row = _row(rows, value.get("run"), value.get("id"))
+            row = explore_reference.row_of(rows, value.get("run"), value.get("id"))
             if row is not None:
                 explore_details.keep(scene, row)
 
@@ -159,16 +149,11 @@ def _thinned(frame: pd.DataFrame, rows: pd.DataFrame) -> None:
         )
 
 
-def _row(rows: pd.DataFrame, run: Any, point: Any) -> pd.Series | None:
-    found = rows[(rows["run"] == run) & (rows["point"] == point)]
-    return None if found.empty else found.iloc[0]
-
-
 def _opened(scene: Scene, view: View) -> pd.Series | None:
     """The point that was clicked, or that a link names."""
     if view.point is None:
         return None
-    row = _row(scene.frame, *view.point)
+    row = explore_reference.row_of(scene.frame, *view.point)
     if row is None:
         st.toast(
             f"Point {view.point[1]} of run {view.point[0]} is not among these results any more.",

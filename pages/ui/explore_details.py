@@ -7,7 +7,16 @@ import pandas as pd
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
-from pages.ui import frames, predictions, sensitivity_plots, session, text, waterfall, widgets
+from pages.ui import (
+    explore_reference,
+    frames,
+    predictions,
+    sensitivity_plots,
+    session,
+    text,
+    waterfall,
+    widgets,
+)
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.errors import QcoreError
 from qcore.problem import RunSpec, SensitivityTable
@@ -25,12 +34,14 @@ class Scene:
         model: The model.
         compared: Its runs of one setting.
         frame: Their points, as `frames.points_frame`.
+        reference: Row of the point to compare with, if one was chosen.
     """
 
     store: Store
     model: ModelSpec
     compared: Sequence[Run]
     frame: pd.DataFrame
+    reference: pd.Series | None = None
 
 
 def ranked(chosen: pd.DataFrame) -> pd.DataFrame:
@@ -57,6 +68,7 @@ def draw(scene: Scene, row: pd.Series) -> None:
     store, model = scene.store, scene.model
     run = next(run for run in scene.compared if run.id == row["run"])
     allocation: BitAllocation = row["allocation"]
+    explore_reference.draw(model, scene.reference, row)
     if row["config_point"] >= 0:
         stem = text.file_stem(
             model.name,
@@ -82,6 +94,7 @@ def _actions(scene: Scene, row: pd.Series, allocation: BitAllocation, run: Run) 
         _measure(scene, run.spec, allocation, str(row["stage"]), prepared)
         if prepared and st.button("Keep it", icon=":material/keep:", key="keep"):
             keep(scene, row)
+        explore_reference.button(scene.reference, row)
         _link(
             "workbench",
             "Edit bits",

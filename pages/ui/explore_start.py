@@ -21,20 +21,27 @@ QUICK_SEARCHES: dict[str, dict[str, Any]] = {
 }
 
 
-def pick_setting(mine: Sequence[Run]) -> tuple[str, list[Run]]:
-    """Pick the runs whose accuracies may be compared: one data set, one number of images."""
+def pick_setting(mine: Sequence[Run], linked: Sequence[int] = ()) -> tuple[str, list[Run]]:
+    """Pick the runs whose accuracies may be compared: one data set, one number of images.
+
+    Args:
+        mine: Runs of one model.
+        linked: Numbers of the runs that a link names; where they are is where the page begins.
+    """
     groups: dict[str, list[Run]] = {}
     for run in mine:
         groups.setdefault(frames.setting_of(run), []).append(run)
     if not groups:
         return "", []
     names = sorted(groups, key=lambda name: -sum(run.evaluations for run in groups[name]))
-    chosen = names[0]
+    asked = {name: sum(run.id in linked for run in groups[name]) for name in names}
+    chosen = max(names, key=lambda name: asked[name])
     if len(names) > 1:
         with st.sidebar:
             chosen = st.selectbox(
                 "Measured on",
                 names,
+                index=names.index(chosen),
                 key="on",
                 bind="query-params",
                 help="Accuracies on different images are never shown together.",
@@ -64,7 +71,7 @@ def facts(model: ModelSpec | None, scores: Scores | None) -> None:
             parts.append(f"{100 * (1 - model.coverage):.1f} % of weights stay in float")
     st.markdown(" · ".join(parts))
     for warning in model.warnings if model is not None else ():
-        st.warning(warning)
+        st.warning(text.literal(warning))
 
 
 def nothing_yet(store: Store, name: str, mine: Sequence[Run]) -> None:
@@ -112,8 +119,8 @@ def recorded_note(store: Store, name: str, mine: Sequence[Run], compared: Sequen
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(
-            f"Results {'; '.join(origins)}. They were made by this program and any point can be "
-            "measured again here."
+            f"Results {text.literal('; '.join(origins))}. They were made by this program and any "
+            "point can be measured again here."
         )
         idle = not any(run.state in text.ACTIVE for run in mine)
         if (

@@ -77,14 +77,14 @@ def read_view(
     for name in beyond:
         others = {other: values[other] for other in spans if other != name and on[other]}
         values[name] = _least(name, others, spans, reached or {})
-    point = _point(query.get("pt", ""))
+    point = point_of(query.get("pt", ""))
     if query.get("pt") and point is None:
         wrong.append("The point of this link makes no sense; it should read RUN:POINT.")
     return View(values, on, _cost(query.get("x", "")), query.get("focus", ""), point, tuple(wrong))
 
 
 def query_of(message: Mapping[str, Any], spans: Mapping[str, Range]) -> dict[str, str]:
-    """The address of what the explorer said was set.
+    """The address of what the explorer said was set; with all else that a link carries, short.
 
     Args:
         message: Its "commit": values and on by cost name, x and focus. It comes from the browser
@@ -103,7 +103,7 @@ def query_of(message: Mapping[str, Any], spans: Mapping[str, Range]) -> dict[str
     query["x"] = COSTS[x if x in COSTS else "weight_bytes"].title
     focus = message.get("focus")
     if isinstance(focus, str) and focus:
-        query["focus"] = focus[:100]
+        query["focus"] = focus[:60]
     return query
 
 
@@ -141,8 +141,10 @@ def _cost(words: str) -> str:
     )
 
 
-def _point(words: str) -> tuple[int, int] | None:
+def point_of(words: str) -> tuple[int, int] | None:
+    """Read "RUN:POINT" of a link; None where it says something else."""
     run, _, point = words.partition(":")
-    if not (run.isascii() and run.isdigit() and point.isascii() and point.isdigit()):
+    # 18 digits fit a database's integer
+    if not all(part.isascii() and part.isdigit() and len(part) <= 18 for part in (run, point)):
         return None
     return int(run), int(point)

@@ -1,10 +1,14 @@
 """Explore: drag budgets, see which bits each method would give every layer, take one away."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from pages.ui import (
     explore_basic,
     explore_canvas,
+    explore_reference,
+    explore_runs,
     explore_start,
     reliability,
     session,
@@ -12,36 +16,40 @@ from pages.ui import (
     widgets,
 )
 from pages.ui.explore_details import Scene
+from qcore.allocation import ModelSpec
 from qcore.catalog import MODELS
 from qcore.problem import SensitivityTable
-from store import runs
+from store import Run, Store, runs
 
 
 def main() -> None:
     """Draw the page."""
     store = session.database()
     name = widgets.model_picker(store)
-    st.title(MODELS[name].title if name in MODELS else name)
+    basic = st.query_params.get("ui") == "basic"
+    if explore_runs.left_another(name):
+        _forget(basic)
+    st.title(text.literal(MODELS[name].title if name in MODELS else name))
     model = session.model_facts(store, name)
     mine = runs(store, model=name)
-    setting, everything = explore_start.pick_setting(mine)
-    compared = session.newest_within(everything)
-    data = compared[0].spec.data if compared else explore_start.default_data(name)
+    setting, everything = explore_start.pick_setting(mine, explore_runs.linked())
+    data = everything[0].spec.data if everything else explore_start.default_data(name)
     float_search, float_test = session.float_scores(store, name, data)
     explore_start.facts(model, float_test or float_search)
-    frame = session.frame(store, compared, model) if model and compared else None
-    if model is None or frame is None or frame.empty:
+    if model is None or session.frame(store, session.newest_within(everything), model).empty:
         explore_start.nothing_yet(store, name, mine)
         return
     if any(run.state in text.ACTIVE for run in mine):
         widgets.live_progress(store, mine, lambda run: run.spec.model == name)
-    basic = st.query_params.get("ui") == "basic"
-    scene = Scene(store, model, compared, frame)
     with st.container(horizontal=True, vertical_alignment="center"):
         source = _source()
-        left_out = len(everything) - len(compared)
-        older = f" {text.counted(left_out, 'older run')} left out: see Compare." if left_out else ""
-        st.caption(f"Measured on {setting}.{older}")
+        compared = _compared(everything, store, model)
+    frame = session.frame(store, compared, model)
+    left_out = len(everything) - len(compared)
+    words = f"{text.counted(left_out, 'run')} not shown" if left_out else "all runs shown"
+    st.caption(f"Measured on {text.literal(setting)}; {words}.")
+    marked = explore_reference.reference(store, model, frame, everything)
+    scene = Scene(store, model, compared, frame, marked)
     explore_start.recorded_note(store, name, mine, compared)
     labelled = all(
         stored.point.search.accuracy is not None
@@ -58,6 +66,22 @@ def main() -> None:
     else:
         _predicted(scene, basic)
     _other_controls(name, basic)
+
+
+def _compared(everything: Sequence[Run], store: Store, model: ModelSpec) -> list[Run]:
+    """The runs to show: what the reader chose, or the newest of all where that shows nothing."""
+    chosen = session.newest_within(explore_runs.runs_shown(everything))
+    if session.frame(store, chosen, model).empty:
+        st.toast("The chosen runs have measured nothing yet, so all are shown.", icon="⏳")
+        return session.newest_within(everything)
+    return chosen
+
+
+def _forget(basic: bool) -> None:
+    """Drop from the address what was set for another model; native controls drop their own."""
+    for key in ("runs", "ref", "pt", *(() if basic else explore_canvas.OWN_KEYS)):
+        if key in st.query_params:
+            del st.query_params[key]
 
 
 def _source() -> str:

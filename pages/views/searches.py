@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from pages.ui import run_table, session, text, widgets
+from pages.ui import explore_runs, run_table, session, text, widgets
 from pages.ui.launch_form import launch_form
 from pages.ui.run_details import details
 from qcore.errors import QcoreError
@@ -90,6 +90,16 @@ def _together(store: Store, chosen: Sequence[Run]) -> None:
                 "runs": ",".join(str(entry.id) for entry in chosen),
             },
         )
+        if len({entry.spec.model for entry in chosen}) == 1:
+            st.page_link(
+                "pages/views/explore.py",
+                label=f"Explore {count}",
+                icon=":material/tune:",
+                query_params={
+                    "model": chosen[0].spec.model,
+                    "runs": ",".join(str(entry.id) for entry in chosen[: explore_runs.MOST]),
+                },
+            )
         if st.button(f"Cancel {len(active)}", disabled=not active, key="all-cancel"):
             _each(request_cancel, store, active)
         if st.button(f"Resume {len(waiting)}", disabled=not waiting, key="all-resume"):

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from pages.ui import frames, session
+from pages.ui.text import literal
 from qcore.catalog import MODELS
 from qcore.config import parse_bits
 from qcore.costs import COSTS, mean_weight_bits
@@ -318,7 +319,7 @@ def test_recorded_results_say_so_and_offer_a_search_here(app, filled):
     with filled.write() as connection:
         connection.exec_driver_sql("UPDATE runs SET origin = 'recorded on 2026-11-21 with 1.0'")
     at = app()
-    assert any("recorded on 2026-11-21" in caption.value for caption in at.caption)
+    assert any(literal("recorded on 2026-11-21") in caption.value for caption in at.caption)
     next(b for b in at.button if b.label == "Search here, now").click().run()
     assert not at.exception
     queued = [run for run in runs(filled) if run.state == "queued"]
