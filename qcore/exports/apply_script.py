@@ -2,17 +2,16 @@
 
 from pathlib import Path
 
-from qcore.config import BitConfig, dump_bits
+from qcore.config import BitConfig
 from qcore.exports.base import Export
+from qcore.exports.standalone import fill
 
 TEMPLATE = Path(__file__).parent / "apply_template.py"
-PLACE = 'CONFIG = ""'
 
 
 def render(config: BitConfig) -> bytes:
     """The script as bytes; `python apply_bits.py --help` explains it."""
-    # repr, so that no layer name can end the string and become code
-    return TEMPLATE.read_text().replace(PLACE, f"CONFIG = {dump_bits(config)!r}", 1).encode()
+    return fill(TEMPLATE, config)
 
 
 EXPORT = Export("script", "Script (apply_bits.py)", ".apply_bits.py", "text/x-python", render)

@@ -14,12 +14,15 @@ import json
 import sys
 from array import array
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 CONFIG = ""
+REWRITING: dict[str, str] = {}
+"""Sources of modules that replace attention, which hides its layers, by equal ones."""
 
 
 def read(entry: dict[str, Any]) -> Tensor:
@@ -68,10 +71,25 @@ def rounding(grid: Tensor) -> Callable[..., Any]:
     return hook
 
 
+def explicit(model: nn.Module) -> nn.Module:
+    """The network with every layer in a module of its own, as it was measured.
+
+    The network itself where every layer is one already; attention and batch-norms that also apply
+    an activation are replaced by modules that compute the same.
+    """
+    for name, source in REWRITING.items():
+        if name not in sys.modules:
+            sys.modules[name] = ModuleType(name)
+            exec(compile(source, name, "exec"), vars(sys.modules[name]))
+    rewriting: Any = sys.modules.get("bitdial_rewriting")
+    return rewriting.explicit(model) if rewriting else model
+
+
 @torch.no_grad()
 def apply(model: nn.Module, config: dict[str, Any] | None = None) -> nn.Module:
-    """Quantize a float model in place and return it, in inference mode."""
+    """Quantize a float model and return it, in inference mode: itself, unless it had attention."""
     config = config or json.loads(CONFIG)
+    model = explicit(model)
     names: dict[str, Any] = dict(model.named_modules())
     wanted = [*config["bits"], *config["norms"].values()]
     missing = [name for name in wanted if name not in names]
@@ -115,7 +133,7 @@ def main() -> None:
     model = getattr(importlib.import_module(module), function)()
     if arguments.weights:
         model.load_state_dict(torch.load(arguments.weights, weights_only=True), strict=False)
-    apply(model, config)
+    model = apply(model, config)
     lines = [f"{len(config['bits'])} layers quantized"]
     lines += [f"{name}: {c['value']:,} {c['unit']}" for name, c in config["costs"].items()]
     test = config["scores"]["test"]

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from qcore.config import BitConfig, dump_bits
+from qcore.config import BitConfig
 from qcore.exports.base import Export, needs_state
+from qcore.exports.standalone import fill
 
 TEMPLATE = Path(__file__).parent / "brevitas_template.py"
-PLACE = 'CONFIG = ""'
 WIDEST = 8
 
 
@@ -37,8 +37,7 @@ def carries(config: BitConfig) -> str | None:
 
 def render(config: BitConfig) -> bytes:
     """The script as bytes; `python NAME.brevitas.py --help` explains it."""
-    # repr, so that no layer name can end the string and become code
-    return TEMPLATE.read_text().replace(PLACE, f"CONFIG = {dump_bits(config)!r}", 1).encode()
+    return fill(TEMPLATE, config)
 
 
 EXPORT = Export(
@@ -49,5 +48,6 @@ EXPORT = Export(
     render=render,
     carries=carries,
     note="Run it beside your float network with torch and brevitas installed: the same logits, "
-    "ready for Brevitas' training and exports. One-bit weights become two-bit integers.",
+    "ready for Brevitas' training and exports. One-bit weights become two-bit integers; layers "
+    "that pad or standardise by themselves are refused.",
 )

@@ -13,6 +13,7 @@ import importlib
 import json
 import sys
 from array import array
+from types import ModuleType
 from typing import Any
 
 import brevitas.nn
@@ -21,6 +22,8 @@ from brevitas.quant import Int8WeightPerChannelFloat, ShiftedUint8ActPerTensorFl
 from torch import Tensor, nn
 
 CONFIG = ""
+REWRITING: dict[str, str] = {}
+"""Sources of modules that replace attention, which hides its layers, by equal ones."""
 LAYERS = ("Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d")
 
 
@@ -119,14 +122,44 @@ def layer_like(module: Any, scale: Tensor | None, width: int, grid: Tensor | Non
     return getattr(brevitas.nn, f"Quant{kind}")(*sizes, **options)
 
 
+def explicit(model: nn.Module) -> nn.Module:
+    """The network with every layer in a module of its own, as it was measured.
+
+    The network itself where every layer is one already; attention and batch-norms that also apply
+    an activation are replaced by modules that compute the same.
+    """
+    for name, source in REWRITING.items():
+        if name not in sys.modules:
+            sys.modules[name] = ModuleType(name)
+            exec(compile(source, name, "exec"), vars(sys.modules[name]))
+    rewriting: Any = sys.modules.get("bitdial_rewriting")
+    return rewriting.explicit(model) if rewriting else model
+
+
+def own_forward(module: nn.Module) -> bool:
+    """True where a layer computes in a way of its own, which a Brevitas layer would not."""
+    owners = [
+        next((c for c in type(module).__mro__ if key in vars(c)), nn.Module)
+        for key in ("forward", "_conv_forward")
+    ]
+    return not all(owner.__module__.startswith("torch.nn.") for owner in owners)
+
+
 @torch.no_grad()
 def apply(model: nn.Module, config: dict[str, Any] | None = None) -> nn.Module:
-    """Rebuild a float model in place from Brevitas layers and return it, in inference mode."""
+    """Rebuild a float model from Brevitas layers and return it, in inference mode.
+
+    The model itself, changed, unless it had attention.
+    """
     config = config or json.loads(CONFIG)
+    model = explicit(model)
     names: dict[str, Any] = dict(model.named_modules())
     missing = [n for n in (*config["bits"], *config["norms"].values()) if n not in names]
     if missing:
         raise SystemExit(f"This is not the model of the configuration; it lacks: {missing}")
+    own = [name for name in config["bits"] if own_forward(names[name])]
+    if own:
+        raise SystemExit(f"Brevitas has no layers that compute as these do by themselves: {own}")
     for name, (weight_bits, activation_bits) in config["bits"].items():
         module, state = names[name], config["state"][name]
         weight = module.weight.detach().float()
@@ -159,7 +192,7 @@ def main() -> None:
     model = getattr(importlib.import_module(module), function)()
     if arguments.weights:
         model.load_state_dict(torch.load(arguments.weights, weights_only=True), strict=False)
-    apply(model)
+    model = apply(model)
     sys.stdout.write(f"{len(json.loads(CONFIG)['bits'])} layers rebuilt with Brevitas\n")
     if arguments.out:
         torch.save(model.state_dict(), arguments.out)

@@ -4,7 +4,8 @@
 
 `package.module:function` must return the network that was quantized (its weights do not matter);
 it is your own code and is run. From Python: `model = apply(function(), parse(data))`. The result
-has every weight on its grid, inputs rounded by hooks, and batch-norms folded. Written by bitdial.
+has every weight on its grid, inputs rounded by hooks, and batch-norms folded. Networks that hide
+layers, as attention does, need bitdial's folder on PYTHONPATH as well. Written by bitdial.
 """
 
 import argparse
@@ -24,6 +25,14 @@ TYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "I64": torch.int64,
     "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
+HIDING = {
+    "MultiheadAttention",
+    "ShiftedWindowAttention",
+    "ShiftedWindowAttentionV2",
+    "BatchNormAct2d",
+}
+"""Classes whose layers are no modules: they are replaced by equal ones that bitdial has."""
+
 HEADER_LIMIT = 100_000_000
 
 
@@ -93,14 +102,34 @@ def rounding(grid: Tensor) -> Callable[..., Any]:
     return hook
 
 
+def explicit(model: nn.Module) -> nn.Module:
+    """The network with every layer in a module of its own, as it was measured.
+
+    Raises:
+        ValueError: it hides layers, and bitdial, which can replace what hides them, is not here.
+    """
+    classes = {c.__name__ for module in model.modules() for c in type(module).__mro__}
+    hiding = sorted(classes & HIDING)
+    if not hiding:
+        return model
+    try:
+        rewriting: Any = importlib.import_module("qcore.rewriting")
+    except ImportError as error:
+        raise ValueError(
+            f"Layers are hidden in {', '.join(hiding)}. To read this file bitdial must be there "
+            "too: put its folder on PYTHONPATH."
+        ) from error
+    return rewriting.explicit(model)
+
+
 @torch.no_grad()
 def apply(model: nn.Module, tensors: dict[str, Any]) -> nn.Module:
     """A copy of the float network with the file's weights, in inference mode.
 
     Raises:
-        ValueError: this is not the network the file was made from.
+        ValueError: this is not the network the file was made from, or it hides layers.
     """
-    model = copy.deepcopy(model)
+    model = explicit(copy.deepcopy(model))
     names: dict[str, Any] = dict(model.named_modules())
     layers = json.loads(tensors["__metadata__"]["layers"])
     norms = json.loads(tensors["__metadata__"]["norms"])

@@ -1,6 +1,5 @@
 """Writes bit-packed safetensors; the format is described in `qcore.exports.packed`."""
 
-import copy
 import json
 import struct
 from typing import Any
@@ -63,14 +62,11 @@ def render(config: BitConfig, model: nn.Module, sample: Tensor) -> Rendered:
         "widened": {},
     }
     tensors = packed_reader.parse(content)
-    try:
-        network = packed_reader.apply(model, tensors)
-    except ValueError:
-        # layers that bitdial made of functional code are no modules of the model as it came
-        network = packed_reader.apply(explicit(copy.deepcopy(model)), tensors)
+    network = packed_reader.apply(model, tensors)
+    if explicit(model) is not model:
         report["note"] = (
-            "packed_reader.py needs the network as qcore.rewriting.explicit(model) makes it: some "
-            "of its layers are parts of functional code."
+            "To read it, packed_reader.py needs bitdial's folder on PYTHONPATH as well: some "
+            "layers of this network are parts of functional code."
         )
     report |= agreement(logits_of(taken.reference, sample), logits_of(network, sample))
     return Rendered(content, report)
