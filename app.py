@@ -6,7 +6,7 @@ once, and as the script of each page view, which shows the navigation.
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from streamlit.runtime.pages_manager import PagesManager
 
 from pages.ui.figures import icon
-from pages.ui.session import database_explained
+from pages.ui.session import database, database_explained
 from pages.ui.setup import setup_warning
+from pages.ui.visits import finished_note
 from pages.ui.widgets import network_warning
 from qcore.errors import QcoreError, StoreError
 from store import Store, Supervisor, load_recordings, open_store
@@ -44,6 +45,9 @@ def page() -> None:
     chosen = st.navigation(views)
     network_warning(st.get_option("server.address"))
     setup_warning()
+    # a database that cannot be used is explained by each page in its own place
+    with suppress(StoreError):
+        finished_note(database(), on_searches=chosen.url_path == "searches")
     with database_explained():
         chosen.run()
 

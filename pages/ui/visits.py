@@ -1,0 +1,96 @@
+"""What has finished since the dashboard was last looked at.
+
+Streamlit lets a page read cookies but not set them, so there is one last visit per dashboard, not
+per browser: a small file beside the locks and logs of the database. Without it nothing is said.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+
+import streamlit as st
+
+from pages.ui.text import counted
+from store import Run, Store, runs
+from store.files import files_folder
+
+FILE = "last_visit.json"
+EVERY_SECONDS = 10.0
+"""While pages are used, the moment of the visit is written at most this often."""
+
+NEWS, TOLD, WRITTEN = "visit-news", "visit-told", "visit-written"
+"""Session keys: what finished before this visit, whether it was seen, when the file was written."""
+
+
+def finished_since(known: Sequence[Run], moment: datetime) -> list[Run]:
+    """Searches that ended by themselves after a moment, latest first; recordings are left out."""
+    ended = [
+        (datetime.fromisoformat(run.finished), run)
+        for run in known
+        if run.finished and run.state in ("done", "failed") and not run.origin
+    ]
+    news = [(end if end.tzinfo else end.replace(tzinfo=UTC), run) for end, run in ended]
+    return [run for end, run in sorted(news, key=lambda n: n[0], reverse=True) if end > moment]
+
+
+def words(news: Sequence[Run]) -> str:
+    """Say how many finished: "3 searches finished since the last visit, 1 of them failed"."""
+    count, failed = len(news), sum(run.state == "failed" for run in news)
+    searches = counted(count, "search") if count == 1 else f"{count:,} searches"
+    ending = "" if not failed else ": it failed" if count == 1 else f", {failed:,} of them failed"
+    return f"{searches} finished since the last visit{ending}"
+
+
+def finished_note(store: Store, on_searches: bool) -> None:
+    """Say in the sidebar what finished since the last visit, until its page was opened.
+
+    Args:
+        store: The database.
+        on_searches: Whether the page about to be drawn is that of the searches.
+    """
+    path = files_folder(store) / FILE
+    if NEWS not in st.session_state:
+        before = _read(path)
+        st.session_state[NEWS] = [] if before is None else finished_since(runs(store), before)
+    if monotonic() - st.session_state.get(WRITTEN, -EVERY_SECONDS) >= EVERY_SECONDS:
+        st.session_state[WRITTEN] = monotonic()
+        _write(path, datetime.now(UTC))
+    if on_searches:
+        st.session_state[TOLD] = True
+    elif st.session_state.get(TOLD):
+        st.session_state[NEWS] = []
+    news: list[Run] = st.session_state[NEWS]
+    if not news:
+        return
+    with st.sidebar:
+        if on_searches:
+            st.caption(f"{words(news)}.")
+        else:
+            st.page_link(
+                "pages/views/searches.py",
+                label=words(news),
+                icon=":material/notifications:",
+                query_params={"model": news[0].spec.model, "run": str(news[0].id)},
+            )
+
+
+def _read(path: Path) -> datetime | None:
+    try:
+        seen = datetime.fromisoformat(json.loads(path.read_text(encoding="utf-8"))["seen"])
+    except (OSError, ValueError, KeyError, TypeError):
+        # a first visit, or a file that somebody damaged: nothing is known of an earlier one
+        return None
+    return seen if seen.tzinfo else seen.replace(tzinfo=UTC)
+
+
+def _write(path: Path, moment: datetime) -> None:
+    fresh = path.with_suffix(".new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_text(json.dumps({"seen": moment.isoformat()}), encoding="utf-8")
+        fresh.replace(path)
+    except OSError:
+        # a full or read-only disk is told where it matters; the note alone is not worth a word
+        return
