@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from pages.ui import frames, text, widgets
+from pages.ui import explore_ladder, frames, text, widgets
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
 from qcore.catalog import MODELS
 from qcore.costs import COSTS
@@ -74,18 +74,31 @@ def facts(model: ModelSpec | None, scores: Scores | None) -> None:
         st.warning(text.literal(warning))
 
 
-def nothing_yet(store: Store, name: str, mine: Sequence[Run]) -> None:
-    """Show what runs or what failed, and offer the first search."""
+def nothing_yet(store: Store, name: str, mine: Sequence[Run], model: ModelSpec | None) -> None:
+    """Show what runs or what failed, what the ladder costs, and offer the first search."""
     active = [run for run in mine if run.state in text.ACTIVE]
     if active:
         st.subheader("Measuring the first allocations")
         st.write("Points appear here as soon as they are measured. You may close this page.")
         widgets.live_progress(store, mine, lambda run: run.spec.model == name)
+        if model is not None:
+            explore_ladder.draw(model)
         return
     st.subheader("Nothing was measured for this model yet")
     failed = next((run for run in mine if run.state == "failed"), None)
     if failed is not None:
         st.error(text.literal(f"{failed.name} failed: {failed.error}"))
+    if model is None:
+        _first_search(store, name)
+        return
+    beside, ladder = st.columns([1, 2], gap="large")
+    with beside:
+        _first_search(store, name)
+    with ladder:
+        explore_ladder.draw(model)
+
+
+def _first_search(store: Store, name: str) -> None:
     st.write(
         "A search tries bit-widths per layer and measures what each costs in accuracy. To begin, "
         "measure the same bits in every layer (2, 3, 4 and 8: the ladder to beat), then let the "

@@ -37,7 +37,7 @@ def main() -> None:
     float_search, float_test = session.float_scores(store, name, data)
     explore_start.facts(model, float_test or float_search)
     if model is None or session.frame(store, session.newest_within(everything), model).empty:
-        explore_start.nothing_yet(store, name, mine)
+        explore_start.nothing_yet(store, name, mine, model)
         return
     if any(run.state in text.ACTIVE for run in mine):
         widgets.live_progress(store, mine, lambda run: run.spec.model == name)

@@ -27,11 +27,11 @@ def chart(at, key):
     )
 
 
-def cells(at):
+def cells(at, key="heatmap"):
     """Method -> (weight texts, activation texts) of the heatmap."""
     return {
         trace["name"]: trace["text"]
-        for trace in chart(at, "heatmap")["data"]
+        for trace in chart(at, key)["data"]
         if trace["type"] == "heatmap"
     }
 
@@ -50,6 +50,16 @@ def test_the_first_search_queues_the_ladder_and_the_portfolio(app, store):
     assert all(run.state == "queued" and run.spec.model == "resnet8" for run in queued.values())
     assert queued["portfolio"].spec.data == "fashion-mnist"
     assert "Start the first search" not in [b.label for b in at.button]
+
+
+def test_the_ladder_is_drawn_with_its_costs_before_anything_is_measured(app, store):
+    at = app()
+    digits = {text for rows in cells(at, "ladder").values() for row in rows for text in row}
+    assert digits == {"2", "3", "4", "8", "fp"}
+    size = sum(layer.weights for layer in sample.MODEL.layers)
+    assert any(f"{size:,} B" in str(frame.value.to_dict()) for frame in at.dataframe)
+    assert any("Not measured yet" in caption.value for caption in at.caption)
+    assert "Start the first search" in [b.label for b in at.button]
 
 
 def test_a_model_that_needs_images_points_to_the_searches_page(app):
