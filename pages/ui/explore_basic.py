@@ -16,6 +16,8 @@ from pages.ui import (
     widgets,
 )
 from pages.ui.explore_details import CHART, Scene
+from pages.ui.explore_nearest import LINKED
+from pages.ui.explore_view import point_of
 from pages.ui.payload import summed_costs
 from qcore.allocation import FLOAT_BITS, ModelSpec
 from qcore.costs import COSTS
@@ -64,7 +66,14 @@ def draw_measured(scene: Scene, float_score: float | None, what: str) -> None:
     explore_details.picks_table(chosen, what)
     ranked = explore_details.ranked(chosen)
     st.subheader("Take one away")
-    method = st.selectbox("Method", ranked["method"].tolist(), width=360, key="take")
+    named = point_of(st.query_params.get("pt", ""))
+    linked = None if named is None else explore_reference.row_of(frame, *named)
+    options = [*ranked["method"], *([] if linked is None else [LINKED])]
+    method = st.selectbox("Method", options, width=360, key="take")
+    if method == LINKED and linked is not None:
+        st.markdown(explore_details.score_words(linked, "the point of the link"))
+        explore_details.draw(scene, linked)
+        return
     explore_details.draw(scene, ranked[ranked["method"] == method].iloc[0])
 
 

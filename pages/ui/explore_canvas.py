@@ -172,9 +172,5 @@ def _in_focus(chosen: pd.DataFrame, focus: str) -> pd.Series:
 def _heading(row: pd.Series, view: View) -> None:
     st.subheader("Take it away")
     clicked = view.point is not None
-    low, high = row[frames.SEARCH_LOW], row[frames.SEARCH_HIGH]
-    st.markdown(
-        f"**{row['method']}**, {'the point you clicked' if clicked else 'the pick in focus'}: "
-        f"{row[frames.SEARCH_SCORE]:.1f} % ({low:.1f} to {high:.1f}, n={row[frames.SEARCH_N]:,}) "
-        f"on the search split at {row[frames.WEIGHT_BITS]:.2f} bits a weight."
-    )
+    what = "the point you clicked" if clicked else "the pick in focus"
+    st.markdown(explore_details.score_words(row, what))

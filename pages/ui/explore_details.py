@@ -8,6 +8,7 @@ import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
 from pages.ui import (
+    explore_nearest,
     explore_reference,
     frames,
     predictions,
@@ -58,6 +59,16 @@ def picks_table(chosen: pd.DataFrame, what: str) -> None:
     )
 
 
+def score_words(row: pd.Series, what: str) -> str:
+    """Say which point this is and what it scores, as Markdown."""
+    low, high = row[frames.SEARCH_LOW], row[frames.SEARCH_HIGH]
+    return (
+        f"**{text.literal(str(row['method']))}**, {what}: {row[frames.SEARCH_SCORE]:.1f} % "
+        f"({low:.1f} to {high:.1f}, n={row[frames.SEARCH_N]:,}) on the search split at "
+        f"{row[frames.WEIGHT_BITS]:.2f} bits a weight."
+    )
+
+
 def draw(scene: Scene, row: pd.Series) -> None:
     """Files, measuring, layers, costs and origin of one point.
 
@@ -92,6 +103,8 @@ def _actions(scene: Scene, row: pd.Series, allocation: BitAllocation, run: Run) 
     prepared = row["config_point"] >= 0
     with st.container(horizontal=True):
         _measure(scene, run.spec, allocation, str(row["stage"]), prepared)
+        if not prepared:
+            explore_nearest.offer(scene.frame, row)
         if prepared and st.button("Keep it", icon=":material/keep:", key="keep"):
             keep(scene, row)
         explore_reference.button(scene.reference, row)

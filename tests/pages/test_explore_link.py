@@ -3,9 +3,10 @@
 import json
 from urllib.parse import urlencode
 
+import numpy as np
 import pytest
 
-from pages.ui import explore_reference, explore_runs, frames, session
+from pages.ui import explore_nearest, explore_reference, explore_runs, frames, session
 from pages.ui.explore_view import query_of
 from qcore.searches import SEARCHES
 from store import runs
@@ -193,3 +194,36 @@ def test_a_link_with_everything_stays_short_and_plain():
     )
     assert link.isascii()
     assert len(link) <= 300
+
+
+@pytest.mark.parametrize("ui", ["", "basic"])
+def test_a_pick_without_files_offers_the_nearest_that_has_some(app, filled, ui):
+    frame = session.frame(filled, runs(filled, "resnet8"), sample.MODEL)
+    mine = frame[frame["method"] == "Portfolio"]
+    bare = mine[mine["config_point"] < 0].iloc[0]
+    at = app(**({"ui": ui, "bw": "70"} if ui else {"pt": explore_reference.key_of(bare)}))
+    if ui:
+        at.query_params["pt"] = explore_reference.key_of(bare)
+        at.run()
+        at.selectbox(key="take").set_value("The point of the link").run()
+    button = at.button(key="nearest")
+    wanted = explore_nearest.nearest_with_files(frame, bare)
+    assert f"{wanted[frames.SEARCH_SCORE]:.1f} %" in button.label
+    assert not at.get("download_button")
+    button.click().run()
+    assert not at.exception
+    assert at.get("download_button")
+    assert at.query_params["pt"] == explore_reference.key_of(wanted)
+
+
+def test_the_nearest_with_files_is_of_the_same_method_and_nearest_in_cost(filled):
+    frame = session.frame(filled, runs(filled, "resnet8"), sample.MODEL)
+    columns = [frames.COST_COLUMNS[name] for name in ("weight_bytes", "bit_ops")]
+    for _, row in frame[frame["config_point"] < 0].iterrows():
+        found = explore_nearest.nearest_with_files(frame, row)
+        if row["method"] == "Random":
+            assert found is None  # none of its points was reported
+            continue
+        ready = frame[(frame["method"] == row["method"]) & (frame["config_point"] >= 0)]
+        apart = sum((np.log(ready[c].astype(float)) - np.log(float(row[c]))).abs() for c in columns)
+        assert found["point"] == ready.loc[apart.idxmin(), "point"]

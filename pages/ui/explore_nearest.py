@@ -1,0 +1,58 @@
+"""The nearest point of a method that can be taken away at once, for one that has no files yet."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from pages.ui import frames
+from pages.ui.explore_reference import key_of
+from pages.ui.widgets import BUDGETS
+
+
+def nearest_with_files(frame: pd.DataFrame, row: pd.Series) -> pd.Series | None:
+    """The point of the same method with files whose costs are nearest, or None.
+
+    Args:
+        frame: Every point that is shown, of `frames.points_frame`.
+        row: One of them, without files.
+
+    Returns:
+        The row with the smallest sum of |log ratio| of the costs that have a budget; of equals the
+        most accurate.
+    """
+    ready = frame[(frame["method"] == row["method"]) & (frame["config_point"] >= 0)]
+    if ready.empty:
+        return None
+    columns = [frames.COST_COLUMNS[name] for name in BUDGETS]
+    logs = [np.log(np.maximum(1.0, ready[column].to_numpy(float))) for column in columns]
+    here = [np.log(max(1.0, float(row[column]))) for column in columns]
+    apart = sum(np.abs(one - own) for one, own in zip(logs, here, strict=True))
+    order = np.lexsort((-ready[frames.SEARCH_SCORE].to_numpy(float), np.round(apart, 9)))
+    return ready.iloc[int(order[0])]
+
+
+def offer(frame: pd.DataFrame, row: pd.Series) -> None:
+    """Offer to show that point instead."""
+    found = nearest_with_files(frame, row)
+    if found is None:
+        return
+    st.button(
+        f"Show the nearest that has files: {found[frames.SEARCH_SCORE]:.1f} % at "
+        f"{found[frames.WEIGHT_BITS]:.1f} bits",
+        icon=":material/near_me:",
+        key="nearest",
+        on_click=_show,
+        args=(key_of(found),),
+        help="The point of the same method nearest in bytes and bit-operations that was already "
+        "measured on the test split; its files can be taken away at once. Accuracy on the search "
+        "split.",
+    )
+
+
+LINKED = "The point of the link"
+"""What the basic controls call a point that is no method's pick."""
+
+
+def _show(point: str) -> None:
+    st.query_params["pt"] = point
+    st.session_state["take"] = LINKED
