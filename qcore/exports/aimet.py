@@ -1,8 +1,9 @@
 """Encodings for Qualcomm's AIMET: widths with the very ranges that were measured.
 
-Format of aimet-torch 2.42, the file `sim.export` calls *_torch.encodings and `sim.load_encodings`
-reads: {"param_encodings": {"conv1.weight": [one entry a channel]}, "activation_encodings":
-{"conv1": {"input": {"0": entry}}}}, widths from 4 bits. Fold batch-norms first, as AIMET does.
+Format of aimet-torch 2.42, where it was loaded by hand (docs/exports.md says how): the file that
+`sim.export` calls *_torch.encodings and `sim.load_encodings` reads: {"param_encodings":
+{"conv1.weight": [one entry a channel]}, "activation_encodings": {"conv1": {"input": {"0":
+entry}}}}, widths from 4 bits. Fold batch-norms first, as AIMET does.
 """
 
 import json
@@ -85,5 +86,6 @@ EXPORT = Export(
     render,
     carries=carries,
     note="Widths from 4 bits, with the measured grids of folded weights and of inputs; the bias "
-    "correction is not in it. Load it with sim.load_encodings(file, partial=False).",
+    "correction is not in it. AIMET gives most inputs no quantizer: add them first, as "
+    "docs/exports.md shows, then sim.load_encodings(file, partial=False).",
 )

@@ -1,14 +1,16 @@
 """HAWQ's bit dictionary: a Python file whose entry goes into its bit_config.py.
 
-Format of Zhen-Dong/HAWQ (Yao et al. 2021), bit_config.py: {configuration name: {module: bits}},
-weights and activations side by side, sums of residual joins at 16 bits.
+Format of Zhen-Dong/HAWQ (Yao et al. 2021), read from bit_config.py (commit 800ed9c) and from what
+quant_train.py (commit 5dddd77) does with it: {"bit_config_" + arch + "_" + scheme: {module:
+bits}}, weights and activations side by side, sums of residual joins at 16 bits. Names that its
+network lacks are passed over there without an error.
 """
 
 import re
 
 from qcore.config import BitConfig
 from qcore.exports.base import Export
-from qcore.exports.hawq_names import RESIDUAL_BITS, hawq_names, joins
+from qcore.exports.hawq_names import RESIDUAL_BITS, architecture, hawq_names, joins
 from qcore.exports.widths import unfit
 
 WIDTHS = range(2, 9)
@@ -46,10 +48,13 @@ def render(config: BitConfig) -> bytes:
         entries[inputs] = bits.activation
         entries[weight] = bits.weight
     entries |= dict.fromkeys(joins(entries), RESIDUAL_BITS)
-    title = re.sub(r"[^0-9a-z]+", "", config.model.name.lower()) or "network"
-    lines = [
-        "# Put this entry into bit_config.py of Zhen-Dong/HAWQ and choose it",
-        f"# with --arch {title} --quant-scheme bitdial. Scales are measured anew there.",
+    known = architecture(config.model.names)
+    title = known or re.sub(r"[^0-9a-z]+", "", config.model.name.lower()) or "network"
+    lines = ["# Put this entry into bit_config.py of Zhen-Dong/HAWQ and choose it"]
+    lines += [f"# with --arch {title} --quant-scheme bitdial. Scales are measured anew there."]
+    if known is None:
+        lines += ["# HAWQ has no class for this network: you need one with modules of these names."]
+    lines += [
         "bit_config_dict = {",
         f'"bit_config_{title}_bitdial": {{',
         *(f"{name!r}: {bits}," for name, bits in entries.items()),
@@ -66,6 +71,6 @@ EXPORT = Export(
     "text/x-python",
     render,
     carries=carries,
-    note="Bits only. HAWQ has classes for ResNet-18, 50 and 101; weights and activations of 2 to 8 "
-    "bits, every activation quantized.",
+    note="Bits only; the format was checked, HAWQ itself not run. HAWQ has classes for ResNet-18, "
+    "50 and 101; weights and activations of 2 to 8 bits, every activation quantized.",
 )

@@ -44,5 +44,5 @@ EXPORT = Export(
     "application/json",
     render,
     note="Colours the weights of the network's graph, opened in Model Explorer from an exported "
-    "program (.pt2), by their bits. Weights only.",
+    "program (.pt2), by their bits. Weights only. Checked with its Python classes, not its page.",
 )
