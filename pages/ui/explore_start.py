@@ -7,7 +7,7 @@ import streamlit as st
 
 from pages.ui import explore_ladder, frames, text, widgets
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
-from qcore.catalog import MODELS
+from qcore.catalog import MODELS, default_data
 from qcore.costs import COSTS
 from qcore.problem import RunSpec, Scores
 from qcore.searches import SEARCHES
@@ -49,9 +49,10 @@ def pick_setting(mine: Sequence[Run], linked: Sequence[int] = ()) -> tuple[str, 
     return chosen, groups[chosen]
 
 
-def default_data(name: str) -> str:
-    """The data set a model is first searched on, or "" where it has none."""
-    return MODELS[name].datasets[0] if name in MODELS else ""
+def first_data(name: str) -> str:
+    """The data name a model is first searched on, or "" where a folder is to be given first."""
+    found = default_data(name) if name in MODELS else ""
+    return "" if found.endswith(":") else found
 
 
 def facts(model: ModelSpec | None, scores: Scores | None) -> None:
@@ -104,13 +105,17 @@ def _first_search(store: Store, name: str) -> None:
         "measure the same bits in every layer (2, 3, 4 and 8: the ladder to beat), then let the "
         "portfolio search spread the bits where they matter."
     )
-    if name in MODELS and MODELS[name].source == "bundled":
+    data = first_data(name)
+    if data:
         if st.button("Start the first search", type="primary", icon=":material/play_arrow:"):
-            _launch_quick(store, name, default_data(name), QUICK)
-        st.caption(
-            "On two idle cores the first points of resnet8 are there after 10 seconds; all is "
-            "done, accuracies on every test image included, after 45."
-        )
+            _launch_quick(store, name, data, QUICK)
+        if MODELS[name].source == "bundled":
+            st.caption(
+                "On two idle cores the first points of resnet8 are there after 10 seconds; all is "
+                "done, accuracies on every test image included, after 45."
+            )
+        else:
+            st.caption(text.literal(f"On {data}, as this network was added."))
     else:
         st.write("This model needs a folder of images: choose it on the Searches page.")
     st.page_link(

@@ -6,7 +6,7 @@ import streamlit as st
 
 from pages.ui import launch_batch, session, text, widgets
 from qcore.allocation import FLOAT_BITS, ModelSpec
-from qcore.catalog import DATASETS, MODELS, split_data_name
+from qcore.catalog import DATASETS, MODELS, default_data, split_data_name
 from qcore.costs import COSTS, Budget, applicable, cheapest_total, make_options
 from qcore.errors import InvalidParams, QcoreError
 from qcore.problem import RunSpec
@@ -143,13 +143,26 @@ def _estimate(asked: Sequence[RunSpec], known: Sequence[Run]) -> None:
 
 
 def _data(name: str) -> str:
-    fitting = MODELS[name].datasets if name in MODELS else tuple(DATASETS)
-    key = str(
-        st.selectbox("Data", fitting, format_func=lambda key: DATASETS[key].title, key="f-data")
+    """The data name; begins with what the reader's own network was added with."""
+    fitting = list(MODELS[name].datasets if name in MODELS else DATASETS)
+    usual, _, place = (default_data(name) if name in MODELS else "").partition(":")
+    chosen = str(
+        st.selectbox(
+            "Data",
+            fitting,
+            index=fitting.index(usual) if usual in fitting else 0,
+            format_func=lambda key: DATASETS[key].title,
+            key=f"f-data-{name}",
+        )
     )
-    if not DATASETS[key].needs_path:
-        return key
-    return f"{key}:{st.text_input('Folder on this machine', key='f-folder').strip()}"
+    if not DATASETS[chosen].needs_path:
+        return chosen
+    path = st.text_input(
+        f"{'File' if chosen == 'tensors' else 'Folder'} on this machine",
+        place if chosen == usual else "",
+        key=f"f-folder-{name}-{chosen}",
+    )
+    return f"{chosen}:{path.strip()}"
 
 
 def _bits() -> tuple[tuple[int, ...], tuple[int, ...]]:

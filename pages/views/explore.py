@@ -33,7 +33,7 @@ def main() -> None:
     model = session.model_facts(store, name)
     mine = runs(store, model=name)
     setting, everything = explore_start.pick_setting(mine, explore_runs.linked())
-    data = everything[0].spec.data if everything else explore_start.default_data(name)
+    data = everything[0].spec.data if everything else explore_start.first_data(name)
     float_search, float_test = session.float_scores(store, name, data)
     explore_start.facts(model, float_test or float_search)
     if model is None or session.frame(store, session.newest_within(everything), model).empty:

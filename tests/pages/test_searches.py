@@ -1,10 +1,14 @@
 import dataclasses
+import shutil
 
 import pytest
 from sqlalchemy import update
 
 from pages.ui.launch_form import check
 from pages.ui.text import literal
+from qcore.cards import Card, write_card
+from qcore.catalog import refresh_models
+from qcore.entries import Preprocessing
 from qcore.errors import InfeasibleBudget, InvalidParams, QcoreError
 from qcore.searches import SEARCHES
 from store import run, runs
@@ -116,7 +120,7 @@ def test_a_model_without_bundled_data_asks_for_a_folder(app, store):
     at = app("searches", model="resnet18", search="Uniform bits")
     press(at, "Start search")
     assert "needs a folder" in at.error[0].value
-    at.text_input(key="f-folder").set_value("/data/images").run()
+    at.text_input(key="f-folder-resnet18-imagefolder").set_value("/data/images").run()
     press(at, "Start search")
     assert runs(store)[0].spec.data == "imagefolder:/data/images"
 
@@ -288,3 +292,25 @@ def test_what_happened_is_listed(app, filled):
 def test_the_form_says_how_many_runs_it_would_start(app, store):
     at = app("searches")
     assert any(note.value.startswith("3 runs") for note in at.caption)
+
+
+@pytest.fixture
+def own(place):
+    """A network of one's own that was added with files of its own."""
+    steps = Preprocessing(1, 8, 8, mean=(0.5,), std=(0.5,))
+    data = ("tensors:/home/ann/*all*.npz", "imagefolder:/other")
+    card = Card("mine", "Mine", "onnx", "onnx2torch", (1, 8, 8), 3, steps, data=data)
+    write_card(card, None, dataclasses.replace(sample.MODEL, name="mine"))
+    refresh_models()
+    yield card
+    shutil.rmtree(place / "networks")
+    refresh_models()
+
+
+def test_a_network_of_ones_own_begins_with_the_data_it_was_added_with(app, store, own):
+    at = app(model="mine")
+    assert literal(f"On {own.data[0]}") in "".join(caption.value for caption in at.caption)
+    press(at, "Start the first search")
+    press(app("searches", model="mine", search="Uniform bits"), "Start search")
+    assert len(runs(store)) == 5
+    assert {entry.spec.data for entry in runs(store)} == {own.data[0]}
