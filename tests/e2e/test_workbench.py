@@ -1,0 +1,106 @@
+"""The Workbench in a real browser: bits are typed into the table, costs follow, steps go back.
+
+The table is drawn on a canvas: cells are reached by their place, as with a mouse; what they say is
+read from the table that the grid keeps for screen readers.
+"""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from pages.ui import text
+from qcore.allocation import BitAllocation
+from qcore.costs import COSTS
+from tests.pages import sample
+
+pytestmark = [
+    pytest.mark.e2e,
+    # Playwright's event loop is closed by its own driver
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+SECONDS = 1000.0
+WEIGHT, ACTIVATION = 2, 3
+"""Columns of the table, from 0."""
+MIDDLE = {WEIGHT: 240, ACTIVATION: 355}
+"""Where these columns are, in pixels from the table's left edge."""
+HEAD, ROW = 35, 35
+"""Height of the table's head and of a row, in pixels."""
+
+
+def weights_text(changed):
+    """The size the page shows for 8 bits everywhere but in the layers of `changed`."""
+    bits = dict(sample.uniform(8))
+    for place, width in changed.items():
+        name = sample.MODEL.names[place]
+        bits[name] = replace(bits[name], weight=width)
+    return text.cost_text(
+        "weight_bytes", COSTS["weight_bytes"].total(sample.MODEL, BitAllocation(bits))
+    )
+
+
+@pytest.fixture
+def bench(server, page):
+    """The page of 8 bits in every layer, and its table."""
+    page.goto(f"{server.url}/workbench?model=resnet8")
+    table = page.get_by_test_id("stDataFrame").filter(has=page.get_by_text("Weight bits")).last
+    table.get_by_test_id("glide-cell-2-0").wait_for(state="attached", timeout=60 * SECONDS)
+    shows_weights(page, {})
+    return table
+
+
+def shows_weights(page, changed):
+    """Wait until the page's size of the weights is that of these bits."""
+    size = page.get_by_test_id("stMetric").filter(has_text=re.compile(r"^Weights(?! in)")).first
+    wanted = size.get_by_test_id("stMetricValue").filter(has_text=weights_text(changed))
+    wanted.wait_for(timeout=60 * SECONDS)
+
+
+def enter(page, table, column, row, bits):
+    """Double-click a cell, type, press Enter."""
+    place = {"x": MIDDLE[column], "y": HEAD + ROW * (row + 0.5)}
+    table.locator(".dvn-scroller").dblclick(position=place)
+    box = page.locator("input.gdg-input")
+    box.fill(bits)
+    box.press("Enter")
+    box.wait_for(state="detached")
+
+
+def cell(table, column, row):
+    return table.get_by_test_id(f"glide-cell-{column}-{row}").text_content()
+
+
+def test_bits_are_typed_costs_follow_at_once_and_undo_restores(bench, page):
+    assert cell(bench, WEIGHT, 1) == "8"
+    enter(page, bench, WEIGHT, 1, "2")
+    shows_weights(page, {1: 2})
+    enter(page, bench, WEIGHT, 3, "4")
+    shows_weights(page, {1: 2, 3: 4})
+    # what was typed is part of the link
+    assert "bits=" in page.url
+    page.get_by_role("button", name="Undo").click()
+    shows_weights(page, {1: 2})
+    page.get_by_role("button", name="Undo").click()
+    shows_weights(page, {})
+    assert cell(bench, WEIGHT, 1) == "8"
+    page.get_by_role("button", name="Redo").click()
+    shows_weights(page, {1: 2})
+
+
+def test_a_value_that_cannot_be_used_is_said_by_its_layer(bench, page):
+    enter(page, bench, WEIGHT, 4, "9")
+    name = sample.MODEL.names[4]
+    said = page.get_by_test_id("stAlert").filter(has_text=f"row 5, {name}: weight bits 9")
+    said.wait_for(timeout=60 * SECONDS)
+    # costs stay those of the last bits that could be used
+    shows_weights(page, {})
+    enter(page, bench, WEIGHT, 4, "3")
+    said.wait_for(state="detached", timeout=60 * SECONDS)
+    shows_weights(page, {4: 3})
+    enter(page, bench, ACTIVATION, 0, "17")
+    page.get_by_text(re.compile("conv1: activation bits 17")).first.wait_for(timeout=60 * SECONDS)
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_text(re.compile("conv1: activation bits 17")).first.wait_for(
+        state="detached", timeout=60 * SECONDS
+    )
