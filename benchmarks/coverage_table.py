@@ -28,8 +28,8 @@ timm (`python -m benchmarks.coverage`; {versions}).
   Swin) is first rewritten into linear layers: `self_attention` becomes `self_attention.q_proj`,
   `.k_proj`, `.v_proj` and `.out_proj` (the first three hold the rows of `in_proj_weight`, a third
   each, in this order). Swin's `qkv` and `proj` keep their names, and timm's batch-norms that also
-  apply an activation become `.norm` and `.act`. `apply_bits` takes your own, untouched network; a
-  script that runs without bitdial needs the rewritten one, `qcore.rewriting.explicit(network)`.
+  apply an activation become `.norm` and `.act`. `apply_bits` and the
+  exported scripts take your own, untouched network.
 - **Under a bit-width**: share of the weights that run; biases do not count.
 - **Left in float**: everything else that runs, by kind. Batch-norms are folded into the layer
   before them where the graph allows; norms that cannot be folded stay.
