@@ -40,7 +40,7 @@ DRAW = """async (steps) => {
     return [times, frames / 2];
 }"""
 SOLVE = """([data, limits]) => {
-    const proxy = code.decodeProxy(data.proxy), times = [];
+    const proxy = code.decode(data.proxy), times = [];
     for (let at = 0; at < 20; at++) {
         const from = performance.now();
         code.solve(proxy, limits.map(([name, limit]) => [name, limit * (1 + at / 100)]));

@@ -1,39 +1,43 @@
 """What the budget explorer is given: layers, budgets, points and predictions as plain JSON. Pure.
 
-Arrays travel as base64 of little-endian numbers. Costs are priced here and nowhere else; the
-browser adds up the per-layer prices it is given, in predicted mode only.
+Arrays travel as base64 of little-endian numbers. Everything that stays the same while a budget is
+dragged is worked out here: fronts, axes and their ticks, words, looks. Names arrive cleaned.
 """
 
-import base64
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pages.ui import frames, predictions
+from pages.ui import frames
 from pages.ui.explore_view import View
-from pages.ui.figures import BIT_COLOURS, style_of
-from pages.ui.text import scale_of
+from pages.ui.figures import BIT_COLOURS
+from pages.ui.payload_axes import axis_of, score_scale, stops_of
+from pages.ui.payload_looks import (
+    AREAS,
+    HINTS,
+    LONGEST_LAYER,
+    LONGEST_TAG,
+    clean,
+    look_of,
+    parts_of,
+)
+from pages.ui.payload_packed import packed
+from pages.ui.payload_predicted import predicted_payload as predicted_payload
+from pages.ui.payload_predicted import summed_costs as summed_costs
 from pages.ui.widgets import Range, budget_range
-from qcore.allocation import BitAllocation, ModelSpec
-from qcore.costs import COSTS, UNPRICED, applicable
-from qcore.knapsack import layer_tables
-from qcore.problem import Problem, SensitivityTable
+from qcore.allocation import FLOAT_BITS, BitAllocation, LayerSpec, ModelSpec
+from qcore.costs import COSTS
+from qcore.problem import SensitivityTable
+
+VERSION = 2
+KEY_STEPS = 1000
+"""Arrow keys that move a budget over its whole range, at least."""
 
 MOST_BYTES = 2_000_000
 """Largest payload aimed at; bits of fewer points are sent where it would be larger."""
-
-HINTS = (
-    "Drag a budget: every method shows the best bits it found within it.",
-    "Point at anything to see it in all three plots; click a point of the front for its details.",
-    "Below, take the chosen bits away as a file, measure them again or edit them by hand.",
-)
-
-
-def packed(values: Any, kind: str) -> str:
-    """Base64 of an array of numbers; `kind` is a little-endian numpy type such as "<f8"."""
-    return base64.b64encode(np.ascontiguousarray(values, kind).tobytes()).decode()
 
 
 def most_selectable(model: ModelSpec, methods: int, ceiling: int) -> int:
@@ -63,23 +67,32 @@ def shared_payload(
     """
     ranks = _ranks(model, table)
     last = len(model.layers) - 1
+    starts = {
+        "bytes": _starts([layer.weights for layer in model.layers]),
+        "ops": _starts([layer.macs for layer in model.layers]),
+    }
     return {
-        "v": 1,
+        "v": VERSION,
         "id": identity,
         "layers": [
             {
-                **{"n": layer.name, **_place(layer.name), "k": layer.kind},
-                **{"p": layer.weights, "m": layer.macs, "rank": ranks.get(layer.name, 0)},
-                "lock": locked and place in (0, last),
+                **_layer(place, layer, ranks, locked and place in (0, last)),
+                "from": {name: start[place] for name, start in starts.items()},
             }
             for place, layer in enumerate(model.layers)
         ],
+        "stages": _stages(model),
+        "heat": (
+            f"Weight and activation bits of {len(model.layers)} layers, a row for each method. "
+            "The table below the plots has the same numbers."
+        ),
         "budgets": [_budget(name, span, model, view) for name, span in spans.items()],
         "cmap": {str(bits): colour for bits, colour in BIT_COLOURS.items()},
+        "areas": AREAS,
         "init": {"x": view.x, "log": False, "widths": "bytes", "focus": view.focus},
         "file": "bitdial-explorer.png",
         "hints": list(HINTS),
-        **{"proxy": None, "settled": None, "float": None, "refs": [], "least": {}},
+        **{"proxy": None, "settled": None, "float": None, "refs": []},
     }
 
 
@@ -100,117 +113,69 @@ def measured_body(
         spans: Cost name to the range of its slider.
     """
     costs = [name for name, column in frames.COST_COLUMNS.items() if column in rows]
-    largest = {name: float(rows[frames.COST_COLUMNS[name]].max()) for name in costs}
+    methods = [found for _, found in rows.groupby("method", sort=False)]
     return {
         "score": {
-            "label": score,
-            "axis": f"{score} on the search split, %",
-            **{"unit": "%", "n": int(rows[frames.SEARCH_N].max())},
-        },
-        "axes": [_axis(name, largest[name], spans) for name in costs],
-        "float": float_score,
-        "refs": _references(rows, costs),
-        "methods": [
-            _method(str(name), found, costs, model)
-            for name, found in rows.groupby("method", sort=False)
-        ],
-    }
-
-
-def predicted_payload(
-    shared: Mapping[str, Any],
-    model: ModelSpec,
-    spans: Mapping[str, Range],
-    name: str,
-    table: SensitivityTable,
-    settled: pd.DataFrame | None = None,
-    limits: Mapping[str, float] | None = None,
-) -> dict[str, Any]:
-    """The payload of predicted mode, in which the browser solves the additive problem itself.
-
-    Args:
-        shared: What `shared_payload` returned.
-        model: Whose layers the table is of.
-        spans: Cost name to the range of its slider.
-        name: What to call the method.
-        table: The stored sensitivities.
-        settled: The exact optimum for `limits`, one row of `predictions.predicted_pick`.
-        limits: The limits it holds for, in their units.
-    """
-    problem = Problem(model, predictions.table_options(table, model))
-    names = summed_costs(problem)
-    options, prices, scores = layer_tables(problem, table, names)
-    flat = np.concatenate(prices)
-    fixed = {cost: COSTS[cost].fixed(model) for cost in names}
-    most = np.sum([price.max(axis=0) for price in prices], axis=0)
-    least = np.sum([price.min(axis=0) for price in prices], axis=0)
-    pairs = [bits for row in options for bits in row]
-    starts = np.cumsum([0, *map(len, options)])
-    return {
-        **shared,
-        "score": {
-            "label": "Predicted damage",
-            "axis": f"Predicted damage, {table.unit} (lower is better)",
-            **{"unit": table.unit, "n": table.n},
+            "title": f"{score} against cost",
+            **{"unit": "%", "n": f"n={int(rows[frames.SEARCH_N].max()):,}"},
         },
         "axes": [
-            _axis(cost, float(most[place] + fixed[cost]), spans) for place, cost in enumerate(names)
+            _measured_axis(name, methods, rows, float_score, spans, f"{score} on the search split")
+            for name in costs
         ],
-        "least": {cost: float(least[at] + fixed[cost]) for at, cost in enumerate(names)},
-        "methods": [_empty_method(name)],
-        "proxy": {
-            "start": packed(starts, "<u4"),
-            "score": packed(np.concatenate(scores), "<f8"),
-            "w": packed([bits.weight for bits in pairs], "u1"),
-            "a": packed([bits.activation for bits in pairs], "u1"),
-            "cost": {cost: packed(flat[:, at], "<f8") for at, cost in enumerate(names)},
-            "fixed": fixed,
-        },
-        "settled": _settled(settled, limits or {}, model, options, starts, names),
+        "nothing": "Nothing measured fits these budgets.",
+        "float": float_score,
+        "refs": _references(rows, costs),
+        "methods": [_method(found, costs, model, spans) for found in methods],
     }
 
 
-def summed_costs(problem: Problem) -> list[str]:
-    """Names of the model's costs that add up over layers and have a price for every option."""
-    return [
-        name
-        for name, cost in applicable(problem.model).items()
-        if cost.reduce == "sum"
-        and all(
-            cost.layer_cost(layer, bits) < UNPRICED
-            for layer in problem.model.layers
-            for bits in problem.options[layer.name]
-        )
-    ]
+def _measured_axis(
+    name: str,
+    methods: Sequence[pd.DataFrame],
+    rows: pd.DataFrame,
+    float_score: float | None,
+    spans: Mapping[str, Range],
+    score: str,
+) -> dict[str, Any]:
+    column = frames.COST_COLUMNS[name]
+    shown = pd.concat([frames.front_of(found, name) for found in methods])
+    scores, uppers = shown[frames.SEARCH_SCORE].tolist(), shown[frames.SEARCH_HIGH].tolist()
+    scale = score_scale(scores, uppers, float_score, f"{score}, %")
+    below = int((rows[frames.SEARCH_SCORE] < scale["low"]).sum())
+    scale["lost"] = f"{below} of the points lie below" if below else ""
+    least = float(rows.loc[rows["selectable"], column].min())
+    return axis_of(name, float(rows[column].max()), shown[column].tolist(), spans, least, scale)
 
 
-def _settled(
-    settled: pd.DataFrame | None,
-    limits: Mapping[str, float],
-    model: ModelSpec,
-    options: Sequence[Sequence[Any]],
-    starts: np.ndarray,
-    names: Sequence[str],
-) -> dict[str, Any] | None:
-    if settled is None or settled.empty:
-        return None
-    row = settled.iloc[0]
-    allocation: BitAllocation = row["allocation"]
-    choice = [
-        start + list(allowed).index(allocation[layer])
-        for start, allowed, layer in zip(starts[:-1], options, model.names, strict=True)
+def _layer(place: int, layer: LayerSpec, ranks: Mapping[str, int], locked: bool) -> dict[str, Any]:
+    stage, _, rest = layer.name.partition(".")
+    rank = ranks.get(layer.name)
+    facts = [
+        f"{layer.weights:,} weights, {layer.macs:,} MACs per sample",
+        *([f"sensitivity: {rank} of {len(ranks)}"] if rank else []),
+        *(["fixed by the search's settings"] if locked else []),
     ]
     return {
-        "limits": [[cost, limit] for cost, limit in limits.items()],
-        "choice": packed(choice, "<u4"),
-        "score": float(row[frames.DAMAGE]),
-        "cost": {cost: float(row[frames.COST_COLUMNS[cost]]) for cost in names},
+        "name": f"{clean(layer.name, LONGEST_LAYER)} ({layer.kind}, layer {place + 1})",
+        "tag": clean(rest or stage, LONGEST_TAG),
+        **{"weights": layer.weights, "lock": locked, "facts": facts},
     }
 
 
-def _place(name: str) -> dict[str, str]:
-    stage, _, rest = name.partition(".")
-    return {"stage": stage, "s": rest or stage}
+def _starts(sizes: Sequence[int]) -> list[float]:
+    """Where each layer's block begins, in percent of all."""
+    ends = np.cumsum([0, *sizes])
+    return (100.0 * ends[:-1] / max(int(ends[-1]), 1)).tolist()
+
+
+def _stages(model: ModelSpec) -> list[list[Any]]:
+    """Name and first layer of each run of layers below one module, and where the next begins."""
+    found: list[list[Any]] = []
+    for stage, layers in groupby(model.names, key=lambda name: name.partition(".")[0]):
+        start = found[-1][2] if found else 0
+        found.append([clean(stage, LONGEST_LAYER), start, start + len(list(layers))])
+    return found
 
 
 def _ranks(model: ModelSpec, table: SensitivityTable | None) -> dict[str, int]:
@@ -226,43 +191,47 @@ def _budget(name: str, span: Range, model: ModelSpec, view: View) -> dict[str, A
     words = (
         (8 / eight, " bits a weight") if name == "weight_bytes" else (100 / eight, " % of 8 bits")
     )
+    title = COSTS[name].title
     return {
-        **{"id": name, "title": COSTS[name].title, "unit": span.unit, "factor": span.factor},
-        **{"decimals": span.decimals, "lo": span.low, "hi": span.high, "words": words},
+        **{"id": name, "unit": span.unit, "factor": span.factor, "words": words},
+        **{"label": f"Limit {title.lower()}", "aria": f"{title} at most, {span.unit}"},
+        **{"decimals": span.decimals, "lo": span.low, "hi": span.high},
+        "step": max((span.high - span.low) / KEY_STEPS, 10.0**-span.decimals),
         **{"value": view.values[name], "on": view.on[name]},
     }
 
 
-def _axis(name: str, largest: float, spans: Mapping[str, Range]) -> dict[str, Any]:
-    span = spans.get(name)
-    factor, unit = (span.factor, span.unit) if span else scale_of(name, largest)
-    return {"id": name, "label": COSTS[name].title, "unit": unit, "factor": factor}
-
-
 def _method(
-    name: str, rows: pd.DataFrame, costs: Sequence[str], model: ModelSpec
+    rows: pd.DataFrame, costs: Sequence[str], model: ModelSpec, spans: Mapping[str, Range]
 ) -> dict[str, Any]:
     chosen = np.flatnonzero(rows["selectable"].to_numpy(bool))
     bits = [rows["allocation"].iloc[at] for at in chosen]
     weights = [[found[layer].weight for layer in model.names] for found in bits]
     inputs = [[found[layer].activation for layer in model.names] for found in bits]
+    placed = rows.reset_index(drop=True)
+    prices = {cost: rows[frames.COST_COLUMNS[cost]].to_numpy(float) for cost in costs}
+    fronts = {cost: frames.front_of(placed, cost).index.to_numpy() for cost in costs}
+    row = np.full(len(rows), -1)
+    row[chosen] = np.arange(len(chosen))
     return {
-        **{"label": name, **style_of(name)},
-        "ids": packed(rows["point"], "<u4"),
-        "runs": packed(rows["run"], "<u4"),
-        "acc": packed(rows[frames.SEARCH_SCORE], "<f8"),
-        "lo": packed(rows[frames.SEARCH_LOW], "<f8"),
-        "hi": packed(rows[frames.SEARCH_HIGH], "<f8"),
-        "cost": {cost: packed(rows[frames.COST_COLUMNS[cost]], "<f8") for cost in costs},
-        "sel": packed(chosen, "<u4"),
+        **look_of(str(rows["method"].iloc[0])),
+        **parts_of(FLOAT_BITS in np.ravel(inputs) and min(map(min, inputs)) == FLOAT_BITS),
+        "ids": packed(rows["point"], "u4"),
+        "runs": packed(rows["run"], "u4"),
+        "acc": packed(rows[frames.SEARCH_SCORE], "f8"),
+        "lo": packed(rows[frames.SEARCH_LOW], "f8"),
+        "hi": packed(rows[frames.SEARCH_HIGH], "f8"),
+        "cost": {cost: packed(prices[cost], "f8") for cost in costs},
+        "front": {cost: packed(fronts[cost], "u4") for cost in costs},
+        "stops": {
+            cost: stops_of(prices[cost][fronts[cost][row[fronts[cost]] >= 0]], span)
+            for cost, span in spans.items()
+        },
+        "sel": packed(chosen, "u4"),
+        "row": packed(row, "i4"),
         "w": packed(weights, "u1"),
         "a": packed(inputs, "u1"),
     }
-
-
-def _empty_method(name: str) -> dict[str, Any]:
-    arrays = dict.fromkeys(("ids", "runs", "acc", "lo", "hi", "sel", "w", "a"), "")
-    return {"label": name, **style_of(name), "marker": "circle", **arrays, "cost": {}}
 
 
 def _references(rows: pd.DataFrame, costs: Sequence[str]) -> list[dict[str, Any]]:

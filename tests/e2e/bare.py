@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from pages.components.budget_explorer import script, style
+from pages.components.budget_explorer import markup, script, style
 from pages.ui import frames, payload, pick
 from pages.ui.explore_view import read_view
 from pages.ui.widgets import BUDGETS
@@ -15,12 +15,12 @@ from qcore.problem import Point, Scores, SensitivityTable
 from store import StoredPoint
 from tests.pages import sample
 
-LOAD = """async ([script, css]) => {
+LOAD = """async ([script, css, html]) => {
     document.body.innerHTML = '<div id="host" style="width:1100px"></div>';
     const root = document.querySelector('#host').attachShadow({ mode: 'open' });
     const sheet = document.createElement('style');
     sheet.textContent = css;
-    root.append(sheet);
+    root.append(sheet, document.createRange().createContextualFragment(html));
     const url = URL.createObjectURL(new Blob([script], { type: 'text/javascript' }));
     window.code = await import(url);
     window.told = [];
@@ -34,7 +34,7 @@ LOAD = """async ([script, css]) => {
 def load(page: Any) -> None:
     """Put the explorer on the page; `show(payload)` in the page draws, `told` is what it sent."""
     page.goto("about:blank")
-    page.evaluate(LOAD, [script(), style()])
+    page.evaluate(LOAD, [script(), style(), markup()])
 
 
 def network(names: Sequence[str], seed: int = 0) -> ModelSpec:

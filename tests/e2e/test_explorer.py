@@ -8,6 +8,7 @@ import statistics
 import pytest
 
 from pages.ui import frames
+from pages.ui.text import significant
 from qcore.allocation import BitAllocation, LayerBits
 from qcore.costs import costs_of
 from tests.e2e import bare
@@ -21,6 +22,12 @@ pytestmark = [
 SECONDS = 1000.0
 MOST_MS = 3 * 4.0
 """Three times the limit that benchmarks/ui.py holds the redraw to: other tests run meanwhile."""
+
+CARDS_CHANGED = (
+    "before => [...document.querySelectorAll('*')].map(e => e.shadowRoot).filter(Boolean)"
+    ".some(r => r.querySelectorAll('.card').length"
+    " && [...r.querySelectorAll('.card')].map(c => c.textContent).join() !== before)"
+)
 
 HOSTILE = (
     '<img src=x onerror="window.hacked=1">',
@@ -61,18 +68,44 @@ def test_dragging_sends_nothing_and_letting_go_sends_one_message(server, page):
     page.mouse.down()
     for step in range(30):
         page.mouse.move(start + step * box["width"] / 60, y)
-    page.wait_for_function(
-        "before => [...document.querySelectorAll('*')].map(e => e.shadowRoot).filter(Boolean)"
-        ".some(r => r.querySelectorAll('.card').length"
-        " && [...r.querySelectorAll('.card')].map(c => c.textContent).join() !== before)",
-        arg=",".join(before),
-    )
+    page.wait_for_function(CARDS_CHANGED, arg=",".join(before))
     assert len(sent) == count
     assert "bw=30" in page.url
     page.mouse.up()
     page.wait_for_url(re.compile(r"bw=(?!30)"), timeout=30 * SECONDS)
     page.get_by_text("Take it away").wait_for()
     assert len(sent) == count + 1
+
+
+def test_the_budget_line_is_dragged_in_the_front_and_letting_go_sends_one_message(server, page):
+
+    sent = []
+    page.on("websocket", lambda socket: socket.on("framesent", lambda _: sent.append(1)))
+    open_explorer(page, f"{server.url}/?bw=30")
+    front, summary = page.locator("canvas.front"), page.get_by_test_id("summary")
+    front.scroll_into_view_if_needed()
+    box = front.bounding_box()
+    y = box["y"] + 120
+    for x in range(60, int(box["width"]), 6):
+        page.mouse.move(box["x"] + x, y)
+        if front.evaluate("canvas => canvas.style.cursor") == "ew-resize":
+            break
+    before, told, count = cards(page), summary.text_content(), len(sent)
+    page.mouse.down()
+    for step in range(1, 31):
+        page.mouse.move(box["x"] + x - step * (x - 60) / 40, y)
+    page.wait_for_function(CARDS_CHANGED, arg=",".join(before))
+    assert float(weights(page).input_value()) < 15
+    assert len(sent) == count
+    assert "bw=30" in page.url
+    assert summary.text_content() == told
+    page.mouse.up()
+    page.wait_for_url(re.compile(r"bw=(?!30)"), timeout=30 * SECONDS)
+    page.get_by_text("Take it away").wait_for()
+    assert len(sent) == count + 1
+    # letting go is no click on a point
+    assert "pt=" not in page.url
+    assert summary.text_content() != told
 
 
 def test_keys_move_the_budget_and_a_link_restores_it_elsewhere(server, page, browser):
@@ -84,6 +117,7 @@ def test_keys_move_the_budget_and_a_link_restores_it_elsewhere(server, page, bro
     slider.press("ArrowRight")
     expect(slider).to_have_attribute("aria-valuetext", "30.1 KiB")
     slider.press("PageUp")
+    # at once, not with the next frame: the next key must find it there
     assert float(slider.input_value()) > 35
     slider.press("Home")
     expect(page.get_by_role("status").first).to_contain_text("Nothing measured fits")
@@ -200,7 +234,7 @@ def test_the_browser_solves_the_additive_problem_within_the_gap_it_states(page, 
             damage for costs, damage in every if all(costs[n] <= v for n, v in limits.items())
         ]
         found = page.evaluate(
-            "([data, limits]) => { const s = code.solve(code.decodeProxy(data.proxy), limits);"
+            "([data, limits]) => { const s = code.solve(code.decode(data.proxy), limits);"
             " return s && [s.score, s.gap, s.cost] }",
             [data, list(limits.items())],
         )
@@ -259,13 +293,37 @@ def test_hostile_names_are_shown_as_they_are(page):
     assert "<b onclick=alert(1)>x</b>" in page.locator(".card b").last.text_content()
 
 
+def test_a_screen_reader_is_told_every_pick_when_the_budget_rests(page):
+    from playwright.sync_api import expect
+
+    bare.load(page)
+    model = bare.network([f"layer{at}.conv" for at in range(6)])
+    frame, data = bare.measured(model, ["portfolio", "random"], 300)
+    page.evaluate("show", data)
+    slider, summary = page.get_by_role("slider").first, page.get_by_test_id("summary")
+    before = summary.text_content()
+    slider.press("[")
+    expect(summary).not_to_have_text(before)
+    span = data["budgets"][0]
+    picks = frames.picks(frame, {"weight_bytes": float(slider.input_value()) * span["factor"]})
+    column = frames.COST_COLUMNS["weight_bytes"]
+    assert len(picks) >= 1
+    assert summary.text_content().count("nothing fits") == 2 - len(picks)
+    for row in picks.to_dict("records"):
+        cost = significant(row[column] / span["factor"])
+        score = f"{row[frames.SEARCH_SCORE]:.1f} %"
+        expect(summary).to_contain_text(f"{row['method']}: {score}, {cost} {span['unit']}")
+    assert summary.get_attribute("aria-live") == "polite"
+
+
 def test_new_points_keep_what_the_reader_has_set(page):
     bare.load(page)
     model = bare.network(["a", "b"])
     _, data = bare.measured(model, ["portfolio", "random"], 20)
     second = data["methods"][1]["label"]
     page.evaluate("show", data)
-    page.evaluate("() => { explorer.set('weight_bytes', 3); explorer.focus(1); }")
+    page.evaluate("explorer.set('weight_bytes', 3)")
+    page.locator(".card").nth(1).click()
     value, told = page.evaluate("() => [explorer.view.values.weight_bytes, told]")
     assert [name for name, _ in told] == ["commit"]
     assert told[0][1]["focus"] == second

@@ -6,14 +6,31 @@ from typing import Any
 
 import streamlit as st
 
+from pages.ui.figures import BIT_COLOURS
+from qcore.allocation import FLOAT_BITS
+
 HERE = Path(__file__).parent
 SCRIPTS = ("rules.js", "drawing.js", "explorer.js")
 KEY = "explorer"
+BLACK_DIGITS_FROM = 5
+"""Narrowest bits whose colour is too light for white digits."""
 
 
 def script() -> str:
     """The component's JavaScript: its files joined into the one module that Streamlit takes."""
     return "\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)
+
+
+def markup() -> str:
+    """The component's HTML: what is the same for every network."""
+    swatches = []
+    for bits, colour in BIT_COLOURS.items():
+        name = "float" if bits == FLOAT_BITS else str(bits)
+        ink = "#000" if bits >= BLACK_DIGITS_FROM else "#fff"
+        look = f"background-color:{colour};color:{ink}"
+        swatches.append(f'<span class="bits-{name}" style="{look}">{name}</span>')
+    page = (HERE / "explorer.html").read_text(encoding="utf-8")
+    return page.replace("<!-- swatches -->", "".join(swatches))
 
 
 def style() -> str:
@@ -53,4 +70,4 @@ def budget_explorer(
 
 @st.cache_resource(show_spinner=False)
 def _renderer() -> Any:
-    return st.components.v2.component("budget_explorer", js=script(), css=style())
+    return st.components.v2.component("budget_explorer", html=markup(), js=script(), css=style())

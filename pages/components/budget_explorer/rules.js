@@ -1,23 +1,19 @@
-// What the explorer computes: the picking rule, fronts, and the additive problem of predicted mode.
-// Nothing here touches the page. The files of this folder are joined into one module, this one first.
+// What the explorer computes: the picking rule, and the additive problem of predicted mode.
+// Nothing here touches the page. The files of this folder are joined into one module, this first.
 
 export const SLACK = 1e-9;
-const FLOAT = 32, MOST_NAME = 40;
+const KINDS = { f8: Float64Array, u4: Uint32Array, i4: Int32Array, u1: Uint8Array };
 
-const unpack = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-const f64 = (text) => new Float64Array(unpack(text).buffer);
-const u32 = (text) => new Uint32Array(unpack(text).buffer);
 const each = (table, change) =>
   Object.fromEntries(Object.entries(table).map(([key, value]) => [key, change(value)]));
 
-/** A method's points with their numbers unpacked; `row` finds the bits of a selectable point. */
-export function decode(method) {
-  const sel = u32(method.sel);
-  return {
-    ...method, sel, ids: u32(method.ids), runs: u32(method.runs), acc: f64(method.acc),
-    lo: f64(method.lo), hi: f64(method.hi), cost: each(method.cost, f64), w: unpack(method.w),
-    a: unpack(method.a), row: new Map([...sel].map((at, row) => [at, row])), memo: {},
-  };
+/** What Python sent, with its arrays, each {kind: base64}, unpacked. */
+export function decode(data) {
+  if (data === null || typeof data !== "object") return data;
+  if (Array.isArray(data)) return data.map(decode);
+  const [[kind, text] = []] = Object.entries(data);
+  if (!(kind in KINDS)) return each(data, decode);
+  return new KINDS[kind](Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
 }
 
 /** The one picking rule, as in Python's `best_within`: index of the best point, or -1.
@@ -33,41 +29,15 @@ export function pick(method, limits) {
   return best;
 }
 
-/** Indices no other point beats, by rising cost; sign is 1 where higher scores are better. */
-export function frontOf(cost, score, sign = 1) {
-  const order = [...cost.keys()].sort(
-    (i, j) => cost[i] - cost[j] || sign * (score[j] - score[i]) || i - j);
-  const front = [];
-  for (const i of order) {
-    if (!front.length || sign * (score[i] - score[front[front.length - 1]]) > 0) front.push(i);
-  }
-  return front;
-}
-
-/** Sensitivities of each layer's options, unpacked: layer i has options start[i]..start[i + 1]. */
-export function decodeProxy(proxy) {
-  return { ...proxy, start: u32(proxy.start), score: f64(proxy.score), w: unpack(proxy.w),
-    a: unpack(proxy.a), cost: each(proxy.cost, f64) };
-}
-
-function totals(proxy, choice) {
-  const cost = each(proxy.fixed, Number);
-  let score = 0;
-  for (const at of choice) {
-    score += proxy.score[at];
-    for (const name in cost) cost[name] += proxy.cost[name][at];
-  }
-  return { choice, cost, score };
-}
+const sum = (choice, column) => choice.reduce((total, at) => total + column[at], 0);
 
 /** Each layer's cheapest option of score + sum of price * cost. */
-function cheapest(proxy, names, prices) {
-  const choice = new Uint32Array(proxy.start.length - 1);
-  const columns = names.map((name) => proxy.cost[name]);
+function cheapest(start, score, columns, prices) {
+  const choice = new Uint32Array(start.length - 1);
   for (let layer = 0; layer < choice.length; layer++) {
     let best = Infinity;
-    for (let at = proxy.start[layer]; at < proxy.start[layer + 1]; at++) {
-      let value = proxy.score[at];
+    for (let at = start[layer]; at < start[layer + 1]; at++) {
+      let value = score[at];
       for (let k = 0; k < prices.length; k++) value += prices[k] * columns[k][at];
       if (value < best) { best = value; choice[layer] = at; }
     }
@@ -75,103 +45,76 @@ function cheapest(proxy, names, prices) {
   return choice;
 }
 
-/** Least predicted damage within limits on at most two summed costs, or null where nothing fits.
+/** Least predicted damage within limits on summed costs, or null where nothing is found to fit.
  * Lagrangian relaxation (Fisher 1981) by bisection, then the exchanges that still fit; `gap` is
  * how far from the least possible it can be at most, by the bound of the relaxation. */
 export function solve(proxy, limits) {
-  const names = limits.map(([name]) => name);
-  const within = limits.map(([name, limit]) => limit * (1 + SLACK) - proxy.fixed[name]);
-  const least = names.map((name) => {
-    const only = { ...proxy, score: proxy.cost[name] };
-    return totals(only, cheapest(only, [], [])).cost[name] - proxy.fixed[name];
-  });
-  if (least.some((value, k) => value > within[k])) return null;
-  let top = 0, best = null, bound = -Infinity;
-  for (let layer = 0; layer + 1 < proxy.start.length; layer++) {
-    const row = proxy.score.subarray(proxy.start[layer], proxy.start[layer + 1]);
-    top += Math.max(...row) - Math.min(...row);
+  const { start, score, cost, fixed } = proxy, columns = limits.map(([name]) => cost[name]);
+  const room = limits.map(([name, limit]) => limit * (1 + SLACK) - fixed[name]);
+  const least = columns.map((column) => sum(cheapest(start, column, [], []), column));
+  if (least.some((value, k) => value > room[k])) return null;
+  const scale = room.map((value, k) => Math.max(value - least[k], 1));
+  const excess = (choice) => columns.map((column, k) => (sum(choice, column) - room[k]) / scale[k]);
+  let top = 0, bound = -Infinity, damage = Infinity, best = null;
+  for (let layer = 0; layer + 1 < start.length; layer++) {
+    const row = score.subarray(start[layer], start[layer + 1]);
+    top += 2 * (Math.max(...row) - Math.min(...row));
   }
-  const scale = within.map((value, k) => Math.max(value - least[k], 1));
-  const spent = (found, k) => found.cost[names[k]] - proxy.fixed[names[k]];
   const attempt = (prices) => {
-    const found = totals(proxy, cheapest(proxy, names, prices.map((p, k) => p / scale[k])));
-    const over = names.map((_, k) => (spent(found, k) - within[k]) / scale[k]);
-    bound = Math.max(bound, found.score + over.reduce((sum, o, k) => sum + prices[k] * o, 0));
-    if (over.every((o) => o <= 0) && !(best && best.score <= found.score)) best = found;
+    const choice = cheapest(start, score, columns, prices.map((price, k) => price / scale[k]));
+    const found = sum(choice, score), over = excess(choice);
+    bound = Math.max(bound, over.reduce((value, o, k) => value + prices[k] * o, found));
+    if (found < damage && over.every((o) => o <= 0)) [damage, best] = [found, choice];
     return over;
   };
-  const bisect = (over, steps) => {
-    if (over(0) <= 0) return;
-    for (let low = 0, high = top * 2, step = 0; step < steps; step++) {
+  // bisect the price of each cost in turn, within that of the costs before it
+  const steps = limits.length > 1 ? 22 : 40;
+  const search = (prices) => {
+    const k = prices.length;
+    if (k === limits.length) return attempt(prices);
+    let over = search([...prices, 0]);
+    for (let low = 0, high = top, step = 0; step < steps && (step || over[k] > 0); step++) {
       const middle = step ? (low + high) / 2 : high;
-      if (over(middle) > 0) low = middle; else high = middle;
+      over = search([...prices, middle]);
+      if (over[k] > 0) low = middle; else high = middle;
     }
+    return over;
   };
-  if (names.length < 2) bisect((price) => attempt(names.length ? [price] : [])[0] ?? 0, 40);
-  else {
-    const first = (price) => {
-      let last;
-      bisect((other) => (last = attempt([price, other]))[1], 22);
-      return last[0];
-    };
-    bisect(first, 22);
-  }
+  search([]);
   if (!best) {
     // two tight limits: the options that are nowhere dear, whatever their score
-    const share = proxy.score.map((_, at) =>
-      Math.max(...names.map((name, k) => proxy.cost[name][at] / Math.max(within[k], 1))));
-    const found = totals(proxy, cheapest({ ...proxy, score: share }, [], []));
-    if (names.some((_, k) => spent(found, k) > within[k])) return null;
-    best = found;
+    const dear = score.map((_, at) => 
+      Math.max(...columns.map((c, k) => c[at] / Math.max(room[k], 1))));
+    best = cheapest(start, dear, [], []);
+    if (excess(best).some((o) => o > 0)) return null;
   }
-  best = improve(proxy, names, within, best);
-  return { ...best, gap: Math.max(0, best.score - bound) };
+  improve(proxy, columns, room, best);
+  const all = Object.keys(fixed).map((name) => [name, fixed[name] + sum(best, cost[name])]);
+  damage = sum(best, score);
+  return { choice: best, cost: Object.fromEntries(all), score: damage,
+    gap: Math.max(0, damage - bound) };
 }
 
-function improve(proxy, names, within, found) {
+/** Change one layer's option after another, the most useful first, for as long as it fits. */
+function improve({ start, score }, columns, room, choice) {
+  const left = columns.map((column, k) => room[k] - sum(choice, column));
   for (let rounds = 0; rounds < 400; rounds++) {
-    let gain = -1e-15, layerAt = -1, optionAt = 0;
-    found.choice.forEach((now, layer) => {
-      for (let at = proxy.start[layer]; at < proxy.start[layer + 1]; at++) {
-        const change = proxy.score[at] - proxy.score[now];
-        if (change < gain && names.every((name, k) => found.cost[name] - proxy.fixed[name] +
-            proxy.cost[name][at] - proxy.cost[name][now] <= within[k])) {
-          gain = change; layerAt = layer; optionAt = at;
+    let gain = -1e-15, place = -1, option = 0;
+    choice.forEach((now, layer) => {
+      for (let at = start[layer]; at < start[layer + 1]; at++) {
+        if (score[at] - score[now] < gain && columns.every((c, k) => c[at] - c[now] <= left[k])) {
+          [gain, place, option] = [score[at] - score[now], layer, at];
         }
       }
     });
-    if (layerAt < 0) break;
-    const choice = found.choice.slice();
-    choice[layerAt] = optionAt;
-    found = totals(proxy, choice);
+    if (place < 0) return;
+    columns.forEach((c, k) => { left[k] -= c[option] - c[choice[place]]; });
+    choice[place] = option;
   }
-  return found;
 }
 
-/** Predictions as one method that can be drawn like measured ones: its front against one cost. */
-export function predictedFront(proxy, name, steps = 90) {
-  const span = Math.max(...proxy.score) - Math.min(...proxy.score) || 1;
-  const typical = proxy.cost[name].reduce((a, b) => Math.max(a, b), 1);
-  const found = new Map();
-  for (let step = -1; step < steps; step++) {
-    const price = step < 0 ? 0 : (span / typical) * 10 ** ((step / steps) * 10 - 6);
-    const solution = totals(proxy, cheapest(proxy, [name], [price]));
-    found.set(solution.choice.join(), solution);
-  }
-  const all = [...found.values()];
-  return frontOf(all.map((s) => s.cost[name]), all.map((s) => s.score), -1).map((i) => all[i]);
-}
+const digits = new Intl.NumberFormat("en-US", { minimumSignificantDigits: 3,
+  maximumSignificantDigits: 3, maximumFractionDigits: 0, roundingPriority: "morePrecision" });
 
 /** Three significant digits, never dropping whole ones. */
-export function figure(value, digits = 3) {
-  if (!value || !isFinite(value)) return String(value);
-  const decimals = Math.max(0, digits - 1 - Math.floor(Math.log10(Math.abs(value))));
-  return value.toLocaleString("en-US",
-    { minimumFractionDigits: Math.min(decimals, 8), maximumFractionDigits: Math.min(decimals, 8) });
-}
-
-/** A name of any length and script, as a canvas and a tooltip can bear it. */
-export function short(name, most = MOST_NAME) {
-  const letters = [...name.replace(/[\u0000-\u001f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, " ")];
-  return letters.length > most ? letters.slice(0, most - 1).join("") + "…" : letters.join("");
-}
+export const figure = (value) => value ? digits.format(value) : "0";

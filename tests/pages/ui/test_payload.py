@@ -14,7 +14,9 @@ from tests.pages import sample
 SPANS = payload.spans_of(sample.MODEL, list(BUDGETS), 32)
 
 
-def numbers(text, kind):
+def numbers(packed, kind):
+    ((sent, text),) = packed.items()
+    assert f"<{sent}" == kind or sent == kind
     return np.frombuffer(base64.b64decode(text), kind)
 
 
@@ -75,10 +77,63 @@ def test_layers_say_what_the_drawing_needs():
     assert first["lock"]
     assert last["lock"]
     assert not any(layer["lock"] for layer in middle)
-    assert first["stage"] == "conv1"
-    assert middle[0]["stage"] == "layer1"
-    assert middle[0]["stage"] + "." + middle[0]["s"] == middle[0]["n"]
-    assert sorted(layer["rank"] for layer in (first, *middle, last)) == list(range(1, 11))
+    assert first["name"] == "conv1 (conv2d, layer 1)"
+    assert first["facts"][-1] == "fixed by the search's settings"
+    assert "fixed by the search's settings" not in middle[0]["facts"]
+    ranks = [
+        int(fact.split()[1])
+        for layer in (first, *middle, last)
+        for fact in layer["facts"]
+        if fact.startswith("sensitivity: ") and fact.endswith(" of 10")
+    ]
+    assert sorted(ranks) == list(range(1, 11))
+
+
+def test_stages_and_blocks_cover_every_layer_once():
+    body = shared()
+    ends = [0, *(stop for _, _, stop in body["stages"])]
+    assert [start for _, start, _ in body["stages"]] == ends[:-1]
+    assert ends[-1] == len(sample.MODEL.layers)
+    assert [name for name, *_ in body["stages"]][:2] == ["conv1", "layer1"]
+    whole = sum(layer.weights for layer in sample.MODEL.layers)
+    for place, layer in enumerate(body["layers"]):
+        before = sum(each.weights for each in sample.MODEL.layers[:place])
+        assert layer["from"]["bytes"] == pytest.approx(100 * before / whole)
+
+
+def test_fronts_and_their_stops_are_those_of_the_points():
+    table = frame()
+    rows = pick.drawn(table, list(BUDGETS))
+    body = payload.measured_body(sample.MODEL, rows, "Accuracy", 92.0, SPANS)
+    for method in body["methods"]:
+        mine = rows[rows["method"] == method["label"]].reset_index(drop=True)
+        chosen = numbers(method["row"], "<i4")
+        assert (chosen >= 0).tolist() == mine["selectable"].tolist()
+        for name, span in SPANS.items():
+            front = numbers(method["front"][name], "<u4")
+            wanted = frames.front_of(mine, name)
+            assert mine["point"].iloc[front].tolist() == wanted["point"].tolist()
+            stops = numbers(method["stops"][name], "<f8")
+            for cost in wanted[frames.COST_COLUMNS[name]]:
+                # the least budget on the slider's grid that allows it
+                allowing = stops[stops * span.factor >= cost * (1 - 1e-9)]
+                assert allowing[0] * span.factor - cost < span.factor * 10.0**-span.decimals
+
+
+def test_an_axis_shows_all_of_its_front_and_its_ticks_lie_on_it():
+    table = frame()
+    rows = pick.drawn(table, list(BUDGETS))
+    for axis in payload.measured_body(sample.MODEL, rows, "Accuracy", 92.0, SPANS)["axes"]:
+        costs = rows[frames.COST_COLUMNS[axis["id"]]]
+        for scale in (axis["lin"], axis["log"], axis["score"]):
+            places = [place for place, _ in scale["ticks"]]
+            assert len(places) >= 3
+            assert places == sorted(places)
+            assert scale["low"] <= places[0]
+            assert places[-1] <= scale["high"] * (1 + 1e-9)
+        assert axis["unit"] in axis["lin"]["title"]
+        assert axis["score"]["high"] > 92.0
+        assert axis["least"]["cost"] == costs[rows["selectable"]].min()
 
 
 @pytest.mark.parametrize("layers", [10, 200, 1000])
