@@ -12,7 +12,6 @@ from time import monotonic
 
 import streamlit as st
 
-from pages.ui.text import counted
 from store import Run, Store, runs
 from store.files import files_folder
 
@@ -36,11 +35,14 @@ def finished_since(known: Sequence[Run], moment: datetime) -> list[Run]:
 
 
 def words(news: Sequence[Run]) -> str:
-    """Say how many finished: "3 searches finished since the last visit, 1 of them failed"."""
-    count, failed = len(news), sum(run.state == "failed" for run in news)
-    searches = counted(count, "search") if count == 1 else f"{count:,} searches"
-    ending = "" if not failed else ": it failed" if count == 1 else f", {failed:,} of them failed"
-    return f"{searches} finished since the last visit{ending}"
+    """Say how many finished, short enough for the sidebar: "3 finished since the last visit"."""
+    return f"{len(news):,} finished since the last visit"
+
+
+def failures(news: Sequence[Run]) -> str:
+    """Say how many of them failed; "" where none did."""
+    failed = sum(run.state == "failed" for run in news)
+    return "" if not failed else "It failed." if len(news) == 1 else f"{failed:,} of them failed."
 
 
 def finished_note(store: Store, on_searches: bool) -> None:
@@ -66,14 +68,15 @@ def finished_note(store: Store, on_searches: bool) -> None:
         return
     with st.sidebar:
         if on_searches:
-            st.caption(f"{words(news)}.")
-        else:
-            st.page_link(
-                "pages/views/searches.py",
-                label=words(news),
-                icon=":material/notifications:",
-                query_params={"model": news[0].spec.model, "run": str(news[0].id)},
-            )
+            st.caption(f"{words(news)}. {failures(news)}".strip())
+            return
+        st.page_link(
+            "pages/views/searches.py",
+            label=words(news),
+            icon=":material/notifications:",
+            query_params={"model": news[0].spec.model, "run": str(news[0].id)},
+            help=failures(news) or None,
+        )
 
 
 def _read(path: Path) -> datetime | None:

@@ -31,12 +31,12 @@ def test_what_finished_between_two_visits_is_told_until_it_was_looked_at(app, st
     last = end(store, "failed", "The disk is full.")
     at = app()
     ((label, query),) = notes(at)
-    assert label == "2 searches finished since the last visit, 1 of them failed"
+    assert label == "2 finished since the last visit"
     assert f"run={last}" in query
     at.switch_page("pages/views/compare.py").run()
     assert len(notes(at)) == 1
     at.switch_page("pages/views/searches.py").run()
-    assert notes(at) == [(f"{label}.", "")]
+    assert notes(at) == [(f"{label}. 1 of them failed.", "")]
     at.switch_page("pages/views/explore.py").run()
     assert not at.exception
     assert notes(at) == []
@@ -51,18 +51,23 @@ def test_a_damaged_note_of_the_last_visit_says_nothing(app, store):
 
 
 @pytest.mark.parametrize(
-    ("states", "expected"),
+    ("states", "expected", "bad"),
     [
-        (["done"], "1 search finished since the last visit"),
-        (["failed"], "1 search finished since the last visit: it failed"),
-        (["done", "cancelled", "running", "done"], "2 searches finished since the last visit"),
+        (["done"], "1 finished since the last visit", ""),
+        (["failed"], "1 finished since the last visit", "It failed."),
+        (
+            ["done", "cancelled", "running", "failed"],
+            "2 finished since the last visit",
+            "1 of them failed.",
+        ),
     ],
 )
-def test_only_searches_that_ended_by_themselves_count(states, expected):
+def test_only_searches_that_ended_by_themselves_count(states, expected, bad):
     before, later = datetime(2026, 1, 1, tzinfo=UTC), "2026-01-02T00:00:00.000+00:00"
     known = [sample.run_of(at, "exact", state) for at, state in enumerate(states)]
     ended = [replace(run, finished=later) for run in known]
-    assert visits.words(visits.finished_since(ended, before)) == expected
+    news = visits.finished_since(ended, before)
+    assert (visits.words(news), visits.failures(news)) == (expected, bad)
     assert visits.finished_since(ended, datetime(2026, 1, 3, tzinfo=UTC)) == []
     recorded = [replace(run, finished=later, origin="recorded") for run in known]
     assert visits.finished_since(recorded, before) == []
