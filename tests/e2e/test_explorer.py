@@ -331,6 +331,12 @@ def test_new_points_keep_what_the_reader_has_set(page):
     page.evaluate("show", more)
     after = "() => [explorer.view.values.weight_bytes, explorer.view.focus, told.length]"
     assert page.evaluate(after) == [value, second, 1]
+    # nothing is blank until the next frame: whoever reads or types meanwhile finds it as it was
+    drawn_at_once = (
+        "data => { show(data); const of = (name) => explorer.box.querySelector(name);"
+        " return [+of('input[type=range]').value, of('.card strong').textContent !== '']; }"
+    )
+    assert page.evaluate(drawn_at_once, more) == [value, True]
     # another model starts where its own link says
     page.evaluate("show", {**more, "id": "another"})
     assert page.evaluate(after)[0] == more["budgets"][0]["value"]

@@ -1,7 +1,7 @@
 // How the explorer draws: bit heatmap, front and area-true allocation, each on its canvas.
 // Names of layers and methods may hold anything: they are drawn as text only.
 
-const FLOAT = 32, GREY = "#888888", GRID = "#88888838", SHADE = "#8888882e";
+const FLOAT = 32, GRIP = 9, GREY = "#888888", GRID = "#88888838", SHADE = "#8888882e";
 const RING = { path: "M1 0A1 1 0 1 1 -1 0A1 1 0 1 1 1 0Z" };
 
 const fit = (text, most, letters = [...text]) =>
@@ -60,6 +60,11 @@ class Pen {
     this.ink.restore();
   }
 
+  /** Words to the right of a place, or to its left where it lies beyond `most`. */
+  beside(text, x, y, most, look) {
+    this.say(text, x + (x > most ? -9 : 9), y, { ...look, align: x > most ? "right" : "left" });
+  }
+
   /** Grid, ticks and titles of two axes that `scale` made. */
   axes(x, y) {
     const tick = { colour: this.theme.faint, align: "center" };
@@ -106,7 +111,8 @@ class Drawing {
   block(pen, bits, x, y, width, height, down = height / 2 + 0.5) {
     const text = bits === FLOAT ? "fp" : `${bits}`, colour = bits > 4 ? "#000" : "#fff";
     pen.bar(x, y, width, height, this.data.cmap[bits]);
-    for (let at = 2; bits === FLOAT && at < height; at += 4) pen.bar(x, y + at, width, 1, "#c8c8c8");
+    const stripes = bits === FLOAT ? height : 0;
+    for (let at = 2; at < stripes; at += 4) pen.bar(x, y + at, width, 1, "#c8c8c8");
     if (width >= 6 + 4.5 * text.length && height >= 12) {
       pen.say(text, x + width / 2, y + down, { align: "center", colour, bold: width > 14 });
     }
@@ -122,7 +128,8 @@ class Drawing {
       bottom += tall + row.low + 9;
       return { ...row, end: bottom };
     });
-    const pen = this.pen(this.heat, bottom + (room > 300 ? 78 : 20)), faint = { colour: theme.faint };
+    const pen = this.pen(this.heat, bottom + (room > 300 ? 78 : 20));
+    const faint = { colour: theme.faint };
     const cell = (bits, ...place) => wide < 10 ? pen.bar(...place, this.data.cmap[bits])
       : this.keep(pen, `${bits}/${place[3]}`, wide, ...place,
         (sheet) => this.block(sheet, bits, 0, 0, ...place.slice(2)));
@@ -158,8 +165,9 @@ class Drawing {
   drawNames(pen) {
     const { theme, heatMap: { left, wide } } = this, every = Math.ceil(13 / wide);
     this.layers.forEach((layer, i) => {
-      const colour = i === this.hover.layer ? theme.primary : theme.ink, x = left + (i + 0.5) * wide;
-      if (i % every === 0) pen.say(layer.tag, x, 24, { size: 11, align: "right", turn: -45, colour });
+      const colour = i === this.hover.layer ? theme.primary : theme.ink;
+      if (i % every === 0) pen.say(layer.tag, left + (i + 0.5) * wide, 24,
+        { size: 11, align: "right", turn: -45, colour });
     });
     for (const [name, from, to] of this.data.stages) {
       const x = left + from * wide, span = (to - from) * wide;
@@ -173,18 +181,18 @@ class Drawing {
     const { theme, view, hover, data, methods } = this, { x: id } = view, axis = this.axes.get(id);
     const pen = this.pen(this.front, 380), y = scale(axis.score, 336, 12);
     const x = scale(view.log ? axis.log : axis.lin, 58, pen.width - 12), tall = y.from - y.to;
-    const spot = (m, at) => [x.at(m.cost[id][at]), y.at(m.acc[at])], b = view.on[id] && this.sliders[id]?.b;
+    const b = view.on[id] && this.sliders[id]?.b;
+    const spot = (m, at) => [x.at(m.cost[id][at]), y.at(m.acc[at])];
     const line = b && Math.max(x.from, Math.min(x.at(view.values[id] * b.factor), x.to));
-    this.place = { x, spot, line };
+    this.place = { x, spot, grip: (px) => Math.abs(px - line) < GRIP ? b : null };
     this.keep(pen, "front", [id, view.log, pen.width].join(), 0, 0, pen.width, pen.height,
       (sheet) => this.drawPoints(sheet, x, y, spot));
     if (b) {
-      const late = line > x.to - 90;
       pen.bar(line, y.to, x.to - line, tall, SHADE);
       pen.bar(line - 1, y.to, 2, tall, theme.primary);
       pen.bar(line - 5, y.to + 40, 10, 30, theme.primary);
-      pen.say(this.budgetText(b), line + (late ? -9 : 9), y.from - 14,
-        { colour: theme.primary, bold: true, align: late ? "right" : "left" });
+      pen.beside(this.budgetText(b), line, y.from - 14, x.to - 90,
+        { colour: theme.primary, bold: true });
     }
     this.now.forEach((r, at) => {
       const [radius, colour, thick] = at === this.at ? [11, theme.primary, 3] : [9, theme.ink, 1.5];
@@ -219,9 +227,7 @@ class Drawing {
       for (const place of spots) pen.mark(m, ...place, proxy ? 3.5 : 4.5, proxy);
     }
     for (const { cost, acc, label } of data.refs) {
-      const px = x.at(cost[id]), late = px > x.to - 56;
-      if (cost[id] <= x.high) pen.say(label, px + (late ? -7 : 7), y.at(acc) + 11,
-        { ...faint, align: late ? "right" : "left" });
+      if (cost[id] <= x.high) pen.beside(label, x.at(cost[id]), y.at(acc) + 11, x.to - 56, faint);
     }
   }
 

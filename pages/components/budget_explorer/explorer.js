@@ -1,11 +1,11 @@
 // The budget explorer on the page: controls, pointer, keys, and what the server is told on release.
 // Names of layers and methods may hold anything: they reach the page as text only.
 
-const HINTS = "bitdial-hints", REACH = 14, GRIP = 9, IDLE_MS = 150;
-const TURNS = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 100, PageDown: -100,
-  Home: -1e6, End: 1e6 };
+const HINTS = "bitdial-hints", REACH = 14, IDLE_MS = 150;
+const TURNS = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 100,
+  PageDown: -100, Home: -1e6, End: 1e6 };
 const ACTS = {
-  "[": (of) => of.step(-1), "]": (of) => of.step(1), p: (of) => of.tell("pin", of.now[of.at]),
+  "[": (of) => of.step(-1), "]": (of) => of.step(1), p: (of) => of.pin(),
   f: (of) => { of.view.focus = of.methods[(of.at + 1) % of.methods.length].label; of.paint(); },
 };
 
@@ -14,14 +14,6 @@ const put = (node, words) => Object.entries(words).forEach(([name, text]) => {
   const part = node.querySelector(name);
   if (part.textContent !== text) part.textContent = text;
 });
-
-/** How many hints were read. Where the browser keeps nothing, none are shown. */
-function hintsRead(count) {
-  try {
-    if (count !== undefined) localStorage.setItem(HINTS, count);
-    return +localStorage.getItem(HINTS);
-  } catch { return Infinity; }
-}
 
 /** One explorer on the page. `update` takes new data and keeps what the reader has set. */
 export class Explorer extends Drawing {
@@ -40,8 +32,10 @@ export class Explorer extends Drawing {
       canvas.onclick = (event) => this.click(canvas, event);
     }
     this.front.onpointerdown = (event) => {
-      this.held = this.dragging = this.gripped(event.offsetX);
-      if (this.held) this.front.setPointerCapture(event.pointerId);
+      this.held = this.dragging = this.place.grip(event.offsetX);
+      if (!this.held) return;
+      this.look({});
+      this.front.setPointerCapture(event.pointerId);
     };
     this.front.onpointerup = this.front.onpointercancel = () => {
       this.dragging = null;
@@ -60,9 +54,10 @@ export class Explorer extends Drawing {
     if (!this.axes.has(this.view.x)) this.view.x = data.axes[0].id;
     this.build();
     this.sent = this.message();
+    // at once: until a frame came, the new cards and sliders would be empty
+    this.draw();
     this.announce();
-    this.paint();
-    this.coach(proxy ? Infinity : hintsRead());
+    this.coach();
   }
 
   build() {
@@ -93,10 +88,11 @@ export class Explorer extends Drawing {
     put(this.box, { ".front-title": data.score.title });
   }
 
-  /** Take over what the selects and boxes say; a range that is let go changes nothing more. */
+  /** Take over what the selects and boxes say, or a slider that is let go. */
   read() {
-    Object.assign(this.view, { x: this.axis.value, log: this.log.checked, widths: this.widths.value });
-    for (const { b, box } of Object.values(this.sliders)) this.view.on[b.id] = box.checked;
+    const { view, axis, log, widths } = this;
+    Object.assign(view, { x: axis.value, log: log.checked, widths: widths.value });
+    for (const { b, box } of Object.values(this.sliders)) view.on[b.id] = box.checked;
     this.paint();
     this.commit();
   }
@@ -147,6 +143,7 @@ export class Explorer extends Drawing {
 
   /** Draw everything now. */
   draw() {
+    cancelAnimationFrame(this.frame);
     this.frame = null;
     if (!this.box.clientWidth) return;
     this.choose();
@@ -159,8 +156,8 @@ export class Explorer extends Drawing {
 
   budgetText(b) { return `${this.view.values[b.id].toFixed(b.decimals)} ${b.unit}`; }
 
-  scoreText(r) {
-    return this.proxy ? `${figure(r.acc)} ${this.data.score.unit}` : `${r.acc.toFixed(1)} %`;
+  scoreText({ acc }) {
+    return `${this.proxy ? figure(acc) : acc.toFixed(1)} ${this.data.score.unit}`;
   }
 
   costText(r, id) {
@@ -186,7 +183,8 @@ export class Explorer extends Drawing {
     const why = short.join(" ") || "Each budget alone can be met, but not both at once.";
     put(this.box, { ".note": now.some(Boolean) ? "" : `${data.nothing} ${why} Raise a budget.` });
     now.forEach((r, at) => {
-      const card = this.cards.children[at], gap = r?.gap ? `at most ${figure(r.gap)} above the least` : "exact";
+      const card = this.cards.children[at];
+      const gap = r?.gap ? `at most ${figure(r.gap)} above the least` : "exact";
       const range = r && (proxy ? `predicted, ${gap}` : `${r.lo.toFixed(1)} to ${r.hi.toFixed(1)}`);
       card.ariaPressed = at === this.at;
       put(card, { strong: r ? this.scoreText(r) : "nothing fits",
@@ -197,9 +195,10 @@ export class Explorer extends Drawing {
   /** Tell screen readers what each method gives. */
   announce() {
     this.choose();
-    const words = (r) => [this.scoreText(r), ...this.data.budgets.map((b) => this.costText(r, b.id))];
-    put(this.box, { ".summary": this.now.map((r, at) => `${this.methods[at].title}: `
-      + (r ? words(r).join(", ") : "nothing fits")).join("; ") });
+    const costs = (r) => this.data.budgets.map((b) => this.costText(r, b.id));
+    const words = (r) => r ? [this.scoreText(r), ...costs(r)].join(", ") : "nothing fits";
+    const all = this.now.map((r, at) => `${this.methods[at].title}: ${words(r)}`);
+    put(this.box, { ".summary": all.join("; ") });
   }
 
   /** Show in every plot what lies under the pointer, and tell it. */
@@ -226,8 +225,9 @@ export class Explorer extends Drawing {
   find(canvas, { offsetX: x, offsetY: y }) {
     if (canvas === this.front) return this.findPoint(x, y);
     const { left, wide, rows } = this.heatMap, heat = canvas === this.heat;
-    const row = heat ? rows.findIndex(({ end }) => y < end - 4) : -1, method = row < 0 ? undefined : row;
-    const layer = heat ? Math.floor((x - left) / wide) : this.edges.findLastIndex((edge) => x >= edge);
+    const row = heat ? rows.findIndex(({ end }) => y < end - 4) : -1;
+    const method = row < 0 ? undefined : row, layer = heat ? Math.floor((x - left) / wide)
+      : this.edges.findLastIndex((edge) => x >= edge);
     const facts = this.layers[layer], r = this.now[method ?? this.at];
     if (!facts) return [{ method }];
     const bits = (all) => all[layer] === FLOAT ? "float" : `${all[layer]} bits`;
@@ -237,30 +237,28 @@ export class Explorer extends Drawing {
     return [{ layer, method }, [facts.name, ...held, ...facts.facts]];
   }
 
-  /** The budget whose line can be gripped at x on the front. */
-  gripped(x) {
-    return Math.abs(x - this.place.line) < GRIP ? this.sliders[this.view.x].b : null;
-  }
-
   /** The pointer moves: the budget line goes with it, or what lies under it is told. */
   point(canvas, event) {
-    const { dragging: b, place, tip } = this, { left, top, width } = this.box.getBoundingClientRect();
+    const { dragging: b, place, tip } = this, around = this.box.getBoundingClientRect();
     if (b) return this.set(b.id, place.x.value(event.offsetX) / b.factor);
     this.look(...this.find(canvas, event));
-    const grip = canvas === this.front && this.gripped(event.offsetX);
+    const grip = canvas === this.front && place.grip(event.offsetX);
     canvas.style.cursor = grip ? "ew-resize" : this.hover.method >= 0 ? "pointer" : "";
-    const across = Math.min(event.clientX - left + 14, width - tip.offsetWidth);
-    tip.style.translate = `${across}px ${event.clientY - top + 16}px`;
+    const across = Math.min(event.clientX - around.left + 14, around.width - tip.offsetWidth);
+    tip.style.translate = `${across}px ${event.clientY - around.top + 16}px`;
   }
 
   click(canvas, event) {
     // a click also ends every drag of the budget line
     if (canvas === this.front && this.held) return;
     this.point(canvas, event);
-    const method = this.methods[this.hover.method], r = method && this.result(method, this.hover.point);
-    if (r) return this.tell("open", r);
-    if (method) this.view.focus = method.label;
-    this.commit();
+    const { method: at, point } = this.hover, method = this.methods[at];
+    if (point >= 0) {
+      this.setTriggerValue("open", { run: method.runs[point], id: method.ids[point] });
+    } else if (method) {
+      this.view.focus = method.label;
+      this.commit();
+    }
   }
 
   key(event, id) {
@@ -277,6 +275,12 @@ export class Explorer extends Drawing {
     this.idle = setTimeout(() => this.commit(), IDLE_MS);
   }
 
+  /** Have the server keep the pick in focus; nothing predicted is kept. */
+  pin() {
+    const { run, id } = this.now[this.at] ?? {};
+    if (id !== undefined) this.setTriggerValue("pin", { run, id });
+  }
+
   /** Set the budget to the next or previous member of the focused method's front. */
   step(turn) {
     const limited = this.limits().map(([id]) => id), { x, values } = this.view;
@@ -288,11 +292,6 @@ export class Explorer extends Drawing {
   message() {
     const { values, on, x, focus } = this.view;
     return JSON.stringify({ values, on, x, focus });
-  }
-
-  /** Tell the server of a measured point. */
-  tell(name, r) {
-    if (r && !this.proxy) this.setTriggerValue(name, { run: r.run, id: r.id });
   }
 
   /** Tell the server what was set: once, when the reader lets go. */
@@ -308,14 +307,15 @@ export class Explorer extends Drawing {
 
   save() {
     const all = [this.heat, this.front, this.area], gap = 16, link = document.createElement("a");
-    const width = Math.max(...all.map((canvas) => canvas.clientWidth)) + 2 * gap;
+    const width = this.box.clientWidth + 2 * gap;
     const height = all.reduce((total, canvas) => total + canvas.clientHeight + gap, gap);
     const pen = new Pen(document.createElement("canvas"), width, height, this.theme);
+    let y = gap;
     pen.bar(0, 0, width, height, this.theme.paper);
-    all.reduce((y, canvas) => {
+    for (const canvas of all) {
       pen.ink.drawImage(canvas, gap, y, canvas.clientWidth, canvas.clientHeight);
-      return y + canvas.clientHeight + gap;
-    }, gap);
+      y += canvas.clientHeight + gap;
+    }
     Object.assign(link, { href: pen.canvas.toDataURL(), download: this.data.file }).click();
   }
 
@@ -325,16 +325,21 @@ export class Explorer extends Drawing {
     setTimeout(() => { this.link.textContent = "Copy link"; }, 2000);
   }
 
-  /** Three hints for a first visit; what was dismissed stays dismissed in this browser. */
-  coach(at) {
+  /** Three hints for a first visit; what was read stays read in this browser. */
+  coach(read) {
     const { hint, data: { hints } } = this, [next, dismiss] = hint.querySelectorAll("button");
-    hint.hidden = at >= hints.length;
+    let at = hints.length;
+    try {
+      if (read) localStorage.setItem(HINTS, read);
+      at = +localStorage.getItem(HINTS);
+    } catch { /* a browser that keeps nothing would show them for ever */ }
+    hint.hidden = this.proxy || at >= hints.length;
     if (hint.hidden) return;
     put(hint, { ".count": `${at + 1} of ${hints.length}`, ".words": hints[at],
       ".next": at + 1 < hints.length ? "Next" : "Got it" });
     [this.controls, this.heatPart, this.pair][at].after(hint);
-    next.onclick = () => { this.coach(hintsRead(at + 1)); next.focus(); };
-    dismiss.onclick = () => this.coach(hintsRead(hints.length));
+    next.onclick = () => { this.coach(at + 1); next.focus(); };
+    dismiss.onclick = () => this.coach(hints.length);
   }
 }
 

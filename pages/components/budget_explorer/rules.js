@@ -55,11 +55,8 @@ export function solve(proxy, limits) {
   if (least.some((value, k) => value > room[k])) return null;
   const scale = room.map((value, k) => Math.max(value - least[k], 1));
   const excess = (choice) => columns.map((column, k) => (sum(choice, column) - room[k]) / scale[k]);
-  let top = 0, bound = -Infinity, damage = Infinity, best = null;
-  for (let layer = 0; layer + 1 < start.length; layer++) {
-    const row = score.subarray(start[layer], start[layer + 1]);
-    top += 2 * (Math.max(...row) - Math.min(...row));
-  }
+  const top = 2 * score.reduce((total, value) => total + Math.abs(value), 0);
+  let bound = -Infinity, damage = Infinity, best = null;
   const attempt = (prices) => {
     const choice = cheapest(start, score, columns, prices.map((price, k) => price / scale[k]));
     const found = sum(choice, score), over = excess(choice);
