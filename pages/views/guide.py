@@ -14,7 +14,10 @@ STEPS = (
         "Explore",
         "On **Explore**, drag the slider of a budget, or the dashed line in the front. Every "
         "method's best allocation within the budget follows at once: one row of digits for the "
-        "weights of each layer, one for its activations. What lies above the budget is shaded.",
+        "weights of each layer, one for its activations. What lies above the budget is shaded. "
+        "Choose runs above the plots to see these only; **Compare others with this** marks a "
+        "point, and every other then says how much smaller and more accurate it is. The address "
+        "of the page carries all of it: copy it to share the view.",
     ),
     (
         "Search",

@@ -314,3 +314,9 @@ def test_a_network_of_ones_own_begins_with_the_data_it_was_added_with(app, store
     press(app("searches", model="mine", search="Uniform bits"), "Start search")
     assert len(runs(store)) == 5
     assert {entry.spec.data for entry in runs(store)} == {own.data[0]}
+
+
+def test_several_searches_of_one_network_are_explored_together(app, filled):
+    at = tick(app("searches"), [0, 2])
+    (link,) = [p.proto for p in at.get("page_link") if p.proto.label == "Explore 2 runs"]
+    assert "runs=3%2C1" in link.query_string or "runs=3,1" in link.query_string
