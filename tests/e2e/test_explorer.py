@@ -129,6 +129,10 @@ def test_keys_move_the_budget_and_a_link_restores_it_elsewhere(server, page, bro
     value, pressed = slider.input_value(), page.locator('.card[aria-pressed="true"] b')
     shown, name = cards(page), pressed.text_content()
     assert f"bw={float(value):.1f}" in page.url
+    expect(page.get_by_test_id("stApp")).to_have_attribute(
+        "data-test-script-state", "notRunning", timeout=30 * SECONDS
+    )
+    expect(slider).to_be_focused()
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
     other = context.new_page()
     try:
