@@ -45,15 +45,10 @@ export class Explorer extends Drawing {
   }
 
   update({ data: sent, setStateValue, setTriggerValue }) {
-    Object.assign(this, { setStateValue, setTriggerValue });
-    const text = JSON.stringify(sent);
-    // the same again: building it anew would take the keyboard's focus from a slider
-    if (text === this.text) return;
-    this.text = text;
     const data = decode(sent), { layers, methods, proxy } = data;
     const of = (key) => Object.fromEntries(data.budgets.map((b) => [b.id, b[key]]));
     if (this.data?.id !== data.id) this.view = { ...data.init, values: of("value"), on: of("on") };
-    Object.assign(this, { data, layers, methods, proxy });
+    Object.assign(this, { data, layers, methods, proxy, setStateValue, setTriggerValue });
     this.kept = new Map();
     this.axes = new Map(data.axes.map((axis) => [axis.id, axis]));
     if (!this.axes.has(this.view.x)) this.view.x = data.axes[0].id;
