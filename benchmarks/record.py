@@ -15,12 +15,14 @@ in store/recordings is written again after every run. About an hour and a half o
 import argparse
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from qcore import __version__
 from qcore.catalog import bundled_spec
+from qcore.errors import StoreError
 from qcore.problem import RunSpec
 from store import queue, worker
 from store.db import Store, open_store
@@ -39,7 +41,7 @@ FRONTS: dict[str, dict[str, Any]] = {
 }
 """Searches without chance, and their settings; one seed."""
 
-CHANCE: dict[str, dict[str, Any]] = {"random": {"evaluations": 60}}
+CHANCE: dict[str, dict[str, Any]] = {"random": {"evaluations": 60}, "nsga2": {"evaluations": 240}}
 """Searches of the trained network that draw at random, and their settings."""
 
 SWITCHABLE: dict[str, dict[str, Any]] = {
@@ -95,6 +97,9 @@ def record(store: Store) -> None:
         found = next((run for run in queue.runs(store) if run.name == name), None)
         if found is None or found.state != "done":
             if found is not None:
+                with suppress(StoreError):
+                    # its process is gone: this script runs one at a time
+                    queue.finish(store, found.id, found.attempt, "cancelled", "")
                 queue.delete_run(store, found.id)
             run_id = queue.create_run(store, spec, name, host=queue.host_name(store))
             worker.main(store.url, run_id, 1, piped=False)
