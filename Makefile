@@ -1,18 +1,27 @@
 # make app   sets up what is missing and opens the dashboard
-# make test  sets up what is missing and runs lint, types and every test, on PostgreSQL too where
+# make test  sets up what is missing and runs lint, types and the tests, on PostgreSQL too where
 #            it is installed (as root on Debian it is installed)
+# make test-all  the same, and kills whole servers and workers on PostgreSQL too
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: app test lint clean
+# one more than there are cores: many tests wait for servers and leases
+WORKERS := $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
+PYTEST = PATH="$(abspath $(BIN)):$$PATH" .ci/with-postgres $(BIN)/python -m pytest -n $(WORKERS) \
+	--dist loadfile --no-loadscope-reorder
+
+.PHONY: app test test-all lint clean
 .DELETE_ON_ERROR:
 
 app: $(VENV)/.app
 	$(BIN)/streamlit run app.py
 
 test: $(VENV)/.dev $(VENV)/.browser lint
-	PATH="$(abspath $(BIN)):$$PATH" .ci/with-postgres $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+	$(PYTEST)
+
+test-all: $(VENV)/.dev $(VENV)/.browser lint
+	$(PYTEST) -m "slow or not slow"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -95,24 +95,6 @@ def test_a_configuration_is_downloaded_and_read_again(server, page, tmp_path):
     assert {bits.weight for bits in load_bits(path).allocation.values()} == {4}
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("view", ["", "searches"])
-def test_both_colour_schemes_draw_without_complaint(server, page, scheme, view, tmp_path):
-    page.emulate_media(color_scheme=scheme)
-    page.goto(f"{server.url}/{view}")
-    settled(page)
-    page.locator("canvas.heat, .js-plotly-plot").first.wait_for(timeout=60 * SECONDS)
-    assert len(page.screenshot(path=tmp_path / "page.png")) > 10_000
-    red, *_ = map(
-        int,
-        re.findall(
-            r"\d+",
-            page.get_by_test_id("stApp").evaluate("e => getComputedStyle(e).backgroundColor"),
-        ),
-    )
-    assert (red < 128) is (scheme == "dark")
-
-
 def test_a_foreign_host_is_refused(server):
     request = (
         "GET /_stcore/stream HTTP/1.1\r\nHost: evil.example\r\nOrigin: http://evil.example\r\n"

@@ -113,6 +113,11 @@ def test_every_page_is_readable_in_both_schemes_and_asks_nobody_else(served, pag
         light = background(page)
         page.emulate_media(color_scheme="dark", reduced_motion="reduce")
         page.wait_for_function(f"before => ({BACKGROUND})() !== before", arg=light)
+        settled(page)
+        # colours fade from one scheme into the other
+        page.wait_for_function(
+            "() => document.getAnimations().every(one => one.playState !== 'running')"
+        )
         # only colours change with the scheme
         found = axe.run(page, options={"runOnly": ["color-contrast"]}).response
         assert len(found["passes"]) == 1
@@ -232,7 +237,7 @@ def test_every_download_is_read_again(served, page, tmp_path):
 
 
 def test_a_search_goes_on_when_the_page_is_closed(served, store, browser):
-    spec = replace(fake.SPEC, data="toys 0.1", params={"evaluations": 300})
+    spec = replace(fake.SPEC, data="toys 0.1", params={"evaluations": 120})
     context = browser.new_context()
     tab = context.new_page()
     run_id = create_run(store, spec, "left alone")

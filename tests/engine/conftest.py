@@ -60,7 +60,10 @@ def eventually():
     return wait
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+# whole servers are killed on SQLite in the default run, on PostgreSQL by `make test-all`
+@pytest.fixture(
+    scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
+)
 def database(request):
     """URL of an empty database; None is a file in the data folder."""
     if request.param == "sqlite":
