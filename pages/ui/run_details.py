@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from pages.ui import diagnostics, figures, frames, session, text, trajectories, widgets
+from pages.ui import diagnostics, figures, frames, session, text, trained, trajectories, widgets
 from pages.ui.launch_batch import command_line
 from qcore.costs import COSTS
 from qcore.errors import QcoreError, RunNotFound
+from qcore.searches.frozen import METHODS
 from store import (
     Run,
     Store,
@@ -97,6 +98,31 @@ def _buttons(store: Store, entry: Run) -> None:
             )
             if st.button("Delete for good", type="primary", key="delete"):
                 _do(delete_run, store, entry)
+        if trained.searchable(entry):
+            with st.popover("Search its network again", icon=":material/manage_search:"):
+                _search_again(store, entry)
+
+
+def _search_again(store: Store, entry: Run) -> None:
+    """Ask for another front of the network this run has trained."""
+    st.write("Nothing is trained, so that a whole front takes seconds.")
+    methods = st.multiselect("Searches", METHODS, default=METHODS[:1], key="again-methods")
+    bits = st.number_input(
+        "Weights at most, bits each on average",
+        value=0.0,
+        min_value=0.0,
+        max_value=32.0,
+        step=0.5,
+        key="again-bits",
+        help="0 is the whole front.",
+    )
+    if st.button("Search", type="primary", icon=":material/play_arrow:", key="again"):
+        model = session.model_facts(store, entry.spec.model)
+        weights = sum(layer.weights for layer in model.layers) if model is not None else 0
+        limits = {"weight_bytes": weights * bits / 8} if bits and weights else {}
+        spec = trained.searched_spec(entry, methods, limits)
+        if widgets.launch(store, [(spec, f"Network of run {entry.id} again")]):
+            st.rerun()
 
 
 def _do(ask: Callable[[Store, int], None], store: Store, entry: Run) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import streamlit as st
 
-from pages.ui import diff, frames, reliability, text, widgets
+from pages.ui import diff, frames, reliability, text, trained, widgets
 from pages.ui import workbench_numbers as numbers
 from pages.ui.marimekko import AREAS, marimekko_figure
 from qcore.allocation import BitAllocation, ModelSpec
@@ -90,6 +90,8 @@ def measured_panel(
 ) -> None:
     """What was measured of exactly these bits, or the button that has it measured."""
     st.subheader("Measured")
+    network = _network(compared)
+    frame = frame if frame is None or network is None else trained.rows_on(frame, network)
     rows = None if frame is None else numbers.measured_rows(frame, now)
     if rows is not None and not rows.empty:
         _scores(rows, frame, start if start != now else None)
@@ -100,6 +102,9 @@ def measured_panel(
         st.caption("Measure these bits here to look at the test split and to get their files.")
     if any(widgets.measures(run, now) for run in compared):
         st.info("These bits are being measured; the result appears here.", icon=":material/timer:")
+        return
+    if network is not None:
+        _measure_on(store, model, network, now)
         return
     like = numbers.measure_like(model, compared)
     if like is None:
@@ -113,6 +118,33 @@ def measured_panel(
         )
     if st.button("Measure these bits", type="primary", icon=":material/play_arrow:", key="wb-go"):
         _queue(store, widgets.given_spec(like, now), f"Measure {now.digest[:6]} on {model.name}")
+
+
+def _network(compared: Sequence[Run]) -> Run | None:
+    """Whose weights the bits are measured with: the model's own, or those a run has trained."""
+    known = trained.trained_runs(compared)
+    if not known:
+        return None
+    chosen = st.selectbox(
+        "Network",
+        [0, *known],
+        format_func=lambda at: trained.title(known[at]) if at in known else "as it is",
+        key="wb-network",
+        help="As it is: quantized after training. A network that an SP-Nets or Bit-Mixer run has "
+        "trained answers at any bits it was trained at, as it is, in seconds.",
+    )
+    return known.get(chosen)
+
+
+def _measure_on(store: Store, model: ModelSpec, network: Run, now: BitAllocation) -> None:
+    words = trained.untrained_words(network, model, now)
+    if words:
+        st.warning(text.literal(words), icon=":material/block:")
+        return
+    st.write(f"The network {text.literal(trained.title(network))} was not measured at these bits.")
+    if st.button("Measure these bits", type="primary", icon=":material/play_arrow:", key="wb-go"):
+        name = f"Measure {now.digest[:6]} on the network of run {network.id}"
+        _queue(store, trained.measured_spec(network, now), name)
 
 
 def _scores(rows: pd.DataFrame, frame: pd.DataFrame | None, start: BitAllocation | None) -> None:

@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def _is_ours(run: Run) -> bool:
-    return run.spec.search == "given" or numbers.is_sensitivity(run.spec)
+    return bool(run.spec.params.get("allocations")) or numbers.is_sensitivity(run.spec)
 
 
 def _never_prepared(name: str) -> None:

@@ -41,11 +41,17 @@ def given(problem: Problem, params: GivenParams, rng: np.random.Generator) -> Pr
     """
     if not params.allocations:
         raise InvalidParams("There is nothing to measure: give at least one allocation.")
-    allocations = [_read(problem, entry) for entry in params.allocations]
+    allocations = [read_allocation(problem, entry) for entry in params.allocations]
     yield from measure(allocations, "given allocations")
 
 
-def _read(problem: Problem, entry: str | Mapping[str, Any]) -> BitAllocation:
+def read_allocation(problem: Problem, entry: str | Mapping[str, Any]) -> BitAllocation:
+    """An allocation of this problem from {layer name: [weight bits, activation bits]} or its JSON.
+
+    Raises:
+        InvalidParams: the text is not JSON, or no mapping.
+        InvalidAllocation: layers or bits do not fit the problem.
+    """
     data: Any = entry
     if isinstance(entry, str):
         try:

@@ -2,13 +2,15 @@
 
 What `bitmixer` leaves is a network of which any allocation can be measured as it is. This search
 takes such a stage of an earlier run, keeps a copy of it, and looks for the best bits within its own
-budget; nothing is trained.
+budget, or measures exactly the allocations it is given; nothing is trained.
 
 Reference: Bulat and Tzimiropoulos, Bit-Mixer, ICCV 2021 (sub-networks chosen after training); how
 they are found there could not be read, see `frozen` for what is done here.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +19,8 @@ from qcore.problem import Problem, Progress, Proposals
 from qcore.searches.base import Search
 from qcore.searches.bitmixer import STAGE
 from qcore.searches.frozen import METHODS, Frozen, search_frozen
+from qcore.searches.given import read_allocation
+from qcore.searches.space import measure
 from qcore.switches import words
 
 
@@ -31,6 +35,8 @@ class MetaNetworkParams:
         points: Cost levels along the front, for each of exact and greedy.
         evaluations: Most candidates of CMA-ES, and moves of bidirectional greedy.
         samples: Random allocations measured.
+        allocations: Measured instead of searching, whatever the budget; each {layer name: [weight
+            bits, activation bits]}, as a mapping or as the JSON text of one.
     """
 
     run: int = field(
@@ -76,19 +82,34 @@ class MetaNetworkParams:
             "help": "Measured to show what any choice costs.",
         },
     )
+    allocations: tuple[str | Mapping[str, Any], ...] = field(
+        default=(),
+        metadata={
+            "label": "Only these allocations",
+            "help": 'Measured instead of searching. Each as {"layer": [weight bits, activation '
+            "bits], ...}.",
+        },
+    )
 
 
 def metanetwork(problem: Problem, params: MetaNetworkParams, rng: np.random.Generator) -> Proposals:
-    """Search a trained meta-network within the budget.
+    """Search a trained meta-network within the budget, or measure given allocations of it.
 
     Raises:
         InvalidParams: the run or stage is not there, its network is another one or can only be
             switched as a whole, or none of the bits of some layer it was trained at is allowed.
+        InvalidAllocation: given bits that it was not trained at; lists the trained ones.
         InfeasibleBudget: nothing fits the budget.
     """
     if problem.trainer is None:
         raise InvalidParams("metanetwork needs a trained stage, and this problem offers none.")
     stage, plan = problem.trainer.adopt(params.run, params.stage)
+    if params.allocations:
+        given = [read_allocation(problem, entry) for entry in params.allocations]
+        for allocation in given:
+            plan.find(allocation)
+        yield from measure(given, "given allocations", stage=stage)
+        return
     if plan.kind == "switch":
         raise InvalidParams(
             f"Run {params.run} trained switches of the whole network ({', '.join(plan.switches)}), "

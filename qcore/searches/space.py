@@ -222,7 +222,12 @@ def best_on(front: FrontTable, limits: np.ndarray) -> np.ndarray | None:
 
 
 def measure(
-    allocations: Sequence[BitAllocation], words: str, *, step: int = 0, total: int | None = None
+    allocations: Sequence[BitAllocation],
+    words: str,
+    *,
+    step: int = 0,
+    total: int | None = None,
+    stage: str = "ptq",
 ) -> Measuring:
     """Have allocations measured in batches, with progress before each and at the end.
 
@@ -231,6 +236,7 @@ def measure(
         words: What the user reads, such as "front members".
         step: Steps already done.
         total: Steps of the whole search; None when these are the last.
+        stage: The weights they are measured with.
 
     Returns:
         One point per distinct allocation, in order.
@@ -240,7 +246,7 @@ def measure(
     points: list[Point] = []
     for start in range(0, len(todo), BATCH):
         yield Progress(step + start, total, f"measuring {words}: {start} of {len(todo)}")
-        answer = yield Ask(tuple(todo[start : start + BATCH]))
+        answer = yield Ask(tuple(todo[start : start + BATCH]), stage)
         points.extend(answer or ())
     yield Progress(step + len(todo), total, f"measured {words}: {len(todo)}")
     return points

@@ -320,3 +320,20 @@ def test_several_searches_of_one_network_are_explored_together(app, filled):
     at = tick(app("searches"), [0, 2])
     (link,) = [p.proto for p in at.get("page_link") if p.proto.label == "Explore 2 runs"]
     assert "runs=3%2C1" in link.query_string or "runs=3,1" in link.query_string
+
+
+def test_the_network_of_a_finished_bitmixer_run_can_be_searched_again(app, store):
+    sample.fill(store)
+    widths = {"weight_bits": (2, 4), "activation_bits": (2, 4)}
+    points = [sample.point(sample.uniform(4, 4), 812, stage="layer-wise")]
+    held = sample.add_run(store, "bitmixer", points, **widths)
+    finish(store, *held, "done")
+    at = app("searches", run=str(held[0]))
+    at.number_input(key="again-bits").set_value(2.5).run()
+    at.button(key="again").click().run()
+    assert not at.exception
+    spec = runs(store)[0].spec
+    weights = sum(layer.weights for layer in sample.MODEL.layers)
+    assert (spec.search, spec.weight_bits) == ("metanetwork", (2, 4))
+    assert spec.params == {"run": held[0], "stage": "layer-wise", "methods": ["exact"]}
+    assert spec.limits == {"weight_bytes": weights * 2.5 / 8}

@@ -136,6 +136,33 @@ def test_measuring_queues_these_bits_once_and_shows_them_when_done(app, filled):
     assert "Measure these bits" not in [button.label for button in at.button]
 
 
+def test_bits_can_be_measured_on_a_network_that_a_run_has_trained(app, filled):
+    four, two = sample.uniform(4, 4), sample.uniform(2, 2)
+    points = [sample.point(four, 812, stage="layer-wise")]
+    widths = {"weight_bits": (2, 4), "activation_bits": (2, 4)}
+    run, attempt = sample.add_run(filled, "bitmixer", points, **widths)
+    finish(filled, run, attempt, "done")
+    at = app("workbench")
+    at.selectbox(key="wb-network").select(run).run()
+    assert "was not trained at 8/32 bits" in texts(at)
+    assert "Measure these bits" not in [button.label for button in at.button]
+    spread(at, 4)
+    assert "81.20 %" in texts(at)
+    spread(at, 2)
+    press(at, "Measure these bits")
+    asked = runs(filled, "resnet8")[0].spec
+    assert (asked.search, asked.params["run"]) == ("metanetwork", run)
+    assert asked.params["allocations"] == [two.to_json()]
+
+
+def spread(at, width):
+    """Start from the same bits everywhere, weights and activations."""
+    at.selectbox(key="wb-uw").select(width)
+    at.selectbox(key="wb-ua").select(width)
+    at.button(key="wb-uniform").click().run()
+    assert not at.exception
+
+
 def test_measured_bits_can_be_saved_with_their_source(app, filled):
     at = app("workbench")
     assert "on the test split" in texts(at)

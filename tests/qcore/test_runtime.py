@@ -71,7 +71,9 @@ def test_checkpoints_that_cannot_be_switched_or_fit_are_refused(pair):
         load_switchable(small_net(), X[:1], buffer.getvalue())
 
 
-def later(data: bytes | None, kept=None, known=(), stop_after=None, options=None, **budget):
+def later(
+    data: bytes | None, kept=None, known=(), stop_after=None, options=None, given=(), **budget
+):
     evaluator = small_evaluator()
     trainer = small_trainer(kept or MemoryCheckpoints(), evaluator)
     trainer.load_stage = lambda run, stage: data if (run, stage) == (7, "layer-wise") else None
@@ -83,7 +85,7 @@ def later(data: bytes | None, kept=None, known=(), stop_after=None, options=None
         "loss",
         trainer,
     )
-    params = SEARCH.read_params({"run": 7, "evaluations": 12, "points": 4})
+    params = SEARCH.read_params({"run": 7, "evaluations": 12, "points": 4, "allocations": given})
     events: list = []
     outcome = drive(
         SEARCH, problem, params, 0, score=evaluator.score, report=evaluator.report, known=known,
@@ -102,6 +104,22 @@ def test_a_later_run_searches_the_network_without_training_it(pair):
         wanted = next(pair[0].score([point.allocation], "layer-wise"))
         assert point.search == wanted.search
     assert evaluator.state(outcome.points[0])
+
+
+def test_a_later_run_measures_exactly_the_bits_it_is_given(pair):
+    wanted = random_allocation(RUNGS, np.random.default_rng(2))
+    outcome, _, _ = later(pair[1], given=[wanted.to_json()], weight_bytes=289.0)
+    (point,) = outcome.points
+    assert point.search == next(pair[0].score([wanted], "layer-wise")).search
+    wider = wanted.replace(found(0).spec.names[1], LayerBits(4, 2))
+    with pytest.raises(InvalidAllocation, match=r"was not trained at 4/2 bits.*trained: 4/4, 2/2"):
+        later(pair[1], given=[wider.to_json()])
+
+
+def test_the_switches_of_a_whole_network_can_be_measured_too():
+    data = train("switch")[1]
+    (point,) = later(data, given=[SWITCHES["2/2"].to_json()])[0].points
+    assert point.allocation == SWITCHES["2/2"]
 
 
 def test_it_keeps_its_copy_when_the_other_run_is_gone(pair):

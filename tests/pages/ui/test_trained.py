@@ -1,0 +1,62 @@
+import pandas as pd
+
+from pages.ui import trained
+from qcore.allocation import BitAllocation, LayerBits
+from tests.pages import sample
+
+MIXED = {"weight_bits": (2, 3, 4), "activation_bits": (2, 3, 4), "pin_first_last": 8}
+NAMES = sample.MODEL.names
+
+
+def inner(first: int, others: int) -> BitAllocation:
+    """First and last layer at 8 bits, the second at `first`, all others at `others`."""
+    bits = {name: LayerBits(others, others) for name in NAMES}
+    ends = {NAMES[0]: LayerBits(8, 8), NAMES[-1]: LayerBits(8, 8)}
+    return BitAllocation({**bits, **ends, NAMES[1]: LayerBits(first, first)})
+
+
+def test_only_finished_networks_that_are_here_are_offered_newest_first():
+    runs = [
+        sample.run_of(1, "bitmixer", **MIXED),
+        sample.run_of(2, "bitmixer", "running", **MIXED),
+        sample.run_of(3, "exact"),
+        sample.run_of(4, "spnets", **MIXED),
+    ]
+    assert list(trained.trained_runs(runs)) == [4, 1]
+    assert [run.id for run in runs if trained.searchable(run)] == [1]
+
+
+def test_a_mixed_allocation_is_for_a_network_that_switches_layer_by_layer():
+    mixer, switching = (sample.run_of(1, s, **MIXED) for s in ("bitmixer", "spnets"))
+    assert trained.untrained_words(mixer, sample.MODEL, inner(2, 4)) == ""
+    assert trained.untrained_words(switching, sample.MODEL, inner(4, 4)) == ""
+    words = trained.untrained_words(switching, sample.MODEL, inner(2, 4))
+    assert "4/4, 3/3, 2/2" in words
+
+
+def test_bits_it_was_not_trained_at_are_named_with_those_it_was():
+    mixer = sample.run_of(1, "bitmixer", **MIXED)
+    words = trained.untrained_words(mixer, sample.MODEL, inner(6, 4))
+    assert f"{NAMES[1]!r} was not trained at 6/6" in words
+    assert "4/4, 3/3, 2/2" in words
+    pinned = inner(2, 4).replace(NAMES[0], LayerBits(4, 4))
+    assert "trained: 8/8" in trained.untrained_words(mixer, sample.MODEL, pinned)
+
+
+def test_what_is_asked_for_is_measured_as_the_run_was_and_allows_these_bits():
+    mixer = sample.run_of(7, "bitmixer", **MIXED, search_images=512, limits={"bit_ops": 1e9})
+    spec = trained.measured_spec(mixer, inner(2, 4))
+    assert spec.params == {
+        "run": 7, "stage": "layer-wise", "allocations": [inner(2, 4).to_json()],
+    }  # fmt: skip
+    assert (spec.search_images, spec.weight_bits, spec.limits) == (512, (2, 4, 8), {})
+    again = trained.searched_spec(mixer, ("greedy",), {"weight_bytes": 1e4})
+    assert (again.pin_first_last, again.limits) == (8, {"weight_bytes": 1e4})
+    assert "allocations" not in again.params
+
+
+def test_rows_on_a_network_are_those_of_its_run_and_of_later_ones():
+    rows = [(1, "layer-wise"), (1, "network"), (2, "run-1/layer-wise"), (3, "ptq")]
+    frame = pd.DataFrame(rows, columns=["run", "stage"])
+    found = trained.rows_on(frame, sample.run_of(1, "bitmixer", **MIXED))
+    assert list(found["run"]) == [1, 2]
