@@ -14,10 +14,16 @@ the window moves, and the shortlist at the end of a round, scored again on all s
 together with the allocation before and uniform bits, since the best value seen on moving images is
 a lucky one. Candidates are scored with batch statistics in their norms: running ones belong to the
 allocation that was trained, and defend it.
+
+Extension, off unless asked for: `random_bits`. Weights trained at one allocation defend it too, so
+that rounds after the first training hardly move; with this, every training that a round follows
+draws the bits of each step within the budget, and only the rest is at the bits chosen.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +34,7 @@ from qcore.searches import base
 from qcore.searches.base import Search
 from qcore.searches.evolution import Round, evolve, moving_window, whole_split
 from qcore.searches.genes import genes_of
-from qcore.searches.repair import best_uniform, repair_of
+from qcore.searches.repair import Repair, best_uniform, repair_of
 from qcore.searches.space import Space
 from qcore.searches.starts import EPOCH_STEPS, Clock, checked_space
 
@@ -60,6 +66,7 @@ class GradFreeBitsParams:
         bit_dependent_clips: A clip for every bit-width; off, one clip per tensor.
         super_batches: Moving windows; off, every candidate is scored on all search images.
         alternation: Training between rounds; off, one long round and then all the training.
+        random_bits: Trainings that a round follows draw their bits anew in every step.
     """
 
     rounds: int = base.setting(
@@ -128,8 +135,15 @@ class GradFreeBitsParams:
     alternation: bool = base.setting(
         True, "Alternate", "Off: one long round, followed by all the training."
     )
+    random_bits: bool = base.setting(
+        False,
+        "Random bits before rounds",
+        "An extension: training that a round follows draws its bits within the budget in every "
+        "step, so that no allocation is favoured by the weights.",
+    )
 
 
+Draw = Callable[[str, int, Any], BitAllocation]
 Choosing = Generator[Ask | Progress, list[Point] | None, BitAllocation]
 
 
@@ -164,8 +178,11 @@ def gradfreebits(
     epochs = params.pretraining_epochs + last
     epochs += params.rounds * params.round_epochs if params.alternation else 0
     clock = Clock(epochs * EPOCH_STEPS + rounds * (each + SHORTLIST + 2) + 1)
+    draw = _draws(space, repair, int(rng.integers(2**32))) if params.random_bits else None
     trainer.begin(params.quantizer, None if params.bit_dependent_clips else _middle(space))
-    yield from _train(problem, params, clock, "pretraining", uniform, params.pretraining_epochs)
+    yield from _train(
+        problem, params, clock, "pretraining", uniform, params.pretraining_epochs, draw
+    )
     chosen = uniform
     for number in range(1, rounds + 1):
         chosen = yield from _round(
@@ -173,7 +190,8 @@ def gradfreebits(
         )
         if params.alternation:
             stage = f"round-{number}/weights"
-            yield from _train(problem, params, clock, stage, chosen, params.round_epochs)
+            more = draw if number < rounds else None
+            yield from _train(problem, params, clock, stage, chosen, params.round_epochs, more)
     yield from _train(problem, params, clock, FINAL, chosen, last)
     if not problem.admits(chosen):
         raise InfeasibleBudget(
@@ -192,6 +210,7 @@ def _train(
     stage: str,
     allocation: BitAllocation,
     epochs: int,
+    draw: Draw | None = None,
 ) -> Generator[Progress, None, None]:
     """Train a stage; its epochs become steps of the whole."""
     settings = {
@@ -201,7 +220,21 @@ def _train(
         "label_smoothing": params.label_smoothing,
         "distillation": params.distillation,
     }
-    yield from clock.stage(problem.trainer.train(stage, allocation, settings), epochs)
+    training = problem.trainer.train(
+        stage, allocation, settings, draw=None if draw is None else partial(draw, stage)
+    )
+    yield from clock.stage(training, epochs)
+
+
+def _draws(space: Space, repair: Repair, seed: int) -> Draw:
+    """Bits of a step, drawn by its stage and number, so that a run that goes on draws the same."""
+    sizes = [len(options) for options in space.options]
+
+    def draw(stage: str, step: int, generator: Any) -> BitAllocation:
+        rng = np.random.default_rng([seed, *stage.encode(), step])
+        return space.allocation(repair.within(rng.integers(sizes), rng))
+
+    return draw
 
 
 def _round(

@@ -98,6 +98,23 @@ def test_one_clip_begins_in_the_middle():
     assert run(tight(), quantizer="lsq")[0].begun == [("lsq", None)]
 
 
+def test_random_bits_are_within_the_budget_and_end_before_the_last_round_is_trained():
+    toy = tight()
+    calls = {stage: call for (stage, _, _), call in zip_calls(run(toy, random_bits=True)[0])}
+    assert calls["round-2/weights"]["draw"] is calls["final"]["draw"] is None
+    for stage in ("pretraining", "round-1/weights"):
+        draw = calls[stage]["draw"]
+        drawn = [draw(step, None) for step in range(30)]
+        assert drawn == [draw(step, None) for step in range(30)]
+        assert len(set(drawn)) > 20
+        assert all(toy.problem.admits(allocation) for allocation in drawn)
+    assert all(call["draw"] is None for _, call in zip_calls(run(toy)[0]))
+
+
+def zip_calls(trainer: FakeTrainer):
+    return list(zip(trainer.trained, trainer.calls, strict=True))
+
+
 def test_progress_tells_what_each_round_chose():
     trainer, _, events = run(tight())
     progress = [event for event in events if isinstance(event, Progress)]
