@@ -175,6 +175,8 @@ def draw(rows: Sequence[Cell], model: str) -> str | None:
     x, y = _scale([p[0] for p in points], 60, 560), _scale([p[1] for p in points], 380, 20)
     names = sorted(groups)
     parts = ['<svg xmlns="http://www.w3.org/2000/svg" width="860" height="430" font-size="12">']
+    # a ground of its own: the text is black wherever the picture is shown
+    parts.append('<rect width="860" height="430" fill="#fff"/>')
     parts.append('<path d="M60 20V380H560" fill="none" stroke="#666"/>')
     for size, accuracy, name in points:
         colour = COLOURS[names.index(name) % len(COLOURS)]

@@ -10,7 +10,8 @@ B1  100 random mixed allocations of {2, 3, 4} bits: mean, 5th percentile and min
     for batch-norms that are shared, kept per producer, or per pair (transitional)
 B2  three stages against layer-wise training from the first step
 B3  the front found on the frozen network against networks trained for these allocations alone
-B4  a front of 12 budgets from one trained network against 12 GradFreeBits runs: accuracy and time
+B4  a front of 12 budgets from one trained network against 12 GradFreeBits runs: accuracy, and
+    CPU seconds of all training, searching and testing
 
 A miniature: every epoch draws `--epoch-images` (16,000) of the 55,000 or so training images;
 SP-Nets trains 4 such epochs (each is four passes, one for every switch), Bit-Mixer 10, and so does
@@ -24,7 +25,6 @@ failures too.
 """
 
 import argparse
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -122,11 +122,9 @@ def _trained(
 
 
 def mixer(arguments: argparse.Namespace, seed: int, config: Mapping[str, Any]) -> Cell:
-    """Bit-Mixer: random allocations, uniform bits, and with `methods` the front and its time."""
+    """Bit-Mixer: random allocations, uniform bits, and with `methods` the front."""
     prepared = prepare(spec_of(arguments, seed, "bitmixer", MIXED, MIXED))
-    started = time.perf_counter()
     points = searched(prepared, "bitmixer", config, seed)
-    seconds = time.perf_counter() - started
     rungs, rng = rungs_of(prepared.problem), np.random.default_rng(1234)
     drawn = [random_allocation(rungs, rng) for _ in range(RANDOM)]
     scored = [float(p.search.headline) for p in prepared.score(drawn, "layer-wise")]
@@ -142,7 +140,6 @@ def mixer(arguments: argparse.Namespace, seed: int, config: Mapping[str, Any]) -
         "uniform": uniform,
         "uniform_on_the_same": same,
         "payload": prepared.problem.trainer.payload("layer-wise", drawn[0]),
-        "seconds": seconds,
     }
     if config["methods"]:
         cell["budgets"] = _budgets(prepared, points)
@@ -195,12 +192,10 @@ def runs(arguments: argparse.Namespace, seed: int, index: int) -> Cell:
     limits = {"weight_bytes": limit}
     prepared = prepare(spec_of(arguments, seed, "gradfreebits", MIXED, MIXED, limits))
     params = {"epoch_images": arguments.epoch_images, "evaluations": 60}
-    started = time.perf_counter()
     points = searched(prepared, "gradfreebits", params, seed)
-    seconds = time.perf_counter() - started
     final = next(point for point in points if point.stage == "final")
     size = _bytes(prepared, final.allocation)
-    return {"limit": limit, "bytes": size, "accuracy": tested(prepared, final), "seconds": seconds}
+    return {"limit": limit, "bytes": size, "accuracy": tested(prepared, final)}
 
 
 def common(arguments: argparse.Namespace, seed: int) -> Cell:
