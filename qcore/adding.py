@@ -25,7 +25,8 @@ SUFFIXES = {
     "onnx": (".onnx",),
     "pt2": (".pt2",),
 }
-WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
+WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".safetensors")
+"""".tar" stands for "best.pth.tar", a name many training scripts give to what torch.save writes."""
 
 
 @dataclass(frozen=True, slots=True)

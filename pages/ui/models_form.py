@@ -25,7 +25,7 @@ NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 }
 LIBRARY = "as the library prepares images"
 OWN = "other numbers"
-UPLOADS = ("pt", "pth", "bin", "safetensors", "onnx", "pt2")
+UPLOADS = ("pt", "pth", "bin", "ckpt", "tar", "safetensors", "onnx", "pt2")
 
 Upload = tuple[str, bytes] | None
 

@@ -20,7 +20,7 @@ from qcore.errors import (
 from qcore.loading.architectures import build_architecture
 from qcore.loading.code import call_factory, load_pt2
 from qcore.loading.onnx_file import read_onnx
-from qcore.loading.weights import fill, in_order, other_sizes, read_weights
+from qcore.loading.weights import fill, in_order, other_sizes, read_weights, without_prefix
 
 WHOLE = ("onnx", "pt2")
 """Sources whose file holds the structure together with the weights."""
@@ -129,7 +129,9 @@ def _built(
     state = read_weights(weights)
     if classes is None and not by_order:
         outputs = _outputs(network)
-        sizes = other_sizes(network.state_dict(), state, outputs, channels) if outputs else {}
+        own = network.state_dict()
+        named = without_prefix(own, state)
+        sizes = other_sizes(own, named, outputs, channels) if outputs else {}
         if "classes" in sizes and 1 < sizes["classes"] <= 1_000_000:
             classes = sizes["classes"]
             network = build_architecture(source, architecture, classes, channels, kwargs)

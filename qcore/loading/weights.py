@@ -6,9 +6,10 @@ not a tensor or a plain container; a `.safetensors` file cannot hold anything el
 
 import difflib
 import pickle
+import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ NESTS = ("state_dict", "model_state_dict", "model", "net", "weights")
 
 PREFIXES = ("module.", "_orig_mod.")
 """What torch's wrappers put before every name; taken off."""
+
+_NO_TENSOR = re.compile(r"(?:Unsupported global: )?GLOBAL ([\w.]+)")
 
 _UNREADABLE = (
     pickle.UnpicklingError,
@@ -79,19 +82,45 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
             state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         raise InvalidConfig(
-            f"{path} cannot be read as plain weights ({_first_line(error)}). {how}"
+            f"{path} cannot be read as plain weights ({_why_unreadable(error)}). {how}"
         ) from error
     for nest in NESTS:
         if isinstance(state, Mapping) and isinstance(state.get(nest), Mapping):
             state = state[nest]
             break
-    if not isinstance(state, Mapping) or not state or not all(map(_is_tensor, state.values())):
-        raise InvalidConfig(f"{path} is no state dict (a mapping from names to tensors). {how}")
+    if not isinstance(state, Mapping) or not state:
+        raise InvalidConfig(
+            f"{path} is no state dict (a mapping from names to tensors): it holds a "
+            f"{type(state).__name__}. {how}"
+        )
+    if odd := [str(key) for key, value in state.items() if not _is_tensor(value)]:
+        more = f" and {len(odd) - 5} more" if len(odd) > 5 else ""
+        raise InvalidConfig(
+            f"{path} is no state dict (a mapping from names to tensors): no plain tensors are "
+            f"{', '.join(key[:80] for key in odd[:5])}{more}. {how}"
+        )
     return {str(key): value.detach() for key, value in state.items()}
 
 
 def _is_tensor(value: object) -> bool:
-    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_quantized
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and not value.is_quantized
+        and not value.is_meta
+    )
+
+
+def _why_unreadable(error: Exception) -> str:
+    """What torch said, without its advice to read the file in a way that runs what is in it."""
+    words = str(error)
+    if found := _NO_TENSOR.search(words):
+        return f"it holds {found[1]}, which is no tensor and is not read: it could run code"
+    if "TorchScript" in words:
+        return "it is a TorchScript archive, which holds code"
+    if "weights_only" in words or "Weights only" in words:
+        return "torch.save did not write it, or it is damaged"
+    return _first_line(error)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -140,10 +169,11 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], name: str, source: str) 
         source: Where the weights come from, for errors.
 
     Raises:
-        InvalidConfig: names or shapes differ, with the nearest names; or NaN or infinity.
+        InvalidConfig: names or shapes differ, with the nearest names; whole or complex numbers
+            stand where the network has floats; or NaN or infinity.
     """
     wanted = {k: v for k, v in model.state_dict().items() if not k.endswith(COUNTER)}
-    given = {k: v for k, v in state.items() if not k.endswith(COUNTER)}
+    given = {k: v for k, v in without_prefix(wanted, state).items() if not k.endswith(COUNTER)}
     problems = []
     if missing := [key for key in wanted if key not in given]:
         problems.append(f"missing: {_listed(missing, list(given))}")
@@ -156,14 +186,65 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], name: str, source: str) 
     ][:5]
     if problems:
         raise InvalidConfig(
-            f"{source} does not fit {name}; {'; '.join(problems)}. Use weights saved from this "
-            "architecture."
+            f"{source} does not fit {name}; {'; '.join(problems)}. {_advice(model, state, source)}"
         )
+    _check_floats(wanted, given, source)
     floats = {k: v.float() if v.is_floating_point() else v for k, v in given.items()}
     broken = [k for k, v in floats.items() if v.is_floating_point() and not v.isfinite().all()]
     if broken:
         raise InvalidConfig(f"{source} holds NaN or infinity in {', '.join(broken[:5])}.")
     model.load_state_dict(floats, strict=False)
+
+
+def without_prefix(wanted: Collection[str], state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Take one prefix off every name, or put one before it, where that makes all names fit.
+
+    Training frameworks save a network as a part of something, "model." before every name; and a
+    part of a user's network may itself be called "module".
+
+    Args:
+        wanted: Names of the network.
+        state: Name to tensor.
+
+    Returns:
+        The state under the network's names; unchanged where no single prefix does it.
+    """
+    wanted = {key for key in wanted if not key.endswith(COUNTER)}
+    names = {key for key in state if not key.endswith(COUNTER)}
+    if not names or not wanted or names == wanted:
+        return state
+    shortest = min(wanted, key=len)
+    for key in names:
+        prefix = key.removesuffix(shortest)
+        if prefix != key and names == {prefix + name for name in wanted}:
+            return {k.removeprefix(prefix): v for k, v in state.items()}
+    for key in wanted:
+        prefix = key.removesuffix(min(names, key=len))
+        if prefix != key and wanted == {prefix + name for name in names}:
+            return {prefix + k: v for k, v in state.items()}
+    return state
+
+
+def _advice(model: nn.Module, state: Mapping[str, Tensor], source: str) -> str:
+    """What to do about names that do not fit."""
+    try:
+        in_order(model, state, source)
+    except InvalidConfig:
+        return "Use weights saved from this architecture."
+    return (
+        "Taken in order every shape fits: if these are weights of the same network under other "
+        "names, have them matched by order (--by-order)."
+    )
+
+
+def _check_floats(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str) -> None:
+    """Raise where floats are wanted and other numbers are given: codes of a quantized network."""
+    for key, value in wanted.items():
+        if value.is_floating_point() and not given[key].is_floating_point():
+            raise InvalidConfig(
+                f"{source} holds {key} as {str(given[key].dtype).removeprefix('torch.')}, where "
+                "the network has floats: it may be quantized already. Bring the float weights."
+            )
 
 
 def other_sizes(

@@ -3,6 +3,7 @@
 import json
 import pickle
 import struct
+from argparse import Namespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 
 from qcore.errors import DataUnavailable, InvalidConfig
 from qcore.layers import weights_digest
+from qcore.loading import load_network
 from qcore.loading.packages import need
 from qcore.loading.weights import fill, in_order, read_weights
 from qcore.zoo import build_model, load_model
@@ -30,16 +32,76 @@ def test_weights_are_found_inside_a_checkpoint(tmp_path, nest):
     assert list(read_weights(tmp_path / "w.pt")) == ["a", "b"]
 
 
+@pytest.mark.parametrize("prefix", ["", "module.", "model.", "net.backbone."])
+@pytest.mark.parametrize("suffix", [".ckpt", ".tar", ".safetensors"])
+def test_one_prefix_before_every_name_is_no_difference(tmp_path, prefix, suffix):
+    path = resnet8_weights(tmp_path / f"w{suffix}", classes=5)
+    state = {prefix + key: value.half() for key, value in read_weights(path).items()}
+    if suffix == ".safetensors":
+        from safetensors.torch import save_file
+
+        save_file(state, path)
+    else:
+        torch.save({"state_dict": state, "epoch": 3}, path)
+    loaded = load_network("bundled", "resnet8", path, None, None, {})
+    assert loaded.classes == 5
+    expected = build_model("resnet8", classes=5, seed=3)
+    for key, value in loaded.network.state_dict().items():
+        assert torch.equal(value, expected.state_dict()[key].half().to(value.dtype)), key
+
+
+def test_a_part_that_is_itself_called_module_keeps_its_name(tmp_path):
+    model = nn.ModuleDict({"module": nn.Linear(2, 3)})
+    other = nn.ModuleDict({"module": nn.Linear(2, 3)})
+    torch.save(model.state_dict(), tmp_path / "w.pt")
+    fill(other, read_weights(tmp_path / "w.pt"), "mine", "w.pt")
+    assert weights_digest(other) == weights_digest(model)
+
+
+def test_names_that_only_differ_are_listed_and_order_is_offered():
+    model = build_model("resnet8")
+    renamed = {f"{key}_": value for key, value in _tensors(model).items()}
+    with pytest.raises(InvalidConfig, match=r"\(nearest: \S+_\).*--by-order"):
+        fill(model, renamed, "resnet8", "the file")
+    renamed.popitem()
+    with pytest.raises(InvalidConfig, match="Use weights saved from this architecture"):
+        fill(model, renamed, "resnet8", "the file")
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.complex64])
+def test_numbers_that_are_no_floats_are_refused(kind):
+    state = {key: value.to(kind) for key, value in _tensors(build_model("resnet8")).items()}
+    with pytest.raises(InvalidConfig, match=f"as {str(kind)[6:]}, where the network has floats"):
+        fill(build_model("resnet8"), state, "resnet8", "the file")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"a": torch.zeros(1), "epoch": 3}, "no plain tensors are epoch"),
+        ({"a": torch.zeros(1, device="meta")}, "no plain tensors are a"),
+        ([torch.zeros(1)], "it holds a list"),
+        ({"a": torch.zeros(1), "args": Namespace(rate=1)}, r"it holds argparse\.Namespace"),
+    ],
+)
+def test_what_is_no_state_dict_says_what_it_holds(tmp_path, content, message):
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(InvalidConfig, match=message) as caught:
+        read_weights(tmp_path / "w.pt")
+    assert "weights_only" not in str(caught.value)
+
+
 @pytest.mark.parametrize("wrap", [lambda p: p, lambda p: {"a": p}, lambda p: {"state_dict": p}])
 def test_code_in_a_pickle_is_never_run(tmp_path, wrap):
     marker = tmp_path / "ran"
     for number, protocol in enumerate((2, 4)):
         path = tmp_path / f"{number}.pt"
         path.write_bytes(pickle.dumps(wrap(Payload(marker)), protocol=protocol))
-        with pytest.raises(InvalidConfig, match="cannot be read as plain weights"):
+        with pytest.raises(InvalidConfig, match="cannot be read as plain weights") as caught:
             read_weights(path)
+        assert "weights_only" not in str(caught.value)
     torch.save(wrap(Payload(marker)), tmp_path / "zip.pt")
-    with pytest.raises(InvalidConfig, match="cannot be read as plain weights"):
+    with pytest.raises(InvalidConfig, match=r"it holds [\w.]+, which is no tensor"):
         read_weights(tmp_path / "zip.pt")
     assert not marker.exists()
 
