@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qcore.cards import MOST_CLASSES, SOURCES, check_name
+from qcore.cards import MOST_CLASSES, SOURCES, check_name, check_preprocessing
 from qcore.catalog import MODELS, refresh_models
 from qcore.entries import Preprocessing
 from qcore.errors import DataUnavailable, InvalidParams
@@ -81,6 +81,8 @@ class NewNetwork:
             raise InvalidParams(f"Give the {SUFFIXES[self.source][0]} file.")
         if self.classes is not None and not 2 <= self.classes <= MOST_CLASSES:
             raise InvalidParams(f"A network has 2 to {MOST_CLASSES:,} classes; got {self.classes}.")
+        if self.preprocessing is not None:
+            check_preprocessing(self.preprocessing, self.preprocessing.channels)
         if self.weights:
             path = Path(self.weights)
             fitting = SUFFIXES.get(self.source, WEIGHT_SUFFIXES)

@@ -28,6 +28,9 @@ SOURCES = ("bundled", "torchvision", "timm", "onnx", "factory", "pt2")
 
 MOST_CLASSES = 100_000
 MOST_PIXELS = 4096
+MOST_MEAN = 2.0
+"""Pixels lie in 0..1; a mean above this was meant for pixels of 0..255."""
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _CARD, _SPEC = "card.json", "spec.json"
 
@@ -126,22 +129,36 @@ def check_card(card: Card) -> None:
         )
     if not 2 <= card.classes <= MOST_CLASSES:
         raise InvalidParams(f"A network has 2 to {MOST_CLASSES:,} classes; got {card.classes:,}.")
-    steps = card.preprocessing
+    check_preprocessing(card.preprocessing, channels)
+    if card.weights and (Path(card.weights).name != card.weights or card.weights.startswith(".")):
+        raise InvalidParams(
+            f"The weights {card.weights!r} must be a file of the card's own folder."
+        )
+
+
+def check_preprocessing(steps: Preprocessing, channels: int) -> None:
+    """Raise where images of so many channels cannot be prepared like this.
+
+    Raises:
+        InvalidParams: mean, deviation or sizes cannot be; says what they may be.
+    """
     for what, values in (("mean", steps.mean), ("std", steps.std)):
         if len(values) not in (1, channels):
             raise InvalidParams(f"{what} has {len(values)} values for {channels} channels.")
         if not all(math.isfinite(v) and abs(v) <= 1000 for v in values):
             raise InvalidParams(f"{what} is {values}; give finite numbers for pixels in 0..1.")
+    if max(steps.mean) > MOST_MEAN:
+        words = ", ".join(f"{value / 255:.4g}" for value in steps.mean)
+        raise InvalidParams(
+            f"mean is {', '.join(f'{value:g}' for value in steps.mean)}, as for pixels of 0 to "
+            f"255; here they are 0 to 1. Divide mean and std by 255: the mean becomes {words}."
+        )
     if not all(value > 0 for value in steps.std):
         raise InvalidParams(f"std is {steps.std}; every value must be above 0.")
     if steps.resize < steps.crop:
         raise InvalidParams(
             f"Images resized to {steps.resize} pixels cannot be cropped to {steps.crop}; resize to "
             f"{steps.crop} or more."
-        )
-    if card.weights and (Path(card.weights).name != card.weights or card.weights.startswith(".")):
-        raise InvalidParams(
-            f"The weights {card.weights!r} must be a file of the card's own folder."
         )
 
 

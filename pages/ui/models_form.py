@@ -103,7 +103,8 @@ def _architecture(source: str) -> str:
             "Architecture",
             key="m-timm",
             placeholder="mobilenetv4_conv_small",
-            help="A name of timm.list_models(); near misses are named when it is loaded.",
+            help="A name of timm.list_models(), with the tag of its weights where you know it "
+            "(name.tag): their normalisation comes with it. Near misses are named when loading.",
         )
     if source == "factory":
         st.caption(

@@ -39,14 +39,15 @@ def build_architecture(
 
     Args:
         source: "bundled", "torchvision" or "timm".
-        architecture: Its name there.
+        architecture: Its name there; of a timm network also NAME.TAG, the tag naming the weights
+            that timm knows, whose normalisation then is the network's.
         classes: Number of outputs; None leaves the library's, 10 for bundled ones.
         channels: Channels of the input; torchvision's take 3.
         kwargs: Further arguments, plain values.
 
     Raises:
-        UnsupportedModel: no such architecture (with the nearest names), too large a one, or
-            arguments it does not take.
+        UnsupportedModel: no such architecture (with the nearest names), too large a one, one
+            without a classifier, or arguments it does not take.
         InvalidParams: an argument that cannot be given.
         DataUnavailable: timm is not installed.
     """
@@ -71,8 +72,8 @@ def build_architecture(
         build = models.get_model_builder(architecture)
     else:
         timm = need("timm", "to build its networks")
-        architecture = architecture.partition(".")[0]
-        _check(architecture, timm.list_models(), "timm network")
+        # what follows the point names weights: with it go their normalisation and classes
+        _check(architecture.partition(".")[0], timm.list_models(), "timm network")
         options |= {"pretrained": False, "in_chans": channels}
         options |= {} if classes is None else {"num_classes": classes}
 
@@ -83,11 +84,17 @@ def build_architecture(
         _check_size(build, options, architecture)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return build(**options).eval()
+            network = build(**options).eval()
     except (TypeError, ValueError, RuntimeError, AssertionError, KeyError) as error:
         raise UnsupportedModel(
             f"{architecture} cannot be built with {options}: {error}. Correct its arguments."
         ) from error
+    if getattr(network, "num_classes", None) == 0:
+        raise UnsupportedModel(
+            f"{architecture} ends in features, without a classifier. Say how many classes your "
+            "weights have (--classes), or name the architecture alone."
+        )
+    return network
 
 
 def _check(name: str, known: Iterable[str], what: str) -> None:

@@ -111,6 +111,16 @@ def test_the_steps_of_the_page_leave_layers_scores_and_a_table(place):
         (["--source", "torchvision", "--architecture", "resnet81"], "nearest are resnet18"),
         (["--source", "bundled", "--architecture", "resnet8", "--shape", "1x8"], "3x224x224"),
         (["--source", "bundled", "--architecture", "resnet8", "--mean", "0.5"], "together"),
+        (
+            ["--source", "bundled", "--architecture", "resnet8", "--shape", "3x8x8",
+             "--mean", "123.675,116.28,103.53", "--std", "58.395,57.12,57.375"],
+            "the mean becomes 0.485, 0.456, 0.406",
+        ),
+        (
+            ["--source", "bundled", "--architecture", "resnet8", "--shape", "3x8x8",
+             "--mean", "0.5,0.5", "--std", "1"],
+            "mean has 2 values for 3 channels",
+        ),
         (["--source", "factory", "--architecture", "os:getcwd"], "BITDIAL_ALLOW_CODE=os"),
         (
             ["--source", "torchvision", "--architecture", "squeezenet1_1",
