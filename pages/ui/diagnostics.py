@@ -20,13 +20,25 @@ Figures = Mapping[str, Any]
 MEANS = {"mean_bits": "weights", "mean_activation_bits": "activations"}
 
 
+GENERATION_FIGURES = {
+    "best": "best",
+    "median": "median",
+    "record": "record",
+    "sigma": "sigma",
+    "axis ratio": "axis_ratio",
+    "front": "front",
+}
+"""Column of `generations_frame` to the figure it holds."""
+
+
 def generations_frame(kept: Sequence[Figures]) -> pd.DataFrame:
     """One row per generation, numbered through all rounds and restarts.
 
     Returns:
         Columns: "Generation" (from 1), "best", "median" and "record" (nats, None where nothing was
         within the limits), "sigma" (step size, widths), "axis ratio" (longest over shortest axis
-        of the distribution), "start" (True where a descent begins anew).
+        of the distribution), "front" (allocations on it), each None where a search has no such
+        figure, and "start" (True where a descent begins anew).
     """
     rows: list[dict[str, Any]] = []
     for place, entry in enumerate((e for e in kept if "generation" in e), start=1):
@@ -36,8 +48,7 @@ def generations_frame(kept: Sequence[Figures]) -> pd.DataFrame:
         rows.append(
             {
                 "Generation": place,
-                **{name: entry.get(name) for name in ("best", "median", "record", "sigma")},
-                "axis ratio": entry.get("axis_ratio"),
+                **{column: entry.get(name) for column, name in GENERATION_FIGURES.items()},
                 "start": begun,
                 "restart": restart,
             }
@@ -59,38 +70,69 @@ def epochs_frame(kept: Sequence[Figures]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def generations_figure(frame: pd.DataFrame) -> go.Figure:
-    """Best and median of each generation above, step size and axis ratio below, on one x axis."""
+PANELS = (
+    (
+        {"title": {"text": "Value, nats"}, "type": "log"},
+        (
+            ("median", "median", METHOD_COLOURS[4], "dot"),
+            ("best", "best", METHOD_COLOURS[0], "solid"),
+            ("record", "best so far", METHOD_COLOURS[2], "dash"),
+        ),
+    ),
+    (
+        {"title": {"text": "Widths; ratio"}, "type": "log"},
+        (
+            ("sigma", "step size", METHOD_COLOURS[1], "solid"),
+            ("axis ratio", "axis ratio", METHOD_COLOURS[3], "dash"),
+        ),
+    ),
+    (
+        {"title": {"text": "Allocations"}, "rangemode": "tozero"},
+        (("front", "on the front", METHOD_COLOURS[0], "solid"),),
+    ),
+)
+"""Of each panel of `generations_figure`, its y axis and lines: column, name, colour, dash."""
+
+PANEL_GAP = 0.08
+
+
+def generations_figure(frame: pd.DataFrame) -> go.Figure | None:
+    """What a search's generations were like: one panel above another, on one x axis.
+
+    Only what the search has sent gets a line, and only panels with lines are there; None where
+    there are none.
+    """
+    panels = [
+        (axis, [line for line in lines if frame[line[0]].notna().any()]) for axis, lines in PANELS
+    ]
+    panels = [(axis, lines) for axis, lines in panels if lines]
+    if not panels:
+        return None
     figure = go.Figure()
-    lines = (
-        ("median", "median", METHOD_COLOURS[4], "dot", "y"),
-        ("best", "best", METHOD_COLOURS[0], "solid", "y"),
-        ("record", "best so far", METHOD_COLOURS[2], "dash", "y"),
-        ("sigma", "step size", METHOD_COLOURS[1], "solid", "y2"),
-        ("axis ratio", "axis ratio", METHOD_COLOURS[3], "dash", "y2"),
-    )
-    for column, name, colour, dash, axis in lines:
-        figure.add_scatter(
-            x=frame["Generation"].tolist(),
-            y=[None if pd.isna(value) else value for value in frame[column]],
-            name=name,
-            mode="lines",
-            line={"color": colour, "dash": dash, "width": 2},
-            yaxis=axis,
-        )
+    share = (1 + PANEL_GAP) / len(panels)
+    axes = {}
+    for place, (axis, lines) in enumerate(panels):
+        name = f"y{place + 1}" if place else "y"
+        top = 1 - place * share
+        axes[name.replace("y", "yaxis")] = {
+            **axis,
+            "domain": [max(0, top - share + PANEL_GAP), top],
+        }
+        for column, title, colour, dash in lines:
+            figure.add_scatter(
+                x=frame["Generation"].tolist(),
+                y=[None if pd.isna(value) else value for value in frame[column]],
+                name=title,
+                mode="lines" if len(frame) > 1 else "markers",
+                line={"color": colour, "dash": dash, "width": 2},
+                yaxis=name,
+            )
     for place in frame.loc[frame["start"], "Generation"]:
         figure.add_vline(x=place - 0.5, line={"color": GREY, "dash": "dash", "width": 1})
-    lay_out(figure, 420)
-    figure.update_layout(
-        yaxis={"title": {"text": "Value, nats"}, "domain": [0.42, 1], "type": "log"},
-        yaxis2={
-            "title": {"text": "Widths; ratio"},
-            "domain": [0, 0.34],
-            "type": "log",
-            "anchor": "x",
-        },
-    )
-    figure.update_xaxes(title_text="Generation", anchor="y2")
+    lay_out(figure, 120 + 150 * len(panels))
+    # plotly leaves out a legend of one line
+    figure.update_layout(**axes, showlegend=True)
+    figure.update_xaxes(title_text="Generation", anchor=f"y{len(panels)}" if panels[1:] else "y")
     return figure
 
 

@@ -208,7 +208,7 @@ def _diagnostics(store: Store, entry: Run) -> None:
     if len(generations):
         drawn["Generations"] = (
             diagnostics.generations_figure(generations),
-            "Best and median value, step size and axis ratio of every generation.",
+            "What every generation was like: values, spread, or how many are on the front.",
         )
         for name, part in diagnostics.MEANS.items():
             if any(entry.get(name) for entry in kept):

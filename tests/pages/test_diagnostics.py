@@ -38,6 +38,24 @@ def test_a_generation_with_nothing_within_the_limits_leaves_a_gap():
     assert list(best.y) == [None, 0.2]
 
 
+def test_generations_have_a_panel_only_for_what_the_search_sent():
+    descent = diagnostics.generations_figure(diagnostics.generations_frame([generation(0)]))
+    assert [trace.name for trace in descent.data] == [
+        "median", "best", "best so far", "step size", "axis ratio",
+    ]  # fmt: skip
+    kept = [{"generation": 1, "front": 4, "unique": 24}, {"generation": 2, "front": 7}]
+    evolved = diagnostics.generations_figure(diagnostics.generations_frame(kept))
+    assert [(trace.name, list(trace.y)) for trace in evolved.data] == [("on the front", [4, 7])]
+    assert evolved.layout.yaxis.title.text == "Allocations"
+    assert evolved.layout.yaxis.domain == (0, 1)
+
+
+def test_generations_without_figures_are_not_drawn():
+    assert (
+        diagnostics.generations_figure(diagnostics.generations_frame([{"generation": 1}])) is None
+    )
+
+
 def test_mean_bits_have_a_row_for_each_layer_and_a_column_for_each_generation():
     kept = [generation(0), {"epoch": 1}, generation(1)]
     figure = diagnostics.means_figure(kept, "mean_bits")
