@@ -12,7 +12,7 @@ STEPS = (
         "Drag a budget",
         "pages/views/explore.py",
         "Explore",
-        "On **Explore**, drag the slider of a budget, or the dashed line in the front. Every "
+        "On **Explore**, drag the slider of a budget, or the budget's line in the front. Every "
         "method's best allocation within the budget follows at once: one row of digits for the "
         "weights of each layer, one for its activations. What lies above the budget is shaded. "
         "Choose runs above the plots to see these only; **Compare others with this** marks a "
@@ -121,7 +121,10 @@ def main() -> None:
         {
             "Method": [search.title for search in SEARCHES.values()],
             "What it does": [search.summary for search in SEARCHES.values()],
-            "Trains": ["yes" if search.trains else "no" for search in SEARCHES.values()],
+            "Weights": [
+                "its own, trained" if search.trains else "the network's"
+                for search in SEARCHES.values()
+            ],
             "Paper": [search.paper for search in SEARCHES.values()],
         },
         "Methods",

@@ -222,7 +222,7 @@ def _visits(
 
 SEARCH = Search(
     name="bitmixer",
-    title="Any layer at any width (Bit-Mixer)",
+    title="Bit-Mixer",
     summary="Trains one network whose layers take any width at any time, then searches its bits.",
     params=BitMixerParams,
     run=bitmixer,

@@ -249,7 +249,7 @@ def _share(problem: Problem, allocation: BitAllocation) -> float:
 
 SEARCH = Search(
     name="dq",
-    title="Mixed Precision DNNs (DQ)",
+    title="DQ (learned bits)",
     summary="Learns steps, ranges and with them the bits by gradient, together with the weights.",
     params=DqParams,
     run=dq,

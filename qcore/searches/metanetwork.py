@@ -132,7 +132,7 @@ def metanetwork(problem: Problem, params: MetaNetworkParams, rng: np.random.Gene
 
 SEARCH = Search(
     name="metanetwork",
-    title="Search a trained meta-network",
+    title="Trained Bit-Mixer",
     summary="Searches the bits of a network that a bitmixer run has trained; nothing is trained.",
     params=MetaNetworkParams,
     run=metanetwork,

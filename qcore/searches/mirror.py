@@ -173,7 +173,7 @@ def _given(problem: Problem, entries: tuple[str | Mapping[str, Any], ...]) -> Bi
 
 SEARCH = Search(
     name="mirror",
-    title="Mirror descent for 1 and 2 bits",
+    title="Mirror descent",
     summary="Trains the exact front's bits, few-level layers under a sharpening mirror map.",
     params=MirrorParams,
     run=mirror,
