@@ -33,12 +33,13 @@ def _write(key: str, query: str, value: str) -> None:
         st.query_params[query] = value
 
 
-def runs_picker(offered: Sequence[Run], proposed: Sequence[int]) -> list[Run]:
+def runs_picker(offered: Sequence[Run], proposed: Sequence[int], model: str) -> list[Run]:
     """Choose runs; bound to the URL key "runs".
 
     Args:
         offered: All runs, in the order they are listed.
         proposed: Numbers to begin with, where the link names none.
+        model: The network the page is about.
 
     Returns:
         The chosen runs. Numbers in a link that no run has are named in a toast and left out.
@@ -61,7 +62,7 @@ def runs_picker(offered: Sequence[Run], proposed: Sequence[int]) -> list[Run]:
         "Runs",
         list(by_id),
         key=RUNS,
-        format_func=lambda number: run_label(by_id[number]),
+        format_func=lambda number: run_label(by_id[number], model),
         placeholder="Choose runs to compare",
         help="Runs that differ in the seed alone are drawn as one method.",
     )

@@ -19,8 +19,19 @@ MOST_FAINT = 1500
 MOST_BARS = 6
 """With more runs than this, intervals are left to hovering: bars would hide the lines."""
 
+PLOT_PX, ROW_PX = 320, 21
+"""Height of a hypervolume plot alone, and of each row of its legend."""
+
+ROW_LETTERS = 72
+"""Letters that fit beside one another in a legend of half the page, a line's sample being 8."""
+
 AXES = {EFFORT: "Evaluations of the search split", ELAPSED: "Time until the point was known, s"}
 """Column of a trial to the title of its axis, with unit."""
+
+
+def has_bars(methods: Sequence[Method]) -> bool:
+    """Whether the fronts of these methods are drawn with their intervals."""
+    return sum(len(method.trials) for method in methods if not method.reference) <= MOST_BARS
 
 
 def fronts_figure(
@@ -53,7 +64,7 @@ def fronts_figure(
     tables += [ladder] if ladder is not None else []
     largest = max((float(table[column].max()) for table in tables if len(table)), default=1.0)
     factor, unit = scale_of(cost, largest)
-    bars = sum(len(method.trials) for method in drawn) <= MOST_BARS
+    bars = has_bars(methods)
     figure = go.Figure()
     for method in drawn:
         figure.add_scatter(**_faint(method, cost, factor, unit))
@@ -71,7 +82,8 @@ def fronts_figure(
         )
     for limit in limits:
         figure.add_vline(x=limit / factor, line={"color": GREY, "dash": "dot", "width": 1})
-    lay_out(figure, 480)
+    shown = [plain(method.label) for method in drawn]
+    lay_out(figure, 450 + ROW_PX * legend_rows(shown, 2 * ROW_LETTERS))
     # a click chooses a point for the difference; it must not fade all others
     figure.update_traces(unselected={"marker": {"opacity": 1}, "textfont": {"color": GREY}})
     figure.update_layout(hovermode="closest", clickmode="event+select")
@@ -252,13 +264,25 @@ def hypervolume_figure(methods: Sequence[Method], box: Box, axis: str) -> go.Fig
             hovertemplate="%{y:.4f} at %{x:.4g}<extra>" + plain(method.label) + "</extra>",
             **common,
         )
-    lay_out(figure, 340)
+    rows = legend_rows([plain(m.label) for m in methods if not m.reference])
+    lay_out(figure, PLOT_PX + ROW_PX * rows)
     figure.update_xaxes(title_text=AXES[axis], rangemode="tozero")
     # a line at the very edge of a plot looks cut off
     figure.update_yaxes(
         title_text="Hypervolume, share of the box", range=[0, min(1.02, 1.08 * highest or 1.0)]
     )
     return figure
+
+
+def legend_rows(names: Sequence[str], letters: int = ROW_LETTERS) -> int:
+    """Rows that a legend of these names takes, so that the plot keeps its height under it."""
+    rows, used = 1, 0
+    for name in names:
+        need = len(name) + 8
+        if used and used + need > letters:
+            rows, used = rows + 1, 0
+        used += need
+    return rows
 
 
 def _clear(colour: str, share: float = 0.18) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from pages.ui import frames
 from pages.ui.figures import METHOD_DASHES, METHOD_MARKERS, style_of
-from pages.ui.text import bits_set_text, limits_text, params_text
+from pages.ui.text import bits_set_text, params_text, short_limits_text
 from qcore.allocation import ModelSpec
 from qcore.front import best_within
 from qcore.searches import SEARCHES
@@ -169,11 +169,10 @@ def _labels(firsts: Mapping[tuple[str, str], Run]) -> dict[tuple[str, str], str]
 
 
 def _facts(run: Run) -> tuple[str, str, str]:
-    budget = limits_text(run.spec.limits)
     return (
         params_text(run.spec.params),
         bits_set_text(run.spec),
-        "no budget" if budget == "none" else budget,
+        short_limits_text(run.spec.limits),
     )
 
 

@@ -223,16 +223,24 @@ def write_ids(numbers: Sequence[int]) -> str:
     return ",".join(map(str, numbers))
 
 
-def run_label(run: Run) -> str:
-    """How a run is offered: number, method, network, seed, points and its own name."""
-    name = _printable(run.name if len(run.name) <= 40 else f"{run.name[:39]}…")
-    parts = [
-        f"{run.id}: {method_label(run.spec.search)} on {run.spec.model}",
-        f"seed {run.spec.seed}",
-        counted(run.evaluations, "point"),
-        name,
-    ]
-    return ", ".join(parts)
+def run_label(run: Run, model: str = "") -> str:
+    """How a run is offered: "22: CMA-ES, 4 bits, seed 2, 240 points".
+
+    Args:
+        run: The run.
+        model: The network the page is about, which needs no mention.
+
+    Returns:
+        Number, method, another network, what its own name adds, seed and points.
+    """
+    title = method_label(run.spec.search)
+    seed = f"seed {run.spec.seed}"
+    place = [f"on {run.spec.model}"] if run.spec.model != model else []
+    said = {run.spec.search, title, seed, f"{title} on {run.spec.model}"}
+    name = ", ".join(part for part in run.name.split(", ") if part not in said)
+    name = _printable(name if len(name) <= 40 else f"{name[:39]}…")
+    head = " ".join([f"{run.id}: {title}", *place])
+    return ", ".join(filter(None, [head, name, seed, counted(run.evaluations, "point")]))
 
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~:$&@/])")

@@ -93,9 +93,14 @@ def fronts(found: Comparison) -> None:
         selection_mode="points",
         alt=f"{found.what} against {COSTS[cost].title.lower()}, one front per run.",
     )
+    intervals = (
+        "Bars are 95 % intervals"
+        if compare_figures.has_bars(found.methods)
+        else "Hovering tells 95 % intervals"
+    )
     words = (
         "All figures are measured. Step lines are fronts, one per run: nothing is achievable "
-        "between points. Bars are 95 % intervals; thin dotted lines are the budgets of the table. "
+        f"between points. {intervals}; thin dotted lines are the budgets of the table. "
         "Click a point to take it into the difference below."
     )
     if found.ladder is None:
@@ -178,6 +183,7 @@ def paired(found: Comparison) -> None:
     st.dataframe(
         rows,
         hide_index=True,
+        placeholder="",
         column_config={"Test images": st.column_config.NumberColumn(format="localized")},
         alt=f"{found.what} of every method minus that of the baseline at each budget.",
     )
@@ -228,7 +234,7 @@ def carpets(found: Comparison) -> None:
     left = len([m for m in found.methods if not m.reference]) - len(drawn)
     st.caption(
         "Rows are the points of a front, cheapest above; columns are layers. Of several seeds the "
-        "first run is shown." + (f" {left} more methods are not drawn." if left else "")
+        "first run is shown." + (f" {text.counted(left, 'method')} more not drawn." if left else "")
     )
 
 

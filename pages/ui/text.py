@@ -116,6 +116,24 @@ def limits_text(limits: Mapping[str, float]) -> str:
     )
 
 
+def short_limits_text(limits: Mapping[str, float]) -> str:
+    """Write a budget for a legend: "≤ 40 KiB, ≤ 12 M bit-ops", or "no budget".
+
+    Weights come first and without their name, compute is known by its unit.
+    """
+    plain = ("weight_bytes", "bit_ops")
+    ordered = sorted(limits, key=lambda name: (plain.index(name) if name in plain else 2, name))
+    parts = [
+        f"≤ {cost_text(name, limits[name])}"
+        if name in plain
+        else f"{COSTS[name].title} ≤ {cost_text(name, limits[name])}"
+        if name in COSTS
+        else f"{name} ≤ {limits[name]:,.0f}"
+        for name in ordered
+    ]
+    return ", ".join(parts) or "no budget"
+
+
 def bits_set_text(spec: RunSpec) -> str:
     """Write which bits a run may use, and which layers are fixed."""
 

@@ -40,7 +40,7 @@ def main() -> None:
     if not any(run.evaluations for run in known):
         _nothing_yet(store, known)
         return
-    chosen = compare_controls.runs_picker(offered, _proposed(offered, name))
+    chosen = compare_controls.runs_picker(offered, _proposed(offered, name), name)
     if any(run.state in text.ACTIVE for run in chosen):
         ids = {run.id for run in chosen}
         widgets.live_progress(store, chosen, lambda run: run.id in ids)
@@ -82,11 +82,14 @@ def _nothing_yet(store: Store, known: Sequence[Run]) -> None:
 def _proposed(offered: Sequence[Run], model: str) -> list[int]:
     """The largest group of comparable runs among the latest, of the chosen network if it has any.
 
-    Digests and metrics are not looked up for this: whether all is comparable is judged afterwards.
+    The latest of every method comes before a method's further seeds. Digests and metrics are not
+    looked up for this: whether all is comparable is judged afterwards.
     """
     measured = [run for run in offered if run.evaluations]
     mine = [run for run in measured if run.spec.model == model] or measured
-    latest = session.newest_within(mine[:AT_FIRST])
+    firsts = list({run.spec.search: run for run in reversed(mine)}.values())
+    rest = [run for run in mine if run not in firsts]
+    latest = session.newest_within([*firsts, *rest][:AT_FIRST])
     verdict = judge({run.id: setting_of(run, "", "accuracy") for run in latest})
     return list(verdict.groups[0].runs) if verdict.groups else []
 

@@ -87,6 +87,15 @@ def test_the_latest_comparable_runs_are_proposed_and_the_link_says_so(app, compa
     assert "n=1,000" in everything(at)
 
 
+def test_the_latest_of_every_method_is_proposed_before_further_seeds(app, compared):
+    for seed in range(2, 14):
+        compare_sample.add(compared, "portfolio", 860, 2, seed=seed, activation_bits=(4, 8))
+    chosen = at_runs(app("compare"))
+    assert {1, 4} < set(chosen)
+    assert len(chosen) == 12
+    assert chosen == sorted(chosen)
+
+
 def test_a_link_chooses_runs_axis_and_points(app, compared):
     at = app("compare", runs="2,4", x="bit_ops", ref="2:5", pt="4:38")
     assert at_runs(at) == [2, 4]

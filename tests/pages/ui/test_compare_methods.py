@@ -78,7 +78,7 @@ def test_runs_that_differ_in_the_seed_alone_are_one_method():
     labels = [m.label for m in found]
     assert len(set(labels)) == len(labels)
     assert "points = 5" in labels[2]
-    assert "Weights at most 39.1 KiB" in labels[3]
+    assert "≤ 39.1 KiB" in labels[3]
     looks = {tuple(m.look.values()) for m in found}
     assert len(looks) == len(found)
 

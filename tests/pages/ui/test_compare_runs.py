@@ -120,3 +120,13 @@ def test_a_name_cannot_turn_the_sentence_round_or_flood_it():
     assert len(safe("a" * 500)) == 80
     run = replace(sample.run_of(1, "portfolio"), name="\u202e" + "x" * 200)
     assert len(run_label(run)) < 120
+
+
+def test_a_run_is_offered_by_what_its_name_adds_and_nothing_twice():
+    run = sample.run_of(7, "cmaes", seed=2)
+    run = replace(run, name="cmaes, 4 bits, seed 2", evaluations=240)
+    model = run.spec.model
+    assert run_label(run, model) == "7: CMA-ES, 4 bits, seed 2, 240 points"
+    assert run_label(run, "another") == f"7: CMA-ES on {model}, 4 bits, seed 2, 240 points"
+    plain = replace(run, name=f"CMA-ES on {model}")
+    assert run_label(plain, model) == "7: CMA-ES, seed 2, 240 points"

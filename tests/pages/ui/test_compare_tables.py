@@ -210,6 +210,16 @@ def test_hypervolume_is_drawn_with_a_band_over_seeds_and_a_level_ladder(found, b
     assert figure.layout.xaxis.title.text == "Evaluations of the search split"
 
 
+def test_a_figure_grows_with_its_legend_so_that_the_plot_does_not_shrink(found, box):
+    short = compare_figures.hypervolume_figure(found, box, EFFORT)
+    many = [replace(method, label=f"{method.label} {'x' * 60}") for method in found]
+    long = compare_figures.hypervolume_figure(many, box, EFFORT)
+    methods = sum(not method.reference for method in found)
+    assert long.layout.height - short.layout.height == compare_figures.ROW_PX * (methods - 1)
+    assert compare_figures.legend_rows([]) == 1
+    assert compare_figures.legend_rows(["a" * 20, "b" * 20, "c" * 20]) == 2
+
+
 def test_a_budget_that_some_seeds_meet_says_how_many(found, box):
     costs = sorted(float(trial.rows[COLUMN].min()) for trial in found[2].trials)
     budget = sum(costs) / 2
