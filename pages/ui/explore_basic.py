@@ -74,7 +74,7 @@ def draw_measured(scene: Scene, float_score: float | None, what: str) -> None:
         st.markdown(explore_details.score_words(linked, "the point of the link"))
         explore_details.draw(scene, linked)
         return
-    explore_details.draw(scene, ranked[ranked["method"] == method].iloc[0])
+    explore_details.draw(scene, ranked[ranked["method"] == method].iloc[0], limits)
 
 
 def draw_predicted(scene: Scene, name: str, table: SensitivityTable) -> None:

@@ -45,7 +45,7 @@ def draw_measured(scene: Scene, setting: str, float_score: float | None, what: s
     if row is None:
         row = _in_focus(chosen, view.focus)
     _heading(row, view)
-    explore_details.draw(scene, row)
+    explore_details.draw(scene, row, limits if view.point is None else None)
 
 
 def draw_predicted(scene: Scene, name: str, table: SensitivityTable) -> None:

@@ -1,6 +1,6 @@
 """One point of Explore in full: its table, why it costs what it costs, its files, its origin."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -22,6 +22,9 @@ from qcore.allocation import BitAllocation, ModelSpec
 from qcore.errors import QcoreError
 from qcore.problem import RunSpec, SensitivityTable
 from store import Run, Store, config_text, save_config
+
+MOST_ROWS = 16
+"""A table of no more rows is shown whole."""
 
 CHART = {"toImageButtonOptions": {"format": "svg"}, "displaylogo": False}
 
@@ -55,8 +58,11 @@ def picks_table(chosen: pd.DataFrame, what: str) -> None:
     st.dataframe(
         frames.picks_table(chosen, what),
         hide_index=True,
+        # a handful of methods is seen whole, without a table that scrolls in a page that does
+        height="content" if len(chosen) <= MOST_ROWS else "auto",
         alt="The best point of each method within the budgets, with accuracy and costs.",
     )
+    st.caption(frames.splits_words(chosen))
 
 
 def score_words(row: pd.Series, what: str) -> str:
@@ -69,12 +75,14 @@ def score_words(row: pd.Series, what: str) -> str:
     )
 
 
-def draw(scene: Scene, row: pd.Series) -> None:
+def draw(scene: Scene, row: pd.Series, limits: Mapping[str, float] | None = None) -> None:
     """Files, measuring, layers, costs and origin of one point.
 
     Args:
         scene: Where it is from.
         row: Its row of the frame.
+        limits: The budgets it is the pick of, cost name to limit; None for a point that was
+            chosen by itself.
     """
     store, model = scene.store, scene.model
     run = next(run for run in scene.compared if run.id == row["run"])
@@ -89,7 +97,7 @@ def draw(scene: Scene, row: pd.Series) -> None:
             int(row["config_point"]),
         )
         widgets.downloads(store, int(row["config_point"]), stem)
-    _actions(scene, row, allocation, run)
+    _actions(scene, row, allocation, run, limits)
     table, why, origin = st.tabs(["Bits and costs of each layer", "Why", "Where it comes from"])
     with table:
         _layers(allocation, model)
@@ -99,12 +107,18 @@ def draw(scene: Scene, row: pd.Series) -> None:
         _origin(run, allocation)
 
 
-def _actions(scene: Scene, row: pd.Series, allocation: BitAllocation, run: Run) -> None:
+def _actions(
+    scene: Scene,
+    row: pd.Series,
+    allocation: BitAllocation,
+    run: Run,
+    limits: Mapping[str, float] | None,
+) -> None:
     prepared = row["config_point"] >= 0
     with st.container(horizontal=True):
         _measure(scene, run.spec, allocation, str(row["stage"]), prepared)
         if not prepared:
-            explore_nearest.offer(scene.frame, row)
+            explore_nearest.offer(scene.frame, row, limits)
         if prepared and st.button("Keep it", icon=":material/keep:", key="keep"):
             keep(scene, row)
         explore_reference.button(scene.reference, row)

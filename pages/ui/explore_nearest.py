@@ -1,4 +1,6 @@
-"""The nearest point of a method that can be taken away at once, for one that has no files yet."""
+"""A point of the same method that can be taken away at once, for one that has no files yet."""
+
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -31,21 +33,42 @@ def nearest_with_files(frame: pd.DataFrame, row: pd.Series) -> pd.Series | None:
     return ready.iloc[int(order[0])]
 
 
-def offer(frame: pd.DataFrame, row: pd.Series) -> None:
-    """Offer to show that point instead."""
-    found = nearest_with_files(frame, row)
+def best_with_files(
+    frame: pd.DataFrame, row: pd.Series, limits: Mapping[str, float]
+) -> pd.Series | None:
+    """What the picking rule chooses among the points of the same method that have files, or None.
+
+    Args:
+        frame: As in `nearest_with_files`.
+        row: The method's pick within the limits, without files.
+        limits: Cost name to limit, in the cost's unit.
+    """
+    ready = frame[(frame["method"] == row["method"]) & (frame["config_point"] >= 0)]
+    found = frames.picks(ready, limits)
+    return None if found.empty else found.iloc[0]
+
+
+def offer(frame: pd.DataFrame, row: pd.Series, limits: Mapping[str, float] | None) -> None:
+    """Offer to show another point of the method: the best within the budgets, else the nearest.
+
+    Args:
+        frame: Every point that is shown.
+        row: The one without files.
+        limits: The budgets it is the pick of; None where it was chosen by itself.
+    """
+    best = None if limits is None else best_with_files(frame, row, limits)
+    found = nearest_with_files(frame, row) if best is None else best
     if found is None:
         return
     st.button(
-        f"Show the nearest that has files: {found[frames.SEARCH_SCORE]:.1f} % at "
-        f"{found[frames.WEIGHT_BITS]:.1f} bits",
+        f"Show the {'nearest' if best is None else 'best'} that has files: "
+        f"{found[frames.SEARCH_SCORE]:.1f} % at {found[frames.WEIGHT_BITS]:.1f} bits",
         icon=":material/near_me:",
         key="nearest",
         on_click=_show,
         args=(key_of(found),),
-        help="The point of the same method nearest in bytes and bit-operations that was already "
-        "measured on the test split; its files can be taken away at once. Accuracy on the search "
-        "split.",
+        help="Another point of this method, already measured on the test split: its files can be "
+        "taken away at once. Accuracy on the search split.",
     )
 
 

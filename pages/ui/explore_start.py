@@ -55,17 +55,28 @@ def first_data(name: str) -> str:
     return "" if found.endswith(":") else found
 
 
-def facts(model: ModelSpec | None, scores: Scores | None) -> None:
-    """Say what the float network scores, what it weighs, and what stays in float."""
+def facts(model: ModelSpec | None, search: Scores | None, test: Scores | None) -> None:
+    """Say what the float network scores, what it weighs, and what stays in float.
+
+    Args:
+        model: The network, where its layers are known.
+        search: The float network's scores on the search split, where known.
+        test: Those on the test split, which are said where there are both.
+    """
     parts = []
+    scores, split = (test, "test") if test is not None else (search, "search")
     if scores is not None:
-        parts.append(f"Float network {text.percent(scores.headline, scores.n)}")
+        said = text.percent(scores.headline, scores.n)
+        parts.append(f"Float network {said} on the {split} split")
     if model is not None:
-        for bits, words in ((FLOAT_BITS, "float"), (8, "8 bits"), (4, "4 bits")):
-            size = COSTS["weight_bytes"].total(
-                model, BitAllocation.uniform(model.layers, bits, bits)
+        sizes = [
+            text.cost_text(
+                "weight_bytes",
+                COSTS["weight_bytes"].total(model, BitAllocation.uniform(model.layers, bits, bits)),
             )
-            parts.append(f"weights at {words} {text.cost_text('weight_bytes', size)}")
+            for bits in (FLOAT_BITS, 8, 4)
+        ]
+        parts.append(f"weights {sizes[0]}, {sizes[1]} at 8 bits, {sizes[2]} at 4")
         macs = sum(layer.macs for layer in model.layers)
         parts.append(f"{len(model.layers)} layers, {text.significant(macs / 1e6)} M MACs")
         if model.coverage < 1:

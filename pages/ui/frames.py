@@ -278,33 +278,48 @@ def scaled(frame: pd.DataFrame, costs: Sequence[str] | None = None) -> pd.DataFr
     return out
 
 
-def picks_table(chosen: pd.DataFrame, what: str = "Accuracy") -> pd.DataFrame:
-    """What stands under the front: method, accuracy and where it was measured, costs.
+SPLITS = {
+    "search split": (SEARCH_SCORE, SEARCH_LOW, SEARCH_HIGH),
+    "test split": (TEST_SCORE, TEST_LOW, TEST_HIGH),
+}
 
-    The test split is shown where the point was reported, else the search split; the column
-    "Measured on" says which, with n and the 95 % interval.
+
+def picks_table(chosen: pd.DataFrame, what: str = "Accuracy") -> pd.DataFrame:
+    """What stands under the front: method, accuracy with its 95 % interval, costs.
+
+    Each split has its own column, for figures of one are never held against those of another; the
+    test split's is empty for points that were not reported.
     """
     rows = []
     for row in chosen.to_dict("records"):
-        tested = pd.notna(row[TEST_SCORE])
-        names = (
-            (TEST_SCORE, TEST_LOW, TEST_HIGH, TEST_N, "test split")
-            if tested
-            else (SEARCH_SCORE, SEARCH_LOW, SEARCH_HIGH, SEARCH_N, "search split")
-        )
-        score, low, high, n = (float(row[name]) for name in names[:4])
+        scores = {
+            f"{what}, {split}, %": f"{row[score]:.2f} ({row[low]:.1f} to {row[high]:.1f})"
+            if pd.notna(row[score])
+            else ""
+            for split, (score, low, high) in SPLITS.items()
+        }
         rows.append(
             {
                 "Method": row["method"],
-                f"{what}, %": round(score, 2),
-                "95 % interval, %": f"{low:.1f} to {high:.1f}",
-                "Measured on": f"{names[4]}, n={n:,.0f}",
+                **scores,
                 **{name: round(row[name], 2) for name in (WEIGHT_BITS, ACTIVATION_BITS)},
                 **{column: row[column] for column in COST_COLUMNS.values() if column in row},
                 "Run": row["run"],
             }
         )
     return scaled(pd.DataFrame(rows))
+
+
+def splits_words(chosen: pd.DataFrame) -> str:
+    """Say how many images each split of `picks_table` has, and when the test split is read."""
+    parts = ["In brackets are 95 % intervals."]
+    for name, column in (("search", SEARCH_N), ("test", TEST_N)):
+        counts = sorted({int(n) for n in chosen[column].dropna()})
+        if counts:
+            parts.append(f"The {name} split has {' or '.join(f'{n:,}' for n in counts)} images.")
+    if chosen[TEST_N].isna().any():
+        parts.append("The test split was read for reported points only; an empty cell was not.")
+    return " ".join(parts)
 
 
 def budget_of(run: Run) -> Budget:

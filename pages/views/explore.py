@@ -35,7 +35,7 @@ def main() -> None:
     setting, everything = explore_start.pick_setting(mine, explore_runs.linked())
     data = everything[0].spec.data if everything else explore_start.first_data(name)
     float_search, float_test = session.float_scores(store, name, data)
-    explore_start.facts(model, float_test or float_search)
+    explore_start.facts(model, float_search, float_test)
     if model is None or session.frame(store, session.newest_within(everything), model).empty:
         explore_start.nothing_yet(store, name, mine, model)
         return

@@ -227,3 +227,19 @@ def test_the_nearest_with_files_is_of_the_same_method_and_nearest_in_cost(filled
         ready = frame[(frame["method"] == row["method"]) & (frame["config_point"] >= 0)]
         apart = sum((np.log(ready[c].astype(float)) - np.log(float(row[c]))).abs() for c in columns)
         assert found["point"] == ready.loc[apart.idxmin(), "point"]
+
+
+def test_a_pick_without_files_offers_the_best_within_the_same_budgets(app, filled):
+    frame = session.frame(filled, runs(filled, "resnet8"), sample.MODEL)
+    size = frames.COST_COLUMNS["weight_bytes"]
+    for limit in (20_000, 40_000, 60_000, 80_000):
+        for _, row in frames.picks(frame, {"weight_bytes": limit}).iterrows():
+            found = explore_nearest.best_with_files(frame, row, {"weight_bytes": limit})
+            mine = frame[(frame["method"] == row["method"]) & (frame["config_point"] >= 0)]
+            fitting = mine[mine[size] <= limit]
+            if fitting.empty:
+                assert found is None
+                continue
+            assert found[size] <= limit
+            assert found[frames.SEARCH_SCORE] == fitting[frames.SEARCH_SCORE].max()
+            assert found["method"] == row["method"]

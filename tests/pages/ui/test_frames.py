@@ -134,8 +134,13 @@ def test_the_table_says_on_which_images_an_accuracy_was_measured():
     ]
     frame = frames.points_frame(points, RUNS, sample.MODEL)
     table = frames.picks_table(frames.picks(frame, {}))
-    assert table["Measured on"].tolist() == ["search split, n=1,000", "test split, n=10,000"]
-    assert table["Accuracy, %"].tolist() == [90.0, 89.0]
+    search = table["Accuracy, search split, %"].tolist()
+    assert search == ["90.00 (88.0 to 91.7)", "90.00 (88.0 to 91.7)"]
+    assert table["Accuracy, test split, %"].tolist() == ["", "89.00 (88.4 to 89.6)"]
+    words = frames.splits_words(frames.picks(frame, {}))
+    assert "1,000 images" in words
+    assert "10,000 images" in words
+    assert "an empty cell was not" in words
     assert table["Weights, KiB"].tolist() == [75.27, 37.63]
 
 
