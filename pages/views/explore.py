@@ -39,8 +39,10 @@ def main() -> None:
     if model is None or session.frame(store, session.newest_within(everything), model).empty:
         explore_start.nothing_yet(store, name, mine, model)
         return
-    if any(run.state in text.ACTIVE for run in mine):
-        widgets.live_progress(store, mine, lambda run: run.spec.model == name)
+    # always there, or what follows would be built anew whenever a search starts or ends
+    with st.container():
+        if any(run.state in text.ACTIVE for run in mine):
+            widgets.live_progress(store, mine, lambda run: run.spec.model == name)
     with st.container(horizontal=True, vertical_alignment="center"):
         source = _source()
         compared = _compared(everything, store, model)
@@ -50,7 +52,8 @@ def main() -> None:
     st.caption(f"Measured on {text.literal(setting)}; {words}.")
     marked = explore_reference.reference(store, model, frame, everything)
     scene = Scene(store, model, compared, frame, marked)
-    explore_start.recorded_note(store, name, mine, compared)
+    with st.container():
+        explore_start.recorded_note(store, name, mine, compared)
     labelled = all(
         stored.point.search.accuracy is not None
         for run in compared

@@ -122,6 +122,7 @@ class Drawing {
     const { layers, methods, hover, theme } = this, full = this.heat.clientWidth;
     const left = Math.min(190, full * 0.24), wide = (full - left - 2) / layers.length;
     const tall = methods.length > 8 ? 16 : 22, room = full - left - 2, gap = wide > 5 ? 1 : 0;
+    const letters = Math.floor((left - 24) / 6.8);
     let bottom = 2;
     const rows = methods.map(({ floats }) => {
       const row = { top: bottom, low: floats ? 8 : tall };
@@ -138,7 +139,7 @@ class Drawing {
       const method = methods[at], bold = at === this.at, middle = top + tall / 2;
       const r = (hover.method === at && this.result(method, hover.point)) || this.now[at];
       pen.mark(method, 9, middle, 5, this.proxy);
-      pen.say(fit(method.title, 19), 20, middle, { bold, size: 13 });
+      pen.say(fit(method.title, letters), 20, middle, { bold, size: 13 });
       if (left > 150) pen.say(method.parts, 20, middle + (tall + low) / 2, { ...faint, size: 10 });
       if (!r?.w) {
         const why = r ? "bits of this point: click it" : "nothing fits";
@@ -208,7 +209,8 @@ class Drawing {
   drawPoints(pen, x, y, spot) {
     const { data, proxy, view: { x: id } } = this, faint = { size: 11, colour: this.theme.faint };
     pen.axes(x, y);
-    pen.say(this.axes.get(id).score.lost, x.to - 6, y.from - 14, { ...faint, align: "right" });
+    // above the words of the budget line, which pass here
+    pen.say(this.axes.get(id).score.lost, x.to - 6, y.from - 32, { ...faint, align: "right" });
     pen.ink.clip(new Path2D(`M${x.from} ${y.to}H${x.to}V${y.from}H${x.from}z`));
     if (data.float !== null) {
       pen.line(`M${x.from} ${y.at(data.float)}H${x.to}`, GREY, 1, [6, 4]);
