@@ -226,7 +226,7 @@ def _figures(found: Comparison, a: Side, b: Side) -> None:
     st.dataframe(
         table,
         hide_index=True,
-        column_config={"What": st.column_config.TextColumn(width="medium")},
+        column_config={"What": st.column_config.TextColumn(width="large")},
         height="content",
         alt="Costs, measured accuracy and predicted damage of both points, and the change.",
     )

@@ -135,7 +135,8 @@ def words(found: Reliability) -> str:
         return f"Not checked yet: {measured} of the {ENOUGH} it takes."
     if found.tau is None:
         return f"All {measured} are predicted or measured alike; nothing can be ranked."
-    verdict = f"Kendall rank correlation {found.tau:.2f} with the damage measured of {measured}"
+    checked = counted(found.n, "allocation")
+    verdict = f"Kendall rank correlation {found.tau:.2f} with the measured damage of {checked}"
     if trusted(found):
         return f"{verdict}: the ranking holds."
     return f"{verdict}, below the {WANTED_TAU:g} it takes: predictions are hidden."

@@ -61,7 +61,7 @@ def details(store: Store, at: int) -> None:
     _front(store, entry)
     _diagnostics(store, entry)
     happened = events(store, at)
-    with st.expander(f"What happened ({len(happened)} entries)"):
+    with st.expander(f"What happened ({len(happened)})"):
         for event in happened[-200:]:
             st.text(f"{event.at}  {event.kind}  {event.text}")
     log = log_tail(store, entry.id, entry.attempt)

@@ -214,8 +214,12 @@ def predicted_panel(
     if damage != damage:
         st.write(_unknown_words(table, model, now))
         return
-    change = "" if before != before or before == damage else f" (starting point {before:.3g})"
-    st.markdown(f"Damage about **{damage:.3g} {text.literal(table.unit)}**{change}.")
+    change = (
+        ""
+        if before != before or before == damage
+        else f" (starting point {text.significant(before)})"
+    )
+    st.markdown(f"Damage about **{text.significant(damage)} {text.literal(table.unit)}**{change}.")
     near = reliability.expected_score(found, float(damage))
     if near is not None:
         low, middle, high, count = near

@@ -41,6 +41,12 @@ def main() -> None:
         _nothing_yet(store, known)
         return
     chosen = compare_controls.runs_picker(offered, _proposed(offered, name), name)
+    others = sorted({run.spec.model for run in chosen} - {name})
+    if others and not any(run.evaluations for run in known if run.spec.model == name):
+        st.caption(
+            f"Nothing was measured of {safe(name)} yet: these are runs of "
+            f"{safe(', '.join(others))}."
+        )
     if any(run.state in text.ACTIVE for run in chosen):
         ids = {run.id for run in chosen}
         widgets.live_progress(store, chosen, lambda run: run.id in ids)

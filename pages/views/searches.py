@@ -43,6 +43,7 @@ def _table(store: Store, was_active: bool) -> None:
     event = st.dataframe(
         run_table.table(store, now),
         hide_index=True,
+        placeholder="",
         key="runs-table",
         on_select="rerun",
         selection_mode="multi-row",
@@ -68,7 +69,10 @@ def _table(store: Store, was_active: bool) -> None:
             f"Best accuracy and hypervolume are of the newest runs, up to {session.MOST_POINTS:,} "
             "points; an older run shows its own below."
         )
-    st.caption("States: " + "; ".join(text.STATES[state] for state in shown) + ".")
+    # "done" needs no words
+    explained = [text.STATES[state] for state in shown if ":" in text.STATES[state]]
+    if explained:
+        st.caption(f"States: {'; '.join(explained)}.")
 
 
 def _together(store: Store, chosen: Sequence[Run]) -> None:

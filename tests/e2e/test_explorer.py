@@ -11,9 +11,7 @@ from pages.ui import frames
 from pages.ui.text import significant
 from qcore.allocation import BitAllocation, LayerBits
 from qcore.costs import costs_of
-from store import create_run, open_store, request_cancel
 from tests.e2e import bare
-from tests.pages import sample
 
 pytestmark = [
     pytest.mark.e2e,
@@ -168,20 +166,6 @@ def test_budgets_stay_in_sight_while_the_front_is_looked_at(server, page, width)
     page.mouse.up()
     page.wait_for_url(re.compile(r"bw=(?!30)"), timeout=30 * SECONDS)
     assert front.evaluate("canvas => canvas.toDataURL()") != before
-
-
-def test_the_explorer_stays_as_it_is_when_a_search_begins(server, page):
-    open_explorer(page, f"{server.url}/?bw=30")
-    page.locator("canvas.heat").evaluate("canvas => { canvas.dataset.kept = 'yes' }")
-    store = open_store(server.data / "bitdial.db")
-    number = create_run(store, sample.spec_of("random", params={"evaluations": 4}), "Begun beside")
-    try:
-        weights(page).press("ArrowRight")
-        page.get_by_test_id("stProgress").first.wait_for(timeout=60 * SECONDS)
-        assert page.locator("canvas.heat").get_attribute("data-kept") == "yes"
-    finally:
-        request_cancel(store, number)
-        store.engine.dispose()
 
 
 def test_a_clicked_point_is_explained_and_hints_stay_dismissed(server, page):

@@ -87,6 +87,12 @@ def test_the_latest_comparable_runs_are_proposed_and_the_link_says_so(app, compa
     assert "n=1,000" in everything(at)
 
 
+def test_runs_of_another_network_are_named_where_there_are_none_of_the_chosen_one(app, compared):
+    words = "Nothing was measured of mobilenet yet: these are runs of resnet8"
+    assert words in everything(app("compare", model="mobilenet"))
+    assert "Nothing was measured of" not in everything(app("compare"))
+
+
 def test_the_latest_of_every_method_is_proposed_before_further_seeds(app, compared):
     for seed in range(2, 14):
         compare_sample.add(compared, "portfolio", 860, 2, seed=seed, activation_bits=(4, 8))

@@ -8,7 +8,7 @@ from qcore.catalog import MODELS
 from qcore.config import parse_bits
 from qcore.costs import COSTS, mean_weight_bits
 from qcore.exports import EXPORTS
-from store import configs, runs
+from store import configs, create_run, runs
 from store.queue import finish
 from tests.pages import sample
 
@@ -338,3 +338,17 @@ def test_recorded_results_say_so_and_offer_a_search_here(app, filled):
     assert {run.spec.search for run in queued} == {"uniform", "portfolio"}
     # on the same images, so that their points are drawn beside the recorded ones
     assert {frames.setting_of(run) for run in runs(filled)} == {frames.setting_of(queued[0])}
+
+
+def test_the_explorer_keeps_its_place_on_the_page_when_a_search_begins(app, filled):
+    # what moves is built anew: it would vanish, and a drag with it, until the page is drawn
+    def place(at):
+        found = [at for at, node in at.main.children.items() if node.type == "bidi_component"]
+        assert len(found) == 1
+        return found[0]
+
+    before = place(app("explore"))
+    create_run(filled, sample.spec_of("random"), "begun meanwhile")
+    at = app("explore")
+    assert ["begun meanwhile" in line.proto.text for line in at.get("progress")] == [True]
+    assert place(at) == before
