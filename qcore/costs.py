@@ -6,9 +6,11 @@ that are looked up in a table (`hardware`, `cost_tables`) hold for the models th
 `applicable` says which those are.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from numbers import Real
 from typing import Literal
 
 import numpy as np
@@ -233,8 +235,9 @@ class Budget:
         for name, limit in self.limits.items():
             if name not in COSTS:
                 raise InvalidParams(f"Unknown cost {name!r}; known: {', '.join(COSTS)}.")
-            if not limit > 0:
-                raise InvalidParams(f"The limit on {name} must be above 0; got {limit!r}.")
+            number = isinstance(limit, Real) and not isinstance(limit, bool)
+            if not number or not 0 < limit < math.inf:
+                raise InvalidParams(f"The limit on {name} must be a number above 0; got {limit!r}.")
 
     def admits(self, costs: Mapping[str, float]) -> bool:
         """True when every limited cost is within its limit."""
@@ -306,8 +309,9 @@ def make_options(
         raise InvalidParams("Choose at least one weight and one activation bit-width.")
     free = tuple(LayerBits(w, a) for w in widths for a in input_widths)
     options = {layer.name: free for layer in layers}
-    if pin_first_last is not None and layers:
+    if pin_first_last is not None:
         quantized = input_widths != [FLOAT_BITS]
         pinned = (LayerBits(pin_first_last, pin_first_last if quantized else FLOAT_BITS),)
-        options[layers[0].name] = options[layers[-1].name] = pinned
+        for layer in (*layers[:1], *layers[-1:]):
+            options[layer.name] = pinned
     return options

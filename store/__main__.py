@@ -13,6 +13,7 @@ from qcore.costs import costs_of, mean_weight_bits
 from qcore.errors import InvalidParams, QcoreError
 from qcore.exports import EXPORTS
 from qcore.problem import RunSpec
+from qcore.run_check import check_run
 from qcore.searches import SEARCHES
 from store import add_model, doctor, export_job, points, queue, verify, worker
 from store.db import Store, open_store
@@ -49,15 +50,11 @@ def _pairs(items: Sequence[str]) -> dict[str, Any]:
 
 def command_run(store: Store, arguments: argparse.Namespace) -> int:
     """Queue a run, and unless detached work on it here."""
-    if arguments.search not in SEARCHES:
-        raise InvalidParams(f"Unknown search {arguments.search!r}; known: {', '.join(SEARCHES)}.")
-    params = _pairs(arguments.param)
-    SEARCHES[arguments.search].read_params(params)
     spec = RunSpec(
         model=arguments.model,
         data=arguments.data,
         search=arguments.search,
-        params=params,
+        params=_pairs(arguments.param),
         limits=_pairs(arguments.limit),
         weight_bits=_widths(arguments.weight_bits),
         activation_bits=_widths(arguments.activation_bits),
@@ -70,6 +67,7 @@ def command_run(store: Store, arguments: argparse.Namespace) -> int:
         tuning=arguments.tuning,
         device=arguments.device,
     )
+    check_run(spec, points.model_facts(store, spec.model))
     if arguments.detach:
         say(f"run {queue.create_run(store, spec, arguments.name)} queued")
         return 0

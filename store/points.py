@@ -9,7 +9,9 @@ import numpy as np
 from sqlalchemy import and_, delete, insert, select, update
 
 from qcore.allocation import BitAllocation, ModelSpec
-from qcore.errors import QcoreError, StoreError
+from qcore.cards import card_spec
+from qcore.catalog import BUNDLED_NAMES, MODELS, bundled_spec
+from qcore.errors import DataUnavailable, QcoreError, StoreError
 from qcore.problem import Point, Scores, SensitivityTable, window_key, window_of
 from store.db import Store, now
 from store.lease import write_held
@@ -195,6 +197,18 @@ def model_spec(store: Store, name: str) -> ModelSpec | None:
     with store.read() as connection:
         found = connection.execute(query.limit(1)).scalar_one_or_none()
     return None if found is None else ModelSpec.from_json(found)
+
+
+def model_facts(store: Store, name: str) -> ModelSpec | None:
+    """Facts about a model from its latest run, else those shipped with it, else None."""
+    spec = model_spec(store, name)
+    if spec is None and name in BUNDLED_NAMES:
+        try:
+            return bundled_spec(name)
+        except DataUnavailable:
+            return None
+    # the user's own may have been replaced since it was last searched
+    return (card_spec(name) or spec) if name in MODELS and MODELS[name].card else spec
 
 
 def float_point(store: Store, name: str, data: str) -> Point | None:

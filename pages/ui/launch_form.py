@@ -6,52 +6,21 @@ import streamlit as st
 
 from pages.ui import launch_batch, session, text, widgets
 from qcore.allocation import FLOAT_BITS, ModelSpec
-from qcore.catalog import DATASETS, MODELS, default_data, split_data_name
-from qcore.costs import COSTS, Budget, applicable, cheapest_total, make_options
+from qcore.catalog import DATASETS, MODELS, default_data
+from qcore.costs import COSTS, applicable, cheapest_total, make_options
 from qcore.errors import InvalidParams, QcoreError
 from qcore.problem import RunSpec
+from qcore.run_check import check_run
 from qcore.searches import SEARCHES
 from store import Run, Store, runs
 from store.settings import read_settings
 
 WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8)
-MOST_IMAGES = 100_000
-MOST_REPORTED = 1_000
 _NEEDY = ("given", "metanetwork")
 """Methods that cannot do without settings of their own."""
 
 DEVICES = {"choose for me": "auto", "CPU": "cpu", "NVIDIA GPU": "cuda", "Apple GPU": "mps"}
 """What the form calls each device."""
-
-
-def check(spec: RunSpec, model: ModelSpec | None) -> None:
-    """Raise where a run could not even begin; nothing is loaded.
-
-    Args:
-        spec: What was asked for.
-        model: The model's layers where they are known.
-
-    Raises:
-        QcoreError: says what is wrong with its value, and what to do.
-    """
-    split_data_name(spec.data)
-    if spec.search not in SEARCHES:
-        raise InvalidParams(f"Unknown search {spec.search!r}; known: {', '.join(SEARCHES)}.")
-    SEARCHES[spec.search].read_params(spec.params)
-    for what, count in (
-        ("calibration", spec.calibration_images),
-        ("search", spec.search_images),
-    ):
-        if not 1 <= count <= MOST_IMAGES:
-            raise InvalidParams(f"Use 1 to {MOST_IMAGES:,} {what} images; got {count:,}.")
-    if not 1 <= spec.reported <= MOST_REPORTED:
-        raise InvalidParams(f"Test 1 to {MOST_REPORTED} points; got {spec.reported:,}.")
-    options = make_options(
-        model.layers if model else (), spec.weight_bits, spec.activation_bits, spec.pin_first_last
-    )
-    budget = Budget(spec.limits)
-    if model is not None:
-        budget.check_feasible(model, options)
 
 
 def launch_form(store: Store, name: str) -> None:
@@ -126,7 +95,7 @@ def launch_form(store: Store, name: str) -> None:
         _estimate([one for one, _ in asked], runs(store))
         if pressed:
             for one, _ in asked:
-                check(one, model)
+                check_run(one, model)
             if widgets.launch(store, asked):
                 st.rerun()
     except QcoreError as error:

@@ -10,11 +10,11 @@ import streamlit as st
 
 from pages.ui import frames, predictions
 from qcore.allocation import ModelSpec
-from qcore.cards import card_spec
-from qcore.catalog import BUNDLED_NAMES, MODELS, bundled_facts, bundled_spec
+from qcore.catalog import BUNDLED_NAMES, bundled_facts
 from qcore.errors import DatabaseTooNew, DatabaseUnavailable, DataUnavailable
 from qcore.problem import Point, Scores, SensitivityTable
-from store import Run, Store, StoredPoint, float_point, model_spec, open_store, points_of, tables
+from store import Run, Store, StoredPoint, float_point, open_store, points_of, tables
+from store import model_facts as model_facts
 
 Version = tuple[Any, ...]
 """Changes whenever a run's points may have changed; cached reads are keyed by it."""
@@ -74,18 +74,6 @@ def newest_within(runs: Sequence[Run], most: int = MOST_POINTS) -> list[Run]:
             break
         kept.append(run)
     return kept
-
-
-def model_facts(store: Store, name: str) -> ModelSpec | None:
-    """Facts about a model from its latest run, else those shipped with it, else None."""
-    spec = model_spec(store, name)
-    if spec is None and name in BUNDLED_NAMES:
-        try:
-            return bundled_spec(name)
-        except DataUnavailable:
-            return None
-    # the user's own may have been replaced since it was last searched
-    return (card_spec(name) or spec) if name in MODELS and MODELS[name].card else spec
 
 
 def float_scores(store: Store, name: str, data: str) -> tuple[Scores | None, Scores | None]:

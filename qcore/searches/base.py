@@ -1,6 +1,7 @@
 """The record every search is listed by in SEARCHES, and how its parameters are read."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,6 +93,8 @@ def _check(search: str, field: "dataclasses.Field[Any]", value: Any) -> None:
         return
     if "choices" in meta and value not in meta["choices"]:
         raise InvalidParams(f"{label} must be one of {', '.join(meta['choices'])}; got {value!r}.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InvalidParams(f"{label} must be a finite number; got {value!r}.")
     if ("min" in meta and value < meta["min"]) or ("max" in meta and value > meta["max"]):
         raise InvalidParams(
             f"{label} must be between {meta.get('min')} and {meta.get('max')}; got {value!r}."

@@ -4,12 +4,10 @@ import shutil
 import pytest
 from sqlalchemy import update
 
-from pages.ui.launch_form import check
 from pages.ui.text import literal
 from qcore.cards import Card, write_card
 from qcore.catalog import refresh_models
 from qcore.entries import Preprocessing
-from qcore.errors import InfeasibleBudget, InvalidParams, QcoreError
 from qcore.searches import SEARCHES
 from store import run, runs
 from store.lease import requeue
@@ -123,33 +121,6 @@ def test_a_model_without_bundled_data_asks_for_a_folder(app, store):
     at.text_input(key="f-folder-resnet18-imagefolder").set_value("/data/images").run()
     press(at, "Start search")
     assert runs(store)[0].spec.data == "imagefolder:/data/images"
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"limits": {"nonsense": 3.0}},
-        {"limits": {"weight_bytes": -1.0}},
-        {"weight_bits": ()},
-        {"weight_bits": (9,)},
-        {"data": "nonsense"},
-        {"params": {"nonsense": 1}},
-        {"search": "nonsense"},
-        {"calibration_images": 0},
-    ],
-)
-def test_a_spec_that_could_not_begin_is_refused(changes):
-    with pytest.raises(QcoreError):
-        check(dataclasses.replace(sample.spec_of("exact"), **changes), sample.MODEL)
-
-
-def test_a_good_spec_passes_with_and_without_known_layers():
-    check(sample.spec_of("exact", limits={"weight_bytes": 40_000}), sample.MODEL)
-    check(sample.spec_of("exact", limits={"weight_bytes": 1}), None)
-    with pytest.raises(InfeasibleBudget):
-        check(sample.spec_of("exact", limits={"weight_bytes": 1}), sample.MODEL)
-    with pytest.raises(InvalidParams):
-        check(sample.spec_of("exact", params={"points": 0}), None)
 
 
 def test_the_table_lists_state_method_and_best(app, filled):

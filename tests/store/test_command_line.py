@@ -21,13 +21,13 @@ def call(store, capsys):
 def test_a_detached_run_is_queued_with_what_was_asked(call, store):
     code, out, _ = call(
         "run", "--model", "resnet20", "--search", "random", "--param", "evaluations=12",
-        "--limit", "weight_bytes=60000", "--weight-bits", "2,4", "--pin", "8", "--detach",
+        "--limit", "weight_bytes=90000", "--weight-bits", "2,4", "--pin", "8", "--detach",
     )  # fmt: skip
     assert (code, out) == (0, "run 1 queued\n")
     spec = run(store, 1).spec
     assert (spec.model, spec.search, spec.params) == ("resnet20", "random", {"evaluations": 12})
     assert (spec.limits, spec.weight_bits, spec.pin_first_last) == (
-        {"weight_bytes": 60000}, (2, 4), 8,
+        {"weight_bytes": 90000}, (2, 4), 8,
     )  # fmt: skip
 
 
@@ -49,15 +49,24 @@ def test_a_run_in_the_foreground_ends_with_its_front(call, store, monkeypatch):
         (("run", "--weight-bits", "two"), "whole numbers"),
         (("run", "--param", "evaluations"), "name=value"),
         (("run", "--search", "random", "--param", "evaluations=0"), "between"),
+        (("run", "--limit", "weight_bytes=abc"), "a number above 0; got 'abc'"),
+        (("run", "--limit", "weight_bytes=100"), "the smallest possible is 19,268 B"),
+        (("run", "--limit", "weight_byte=90000"), "Unknown cost 'weight_byte'"),
+        (("run", "--weight-bits", "0,9"), "got 0"),
+        (("run", "--pin", "9"), "got 9"),
+        (("run", "--seed", "-5"), "got -5"),
+        (("run", "--reported", "0"), "got 0"),
+        (("run", "--data", "imagenet"), "Unknown data set 'imagenet'"),
         (("cancel", "77"), "There is no run 77"),
         (("export", "77"), "There is no run 77"),
     ],
 )
-def test_a_mistake_is_one_plain_line(call, words, message):
+def test_a_mistake_is_one_plain_line_and_stores_nothing(call, store, words, message):
     code, _, err = call(*words)
     assert code == 2
     assert message in err
     assert err.count("\n") == 1
+    assert runs(store) == []
 
 
 def test_cancel_and_list(call, store):
