@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData, create_engine, inspect, select
 
 from qcore.allocation import BitAllocation
@@ -27,7 +28,7 @@ from store import (
 from store.db import connect
 from store.locations import database_url
 from store.schema import Base
-from store.upgrade import bring_up_to_date, newest_revision
+from store.upgrade import SCRIPTS, bring_up_to_date, newest_revision
 from tests.store.fake import SPEC
 
 ROOT = Path(__file__).parents[2]
@@ -259,6 +260,14 @@ def test_a_damaged_database_is_explained(tmp_path):
         file.write(b"\xff" * 8192)
     with pytest.raises(DatabaseUnavailable, match="damaged"):
         open_store(path)
+
+
+def test_every_migration_is_named_by_its_revision():
+    """What is new is told by the names alone, without loading a migration."""
+    scripts = ScriptDirectory(str(SCRIPTS))
+    for script in scripts.walk_revisions():
+        assert Path(script.path).name.startswith(f"{script.revision}_")
+    assert newest_revision() == scripts.get_current_head()
 
 
 def test_the_newest_release_has_its_file():
