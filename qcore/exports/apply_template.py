@@ -9,6 +9,7 @@ by hooks, and the listed batch-norms folded into the layer before them. Written 
 
 import argparse
 import base64
+import hashlib
 import importlib
 import json
 import sys
@@ -85,6 +86,38 @@ def explicit(model: nn.Module) -> nn.Module:
     return rewriting.explicit(model) if rewriting else model
 
 
+def digest(model: nn.Module) -> str:
+    """SHA-256 of every tensor by name: what tells one set of weights from another."""
+    found = hashlib.sha256()
+    for key, value in sorted(model.state_dict().items()):
+        if key.endswith("num_batches_tracked") or not isinstance(value, Tensor):
+            continue
+        found.update(f"{key}|{value.dtype}|{tuple(value.shape)}|".encode())
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        found.update(flat.view(torch.uint8).numpy())
+    return found.hexdigest()
+
+
+def check_weights(model: nn.Module, config: dict[str, Any]) -> None:
+    """Stop where these are other weights than those the bits were measured with."""
+    if digest(model) != config["model"]["digest"]:
+        raise SystemExit(
+            f"These are not the weights of {config['model']['name']} that were measured, whose "
+            "scales these are. Load the trained weights first (--weights FILE)."
+        )
+
+
+def load_weights(model: nn.Module, path: str) -> None:
+    """Load a state dict; every entry but batch counters must be there, and no other."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing or unexpected:
+        raise SystemExit(
+            f"{path} does not fit the model; missing: {missing[:5]}, unexpected: {unexpected[:5]}"
+        )
+
+
 @torch.no_grad()
 def apply(model: nn.Module, config: dict[str, Any] | None = None) -> nn.Module:
     """Quantize a float model and return it, in inference mode: itself, unless it had attention."""
@@ -95,6 +128,7 @@ def apply(model: nn.Module, config: dict[str, Any] | None = None) -> nn.Module:
     missing = [name for name in wanted if name not in names]
     if missing:
         raise SystemExit(f"This is not the model of the configuration; it lacks: {missing}")
+    check_weights(model, config)
     for name, (weight_bits, activation_bits) in config["bits"].items():
         module, state = names[name], config["state"][name]
         weight = module.weight.detach().float()
@@ -132,7 +166,7 @@ def main() -> None:
     module, _, function = arguments.model.partition(":")
     model = getattr(importlib.import_module(module), function)()
     if arguments.weights:
-        model.load_state_dict(torch.load(arguments.weights, weights_only=True), strict=False)
+        load_weights(model, arguments.weights)
     model = apply(model, config)
     lines = [f"{len(config['bits'])} layers quantized"]
     lines += [f"{name}: {c['value']:,} {c['unit']}" for name, c in config["costs"].items()]

@@ -4,10 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from qcore.allocation import BitAllocation, LayerBits
-from qcore.exports import EXPORTS
+from qcore.exports import EXPORTS, write
 from qcore.prepare import Prepared
 from qcore.problem import Problem
 from tests.small_nets import small_data, small_evaluator, small_net
@@ -37,11 +38,30 @@ def test_the_script_gives_the_measured_logits():
         assert torch.allclose(model(x), wanted, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["script", "brevitas"])
+def test_other_weights_than_those_measured_are_refused(name, tmp_path):
+    config, _, _ = exported()
+    names = {"__name__": "script"}
+    exec(compile(write(EXPORTS[name], config), "a.py", "exec"), names)
+    assert names["digest"](small_net()) == config.model.digest
+    other = small_net()
+    with torch.no_grad():
+        next(other.parameters()).add_(1e-3)
+    with pytest.raises(SystemExit, match=r"not the weights of .* that were measured"):
+        names["apply"](other)
+    state = {f"module.{key}": value for key, value in small_net().state_dict().items()}
+    torch.save(state, tmp_path / "w.pt")
+    with pytest.raises(SystemExit, match=r"w\.pt does not fit the model; missing: .*module\."):
+        names["load_weights"](small_net(), str(tmp_path / "w.pt"))
+
+
 def test_the_script_runs_from_the_command_line(tmp_path):
     config, _, _ = exported()
     script = tmp_path / "apply_bits.py"
     script.write_bytes(EXPORTS["script"].render(config))
-    command = [sys.executable, str(script), "tests.small_nets:small_net", "--out", "q.pt"]
+    torch.save(small_net().state_dict(), tmp_path / "w.pt")
+    command = [sys.executable, str(script), "tests.small_nets:small_net", "--weights", "w.pt",
+               "--out", "q.pt"]  # fmt: skip
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
          f"sys.argv = {command[1:]!r}; "
