@@ -4,7 +4,10 @@ The graph is a `torch.export` of the model in eval mode. Modules cannot tell the
 additions, concatenations and functional activations leave no trace in them.
 """
 
-from collections.abc import Mapping
+import io
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 
 import torch
@@ -45,7 +48,7 @@ def read_wiring(model: nn.Module, example: Tensor, names: Mapping[int, str]) -> 
         The wiring; or, where torch.export refuses the model, one line saying why.
     """
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _silent():
             program = torch.export.export(model, (example,), strict=False)
     except (
         RuntimeError,
@@ -74,6 +77,19 @@ def read_wiring(model: nn.Module, example: Tensor, names: Mapping[int, str]) -> 
         _producers(nodes, layers, list(names.values())),
         _norms(nodes, layers, signature.inputs_to_buffers),
     )
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keep torch.export from printing whole graphs where it fails; the reason is passed on."""
+    logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _operator(node: Node) -> str:

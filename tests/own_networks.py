@@ -138,3 +138,22 @@ def not_a_network() -> int:
 
 def fails() -> nn.Module:
     raise ZeroDivisionError("no such luck")
+
+
+def leaves() -> nn.Module:
+    raise SystemExit(3)
+
+
+def in_half() -> nn.Module:
+    return TwoLayers().half()
+
+
+def in_double() -> nn.Module:
+    return TwoLayers().double()
+
+
+class GivesPair(GivesDict):
+    """Returns a tuple."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.inner(x), x

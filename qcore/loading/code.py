@@ -7,6 +7,7 @@ Importing a module runs it, and `torch.export.load` runs what is pickled in a fi
 """
 
 import importlib
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,7 +39,7 @@ def call_factory(target: str, kwargs: Mapping[str, Any]) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             network = build(**kwargs)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UnsupportedModel(
             f"{target} failed: {type(error).__name__}: {error}. Correct it, and try again."
         ) from error
@@ -55,14 +56,30 @@ def load_pt2(path: Path) -> nn.Module:
     Raises:
         InvalidParams: the operator gave no leave.
         InvalidConfig: it cannot be read.
-        UnsupportedModel: it takes several inputs.
+        UnsupportedModel: it takes several inputs, or was exported in training mode.
     """
     check_allowed(PT2, "Loading a .pt2 file runs code that may lie in it")
     check_size(path)
     from qcore.loading.exported import with_modules
 
+    logger = logging.getLogger("torch.export")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it logs a traceback for every way that it tries
     try:
         program = torch.export.load(path)
     except Exception as error:
         raise InvalidConfig(f"{path} cannot be read by torch.export: {error}.") from error
+    finally:
+        logger.setLevel(level)
     return with_modules(program)
+
+
+def exported_shape(network: nn.Module) -> tuple[int, int, int] | None:
+    """(channels, height, width) that a network of `load_pt2` was exported with, where it says."""
+    graph: Any = network.graph
+    image = next(node for node in graph.nodes if node.op == "placeholder")
+    sizes = getattr(image.meta.get("val"), "shape", ())
+    if len(sizes) != 4 or not all(isinstance(size, int) for size in sizes[1:]):
+        return None
+    channels, height, width = map(int, sizes[1:])
+    return channels, height, width

@@ -32,12 +32,17 @@ def with_modules(program: Any) -> GraphModule:
         program: A torch.export.ExportedProgram, exported in eval mode.
 
     Raises:
-        UnsupportedModel: it takes several inputs.
+        UnsupportedModel: it takes several inputs, or was exported in training mode.
     """
     inputs = [s for s in program.graph_signature.input_specs if s.kind.name == "USER_INPUT"]
     if len(inputs) != 1:
         raise UnsupportedModel(
             f"The program takes {len(inputs)} inputs; bitdial's networks take one tensor of images."
+        )
+    if any(_trains(node) for node in program.graph.nodes):
+        raise UnsupportedModel(
+            "The program was exported in training mode: its batch-norms or dropouts would work on "
+            "each batch anew. Export model.eval()."
         )
     exported = program.module(check_guards=False)
     graph, tensors = exported.graph, {**dict(exported.named_parameters())}
@@ -74,6 +79,15 @@ def _argument(node: Node, index: int, default: Any) -> Any:
         return node.args[index]
     target: Any = node.target
     return node.kwargs.get(target._schema.arguments[index].name, default)
+
+
+def _trains(node: Node) -> bool:
+    """True for a batch-norm or dropout in training mode."""
+    place = {torch.ops.aten.batch_norm.default: 5, torch.ops.aten.dropout.default: 2}
+    place |= {torch.ops.aten.dropout_.default: 2, torch.ops.aten.feature_dropout.default: 2}
+    if node.op != "call_function" or node.target not in place:
+        return False
+    return bool(_argument(node, place[node.target], False))
 
 
 def _module(node: Node, tensors: dict[str, Any]) -> nn.Module | None:

@@ -18,7 +18,7 @@ from qcore.errors import (
     UnsupportedModel,
 )
 from qcore.loading.architectures import build_architecture
-from qcore.loading.code import call_factory, load_pt2
+from qcore.loading.code import call_factory, exported_shape, load_pt2
 from qcore.loading.onnx_file import read_onnx
 from qcore.loading.weights import fill, in_order, other_sizes, read_weights, without_prefix
 
@@ -78,7 +78,7 @@ def load_network(
         )
     elif source == "pt2":
         network = load_pt2(_needed(weights, "a .pt2"))
-        input_shape = input_shape or (3, 224, 224)
+        input_shape = input_shape or exported_shape(network) or (3, 224, 224)
     elif source == "factory":
         network = call_factory(architecture, kwargs)
         input_shape = input_shape or (3, 224, 224)
@@ -90,7 +90,13 @@ def load_network(
         input_shape = input_shape or _usual_shape(source, architecture, network)
     if weights is None:
         notes.append("No weights were given: they are drawn by chance, and it has learned nothing.")
+    network = network.float()  # as `load_card` gives it
     found = check_network(network, input_shape, architecture or source)
+    if probabilities(network, input_shape):
+        notes.append(
+            "Its outputs are probabilities: a softmax ends it. Bits are judged by comparing class "
+            "scores before that; take the softmax off, or divergences come out too small."
+        )
     if classes is not None and classes != found:
         raise InvalidParams(f"The network has {found} outputs, not {classes}.")
     return Loaded(network, input_shape, found, architecture, (*notes, *_warnings(network)))
@@ -180,7 +186,7 @@ def check_network(network: nn.Module, shape: tuple[int, int, int], name: str) ->
         words = " ".join(str(error).split())[:300]
         raise InvalidData(
             f"{name} cannot run on two inputs of shape {shape}: {words}. Give the shape it was "
-            "made for (channels x height x width)."
+            "made for (channels x height x width); it must take any number of images."
         ) from error
     if isinstance(output, Mapping):
         keys = ", ".join(map(str, list(output)[:5]))
@@ -191,7 +197,8 @@ def check_network(network: nn.Module, shape: tuple[int, int, int], name: str) ->
     if not isinstance(output, Tensor) or output.dim() != 2 or len(output) != 2:
         got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise UnsupportedModel(
-            f"{name} must return one tensor (images, classes); for two images it returned {got}."
+            f"{name} must return one tensor (images, classes); for two images it returned {got}. "
+            "Wrap it in a module that returns the class scores alone."
         )
     if not bool(output.isfinite().all()):
         raise InvalidConfig(
@@ -199,6 +206,15 @@ def check_network(network: nn.Module, shape: tuple[int, int, int], name: str) ->
             "belong to this architecture."
         )
     return int(output.shape[1])
+
+
+@torch.no_grad()
+def probabilities(network: nn.Module, shape: tuple[int, int, int]) -> bool:
+    """True where outputs on random images are positive and add up to one."""
+    images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    outputs = network(images)
+    sums = outputs.sum(1)
+    return bool((outputs >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
 
 
 def _warnings(network: nn.Module) -> list[str]:

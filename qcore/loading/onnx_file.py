@@ -17,6 +17,7 @@ from torch import nn
 from qcore.errors import InvalidConfig, QcoreError, UnsupportedModel
 from qcore.loading.limits import check_size
 from qcore.loading.onnx_graph import tidied, with_linears
+from qcore.loading.onnx_sizes import Sized, lowered, open_batch, with_numbers, with_sizes
 from qcore.loading.packages import need
 
 AGREEMENT = 1e-3
@@ -71,19 +72,20 @@ def read_onnx(
     proto = _parse(path)
     shape = _check_graph(proto, input_shape)
     if converter:
-        return OnnxNetwork(_convert(converter, proto), converter, shape, 0.0)
+        return OnnxNetwork(_convert(converter, _ready(proto, shape)), converter, shape, 0.0)
     sample = torch.rand(IMAGES, *shape, generator=torch.Generator().manual_seed(0))
     wanted = _run_with_onnxruntime(path, sample)
     failures: list[str] = []
+    ready = _ready(proto, shape)
     for name in CONVERTERS:
         try:
-            network = _convert(name, proto)
+            network = _convert(name, ready)
             difference = _difference(network, sample, wanted)
         except QcoreError as error:
             failures.append(f"{name}: {error}")
             continue
         return OnnxNetwork(network, name, shape, difference, tuple(failures))
-    missing = unknown_operators(tidied(proto))
+    missing = unknown_operators(lowered(ready.proto))
     listed = f" Operators onnx2torch does not know: {', '.join(missing)}." if missing else ""
     raise UnsupportedModel(
         f"{path.name} cannot be converted.{listed} {' '.join(failures)} Export it with an opset "
@@ -99,7 +101,8 @@ def _parse(path: Path) -> Any:
         if any(t.data_location == onnx.TensorProto.EXTERNAL for t in proto.graph.initializer):
             raise InvalidConfig(
                 f"{path.name} keeps its weights in other files; save it as one file: "
-                "onnx.save(onnx.load(path), path, save_as_external_data=False)."
+                "onnx.save(onnx.load(path), path, save_as_external_data=False), or "
+                "torch.onnx.export with external_data=False."
             )
         onnx.checker.check_model(proto)
     except QcoreError:
@@ -118,15 +121,26 @@ def _nodes(graph: Any) -> Iterator[Any]:
                 yield from _nodes(inner)
 
 
+_QUANTIZED = (
+    "The network is quantized already (QuantizeLinear or the like). Bring the float network that "
+    "it was made from."
+)
+
+
 def _check_graph(proto: Any, given: tuple[int, int, int] | None) -> tuple[int, int, int]:
+    tensor_proto = need("onnx", _WHAT).TensorProto
     graph = proto.graph
+    kinds = {node.op_type for node in _nodes(graph)}
+    quantized = any("Quantize" in k or "QLinear" in k or k.endswith("Integer") for k in kinds)
     foreign = sorted({f"{n.domain}.{n.op_type}" for n in _nodes(graph) if n.domain} - {""})
     foreign = [name for name in foreign if not name.startswith("ai.onnx.")]
     if foreign:
         raise UnsupportedModel(
-            f"The file uses operators outside ONNX's own: {', '.join(foreign[:20])}. Export it "
-            "with standard operators."
+            f"The file uses operators outside ONNX's own: {', '.join(foreign[:20])}. "
+            + (_QUANTIZED if quantized else "Export it with standard operators.")
         )
+    if quantized:
+        raise UnsupportedModel(_QUANTIZED)
     known = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in known]
     if len(inputs) != 1 or len(graph.output) != 1:
@@ -136,7 +150,14 @@ def _check_graph(proto: Any, given: tuple[int, int, int] | None) -> tuple[int, i
             f"The network has {names.count(',') + 1} {what} ({names}); bitdial's networks take one "
             "tensor of images and return one of class scores."
         )
-    sizes = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]
+    tensor_type = inputs[0].type.tensor_type
+    if tensor_type.elem_type != tensor_proto.FLOAT:
+        given_type = tensor_proto.DataType.Name(tensor_type.elem_type).lower()
+        raise UnsupportedModel(
+            f"The network takes {given_type} numbers; bitdial's networks take float32. Export it "
+            "again in float32."
+        )
+    sizes = [d.dim_value for d in tensor_type.shape.dim]
     if len(sizes) != 4:
         raise UnsupportedModel(
             f"The network takes {len(sizes)} dimensions; bitdial's networks take images "
@@ -150,6 +171,12 @@ def _check_graph(proto: Any, given: tuple[int, int, int] | None) -> tuple[int, i
                     f"The file takes inputs of {wanted}, not {'x'.join(map(str, given))}."
                 )
         return given
+    if sizes[3] in (1, 3) and (sizes[1] > 4 or (not sizes[1] and not sizes[2])):
+        raise UnsupportedModel(
+            f"The file takes inputs of {'x'.join(str(s or 'any') for s in sizes[1:])}: it seems to "
+            "have channels last. Export it with channels first (n, channels, height, width); if "
+            "it has, give the shape (--shape)."
+        )
     channels, height, width = sizes[1] or 3, sizes[2] or _DYNAMIC, sizes[3] or _DYNAMIC
     return channels, height, width
 
@@ -171,11 +198,37 @@ def unknown_operators(proto: Any) -> list[str]:
     return sorted(missing)
 
 
-def _with_onnx2torch(proto: Any) -> nn.Module:
-    convert = need("onnx2torch", _WHAT).convert
-    newest = max(entry.version for entry in proto.opset_import)
+def _ready(proto: Any, shape: tuple[int, int, int]) -> Sized:
+    """The model in the form it is converted in."""
+    plain = tidied(proto)
     try:
-        return with_linears(convert(proto))
+        return with_sizes(open_batch(plain), shape, _run)
+    except Exception:  # noqa: BLE001 - onnxruntime's own; as it is, the file may still do
+        return Sized(plain)
+
+
+def _run(proto: Any, images: np.ndarray, names: list[str]) -> list[np.ndarray]:
+    runtime = need("onnxruntime", "to verify ONNX files")
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = runtime.InferenceSession(
+        proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return list(session.run(names, {session.get_inputs()[0].name: images}))
+
+
+def _with_onnx2torch(sized: Sized) -> nn.Module:
+    convert = need("onnx2torch", _WHAT).convert
+    proto = lowered(sized.proto)
+    newest = max(entry.version for entry in proto.opset_import)
+
+    def converted() -> nn.Module:
+        return with_linears(with_numbers(convert(proto), sized.expanded))
+
+    try:
+        return converted()
     except NotImplementedError:
         if newest <= KNOWN_OPSET:
             raise
@@ -183,28 +236,28 @@ def _with_onnx2torch(proto: Any) -> nn.Module:
         # something else, the comparison with onnxruntime shows it
         for entry in proto.opset_import:
             entry.version = min(entry.version, KNOWN_OPSET)
-        return with_linears(convert(proto))
+        return converted()
 
 
-def _with_onnx2pytorch(proto: Any) -> nn.Module:
-    return need("onnx2pytorch", _WHAT).ConvertModel(proto, experimental=True)
+def _with_onnx2pytorch(sized: Sized) -> nn.Module:
+    return need("onnx2pytorch", _WHAT).ConvertModel(sized.proto, experimental=True)
 
 
-CONVERTERS: dict[str, Callable[[Any], nn.Module]] = {
+CONVERTERS: dict[str, Callable[[Sized], nn.Module]] = {
     "onnx2torch": _with_onnx2torch,
     "onnx2pytorch": _with_onnx2pytorch,
 }
 """Tried in this order."""
 
 
-def _convert(name: str, proto: Any) -> nn.Module:
+def _convert(name: str, sized: Sized) -> nn.Module:
     if name not in CONVERTERS:
         raise InvalidConfig(f"Unknown ONNX converter {name!r}; known: {', '.join(CONVERTERS)}.")
     try:
         with warnings.catch_warnings():
             # they warn of read-only arrays and of batch sizes, both of which are checked here
             warnings.simplefilter("ignore")
-            return CONVERTERS[name](tidied(proto)).eval()
+            return CONVERTERS[name](sized).eval()
     except QcoreError:
         raise
     except Exception as error:

@@ -52,12 +52,19 @@ def test_a_target_written_otherwise_is_refused(leave, target):
         ("GivesDict", UnsupportedModel, r"returns a dict \(out, aux\)"),
         ("not_a_network", UnsupportedModel, "gave a int"),
         ("fails", UnsupportedModel, "ZeroDivisionError: no such luck"),
+        ("leaves", UnsupportedModel, "SystemExit: 3"),
+        ("GivesPair", UnsupportedModel, "returned tuple. Wrap it"),
         ("nowhere", UnsupportedModel, "nowhere"),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_words(leave, function, kind, message):
     with pytest.raises(kind, match=message):
         factory(function)
+
+
+@pytest.mark.parametrize("function", ["in_half", "in_double"])
+def test_a_network_of_other_floats_is_taken_in_float32(leave, function):
+    assert {p.dtype for p in factory(function).network.parameters()} == {torch.float32}
 
 
 def test_an_input_of_another_shape_is_said(leave):
@@ -73,10 +80,11 @@ def test_weights_that_give_nan_are_refused(leave, tmp_path):
         load_network("factory", f"{MODULE}:TwoLayers", tmp_path / "w.pt", *ARGS)
 
 
-def test_dynamic_control_flow_is_loaded_and_said(leave):
+def test_dynamic_control_flow_is_loaded_and_said(leave, capfd):
     network = factory("Branches").network
     found = find_layers(network, torch.zeros(1, 1, 8, 8), "branches")
     assert any("torch.export cannot follow" in words for words in found.spec.warnings)
+    assert capfd.readouterr() == ("", "")
     assert any("left" in words and "never runs" in words for words in found.spec.warnings)
 
 
@@ -117,8 +125,22 @@ def test_a_pt2_file_with_leave_computes_the_same_and_has_layers(leave, exported)
     assert found.spec.coverage == 1.0
 
 
-def test_a_damaged_pt2_file_is_refused_by_name(leave, tmp_path):
+def test_the_shape_of_a_pt2_file_is_its_own(leave, exported):
+    assert load_network("pt2", "", exported, None, None, {}).input_shape == (1, 8, 8)
+
+
+def test_a_program_exported_in_training_mode_is_refused(leave, tmp_path):
+    program = torch.export.export(two_layers().train(), (torch.rand(2, 1, 8, 8),))
+    torch.export.save(program, tmp_path / "net.pt2")
+    with pytest.raises(UnsupportedModel, match=r"training mode.*model\.eval"):
+        load_network("pt2", "", tmp_path / "net.pt2", *ARGS)
+
+
+def test_a_damaged_pt2_file_is_refused_by_name(leave, exported, tmp_path, capfd):
     path = tmp_path / "net.pt2"
-    path.write_bytes(b"PK\x03\x04 cut short")
-    with pytest.raises(InvalidConfig, match=r"net\.pt2"):
-        load_network("pt2", "", path, *ARGS)
+    whole = exported.read_bytes()
+    for content in (b"PK\x03\x04 cut short", whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(InvalidConfig, match=r"net\.pt2"):
+            load_network("pt2", "", path, *ARGS)
+    assert capfd.readouterr() == ("", "")

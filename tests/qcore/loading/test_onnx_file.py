@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from qcore.allocation import BitAllocation, LayerBits
 from qcore.errors import DataUnavailable, InvalidConfig, UnsupportedModel
 from qcore.layers import find_layers
+from qcore.loading import load_network
 from qcore.loading.onnx_file import CONVERTERS, read_onnx
 from qcore.model import QuantizedModel
 
@@ -152,6 +153,47 @@ def test_an_operator_named_like_a_function_of_torch_is_never_called(tmp_path, op
     path = save(tmp_path / "n.onnx", nodes, [tensor("w", 4, 1, 3, 3), tensor("b", 4)])
     with pytest.raises(InvalidConfig, match="no valid ONNX file"):
         read_onnx(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "message"),
+    [
+        (TensorProto.FLOAT16, ("n", 1, 8, 8), "takes float16 numbers"),
+        (TensorProto.UINT8, ("n", 1, 8, 8), "takes uint8 numbers"),
+        (TensorProto.FLOAT, ("n", 224, 224, 3), r"224x224x3: it seems to have channels last"),
+    ],
+)
+def test_inputs_that_are_no_float_images_are_told(tmp_path, kind, shape, message):
+    model = onnx.load(net(tmp_path / "n.onnx"))
+    model.graph.input[0].CopyFrom(helper.make_tensor_value_info("raw", kind, shape))
+    to = TensorProto.FLOAT
+    model.graph.node.insert(0, helper.make_node("Cast", ["raw"], ["cast"], to=to))
+    model.graph.node.insert(1, helper.make_node("Identity", ["cast"], ["x"]))
+    onnx.save(model, tmp_path / "n.onnx")
+    with pytest.raises(UnsupportedModel, match=message):
+        read_onnx(tmp_path / "n.onnx")
+
+
+def test_a_network_that_is_quantized_already_is_told(tmp_path):
+    nodes = [
+        *body("f"),
+        helper.make_node("QuantizeLinear", ["f", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"]),
+    ]
+    step = numpy_helper.from_array(np.float32(0.1), "s")
+    zero = numpy_helper.from_array(np.int8(0), "z")
+    tensors = [tensor("w", 4, 1, 3, 3), tensor("b", 4), step, zero]
+    with pytest.raises(UnsupportedModel, match=r"quantized already.*float network"):
+        read_onnx(save(tmp_path / "n.onnx", nodes, tensors))
+
+
+def test_a_softmax_at_the_end_is_noted(tmp_path):
+    nodes = [*body("f"), helper.make_node("Softmax", ["f"], ["y"])]
+    path = save(tmp_path / "n.onnx", nodes, [tensor("w", 4, 1, 3, 3), tensor("b", 4)])
+    loaded = load_network("onnx", "", path, None, None, {})
+    assert any("a softmax ends it" in note for note in loaded.notes)
+    plain = load_network("onnx", "", net(tmp_path / "plain.onnx"), None, None, {})
+    assert not any("softmax" in note for note in plain.notes)
 
 
 def test_operators_outside_onnx_are_listed(tmp_path):
