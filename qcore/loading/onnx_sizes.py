@@ -234,6 +234,7 @@ def _forget_unused(graph: Any) -> None:
 
 KINDS = (
     "OnnxReshape", "OnnxExpand", "OnnxSlice", "OnnxGather", "OnnxSqueezeDynamicAxes", "OnnxSplit13",
+    "OnnxPadDynamic",
 )  # fmt: skip
 """Modules of onnx2torch that take sizes or places as tensors."""
 
@@ -283,6 +284,9 @@ def _with_numbers(
         return graph.call_method(
             "expand", (value, *(batch if size == _BATCH else size for size in sizes))
         )
+    if kind == "OnnxPadDynamic":
+        mode = getattr(converted.get_submodule(str(node.target)), "mode", "")
+        return _padded(graph, value, found[0], mode == "constant" and len(node.args) == 2)
     if not stored or len(stored) < len(found):
         return None
     if kind == "OnnxReshape":
@@ -300,6 +304,17 @@ def _with_numbers(
     if kind == "OnnxSplit13":
         return graph.call_method("split", (value, stored[0].tolist(), module.axis))
     return _sliced(graph, value, [numbers.tolist() for numbers in stored])
+
+
+def _padded(graph: Any, value: Node, pads: torch.Tensor | None, zeros: bool) -> Node | None:
+    """Padding with zeros by known amounts; the value itself where nothing is padded."""
+    if pads is None:
+        return None
+    before, after = pads.reshape(2, -1).flip(1).tolist()
+    amounts = [number for pair in zip(before, after, strict=True) for number in pair]
+    if not any(amounts):
+        return value
+    return graph.call_function(torch.nn.functional.pad, (value, amounts)) if zeros else None
 
 
 def _sliced(graph: Any, value: Node, numbers: list[list[int]]) -> Node | None:

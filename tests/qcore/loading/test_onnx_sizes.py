@@ -89,12 +89,15 @@ def test_operators_of_newer_sets_are_computed_by_older_ones(tmp_path):
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"], name="conv", pads=[1, 1, 1, 1]),
         helper.make_node("Gelu", ["c"], ["g"], name="gelu"),
-        helper.make_node("ReduceMean", ["g", "axes"], ["m"], name="mean", keepdims=1),
+        helper.make_node("Pad", ["g", "around"], ["p"], name="pad"),
+        helper.make_node("Pad", ["p", "nothing"], ["q"], name="none", mode="edge"),
+        helper.make_node("ReduceMean", ["q", "axes"], ["m"], name="mean", keepdims=1),
         helper.make_node("Reshape", ["m", "flat"], ["f"], name="flat", allowzero=1),
         helper.make_node("Gemm", ["f", "h"], ["y"], name="head", transB=1),
     ]
     tensors = [
         tensor("w", 4, 1, 3, 3), tensor("h", 3, 4), numbers("axes", 2, 3), numbers("flat", -1, 4),
+        numbers("around", 0, 0, 1, 2, 0, 0, 0, 3), numbers("nothing", *[0] * 8),
     ]  # fmt: skip
     followed(save(tmp_path / "n.onnx", nodes, tensors), ["conv", "head"])
 
