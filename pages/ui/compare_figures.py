@@ -19,7 +19,7 @@ MOST_FAINT = 1500
 MOST_BARS = 6
 """With more runs than this, intervals are left to hovering: bars would hide the lines."""
 
-PLOT_PX, ROW_PX = 320, 21
+PLOT_PX, ROW_PX = 320, 27
 """Height of a hypervolume plot alone, and of each row of its legend."""
 
 ROW_LETTERS = 72

@@ -17,6 +17,7 @@ from pages.ui import (
 )
 from pages.ui.compare_methods import EFFORT, ELAPSED, Method, front_rows
 from pages.ui.compare_runs import Setting, safe
+from pages.ui.figure_file import html_button
 from pages.ui.hypervolume import Box
 from qcore.allocation import ModelSpec
 from qcore.costs import COSTS
@@ -109,6 +110,8 @@ def fronts(found: Comparison) -> None:
             "what there is to beat."
         )
     st.caption(words)
+    title = f"{found.what} against {COSTS[cost].title.lower()}: {found.model.name}"
+    html_button(figure, title, f"fronts_{found.model.name[:60]}_{cost[:60]}", "compare-html")
 
 
 def hypervolume(found: Comparison) -> None:

@@ -318,7 +318,7 @@ def splits_words(chosen: pd.DataFrame) -> str:
         if counts:
             parts.append(f"The {name} split has {' or '.join(f'{n:,}' for n in counts)} images.")
     if chosen[TEST_N].isna().any():
-        parts.append("The test split was read for reported points only; an empty cell was not.")
+        parts.append("It was read for reported points only; the cells of others are empty.")
     return " ".join(parts)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import streamlit as st
 
 from pages.ui import diagnostics, figures, frames, session, text, trained, trajectories, widgets
+from pages.ui.figure_file import html_button
 from pages.ui.launch_batch import command_line
 from qcore.costs import COSTS
 from qcore.errors import QcoreError, RunNotFound
@@ -182,19 +183,21 @@ def _front(store: Store, entry: Run) -> None:
     labelled = session.points(store, entry)[0].point.search.accuracy is not None
     what = "Accuracy" if labelled else "Agreement with the float network"
     float_search, _ = session.float_scores(store, entry.spec.model, entry.spec.data)
+    figure = figures.front_figure(
+        frame,
+        frame.iloc[:0],
+        cost,
+        limit=entry.spec.limits.get(cost),
+        float_score=100 * float_search.headline if float_search else None,
+        score_title=f"{what} on the search split, %",
+    )
     st.plotly_chart(
-        figures.front_figure(
-            frame,
-            frame.iloc[:0],
-            cost,
-            limit=entry.spec.limits.get(cost),
-            float_score=100 * float_search.headline if float_search else None,
-            score_title=f"{what} on the search split, %",
-        ),
+        figure,
         key="run-front",
         config=CHART,
         alt=f"{what} of this run's points against {COSTS[cost].title.lower()}.",
     )
+    html_button(figure, f"{entry.name}: {entry.spec.model}", f"front_run-{entry.id}", "run-html")
 
 
 def _diagnostics(store: Store, entry: Run) -> None:

@@ -87,6 +87,11 @@ def test_the_latest_comparable_runs_are_proposed_and_the_link_says_so(app, compa
     assert "n=1,000" in everything(at)
 
 
+def test_the_figure_and_the_table_can_be_taken_away(app, compared):
+    labels = [button.proto.label for button in app("compare").get("download_button")]
+    assert labels == ["Figure as HTML", "Table as CSV"]
+
+
 def test_runs_of_another_network_are_named_where_there_are_none_of_the_chosen_one(app, compared):
     words = "Nothing was measured of mobilenet yet: these are runs of resnet8"
     assert words in everything(app("compare", model="mobilenet"))
