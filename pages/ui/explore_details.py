@@ -68,10 +68,16 @@ def picks_table(chosen: pd.DataFrame, what: str) -> None:
 def score_words(row: pd.Series, what: str) -> str:
     """Say which point this is and what it scores, as Markdown."""
     low, high = row[frames.SEARCH_LOW], row[frames.SEARCH_HIGH]
+    tested = (
+        ""
+        if pd.isna(row[frames.TEST_SCORE])
+        else f" On the test split: {row[frames.TEST_SCORE]:.1f} % ({row[frames.TEST_LOW]:.1f} to "
+        f"{row[frames.TEST_HIGH]:.1f}, n={row[frames.TEST_N]:,.0f})."
+    )
     return (
         f"**{text.literal(str(row['method']))}**, {what}: {row[frames.SEARCH_SCORE]:.1f} % "
         f"({low:.1f} to {high:.1f}, n={row[frames.SEARCH_N]:,}) on the search split at "
-        f"{row[frames.WEIGHT_BITS]:.2f} bits a weight."
+        f"{row[frames.WEIGHT_BITS]:.2f} bits a weight.{tested}"
     )
 
 
@@ -115,7 +121,7 @@ def _actions(
     limits: Mapping[str, float] | None,
 ) -> None:
     prepared = row["config_point"] >= 0
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         _measure(scene, run.spec, allocation, str(row["stage"]), prepared)
         if not prepared:
             explore_nearest.offer(scene.frame, row, limits)

@@ -69,27 +69,29 @@ def batch(
         spec: The method that was filled in, with its settings.
         also: Other methods, which keep their own defaults.
         budgets: Limits, one mapping a budget; {} is no limit.
-        seeds: Seeds.
+        seeds: Seeds; a method that leaves nothing to chance takes the first alone.
         name: What to call them; "" is method and model.
 
     Raises:
         InvalidParams: more than `MOST_RUNS`.
     """
-    count = (1 + len(also)) * len(budgets) * len(seeds)
+    methods = (spec.search, *also)
+    own = {method: seeds if SEARCHES[method].chance else seeds[:1] for method in methods}
+    count = len(budgets) * sum(map(len, own.values()))
     if count > MOST_RUNS:
         raise InvalidParams(f"At most {MOST_RUNS} runs at once; these are {count}.")
     out = []
-    for method in (spec.search, *also):
+    for method in methods:
         params = spec.params if method == spec.search else {}
         title = SEARCHES[method].title
         for limits in budgets:
-            for seed in seeds:
+            for seed in own[method]:
                 parts = [f"{title} on {spec.model}" if not (name and not also) else name]
                 if name and also:
                     parts = [f"{name}: {title}"]
                 if len(budgets) > 1:
                     parts.append(limits_text(limits))
-                if len(seeds) > 1:
+                if len(own[method]) > 1:
                     parts.append(f"seed {seed}")
                 one = dataclasses.replace(
                     spec, search=method, params=params, limits=dict(limits), seed=seed

@@ -64,7 +64,7 @@ def launch_form(store: Store, name: str) -> None:
                 key="f-seeds",
                 help="One run each, such as 0, 1, 2 or 0-4. A seed decides what a method leaves to "
                 "chance: several show how much that is. Methods without chance, such as the exact "
-                "front, find the same with every seed.",
+                "front, find the same with every seed and run once.",
             )
             calibration, images, reported = _images()
             tuning = st.toggle(

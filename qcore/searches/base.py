@@ -49,6 +49,7 @@ class Search:
         run: The generator function (problem, params, rng).
         paper: Reference, or "" for a baseline.
         trains: True when it changes weights.
+        chance: False when every seed finds the same.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Search:
     run: Callable[[Problem, Any, np.random.Generator], Proposals]
     paper: str = ""
     trains: bool = False
+    chance: bool = True
 
     def read_params(self, values: Mapping[str, Any]) -> Any:
         """Build the params dataclass from plain values, checking names, types and ranges.

@@ -87,4 +87,5 @@ SEARCH = Search(
     params=ExactParams,
     run=exact,
     paper="Yao et al., HAWQ-V3: Dyadic Neural Network Quantization, ICML 2021",
+    chance=False,
 )

@@ -74,4 +74,5 @@ SEARCH = Search(
     summary="Measures exactly the allocations it is given, such as hand-edited bits.",
     params=GivenParams,
     run=given,
+    chance=False,
 )

@@ -130,4 +130,5 @@ SEARCH = Search(
     summary="One layer at a time, by least predicted damage per cost saved; needs a sensitivity.",
     params=GreedyParams,
     run=greedy,
+    chance=False,
 )

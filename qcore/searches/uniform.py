@@ -46,4 +46,5 @@ SEARCH = Search(
     summary="The same bits in every layer, once per allowed bit-width: the ladder to beat.",
     params=UniformParams,
     run=uniform,
+    chance=False,
 )

@@ -118,6 +118,16 @@ def test_budget_and_float_network_are_drawn(frame):
     assert "budget 30 KiB" in words
 
 
+def test_words_of_a_budget_stay_within_the_plot(frame):
+    column = frames.COST_COLUMNS["weight_bytes"]
+    for share, side in ((0.2, "left"), (0.95, "right")):
+        figure = figures.front_figure(
+            frame, frames.picks(frame, {}), "weight_bytes", limit=share * frame[column].max()
+        )
+        (note,) = (note for note in figure.layout.annotations if "budget" in note.text)
+        assert note.xanchor == side
+
+
 def test_no_budget_draws_no_line(frame):
     figure = figures.front_figure(frame, frames.picks(frame, {}), "bit_ops")
     assert not figure.layout.shapes

@@ -42,6 +42,18 @@ def test_too_many_runs_are_refused_before_any_is_queued():
         launch_batch.batch(spec, [], [{}], range(101))
 
 
+def test_a_method_that_leaves_nothing_to_chance_runs_once_whatever_the_seeds():
+    spec = sample.spec_of("exact")
+    asked = launch_batch.batch(spec, ["cmaes"], [{}], (5, 6, 7))
+    found = [(one.search, one.seed, name.endswith(f"seed {one.seed}")) for one, name in asked]
+    assert found == [
+        ("exact", 5, False),
+        ("cmaes", 5, True),
+        ("cmaes", 6, True),
+        ("cmaes", 7, True),
+    ]
+
+
 def test_the_estimate_is_what_the_like_took_here():
     done = dataclasses.replace(sample.run_of(1, "exact"), finished="2026-01-01T00:02:00.000+00:00")
     recorded = dataclasses.replace(

@@ -292,3 +292,12 @@ def test_reports_test_scores_once_for_each_front_member(name):
 def test_importing_the_searches_does_not_import_torch():
     code = "import sys, qcore.searches; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", [name for name, search in SEARCHES.items() if not search.chance])
+def test_a_search_without_chance_finds_the_same_with_every_seed(name):
+    problems = [toy_problem(5, interaction=0.8) for _ in range(3)]
+    found = [run(name, toy, seed=seed)[0].points for seed, toy in enumerate(problems)]
+    assert found[0]
+    assert found[1] == found[0]
+    assert found[2] == found[0]
