@@ -1,5 +1,12 @@
-"""One thread for every test: two threads on small tensors spend their time waiting."""
+"""One thread for every test: two threads on small tensors spend their time waiting.
+
+Examples are few and have no deadline: on a machine that does other work a slow one says nothing.
+"""
 
 import os
 
+from hypothesis import settings
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+settings.register_profile("bitdial", deadline=None, max_examples=50)
+settings.load_profile("bitdial")
