@@ -128,7 +128,10 @@ def test_another_architecture_is_refused_by_layer_name():
     config = config_of(corrected(small_model()))
     net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.LazyLinear(4))
     net(torch.zeros(1, 1, 8, 8))
-    with pytest.raises(InvalidConfig, match=r"missing in the model: stem\.0.*unexpected.*: 0, 2"):
+    with pytest.raises(
+        InvalidConfig,
+        match=r"which this model is not; .*missing in the model: stem\.0.*unexpected.*: 0, 2",
+    ):
         apply_bits(net.eval(), config)
 
 
