@@ -154,7 +154,7 @@ def recorded_note(store: Store, name: str, mine: Sequence[Run], compared: Sequen
         idle = not any(run.state in text.ACTIVE for run in mine)
         if (
             idle
-            and all(run.origin for run in mine)
+            and not any(run.evaluations for run in mine if not run.origin)
             and st.button("Search here, now", icon=":material/play_arrow:")
         ):
             like = compared[0].spec

@@ -370,7 +370,6 @@ def _add_references(
             x=limit / factor,
             line={"color": GREY, "dash": "dash", "width": 2},
             annotation_text=f"budget {limit / factor:,.4g} {unit}",
-            # words on the right of a line that is far right would be cut
             annotation_position="top left" if limit > 0.7 * largest else "top right",
         )
 

@@ -340,6 +340,20 @@ def test_recorded_results_say_so_and_offer_a_search_here(app, filled):
     assert {frames.setting_of(run) for run in runs(filled)} == {frames.setting_of(queued[0])}
 
 
+def test_a_search_here_is_offered_until_one_has_measured_something(app, filled):
+    with filled.write() as connection:
+        connection.exec_driver_sql("UPDATE runs SET origin = 'recorded on 2026-11-21 with 1.0'")
+
+    def offered(at):
+        return "Search here, now" in [button.label for button in at.button]
+
+    finish(filled, *sample.add_run(filled, "cmaes", []), "failed")
+    assert offered(app())
+    point = sample.point(sample.uniform(4), 900)
+    finish(filled, *sample.add_run(filled, "cmaes", [point]), "done")
+    assert not offered(app())
+
+
 def test_the_explorer_keeps_its_place_on_the_page_when_a_search_begins(app, filled):
     # what moves is built anew: it would vanish, and a drag with it, until the page is drawn
     def place(at):

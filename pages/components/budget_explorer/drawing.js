@@ -120,9 +120,9 @@ class Drawing {
 
   drawHeat() {
     const { layers, methods, hover, theme } = this, full = this.heat.clientWidth;
-    const left = Math.min(190, full * 0.24), wide = (full - left - 2) / layers.length;
+    const left = Math.min(190, Math.max(110, full * 0.24));
+    const wide = (full - left - 2) / layers.length, letters = Math.floor((left - 24) / 6.8);
     const tall = methods.length > 8 ? 16 : 22, room = full - left - 2, gap = wide > 5 ? 1 : 0;
-    const letters = Math.floor((left - 24) / 6.8);
     let bottom = 2;
     const rows = methods.map(({ floats }) => {
       const row = { top: bottom, low: floats ? 8 : tall };
