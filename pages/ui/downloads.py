@@ -16,6 +16,7 @@ from qcore.allocation import ModelSpec
 from qcore.config import BitConfig, parse_bits
 from qcore.errors import QcoreError
 from qcore.exports import EXPORTS, Export, write
+from qcore.exports.packed import READER
 from qcore.schemas import CONFIGURATION
 from store import Run, Store, config_text, points_of, run, runs
 from store.export_job import export_text
@@ -141,8 +142,18 @@ def _offer(export: Export, config: BitConfig, stem: str) -> Offer:
 
 
 def with_network(config: BitConfig, content: str, stem: str) -> list[Offer]:
-    """The files that contain the network; another process makes them, since they need torch."""
-    return [
+    """The files that contain the network; another process makes them, since they need torch.
+
+    With them the script that turns a bit-packed file back into a network.
+    """
+    words = (
+        "Turns a bit-packed file and your float architecture into the network; needs only torch."
+    )
+    reader = Offer(
+        GROUPS[2], "Reader of bit-packed weights", READER.name, "text/x-python",
+        READER.read_bytes, words,
+    )  # fmt: skip
+    files = [
         replace(
             _offer(export, config, stem),
             group=GROUPS[2],
@@ -151,6 +162,7 @@ def with_network(config: BitConfig, content: str, stem: str) -> list[Offer]:
         for export in EXPORTS.values()
         if export.needs_model
     ]
+    return [*files, reader]
 
 
 def _made_elsewhere(content: str, name: str) -> bytes:

@@ -197,9 +197,16 @@ def test_files_with_the_network_are_asked_of_another_process(monkeypatch):
         return type("Exported", (), {"content": b"file"})
 
     monkeypatch.setattr(downloads, "export_text", made)
-    offered = downloads.with_network(CONFIG, "the text", "mine")
+    *offered, _ = downloads.with_network(CONFIG, "the text", "mine")
     named = {e.title: e.name for e in downloads.EXPORTS.values() if e.needs_model}
     assert {offer.title for offer in offered} == set(named)
     for offer in offered:
         assert offer.make() == b"file"
         assert asked[-1] == ("the text", named[offer.title])
+
+
+def test_the_reader_of_bit_packed_files_is_a_download_beside_them():
+    reader = downloads.with_network(CONFIG, "the text", "mine")[-1]
+    assert reader.file_name == "packed_reader.py"
+    assert b"def apply(" in reader.make()
+    assert not reader.refused
