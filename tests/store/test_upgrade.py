@@ -178,12 +178,17 @@ bring_up_to_date(connect(sys.argv[1], foreign_keys=False), sys.argv[1], die)
 """
 
 
+oldest = pytest.mark.parametrize("release", RELEASES[:1], ids=revision_of, indirect=True)
+"""For what happens around the migrations, however many there are: the most of them."""
+
+
 def python(code, *words):
     return subprocess.Popen(
         [sys.executable, "-c", code, *words], cwd=ROOT, stderr=subprocess.PIPE, text=True
     )
 
 
+@oldest
 def test_a_process_killed_in_mid_migration_changes_nothing(old):
     url = database_url(old)
     before = facts(url)
@@ -214,6 +219,7 @@ def test_rows_that_a_migration_would_orphan_stop_it(tmp_path):
 OPEN = "import sys; from store import open_store; open_store(sys.argv[1])"
 
 
+@oldest
 def test_two_servers_may_upgrade_at_once(old):
     openers = [python(OPEN, old) for _ in range(2)]
     assert [opener.communicate()[1] for opener in openers] == ["", ""]
