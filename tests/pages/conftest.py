@@ -1,13 +1,25 @@
+import functools
+import shutil
 from pathlib import Path
 
 import pytest
 import streamlit as st
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 from store import Store, open_store
 from tests.pages import sample
 
 APP = Path(__file__).parents[2] / "app.py"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_scan():
+    """AppTest reads the metadata of every installed package for each page; once is enough."""
+    with pytest.MonkeyPatch.context() as patch:
+        once = functools.cache(manifest_scanner.scan_component_manifests)
+        patch.setattr(manifest_scanner, "scan_component_manifests", once)
+        yield
 
 
 @pytest.fixture
@@ -26,10 +38,21 @@ def store(place) -> Store:
     return open_store()
 
 
-@pytest.fixture
-def filled(store) -> Store:
+@pytest.fixture(scope="session")
+def filled_file(tmp_path_factory) -> Path:
+    """The database of `sample.fill`, made once."""
+    path = tmp_path_factory.mktemp("filled") / "bitdial.db"
+    store = open_store(path)
     sample.fill(store)
-    return store
+    store.engine.dispose()
+    return path
+
+
+@pytest.fixture
+def filled(place, filled_file) -> Store:
+    place.mkdir(parents=True, exist_ok=True)
+    shutil.copy(filled_file, place / "bitdial.db")
+    return open_store()
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 import ast
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -25,18 +23,6 @@ def texts(at):
 def test_only_the_package_file_lies_directly_in_pages():
     # Streamlit would run any other file there as a page of its own, without app.py
     assert [path.name for path in (ROOT / "pages").glob("*.py")] == ["__init__.py"]
-
-
-def test_pages_never_import_torch():
-    program = (
-        "import sys, app\n"
-        "from pages.ui import figures, launch_form, predictions, session, widgets\n"
-        "assert 'torch' not in sys.modules, 'torch was imported'"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def test_pages_hold_no_sql_and_no_torch():
