@@ -1,5 +1,6 @@
 """Small networks and images for tests of the torch half."""
 
+import copy
 from collections.abc import Sequence
 from functools import cache
 
@@ -39,7 +40,12 @@ class SmallNet(nn.Module):
 
 
 def small_net(seed: int = 0) -> SmallNet:
-    """A SmallNet whose norms have seen data, in eval mode."""
+    """A SmallNet whose norms have seen data, in eval mode; the caller's own."""
+    return copy.deepcopy(_seen(seed))
+
+
+@cache
+def _seen(seed: int) -> SmallNet:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = SmallNet()
