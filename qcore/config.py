@@ -189,9 +189,9 @@ def check_fits(config: BitConfig, model: ModelSpec, *, same_weights: bool = True
             parts.append(f"unexpected in the model: {', '.join(unexpected)}")
         # a model of one's own goes by the configuration's name
         same = config.model.name == model.name
-        against = "which this model is not" if same else f"not for {model.name!r}"
+        whose = "which this model is not" if same else f"not for {model.name!r}"
         raise InvalidConfig(
-            f"This configuration is for {config.model.name!r}, {against}; layers {'; '.join(parts)}."
+            f"This configuration is for {config.model.name!r}, {whose}; layers {'; '.join(parts)}."
         )
     for name, layer in wanted.items():
         other = given[name]
