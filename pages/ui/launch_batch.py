@@ -5,9 +5,10 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import count
 from statistics import median
 
-from pages.ui.text import counted, limits_text
+from pages.ui.text import ACTIVE, counted, limits_text
 from qcore.errors import InvalidParams
 from qcore.problem import RunSpec
 from qcore.searches import SEARCHES
@@ -77,9 +78,9 @@ def batch(
     """
     methods = (spec.search, *also)
     own = {method: seeds if SEARCHES[method].chance else seeds[:1] for method in methods}
-    count = len(budgets) * sum(map(len, own.values()))
-    if count > MOST_RUNS:
-        raise InvalidParams(f"At most {MOST_RUNS} runs at once; these are {count}.")
+    total = len(budgets) * sum(map(len, own.values()))
+    if total > MOST_RUNS:
+        raise InvalidParams(f"At most {MOST_RUNS} runs at once; these are {total}.")
     out = []
     for method in methods:
         params = spec.params if method == spec.search else {}
@@ -97,6 +98,21 @@ def batch(
                     spec, search=method, params=params, limits=dict(limits), seed=seed
                 )
                 out.append((one, ", ".join(parts)))
+    return out
+
+
+def apart(asked: Sequence[tuple[RunSpec, str]], known: Sequence[Run]) -> list[tuple[RunSpec, str]]:
+    """Number names that nobody chose, "Uniform bits on resnet8 (2)", where a run is under way.
+
+    Args:
+        asked: Runs to queue with their names.
+        known: Every stored run; two that have not ended cannot have one name.
+    """
+    taken = {run.name for run in known if run.state in (*ACTIVE, "paused")}
+    out = []
+    for spec, name in asked:
+        names = (name if number == 1 else f"{name} ({number})" for number in count(1))
+        out.append((spec, next(fresh for fresh in names if fresh not in taken)))
     return out
 
 

@@ -92,7 +92,9 @@ def launch_form(store: Store, name: str) -> None:
             device=device,
         )
         asked = launch_batch.batch(spec, also, budgets, launch_batch.seeds_of(seeds), title.strip())
-        _estimate([one for one, _ in asked], runs(store))
+        known = runs(store)
+        asked = asked if title.strip() else launch_batch.apart(asked, known)
+        _estimate([one for one, _ in asked], known)
         if pressed:
             for one, _ in asked:
                 check_run(one, model)

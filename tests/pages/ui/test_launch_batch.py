@@ -92,3 +92,11 @@ def test_speed_and_time_left_follow_from_the_progress():
     assert run_table.left(dataclasses.replace(running, total=0), moment) == ""
     recorded = dataclasses.replace(running, origin="recorded")
     assert run_table.speed(recorded, moment) is None
+
+
+def test_names_that_nobody_chose_differ_from_those_of_runs_under_way():
+    asked = [(sample.spec_of("uniform"), "uniform 1"), (sample.spec_of("random"), "new")]
+    known = [sample.run_of(1, "uniform", "paused"), sample.run_of(2, "uniform")]
+    assert [name for _, name in launch_batch.apart(asked, known)] == ["uniform 1 (2)", "new"]
+    ended = [sample.run_of(1, "uniform")]
+    assert [name for _, name in launch_batch.apart(asked, ended)] == ["uniform 1", "new"]
