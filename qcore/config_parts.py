@@ -21,6 +21,9 @@ STATE_ARRAYS = (
     "weight_step", "weight_gain", "bias", "activation_grid", "weight_codes", "weight"
 )  # fmt: skip
 COUNTS = ("weights", "channels", "biases", "macs", "inputs", "outputs", "in_channels", "groups")
+POSITIVE = ("channels", "in_channels", "groups")
+"""Counts that costs divide by; no layer has none of these."""
+
 TYPES = {"float32": "<f4", "int8": "<i1", "int16": "<i2"}
 MODEL_KEYS = ("name", "digest", "layers", "left_in_float", "warnings", "input_shape", "classes")
 
@@ -29,8 +32,8 @@ def read_model(data: Mapping[str, Any]) -> ModelSpec:
     """Facts about a model.
 
     Raises:
-        InvalidConfig: a fact is missing or of the wrong type, a count is negative, there is no
-            layer, or two layers have one name.
+        InvalidConfig: a fact is missing or of the wrong type, a count is negative or a layer has
+            no channels or groups, there is no layer, or two layers have one name.
     """
     try:
         model = ModelSpec.from_json(data)
@@ -50,6 +53,10 @@ def read_model(data: Mapping[str, Any]) -> ModelSpec:
     for what, count in counts:
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:
             raise InvalidConfig(f"{what} must be a whole number from 0; got {count!r}.")
+    for layer in model.layers:
+        none = [name for name in POSITIVE if not getattr(layer, name)]
+        if none:
+            raise InvalidConfig(f"{none[0]} of layer {layer.name!r} must be at least 1; got 0.")
     if not model.layers or len(set(model.names)) != len(model.names):
         raise InvalidConfig("The model must have layers, each with a name of its own.")
     return model

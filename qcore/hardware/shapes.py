@@ -46,7 +46,9 @@ def shape_of(layer: LayerSpec) -> Shape | None:
     if layer.kind == "linear":
         whole = layer.inputs == layer.in_channels and layer.outputs == layer.channels
         return Shape(layer.channels, layer.in_channels) if whole else None
-    if layer.kind != "conv2d" or layer.weights % max(1, layer.channels * per_group_in):
+    if layer.kind != "conv2d" or not per_group_in:
+        return None
+    if layer.weights % (layer.channels * per_group_in):
         return None
     kernel = math.isqrt(layer.weights // (layer.channels * per_group_in))
     size = math.isqrt(layer.outputs // layer.channels)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from qcore.allocation import BitAllocation, LayerBits
@@ -125,6 +125,9 @@ JSON = JSON | st.lists(JSON, max_size=3) | st.dictionaries(st.text(max_size=3), 
 
 @settings(max_examples=400, deadline=None)
 @given(path=st.sampled_from([p for p in paths_of(DOCUMENT) if p]), to=JSON | st.just(REMOVE))
+@example(path=("model", "layers", 0, "groups"), to=0)
+@example(path=("model", "layers", 0, "groups"), to=40)
+@example(path=("model", "layers", 0, "in_channels"), to=0)
 def test_a_file_with_one_odd_value_is_read_or_refused_and_never_crashes(path, to):
     with contextlib.suppress(InvalidConfig):
         config = parse_bits(changed(*path, to=to))
