@@ -106,7 +106,7 @@ def compare(name: str, energy: str, images: int) -> list[dict[str, Any]]:
 def main() -> None:
     """Measure all networks and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", nargs="*", default=["resnet8", "mobilenet"])
+    parser.add_argument("--models", nargs="*", default=["resnet8", "resnet20", "mobilenet"])
     parser.add_argument("--energy", default="eyeriss_energy_pj")
     parser.add_argument("--images", type=int, default=1024)
     arguments = parser.parse_args()
