@@ -178,6 +178,12 @@ def draw(rows: Sequence[Cell], model: str) -> str | None:
     # a ground of its own: the text is black wherever the picture is shown
     parts.append('<rect width="860" height="430" fill="#fff"/>')
     parts.append('<path d="M60 20V380H560" fill="none" stroke="#666"/>')
+    for value in _ticks([p[0] for p in points]):
+        parts.append(f'<path d="M{x(value):.0f} 20V380" stroke="#ddd"/>')
+        parts.append(f'<text x="{x(value):.0f}" y="396" text-anchor="middle">{value:g}</text>')
+    for value in _ticks([p[1] for p in points]):
+        parts.append(f'<path d="M60 {y(value):.0f}H560" stroke="#ddd"/>')
+        parts.append(f'<text x="54" y="{y(value) + 4:.0f}" text-anchor="end">{value:g}</text>')
     for size, accuracy, name in points:
         colour = COLOURS[names.index(name) % len(COLOURS)]
         parts.append(f'<circle cx="{x(size):.1f}" cy="{y(accuracy):.1f}" r="4" fill="{colour}"/>')
@@ -185,17 +191,20 @@ def draw(rows: Sequence[Cell], model: str) -> str | None:
         colour, top = COLOURS[place % len(COLOURS)], 30 + 22 * place
         parts.append(f'<circle cx="590" cy="{top - 4}" r="4" fill="{colour}"/>')
         parts.append(f'<text x="602" y="{top}">{name}</text>')
-    for values, at in (
-        ([p[0] for p in points], lambda v: (x(v), 396, f"{v:.1f}")),
-        ([p[1] for p in points], lambda v: (28, y(v) + 4, f"{v:.1f}")),
-    ):
-        for value in (min(values), max(values)):
-            across, down, text = at(value)
-            parts.append(f'<text x="{across:.0f}" y="{down:.0f}">{text}</text>')
-    parts.append('<text x="250" y="420">weights, kB</text><text x="4" y="12">test, %</text></svg>')
+    parts.append('<text x="280" y="420">weights, kB</text>')
+    parts.append('<text x="4" y="12">test accuracy, %</text></svg>')
     return "\n".join(parts)
 
 
 def _scale(values: Sequence[float], low: float, high: float) -> Callable[[float], float]:
-    least, most = min(values), max(values)
-    return lambda v: low + (high - low) * (v - least) / max(most - least, 1e-9)
+    span = max(max(values) - min(values), 1e-9)
+    least, span = min(values) - 0.04 * span, 1.08 * span
+    return lambda v: low + (high - low) * (v - least) / span
+
+
+def _ticks(values: Sequence[float]) -> list[float]:
+    """Round numbers within the values, some five of them."""
+    span = max(max(values) - min(values), 1e-9)
+    step = min((1, 2, 5, 0.5, 0.2, 0.1, 10), key=lambda size: abs(span / size - 5))
+    first = int(np.ceil(min(values) / step))
+    return [round(n * step, 6) for n in range(first, int(max(values) / step) + 1)]
