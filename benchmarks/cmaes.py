@@ -6,8 +6,8 @@ resnet8 on Fashion-MNIST as trained, weights and activations, widths {2, 3, 4, 8
 counted, limits on weight_bytes and bit_ops at a mean of 2.5 and of 3 bits. What is known of the
 data, for ranges, sensitivities and scores alike, is one of
 
-    clean   1,024 images; KL from the float network
-    labels  1,024 images; cross-entropy, after 30 % of the labels were replaced by wrong ones
+    clean   512 images; KL from the float network
+    labels  512 images; cross-entropy, after 30 % of the labels were replaced by wrong ones
     tiny    64 images; KL from the float network
 
 Every search may measure the same number of allocations, 300 or 1,000; those that know when they
@@ -43,7 +43,7 @@ from qcore.zoo import load_model
 RESULTS = Path(__file__).parent / "results" / "cmaes.jsonl"
 MODEL = "resnet8"
 WIDTHS = (2, 3, 4, 8)
-CONDITIONS = {"clean": (1024, "kl"), "labels": (1024, "loss"), "tiny": (64, "kl")}
+CONDITIONS = {"clean": (512, "kl"), "labels": (512, "loss"), "tiny": (64, "kl")}
 WRONG_LABELS = 0.3
 KEY = ("condition", "seed", "bits", "allowed", "method")
 
