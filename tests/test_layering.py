@@ -99,3 +99,12 @@ def test_nothing_unpickles_and_nothing_asserts_on_input():
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
                 keywords = {k.arg: ast.unparse(k.value) for k in node.keywords}
                 assert keywords.get("weights_only") == "True", f"{path}:{node.lineno}"
+
+
+def test_the_explorer_keeps_under_six_hundred_lines_of_code():
+    lines = [
+        line.strip()
+        for path in (ROOT / "pages/components/budget_explorer").glob("*.js")
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
+    assert sum(bool(line) and not line.startswith(("//", "/*", "*")) for line in lines) < 600

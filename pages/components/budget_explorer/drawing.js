@@ -25,8 +25,7 @@ class Pen {
   }
 
   bar(x, y, width, height, colour) {
-    this.ink.fillStyle = colour;
-    this.ink.fillRect(x, y, width, height);
+    Object.assign(this.ink, { fillStyle: colour }).fillRect(x, y, width, height);
   }
 
   /** A stroke; `path` is written as in an SVG. */
@@ -35,9 +34,7 @@ class Pen {
     this.ink.stroke(new Path2D(path));
   }
 
-  box(x, y, width, height, colour, thick) {
-    this.line(`M${x} ${y}h${width}v${height}h${-width}z`, colour, thick);
-  }
+  box(x, y, w, h, colour, thick) { this.line(`M${x} ${y}h${w}v${h}h${-w}z`, colour, thick); }
 
   /** A method's marker: hollow where nothing was measured. */
   mark({ path, colour }, x, y, radius, hollow, thick = 1.5) {
@@ -113,9 +110,8 @@ class Drawing {
     pen.bar(x, y, width, height, this.data.cmap[bits]);
     const stripes = bits === FLOAT ? height : 0;
     for (let at = 2; at < stripes; at += 4) pen.bar(x, y + at, width, 1, "#c8c8c8");
-    if (width >= 6 + 4.5 * text.length && height >= 12) {
-      pen.say(text, x + width / 2, y + down, { align: "center", colour, bold: width > 14 });
-    }
+    if (width < 6 + 4.5 * text.length || height < 12) return;
+    pen.say(text, x + width / 2, y + down, { align: "center", colour, bold: width > 14 });
   }
 
   drawHeat() {
@@ -141,10 +137,8 @@ class Drawing {
       pen.mark(method, 9, middle, 5, this.proxy);
       pen.say(fit(method.title, letters), 20, middle, { bold, size: 13 });
       if (left > 150) pen.say(method.parts, 20, middle + (tall + low) / 2, { ...faint, size: 10 });
-      if (!r?.w) {
-        const why = r ? "bits of this point: click it" : "nothing fits";
-        return pen.say(why, left + 4, middle, faint);
-      }
+      if (!r?.w) return pen.say(r ? "bits of this point: click it" : "nothing fits", left + 4,
+        middle, faint);
       layers.forEach((layer, i) => {
         const x = left + i * wide;
         cell(r.w[i], x, top, wide - gap, tall - 1);
@@ -153,13 +147,10 @@ class Drawing {
       });
       if (bold) pen.box(left - 1.5, top - 1.5, room + 2, tall + low + 3, theme.primary, 2);
     });
-    if (hover.layer >= 0) {
-      pen.box(left + hover.layer * wide - 1, 1, wide + 1, bottom - 8, theme.ink, 2);
-    }
-    if (room > 300) {
-      this.keep(pen, "names", [full, hover.layer].join(), 0, bottom - 4, full, 80,
-        (sheet) => this.drawNames(sheet));
-    }
+    const { layer } = hover;
+    if (layer >= 0) pen.box(left + layer * wide - 1, 1, wide + 1, bottom - 8, theme.ink, 2);
+    if (room > 300) this.keep(pen, "names", [full, layer].join(), 0, bottom - 4, full, 80,
+      (sheet) => this.drawNames(sheet));
   }
 
   /** Names and stages of the layers, under the heatmap. */
@@ -228,9 +219,8 @@ class Drawing {
       pen.line(steps.join(""), m.colour, 2, m.dash);
       for (const place of spots) pen.mark(m, ...place, proxy ? 3.5 : 4.5, proxy);
     }
-    for (const { cost, acc, label } of data.refs) {
-      if (cost[id] <= x.high) pen.beside(label, x.at(cost[id]), y.at(acc) + 11, x.to - 56, faint);
-    }
+    const refs = data.refs.filter(({ cost }) => cost[id] <= x.high);
+    for (const r of refs) pen.beside(r.label, x.at(r.cost[id]), y.at(r.acc) + 11, x.to - 56, faint);
   }
 
   drawArea() {

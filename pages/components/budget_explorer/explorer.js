@@ -26,21 +26,16 @@ export class Explorer extends Drawing {
     this.box.onkeydown = (event) => this.key(event, event.target.name ?? this.view.x);
     this.png.onclick = () => this.save();
     this.link.onclick = () => this.share();
-    for (const canvas of [this.heat, this.front, this.area]) {
-      canvas.onpointermove = (event) => this.point(canvas, event);
-      canvas.onpointerleave = () => this.look({});
-      canvas.onclick = (event) => this.click(canvas, event);
-    }
+    for (const canvas of [this.heat, this.front, this.area]) Object.assign(canvas, {
+      onpointermove: (event) => this.point(canvas, event), onpointerleave: () => this.look({}),
+      onclick: (event) => this.click(canvas, event) });
     this.front.onpointerdown = (event) => {
       this.held = this.dragging = this.place.grip(event.offsetX);
       if (!this.held) return;
       this.look({});
       this.front.setPointerCapture(event.pointerId);
     };
-    this.front.onpointerup = this.front.onpointercancel = () => {
-      this.dragging = null;
-      this.commit();
-    };
+    this.front.onpointerup = this.front.onpointercancel = () => this.commit();
     new ResizeObserver(() => this.paint()).observe(this.box);
   }
 
@@ -48,9 +43,8 @@ export class Explorer extends Drawing {
     const data = decode(sent), { layers, methods, proxy } = data;
     const of = (key) => Object.fromEntries(data.budgets.map((b) => [b.id, b[key]]));
     if (this.data?.id !== data.id) this.view = { ...data.init, values: of("value"), on: of("on") };
-    Object.assign(this, { data, layers, methods, proxy, setStateValue, setTriggerValue });
-    this.kept = new Map();
-    this.axes = new Map(data.axes.map((axis) => [axis.id, axis]));
+    Object.assign(this, { data, layers, methods, proxy, setStateValue, setTriggerValue,
+      kept: new Map(), axes: new Map(data.axes.map((axis) => [axis.id, axis])) });
     if (!this.axes.has(this.view.x)) this.view.x = data.axes[0].id;
     this.build();
     this.sent = this.message();
@@ -76,10 +70,8 @@ export class Explorer extends Drawing {
       put(card, { b: title });
       mark.setAttribute("d", path);
       mark.style.color = colour;
-      card.onclick = () => { view.focus = label; this.commit(); };
-      card.onpointerenter = () => this.look({ method });
-      card.onpointerleave = () => this.look({});
-      return card;
+      return Object.assign(card, { onclick: () => this.focus(label),
+        onpointerenter: () => this.look({ method }), onpointerleave: () => this.look({}) });
     }));
     axis.replaceChildren(...data.axes.map(({ label, id }) => new Option(label, id)));
     [axis.value, widths.value, log.checked] = [view.x, view.widths, view.log];
@@ -104,8 +96,7 @@ export class Explorer extends Drawing {
     this.paint();
   }
 
-  limits() {
-    const { values, on } = this.view;
+  limits({ values, on } = this.view) {
     return this.data.budgets.filter((b) => on[b.id]).map((b) => [b.id, values[b.id] * b.factor]);
   }
 
@@ -137,9 +128,7 @@ export class Explorer extends Drawing {
       r && !(this.now[best]?.acc >= r.acc) ? at : best, 0);
   }
 
-  paint() {
-    if (this.data) this.frame ??= requestAnimationFrame(() => this.draw());
-  }
+  paint() { if (this.data) this.frame ??= requestAnimationFrame(() => this.draw()); }
 
   /** Draw everything now. */
   draw() {
@@ -168,7 +157,7 @@ export class Explorer extends Drawing {
   /** The words and numbers of the budgets and of the cards. */
   write() {
     const { view, data, proxy, now } = this, limits = this.limits();
-    const id = limits[0]?.[0] ?? data.axes[0].id, short = [];
+    const id = limits[0]?.[0] ?? data.axes[0].id;
     for (const { range, node, b } of Object.values(this.sliders)) {
       const value = view.values[b.id], on = view.on[b.id], text = this.budgetText(b);
       Object.assign(range, { value, disabled: !on, ariaValueText: text });
@@ -176,10 +165,8 @@ export class Explorer extends Drawing {
       put(node, { output: on ? text : "no limit",
         ".meaning": on ? figure(value * b.words[0]) + b.words[1] : "" });
     }
-    for (const [name, limit] of limits) {
-      const { least } = this.axes.get(name);
-      if (least.cost > limit * (1 + SLACK)) short.push(least.words);
-    }
+    const short = limits.map(([name, limit]) => [this.axes.get(name).least, limit])
+      .flatMap(([least, limit]) => least.cost > limit * (1 + SLACK) ? [least.words] : []);
     const why = short.join(" ") || "Each budget alone can be met, but not both at once.";
     put(this.box, { ".note": now.some(Boolean) ? "" : `${data.nothing} ${why} Raise a budget.` });
     now.forEach((r, at) => {
@@ -195,8 +182,8 @@ export class Explorer extends Drawing {
   /** Tell screen readers what each method gives. */
   announce() {
     this.choose();
-    const costs = (r) => this.data.budgets.map((b) => this.costText(r, b.id));
-    const words = (r) => r ? [this.scoreText(r), ...costs(r)].join(", ") : "nothing fits";
+    const words = (r) => r ? [this.scoreText(r),
+      ...this.data.budgets.map((b) => this.costText(r, b.id))].join(", ") : "nothing fits";
     const all = this.now.map((r, at) => `${this.methods[at].title}: ${words(r)}`);
     put(this.box, { ".summary": all.join("; ") });
   }
@@ -255,10 +242,12 @@ export class Explorer extends Drawing {
     const { method: at, point } = this.hover, method = this.methods[at];
     if (point >= 0) {
       this.setTriggerValue("open", { run: method.runs[point], id: method.ids[point] });
-    } else if (method) {
-      this.view.focus = method.label;
-      this.commit();
-    }
+    } else if (method) this.focus(method.label);
+  }
+
+  focus(label) {
+    this.view.focus = label;
+    this.commit();
   }
 
   key(event, id) {
@@ -289,13 +278,13 @@ export class Explorer extends Drawing {
     if (next !== undefined) this.set(id, next);
   }
 
-  message() {
-    const { values, on, x, focus } = this.view;
+  message({ values, on, x, focus } = this.view) {
     return JSON.stringify({ values, on, x, focus });
   }
 
   /** Tell the server what was set: once, when the reader lets go. */
   commit() {
+    this.dragging = null;
     const message = this.message();
     clearTimeout(this.idle);
     if (message === this.sent || !this.box.isConnected) return;
@@ -333,8 +322,7 @@ export class Explorer extends Drawing {
       if (read) localStorage.setItem(HINTS, read);
       at = +localStorage.getItem(HINTS);
     } catch { /* a browser that keeps nothing would show them for ever */ }
-    hint.hidden = this.proxy || at >= hints.length;
-    if (hint.hidden) return;
+    if ((hint.hidden = this.proxy || at >= hints.length)) return;
     put(hint, { ".count": `${at + 1} of ${hints.length}`, ".words": hints[at],
       ".next": at + 1 < hints.length ? "Next" : "Got it" });
     [this.controls, this.heatPart, this.pair][at].after(hint);

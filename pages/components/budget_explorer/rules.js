@@ -99,9 +99,9 @@ function improve({ start, score }, columns, room, choice) {
     let gain = -1e-15, place = -1, option = 0;
     choice.forEach((now, layer) => {
       for (let at = start[layer]; at < start[layer + 1]; at++) {
-        if (score[at] - score[now] < gain && columns.every((c, k) => c[at] - c[now] <= left[k])) {
-          [gain, place, option] = [score[at] - score[now], layer, at];
-        }
+        const change = score[at] - score[now];
+        const fits = change < gain && columns.every((c, k) => c[at] - c[now] <= left[k]);
+        if (fits) [gain, place, option] = [change, layer, at];
       }
     });
     if (place < 0) return;
