@@ -96,7 +96,7 @@ def with_linears(converted: GraphModule) -> GraphModule:
     for node in list(graph.nodes):
         if _kind(node, modules) != "OnnxMatMul":
             continue
-        matrix = _stored(node.args[1], converted)
+        matrix = _floats(node.args[1], converted)
         if matrix is None or matrix.dim() != 2 or not isinstance(node.args[0], Node):
             continue
         users = list(node.users)
@@ -104,7 +104,7 @@ def with_linears(converted: GraphModule) -> GraphModule:
         bias = None
         if add is not None:
             others = [a for a in add.args if a is not node]
-            bias = _stored(others[0], converted) if len(others) == 1 else None
+            bias = _floats(others[0], converted) if len(others) == 1 else None
             bias = bias if bias is not None and bias.shape == matrix.shape[1:] else None
         linear = nn.Linear(matrix.shape[0], matrix.shape[1], bias is not None)
         linear.weight = nn.Parameter(matrix.t().contiguous())
@@ -136,14 +136,19 @@ def _is_addition(node: Node, modules: dict[str, nn.Module]) -> bool:
     return getattr(module, "math_op_function", None) is torch.add
 
 
-def _stored(node: Any, converted: GraphModule) -> torch.Tensor | None:
-    """The tensor a node reads from the file, or None."""
-    if not isinstance(node, Node) or node.op != "get_attr":
+def stored(argument: Any, converted: GraphModule) -> torch.Tensor | None:
+    """The tensor that an argument of a node reads from the file, or None."""
+    if not isinstance(argument, Node) or argument.op != "get_attr":
         return None
     value: Any = converted
-    for part in str(node.target).split("."):
+    for part in str(argument.target).split("."):
         value = getattr(value, part)
-    return value.detach() if isinstance(value, torch.Tensor) and value.is_floating_point() else None
+    return value.detach() if isinstance(value, torch.Tensor) else None
+
+
+def _floats(argument: Any, converted: GraphModule) -> torch.Tensor | None:
+    value = stored(argument, converted)
+    return value if value is not None and value.is_floating_point() else None
 
 
 def _drop_unused_tensors(converted: GraphModule) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch.fx import GraphModule, Node
 
+from qcore.loading.onnx_graph import stored
 from qcore.loading.packages import need
 
 BATCHES = (2, 3)
@@ -332,10 +333,5 @@ def _sliced(graph: Any, value: Node, numbers: list[list[int]]) -> Node | None:
 
 def _stored(converted: GraphModule, argument: Any) -> torch.Tensor | None:
     """The whole numbers a node reads from the file, or None."""
-    if not isinstance(argument, Node) or argument.op != "get_attr":
-        return None
-    value: Any = converted
-    for part in str(argument.target).split("."):
-        value = getattr(value, part)
-    whole = isinstance(value, torch.Tensor) and not value.is_floating_point()
-    return value.detach() if whole else None
+    value = stored(argument, converted)
+    return None if value is None or value.is_floating_point() else value
