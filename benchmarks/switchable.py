@@ -4,7 +4,7 @@
 
 S1  batch-norms private to the switch against shared ones, at 2, 3, 4 and 8 bits, labels only
 S2  each switch against a network trained for that width alone
-S3  self-distillation on and off, at `--epochs` and at three times as many
+S3  self-distillation on and off, at `--epochs` and at twice as many
 S4  one-bit weights with inputs of 32, 8, 4, 2 and 1 bits
 B1  100 random mixed allocations of {2, 3, 4} bits: mean, 5th percentile and minimum of the accuracy
     for batch-norms that are shared, kept per producer, or per pair (transitional)
@@ -50,7 +50,7 @@ MIXED = (2, 3, 4)
 RANDOM = 100
 BUDGETS = 12
 ALONE = 3
-LONG = 3
+LONG = 2
 """How many times longer the long training of S3 is."""
 
 
