@@ -120,7 +120,8 @@ def _low(rows: Sequence[Cell]) -> list[str]:
     lines = []
     words = {1: "binary", 2: "ternary"}
     same = ("weight_bits", "epochs", "epoch_images")
-    for second, least in (("ste", -0.5), ("proxquant", 0.0), ("gd-tanh", 0.0)):
+    others = {"ste": -0.5, "proxquant": 0.0, "proxquant, weak": 0.0, "gd-tanh": 0.0}
+    for second, least in others.items():
         for setting, gains in paired(rows, same, "method", "md-tanh-s", second).items():
             lines.append(line(f"M4 {words[setting[0]]}, MD-tanh-S over {second}", gains, least))
     for bits in (1, 2):
@@ -141,7 +142,7 @@ def table(rows: Sequence[Cell], model: str) -> list[str]:
     """Accuracy and bytes of every method, mean over seeds."""
     lines = ["", "| Method | Weight bytes | Test accuracy, % | Worst seed | Seeds |"]
     lines.append("|---|---|---|---|---|")
-    for name, group in sorted(_groups(rows, model).items()):
+    for name, group in sorted(_groups(rows, model, ("D6", "M4")).items()):
         values = [100 * row["accuracy"] for row in group]
         size = np.mean([row["costs"]["weight_bytes"] for row in group])
         lines.append(
@@ -150,10 +151,10 @@ def table(rows: Sequence[Cell], model: str) -> list[str]:
     return lines
 
 
-def _groups(rows: Sequence[Cell], model: str) -> dict[str, list[Cell]]:
+def _groups(rows: Sequence[Cell], model: str, claims: Sequence[str]) -> dict[str, list[Cell]]:
     groups: dict[str, list[Cell]] = {}
     for row in rows:
-        if row.get("model") != model or "costs" not in row or row["claim"] not in ("D6", "M4"):
+        if row.get("model") != model or "costs" not in row or row["claim"] not in claims:
             continue
         suffix = f"{row['bits']} bits" if row["claim"] == "D6" else ""
         if row["claim"] == "M4":
@@ -163,8 +164,8 @@ def _groups(rows: Sequence[Cell], model: str) -> dict[str, list[Cell]]:
 
 
 def draw(rows: Sequence[Cell], model: str) -> str | None:
-    """A figure of test accuracy against weight bytes, as SVG; None where nothing was measured."""
-    groups = _groups(rows, model)
+    """Test accuracy against weight bytes of what had equal bytes, as SVG; None where none had."""
+    groups = _groups(rows, model, ("D6",))
     if not groups:
         return None
     points = [
