@@ -53,7 +53,7 @@ LOW_METHODS: dict[str, Cell] = {
     "md-tanh-s": {},
     "ste": {},
     "proxquant": {},
-    # 8 scales in all are published for 60,000 steps; within hundreds they fix weights at once
+    # pulled by 8 scales in all as published, which was for 60,000 steps; here by one
     "proxquant, weak": {"method": "proxquant", "strength": 1.0},
     "gd-tanh": {},
     "md-softmax-s": {},
