@@ -78,6 +78,7 @@ def test_dragging_sends_nothing_and_letting_go_sends_one_message(server, page):
 
 
 def test_the_budget_line_is_dragged_in_the_front_and_letting_go_sends_one_message(server, page):
+    from playwright.sync_api import expect
 
     sent = []
     page.on("websocket", lambda socket: socket.on("framesent", lambda _: sent.append(1)))
@@ -93,19 +94,20 @@ def test_the_budget_line_is_dragged_in_the_front_and_letting_go_sends_one_messag
     before, told, count = cards(page), summary.text_content(), len(sent)
     page.mouse.down()
     for step in range(1, 31):
-        page.mouse.move(box["x"] + x - step * (x - 60) / 40, y)
+        page.mouse.move(box["x"] + x - step * (x - 60) / 100, y)
     page.wait_for_function(CARDS_CHANGED, arg=",".join(before))
-    assert float(weights(page).input_value()) < 15
+    # two bits everywhere still fit, so that there is something to take away
+    assert 19 < float(weights(page).input_value()) < 25
     assert len(sent) == count
     assert "bw=30" in page.url
     assert summary.text_content() == told
     page.mouse.up()
     page.wait_for_url(re.compile(r"bw=(?!30)"), timeout=30 * SECONDS)
+    expect(summary).not_to_have_text(told, timeout=30 * SECONDS)
     page.get_by_text("Take it away").wait_for()
     assert len(sent) == count + 1
     # letting go is no click on a point
     assert "pt=" not in page.url
-    assert summary.text_content() != told
 
 
 def test_keys_move_the_budget_and_a_link_restores_it_elsewhere(server, page, browser):
