@@ -13,8 +13,8 @@ M4  mirror descent against straight through, ProxQuant and descent through tanh,
 A miniature: an epoch draws `--epoch-images` of the training images (8,000: 62 steps of 128), every
 method trains `--epochs` of them (5), and budgets are `--bits` mean bits of all weights, first and
 last layer included, inputs in float. Accuracy is on the 10,000 test images, looked at once for each
-cell. D6, M3 and M4 of three seeds take about an hour on one core; published schedules are a hundred
-times longer, and what fails here may hold there.
+cell. Three seeds of all take about three hours on one core, with D7 at `--epochs 3`; published
+schedules are a hundred times longer, and what fails here may hold there.
 
 Every finished cell is a line in benchmarks/results/differentiable.jsonl; a cell that is there is
 not computed again, so the script can be stopped and started at will. Verdicts are printed at the
@@ -53,7 +53,7 @@ LOW_METHODS: dict[str, Cell] = {
     "md-tanh-s": {},
     "ste": {},
     "proxquant": {},
-    # pulled by 8 scales in all as published, which was for 60,000 steps; here by one
+    # published for 200 epochs of CIFAR-10 is a pull of about 8 scales in all; here one
     "proxquant, weak": {"method": "proxquant", "strength": 1.0},
     "gd-tanh": {},
     "md-softmax-s": {},

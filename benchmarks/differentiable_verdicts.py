@@ -76,26 +76,33 @@ def _learned(rows: Sequence[Cell]) -> list[str]:
 
 
 def _stable(rows: Sequence[Cell]) -> list[str]:
+    """For each length of training: never is one compared with another."""
+    lines = []
+    for length in sorted({(row["epochs"], row["epoch_images"]) for row in rows}):
+        at = [row for row in rows if (row["epochs"], row["epoch_images"]) == length]
+        lines.extend(_stable_at(at, f"D7, {length[0]} epochs of {length[1]:,}"))
+    return lines
+
+
+def _stable_at(rows: Sequence[Cell], claim: str) -> list[str]:
     lines = []
     kinds: dict[str, list[float]] = {}
     for row in rows:
         kinds.setdefault(row["kind"], []).append(100 * row["accuracy"])
     for kind, values in kinds.items():
         lines.append(
-            f"D7 {kind}: {np.mean(values):.2f} % on average, {np.std(values):.2f} points of "
+            f"{claim}, {kind}: {np.mean(values):.2f} % on average, {np.std(values):.2f} points of "
             f"deviation, worst {min(values):.2f} %, over {len(values)} rates and seeds"
         )
     own = kinds.get("step-range")
     for kind, values in kinds.items():
         if own is not None and kind != "step-range":
             better = np.std(own) <= np.std(values) and min(own) >= min(values)
-            lines.append(f"{'passes' if better else 'FAILS'}: D7 step-range steadier than {kind}")
-    for rate in sorted({row["rate"] for row in rows}):
-        at = [row for row in rows if row["rate"] == rate]
-        for kind in ("bits-range", "bits-step"):
-            pairs = paired(at, ("rate",), "kind", "step-range", kind).values()
-            words = f"D7 at rate {rate:g}, step-range over {kind}"
-            lines.extend(line(words, gains) for gains in pairs)
+            verdict = "passes" if better else "FAILS"
+            lines.append(f"{verdict}: {claim}, step-range steadier than {kind}")
+    for kind in ("bits-range", "bits-step"):
+        for setting, gains in paired(rows, ("rate",), "kind", "step-range", kind).items():
+            lines.append(line(f"{claim}, at rate {setting[0]:g}, step-range over {kind}", gains))
     return lines
 
 
