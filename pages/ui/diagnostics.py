@@ -31,6 +31,9 @@ GENERATION_FIGURES = {
 """Column of `generations_frame` to the figure it holds."""
 
 
+RAMP = "layer by layer, %"
+
+
 def generations_frame(kept: Sequence[Figures]) -> pd.DataFrame:
     """One row per generation, numbered through all rounds and restarts.
 
@@ -57,13 +60,20 @@ def generations_frame(kept: Sequence[Figures]) -> pd.DataFrame:
 
 
 def epochs_frame(kept: Sequence[Figures]) -> pd.DataFrame:
-    """One row per training epoch: "Epoch" (counted through), "stage", "loss", "accuracy, %"."""
+    """One row per training epoch.
+
+    Returns:
+        Columns: "Epoch" (counted through all stages), "stage", "loss" (nats), "accuracy, %" (None
+        without labels), "layer by layer, %" (share of the last steps whose bits were drawn for
+        each layer alone; None where bits are not drawn).
+    """
     rows = [
         {
             "Epoch": place,
             "stage": entry["stage"],
             "loss": entry["loss"],
             "accuracy, %": None if "accuracy" not in entry else 100 * entry["accuracy"],
+            RAMP: None if "layer_by_layer" not in entry else 100 * entry["layer_by_layer"],
         }
         for place, entry in enumerate((e for e in kept if "epoch" in e), start=1)
     ]
@@ -183,7 +193,10 @@ def rounds_figure(kept: Sequence[Figures], model: ModelSpec) -> go.Figure | None
 
 
 def epochs_figure(frame: pd.DataFrame) -> go.Figure:
-    """Training loss, and accuracy where there are labels, of every epoch of every stage."""
+    """Training loss, and accuracy where there are labels, of every epoch of every stage.
+
+    Where a search draws bits, a panel below says what share of the steps drew them layer by layer.
+    """
     figure = go.Figure()
     for place, (stage, rows) in enumerate(frame.groupby("stage", sort=False)):
         colour = METHOD_COLOURS[place % len(METHOD_COLOURS)]
@@ -196,11 +209,32 @@ def epochs_figure(frame: pd.DataFrame) -> go.Figure:
                 yaxis=axis,
                 **common,
             )
-    lay_out(figure, 360)
+    ramp = frame[RAMP].notna().any()
+    if ramp:
+        figure.add_scatter(
+            x=frame["Epoch"].tolist(),
+            y=[None if pd.isna(value) else value for value in frame[RAMP]],
+            name=RAMP,
+            mode="lines+markers",
+            line={"color": GREY, "dash": "dash"},
+            yaxis="y3",
+        )
+    lay_out(figure, 500 if ramp else 360)
+    top = [0.4, 1] if ramp else [0, 1]
     figure.update_layout(
-        yaxis={"title": {"text": "Training loss, nats"}},
-        yaxis2={"title": {"text": "Training accuracy, %"}, "overlaying": "y", "side": "right"},
+        yaxis={"title": {"text": "Training loss, nats"}, "domain": top},
+        yaxis2={
+            "title": {"text": "Training accuracy, %"},
+            "overlaying": "y",
+            "side": "right",
+            "tickmode": "auto",  # else its ticks are where those of the loss are
+        },
+        xaxis={"anchor": "y3" if ramp else "y", "dtick": max(1, len(frame) // 10)},
     )
+    if ramp:
+        figure.update_layout(
+            yaxis3={"title": {"text": "Drawn by layer, %"}, "domain": [0, 0.28], "range": [-5, 105]}
+        )
     figure.update_yaxes(showgrid=False)
     figure.update_xaxes(title_text="Epoch")
     return figure

@@ -4,7 +4,17 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from pages.ui import diagnostics, figures, frames, session, text, trained, trajectories, widgets
+from pages.ui import (
+    diagnostics,
+    figures,
+    frames,
+    session,
+    switched,
+    text,
+    trained,
+    trajectories,
+    widgets,
+)
 from pages.ui.figure_file import html_button
 from pages.ui.launch_batch import command_line
 from qcore.costs import COSTS
@@ -155,14 +165,19 @@ def _failure(entry: Run) -> None:
             st.code(entry.traceback, language="text")
 
 
+def _what(stored: Sequence[frames.StoredPoint]) -> str:
+    """What the scores of a run are."""
+    labelled = stored[0].point.search.accuracy is not None
+    return "Accuracy" if labelled else "Agreement with the float network"
+
+
 def _history(store: Store, entry: Run) -> None:
     model = session.model_facts(store, entry.spec.model)
     stored: Sequence[frames.StoredPoint] = session.points(store, entry)
     if model is None or not stored:
         st.caption("No point was measured yet.")
         return
-    labelled = stored[0].point.search.accuracy is not None
-    what = "Accuracy" if labelled else "Agreement with the float network"
+    what = _what(stored)
     st.plotly_chart(
         figures.history_figure(
             frames.history_frame(stored, entry, model), f"{what} on the search split, %"
@@ -180,8 +195,7 @@ def _front(store: Store, entry: Run) -> None:
     if model is None or frame is None or frame.empty:
         return
     cost = next((name for name in entry.spec.limits if name in COSTS), "weight_bytes")
-    labelled = session.points(store, entry)[0].point.search.accuracy is not None
-    what = "Accuracy" if labelled else "Agreement with the float network"
+    what = _what(session.points(store, entry))
     float_search, _ = session.float_scores(store, entry.spec.model, entry.spec.data)
     figure = figures.front_figure(
         frame,
@@ -231,6 +245,31 @@ def _diagnostics(store: Store, entry: Run) -> None:
         )
     drawn.update(trajectories.drawn(kept))
     shown = {title: row for title, row in drawn.items() if row[0] is not None}
-    with st.expander("How it searched", expanded=True):
-        for tab, (title, (figure, words)) in zip(st.tabs(list(shown)), shown.items(), strict=True):
-            tab.plotly_chart(figure, key=f"inside-{title}", config=CHART, alt=words)
+    if shown:  # what a search sends need not be anything to plot
+        with st.expander("How it searched", expanded=True):
+            tabs = zip(st.tabs(list(shown)), shown.items(), strict=True)
+            for tab, (title, (figure, words)) in tabs:
+                tab.plotly_chart(figure, key=f"inside-{title}", config=CHART, alt=words)
+    _switched(store, entry, kept)
+
+
+def _switched(store: Store, entry: Run, kept: Sequence[switched.Figures]) -> None:
+    """What the network of a run that switches takes, and what any choice of its bits costs."""
+    sizes = switched.sizes_frame(kept)
+    stored: Sequence[frames.StoredPoint] = session.points(store, entry)
+    words = switched.sampled_words(kept, _what(stored)) if stored else ""
+    if sizes.empty and not words:
+        return
+    with st.expander("The network that switches", expanded=True):
+        if words:
+            st.write(words)
+        if not sizes.empty:
+            st.dataframe(
+                sizes,
+                hide_index=True,
+                column_config={
+                    title: st.column_config.NumberColumn(format="localized")
+                    for title in switched.COLUMNS.values()
+                },
+            )
+            st.caption(switched.NOTE)

@@ -175,6 +175,7 @@ def hardening_figure(frame: pd.DataFrame) -> go.Figure:
             "title": {"text": "Weights not at a level, %"},
             "overlaying": "y",
             "side": "right",
+            "tickmode": "auto",  # else its ticks are where those of the accuracy are
             "rangemode": "tozero",
             "showgrid": False,
         },
