@@ -3,6 +3,7 @@
 No ORM object leaves this package; every function is one short transaction.
 """
 
+from store.checkpoints import has_stage, trained_stage
 from store.configurations import (
     SavedConfig,
     configs,
@@ -55,6 +56,7 @@ __all__ = [
     "delete_run",
     "events",
     "float_point",
+    "has_stage",
     "load_recordings",
     "load_table",
     "log_tail",
@@ -73,5 +75,6 @@ __all__ = [
     "stop_now",
     "tables",
     "test_right",
+    "trained_stage",
     "update_config",
 ]

@@ -14,15 +14,12 @@ from qcore.errors import StoreError
 from qcore.evaluators import open_evaluator
 from qcore.problem import Point, Progress, Window
 from qcore.searches import SEARCHES
-from store import lease, points, queue
-from store.checkpoints import FileCheckpoints
+from store import points, queue
+from store.checkpoints import FileCheckpoints, trained_stage
 from store.db import Store, now
 from store.lease import FIGURES, plain
 
 TUNED = "ptq+tuned"
-NOBODY = 0
-"""An attempt that holds no run: it may look at one, and write nothing."""
-
 Prepare = Callable[..., Any]
 Flag = Callable[[], bool]
 
@@ -87,15 +84,6 @@ def execute(
             max_reported=spec.reported,
             should_stop=lambda: stop() or (pause() and not batch.open),
         )
-
-
-def trained_stage(store: Store, run_id: int, stage: str) -> bytes | None:
-    """What another run's training left at the end of a stage, or None."""
-    try:
-        found = FileCheckpoints(store, run_id, NOBODY).load(stage)
-    except lease.Fenced:  # a file is damaged, and what another run has is not ours to judge
-        return None
-    return None if found is None else found[1]
 
 
 class Batch:

@@ -22,6 +22,9 @@ from store.schema import CheckpointRow
 
 KEPT = 2
 
+NOBODY = 0
+"""An attempt that holds no run: it may look at one, and write nothing."""
+
 
 class FileCheckpoints:
     """`qcore.checkpoints.Checkpoints` of one attempt of a run.
@@ -38,7 +41,7 @@ class FileCheckpoints:
 
     def load(self, stage: str) -> tuple[int, bytes] | None:
         """Newest undamaged state of a stage as (epochs done, bytes), or None."""
-        for row in self._rows(stage):
+        for row in self.rows(stage):
             try:
                 data = (self._folder / row.path).read_bytes()
             except OSError as error:
@@ -97,7 +100,8 @@ class FileCheckpoints:
             if len(epochs) > KEPT:
                 connection.execute(delete(row).where(mine, row.epoch < epochs[KEPT - 1]))
 
-    def _rows(self, stage: str) -> list[Any]:
+    def rows(self, stage: str) -> list[Any]:
+        """What the database knows of a stage's files: epoch, path, bytes, sha256; newest first."""
         row = CheckpointRow
         query = select(row.epoch, row.path, row.bytes, row.sha256).where(
             row.run_id == self._run_id, row.stage == stage
@@ -105,9 +109,14 @@ class FileCheckpoints:
         with self._store.read() as connection:
             return list(connection.execute(query.order_by(row.epoch.desc())))
 
+    def is_here(self, row: Any) -> bool:
+        """Whether a file of `rows` is on this machine, as long as it should be."""
+        path = self._folder / row.path
+        return path.is_file() and path.stat().st_size == row.bytes
+
     def _clear(self, stage: str) -> None:
         """Remove files of a stage that no entry names."""
-        kept = {row.path for row in self._rows(stage)}
+        kept = {row.path for row in self.rows(stage)}
         for path in self._folder.glob(f"{stage_name(stage)}-*"):
             if path.name not in kept:
                 path.unlink(missing_ok=True)
@@ -119,6 +128,21 @@ class FileCheckpoints:
     def _note(self, words: str) -> None:
         words = f"Checkpoint of {words}; going on from an earlier one"
         lease.note(self._store, self._run_id, self._attempt, "checkpoint", words)
+
+
+def trained_stage(store: Store, run_id: int, stage: str) -> bytes | None:
+    """What a run's training left of a stage, or None: it is not here, or a file is damaged."""
+    try:
+        found = FileCheckpoints(store, run_id, NOBODY).load(stage)
+    except lease.Fenced:  # a file is damaged, and what another run has is not ours to judge
+        return None
+    return None if found is None else found[1]
+
+
+def has_stage(store: Store, run_id: int, stage: str) -> bool:
+    """Whether the newest file of a run's stage is on this machine, whole by its size."""
+    kept = FileCheckpoints(store, run_id, NOBODY)
+    return any(kept.is_here(row) for row in kept.rows(stage)[:1])
 
 
 def stage_name(stage: str) -> str:

@@ -8,8 +8,8 @@ from pages.ui import (
     diagnostics,
     figures,
     frames,
+    run_network,
     session,
-    switched,
     text,
     trained,
     trajectories,
@@ -250,26 +250,5 @@ def _diagnostics(store: Store, entry: Run) -> None:
             tabs = zip(st.tabs(list(shown)), shown.items(), strict=True)
             for tab, (title, (figure, words)) in tabs:
                 tab.plotly_chart(figure, key=f"inside-{title}", config=CHART, alt=words)
-    _switched(store, entry, kept)
-
-
-def _switched(store: Store, entry: Run, kept: Sequence[switched.Figures]) -> None:
-    """What the network of a run that switches takes, and what any choice of its bits costs."""
-    sizes = switched.sizes_frame(kept)
     stored: Sequence[frames.StoredPoint] = session.points(store, entry)
-    words = switched.sampled_words(kept, _what(stored)) if stored else ""
-    if sizes.empty and not words:
-        return
-    with st.expander("The network that switches", expanded=True):
-        if words:
-            st.write(words)
-        if not sizes.empty:
-            st.dataframe(
-                sizes,
-                hide_index=True,
-                column_config={
-                    title: st.column_config.NumberColumn(format="localized")
-                    for title in switched.COLUMNS.values()
-                },
-            )
-            st.caption(switched.NOTE)
+    run_network.draw(store, entry, kept, _what(stored) if stored else "")

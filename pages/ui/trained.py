@@ -4,6 +4,7 @@ A finished Bit-Mixer run leaves a network whose layers take any of their bits at
 SP-Nets run one that takes a few precisions as a whole. Both answer in seconds, untrained further.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -43,19 +44,57 @@ def title(run: Run) -> str:
     return f"trained in run {run.id}, {frames.method_label(run.spec.search)}"
 
 
+def file_name(run: Run) -> str:
+    """What the network of a run is called as a file."""
+    stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", run.spec.model)
+    return f"{stem}.run-{run.id}.pt"
+
+
+def snippet(run: Run, model: ModelSpec) -> str:
+    """Lines of Python that run the downloaded network at every precision it was trained at."""
+    switches = list(_plan(run, model).switches)
+    bits = f'model.set_switch("{switches[-1]}")  # weight/activation bits; trained: '
+    lines = [
+        "from pathlib import Path",
+        "",
+        "import torch",
+        "",
+        "from qcore import load_bits, load_model",
+        "from qcore.runtime import load_switchable",
+        "",
+        f"example = torch.zeros(1, {', '.join(map(str, model.input_shape))})",
+        f"data = Path({file_name(run)!r}).read_bytes()",
+        f"model = load_switchable(load_model({run.spec.model!r}), example, data)",
+        bits + ", ".join(switches),
+        "logits = model(example)",
+    ]
+    if run.spec.search == bitmixer.SEARCH.name:
+        lines += [
+            "# or each layer at bits of its own, from a configuration of this run",
+            '# model.set_allocation(load_bits("chosen.bits.json").allocation)',
+        ]
+    else:
+        lines[4] = "from qcore import load_model"
+    return "\n".join(lines)
+
+
 def untrained_words(run: Run, model: ModelSpec, allocation: BitAllocation) -> str:
     """Which bits the network of a run was not trained at; "" where it can answer."""
+    try:
+        _plan(run, model).find(allocation)
+    except InvalidAllocation as error:
+        return str(error)
+    return ""
+
+
+def _plan(run: Run, model: ModelSpec) -> NormPlan:
+    """What the network of a run was trained at."""
     spec = run.spec
     options = make_options(
         model.layers, spec.weight_bits, spec.activation_bits, spec.pin_first_last
     )
     switches = switches_of(rungs_of(Problem(model, options, Budget({}), None)))
-    kind = "switch" if spec.search == spnets.SEARCH.name else "pair"
-    try:
-        NormPlan(kind, switches).find(allocation)
-    except InvalidAllocation as error:
-        return str(error)
-    return ""
+    return NormPlan("switch" if spec.search == spnets.SEARCH.name else "pair", switches)
 
 
 def rows_on(frame: pd.DataFrame, run: Run) -> pd.DataFrame:

@@ -5,6 +5,7 @@ import pytest
 from pages.ui import diagnostics, switched
 from qcore.payload import Payload
 from store import lease
+from store.checkpoints import FileCheckpoints
 from store.queue import finish
 from tests.pages import sample
 
@@ -20,8 +21,10 @@ def epoch(number, **more):
     return {"stage": "layer-wise", "epoch": number, "loss": 1 / number, "accuracy": 0.8, **more}
 
 
-def run_with(store, *kept):
+def run_with(store, *kept, weights=b""):
     held = sample.add_run(store, "bitmixer", [sample.point(sample.uniform(4), 900)])
+    if weights:
+        FileCheckpoints(store, *held).save("layer-wise", 5, weights)
     for figures in kept:
         lease.progress(store, *held, 1, 2, "searching", figures=figures)
     finish(store, *held, "done")
@@ -70,6 +73,20 @@ def test_the_page_lists_bytes_and_random_bits(app, store):
     assert any("88.7 % at worst" in entry.value for entry in at.markdown)
     shown = next(f.value for f in at.dataframe if "Network" in f.value.columns)
     assert shown["In all, bytes"].tolist() == [309_600, 78_680, 172_592]
+
+
+def test_the_network_can_be_taken_away_with_the_lines_that_run_it(app, store):
+    run_with(store, {"payload": PAYLOAD}, weights=b"weights")
+    at = app("searches")
+    assert "The network" in [e.proto.label for e in at.get("download_button")]
+    assert any("load_switchable" in block.value for block in at.code)
+
+
+def test_a_network_whose_file_is_elsewhere_is_said_to_be(app, store):
+    run_with(store, {"payload": PAYLOAD})
+    at = app("searches")
+    assert "The network" not in [e.proto.label for e in at.get("download_button")]
+    assert any("not on this machine" in block.value for block in at.caption)
 
 
 @pytest.mark.parametrize("kept", [{"candidates": 12}, {"sampled": SAMPLED, "candidates": 12}])

@@ -6,8 +6,17 @@ import pytest
 from sqlalchemy import select
 
 from qcore.errors import DatabaseUnavailable
-from store import checkpoints, create_run, delete_run, events, files, queue, request_cancel
-from store.attempt import trained_stage
+from store import (
+    checkpoints,
+    create_run,
+    delete_run,
+    events,
+    files,
+    has_stage,
+    queue,
+    request_cancel,
+    trained_stage,
+)  # fmt: skip
 from store.checkpoints import FileCheckpoints
 from store.schema import CheckpointRow
 from tests.store.fake import SPEC
@@ -137,3 +146,15 @@ def test_another_run_may_look_at_a_stage_and_writes_nothing(store, kept, run_id)
     path.write_bytes(b"damaged")
     assert trained_stage(store, run_id, STAGE) is None
     assert len(events(store, run_id)) == said
+
+
+def test_whether_a_stage_is_on_this_machine_is_told_without_reading_it(store, kept, run_id):
+    assert not has_stage(store, run_id, STAGE)
+    kept.save(STAGE, 1, b"weights")
+    assert has_stage(store, run_id, STAGE)
+    assert not has_stage(store, run_id, "round-9/weights")
+    [path] = paths(store, run_id)
+    path.write_bytes(b"cut")
+    assert not has_stage(store, run_id, STAGE)
+    path.unlink()
+    assert not has_stage(store, run_id, STAGE)

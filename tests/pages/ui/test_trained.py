@@ -1,7 +1,18 @@
+from dataclasses import replace
+
 import pandas as pd
+import pytest
+import torch
 
 from pages.ui import trained
 from qcore.allocation import BitAllocation, LayerBits
+from qcore.checkpoints import MemoryCheckpoints
+from qcore.costs import make_options
+from qcore.data import Images
+from qcore.layers import find_layers
+from qcore.switches import NormPlan, switches_of
+from qcore.trainer import Trainer
+from qcore.zoo import load_model
 from tests.pages import sample
 
 MIXED = {"weight_bits": (2, 3, 4), "activation_bits": (2, 3, 4), "pin_first_last": 8}
@@ -53,6 +64,46 @@ def test_what_is_asked_for_is_measured_as_the_run_was_and_allows_these_bits():
     again = trained.searched_spec(mixer, ("greedy",), {"weight_bytes": 1e4})
     assert (again.pin_first_last, again.limits) == (8, {"weight_bytes": 1e4})
     assert "allocations" not in again.params
+
+
+def trained_resnet8(kind: str, stage: str) -> bytes:
+    """resnet8 after one step at 4, 3 and 2 bits."""
+    net = load_model("resnet8")
+    found = find_layers(net, torch.zeros(1, 1, 28, 28), "resnet8")
+    options = make_options(found.spec.layers, (2, 3, 4), (2, 3, 4), pin_first_last=8)
+    images = torch.randint(0, 256, (16, 1, 28, 28), dtype=torch.uint8)
+    split = Images(images, torch.arange(16) % 10)
+    batches = [x for x, _ in split.batches(16)]
+    trainer = Trainer(net, found, options, split, batches, MemoryCheckpoints())
+    rows = {
+        name: tuple(b for b in row[::-1] if b.weight == b.activation)
+        for name, row in options.items()
+    }
+    switches = switches_of(rows)
+    trainer.begin("clip", None, NormPlan(kind, switches))
+    list(trainer.train(stage, switches["4/4"], {"epochs": 1, "batch_images": 16}))
+    return trainer.saved(stage)
+
+
+@pytest.mark.parametrize(("search", "kind"), [("bitmixer", "pair"), ("spnets", "switch")])
+def test_the_lines_shown_run_the_file_at_the_bits_they_name(search, kind, tmp_path, monkeypatch):
+    run = sample.run_of(4, search, **MIXED)
+    lines = trained.snippet(run, sample.MODEL)
+    assert "trained: 4/4, 3/3, 2/2" in lines
+    assert ("model.set_allocation" in lines) == (search == "bitmixer")
+    monkeypatch.chdir(tmp_path)
+    data = trained_resnet8(kind, trained.STAGES[search])
+    (tmp_path / trained.file_name(run)).write_bytes(data)
+    scope: dict = {}
+    exec(lines, scope)
+    assert scope["model"].allocation[NAMES[1]] == LayerBits(2, 2)
+    assert scope["logits"].shape == (1, 10)
+
+
+def test_a_file_has_no_odd_characters_in_its_name():
+    run = sample.run_of(4, "bitmixer")
+    odd = replace(run, spec=replace(run.spec, model="my/../net 2"))
+    assert trained.file_name(odd) == "my-..-net-2.run-4.pt"
 
 
 def test_rows_on_a_network_are_those_of_its_run_and_of_later_ones():
