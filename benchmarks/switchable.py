@@ -12,12 +12,14 @@ B2  three stages against layer-wise training from the first step
 B3  the front found on the frozen network against networks trained for these allocations alone
 B4  a front of 12 budgets from one trained network against 12 GradFreeBits runs: accuracy, and
     CPU seconds of all training, searching and testing
+B5  norms per producer with RFQuant's training (the widest bits teach three random allocations in
+    every step, on a quarter of the images) against one random allocation a step
 
 A miniature: every epoch draws `--epoch-images` (8,000) of the 55,000 or so training images;
 SP-Nets trains 2 such epochs (each is four passes, one for every switch), Bit-Mixer 6, and so does
 everything it is compared with. All begin from the shipped float network. The first and the last
 layer have 8 bits. Random allocations are judged on 2,048 images held out of training, all else on
-the 10,000 test images. All claims and three seeds take about three hours on one core.
+the 10,000 test images. All claims and three seeds take about five hours on one core.
 
 Every finished cell is a line in benchmarks/results/switchable.jsonl; a cell that is there is not
 computed again, so the script can be stopped and started at will. Verdicts are printed at the end,
@@ -50,6 +52,8 @@ MIXED = (2, 3, 4)
 RANDOM = 100
 BUDGETS = 12
 ALONE = 3
+COUPLED = 3
+"""Random allocations that the widest bits teach in every step."""
 
 
 def spec_of(
@@ -216,19 +220,26 @@ def sp_config(arguments: argparse.Namespace, **changes: Any) -> Cell:
 
 
 def mixer_config(arguments: argparse.Namespace, norms: str, search: bool = False) -> Cell:
-    """Settings of a Bit-Mixer cell; `norms` may be "direct" for pairs without stages."""
+    """Settings of a Bit-Mixer cell.
+
+    `norms` may be "direct" for pairs without stages, and "coupled" for RFQuant's training, a
+    quarter of whose images make as many passes.
+    """
     total = arguments.mixer_epochs
     first, second = round(0.2 * total), round(0.3 * total)
-    return {
+    config: Cell = {
         "input_epochs": first,
         "network_epochs": second,
         "layer_epochs": total - first - second,
         "epoch_images": arguments.epoch_images,
-        "norms": "pair" if norms == "direct" else norms,
+        "norms": {"direct": "pair", "coupled": "producer"}.get(norms, norms),
         "direct": norms == "direct",
         "methods": ["exact", "greedy", "cmaes"] if search else [],
         "samples": 0,
     }
+    if norms == "coupled":
+        config |= {"mixed": COUPLED, "epoch_images": arguments.epoch_images // (1 + COUPLED)}
+    return config
 
 
 def cells(arguments: argparse.Namespace) -> Iterator[tuple[Cell, Callable[[], Cell]]]:
@@ -255,7 +266,9 @@ def cells(arguments: argparse.Namespace) -> Iterator[tuple[Cell, Callable[[], Ce
             yield name, partial(alone, arguments, seed, width, arguments.epochs)
         kinds = ["pair"] if wanted & {"B1", "B2", "B3", "B4"} else []
         kinds += ["shared", "producer"] if "B1" in wanted else []
+        kinds += ["producer"] if "B5" in wanted and "B1" not in wanted else []
         kinds += ["direct"] if "B2" in wanted else []
+        kinds += ["coupled"] if "B5" in wanted else []
         for kind in kinds:
             config = mixer_config(arguments, kind, search=kind == "pair")
             yield {**base, "system": "bitmixer", **config}, partial(mixer, arguments, seed, config)
@@ -263,7 +276,7 @@ def cells(arguments: argparse.Namespace) -> Iterator[tuple[Cell, Callable[[], Ce
             config = mixer_config(arguments, "pair", search=True)
             name = {**base, "system": "specialists", **config}
             yield name, partial(specialists, arguments, seed, config)
-        for index in range(BUDGETS) if "B4" in wanted and seed == arguments.seeds[0] else ():
+        for index in range(BUDGETS) if "B4" in wanted else ():
             yield (
                 {**base, "system": "gradfreebits", "budget": index},
                 partial(runs, arguments, seed, index),
@@ -280,7 +293,7 @@ def main() -> None:
     parser.add_argument("--mixer-epochs", type=int, default=6)
     parser.add_argument("--epoch-images", type=int, default=8_000)
     parser.add_argument(
-        "--only", nargs="+", default=["S1", "S2", "S3", "S4", "B1", "B2", "B3", "B4"]
+        "--only", nargs="+", default=["S1", "S2", "S3", "S4", "B1", "B2", "B3", "B4", "B5"]
     )
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -19,7 +19,7 @@ def verdicts(rows: Sequence[Cell], model: str) -> list[str]:
     rows = [row for row in rows if row["name"]["model"] == model]
     cells = [{**r["name"], **r["result"], "cpu_seconds": r["cpu_seconds"]} for r in rows]
     found: list[str] = []
-    for claim in (_s1, _s2, _s3, _s4, _b1, _b2, _b3, _b4, _sizes):
+    for claim in (_s1, _s2, _s3, _s4, _b1, _b2, _b3, _b4, _b5, _sizes):
         found.extend(claim(cells))
     return found
 
@@ -109,7 +109,7 @@ def _s4(cells: Sequence[Cell]) -> Iterator[str]:
 
 
 def _mixers(cells: Sequence[Cell], **wanted: Any) -> list[Cell]:
-    return _matching(cells, **{"system": "bitmixer", "direct": False, **wanted})
+    return _matching(cells, **{"system": "bitmixer", "direct": False, "mixed": None, **wanted})
 
 
 def _b1(cells: Sequence[Cell]) -> Iterator[str]:
@@ -154,6 +154,25 @@ def _b4(cells: Sequence[Cell]) -> Iterator[str]:
         spent = sum(run["cpu_seconds"] for run in own)
         verdict = "passes" if cell["cpu_seconds"] < spent else "FAILS"
         yield f"{verdict}: B4 time: {cell['cpu_seconds']:.0f} CPU-s against {spent:.0f} CPU-s"
+
+
+def _b5(cells: Sequence[Cell]) -> Iterator[str]:
+    # as many passes over images: each of its steps makes one for every allocation
+    coupled = [
+        {**c, "epoch_images": c["epoch_images"] * (1 + c["mixed"])}
+        for c in _matching(cells, system="bitmixer")
+        if c.get("mixed")
+    ]
+    takes: dict[str, Take] = {
+        "mean": lambda c: float(c["mean"]),
+        "minimum": lambda c: float(c["minimum"]),
+        "uniform 2/2": lambda c: float(c["uniform"]["2/2"]),
+    }
+    for other in ("producer", "pair"):
+        for figure, take in takes.items():
+            for key, found in _gains(coupled, _mixers(cells, norms=other), take).items():
+                words = f"B5 {figure}, RFQuant's training over {other} norms, {_words(key)}"
+                yield _line(words, found, 0.0)
 
 
 def _sizes(cells: Sequence[Cell]) -> Iterator[str]:

@@ -107,13 +107,14 @@ class NormPlan:
 
 @dataclass(frozen=True, slots=True)
 class Joint:
-    """Training of all switches in every step.
+    """Training of all switches, or of the widest and some random allocations, in every step.
 
         L = labels * CE(o, y) + outputs * KL(teacher || o) + features * mean_k MSE(f_k, t_k)
 
     is the loss of every switch but the widest, which has no teacher and learns from the labels
-    alone. The features f_k, and its teacher's t_k, are what comes out of every batch-norm. Without
-    labels the float network's outputs take their place.
+    alone. The features f_k, and its teacher's t_k, are what comes out of every batch-norm; of a
+    random allocation those behind layers on their narrowest rung (RFQuant, Tang et al. 2024).
+    Without labels the float network's outputs take their place.
 
     Attributes:
         teacher: Who teaches a switch: "fixed" (the widest), "next" (the next wider one) or "all"
@@ -121,17 +122,22 @@ class Joint:
         labels: Weight of the cross-entropy.
         outputs: Weight of the KL divergence of the outputs.
         features: Weight of the features' squared error.
+        mixed: Random allocations in every step, in place of the narrower switches; 0 is the
+            switches.
 
     Raises:
-        InvalidParams: no such teacher, a negative weight, or nothing to learn from.
+        InvalidParams: no such teacher, a negative weight or count, or nothing to learn from.
     """
 
     teacher: str = "fixed"
     labels: float = 0.5
     outputs: float = 0.5
     features: float = 0.1
+    mixed: int = 0
 
     def __post_init__(self) -> None:
+        if self.mixed < 0:
+            raise InvalidParams(f"mixed must be 0 or more allocations; got {self.mixed}.")
         if self.teacher not in ("fixed", "next", "all"):
             raise InvalidParams(f"teacher must be fixed, next or all; got {self.teacher!r}.")
         if min(self.labels, self.outputs, self.features) < 0 or not self.labels + self.outputs > 0:

@@ -13,10 +13,16 @@ network-wide stages and a third that progressively goes layer by layer.
 Reconstructed: what the first two stages quantize, all lengths and rates, the ramp, the quantizer, a
 layer's activation width (the allowed one nearest to its weight width), and the search at the end.
 Norms are estimated anew on random allocations at the end of training, never when bits are chosen.
+
+With `mixed` the training is RFQuant's instead (Tang et al., Retraining-free Model Quantization via
+One-Shot Weight-Coupling Learning, CVPR 2024; its norms are kept per producer): in every step the
+widest bits learn the labels and teach so many random allocations. Differs from it: weights and
+inputs of a layer keep one rung; no layer loses its lowest widths for a while, weights are not
+averaged over steps, and no term is on the quantization error.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +33,7 @@ from qcore.problem import Problem, Progress, Proposals
 from qcore.searches import base
 from qcore.searches.base import Search
 from qcore.searches.frozen import METHODS, Frozen, search_frozen
-from qcore.switches import NormPlan, Rungs, random_allocation, rungs_of, switches_of
+from qcore.switches import Joint, NormPlan, Rungs, random_allocation, rungs_of, switches_of
 
 EPOCH_STEPS = 50
 """Steps of the progress bar that an epoch counts for; a scored candidate counts for one."""
@@ -35,6 +41,10 @@ EPOCH_STEPS = 50
 STAGE = "layer-wise"
 VISITS = 64
 """Random allocations on which the norms are estimated in the end, a batch each."""
+
+
+COUPLED = Joint(labels=0.5, outputs=0.5, features=0.01)
+"""Weights of the loss of a random allocation that the widest bits teach, as in RFQuant."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,8 @@ class BitMixerParams:
         distillation: Share of the loss that learns the float network's outputs.
         norms: What batch-norms are private to: "pair", "producer", "consumer" or "shared".
         direct: All epochs layer by layer from the first step, without stages or ramp.
+        mixed: Random allocations in every step, taught by the widest bits; 0 is one drawn
+            allocation a step. All epochs are then layer by layer, and `distillation` is not used.
         methods: How the trained network is searched.
         points: Cost levels along the front, for each of exact and greedy.
         evaluations: Most candidates of CMA-ES, and moves of bidirectional greedy.
@@ -95,6 +107,14 @@ class BitMixerParams:
     direct: bool = base.setting(
         False, "Without stages", "All epochs layer by layer from the first step."
     )
+    mixed: int = base.setting(
+        0,
+        "Random bits a step",
+        "0 draws one allocation a step. More (RFQuant: 3): the widest bits learn, and teach so "
+        "many random ones in the same step; all epochs are layer by layer.",
+        min=0,
+        max=16,
+    )
     methods: tuple[str, ...] = base.setting(
         ("exact", "cmaes"), "Searches", "How the trained network is searched.", choices=METHODS
     )
@@ -132,13 +152,14 @@ def bitmixer(problem: Problem, params: BitMixerParams, rng: np.random.Generator)
     total = epochs * EPOCH_STEPS + settings.steps(rungs)
     seed, done = int(rng.integers(2**32)), 0
     widest = next(iter(switches.values()))
+    joint = replace(COUPLED, mixed=params.mixed) if params.mixed else None
     trainer.begin(params.quantizer, None, NormPlan(params.norms, switches))
     for stage in _stages(params, rungs, switches):
         plan = {
             "epochs": stage.epochs,
             "rate": params.rate * stage.rate,
             "epoch_images": params.epoch_images,
-            "distillation": params.distillation,
+            "distillation": 0.0 if joint else params.distillation,
         }
         share = _ramp(stage, trainer.steps(plan))
         draw = _draw(stage, share, rungs, list(switches.values()), seed)
@@ -146,7 +167,8 @@ def bitmixer(problem: Problem, params: BitMixerParams, rng: np.random.Generator)
             stage.name,
             widest,
             plan,
-            draw=draw,
+            draw=None if joint else draw,
+            joint=joint,
             float_weights=stage.float_weights,
             visits=_visits(rungs, switches, seed) if stage.name == STAGE else (),
         )
@@ -175,7 +197,7 @@ def _stages(
 ) -> list[_Stage]:
     """The stages; inputs alone are no stage where they all stay in float."""
     before = params.input_epochs + params.network_epochs
-    if params.direct:
+    if params.direct or params.mixed:
         return [_Stage(STAGE, before + params.layer_epochs, ramp=0.0)]
     inputs = any(bits.activation != FLOAT_BITS for row in rungs.values() for bits in row)
     first = params.input_epochs if inputs else 0

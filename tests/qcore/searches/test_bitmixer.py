@@ -62,6 +62,16 @@ def test_direct_training_takes_as_many_epochs_and_no_stages():
     assert len({len(set(list(draw(step, None).values())[1:-1])) for step in range(20)}) > 1
 
 
+def test_random_bits_taught_by_the_widest_are_one_stage_that_draws_in_its_loss():
+    trainer = fake(inner(), mixed=3, norms="producer", distillation=0.5)[0]
+    assert [(s, e) for s, _, e in trainer.trained] == [("layer-wise", 10)]
+    [call] = trainer.calls
+    assert (call["draw"], call["joint"].mixed, call["joint"].features) == (None, 3, 0.01)
+    assert call["distillation"] == 0
+    assert trainer.plans[0].kind == "producer"
+    assert fake(inner())[0].calls[0]["joint"] is None
+
+
 def test_bits_are_drawn_for_the_network_and_then_ever_more_often_by_layer():
     trainer, _, events = fake(inner(), ramp=1.0)
     first, second, third = (call["draw"] for call in trainer.calls)
@@ -182,6 +192,17 @@ def test_killed_anywhere_it_ends_at_the_same_points(whole, after):
     ]
     told = [e for e in events if isinstance(e, Progress)]
     assert told == [e for e in whole[1] if isinstance(e, Progress)]
+
+
+def test_killed_while_the_widest_teaches_it_ends_at_the_same_points():
+    coupled = {"mixed": 2, "norms": "producer"}
+    undisturbed = real(MemoryCheckpoints(), **coupled)[0]
+    kept = MemoryCheckpoints()
+    broken = real(kept, stop_after=3, **coupled)[0]
+    again = real(kept, broken.points, **coupled)[0]
+    assert [(p.key, p.search) for p in again.points] == [
+        (p.key, p.search) for p in undisturbed.points
+    ]
 
 
 def test_any_allocation_is_a_file_that_reproduces_its_logits(whole):

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -16,7 +17,7 @@ from qcore.joint_loss import joint_loss
 from qcore.model import apply_bits
 from qcore.problem import Point, Problem, Progress
 from qcore.searches import SEARCHES
-from qcore.switches import Joint, NormPlan, switches_of
+from qcore.switches import Joint, NormPlan, random_allocation, switches_of
 from qcore.trainable import TrainableModel
 from tests.helpers import FakeTrainer, toy_problem, with_budget
 from tests.small_nets import (
@@ -143,6 +144,48 @@ def test_the_step_is_the_sum_of_all_switches_losses(teacher):
             total = total + 0.3 * hard + 0.7 * soft + 0.2 * near
         outs.append(out.detach())
         feats.append([k.detach() for k in kept])
+    total.backward()
+    wanted = gradients(model)
+    assert value.item() == pytest.approx(total.item(), rel=1e-5)
+    assert set(got) == set(wanted)
+    for name, gradient in wanted.items():
+        assert torch.allclose(got[name], gradient, atol=1e-5), name
+
+
+def test_random_allocations_learn_from_the_widest_and_its_features_where_they_are_narrowest():
+    """The step of RFQuant, written out by hand in one graph."""
+    joint = Joint("fixed", 0.5, 0.5, 0.2, mixed=3)
+    model = model_of("producer")
+    value, _ = joint_loss(model, joint)(model, X, Y, torch.Generator().manual_seed(1))
+    value.backward()
+    got = gradients(model)
+    model = model_of("producer")
+    seed = int(torch.randint(2**62, (1,), generator=torch.Generator().manual_seed(1)))
+    rng = np.random.default_rng(seed)
+    rungs = model.plan.rungs
+    drawn = [random_allocation(rungs, rng) for _ in range(3)]
+    assert len(set(drawn[0].values())) > 1
+    outs, feats, total = [], [], 0.0
+    for allocation in [next(iter(model.plan.switches.values())), *drawn]:
+        model.set_allocation(allocation)
+        kept = {}
+        handles = [
+            n.register_forward_hook(lambda m, i, o, kept=kept, name=name: kept.update({name: o}))
+            for name, n in model.norms.items()
+        ]
+        out = model(X)
+        for handle in handles:
+            handle.remove()
+        hard = functional.cross_entropy(out, Y)
+        if not outs:
+            total = hard
+        else:
+            soft = functional.kl_div(out.log_softmax(1), outs[0].softmax(1), reduction="batchmean")
+            low = [n for n in kept if allocation[n] == rungs[n][-1]]
+            near = sum(((kept[n] - feats[0][n]) ** 2).mean() for n in low) / max(1, len(low))
+            total = total + 0.5 * hard + 0.5 * soft + 0.2 * near
+        outs.append(out.detach())
+        feats.append({name: k.detach() for name, k in kept.items()})
     total.backward()
     wanted = gradients(model)
     assert value.item() == pytest.approx(total.item(), rel=1e-5)
