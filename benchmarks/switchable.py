@@ -265,8 +265,8 @@ def cells(arguments: argparse.Namespace) -> Iterator[tuple[Cell, Callable[[], Ce
             name = {**base, "system": "alone", "width": width, "epochs": arguments.epochs}
             yield name, partial(alone, arguments, seed, width, arguments.epochs)
         kinds = ["pair"] if wanted & {"B1", "B2", "B3", "B4"} else []
-        kinds += ["shared", "producer"] if "B1" in wanted else []
-        kinds += ["producer"] if "B5" in wanted and "B1" not in wanted else []
+        kinds += ["shared"] if "B1" in wanted else []
+        kinds += ["producer"] if wanted & {"B1", "B5"} else []
         kinds += ["direct"] if "B2" in wanted else []
         kinds += ["coupled"] if "B5" in wanted else []
         for kind in kinds:

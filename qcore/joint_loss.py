@@ -65,8 +65,6 @@ def joint_loss(model: Any, joint: Joint, reference: nn.Module | None = None) -> 
                 break
             value.backward()
             spent += value.detach()
-            if joint.mixed and index:
-                continue  # the widest teaches, random allocations do not
             logs = functional.log_softmax(logits.detach(), 1)
             above.append(_Seen(logs, {n: f.detach() for n, f in features.items()}))
         return value + spent, logits

@@ -123,7 +123,7 @@ class Joint:
         outputs: Weight of the KL divergence of the outputs.
         features: Weight of the features' squared error.
         mixed: Random allocations in every step, in place of the narrower switches; 0 is the
-            switches.
+            switches. The widest alone can teach them.
 
     Raises:
         InvalidParams: no such teacher, a negative weight or count, or nothing to learn from.
@@ -136,8 +136,11 @@ class Joint:
     mixed: int = 0
 
     def __post_init__(self) -> None:
-        if self.mixed < 0:
-            raise InvalidParams(f"mixed must be 0 or more allocations; got {self.mixed}.")
+        if self.mixed < 0 or (self.mixed and self.teacher != "fixed"):
+            raise InvalidParams(
+                "mixed must be 0 or more random allocations, and their teacher fixed; got "
+                f"{self.mixed} and {self.teacher!r}."
+            )
         if self.teacher not in ("fixed", "next", "all"):
             raise InvalidParams(f"teacher must be fixed, next or all; got {self.teacher!r}.")
         if min(self.labels, self.outputs, self.features) < 0 or not self.labels + self.outputs > 0:

@@ -41,7 +41,7 @@ class FileCheckpoints:
 
     def load(self, stage: str) -> tuple[int, bytes] | None:
         """Newest undamaged state of a stage as (epochs done, bytes), or None."""
-        for row in self.rows(stage):
+        for row in self._rows(stage):
             try:
                 data = (self._folder / row.path).read_bytes()
             except OSError as error:
@@ -51,6 +51,13 @@ class FileCheckpoints:
                 return row.epoch, data
             self._note(f"{stage}, epoch {row.epoch}: its file is damaged")
         return None
+
+    def has(self, stage: str) -> bool:
+        """Whether the newest state of a stage is on this machine, whole by its size."""
+        for row in self._rows(stage)[:1]:
+            path = self._folder / row.path
+            return path.is_file() and path.stat().st_size == row.bytes
+        return False
 
     def save(self, stage: str, epoch: int, data: bytes) -> None:
         """Keep the state after `epoch` epochs of a stage, and of older ones the newest.
@@ -100,8 +107,7 @@ class FileCheckpoints:
             if len(epochs) > KEPT:
                 connection.execute(delete(row).where(mine, row.epoch < epochs[KEPT - 1]))
 
-    def rows(self, stage: str) -> list[Any]:
-        """What the database knows of a stage's files: epoch, path, bytes, sha256; newest first."""
+    def _rows(self, stage: str) -> list[Any]:
         row = CheckpointRow
         query = select(row.epoch, row.path, row.bytes, row.sha256).where(
             row.run_id == self._run_id, row.stage == stage
@@ -109,14 +115,9 @@ class FileCheckpoints:
         with self._store.read() as connection:
             return list(connection.execute(query.order_by(row.epoch.desc())))
 
-    def is_here(self, row: Any) -> bool:
-        """Whether a file of `rows` is on this machine, as long as it should be."""
-        path = self._folder / row.path
-        return path.is_file() and path.stat().st_size == row.bytes
-
     def _clear(self, stage: str) -> None:
         """Remove files of a stage that no entry names."""
-        kept = {row.path for row in self.rows(stage)}
+        kept = {row.path for row in self._rows(stage)}
         for path in self._folder.glob(f"{stage_name(stage)}-*"):
             if path.name not in kept:
                 path.unlink(missing_ok=True)
@@ -141,8 +142,7 @@ def trained_stage(store: Store, run_id: int, stage: str) -> bytes | None:
 
 def has_stage(store: Store, run_id: int, stage: str) -> bool:
     """Whether the newest file of a run's stage is on this machine, whole by its size."""
-    kept = FileCheckpoints(store, run_id, NOBODY)
-    return any(kept.is_here(row) for row in kept.rows(stage)[:1])
+    return FileCheckpoints(store, run_id, NOBODY).has(stage)
 
 
 def stage_name(stage: str) -> str:

@@ -32,6 +32,7 @@ GENERATION_FIGURES = {
 
 
 RAMP = "layer by layer, %"
+"""Column of `epochs_frame`."""
 
 
 def generations_frame(kept: Sequence[Figures]) -> pd.DataFrame:
@@ -64,8 +65,8 @@ def epochs_frame(kept: Sequence[Figures]) -> pd.DataFrame:
 
     Returns:
         Columns: "Epoch" (counted through all stages), "stage", "loss" (nats), "accuracy, %" (None
-        without labels), "layer by layer, %" (share of the last steps whose bits were drawn for
-        each layer alone; None where bits are not drawn).
+        without labels), "layer by layer, %" (chance, when the epoch ends, that a step draws
+        the bits of each layer alone; None where bits are not drawn).
     """
     rows = [
         {
@@ -195,7 +196,7 @@ def rounds_figure(kept: Sequence[Figures], model: ModelSpec) -> go.Figure | None
 def epochs_figure(frame: pd.DataFrame) -> go.Figure:
     """Training loss, and accuracy where there are labels, of every epoch of every stage.
 
-    Where a search draws bits, a panel below says what share of the steps drew them layer by layer.
+    Where a search draws bits, a panel below says how often each layer's are drawn alone.
     """
     figure = go.Figure()
     for place, (stage, rows) in enumerate(frame.groupby("stage", sort=False)):

@@ -53,29 +53,24 @@ def file_name(run: Run) -> str:
 def snippet(run: Run, model: ModelSpec) -> str:
     """Lines of Python that run the downloaded network at every precision it was trained at."""
     switches = list(_plan(run, model).switches)
-    bits = f'model.set_switch("{switches[-1]}")  # weight/activation bits; trained: '
-    lines = [
-        "from pathlib import Path",
-        "",
-        "import torch",
-        "",
-        "from qcore import load_bits, load_model",
-        "from qcore.runtime import load_switchable",
-        "",
-        f"example = torch.zeros(1, {', '.join(map(str, model.input_shape))})",
-        f"data = Path({file_name(run)!r}).read_bytes()",
-        f"model = load_switchable(load_model({run.spec.model!r}), example, data)",
-        bits + ", ".join(switches),
-        "logits = model(example)",
-    ]
-    if run.spec.search == bitmixer.SEARCH.name:
-        lines += [
-            "# or each layer at bits of its own, from a configuration of this run",
-            '# model.set_allocation(load_bits("chosen.bits.json").allocation)',
-        ]
-    else:
-        lines[4] = "from qcore import load_model"
-    return "\n".join(lines)
+    layer_wise = run.spec.search == bitmixer.SEARCH.name
+    own_bits = (
+        "\n# or each layer at bits of its own, from a configuration of this run"
+        '\n# model.set_allocation(load_bits("chosen.bits.json").allocation)'
+    )
+    return f"""from pathlib import Path
+
+import torch
+
+from qcore import {"load_bits, " if layer_wise else ""}load_model
+from qcore.runtime import load_switchable
+
+example = torch.zeros(1, {", ".join(map(str, model.input_shape))})
+data = Path({file_name(run)!r}).read_bytes()
+model = load_switchable(load_model({run.spec.model!r}), example, data)
+# weight/activation bits; trained: {", ".join(switches)}
+model.set_switch("{switches[-1]}")
+logits = model(example){own_bits if layer_wise else ""}"""
 
 
 def untrained_words(run: Run, model: ModelSpec, allocation: BitAllocation) -> str:

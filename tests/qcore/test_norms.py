@@ -245,6 +245,12 @@ def test_plans_survive_json_and_refuse_nonsense():
         NormPlan("own", plan.switches)
     with pytest.raises(InvalidParams, match="at least one switch"):
         NormPlan("pair", {})
-    for wrong in ({"teacher": "me"}, {"labels": -1.0}, {"labels": 0.0, "outputs": 0.0}):
+    for wrong in (
+        {"teacher": "me"},
+        {"labels": -1.0},
+        {"labels": 0.0, "outputs": 0.0},
+        {"mixed": -1},
+        {"mixed": 3, "teacher": "next"},
+    ):
         with pytest.raises(InvalidParams):
             Joint(**wrong)

@@ -16,7 +16,7 @@ from store import (
     queue,
     request_cancel,
     trained_stage,
-)  # fmt: skip
+)
 from store.checkpoints import FileCheckpoints
 from store.schema import CheckpointRow
 from tests.store.fake import SPEC

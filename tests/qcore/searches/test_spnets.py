@@ -109,6 +109,25 @@ def gradients(model) -> dict[str, torch.Tensor]:
     return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
 
+def answers(model) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Logits, and what comes out of each norm."""
+    kept: dict[str, torch.Tensor] = {}
+    handles = [
+        n.register_forward_hook(lambda m, i, o, name=name: kept.update({name: o}))
+        for name, n in model.norms.items()
+    ]
+    out = model(X)
+    for handle in handles:
+        handle.remove()
+    return out, kept
+
+
+def check_same(got, wanted) -> None:
+    assert set(got) == set(wanted)
+    for name, gradient in wanted.items():
+        assert torch.allclose(got[name], gradient, atol=1e-5), name
+
+
 @pytest.mark.parametrize("teacher", ["fixed", "next", "all"])
 def test_the_step_is_the_sum_of_all_switches_losses(teacher):
     """Written out by hand, in one graph, with detached teachers."""
@@ -121,14 +140,7 @@ def test_the_step_is_the_sum_of_all_switches_losses(teacher):
     outs, feats, total = [], [], 0.0
     for switch in model.plan.switches.values():
         model.set_allocation(switch)
-        kept = []
-        handles = [
-            n.register_forward_hook(lambda m, i, o, kept=kept: kept.append(o))
-            for n in model.norms.values()
-        ]
-        out = model(X)
-        for handle in handles:
-            handle.remove()
+        out, kept = answers(model)
         hard = functional.cross_entropy(out, Y)
         if not outs:
             total = hard
@@ -138,18 +150,16 @@ def test_the_step_is_the_sum_of_all_switches_losses(teacher):
                 functional.kl_div(out.log_softmax(1), outs[i].softmax(1), reduction="batchmean")
                 for i in chosen
             ) / len(chosen)
-            near = sum(
-                ((a - b) ** 2).mean() for i in chosen for a, b in zip(kept, feats[i], strict=True)
-            ) / (len(chosen) * len(kept))
+            near = sum(((kept[n] - feats[i][n]) ** 2).mean() for i in chosen for n in kept) / (
+                len(chosen) * len(kept)
+            )
             total = total + 0.3 * hard + 0.7 * soft + 0.2 * near
         outs.append(out.detach())
-        feats.append([k.detach() for k in kept])
+        feats.append({name: k.detach() for name, k in kept.items()})
     total.backward()
     wanted = gradients(model)
     assert value.item() == pytest.approx(total.item(), rel=1e-5)
-    assert set(got) == set(wanted)
-    for name, gradient in wanted.items():
-        assert torch.allclose(got[name], gradient, atol=1e-5), name
+    check_same(got, wanted)
 
 
 def test_random_allocations_learn_from_the_widest_and_its_features_where_they_are_narrowest():
@@ -168,14 +178,7 @@ def test_random_allocations_learn_from_the_widest_and_its_features_where_they_ar
     outs, feats, total = [], [], 0.0
     for allocation in [next(iter(model.plan.switches.values())), *drawn]:
         model.set_allocation(allocation)
-        kept = {}
-        handles = [
-            n.register_forward_hook(lambda m, i, o, kept=kept, name=name: kept.update({name: o}))
-            for name, n in model.norms.items()
-        ]
-        out = model(X)
-        for handle in handles:
-            handle.remove()
+        out, kept = answers(model)
         hard = functional.cross_entropy(out, Y)
         if not outs:
             total = hard
@@ -189,9 +192,7 @@ def test_random_allocations_learn_from_the_widest_and_its_features_where_they_ar
     total.backward()
     wanted = gradients(model)
     assert value.item() == pytest.approx(total.item(), rel=1e-5)
-    assert set(got) == set(wanted)
-    for name, gradient in wanted.items():
-        assert torch.allclose(got[name], gradient, atol=1e-5), name
+    check_same(got, wanted)
 
 
 def test_terms_that_are_off_leave_labels_alone():
