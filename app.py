@@ -15,17 +15,17 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from streamlit.runtime.pages_manager import PagesManager
 
-from pages.ui.figures import icon
-from pages.ui.session import database, database_explained
-from pages.ui.setup import setup_warning
-from pages.ui.visits import finished_note
-from pages.ui.widgets import network_warning
+from pages.plots.style import icon
+from pages.searches.notes import finished_note
+from pages.shared.session import database, database_explained
+from pages.shared.setup import setup_warning
+from pages.shared.widgets import network_warning
 from qcore.errors import QcoreError, StoreError
 from store import Store, Supervisor, load_recordings, open_store
 from store.settings import read_settings
 
 # a comment, for Streamlit shows a bare string: the one file of styles, nothing in it is a user's
-CONTRAST = Path(__file__).parent / "pages" / "ui" / "contrast.css"
+CONTRAST = Path(__file__).parent / "pages" / "shared" / "contrast.css"
 
 
 def page() -> None:

@@ -20,11 +20,12 @@ print(json.dumps({{
     "torch": "torch" in sys.modules,
 }}))
 """
+PAGES = "import streamlit, app, pages.plots.front, pages.shared.widgets, store"
 CASES = {
     "nothing": "",
     "the libraries alone": "import streamlit, plotly.graph_objects, pandas, sqlalchemy",
-    "every page's imports": "import streamlit, app, pages.ui.figures, pages.ui.widgets, store",
-    "the same and torch": "import streamlit, app, pages.ui.figures, pages.ui.widgets, store, torch",
+    "every page's imports": PAGES,
+    "the same and torch": f"{PAGES}, torch",
 }
 
 

@@ -5,21 +5,15 @@ from dataclasses import replace
 
 import streamlit as st
 
-from pages.ui import (
-    compare_controls,
-    compare_read,
-    compare_sections,
-    compare_tables,
-    frames,
-    session,
-    text,
-    widgets,
-)
-from pages.ui import compare_methods as methods
-from pages.ui import hypervolume as hv
-from pages.ui.compare_difference import difference
-from pages.ui.compare_runs import MOST_RUNS, judge, run_words, safe, setting_of
-from pages.ui.compare_sections import Comparison
+from pages.compare import controls, methods, read, sections
+from pages.compare import tables as compare_tables
+from pages.compare.comparable import judge, safe, setting_of
+from pages.compare.difference import difference
+from pages.compare.sections import Comparison
+from pages.shared import hypervolume as hv
+from pages.shared import session, text, widgets
+from pages.shared.columns import ACTIVATION_BITS, COST_COLUMNS
+from pages.shared.runs import MOST_RUNS, live_progress, run_words
 from qcore.allocation import FLOAT_BITS, ModelSpec
 from qcore.costs import COSTS
 from qcore.errors import QcoreError
@@ -40,7 +34,7 @@ def main() -> None:
     if not any(run.evaluations for run in known):
         _nothing_yet(store, known)
         return
-    chosen = compare_controls.runs_picker(offered, _proposed(offered, name), name)
+    chosen = controls.runs_picker(offered, _proposed(offered, name), name)
     others = sorted({run.spec.model for run in chosen} - {name})
     if others and not any(run.evaluations for run in known if run.spec.model == name):
         st.caption(
@@ -49,7 +43,7 @@ def main() -> None:
         )
     if any(run.state in text.ACTIVE for run in chosen):
         ids = {run.id for run in chosen}
-        widgets.live_progress(store, chosen, lambda run: run.id in ids)
+        live_progress(store, chosen, lambda run: run.id in ids)
     empty = [run.id for run in chosen if not run.evaluations]
     if empty:
         st.caption(f"Nothing is measured yet by {run_words(empty)}.")
@@ -61,9 +55,9 @@ def main() -> None:
             icon=":material/stacked_line_chart:",
         )
         return
-    verdict = judge({run.id: compare_read.setting(store, run) for run in measured})
+    verdict = judge({run.id: read.setting(store, run) for run in measured})
     if not verdict.comparable:
-        compare_controls.refusal([(g.runs, g.words) for g in verdict.groups], verdict.reasons)
+        controls.refusal([(g.runs, g.words) for g in verdict.groups], verdict.reasons)
         return
     _compare(store, measured)
 
@@ -72,7 +66,7 @@ def _nothing_yet(store: Store, known: Sequence[Run]) -> None:
     st.subheader("Nothing to compare yet")
     if any(run.state in text.ACTIVE for run in known):
         st.write("Fronts appear here as soon as the first allocations are measured.")
-        widgets.live_progress(store, known, lambda run: True)
+        live_progress(store, known, lambda run: True)
         return
     st.write(
         "Once searches have run, this page lays their fronts over one another, says what each "
@@ -107,8 +101,8 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
         st.info(f"The layers of {safe(name)} are not known yet; prepare it with a search.")
         return
     first = next((run for run in measured if run.spec.search != "uniform"), measured[0])
-    setting = compare_read.setting(store, first)
-    rows = {run.id: compare_read.rows_of(store, run, model) for run in measured}
+    setting = read.setting(store, first)
+    rows = {run.id: read.rows_of(store, run, model) for run in measured}
     foreign = [number for number, table in rows.items() if table.empty]
     if foreign:
         st.warning(f"Points of other layers than {safe(name)} has: {run_words(foreign)} left out.")
@@ -116,11 +110,11 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
     if not drawn:
         return
     if not any(run.spec.search == "uniform" for run in drawn):
-        ladder = compare_read.ladders_like(store, setting)[:1]
-        rows |= {run.id: compare_read.rows_of(store, run, model) for run in ladder}
+        ladder = read.ladders_like(store, setting)[:1]
+        rows |= {run.id: read.rows_of(store, run, model) for run in ladder}
         drawn += [run for run in ladder if len(rows[run.id])]
     compared = methods.methods_of(drawn, rows)
-    float_inputs = any((table[frames.ACTIVATION_BITS] > 8).any() for table in rows.values())
+    float_inputs = any((table[ACTIVATION_BITS] > 8).any() for table in rows.values())
     float_search, _ = session.float_scores(store, name, setting.data)
     found = _choices(
         Comparison(
@@ -137,9 +131,7 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
         ),
         FLOAT_BITS if float_inputs else 8,
     )
-    for note in compare_sections.notes(
-        found.methods, {s.name: s.trains for s in SEARCHES.values()}
-    ):
+    for note in sections.notes(found.methods, {s.name: s.trains for s in SEARCHES.values()}):
         st.caption(safe(note, 400))
     if found.cut_at is not None:
         count = text.counted(round(found.cut_at), "evaluation")
@@ -148,19 +140,19 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
             "the uniform ladder is never cut."
         )
     summary = compare_tables.summary(found.methods, found.box, found.budgets)
-    compare_sections.fronts(found)
-    compare_sections.hypervolume(found)
-    compare_sections.table(found, summary)
-    compare_sections.paired(found)
-    compare_sections.carpets(found)
+    sections.fronts(found)
+    sections.hypervolume(found)
+    sections.table(found, summary)
+    sections.paired(found)
+    sections.carpets(found)
     difference(found)
-    compare_sections.caption(found, summary)
+    sections.caption(found, summary)
 
 
 def _priced(found: Comparison) -> list[str]:
     """Costs that every point has; not each applies to every network."""
     tables = [trial.rows for method in found.methods for trial in method.trials]
-    columns = frames.COST_COLUMNS
+    columns = COST_COLUMNS
     return [
         cost
         for cost in COSTS
@@ -173,9 +165,9 @@ def _choices(found: Comparison, widest: int) -> Comparison:
     model: ModelSpec = found.model
     left, middle, right = st.columns([2, 3, 2])
     with left:
-        cost = compare_controls.axis_picker(_priced(found))
+        cost = controls.axis_picker(_priced(found))
         logarithmic = st.toggle("Logarithmic", key="log", bind="query-params")
-    column = frames.COST_COLUMNS[cost]
+    column = COST_COLUMNS[cost]
     costs = [float(value) for m in found.methods for t in m.trials for value in t.rows[column]]
     proposed = compare_tables.default_budgets(model, cost, widest, costs)
     words, unit = compare_tables.write_budgets(cost, proposed)

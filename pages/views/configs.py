@@ -2,12 +2,12 @@
 
 import streamlit as st
 
-from pages.ui import session, widgets
-from pages.ui.configs_detail import CRASHED, details, undo
-from pages.ui.configs_frames import Kept, configs_frame, read
-from pages.ui.configs_import import import_form, text_of
-from pages.ui.downloads import draw, table_offers
-from pages.ui.text import counted, file_stem
+from pages.configs.detail import CRASHED, details, undo
+from pages.configs.frames import Kept, configs_frame, read
+from pages.configs.import_form import import_form, text_of
+from pages.downloads.downloads import draw, table_offers
+from pages.shared import session, widgets
+from pages.shared.text import counted, file_stem
 from store import Store, configs, runs
 
 

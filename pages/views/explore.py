@@ -4,18 +4,12 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from pages.ui import (
-    explore_basic,
-    explore_canvas,
-    explore_reference,
-    explore_runs,
-    explore_start,
-    reliability,
-    session,
-    text,
-    widgets,
-)
-from pages.ui.explore_details import Scene
+from pages.explore import canvas, reference, runs_shown, start
+from pages.explore.basic import draw_measured, draw_predicted
+from pages.explore.details import Scene
+from pages.plots import reliability
+from pages.shared import session, text, widgets
+from pages.shared.runs import live_progress
 from qcore.allocation import ModelSpec
 from qcore.catalog import MODELS
 from qcore.problem import SensitivityTable
@@ -27,22 +21,22 @@ def main() -> None:
     store = session.database()
     name = widgets.model_picker(store)
     basic = st.query_params.get("ui") == "basic"
-    if explore_runs.left_another(name):
+    if runs_shown.left_another(name):
         _forget(basic)
     st.title(text.literal(MODELS[name].title if name in MODELS else name))
     model = session.model_facts(store, name)
     mine = runs(store, model=name)
-    setting, everything = explore_start.pick_setting(mine, explore_runs.linked())
-    data = everything[0].spec.data if everything else explore_start.first_data(name)
+    setting, everything = start.pick_setting(mine, runs_shown.linked())
+    data = everything[0].spec.data if everything else start.first_data(name)
     float_search, float_test = session.float_scores(store, name, data)
-    explore_start.facts(model, float_search, float_test)
+    start.facts(model, float_search, float_test)
     if model is None or session.frame(store, session.newest_within(everything), model).empty:
-        explore_start.nothing_yet(store, name, mine, model)
+        start.nothing_yet(store, name, mine, model)
         return
     # always there, or what follows would be built anew whenever a search starts or ends
     with st.container():
         if any(run.state in text.ACTIVE for run in mine):
-            widgets.live_progress(store, mine, lambda run: run.spec.model == name)
+            live_progress(store, mine, lambda run: run.spec.model == name)
     with st.container(horizontal=True, vertical_alignment="center"):
         source = _source()
         compared = _compared(everything, store, model)
@@ -50,10 +44,10 @@ def main() -> None:
     left_out = len(everything) - len(compared)
     words = f"{text.counted(left_out, 'run')} not shown" if left_out else "all runs shown"
     st.caption(f"Measured on {text.literal(setting)}; {words}.")
-    marked = explore_reference.reference(store, model, frame, everything)
+    marked = reference.reference(store, model, frame, everything)
     scene = Scene(store, model, compared, frame, marked)
     with st.container():
-        explore_start.recorded_note(store, name, mine, compared)
+        start.recorded_note(store, name, mine, compared)
     labelled = all(
         stored.point.search.accuracy is not None
         for run in compared
@@ -63,9 +57,9 @@ def main() -> None:
     if source == "measured":
         score = 100 * float_search.headline if float_search else None
         if basic:
-            explore_basic.draw_measured(scene, score, what)
+            draw_measured(scene, score, what)
         else:
-            explore_canvas.draw_measured(scene, setting, score, what)
+            canvas.draw_measured(scene, setting, score, what)
     else:
         _predicted(scene, basic)
     _other_controls(name, basic)
@@ -73,7 +67,7 @@ def main() -> None:
 
 def _compared(everything: Sequence[Run], store: Store, model: ModelSpec) -> list[Run]:
     """The runs to show: what the reader chose, or the newest of all where that shows nothing."""
-    chosen = session.newest_within(explore_runs.runs_shown(everything))
+    chosen = session.newest_within(runs_shown.runs_shown(everything))
     if session.frame(store, chosen, model).empty:
         st.toast("The chosen runs have measured nothing yet, so all are shown.", icon="⏳")
         return session.newest_within(everything)
@@ -82,7 +76,7 @@ def _compared(everything: Sequence[Run], store: Store, model: ModelSpec) -> list
 
 def _forget(basic: bool) -> None:
     """Drop from the address what was set for another model; native controls drop their own."""
-    for key in ("runs", "ref", "pt", *(() if basic else explore_canvas.OWN_KEYS)):
+    for key in ("runs", "ref", "pt", *(() if basic else canvas.OWN_KEYS)):
         if key in st.query_params:
             del st.query_params[key]
 
@@ -117,9 +111,9 @@ def _predicted(scene: Scene, basic: bool) -> None:
         return
     name = f"Exact optimum of {table.kind}"
     if basic:
-        explore_basic.draw_predicted(scene, name, table)
+        draw_predicted(scene, name, table)
     else:
-        explore_canvas.draw_predicted(scene, name, table)
+        canvas.draw_predicted(scene, name, table)
 
 
 def _believed(scene: Scene, table: SensitivityTable) -> bool:

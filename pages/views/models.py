@@ -2,8 +2,10 @@
 
 import streamlit as st
 
-from pages.ui import models_form, models_frames, models_steps, session, widgets
-from pages.ui.text import literal
+from pages.models import form, frames, steps
+from pages.shared import session, widgets
+from pages.shared.budgets import forget_budgets
+from pages.shared.text import literal
 from qcore import cards
 from qcore.allocation import ModelSpec
 from qcore.catalog import MODELS, broken_cards, default_data, model_names
@@ -34,7 +36,7 @@ def _networks(store: Store) -> None:
     specs = {name: session.model_facts(store, name) for name in names}
     floats = {name: _float(store, name) for name in names}
     st.dataframe(
-        models_frames.networks_frame([MODELS[name] for name in names], specs, floats),
+        frames.networks_frame([MODELS[name] for name in names], specs, floats),
         hide_index=True,
         column_config={
             "Weights, million": st.column_config.NumberColumn(format="%.3f"),
@@ -59,14 +61,14 @@ def _float(store: Store, name: str) -> Scores | None:
 
 def _add(store: Store) -> None:
     try:
-        asked = models_form.network_form()
+        asked = form.network_form()
     except QcoreError as error:
         widgets.error_box(error)
         asked = None
     if asked is not None:
         new, upload = asked
-        models_steps.begin(ADDING, lambda: inspection.start_adding(store, new, upload))
-    look = models_steps.follow(store, ADDING)
+        steps.begin(ADDING, lambda: inspection.start_adding(store, new, upload))
+    look = steps.follow(store, ADDING)
     if look is None or look.report is None:
         return
     added = str(look.report["card"]["name"])
@@ -83,14 +85,14 @@ def _open(name: str) -> None:
     """Choose a network in the sidebar; a callback, because the box is drawn before the page."""
     st.session_state["model"] = name
     st.session_state.pop(ADDING, None)
-    widgets.forget_budgets()
+    forget_budgets()
 
 
 def _chosen(store: Store, name: str) -> None:
     entry = MODELS[name]
     st.header(literal(entry.title))
     st.caption(
-        f"{models_frames.source_words(entry)}; images of "
+        f"{frames.source_words(entry)}; images of "
         f"{'x'.join(map(str, entry.input_shape))}, {entry.classes:,} classes; mean "
         f"{_numbers(entry.preprocessing.mean)}, deviation {_numbers(entry.preprocessing.std)}"
     )
@@ -105,12 +107,12 @@ def _chosen(store: Store, name: str) -> None:
         _layers(model)
     st.subheader("Check", divider="gray")
     st.write("Runs the float network on your data: does it load, fit, and do what it should?")
-    data = models_steps.data_input(name)
-    counts = models_steps.counts_input(name)
-    models_steps.check_step(store, name, data, counts)
+    data = steps.data_input(name)
+    counts = steps.counts_input(name)
+    steps.check_step(store, name, data, counts)
     st.subheader("Sensitivity", divider="gray")
     st.write("How much each layer minds fewer bits: what predictions and most searches start from.")
-    models_steps.sensitivity_step(store, name, data, counts)
+    steps.sensitivity_step(store, name, data, counts)
     st.subheader("Go on", divider="gray")
     with st.container(horizontal=True):
         query = {"model": name}
@@ -135,7 +137,7 @@ def _layers(model: ModelSpec) -> None:
     columns[0].metric("Layers that get bits", len(model.layers))
     columns[1].metric("Weights under a bit-width", f"{100 * model.coverage:.2f} %")
     columns[2].metric("Values left in float", f"{sum(model.left_in_float.values()):,}")
-    layers = models_frames.layers_frame(model)
+    layers = frames.layers_frame(model)
     numbers = [column for column in layers if layers[column].dtype.kind == "i"]
     st.dataframe(
         layers,
@@ -146,7 +148,7 @@ def _layers(model: ModelSpec) -> None:
         },
         alt="Layers that get bits.",
     )
-    left = models_frames.left_frame(model)
+    left = frames.left_frame(model)
     if len(left):
         with st.expander(f"Left in float: {len(left)} parameters, and why"):
             st.dataframe(
@@ -181,7 +183,7 @@ def _gone(name: str) -> None:
         st.toast(literal(str(error)), icon=":material/error:")
         return
     st.session_state["model"] = model_names()[0]
-    widgets.forget_budgets()
+    forget_budgets()
 
 
 main()

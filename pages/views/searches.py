@@ -5,10 +5,14 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from pages.ui import explore_runs, run_table, session, text, widgets
-from pages.ui.launch_form import launch_form
-from pages.ui.run_details import details
+from pages.explore import runs_shown
+from pages.searches import run_table
+from pages.searches.launch_form import launch_form
+from pages.searches.run_details import details
+from pages.shared import session, text, widgets
+from pages.shared.runs import launch
 from qcore.errors import QcoreError
+from qcore.problem import RunSpec
 from store import Run, Store, delete_run, request_cancel, resume, runs
 
 
@@ -101,7 +105,7 @@ def _together(store: Store, chosen: Sequence[Run]) -> None:
                 icon=":material/tune:",
                 query_params={
                     "model": chosen[0].spec.model,
-                    "runs": ",".join(str(entry.id) for entry in chosen[: explore_runs.MOST]),
+                    "runs": ",".join(str(entry.id) for entry in chosen[: runs_shown.MOST]),
                 },
             )
         if st.button(f"Cancel {len(active)}", disabled=not active, key="all-cancel"):
@@ -112,7 +116,7 @@ def _together(store: Store, chosen: Sequence[Run]) -> None:
             f"Repeat {len(chosen)} with new seeds",
             key="all-repeat",
             help="The same searches, each with the next seed that none of its kind has had.",
-        ) and widgets.launch(store, repeats(chosen, runs(store))):
+        ) and launch(store, repeats(chosen, runs(store))):
             st.rerun()
         with st.popover(f"Delete {len(ended)}", disabled=not ended, icon=":material/delete:"):
             total = sum(entry.evaluations for entry in ended)
@@ -121,7 +125,7 @@ def _together(store: Store, chosen: Sequence[Run]) -> None:
                 _each(delete_run, store, ended)
 
 
-def repeats(chosen: Sequence[Run], known: Sequence[Run]) -> "list[tuple[widgets.RunSpec, str]]":
+def repeats(chosen: Sequence[Run], known: Sequence[Run]) -> list[tuple[RunSpec, str]]:
     """The same searches again, each with the smallest seed its kind has not had."""
     taken = {(_kind(entry), entry.spec.seed) for entry in known}
     out = []

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.ui import session, setup
+from pages.shared import session, setup
 from store.doctor import findings
 from store.health import health
 from store.settings import describe_settings

@@ -4,13 +4,11 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from pages.ui import session, text, widgets
-from pages.ui import workbench_controls as controls
-from pages.ui import workbench_numbers as numbers
-from pages.ui import workbench_panels as panels
-from pages.ui import workbench_why as why
-from pages.ui.workbench_bench import Bench, arrive
-from pages.ui.workbench_draft import Start, allocation_of, problems
+from pages.shared import session, text, widgets
+from pages.shared.runs import live_progress
+from pages.workbench import controls, numbers, panels, why
+from pages.workbench.bench import Bench, arrive
+from pages.workbench.draft import Start, allocation_of, problems
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.catalog import MODELS
 from store import Run, Store, points_of, runs
@@ -62,7 +60,7 @@ def main() -> None:
     panels.sensitivity_button(store, model, compared, now, main=not tables)
     watched = [run for run in mine if _is_ours(run)]
     if any(run.state in text.ACTIVE for run in watched):
-        widgets.live_progress(store, watched, lambda run: run.spec.model == name and _is_ours(run))
+        live_progress(store, watched, lambda run: run.spec.model == name and _is_ours(run))
 
 
 def _is_ours(run: Run) -> bool:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from pages.components.budget_explorer import markup, script, style
-from pages.ui import frames, payload, pick
-from pages.ui.explore_view import read_view
-from pages.ui.widgets import BUDGETS
+from pages.explore import payload, pick
+from pages.explore.component import markup, script, style
+from pages.explore.view import read_view
+from pages.shared import frames
+from pages.shared.budgets import BUDGETS
 from qcore.allocation import BitAllocation, LayerBits, LayerSpec, ModelSpec
 from qcore.problem import Point, Scores, SensitivityTable
 from store import StoredPoint

@@ -7,8 +7,9 @@ import statistics
 
 import pytest
 
-from pages.ui import frames
-from pages.ui.text import significant
+from pages.shared import frames
+from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE
+from pages.shared.text import significant
 from qcore.allocation import BitAllocation, LayerBits
 from qcore.costs import costs_of
 from tests.e2e import bare
@@ -217,7 +218,7 @@ def test_the_browser_picks_what_python_picks(page):
     frame, data = bare.measured(model, ["portfolio", "random", "cmaes"], 600)
     page.evaluate("data => { window.methods = data.methods.map(code.decode) }", data)
     rng = random.Random(1)
-    columns = {name: frame[frames.COST_COLUMNS[name]] for name in ("weight_bytes", "bit_ops")}
+    columns = {name: frame[COST_COLUMNS[name]] for name in ("weight_bytes", "bit_ops")}
     asked, wanted = [], []
     for trial in range(80):
         names = [("weight_bytes",), ("bit_ops",), ("weight_bytes", "bit_ops"), ()][trial % 4]
@@ -336,12 +337,12 @@ def test_a_screen_reader_is_told_every_pick_when_the_budget_rests(page):
     expect(summary).not_to_have_text(before)
     span = data["budgets"][0]
     picks = frames.picks(frame, {"weight_bytes": float(slider.input_value()) * span["factor"]})
-    column = frames.COST_COLUMNS["weight_bytes"]
+    column = COST_COLUMNS["weight_bytes"]
     assert len(picks) >= 1
     assert summary.text_content().count("nothing fits") == 2 - len(picks)
     for row in picks.to_dict("records"):
         cost = significant(row[column] / span["factor"])
-        score = f"{row[frames.SEARCH_SCORE]:.1f} %"
+        score = f"{row[SEARCH_SCORE]:.1f} %"
         expect(summary).to_contain_text(f"{row['method']}: {score}, {cost} {span['unit']}")
     assert summary.get_attribute("aria-live") == "polite"
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from pages.ui import text
+from pages.shared import text
 from qcore.allocation import BitAllocation
 from qcore.costs import COSTS
 from tests.pages import sample

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pages.ui.text import literal
+from pages.shared.text import literal
 from store import open_store
 from store.queue import finish
 from tests.pages import sample
@@ -100,7 +100,7 @@ def test_a_server_others_can_reach_says_so(app, monkeypatch, page, address, warn
 
 
 def test_a_server_without_an_address_listens_everywhere():
-    from pages.ui.widgets import is_loopback
+    from pages.shared.widgets import is_loopback
 
     assert not is_loopback(None)
     assert not is_loopback("")

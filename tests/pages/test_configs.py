@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from pages.ui import downloads
+from pages.downloads import downloads
 from qcore.config import BitConfig, dump_bits
 from qcore.exports import EXPORTS, write
 from store import configs, delete_config, runs, save_config, update_config

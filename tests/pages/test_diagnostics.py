@@ -1,6 +1,6 @@
 """What a search sent with its progress is drawn, whichever search it was."""
 
-from pages.ui import diagnostics
+from pages.plots import diagnostics
 from store import lease
 from store.queue import finish
 from tests.pages import sample

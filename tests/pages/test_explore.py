@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from pages.ui import frames, session
-from pages.ui.text import literal
+from pages.shared import frames, session
+from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE, WEIGHT_BITS
+from pages.shared.text import literal
 from qcore.catalog import MODELS
 from qcore.config import parse_bits
 from qcore.costs import COSTS, mean_weight_bits
@@ -105,7 +106,7 @@ def test_a_budget_below_the_smallest_says_the_smallest_in_bytes(basic, filled):
     at = basic()
     at.slider(key="bw").set_value(at.slider(key="bw").min).run()
     assert not at.exception
-    smallest = int(frame_of(filled)[frames.COST_COLUMNS["weight_bytes"]].min())
+    smallest = int(frame_of(filled)[COST_COLUMNS["weight_bytes"]].min())
     (info,) = at.info
     assert f"{smallest:,} B" in info.value
     assert len(at.get("plotly_chart")) == 1
@@ -252,7 +253,7 @@ def test_the_explorer_gets_every_method_and_the_reader_the_details_of_the_best(a
     assert data["budgets"][0]["value"] == 30.0
     chosen = frames.picks(frame, {"weight_bytes": 30 * 1024})
     assert at.dataframe[0].value["Method"].tolist() == chosen["method"].tolist()
-    best = chosen.loc[chosen[frames.SEARCH_SCORE].idxmax(), "method"]
+    best = chosen.loc[chosen[SEARCH_SCORE].idxmax(), "method"]
     assert best in heading(at)
 
 
@@ -266,7 +267,7 @@ def test_a_link_to_a_point_shows_it_whatever_the_budget(app, filled):
     row = frame_of(filled).iloc[-1]
     at = app(bw="13", pt=f"{row['run']}:{row['point']}")
     assert "the point you clicked" in heading(at)
-    assert f"{row[frames.WEIGHT_BITS]:.2f} bits" in heading(at)
+    assert f"{row[WEIGHT_BITS]:.2f} bits" in heading(at)
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,15 @@ from urllib.parse import urlencode
 import numpy as np
 import pytest
 
-from pages.ui import explore_nearest, explore_reference, explore_runs, frames, session
-from pages.ui.explore_view import query_of
+from pages.explore import nearest, reference, runs_shown
+from pages.explore.view import query_of
+from pages.shared import frames, session
+from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE, WEIGHT_BITS
 from qcore.searches import SEARCHES
 from store import runs
 from store.queue import finish
 from tests.pages import sample
-from tests.pages.ui.test_explore_view import SPANS
+from tests.pages.explore.test_view import SPANS
 
 UNIFORM, PORTFOLIO, RANDOM = 1, 2, 3
 """Numbers of the runs of `sample.fill`."""
@@ -41,7 +43,7 @@ def against(at):
 def test_a_link_restricts_the_runs_and_keeps_the_ladder(app, filled):
     at = app(runs=str(RANDOM))
     assert shown(at) == {"Random", "Uniform bits"}
-    assert at.multiselect(key=explore_runs.KEY).value == [RANDOM]
+    assert at.multiselect(key=runs_shown.KEY).value == [RANDOM]
     assert any("1 run not shown" in caption.value for caption in at.caption)
     assert not at.toast
 
@@ -50,13 +52,13 @@ def test_all_runs_are_shown_where_none_is_chosen_and_runs_are_added_one_by_one(a
     at = app()
     assert shown(at) == {"Random", "Uniform bits", "Portfolio"}
     assert "runs" not in at.query_params
-    at.multiselect(key=explore_runs.KEY).set_value([UNIFORM]).run()
+    at.multiselect(key=runs_shown.KEY).set_value([UNIFORM]).run()
     assert shown(at) == {"Uniform bits"}
-    at.multiselect(key=explore_runs.KEY).set_value([UNIFORM, PORTFOLIO]).run()
+    at.multiselect(key=runs_shown.KEY).set_value([UNIFORM, PORTFOLIO]).run()
     assert not at.exception
     assert shown(at) == {"Uniform bits", "Portfolio"}
     assert at.query_params["runs"] == "1,2"
-    at.multiselect(key=explore_runs.KEY).set_value([]).run()
+    at.multiselect(key=runs_shown.KEY).set_value([]).run()
     assert len(shown(at)) == 3
     assert "runs" not in at.query_params
 
@@ -94,7 +96,7 @@ def test_a_chosen_run_without_points_shows_all(app, store):
 
 
 def test_another_model_forgets_runs_and_reference(app, filled):
-    ref = explore_reference.key_of(point_of(filled, UNIFORM))
+    ref = reference.key_of(point_of(filled, UNIFORM))
     at = app(runs=str(RANDOM), ref=ref)
     at.selectbox(key="model").set_value("resnet20").run()
     assert not at.exception
@@ -105,14 +107,14 @@ def test_another_model_forgets_runs_and_reference(app, filled):
 @pytest.mark.parametrize("ui", ["", "basic"])
 def test_a_reference_is_drawn_and_the_difference_is_said(app, filled, ui):
     ref = point_of(filled, UNIFORM)
-    at = app(bw="70", ref=explore_reference.key_of(ref), **({"ui": ui} if ui else {}))
+    at = app(bw="70", ref=reference.key_of(ref), **({"ui": ui} if ui else {}))
     if ui:
         figure = next(
             json.loads(e.proto.spec) for e in at.get("plotly_chart") if "front" in e.proto.id
         )
         (mark,) = [trace for trace in figure["data"] if trace["name"] == "reference"]
-        assert mark["y"] == [ref[frames.SEARCH_SCORE]]
-        assert mark["x"][0] * 1024 == pytest.approx(ref[frames.COST_COLUMNS["weight_bytes"]])
+        assert mark["y"] == [ref[SEARCH_SCORE]]
+        assert mark["x"][0] * 1024 == pytest.approx(ref[COST_COLUMNS["weight_bytes"]])
         at.selectbox(key="take").set_value("Portfolio").run()
     else:
         (label,) = [r["label"] for r in sent(at)["refs"] if "reference" in r["label"]]
@@ -128,9 +130,9 @@ def test_a_reference_is_drawn_and_the_difference_is_said(app, filled, ui):
         .loc["Portfolio"]
     )
     words = against(at)
-    points = row[frames.SEARCH_SCORE] - ref[frames.SEARCH_SCORE]
+    points = row[SEARCH_SCORE] - ref[SEARCH_SCORE]
     assert f"{points:+.2f} points on the same 1,000 search images" in words
-    assert f"{8 - row[frames.WEIGHT_BITS]:.2f} bits a weight less" in words
+    assert f"{8 - row[WEIGHT_BITS]:.2f} bits a weight less" in words
     assert "Uniform bits" in words
 
 
@@ -146,7 +148,7 @@ def test_the_reference_itself_says_so_and_can_be_dropped(app, filled):
 
 
 def test_a_reference_of_a_hidden_run_counts_and_one_that_is_not_there_is_dropped(app, filled):
-    at = app(runs=str(RANDOM), ref=explore_reference.key_of(point_of(filled, PORTFOLIO)))
+    at = app(runs=str(RANDOM), ref=reference.key_of(point_of(filled, PORTFOLIO)))
     assert not at.toast
     assert "Portfolio" in against(at)
     for stale in ("9:9", "1:9999", "<i>:1", "1:" + "9" * 400):
@@ -161,14 +163,14 @@ def test_a_reference_of_a_hidden_run_counts_and_one_that_is_not_there_is_dropped
 
 def test_a_difference_counts_bytes_bits_and_points(filled):
     eight, four = (point_of(filled, UNIFORM, place) for place in (3, 2))
-    words = explore_reference.difference_words(sample.MODEL, eight, four)
-    less = int(eight[frames.COST_COLUMNS["weight_bytes"]] / 2)
+    words = reference.difference_words(sample.MODEL, eight, four)
+    less = int(eight[COST_COLUMNS["weight_bytes"]] / 2)
     assert f"weights {less / 1024:.1f} KiB less (-50.0 %)" in words
     assert "compute" in words
     assert "4.00 bits a weight less" in words
     assert "-8.00 points on the same 1,000 search images" in words
     assert "-8.00 points on the test split" in words
-    back = explore_reference.difference_words(sample.MODEL, four, eight)
+    back = reference.difference_words(sample.MODEL, four, eight)
     assert "(+100.0 %)" in back
     assert "+8.00 points" in back
 
@@ -181,12 +183,12 @@ def test_a_link_with_everything_stays_short_and_plain():
         "x": "activation_bytes_max",
         "focus": f"{longest}, tuned",
     }
-    numbers = range(10_000, 10_000 + explore_runs.MOST)
+    numbers = range(10_000, 10_000 + runs_shown.MOST)
     link = urlencode(
         {
             **query_of(said, SPANS),
             "model": "efficientnet_v2_l",
-            "runs": explore_runs.write_ids(list(numbers)),
+            "runs": runs_shown.write_ids(list(numbers)),
             "pt": "10000:1000000",
             "ref": "10000:1000000",
             "src": "predicted",
@@ -201,26 +203,26 @@ def test_a_pick_without_files_offers_the_nearest_that_has_some(app, filled, ui):
     frame = session.frame(filled, runs(filled, "resnet8"), sample.MODEL)
     mine = frame[frame["method"] == "Portfolio"]
     bare = mine[mine["config_point"] < 0].iloc[0]
-    at = app(**({"ui": ui, "bw": "70"} if ui else {"pt": explore_reference.key_of(bare)}))
+    at = app(**({"ui": ui, "bw": "70"} if ui else {"pt": reference.key_of(bare)}))
     if ui:
-        at.query_params["pt"] = explore_reference.key_of(bare)
+        at.query_params["pt"] = reference.key_of(bare)
         at.run()
         at.selectbox(key="take").set_value("The point of the link").run()
     button = at.button(key="nearest")
-    wanted = explore_nearest.nearest_with_files(frame, bare)
-    assert f"{wanted[frames.SEARCH_SCORE]:.1f} %" in button.label
+    wanted = nearest.nearest_with_files(frame, bare)
+    assert f"{wanted[SEARCH_SCORE]:.1f} %" in button.label
     assert not at.get("download_button")
     button.click().run()
     assert not at.exception
     assert at.get("download_button")
-    assert at.query_params["pt"] == explore_reference.key_of(wanted)
+    assert at.query_params["pt"] == reference.key_of(wanted)
 
 
 def test_the_nearest_with_files_is_of_the_same_method_and_nearest_in_cost(filled):
     frame = session.frame(filled, runs(filled, "resnet8"), sample.MODEL)
-    columns = [frames.COST_COLUMNS[name] for name in ("weight_bytes", "bit_ops")]
+    columns = [COST_COLUMNS[name] for name in ("weight_bytes", "bit_ops")]
     for _, row in frame[frame["config_point"] < 0].iterrows():
-        found = explore_nearest.nearest_with_files(frame, row)
+        found = nearest.nearest_with_files(frame, row)
         if row["method"] == "Random":
             assert found is None  # none of its points was reported
             continue
@@ -231,15 +233,15 @@ def test_the_nearest_with_files_is_of_the_same_method_and_nearest_in_cost(filled
 
 def test_a_pick_without_files_offers_the_best_within_the_same_budgets(app, filled):
     frame = session.frame(filled, runs(filled, "resnet8"), sample.MODEL)
-    size = frames.COST_COLUMNS["weight_bytes"]
+    size = COST_COLUMNS["weight_bytes"]
     for limit in (20_000, 40_000, 60_000, 80_000):
         for _, row in frames.picks(frame, {"weight_bytes": limit}).iterrows():
-            found = explore_nearest.best_with_files(frame, row, {"weight_bytes": limit})
+            found = nearest.best_with_files(frame, row, {"weight_bytes": limit})
             mine = frame[(frame["method"] == row["method"]) & (frame["config_point"] >= 0)]
             fitting = mine[mine[size] <= limit]
             if fitting.empty:
                 assert found is None
                 continue
             assert found[size] <= limit
-            assert found[frames.SEARCH_SCORE] == fitting[frames.SEARCH_SCORE].max()
+            assert found[SEARCH_SCORE] == fitting[SEARCH_SCORE].max()
             assert found["method"] == row["method"]

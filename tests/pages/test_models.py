@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from pages.ui.models_form import LIBRARY, preprocessing
-from pages.ui.models_frames import left_frame, why
-from pages.ui.text import literal
+from pages.models.form import LIBRARY, preprocessing
+from pages.models.frames import left_frame, why
+from pages.shared.text import literal
 from qcore.allocation import LayerSpec, ModelSpec
 from qcore.cards import Card, write_card
 from qcore.catalog import MODELS, refresh_models

@@ -4,7 +4,7 @@ import shutil
 import pytest
 from sqlalchemy import update
 
-from pages.ui.text import literal
+from pages.shared.text import literal
 from qcore.cards import Card, write_card
 from qcore.catalog import refresh_models
 from qcore.entries import Preprocessing

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pages.ui.text import literal
+from pages.shared.text import literal
 from store.settings import describe_settings
 
 ROOT = Path(__file__).parents[2]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pages.ui import diagnostics, switched
+from pages.plots import diagnostics, switchable
 from qcore.payload import Payload
 from store import lease
 from store.checkpoints import FileCheckpoints
@@ -31,23 +31,23 @@ def run_with(store, *kept, weights=b""):
 
 
 def test_bytes_are_listed_for_the_float_network_one_allocation_and_all():
-    frame = switched.sizes_frame([epoch(1), {"payload": PAYLOAD}])
-    assert frame["Network"].tolist() == list(switched.ROWS.values())
+    frame = switchable.sizes_frame([epoch(1), {"payload": PAYLOAD}])
+    assert frame["Network"].tolist() == list(switchable.ROWS.values())
     assert frame["In all, bytes"].tolist() == [309_600, 78_680, 172_592]
     assert frame["Batch-norms, bytes"].tolist() == [1_344, 1_344, 12_096]
 
 
 def test_every_kind_of_bytes_has_a_column():
-    assert set(switched.COLUMNS) == set(PAYLOAD["all"])
+    assert set(switchable.COLUMNS) == set(PAYLOAD["all"])
 
 
 def test_without_bytes_or_random_bits_nothing_is_said():
-    assert switched.sizes_frame([epoch(1)]).empty
-    assert switched.sampled_words([epoch(1)], "Accuracy") == ""
+    assert switchable.sizes_frame([epoch(1)]).empty
+    assert switchable.sampled_words([epoch(1)], "Accuracy") == ""
 
 
 def test_random_bits_are_summed_up_in_words():
-    words = switched.sampled_words([{"sampled": SAMPLED}], "Accuracy")
+    words = switchable.sampled_words([{"sampled": SAMPLED}], "Accuracy")
     assert words.startswith("Accuracy of random bits")
     assert "91.4 % on average, 89.8 % at the 5th percentile, 88.7 % at worst" in words
 

@@ -1,6 +1,6 @@
 """What was learned step by step is drawn as it was sent."""
 
-from pages.ui import trajectories
+from pages.plots import trajectories
 from store import lease
 from store.queue import finish
 from tests.pages import sample

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pages.ui import visits
+from pages.searches.notes import FILE, _read, failures, finished_since, words
 from store.files import files_folder
 from store.queue import finish
 from tests.pages import sample
@@ -45,9 +45,9 @@ def test_what_finished_between_two_visits_is_told_until_it_was_looked_at(app, st
 
 def test_a_damaged_note_of_the_last_visit_says_nothing(app, store):
     end(store, "done")
-    (files_folder(store) / visits.FILE).write_text('{"seen": "yesterday"}')
+    (files_folder(store) / FILE).write_text('{"seen": "yesterday"}')
     assert notes(app()) == []
-    assert visits._read(files_folder(store) / visits.FILE) is not None
+    assert _read(files_folder(store) / FILE) is not None
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_only_searches_that_ended_by_themselves_count(states, expected, bad):
     before, later = datetime(2026, 1, 1, tzinfo=UTC), "2026-01-02T00:00:00.000+00:00"
     known = [sample.run_of(at, "exact", state) for at, state in enumerate(states)]
     ended = [replace(run, finished=later) for run in known]
-    news = visits.finished_since(ended, before)
-    assert (visits.words(news), visits.failures(news)) == (expected, bad)
-    assert visits.finished_since(ended, datetime(2026, 1, 3, tzinfo=UTC)) == []
+    news = finished_since(ended, before)
+    assert (words(news), failures(news)) == (expected, bad)
+    assert finished_since(ended, datetime(2026, 1, 3, tzinfo=UTC)) == []
     recorded = [replace(run, finished=later, origin="recorded") for run in known]
-    assert visits.finished_since(recorded, before) == []
+    assert finished_since(recorded, before) == []

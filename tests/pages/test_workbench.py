@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from pages.ui.workbench_bench import editor_key, state_key
-from pages.ui.workbench_draft import LOCKED, WEIGHT
+from pages.workbench.bench import editor_key, state_key
+from pages.workbench.draft import LOCKED, WEIGHT
 from qcore.allocation import LayerBits
 from qcore.problem import Point, Scores
 from store import configs, runs, save_config

@@ -175,7 +175,7 @@ def test_the_overlay_colours_both_spellings_of_a_weight():
 
 
 def test_colours_are_the_dashboards():
-    from pages.ui.figures import BIT_COLOURS, DARK_DIGITS_FROM
+    from pages.plots.style import BIT_COLOURS, DARK_DIGITS_FROM
     from qcore.exports import model_explorer
 
     assert model_explorer.COLOURS == BIT_COLOURS

@@ -1,0 +1,85 @@
+"""The caption of a comparison for a paper: what is drawn, on what, and how it was counted. Pure."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from pages.compare.comparable import OBJECTIVES, Setting
+from pages.shared.hypervolume import Box
+from pages.shared.text import counted, percent
+from qcore import __version__
+from qcore.costs import COSTS
+from qcore.problem import Scores
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    **{c: f"\\{c}" for c in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
+
+
+def caption(
+    setting: Setting,
+    table: pd.DataFrame,
+    box: Box,
+    *,
+    float_scores: Scores | None = None,
+    cut_at: float | None = None,
+    origins: Sequence[str] = (),
+) -> str:
+    """Write the caption.
+
+    Args:
+        setting: What all runs share.
+        table: `compare_tables.summary` of the methods.
+        box: What the hypervolume counts.
+        float_scores: The float network's scores on the search split.
+        cut_at: Evaluations every run was cut at; None where none was.
+        origins: Where runs come from that were not made in this database.
+
+    Returns:
+        Sentences of plain text, no line breaks.
+    """
+    what = setting.metric.capitalize()
+    sentences = [
+        f"{what} of {setting.model} on {setting.data} against {COSTS[box.cost].title.lower()} "
+        f"({COSTS[box.cost].unit})",
+        f"Allocations were chosen and scored on a search split of {setting.search_images:,} "
+        f"training images; quantizers were set on {counted(setting.calibration_images, 'image')}",
+        "Step lines: points of a run that no other of its points dominates. Bars and brackets of "
+        "single figures: 95 % Wilson score intervals",
+    ]
+    if float_scores is not None:
+        share = percent(float_scores.headline, float_scores.n)
+        sentences.append(f"Dashed: the float network, {share}")
+    sentences.append("Grey squares: the same bits in every layer")
+    if setting.objective in OBJECTIVES:
+        sentences.append(f"Searches minimised the {OBJECTIVES[setting.objective]}")
+    if setting.tuning:
+        sentences.append("Methods named tuned had scales and biases tuned without labels")
+    rows = "; ".join(_method_words(row) for row in table.to_dict("records"))
+    sentences.append(f"Hypervolume ({box.words()}): {rows}")
+    if cut_at is not None:
+        sentences.append(
+            f"Every run was cut at {counted(round(cut_at), 'evaluation')} of the whole search split"
+        )
+    if origins:
+        sentences.append(f"Some runs were {', '.join(origins)}")
+    sentences.append(f"Made with bitdial {__version__}")
+    return " ".join(f"{' '.join(sentence.split())}." for sentence in sentences)
+
+
+def _method_words(row: dict[str, object]) -> str:
+    value = f"{row['Hypervolume']:.4f}"
+    seeds = int(str(row["Seeds"]))
+    evaluations = f"{row['Evaluations']:,.0f} evaluations"
+    if seeds == 1:
+        return f"{row['Method']} {value} (1 seed, {evaluations})"
+    low, high = (f"{row[f'Hypervolume, {which} seed']:.4f}" for which in ("lowest", "highest"))
+    return f"{row['Method']} {value} (median of {seeds} seeds, {low} to {high}, {evaluations} each)"
+
+
+def latex(text: str) -> str:
+    """Escape plain text for LaTeX."""
+    return "".join(_LATEX.get(character, character) for character in text)

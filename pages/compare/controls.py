@@ -1,0 +1,204 @@
+"""Choices of the Compare page that a link carries: runs, axis, budgets and two points.
+
+Streamlit can bind a widget to the URL by itself, but it writes what the box shows; these links
+carry run numbers and names, which stay the same when words change.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+
+from pages.compare.comparable import run_label, safe
+from pages.shared.runs import read_ids, run_words, write_ids
+from pages.shared.text import counted
+from qcore.costs import COSTS
+from store import Run
+
+RUNS, AXIS, TO, FROM = "compare-runs", "compare-x", "compare-pt", "compare-ref"
+"""Session keys of the widgets; their URL keys are runs, x, pt and ref."""
+
+
+def _moved(key: str, query: str) -> str | None:
+    """The URL's value, where the URL was changed from outside since this page was drawn."""
+    value = st.query_params.get(query, "")
+    if key in st.session_state and st.session_state.get(f"{key}-url") == value:
+        return None
+    st.session_state[f"{key}-url"] = value
+    return value
+
+
+def _write(key: str, query: str, value: str) -> None:
+    st.session_state[f"{key}-url"] = value
+    if st.query_params.get(query, "") != value:
+        st.query_params[query] = value
+
+
+def runs_picker(offered: Sequence[Run], proposed: Sequence[int], model: str) -> list[Run]:
+    """Choose runs; bound to the URL key "runs".
+
+    Args:
+        offered: All runs, in the order they are listed.
+        proposed: Numbers to begin with, where the link names none.
+        model: The network the page is about.
+
+    Returns:
+        The chosen runs. Numbers in a link that no run has are named in a toast and left out.
+    """
+    by_id = {run.id: run for run in offered}
+    wanted = _moved(RUNS, "runs")
+    if wanted is not None:
+        numbers, strange = read_ids(wanted)
+        _say_missing([n for n in numbers if n not in by_id], strange)
+        kept = [number for number in numbers if number in by_id]
+        st.session_state[RUNS] = kept or list(proposed)
+    else:
+        before = st.session_state[RUNS]
+        kept = [number for number in before if number in by_id]
+        if kept != before:
+            # deleted since, perhaps from another tab
+            _say_missing([number for number in before if number not in by_id], [])
+            st.session_state[RUNS] = kept
+    chosen = st.multiselect(
+        "Runs",
+        list(by_id),
+        key=RUNS,
+        format_func=lambda number: run_label(by_id[number], model),
+        placeholder="Choose runs to compare",
+        help="Runs that differ in the seed alone are drawn as one method.",
+    )
+    _write(RUNS, "runs", write_ids(chosen))
+    return [by_id[number] for number in chosen]
+
+
+def _say_missing(missing: Sequence[int], strange: Sequence[str]) -> None:
+    if missing:
+        few = run_words(list(missing)[:10])
+        st.toast(
+            f"This database has no {few}; deleted, or from another one. Left out.",
+            icon=":material/link_off:",
+        )
+    if strange:
+        st.toast(
+            f"The link names no run with {safe(strange[0], 30)}; left out.",
+            icon=":material/link_off:",
+        )
+
+
+def choose_runs(numbers: Sequence[int]) -> None:
+    """Choose these runs: for buttons' callbacks."""
+    st.session_state[RUNS] = list(numbers)
+
+
+def axis_picker(costs: Sequence[str]) -> str:
+    """Choose the cost on the x axis, one of `costs`; bound to the URL key "x"."""
+    wanted = _moved(AXIS, "x")
+    if wanted is not None:
+        if wanted and wanted not in costs:
+            st.toast(
+                f"These runs are not priced by {safe(wanted, 30)}.", icon=":material/link_off:"
+            )
+        st.session_state[AXIS] = wanted if wanted in costs else costs[0]
+    elif st.session_state[AXIS] not in costs:
+        st.session_state[AXIS] = costs[0]
+    cost = str(
+        st.selectbox(
+            "Cost on the horizontal axis",
+            list(costs),
+            key=AXIS,
+            format_func=lambda name: COSTS[name].title,
+            on_change=_forget_budgets,
+        )
+    )
+    _write(AXIS, "x", cost)
+    return cost
+
+
+def _forget_budgets() -> None:
+    for key in ("grid", "floor"):
+        st.session_state.pop(key, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of the points a difference can be taken of."""
+
+    key: str
+    words: str
+
+
+def point_picker(label: str, key: str, query: str, options: Sequence[Choice], proposed: str) -> str:
+    """Choose a point; bound to a URL key whose value is "RUN:POINT" or "config:NUMBER".
+
+    Args:
+        label: What the box is called.
+        key: TO or FROM.
+        query: Its URL key.
+        options: The points on offer; at least one.
+        proposed: Key of the one to begin with.
+
+    Returns:
+        The chosen point's key.
+    """
+    words = {choice.key: choice.words for choice in options}
+    wanted = _moved(key, query)
+    if wanted is not None:
+        if wanted and wanted not in words:
+            st.toast(
+                f"The point {safe(wanted, 30)} is not among these runs' points.",
+                icon=":material/link_off:",
+            )
+        st.session_state[key] = wanted if wanted in words else proposed
+    elif st.session_state[key] not in words:
+        st.session_state[key] = proposed
+    chosen = st.selectbox(label, list(words), key=key, format_func=lambda at: words.get(at, at))
+    _write(key, query, str(chosen))
+    return str(chosen)
+
+
+def clicked(key: str, run_of: Callable[[int], int | None]) -> None:
+    """Callback of a click on a figure: the point clicked becomes TO, what was TO becomes FROM.
+
+    Args:
+        key: Session key of the figure.
+        run_of: Point number to run number; None where it is not known.
+    """
+    event = st.session_state.get(key) or {}
+    for entry in event.get("selection", {}).get("points", []):
+        data = entry.get("customdata")
+        if not isinstance(data, (list, tuple)) or not data or not isinstance(data[0], (int, float)):
+            continue
+        number = int(data[0])
+        run = run_of(number)
+        if run is None:
+            continue
+        new = f"{run}:{number}"
+        if st.session_state.get(TO) not in (None, new):
+            st.session_state[FROM] = st.session_state[TO]
+        st.session_state[TO] = new
+        return
+
+
+def refusal(words: Sequence[tuple[tuple[int, ...], str]], reasons: Sequence[str]) -> None:
+    """Say why runs are not laid over one another, and offer what can be compared.
+
+    Args:
+        words: Per group of comparable runs, their numbers and what tells them from the others.
+        reasons: One sentence per fact that differs.
+    """
+    st.error(
+        "**These runs are not laid over one another: their figures cannot be compared.**\n\n"
+        + "\n".join(f"- {safe(reason, 600)}" for reason in reasons),
+        icon=":material/block:",
+    )
+    st.write("Compare one of these groups instead:")
+    for place, (numbers, told) in enumerate(words):
+        st.button(
+            f"Only {counted(len(numbers), 'run')}: {run_words(numbers)}",
+            key=f"only-{place}",
+            on_click=choose_runs,
+            args=(numbers,),
+            icon=":material/filter_alt:",
+            type="primary" if place == 0 else "secondary",
+        )
+        st.caption(safe(told[:1].upper() + told[1:], 300))

@@ -1,0 +1,242 @@
+"""The Compare page's last section: what changes between any two points, in bits and in figures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import streamlit as st
+
+from pages.compare import controls, read
+from pages.compare.bootstrap import paired_bootstrap
+from pages.compare.methods import front_rows, pick
+from pages.compare.sections import CHART, Comparison
+from pages.plots.difference import (
+    ACTIVATION_DELTA,
+    BYTES_DELTA,
+    OPS_DELTA,
+    WEIGHT_DELTA,
+    diff_figure,
+    diff_frame,
+    diff_totals,
+    predicted_damage,
+)
+from pages.shared import session, text
+from pages.shared.columns import COST_COLUMNS, SEARCH_N, SEARCH_SCORE, TEST_N, TEST_SCORE
+from qcore.allocation import BitAllocation, ModelSpec
+from qcore.config import parse_bits
+from qcore.costs import COSTS
+from qcore.errors import QcoreError
+from qcore.problem import Scores
+from store import Store, configs
+
+ALWAYS = ("weight_bytes", "bit_ops")
+"""Costs that are listed even where they are equal; of the others only what changes."""
+
+MOST_SAVED = 30
+"""Saved configurations on offer, latest first."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of two allocations: what it is called, and what is known of it.
+
+    Attributes:
+        key: "RUN:POINT", or "config:NUMBER".
+        words: How it is offered.
+        allocation: Its bits.
+        point: Number of its point; None for a saved configuration.
+        search: Accuracy on the search split with interval, in words; "" where unknown.
+        score: The same as a number, percent; None where unknown.
+        test: As search, of the test split.
+        stage: Weights it was scored with.
+    """
+
+    key: str
+    words: str
+    allocation: BitAllocation
+    point: int | None
+    search: str = ""
+    score: float | None = None
+    test: str = ""
+
+
+def sides_of(found: Comparison, wanted: Sequence[str] = ()) -> dict[str, Side]:
+    """Every point on a front, tested points, saved configurations and the points asked for.
+
+    Args:
+        found: The comparison.
+        wanted: Keys that are on offer even where their points are on no front.
+    """
+    sides = {}
+    for method in found.methods:
+        for trial in method.trials:
+            front = front_rows(trial, found.box.cost)
+            asked = trial.rows[[f"{trial.run.id}:{at}" in wanted for at in trial.rows["point"]]]
+            tested = trial.rows[trial.rows[TEST_SCORE].notna()]
+            shown = pd.concat([front, tested, asked]).drop_duplicates("point")
+            for row in shown.to_dict("records"):
+                side = _side(trial.run.id, method.label, row, found.box.cost)
+                sides[side.key] = side
+    for config in _saved(found.store, found.model):
+        sides[config.key] = config
+    return sides
+
+
+def _side(run: int, label: str, row: dict[str, object], cost: str) -> Side:
+    at = text.cost_text(cost, float(str(row[COST_COLUMNS[cost]])))
+    score = float(str(row[SEARCH_SCORE]))
+    return Side(
+        key=f"{run}:{row['point']}",
+        words=f"{label}, run {run}: {at}, {score:.1f} %",
+        allocation=row["allocation"],  # type: ignore[arg-type]
+        point=int(str(row["point"])),
+        search=_measured(row, SEARCH_SCORE, SEARCH_N),
+        score=score,
+        test=_measured(row, TEST_SCORE, TEST_N),
+    )
+
+
+def _measured(row: dict[str, object], score: str, n: str) -> str:
+    if pd.isna(row[score]):
+        return ""
+    return text.percent(float(str(row[score])) / 100, int(float(str(row[n]))))
+
+
+def _saved(store: Store, model: ModelSpec) -> list[Side]:
+    found = []
+    for saved in configs(store)[:MOST_SAVED]:
+        try:
+            config = parse_bits(saved.text)
+            config.allocation.check_names(model.layers)
+        except QcoreError:
+            # of another network, or damaged: the Configs page says which
+            continue
+        found.append(
+            Side(
+                key=f"config:{saved.id}",
+                words=f"Saved configuration {saved.id}: {saved.name[:60]}",
+                allocation=config.allocation,
+                point=None,
+                search=_scores(config.search),
+                test=_scores(config.test),
+            )
+        )
+    return found
+
+
+def _scores(scores: Scores | None) -> str:
+    return "" if scores is None else text.percent(scores.headline, scores.n)
+
+
+def proposed(found: Comparison, sides: dict[str, Side]) -> tuple[str, str]:
+    """(from, to) to begin with: two methods' best at the middle budget, the ladder's first.
+
+    Points whose test split was looked at come before others: more is known of them.
+    """
+    budget = found.budgets[len(found.budgets) // 2]
+    keys = []
+    for method in sorted(found.methods, key=lambda method: not method.reference):
+        trial = method.trials[0]
+        tested = trial.rows[trial.rows[TEST_SCORE].notna()]
+        rows = tested if len(tested) else trial.rows
+        best = pick(rows, found.box.cost, budget)
+        if best is not None and f"{trial.run.id}:{best['point']}" in sides:
+            keys.append(f"{trial.run.id}:{best['point']}")
+    keys += [key for key in sides if key not in keys]
+    return keys[0], keys[min(1, len(keys) - 1)]
+
+
+def difference(found: Comparison) -> None:
+    """Two boxes and what lies between them."""
+    st.subheader("What changes from one point to another")
+    asked = [st.query_params.get("pt", ""), st.query_params.get("ref", "")]
+    asked += [str(st.session_state.get(key)) for key in (controls.TO, controls.FROM)]
+    sides = sides_of(found, asked)
+    if not sides:
+        return
+    start, end = proposed(found, sides)
+    options = [controls.Choice(side.key, side.words) for side in sides.values()]
+    left, right = st.columns(2)
+    with left:
+        a = sides[controls.point_picker("From", controls.FROM, "ref", options, start)]
+    with right:
+        b = sides[controls.point_picker("To", controls.TO, "pt", options, end)]
+    _figures(found, a, b)
+    frame = diff_frame(found.model, a.allocation, b.allocation)
+    changed = int(frame["changed"].sum())
+    if not changed:
+        st.info("Both have the same bits in every layer.", icon=":material/equal:")
+        return
+    everything = st.toggle("Show equal layers too", key="compare-equal")
+    st.plotly_chart(
+        diff_figure(frame, everything),
+        key="compare-diff",
+        config=CHART,
+        alt="Change of weight and activation bits of each layer.",
+    )
+    st.caption(
+        f"{changed} of {len(frame)} layers change. Blue: fewer bits, orange: more; float counts "
+        "as 32 bits."
+    )
+    with st.expander("Changes of each layer"):
+        rows = frame if everything else frame[frame["changed"]]
+        st.dataframe(
+            rows.drop(columns=["position", "changed", WEIGHT_DELTA, ACTIVATION_DELTA]),
+            hide_index=True,
+            column_config={
+                name: st.column_config.NumberColumn(format="localized")
+                for name in (BYTES_DELTA, OPS_DELTA)
+            },
+            alt="Bits before and after, bytes and compute gained or saved, of each layer.",
+        )
+
+
+def _figures(found: Comparison, a: Side, b: Side) -> None:
+    """Costs and accuracies of both, and the change: measured and predicted apart."""
+    change = "" if a.score is None or b.score is None else f"{b.score - a.score:+.2f} points"
+    rows = [
+        (f"{found.what}, search split, measured", a.search, b.search, change),
+        (f"{found.what}, test split, measured", a.test, b.test, _tested(found, a, b)),
+    ]
+    for name, (old, new) in diff_totals(found.model, a.allocation, b.allocation).items():
+        if old == new and name not in (*ALWAYS, found.box.cost):
+            continue
+        share = f" ({100 * (new - old) / old:+.1f} %)" if old else ""
+        sign = "+" if new >= old else "-"
+        moved = f"{sign}{text.cost_text(name, abs(new - old))}{share}"
+        rows.append(
+            (COSTS[name].title, text.cost_text(name, old), text.cost_text(name, new), moved)
+        )
+    for words, table in list(session.sensitivity_tables(found.store, found.model).items())[:4]:
+        before, after = (predicted_damage(table, side.allocation) for side in (a, b))
+        if before is None or after is None:
+            continue
+        rows.append(
+            (
+                f"Damage predicted by {words}, {table.unit}",
+                f"{before:.4g}",
+                f"{after:.4g}",
+                f"{after - before:+.4g} (more is worse)",
+            )
+        )
+    table = pd.DataFrame(rows, columns=["What", "From", "To", "Change"])
+    table[["From", "To"]] = table[["From", "To"]].replace("", "not measured")
+    st.dataframe(
+        table,
+        hide_index=True,
+        column_config={"What": st.column_config.TextColumn(width="large")},
+        height="content",
+        alt="Costs, measured accuracy and predicted damage of both points, and the change.",
+    )
+
+
+def _tested(found: Comparison, a: Side, b: Side) -> str:
+    """Measured change on the same test images, with its interval; "" where answers are not kept."""
+    numbers = [side.point for side in (a, b) if side.point is not None]
+    answers = read.right_of(found.store, numbers)
+    if a.point not in answers or b.point not in answers:
+        return ""
+    try:
+        return paired_bootstrap([answers[a.point]], [answers[b.point]]).text()
+    except QcoreError:
+        return ""

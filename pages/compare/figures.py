@@ -1,0 +1,291 @@
+"""Figures of the Compare page: fronts laid over one another, hypervolume over work. Pure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from pages.compare.methods import EFFORT, ELAPSED, Method, Trial, front_rows
+from pages.plots.style import GREY, lay_out, plain
+from pages.shared import frames
+from pages.shared.columns import COST_COLUMNS, SEARCH_HIGH, SEARCH_LOW, SEARCH_SCORE
+from pages.shared.hypervolume import Box, Spread, spread, trace
+from pages.shared.text import bits_text, scale_of
+from qcore.costs import COSTS
+
+MOST_FAINT = 1500
+"""Evaluated points drawn faint per method; the fronts are always whole."""
+
+MOST_BARS = 6
+"""With more runs than this, intervals are left to hovering: bars would hide the lines."""
+
+PLOT_PX, ROW_PX = 320, 27
+"""Height of a hypervolume plot alone, and of each row of its legend."""
+
+ROW_LETTERS = 72
+"""Letters that fit beside one another in a legend of half the page, a line's sample being 8."""
+
+AXES = {EFFORT: "Evaluations of the search split", ELAPSED: "Time until the point was known, s"}
+"""Column of a trial to the title of its axis, with unit."""
+
+
+def has_bars(methods: Sequence[Method]) -> bool:
+    """Whether the fronts of these methods are drawn with their intervals."""
+    return sum(len(method.trials) for method in methods if not method.reference) <= MOST_BARS
+
+
+def fronts_figure(
+    methods: Sequence[Method],
+    ladder: pd.DataFrame | None,
+    cost: str,
+    what: str,
+    *,
+    float_score: float | None = None,
+    limits: Sequence[float] = (),
+    logarithmic: bool = False,
+) -> go.Figure:
+    """Every run's front of accuracy against a cost: a step line each, one look per method.
+
+    Args:
+        methods: What is compared; reference methods are drawn as the ladder.
+        ladder: Points of uniform bits, drawn grey with their bits; None draws none.
+        cost: Name of the cost on the x axis.
+        what: What the y axis shows, such as "Accuracy".
+        float_score: The float network's score on the search split, percent.
+        limits: Budgets of the table, in the cost's unit, drawn as thin lines.
+        logarithmic: Whether the x axis is.
+
+    Returns:
+        Traces whose `customdata` rows begin with the point's number; fronts add the bits in words.
+    """
+    column = COST_COLUMNS[cost]
+    drawn = [method for method in methods if not method.reference]
+    tables = [trial.rows for method in drawn for trial in method.trials]
+    tables += [ladder] if ladder is not None else []
+    largest = max((float(table[column].max()) for table in tables if len(table)), default=1.0)
+    factor, unit = scale_of(cost, largest)
+    bars = has_bars(methods)
+    figure = go.Figure()
+    for method in drawn:
+        figure.add_scatter(**_faint(method, cost, factor, unit))
+    if ladder is not None and len(ladder):
+        figure.add_scatter(**_ladder(ladder, column, factor, unit))
+    for method in drawn:
+        for place, trial in enumerate(method.trials):
+            figure.add_scatter(**_line(method, trial, cost, factor, unit, bars, place == 0))
+    if float_score is not None:
+        figure.add_hline(
+            y=float_score,
+            line={"color": GREY, "dash": "dash", "width": 1},
+            annotation_text=f"float {float_score:.1f} %",
+            annotation_position="top left",
+        )
+    for limit in limits:
+        figure.add_vline(x=limit / factor, line={"color": GREY, "dash": "dot", "width": 1})
+    shown = [plain(method.label) for method in drawn]
+    lay_out(figure, 450 + ROW_PX * legend_rows(shown, 2 * ROW_LETTERS))
+    # a click chooses a point for the difference; it must not fade all others
+    figure.update_traces(unselected={"marker": {"opacity": 1}, "textfont": {"color": GREY}})
+    figure.update_layout(hovermode="closest", clickmode="event+select")
+    figure.update_xaxes(
+        title_text=f"{COSTS[cost].title}, {unit}",
+        **({"type": "log"} if logarithmic else {"rangemode": "tozero"}),
+    )
+    figure.update_yaxes(title_text=f"{what} on the search split, %")
+    return figure
+
+
+def _faint(method: Method, cost: str, factor: float, unit: str) -> dict[str, Any]:
+    """What is on no front: a point under a front's mark would catch its clicks."""
+    behind = []
+    for trial in method.trials:
+        front = front_rows(trial, cost)["point"]
+        behind.append(trial.rows[~trial.rows["point"].isin(front)])
+    rows, column = frames.thin(pd.concat(behind), MOST_FAINT), COST_COLUMNS[cost]
+    return {
+        "x": (rows[column] / factor).tolist(),
+        "y": rows[SEARCH_SCORE].tolist(),
+        "name": plain(f"{method.label}: all evaluated"),
+        "mode": "markers",
+        "marker": {"color": method.look["colour"], "symbol": method.look["marker"], "size": 4},
+        "opacity": 0.22,
+        "legendgroup": method.label,
+        "showlegend": False,
+        "customdata": [[point] for point in rows["point"]],
+        "hovertemplate": f"%{{y:.2f}} % at %{{x:.4g}} {unit}<extra></extra>",
+    }
+
+
+def _ladder(rows: pd.DataFrame, column: str, factor: float, unit: str) -> dict[str, Any]:
+    ordered = rows.drop_duplicates("digest").sort_values(column)
+    words = [_uniform_words(allocation) for allocation in ordered["allocation"]]
+    return {
+        "x": (ordered[column] / factor).tolist(),
+        "y": ordered[SEARCH_SCORE].tolist(),
+        "text": words,
+        "textposition": "bottom right",
+        "name": "Uniform bits (reference)",
+        "mode": "lines+markers+text",
+        "line": {"shape": "hv", "color": GREY, "dash": "dot", "width": 1},
+        "marker": {"symbol": "square", "size": 8, "color": GREY},
+        "customdata": [
+            [point, f"uniform {text}"] for point, text in zip(ordered["point"], words, strict=True)
+        ],
+        "hovertemplate": f"%{{customdata[1]}}: %{{y:.2f}} % at %{{x:.4g}} {unit}<extra></extra>",
+    }
+
+
+def _uniform_words(allocation: Any) -> str:
+    """The bits most layers have: the first and the last may be pinned to others."""
+    pairs = [(bits.weight, bits.activation) for bits in allocation.values()]
+    weight, activation = max(set(pairs), key=pairs.count)
+    return bits_text(weight) if activation == 32 else f"{bits_text(weight)}/{bits_text(activation)}"
+
+
+def _line(
+    method: Method, trial: Trial, cost: str, factor: float, unit: str, bars: bool, first: bool
+) -> dict[str, Any]:
+    front = front_rows(trial, cost)
+    scores = front[SEARCH_SCORE]
+    head = f"{method.label}, run {trial.run.id}, seed {trial.run.spec.seed}"
+    line: dict[str, Any] = {
+        "x": (front[COST_COLUMNS[cost]] / factor).tolist(),
+        "y": scores.tolist(),
+        "name": plain(method.label),
+        "mode": "lines+markers",
+        "line": {
+            "shape": "hv",
+            "color": method.look["colour"],
+            "dash": method.look["dash"],
+            "width": 2 if first else 1.2,
+        },
+        "marker": {
+            "symbol": method.look["marker"],
+            "size": 8 if first else 6,
+            "color": method.look["colour"],
+        },
+        "legendgroup": method.label,
+        "showlegend": first,
+        "customdata": [
+            [point, f"{plain(head)}<br>{_bits_words(allocation)}<br>95 %: {low:.1f} to {high:.1f}"]
+            for point, allocation, low, high in zip(
+                front["point"],
+                front["allocation"],
+                front[SEARCH_LOW],
+                front[SEARCH_HIGH],
+                strict=True,
+            )
+        ],
+        "hovertemplate": f"%{{y:.2f}} % at %{{x:.4g}} {unit}<br>%{{customdata[1]}}<extra></extra>",
+    }
+    if bars:
+        line["error_y"] = {
+            "type": "data",
+            "symmetric": False,
+            "array": (front[SEARCH_HIGH] - scores).tolist(),
+            "arrayminus": (scores - front[SEARCH_LOW]).tolist(),
+            "thickness": 1,
+            "width": 2,
+            "color": _clear(method.look["colour"], 0.4),
+        }
+    return line
+
+
+def _bits_words(allocation: Any) -> str:
+    pairs = [f"{bits_text(b.weight)}/{bits_text(b.activation)}" for b in allocation.values()]
+    lines = [" ".join(pairs[at : at + 12]) for at in range(0, min(len(pairs), 96), 12)]
+    more = [f"and {len(pairs) - 96} more layers"] if len(pairs) > 96 else []
+    return "<br>".join(["weight/activation bits:", *lines, *more])
+
+
+def trial_trace(trial: Trial, box: Box, axis: str) -> tuple[list[float], list[float]]:
+    """(places on the axis, hypervolume reached there) of one run; axis is EFFORT or ELAPSED."""
+    rows = trial.rows.sort_values(axis, kind="stable")
+    costs, scores = rows[COST_COLUMNS[box.cost]], rows[SEARCH_SCORE]
+    return rows[axis].tolist(), trace(costs.tolist(), scores.tolist(), box)
+
+
+def method_spread(method: Method, box: Box, axis: str) -> Spread:
+    """Hypervolume of a method over its seeds along an axis."""
+    return spread([trial_trace(trial, box, axis) for trial in method.trials])
+
+
+def hypervolume_figure(methods: Sequence[Method], box: Box, axis: str) -> go.Figure:
+    """Hypervolume over work: median line per method, band from smallest to largest seed.
+
+    Args:
+        methods: What is compared; a reference method is a level line, since it searches nothing.
+        box: What is counted.
+        axis: EFFORT or ELAPSED.
+    """
+    figure = go.Figure()
+    highest = 0.0
+    for method in methods:
+        reached = method_spread(method, box, axis)
+        highest = max(highest, *reached.high[-1:], 0.0)
+        if method.reference:
+            if reached.median:
+                figure.add_hline(
+                    y=reached.median[-1],
+                    line={"color": GREY, "dash": "dot", "width": 1},
+                    annotation_text=plain(method.label),
+                    annotation_position="bottom right",
+                )
+            continue
+        common: dict[str, Any] = {
+            "x": list(reached.at),
+            "mode": "lines",
+            "legendgroup": method.label,
+        }
+        if len(method.trials) > 1:
+            edge = {"shape": "hv", "width": 0, "color": method.look["colour"]}
+            figure.add_scatter(
+                y=list(reached.low), line=edge, showlegend=False, hoverinfo="skip", **common
+            )
+            figure.add_scatter(
+                y=list(reached.high),
+                line=edge,
+                fill="tonexty",
+                fillcolor=_clear(method.look["colour"]),
+                showlegend=False,
+                hoverinfo="skip",
+                name=plain(f"{method.label}: seeds"),
+                **common,
+            )
+        figure.add_scatter(
+            y=list(reached.median),
+            name=plain(method.label),
+            line={
+                "shape": "hv",
+                "width": 2,
+                "color": method.look["colour"],
+                "dash": method.look["dash"],
+            },
+            hovertemplate="%{y:.4f} at %{x:.4g}<extra>" + plain(method.label) + "</extra>",
+            **common,
+        )
+    rows = legend_rows([plain(m.label) for m in methods if not m.reference])
+    lay_out(figure, PLOT_PX + ROW_PX * rows)
+    figure.update_xaxes(title_text=AXES[axis], rangemode="tozero")
+    # a line at the very edge of a plot looks cut off
+    figure.update_yaxes(
+        title_text="Hypervolume, share of the box", range=[0, min(1.02, 1.08 * highest or 1.0)]
+    )
+    return figure
+
+
+def legend_rows(names: Sequence[str], letters: int = ROW_LETTERS) -> int:
+    """Rows that a legend of these names takes, so that the plot keeps its height under it."""
+    rows, used = 1, 0
+    for name in names:
+        need = len(name) + 8
+        if used and used + need > letters:
+            rows, used = rows + 1, 0
+        used += need
+    return rows
+
+
+def _clear(colour: str, share: float = 0.18) -> str:
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{share})"

@@ -1,0 +1,72 @@
+"""Cached reads of the Compare page: a run's rows, the digest behind its figures, its answers."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from pages.compare import methods
+from pages.compare.comparable import Setting, judge, metric_of, setting_of
+from pages.shared import session
+from qcore.allocation import ModelSpec
+from store import Run, Store, config_text, points_of, runs, test_right
+
+
+def rows_of(store: Store, run: Run, model: ModelSpec) -> pd.DataFrame:
+    """`compare_methods.run_rows` of a run; shared, so never change it."""
+    return _rows(store, run, model, str(store.url), model.digest, session.version_of(run))
+
+
+@st.cache_resource(show_spinner="Reading points", max_entries=128)
+def _rows(
+    _store: Store,
+    _run: Run,
+    _model: ModelSpec,
+    url: str,
+    digest: str,
+    version: session.Version,
+) -> pd.DataFrame:
+    points = points_of(_store, [_run.id], windows=True)
+    return methods.run_rows(points, _run, _model)
+
+
+def setting(store: Store, run: Run) -> Setting:
+    """What must be equal for this run's accuracies to be compared with another's."""
+    metric = metric_of(session.points(store, run)[:1])
+    return setting_of(run, _digest(store, run, str(store.url), session.version_of(run)), metric)
+
+
+@st.cache_resource(show_spinner=False, max_entries=512)
+def _digest(_store: Store, _run: Run, url: str, version: session.Version) -> str:
+    """Digest of the weights the run was measured with, from its first file; "" without one."""
+    for stored in session.points(_store, _run):
+        if stored.has_config:
+            try:
+                document = json.loads(config_text(_store, stored.id) or "")
+                return str(document["model"]["digest"])
+            except (ValueError, KeyError, TypeError):
+                # a damaged file says nothing; taking it away will say what is wrong with it
+                continue
+    return ""
+
+
+def ladders_like(store: Store, wanted: Setting) -> list[Run]:
+    """Uniform runs of this setting: the ladder that is always drawn. Latest first.
+
+    Tuned or not: only points that were not tuned are drawn.
+    """
+    return [
+        run
+        for run in runs(store, model=wanted.model)
+        if run.spec.search == "uniform"
+        and run.evaluations
+        and judge({0: wanted, 1: replace(setting(store, run), tuning=wanted.tuning)}).comparable
+    ]
+
+
+def right_of(store: Store, points: Sequence[int]) -> dict[int, np.ndarray]:
+    """Point number to which test images it named right, bool (n,); absent where not kept."""
+    return test_right(store, list(points)) if points else {}

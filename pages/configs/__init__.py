@@ -1,0 +1,1 @@
+"""The Configs page: what is kept, imports from other tools, verification."""

@@ -1,0 +1,1 @@
+"""What a person takes away: configurations, bundles, reports, tables and figures."""

@@ -1,0 +1,251 @@
+"""Everything a configuration can be taken away as; each file is made when its button is clicked."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+import pandas as pd
+import streamlit as st
+
+from pages.downloads import tables_out
+from pages.downloads.bundle import bundle
+from pages.downloads.report import report
+from pages.shared import frames
+from pages.shared.text import counted, literal
+from qcore.allocation import ModelSpec
+from qcore.config import BitConfig, parse_bits
+from qcore.errors import QcoreError
+from qcore.exports import EXPORTS, Export, write
+from qcore.exports.packed import READER
+from qcore.schemas import CONFIGURATION
+from store import Run, Store, config_text, points_of, run, runs
+from store.export_job import export_text
+
+OWN = ("json", "yaml", "csv", "script")
+GROUPS = (
+    "bitdial",
+    "Settings for other tools",
+    "The network itself",
+    "All together",
+    "Tables",
+)
+"""Headings of the download buttons."""
+
+MOST_POINTS = 50_000
+"""A report's front is drawn from at most this many points."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One button.
+
+    Attributes:
+        group: One of GROUPS.
+        title: What the button says.
+        file_name: What the browser saves.
+        mime: Media type.
+        make: Makes the file's bytes.
+        help: What the file is for, or why it cannot be had.
+        refused: True where it cannot be had.
+    """
+
+    group: str
+    title: str
+    file_name: str
+    mime: str
+    make: Callable[[], bytes]
+    help: str = ""
+    refused: bool = False
+
+
+def downloads(store: Store, point_id: int, stem: str) -> None:
+    """Every download of a reported point.
+
+    Args:
+        store: The database.
+        point_id: A point with a configuration.
+        stem: Beginning of the file names, from `text.file_stem`.
+    """
+    content = config_text(store, point_id)
+    if content is None:
+        st.info("This point has no configuration any more; measure it again.")
+        return
+    try:
+        config = parsed(content)
+    except QcoreError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+        return
+    offered = offers(config, stem, lambda: beside(store, config))
+    draw(offered + with_network(config, content, stem), f"download-{point_id}")
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
+def parsed(content: str) -> BitConfig:
+    """A configuration file's content, read once; shared, so never change it."""
+    return parse_bits(content)
+
+
+def offers(
+    config: BitConfig,
+    stem: str,
+    points: Callable[[], pd.DataFrame | None] = lambda: None,
+    *,
+    name: str = "",
+    note: str = "",
+    check: str = "",
+) -> list[Offer]:
+    """The files that need nothing but the configuration.
+
+    Args:
+        config: The configuration.
+        stem: Beginning of the file names.
+        points: Gives what else was measured, for the report; called on click.
+        name: Title of the report; the stem where there is none.
+        note: The user's words, for the report.
+        check: What verifying it found, for the report.
+    """
+    found = [_offer(export, config, stem) for export in EXPORTS.values() if not export.needs_model]
+    place, schema = GROUPS[0], CONFIGURATION
+    words = "JSON Schema (2020-12) of the JSON and YAML files, for readers in other languages."
+    found.append(
+        Offer(place, "Schema", schema.name, "application/schema+json", schema.read_bytes, words)
+    )
+
+    def page() -> bytes:
+        return report(config, name or stem, note=note, points=points(), check=check)
+
+    def everything() -> bytes:
+        frame = points()
+        extra = {f"{stem}.report.html": report(config, name or stem, note=note, points=frame)}
+        if frame is not None and not frame.empty:
+            extra["front.csv"] = tables_out.front_csv(frame, "weight_bytes")
+        return bundle(config, stem, extra)
+
+    words = "One page that needs no other file and no network: pictures, tables, where it is from."
+    found.append(Offer(GROUPS[3], "Report", f"{stem}.report.html", "text/html", page, words))
+    words = "Every file above that can hold these bits, the report and SHA256SUMS, in one ZIP file."
+    found.append(Offer(GROUPS[3], "Bundle", f"{stem}.zip", "application/zip", everything, words))
+    return found
+
+
+def _offer(export: Export, config: BitConfig, stem: str) -> Offer:
+    reason = export.carries(config)
+    return Offer(
+        GROUPS[0] if export.name in OWN else GROUPS[1],
+        export.title,
+        f"{stem}{export.suffix}",
+        export.mime,
+        lambda: write(export, config),
+        f"Cannot hold these bits: {reason}" if reason else export.note,
+        refused=reason is not None,
+    )
+
+
+def with_network(config: BitConfig, content: str, stem: str) -> list[Offer]:
+    """The files that contain the network; another process makes them, since they need torch.
+
+    With them the script that turns a bit-packed file back into a network.
+    """
+    words = (
+        "Turns a bit-packed file and your float architecture into the network; needs only torch."
+    )
+    reader = Offer(
+        GROUPS[2], "Reader of bit-packed weights", READER.name, "text/x-python",
+        READER.read_bytes, words,
+    )  # fmt: skip
+    files = [
+        replace(
+            _offer(export, config, stem),
+            group=GROUPS[2],
+            make=partial(_made_elsewhere, content, export.name),
+        )
+        for export in EXPORTS.values()
+        if export.needs_model
+    ]
+    return [*files, reader]
+
+
+def _made_elsewhere(content: str, name: str) -> bytes:
+    return export_text(content, name).content
+
+
+def draw(offered: list[Offer], key: str) -> None:
+    """Buttons by group; a file that cannot be had is greyed and says why."""
+    for group in GROUPS:
+        mine = [offer for offer in offered if offer.group == group]
+        if not mine:
+            continue
+        st.caption(f"{group}: takes up to a minute" if group == GROUPS[2] else group)
+        with st.container(horizontal=True):
+            for offer in mine:
+                st.download_button(
+                    offer.title,
+                    data=offer.make,
+                    file_name=offer.file_name,
+                    mime=offer.mime,
+                    key=f"{key}-{re.sub('[^a-z0-9]+', '-', offer.title.lower())}",
+                    help=offer.help or None,
+                    disabled=offer.refused,
+                    on_click="ignore",
+                    icon=":material/download:",
+                )
+
+
+def beside(store: Store, config: BitConfig) -> pd.DataFrame | None:
+    """What else was measured on the network and images of a configuration, or None.
+
+    Read without caches, because it is called from a download and not from a page's run.
+    """
+    told = config.provenance
+    numbers = ("data", "calibration_images", "search_images")
+    mine = [
+        entry
+        for entry in runs(store, model=config.model.name)
+        if all(getattr(entry.spec, key) == told.get(key) for key in numbers)
+    ]
+    taken: list[Run] = []
+    count = 0
+    for entry in sorted(mine, key=lambda entry: -entry.id):
+        count += entry.evaluations
+        if count > MOST_POINTS and taken:
+            break
+        taken.append(entry)
+    if not taken:
+        return None
+    stored = points_of(store, [entry.id for entry in taken])
+    return frames.points_frame(stored, {entry.id: entry for entry in taken}, config.model)
+
+
+def table_offers(
+    store: Store, found: Mapping[int, Run], model: ModelSpec, stem: str
+) -> list[Offer]:
+    """Tables of what some runs measured: the fronts as CSV, all points as Parquet."""
+
+    def stored() -> list[frames.StoredPoint]:
+        return points_of(store, list(found))
+
+    def front() -> bytes:
+        return tables_out.front_csv(frames.points_frame(stored(), found, model), "weight_bytes")
+
+    def everything() -> bytes:
+        return tables_out.parquet(tables_out.all_points(stored(), found, model))
+
+    rows = sum(entry.evaluations for entry in found.values())
+    parquet, group = "application/vnd.apache.parquet", GROUPS[4]
+    words = (
+        f"Every stored point of {counted(len(found), 'run')}, {counted(rows, 'evaluation')}: "
+        "bits, costs, scores."
+    )
+    return [
+        Offer(
+            group, "Fronts (CSV)", f"{stem}.front.csv", "text/csv", front,
+            "Accuracy against weight bytes, the front of every method.",
+        ),
+        Offer(group, "All points (Parquet)", f"{stem}.points.parquet", parquet, everything, words),
+    ]  # fmt: skip
+
+
+def run_tables(store: Store, run_id: int, model: ModelSpec, stem: str) -> None:
+    """Buttons for the tables of one run."""
+    draw(table_offers(store, {run_id: run(store, run_id)}, model, stem), f"tables-{run_id}")

@@ -1,0 +1,241 @@
+"""One page to keep or to send: what was chosen, what it does, where it comes from. Pure.
+
+Everything is inside the file: pictures are inline SVG, styles are here, and a policy in its head
+keeps any browser from fetching anything. Every text is escaped.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from pages.downloads import report_figures
+from pages.shared import frames
+from pages.shared.columns import COST_COLUMNS, SEARCH_N, SEARCH_SCORE, WEIGHT_BITS
+from pages.shared.text import cost_text, exact_cost_text, percent
+from qcore import __version__
+from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
+from qcore.config import BitConfig
+from qcore.costs import COSTS, costs_of, mean_weight_bits
+from qcore.problem import Scores
+
+MOST_ROWS = 300
+"""Layers listed one by one; all of them are in the CSV."""
+NAME_LENGTH = 80
+
+STYLE = """
+:root { color-scheme: light dark; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 940px; margin: 2rem auto; padding: 0 1rem; }
+h1, h2 { line-height: 1.2; overflow-wrap: anywhere; }
+h2 { margin-top: 2.2rem; }
+table { border-collapse: collapse; }
+th, td { padding: 0.25rem 0.7rem; text-align: left; border-bottom: 1px solid #8888; }
+td { overflow-wrap: break-word; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
+td.n { white-space: nowrap; overflow-wrap: normal; }
+.wide td:first-child { min-width: 9rem; }
+.wide { overflow-x: auto; }
+.note { opacity: 0.75; }
+"""
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+
+def report(
+    config: BitConfig,
+    name: str,
+    *,
+    note: str = "",
+    points: pd.DataFrame | None = None,
+    check: str = "",
+) -> bytes:
+    """The page as bytes of HTML, well below 500 KB also for a thousand layers.
+
+    Args:
+        config: The configuration.
+        name: What the user calls it.
+        note: The user's words about it.
+        points: `frames.points_frame` of what else was measured with the same data; draws the front.
+        check: What verifying it found, in words; "" where that was not done.
+    """
+    model, allocation = config.model, config.allocation
+    bits = max(1, min(8, round(mean_weight_bits(model, allocation))))
+    even = BitAllocation.uniform(model.layers, bits, _usual_activation(allocation))
+    label = f"{bits} bits everywhere"
+    sections = [
+        f"<h1>{escape(name)}</h1>",
+        _paragraph(note),
+        _summary(config, check),
+        _heading("Bits of every layer"),
+        report_figures.bits_picture(model, [("this", allocation), (f"{bits} bits", even)]),
+        _heading("Where the bytes are"),
+        report_figures.area_picture(model, allocation),
+        *_front(config, points),
+        _heading(f"Difference from {label}"),
+        report_figures.change_picture(model, even, allocation, label),
+        _against(model, even, allocation, label),
+        _heading("Costs"),
+        _costs(config),
+        _heading("Layers"),
+        _layers(config),
+        _heading("Where it comes from"),
+        _provenance(config),
+    ]
+    head = (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(name)}</title><style>{STYLE}</style></head><body>"
+    )
+    return (head + "\n".join(part for part in sections if part) + "</body></html>\n").encode(
+        "utf-8", "replace"
+    )
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], numbers: Sequence[int] = ()
+) -> str:
+    """An HTML table of escaped values; `numbers` are the columns set flush right."""
+
+    def line(cells: Sequence[object], tag: str) -> str:
+        written = [
+            f"<{tag}{' class=n' if at in numbers else ''}>{escape(str(cell))}</{tag}>"
+            for at, cell in enumerate(cells)
+        ]
+        return f"<tr>{''.join(written)}</tr>"
+
+    body = "".join(line(row, "td") for row in rows)
+    return f'<div class="wide"><table>{line(columns, "th")}{body}</table></div>'
+
+
+def _heading(text: str) -> str:
+    return f"<h2>{escape(text)}</h2>"
+
+
+def _paragraph(text: str, kind: str = "") -> str:
+    return f"<p{f' class={kind}' if kind else ''}>{escape(text)}</p>" if text else ""
+
+
+def _usual_activation(allocation: BitAllocation) -> int:
+    widths = sorted(bits.activation for bits in allocation.values())
+    return widths[len(widths) // 2]
+
+
+def _summary(config: BitConfig, check: str) -> str:
+    model = config.model
+    size = COSTS["weight_bytes"].total(model, config.allocation)
+    floats = sum(layer.weights for layer in model.layers) * FLOAT_BITS / 8
+    rows = [
+        ("Network", f"{model.name}, {len(model.layers)} layers"),
+        ("Mean weight bits", f"{mean_weight_bits(model, config.allocation):.2f}"),
+        (
+            "Weights",
+            f"{cost_text('weight_bytes', size)}, {floats / max(1, size):.1f} times smaller",
+        ),
+        *_scores("Measured on the test split", config.test),
+        *_scores("The float network there", config.float_test),
+        *_scores("Measured on the search split", config.search),
+        *([("Verified", check)] if check else []),
+    ]
+    if config.test is None and config.search is None:
+        rows.append(("Measured", "not yet: this is bits alone"))
+    return table(("What", "Value"), rows)
+
+
+def _scores(label: str, scores: Scores | None) -> list[tuple[str, str]]:
+    if scores is None:
+        return []
+    what = "agreement with the float network" if scores.accuracy is None else "accuracy"
+    return [(label, f"{what} {percent(scores.headline, scores.n)}, 95 % interval in brackets")]
+
+
+def _front(config: BitConfig, points: pd.DataFrame | None) -> list[str]:
+    if points is None or points.empty:
+        return []
+    cost, here = "weight_bytes", None
+    if config.search is not None:
+        value = float(COSTS[cost].total(config.model, config.allocation))
+        here = (value, 100 * config.search.headline)
+    what = "Measured on the search split, %"
+    words = (
+        "Lines are each method's front: nothing is achievable between its points. The ring is this "
+        "configuration. Points were chosen on the search split only."
+    )
+    return [
+        _heading("Accuracy against size"),
+        report_figures.front_picture(points, here, cost, what),
+        _paragraph(words, "note"),
+        _picks(points),
+    ]
+
+
+def _picks(points: pd.DataFrame) -> str:
+    """The most accurate point of each method, with what it costs."""
+    best = points.sort_values(SEARCH_SCORE, ascending=False, kind="stable")
+    rows = []
+    for row in best.drop_duplicates("method").to_dict("records"):
+        score = percent(row[SEARCH_SCORE] / 100, int(row[SEARCH_N]))
+        size = cost_text("weight_bytes", row[COST_COLUMNS["weight_bytes"]])
+        rows.append((row["method"], score, f"{row[WEIGHT_BITS]:.2f}", size))
+    head = ("Method, its most accurate point", "Search split", "Mean weight bits", "Weights")
+    return table(head, rows, (2, 3))
+
+
+def _against(model: ModelSpec, before: BitAllocation, after: BitAllocation, label: str) -> str:
+    old, new = costs_of(model, before), costs_of(model, after)
+    rows = [
+        (COSTS[n].title, cost_text(n, old[n]), cost_text(n, new[n]), _change(old[n], new[n]))
+        for n in old
+    ]
+    return table(("Cost", label, "This", "Change"), rows, (1, 2, 3))
+
+
+def _change(old: float, new: float) -> str:
+    return f"{100 * (new / old - 1):+.1f} %" if old else ""
+
+
+def _costs(config: BitConfig) -> str:
+    rows = [
+        (COSTS[name].title, exact_cost_text(name, value), COSTS[name].formula)
+        for name, value in costs_of(config.model, config.allocation).items()
+    ]
+    return table(("Cost", "Value", "How it is counted"), rows, (1,))
+
+
+def _layers(config: BitConfig) -> str:
+    listed = frames.layers_frame(config.allocation, config.model)
+    rows = [
+        [_short(str(value)) if at == 0 else _plain(value) for at, value in enumerate(row)]
+        for row in listed.head(MOST_ROWS).itertuples(index=False)
+    ]
+    left = len(listed) - MOST_ROWS
+    more = f"{left:,} more layers are not listed here; the CSV file has them all."
+    return table(tuple(listed.columns), rows, range(2, listed.shape[1])) + _paragraph(
+        more if left > 0 else "", "note"
+    )
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
+
+
+def _plain(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _provenance(config: BitConfig) -> str:
+    told: Mapping[str, Any] = config.provenance
+    rows = [(key, _value(value)) for key, value in told.items()]
+    rows += [
+        ("weights of the network, SHA-256", config.model.digest),
+        ("allocation", config.allocation.digest),
+        ("left in float, parameters", f"{sum(config.model.left_in_float.values()):,}"),
+        ("report written by", f"bitdial {__version__}"),
+    ]
+    return table(("What", "Value"), rows)
+
+
+def _value(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 500 else f"{text[:499]}…"

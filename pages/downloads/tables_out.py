@@ -1,0 +1,94 @@
+"""What was measured, as files: fronts for a spreadsheet, all points for a program. Pure."""
+
+import io
+import json
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+
+from pages.shared import frames
+from qcore.allocation import ModelSpec
+from qcore.costs import COSTS, costs_of, mean_weight_bits
+from qcore.problem import Scores
+from store import Run, StoredPoint
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""A spreadsheet would run a text that starts so."""
+
+
+def front_csv(frame: pd.DataFrame, cost: str) -> bytes:
+    """Every method's front of the score against one cost, one row a point, in UTF-8.
+
+    Args:
+        frame: `frames.points_frame`.
+        cost: Name of the cost.
+    """
+    parts = [frames.front_of(rows, cost) for _, rows in frame.groupby("method", sort=False)]
+    front = pd.concat(parts) if parts else frame
+    out = front.drop(columns=["allocation", "config_point"])
+    out["bits"] = [json.dumps(allocation.to_json()) for allocation in front["allocation"]]
+    return spreadsheet(out)
+
+
+def spreadsheet(table: pd.DataFrame) -> bytes:
+    """A table as CSV; texts that a spreadsheet would run get a leading apostrophe."""
+    out = table.copy()
+    for column in out.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in out.dtypes]]:
+        out[column] = [
+            f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+            for value in out[column]
+        ]
+    return out.to_csv(index=False, lineterminator="\n").encode("utf-8", "replace")
+
+
+def all_points(
+    points: Iterable[StoredPoint], runs: Mapping[int, Run], model: ModelSpec
+) -> pd.DataFrame:
+    """One row for every stored point of some runs, in the order they came.
+
+    Returns:
+        Columns: point, run, search, seed, data, stage, allocation (digest), bits (JSON text:
+        layer name to [weight bits, activation bits]), mean_weight_bits, one column per cost named
+        after it, search_ and test_ n, accuracy, agreement, kl (nats), loss (nats), low and high
+        (95 % interval of accuracy, or of agreement without labels), device, seconds. Points of
+        another network have no costs.
+    """
+    rows = []
+    for stored in points:
+        point, spec = stored.point, runs[stored.run_id].spec
+        fits = set(point.allocation) == set(model.names)
+        costs = costs_of(model, point.allocation) if fits else dict.fromkeys(COSTS)
+        rows.append(
+            {
+                "point": stored.id,
+                "run": stored.run_id,
+                "search": spec.search,
+                "seed": spec.seed,
+                "data": spec.data,
+                "stage": point.stage,
+                "allocation": point.allocation.digest,
+                "bits": json.dumps(point.allocation.to_json()),
+                "mean_weight_bits": mean_weight_bits(model, point.allocation) if fits else None,
+                **costs,
+                **_scores("search", point.search),
+                **_scores("test", point.test),
+                "device": point.device,
+                "seconds": point.seconds,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _scores(name: str, scores: Scores | None) -> dict[str, float | int | None]:
+    low, high = (None, None) if scores is None else scores.interval
+    found = {
+        key: getattr(scores, key, None) for key in ("n", "accuracy", "agreement", "kl", "loss")
+    }
+    return {f"{name}_{key}": value for key, value in (found | {"low": low, "high": high}).items()}
+
+
+def parquet(table: pd.DataFrame) -> bytes:
+    """A table as a Parquet file."""
+    out = io.BytesIO()
+    table.to_parquet(out, index=False)
+    return out.getvalue()

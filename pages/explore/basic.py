@@ -1,0 +1,157 @@
+"""Explore with native controls: two sliders, plotly figures, a table. `?ui=basic` asks for it."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import streamlit as st
+
+from pages.explore import details, reference
+from pages.explore.details import CHART, Scene
+from pages.explore.nearest import LINKED
+from pages.explore.payload import summed_costs
+from pages.explore.view import point_of
+from pages.plots.front import front_figure
+from pages.plots.heatmap import bit_heatmap
+from pages.shared import frames, predictions, session, text
+from pages.shared.budgets import budget_sliders
+from pages.shared.columns import ACTIVATION_BITS, COST_COLUMNS, DAMAGE
+from qcore.allocation import FLOAT_BITS, ModelSpec
+from qcore.costs import COSTS
+from qcore.problem import Problem, SensitivityTable
+
+
+def draw_measured(scene: Scene, float_score: float | None, what: str) -> None:
+    """Draw what was measured.
+
+    Args:
+        scene: The model, its runs and their points.
+        float_score: The float network's score on the search split in percent, where known.
+        what: What the scores are: "Accuracy" or "Agreement with the float network".
+    """
+    frame, model = scene.frame, scene.model
+    limits = sliders(frame, model)
+    chosen = frames.picks(frame, limits)
+    if chosen.empty:
+        below_smallest(frame, limits)
+    else:
+        _heatmap(chosen, model)
+    missing = [m for m in dict.fromkeys(frame["method"]) if m not in set(chosen["method"])]
+    if missing and not chosen.empty:
+        st.caption(f"Nothing measured by {', '.join(missing)} fits these budgets.")
+    st.subheader(f"{what} against cost")
+    cost = _axis([name for name, column in COST_COLUMNS.items() if column in frame])
+    figure = front_figure(
+        frame,
+        chosen,
+        cost,
+        limit=limits.get(cost),
+        float_score=float_score,
+        score_title=f"{what} on the search split, %",
+    )
+    largest = float(max(frame[COST_COLUMNS[cost]].max(), limits.get(cost, 0)))
+    reference.add_mark(figure, scene.reference, cost, text.scale_of(cost, largest)[0])
+    st.plotly_chart(
+        figure, key="front", config=CHART, alt=f"{what} against {COSTS[cost].title.lower()}."
+    )
+    st.caption(
+        "Step lines are each method's front, bars are 95 % intervals; rings mark the best point "
+        "of each method within the budgets. Points are chosen on the search split only."
+    )
+    if chosen.empty:
+        return
+    details.picks_table(chosen, what)
+    ranked = details.ranked(chosen)
+    st.subheader("Take one away")
+    named = point_of(st.query_params.get("pt", ""))
+    linked = None if named is None else reference.row_of(frame, *named)
+    options = [*ranked["method"], *([] if linked is None else [LINKED])]
+    method = st.selectbox("Method", options, width=360, key="take")
+    if method == LINKED and linked is not None:
+        st.markdown(details.score_words(linked, "the point of the link"))
+        details.draw(scene, linked)
+        return
+    details.draw(scene, ranked[ranked["method"] == method].iloc[0], limits)
+
+
+def draw_predicted(scene: Scene, name: str, table: SensitivityTable) -> None:
+    """Draw what a sensitivity table predicts.
+
+    Args:
+        scene: The model, its runs and their points.
+        name: What to call the method.
+        table: The sensitivities.
+    """
+    model = scene.model
+    limits = sliders(scene.frame, model)
+    chosen = predictions.predicted_pick(name, table, model, limits)
+    if not chosen.empty:
+        _heatmap(chosen, model)
+    st.subheader("Predicted damage against cost")
+    cost = _axis(summed_costs(Problem(model, predictions.table_options(table, model))))
+    front = session.predicted_front(name, table, model, cost)
+    if chosen.empty:
+        below_smallest(front, limits, "predicted")
+    figure = front_figure(
+        front,
+        chosen,
+        cost,
+        limit=limits.get(cost),
+        score=DAMAGE,
+        score_title=f"Predicted damage, {table.unit}",
+    )
+    st.plotly_chart(
+        figure, key="front", config=CHART, alt="Predicted damage against cost, exact front."
+    )
+    details.draw_predicted(scene, chosen, table)
+
+
+def sliders(frame: pd.DataFrame, model: ModelSpec) -> dict[str, float]:
+    """Draw two native budget sliders; cost name to limit, as `widgets.budget_sliders`."""
+    return budget_sliders(model, widest_of(frame))
+
+
+def widest_of(frame: pd.DataFrame) -> int:
+    """Activation bits at the upper end of a compute slider: float where points leave them so."""
+    return FLOAT_BITS if bool((frame[ACTIVATION_BITS] == FLOAT_BITS).any()) else 8
+
+
+def below_smallest(frame: pd.DataFrame, limits: Mapping[str, float], how: str = "measured") -> None:
+    """Say what the smallest is where nothing fits the budgets."""
+    lines = []
+    for cost, limit in limits.items():
+        smallest = float(frame[COST_COLUMNS[cost]].min())
+        if smallest > limit:
+            lines.append(
+                f"{COSTS[cost].title}: the smallest {how} is "
+                f"{text.exact_cost_text(cost, smallest)}; the budget is "
+                f"{text.exact_cost_text(cost, limit)}."
+            )
+    st.info(
+        f"**Nothing {how} fits these budgets.** "
+        + (" ".join(lines) or "Each budget alone can be met, but not both at once.")
+        + " Raise a budget, or search with fewer bits.",
+        icon=":material/straighten:",
+    )
+
+
+def _heatmap(chosen: pd.DataFrame, model: ModelSpec) -> None:
+    st.subheader("Bits of each layer")
+    st.plotly_chart(
+        bit_heatmap(frames.bits_frame(chosen, model)),
+        key="heatmap",
+        config=CHART,
+        alt="Weight and activation bits of every layer, two rows per method.",
+    )
+
+
+def _axis(costs: Sequence[str]) -> str:
+    return str(
+        st.selectbox(
+            "Cost on the horizontal axis",
+            costs,
+            format_func=lambda cost: COSTS[cost].title,
+            key="x",
+            bind="query-params",
+            width=360,
+        )
+    )

@@ -1,0 +1,73 @@
+"""The budget explorer: budgets are dragged in the browser, the server hears of it on release."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from pages.plots.style import BIT_COLOURS
+from qcore.allocation import FLOAT_BITS
+
+HERE = Path(__file__).parent
+SCRIPTS = ("rules.js", "drawing.js", "explorer.js")
+KEY = "explorer"
+BLACK_DIGITS_FROM = 5
+"""Narrowest bits whose colour is too light for white digits."""
+
+
+def script() -> str:
+    """The component's JavaScript: its files joined into the one module that Streamlit takes."""
+    return "\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)
+
+
+def markup() -> str:
+    """The component's HTML: what is the same for every network."""
+    swatches = []
+    for bits, colour in BIT_COLOURS.items():
+        name = "float" if bits == FLOAT_BITS else str(bits)
+        ink = "#000" if bits >= BLACK_DIGITS_FROM else "#fff"
+        look = f"background-color:{colour};color:{ink}"
+        swatches.append(f'<span class="bits-{name}" style="{look}">{name}</span>')
+    page = (HERE / "explorer.html").read_text(encoding="utf-8")
+    return page.replace("<!-- swatches -->", "".join(swatches))
+
+
+def style() -> str:
+    """The component's style sheet."""
+    return (HERE / "explorer.css").read_text(encoding="utf-8")
+
+
+def budget_explorer(
+    payload: Mapping[str, Any], on_event: Callable[[str, Any], None], key: str = KEY
+) -> None:
+    """Draw the explorer.
+
+    Args:
+        payload: What `pages.explore.payload` builds; its names reach the page as text only.
+        on_event: Called with ("commit", what was set) when the reader lets go of a budget or
+            changes the focus or the axis, ("open", {"run", "id"}) when a point is clicked and
+            ("pin", {"run", "id"}) when one is to be kept. Nothing is sent while dragging.
+        key: Name of the element on the page.
+    """
+
+    def teller(name: str) -> Callable[[], None]:
+        def tell() -> None:
+            value = (st.session_state.get(key) or {}).get(name)
+            if value is not None:
+                on_event(name, value)
+
+        return tell
+
+    _renderer()(
+        key=key,
+        data=dict(payload),
+        on_commit_change=teller("commit"),
+        on_open_change=teller("open"),
+        on_pin_change=teller("pin"),
+    )
+
+
+@st.cache_resource(show_spinner=False)
+def _renderer() -> Any:
+    return st.components.v2.component("budget_explorer", html=markup(), js=script(), css=style())

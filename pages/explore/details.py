@@ -1,0 +1,286 @@
+"""One point of Explore in full: its table, why it costs what it costs, its files, its origin."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import streamlit as st
+from streamlit.errors import StreamlitAPIException
+
+from pages.downloads.downloads import downloads
+from pages.explore import nearest
+from pages.explore import reference as explore_reference
+from pages.plots import sensitivity, waterfall
+from pages.shared import frames, predictions, session, text, widgets
+from pages.shared.budgets import BUDGETS
+from pages.shared.columns import (
+    ACTIVATION_BITS,
+    COST_COLUMNS,
+    SEARCH_HIGH,
+    SEARCH_LOW,
+    SEARCH_N,
+    SEARCH_SCORE,
+    TEST_HIGH,
+    TEST_LOW,
+    TEST_N,
+    TEST_SCORE,
+    WEIGHT_BITS,
+)
+from pages.shared.runs import given_spec, launch, measures
+from qcore.allocation import BitAllocation, ModelSpec
+from qcore.errors import QcoreError
+from qcore.problem import RunSpec, SensitivityTable
+from store import Run, Store, config_text, save_config
+
+MOST_ROWS = 16
+"""A table of no more rows is shown whole."""
+
+CHART = {"toImageButtonOptions": {"format": "svg"}, "displaylogo": False}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What Explore is about.
+
+    Attributes:
+        store: The database.
+        model: The model.
+        compared: Its runs of one setting.
+        frame: Their points, as `frames.points_frame`.
+        reference: Row of the point to compare with, if one was chosen.
+    """
+
+    store: Store
+    model: ModelSpec
+    compared: Sequence[Run]
+    frame: pd.DataFrame
+    reference: pd.Series | None = None
+
+
+def ranked(chosen: pd.DataFrame) -> pd.DataFrame:
+    """The most accurate within the budgets first; of equals the earlier method."""
+    return chosen.sort_values(SEARCH_SCORE, ascending=False, kind="stable")
+
+
+def picks_table(chosen: pd.DataFrame, what: str) -> None:
+    """The table under the plots, which holds the numbers they show."""
+    st.dataframe(
+        frames.picks_table(chosen, what),
+        hide_index=True,
+        # a handful of methods is seen whole, without a table that scrolls in a page that does
+        height="content" if len(chosen) <= MOST_ROWS else "auto",
+        alt="The best point of each method within the budgets, with accuracy and costs.",
+    )
+    st.caption(frames.splits_words(chosen))
+
+
+def score_words(row: pd.Series, what: str) -> str:
+    """Say which point this is and what it scores, as Markdown."""
+    low, high = row[SEARCH_LOW], row[SEARCH_HIGH]
+    tested = (
+        ""
+        if pd.isna(row[TEST_SCORE])
+        else f" On the test split: {row[TEST_SCORE]:.1f} % ({row[TEST_LOW]:.1f} to "
+        f"{row[TEST_HIGH]:.1f}, n={row[TEST_N]:,.0f})."
+    )
+    return (
+        f"**{text.literal(str(row['method']))}**, {what}: {row[SEARCH_SCORE]:.1f} % "
+        f"({low:.1f} to {high:.1f}, n={row[SEARCH_N]:,}) on the search split at "
+        f"{row[WEIGHT_BITS]:.2f} bits a weight.{tested}"
+    )
+
+
+def draw(scene: Scene, row: pd.Series, limits: Mapping[str, float] | None = None) -> None:
+    """Files, measuring, layers, costs and origin of one point.
+
+    Args:
+        scene: Where it is from.
+        row: Its row of the frame.
+        limits: The budgets it is the pick of, cost name to limit; None for a point that was
+            chosen by itself.
+    """
+    store, model = scene.store, scene.model
+    run = next(run for run in scene.compared if run.id == row["run"])
+    allocation: BitAllocation = row["allocation"]
+    explore_reference.draw(model, scene.reference, row)
+    if row["config_point"] >= 0:
+        stem = text.file_stem(
+            model.name,
+            row[WEIGHT_BITS],
+            row[ACTIVATION_BITS],
+            str(row["method"]),
+            int(row["config_point"]),
+        )
+        downloads(store, int(row["config_point"]), stem)
+    _actions(scene, row, allocation, run, limits)
+    table, why, origin = st.tabs(["Bits and costs of each layer", "Why", "Where it comes from"])
+    with table:
+        _layers(allocation, model)
+    with why:
+        _why(store, allocation, model)
+    with origin:
+        _origin(run, allocation)
+
+
+def _actions(
+    scene: Scene,
+    row: pd.Series,
+    allocation: BitAllocation,
+    run: Run,
+    limits: Mapping[str, float] | None,
+) -> None:
+    prepared = row["config_point"] >= 0
+    with st.container(horizontal=True, vertical_alignment="center"):
+        _measure(scene, run.spec, allocation, str(row["stage"]), prepared)
+        if not prepared:
+            nearest.offer(scene.frame, row, limits)
+        if prepared and st.button("Keep it", icon=":material/keep:", key="keep"):
+            keep(scene, row)
+        explore_reference.button(scene.reference, row)
+        _link(
+            "workbench",
+            "Edit bits",
+            ":material/edit:",
+            {"model": scene.model.name, "pt": f"{row['run']}:{row['point']}"},
+        )
+        near = ",".join(f"{name}:{int(row[COST_COLUMNS[name]])}" for name in BUDGETS)
+        _link(
+            "searches",
+            "Search near this budget",
+            ":material/manage_search:",
+            {"model": scene.model.name, "near": near},
+        )
+
+
+def _link(page: str, label: str, icon: str, query: dict[str, str]) -> None:
+    try:
+        st.page_link(f"pages/views/{page}.py", label=label, icon=icon, query_params=query)
+    except StreamlitAPIException:
+        # a dashboard of its own, such as one page in a test, need not have every page
+        return
+
+
+def keep(scene: Scene, row: pd.Series) -> None:
+    """Keep a point's configuration with the saved ones; say in words where there is none."""
+    content = (
+        config_text(scene.store, int(row["config_point"])) if row["config_point"] >= 0 else None
+    )
+    if content is None:
+        st.toast(
+            "This allocation has no configuration yet. Measure it first; then it can be kept.",
+            icon=":material/info:",
+        )
+        return
+    name = f"{scene.model.name} {row[WEIGHT_BITS]:.2f} bits, {row['method']}"
+    try:
+        save_config(
+            scene.store,
+            name,
+            content,
+            source={"run": int(row["run"]), "point": int(row["config_point"])},
+        )
+    except QcoreError as error:
+        widgets.error_box(error)
+        return
+    st.toast(f"Kept as {name}. It is on the Configs page.", icon=":material/keep:")
+
+
+def _layers(allocation: BitAllocation, model: ModelSpec) -> None:
+    st.dataframe(
+        frames.layers_frame(allocation, model),
+        hide_index=True,
+        column_config={
+            name: st.column_config.NumberColumn(format="localized")
+            for name in ("Weights, elements", "Weights, B", "Compute, bit-ops")
+        },
+        alt="Bits, bytes and compute of every layer.",
+    )
+
+
+def _why(store: Store, allocation: BitAllocation, model: ModelSpec) -> None:
+    st.plotly_chart(
+        waterfall.waterfall_figure(model, allocation),
+        key="waterfall",
+        config=CHART,
+        alt="From all weights at 8 bits to these bits, part by part of the network.",
+    )
+    st.caption("Bytes each part of the network saves against 8 bits in every layer.")
+    table = next(iter(session.sensitivity_tables(store, model).values()), None)
+    if table is None:
+        return
+    prices = sensitivity.price_frame(table, model, allocation)
+    if prices.empty:
+        return
+    st.plotly_chart(
+        sensitivity.price_figure(prices, table.unit),
+        key="prices",
+        config=CHART,
+        alt="Predicted damage per KiB saved when a layer goes to its next fewer bits.",
+    )
+    st.caption(
+        f"Predicted by the {table.kind} sensitivity, not measured: a layer whose next bit is dear "
+        "keeps its bits, a cheap one gives them up."
+    )
+
+
+def _origin(run: Run, allocation: BitAllocation) -> None:
+    made = f"Its points were {run.origin}. " if run.origin else ""
+    st.markdown(
+        f"Run {run.id}, {text_of(run)}: {frames.method_label(run.spec.search)} "
+        f"({text.params_text(run.spec.params)}), seed {run.spec.seed}, "
+        f"{run.evaluations:,} evaluations. {made}Bits: {text.bits_set_text(run.spec)}. "
+        f"Budget: {text.limits_text(run.spec.limits)}. Allocation {allocation.digest}."
+    )
+    st.page_link(
+        "pages/views/searches.py", label="Open this run", query_params={"run": str(run.id)}
+    )
+
+
+def text_of(run: Run) -> str:
+    """A run's name, as markdown shows it unchanged."""
+    return text.literal(run.name)
+
+
+def _measure(
+    scene: Scene, like: RunSpec, allocation: BitAllocation, stage: str, prepared: bool
+) -> None:
+    if any(measures(run, allocation) for run in scene.compared):
+        st.info(
+            "This allocation is being measured; its files appear here.", icon=":material/timer:"
+        )
+        return
+    if not prepared:
+        st.write("This allocation has no configuration file yet: measuring it makes one.")
+    label = "Measure again" if prepared else "Measure and prepare"
+    if st.button(label, type="secondary" if prepared else "primary", icon=":material/refresh:"):
+        spec = given_spec(like, allocation, stage)
+        title = f"Measure {allocation.digest[:6]} on {like.model}"
+        if launch(scene.store, [(spec, title)]):
+            st.rerun()
+
+
+def draw_predicted(scene: Scene, chosen: pd.DataFrame, table: SensitivityTable) -> None:
+    """What stands below a predicted front.
+
+    Args:
+        scene: Where it is from.
+        chosen: The predicted optimum within the budgets: one row of `predictions`, or none.
+        table: The sensitivities behind it.
+    """
+    st.caption(
+        f"Predicted from sensitivities measured on {table.n:,} images, one layer at a time; "
+        "hollow marks were not evaluated. Damage adds up over layers, accuracy need not."
+    )
+    if chosen.empty:
+        return
+    st.dataframe(
+        predictions.predicted_table(chosen, table.unit),
+        hide_index=True,
+        alt="The predicted optimum within the budgets, with its costs.",
+    )
+    st.subheader("Take it away")
+    st.write(f"A prediction from {table.kind} sensitivities has no accuracy yet.")
+    allocation: BitAllocation = chosen.iloc[0]["allocation"]
+    _measure(scene, scene.compared[0].spec, allocation, "ptq", prepared=False)
+    with st.expander("Bits and costs of each layer"):
+        _layers(allocation, scene.model)

@@ -1,0 +1,84 @@
+"""What may be picked within budgets, and what is drawn: the explorer's side of the one rule. Pure.
+
+The rule itself is `qcore.front.best_within`; the explorer's JavaScript has the same rule and gets
+the points it can pick from here.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE
+
+MOST_SELECTABLE = 500
+"""Most points of one method whose bits are sent to the browser."""
+
+MOST_DRAWN = 5000
+"""Most points of all methods together that are drawn."""
+
+
+def selectable(rows: pd.DataFrame, costs: Sequence[str], score: str = SEARCH_SCORE) -> list[int]:
+    """Positions of the rows that some budget picks, in rising order.
+
+    Args:
+        rows: Points of one method, with the cost columns and the score column.
+        costs: Names of the costs that can be limited, in the order budgets name them.
+        score: Column to rank by; higher is better.
+
+    Returns:
+        A point is among them when it is the pick of `best_within` for some limits on any of the
+        costs; nothing else is needed to answer every drag.
+    """
+    found: set[int] = set()
+    scores = rows[score].to_numpy(float)
+    prices = {name: rows[COST_COLUMNS[name]].to_numpy(float) for name in costs}
+    places = np.arange(len(rows))
+    for count in range(1, len(costs) + 1):
+        for limited in itertools.combinations(costs, count):
+            order = np.lexsort((places, prices[limited[0]], -scores))
+            table = np.column_stack([prices[name][order] for name in limited])
+            while len(order):
+                # the first of what is left is beaten by none; what it beats can never be picked
+                found.add(int(order[0]))
+                left = ~(table >= table[0]).all(axis=1)
+                order, table = order[left], table[left]
+    return sorted(found)
+
+
+def spread(places: Sequence[int], costs: Sequence[float], most: int) -> list[int]:
+    """At most this many of the places, evenly over their costs, both ends kept; rising order."""
+    if len(places) <= most:
+        return sorted(places)
+    ordered = sorted(places, key=lambda place: (costs[place], place))
+    steps = np.linspace(0, len(ordered) - 1, max(2, most)).round().astype(int)
+    return sorted({ordered[step] for step in steps})
+
+
+def drawn(
+    frame: pd.DataFrame, costs: Sequence[str], most: int = MOST_SELECTABLE, all_of: int = MOST_DRAWN
+) -> pd.DataFrame:
+    """The rows the explorer gets, with a column that says which of them it may pick.
+
+    Args:
+        frame: What `frames.points_frame` returns.
+        costs: Names of the costs that can be limited.
+        most: Most selectable rows per method; more are thinned evenly over the first cost.
+        all_of: Most rows in all; others than selectable ones are thinned with a fixed seed.
+
+    Returns:
+        Rows of `frame` in their order and a boolean column "selectable". Picking from the
+        selectable rows gives the same as from all, where nothing selectable had to be thinned.
+    """
+    chosen: list[int] = []
+    for _, rows in frame.groupby("method", sort=False):
+        places = selectable(rows, costs)
+        first = rows[COST_COLUMNS[costs[0]]].tolist()
+        chosen += rows.index[spread(places, first, most)].tolist()
+    marked = frame.assign(selectable=frame.index.isin(chosen))
+    rest = marked[~marked["selectable"]]
+    room = max(0, all_of - len(chosen))
+    if len(rest) > room:
+        rest = rest.sample(room, random_state=0)
+    return pd.concat([marked[marked["selectable"]], rest]).sort_index()

@@ -1,0 +1,230 @@
+"""Explore before and around its results: the model's facts, and what to do when there are none."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from pages.plots.heatmap import bit_heatmap
+from pages.shared import frames, text
+from pages.shared.runs import launch, live_progress
+from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
+from qcore.catalog import MODELS, default_data
+from qcore.costs import COSTS, applicable
+from qcore.problem import RunSpec, Scores
+from qcore.searches import SEARCHES
+from store import Run, Store
+
+# few images, few levels, few looks at the test split: a front for the impatient
+QUICK: dict[str, Any] = {"calibration_images": 512, "search_images": 512, "reported": 5}
+QUICK_SEARCHES: dict[str, dict[str, Any]] = {
+    "uniform": {},
+    "portfolio": {"points": 5, "exchanges": 4, "kinds": ["gradient", "gradient_pairs"]},
+}
+
+
+def pick_setting(mine: Sequence[Run], linked: Sequence[int] = ()) -> tuple[str, list[Run]]:
+    """Pick the runs whose accuracies may be compared: one data set, one number of images.
+
+    Args:
+        mine: Runs of one model.
+        linked: Numbers of the runs that a link names; where they are is where the page begins.
+    """
+    groups: dict[str, list[Run]] = {}
+    for run in mine:
+        groups.setdefault(frames.setting_of(run), []).append(run)
+    if not groups:
+        return "", []
+    names = sorted(groups, key=lambda name: -sum(run.evaluations for run in groups[name]))
+    asked = {name: sum(run.id in linked for run in groups[name]) for name in names}
+    chosen = max(names, key=lambda name: asked[name])
+    if len(names) > 1:
+        with st.sidebar:
+            chosen = st.selectbox(
+                "Measured on",
+                names,
+                index=names.index(chosen),
+                key="on",
+                bind="query-params",
+                help="Accuracies on different images are never shown together.",
+            )
+    return chosen, groups[chosen]
+
+
+def first_data(name: str) -> str:
+    """The data name a model is first searched on, or "" where a folder is to be given first."""
+    found = default_data(name) if name in MODELS else ""
+    return "" if found.endswith(":") else found
+
+
+def facts(model: ModelSpec | None, search: Scores | None, test: Scores | None) -> None:
+    """Say what the float network scores, what it weighs, and what stays in float.
+
+    Args:
+        model: The network, where its layers are known.
+        search: The float network's scores on the search split, where known.
+        test: Those on the test split, which are said where there are both.
+    """
+    parts = []
+    scores, split = (test, "test") if test is not None else (search, "search")
+    if scores is not None:
+        said = text.percent(scores.headline, scores.n)
+        parts.append(f"Float network {said} on the {split} split")
+    if model is not None:
+        sizes = [
+            text.cost_text(
+                "weight_bytes",
+                COSTS["weight_bytes"].total(model, BitAllocation.uniform(model.layers, bits, bits)),
+            )
+            for bits in (FLOAT_BITS, 8, 4)
+        ]
+        parts.append(f"weights {sizes[0]}, {sizes[1]} at 8 bits, {sizes[2]} at 4")
+        macs = sum(layer.macs for layer in model.layers)
+        parts.append(f"{len(model.layers)} layers, {text.significant(macs / 1e6)} M MACs")
+        if model.coverage < 1:
+            parts.append(f"{100 * (1 - model.coverage):.1f} % of weights stay in float")
+    st.markdown(" · ".join(parts))
+    for warning in model.warnings if model is not None else ():
+        st.warning(text.literal(warning))
+
+
+def nothing_yet(store: Store, name: str, mine: Sequence[Run], model: ModelSpec | None) -> None:
+    """Show what runs or what failed, what the ladder costs, and offer the first search."""
+    active = [run for run in mine if run.state in text.ACTIVE]
+    if active:
+        st.subheader("Measuring the first allocations")
+        st.write("Points appear here as soon as they are measured. You may close this page.")
+        live_progress(store, mine, lambda run: run.spec.model == name)
+        if model is not None:
+            draw(model)
+        return
+    st.subheader("Nothing was measured for this model yet")
+    failed = next((run for run in mine if run.state == "failed"), None)
+    if failed is not None:
+        st.error(text.literal(f"{failed.name} failed: {failed.error}"))
+    if model is None:
+        _first_search(store, name)
+        return
+    beside, ladder = st.columns([1, 2], gap="large")
+    with beside:
+        _first_search(store, name)
+    with ladder:
+        draw(model)
+
+
+def _first_search(store: Store, name: str) -> None:
+    st.write(
+        "A search tries bit-widths per layer and measures what each costs in accuracy. To begin, "
+        "measure the same bits in every layer (2, 3, 4 and 8: the ladder to beat), then let the "
+        "portfolio search spread the bits where they matter."
+    )
+    data = first_data(name)
+    if data:
+        if st.button("Start the first search", type="primary", icon=":material/play_arrow:"):
+            _launch_quick(store, name, data, QUICK)
+        if MODELS[name].source == "bundled":
+            st.caption(
+                "On two idle cores the first points of resnet8 are there after 10 seconds; all is "
+                "done, accuracies on every test image included, after 45."
+            )
+        else:
+            st.caption(text.literal(f"On {data}, as this network was added."))
+    else:
+        st.write("This model needs a folder of images: choose it on the Searches page.")
+    st.page_link(
+        "pages/views/searches.py", label="Set up a search", icon=":material/manage_search:"
+    )
+
+
+def recorded_note(store: Store, name: str, mine: Sequence[Run], compared: Sequence[Run]) -> None:
+    """Say which results were not measured here, and offer to measure some: one click.
+
+    Args:
+        store: The database.
+        name: The model.
+        mine: All runs of the model.
+        compared: Those shown.
+    """
+    origins = sorted({run.origin for run in compared if run.origin})
+    if not origins:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(
+            f"Results {text.literal('; '.join(origins))}. They were made by this program and any "
+            "point can be measured again here."
+        )
+        idle = not any(run.state in text.ACTIVE for run in mine)
+        if (
+            idle
+            and not any(run.evaluations for run in mine if not run.origin)
+            and st.button("Search here, now", icon=":material/play_arrow:")
+        ):
+            like = compared[0].spec
+            images = {
+                "calibration_images": like.calibration_images,
+                "search_images": like.search_images,
+            }
+            _launch_quick(store, name, like.data, {**QUICK, **images})
+
+
+def _launch_quick(store: Store, name: str, data: str, settings: dict[str, Any]) -> None:
+    quick = [
+        (RunSpec(name, data, search, params, **settings), f"{SEARCHES[search].title} on {name}")
+        for search, params in QUICK_SEARCHES.items()
+    ]
+    if launch(store, quick):
+        st.rerun()
+
+
+LADDER = (2, 3, 4, 8)
+"""Weight bits of the steps; the first search measures just these, with activations in float."""
+
+PRICED = ("weight_bytes", "model_bytes", "bit_ops")
+
+
+def ladder_frame(model: ModelSpec) -> pd.DataFrame:
+    """One row a step: "method" (how it is called) and its allocation."""
+    rows = [
+        (f"{bits} bits", BitAllocation.uniform(model.layers, bits, FLOAT_BITS)) for bits in LADDER
+    ]
+    return pd.DataFrame(rows, columns=["method", "allocation"])
+
+
+def costs_frame(model: ModelSpec) -> pd.DataFrame:
+    """What each step costs, to the byte and the operation."""
+    return pd.DataFrame(
+        [
+            {
+                "Every weight": row["method"],
+                **{
+                    f"{COSTS[name].title} (exact)": text.exact_cost_text(
+                        name, COSTS[name].total(model, row["allocation"])
+                    )
+                    for name in PRICED
+                    if name in applicable(model)
+                },
+            }
+            for row in ladder_frame(model).to_dict("records")
+        ]
+    )
+
+
+def draw(model: ModelSpec) -> None:
+    """Draw the ladder's bits and costs, and say that none of it was measured."""
+    st.markdown("**The same bits in every layer: the ladder to beat**")
+    st.plotly_chart(
+        bit_heatmap(frames.bits_frame(ladder_frame(model), model)),
+        key="ladder",
+        config={"displaylogo": False, "toImageButtonOptions": {"format": "svg"}},
+        alt="2, 3, 4 and 8 weight bits in every layer, activations in float.",
+    )
+    st.dataframe(
+        costs_frame(model),
+        hide_index=True,
+        alt="Bytes and bit-operations of 2, 3, 4 and 8 bits in every layer.",
+    )
+    st.caption(
+        "Costs are exact: they follow from the layers' shapes, with activations in float (fp). "
+        "**Not measured yet:** what each step costs in accuracy; the first search measures that."
+    )

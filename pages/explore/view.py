@@ -1,0 +1,150 @@
+"""What the reader has set on Explore, as the page's address carries it. Pure.
+
+The keys are those of the basic controls: "bw" and "bc" are budgets in the slider's unit, "lw" and
+"lc" switch them, "x" is the cost on the horizontal axis; the explorer adds "focus", a method, and
+"pt", a point that was clicked, as "RUN:POINT".
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pages.shared.budgets import BUDGETS, Range
+from qcore.costs import COSTS
+
+OFF = "false"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the reader has set.
+
+    Attributes:
+        values: Cost name to its budget, in the slider's unit, within its range.
+        on: Cost name to whether it is limited.
+        x: Name of the cost on the horizontal axis.
+        focus: The method in focus, or "" for whichever is best.
+        point: (run, point) that was clicked, or None.
+        wrong: What in the address made no sense, in words.
+    """
+
+    values: Mapping[str, float]
+    on: Mapping[str, bool]
+    x: str
+    focus: str = ""
+    point: tuple[int, int] | None = None
+    wrong: tuple[str, ...] = ()
+
+    def limits(self, spans: Mapping[str, Range]) -> dict[str, float]:
+        """Cost name to its limit in the cost's own unit, for the costs that are limited."""
+        return {name: self.values[name] * spans[name].factor for name in spans if self.on[name]}
+
+
+def read_view(
+    query: Mapping[str, str],
+    spans: Mapping[str, Range],
+    reached: Mapping[str, np.ndarray] | None = None,
+) -> View:
+    """Read an address; what makes no sense falls back to where the page starts.
+
+    A budget beyond its range falls back to the nearest one that something fits.
+
+    Args:
+        query: The page's query parameters.
+        spans: Cost name to the range of its slider.
+        reached: Cost name to what each known point costs, in the cost's unit; one place a point.
+    """
+    values, on, wrong = {}, {}, []
+    beyond = []
+    for name, span in spans.items():
+        slider, switch = BUDGETS[name]
+        values[name], on[name] = span.start, name == "weight_bytes"
+        if slider in query:
+            value = _number(query[slider])
+            if value is None or not span.low <= value <= span.high:
+                wrong.append(
+                    f"The budget {slider}={query[slider][:20]} is not between {span.low:g} and "
+                    f"{span.high:g} {span.unit}."
+                )
+            if value is not None:
+                values[name] = min(max(value, span.low), span.high)
+                beyond += [name] if value < span.low else []
+        if switch in query:
+            on[name] = query[switch].lower() != OFF
+    for name in beyond:
+        others = {other: values[other] for other in spans if other != name and on[other]}
+        values[name] = _least(name, others, spans, reached or {})
+    point = point_of(query.get("pt", ""))
+    if query.get("pt") and point is None:
+        wrong.append("The point of this link makes no sense; it should read RUN:POINT.")
+    return View(values, on, _cost(query.get("x", "")), query.get("focus", ""), point, tuple(wrong))
+
+
+def query_of(message: Mapping[str, Any], spans: Mapping[str, Range]) -> dict[str, str]:
+    """The address of what the explorer said was set; with all else that a link carries, short.
+
+    Args:
+        message: Its "commit": values and on by cost name, x and focus. It comes from the browser
+            and may hold anything; what makes no sense is left out.
+        spans: Cost name to the range of its slider.
+    """
+    query = {}
+    values, on = message.get("values", {}), message.get("on", {})
+    for name, span in spans.items():
+        slider, switch = BUDGETS[name]
+        value = values.get(name)
+        if isinstance(value, (int, float)) and span.low <= value <= span.high:
+            query[slider] = f"{value:.{span.decimals}f}"
+        query[switch] = "true" if on.get(name) else OFF
+    x = message.get("x")
+    query["x"] = COSTS[x if x in COSTS else "weight_bytes"].title
+    focus = message.get("focus")
+    if isinstance(focus, str) and focus:
+        query["focus"] = focus[:60]
+    return query
+
+
+def _least(
+    name: str,
+    others: Mapping[str, float],
+    spans: Mapping[str, Range],
+    reached: Mapping[str, np.ndarray],
+) -> float:
+    """The lowest setting of a budget that something fits, within the other budgets if it can be."""
+    span = spans[name]
+    prices = reached.get(name, np.empty(0))
+    fits = np.ones(len(prices), bool)
+    for other, value in others.items():
+        if other in reached:
+            fits &= reached[other] <= value * spans[other].factor
+    found = prices[fits] if fits.any() else prices
+    if not len(found):
+        return span.low
+    steps = math.ceil(float(found.min()) / span.factor / span.step - 1e-9)
+    return min(max(round(steps * span.step, span.decimals), span.low), span.high)
+
+
+def _number(words: str) -> float | None:
+    try:
+        value = float(words)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _cost(words: str) -> str:
+    return next(
+        (name for name, cost in COSTS.items() if words in (name, cost.title)), "weight_bytes"
+    )
+
+
+def point_of(words: str) -> tuple[int, int] | None:
+    """Read "RUN:POINT" of a link; None where it says something else."""
+    run, _, point = words.partition(":")
+    # 18 digits fit a database's integer
+    if not all(part.isascii() and part.isdigit() and len(part) <= 18 for part in (run, point)):
+        return None
+    return int(run), int(point)

@@ -1,0 +1,200 @@
+"""The steps of the Models page that take a while: started in a process, followed, cancelled."""
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from pages.models import frames
+from pages.shared import session, widgets
+from pages.shared.text import literal
+from qcore.catalog import DATASETS, MODELS, default_data, split_data_name
+from qcore.errors import InvalidParams, QcoreError
+from store import Store, inspection
+
+WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8)
+EVERY_S = 0.5
+
+SENSITIVITY_KINDS = {
+    "kl": "measured divergence, one layer at a time",
+    "gradient": "gradients of single images (fast)",
+    "hessian": "curvature of the loss (needs labels for its best)",
+    "loss": "measured loss, one layer at a time (needs labels)",
+    "weight_mse": "error of the weights alone (instant, weakest)",
+}
+"""What each sensitivity is called here."""
+
+
+def begin(slot: str, start: Callable[[], str]) -> None:
+    """Start a step and remember it in this browser session; say why where it cannot start."""
+    try:
+        st.session_state[slot] = start()
+    except QcoreError as error:
+        widgets.error_box(error)
+        return
+    st.rerun()
+
+
+def follow(store: Store, slot: str) -> inspection.Look | None:
+    """Draw how far a step of this session is; returns how it ended, or None while it has not."""
+    step = st.session_state.get(slot)
+    if step is None:
+        return None
+    try:
+        look = inspection.look(store, step)
+    except QcoreError as error:
+        st.session_state.pop(slot)
+        widgets.error_box(error)
+        return None
+    if look.state == "running":
+        st.fragment(_progress, run_every=EVERY_S)(store, slot)
+        return None
+    if look.state == "failed":
+        st.error(literal(look.words), icon=":material/error:")
+    elif look.state == "cancelled":
+        st.info("Cancelled; nothing of it was kept.", icon=":material/close:")
+    return look
+
+
+@session.database_explained()
+def _progress(store: Store, slot: str) -> None:
+    step = st.session_state.get(slot)
+    if step is None:
+        return
+    look = inspection.look(store, step)
+    if look.state != "running":
+        st.rerun()
+        return
+    share = look.done / look.total if look.total else 0.0
+    counted = f" {look.done:,} of {look.total:,}" if look.total else ""
+    st.progress(share, f"{look.words}{counted} ({look.seconds:.0f} s)")
+    if st.button("Cancel", key=f"{slot}-cancel", icon=":material/close:"):
+        inspection.cancel(store, step)
+        st.rerun()
+
+
+def busy(slot: str, store: Store) -> bool:
+    """True while a step of this session is under way."""
+    step = st.session_state.get(slot)
+    if step is None:
+        return False
+    try:
+        return inspection.look(store, step).state == "running"
+    except QcoreError:
+        return False
+
+
+def data_input(name: str) -> str:
+    """Let the reader choose the data a network is measured on; returns the data name."""
+    fitting = list(MODELS[name].datasets)
+    key, _, place = default_data(name).partition(":")
+    chosen = str(
+        st.selectbox(
+            "Data",
+            fitting,
+            index=fitting.index(key) if key in fitting else 0,
+            format_func=lambda key: DATASETS[key].title,
+            key=f"m-data-{name}",
+        )
+    )
+    st.caption(DATASETS[chosen].note)
+    if not DATASETS[chosen].needs_path:
+        return chosen
+    what = "File" if chosen == "tensors" else "Folder"
+    path = st.text_input(
+        f"{what} on this machine",
+        place if chosen == key else "",
+        key=f"m-place-{name}-{chosen}",
+    )
+    return f"{chosen}:{path.strip()}"
+
+
+def counts_input(name: str) -> tuple[int, int]:
+    """Let the reader choose how many images calibrate and how many are searched on."""
+    left, right = st.columns(2)
+    calibration = left.number_input(
+        "Calibration images", min_value=1, value=1024, step=64, key=f"m-calibration-{name}"
+    )
+    search = right.number_input(
+        "Search images", min_value=1, value=1024, step=64, key=f"m-search-{name}"
+    )
+    return int(calibration), int(search)
+
+
+def check_step(store: Store, name: str, data: str, counts: tuple[int, int]) -> None:
+    """Measure the float network: accuracy, time, and what looks wrong."""
+    slot = f"m-check-step-{name}"
+    if st.button("Check", key="m-check", icon=":material/fact_check:", disabled=busy(slot, store)):
+        begin(slot, lambda: _started_check(store, name, data, counts))
+    look = follow(store, slot)
+    if look is None or look.report is None:
+        return
+    report = look.report
+    labelled = report["test"]["labelled"]
+    columns = st.columns(3)
+    if labelled:
+        columns[0].metric("Float accuracy, test split", f"{100 * report['test']['value']:.1f} %")
+        columns[0].caption(f"measured: {frames.share_text(report['test'])}")
+    else:
+        columns[0].metric("Float accuracy", "no labels")
+        columns[0].caption("Bits will be judged by agreement with the float network.")
+    columns[1].metric("Time per image, float", f"{report['ms']:.2f} ms")
+    columns[1].caption(f"measured on {report['device']}, one thread, in batches")
+    columns[2].metric("Classes", f"{report['classes']:,}")
+    columns[2].caption("images of " + "x".join(map(str, report["shape"])))
+    st.caption(frames.splits_text(report))
+    for note in report["notes"]:
+        st.warning(literal(str(note)), icon=":material/warning:")
+    if not report["notes"]:
+        st.success("Nothing looks wrong.", icon=":material/check:")
+
+
+def _started_check(store: Store, name: str, data: str, counts: tuple[int, int]) -> str:
+    split_data_name(data)
+    return inspection.start_check(store, name, data, *counts)
+
+
+def sensitivity_step(store: Store, name: str, data: str, counts: tuple[int, int]) -> None:
+    """Compute a sensitivity table: what each layer's bits are predicted to cost."""
+    slot = f"m-table-step-{name}"
+    left, right = st.columns(2)
+    kind = str(
+        left.selectbox(
+            "Score",
+            list(SENSITIVITY_KINDS),
+            format_func=lambda kind: SENSITIVITY_KINDS[kind],
+            key="m-kind",
+        )
+    )
+    widths = right.pills(
+        "Weight bits", WIDTHS, selection_mode="multi", default=(2, 3, 4, 8), key="m-widths"
+    )
+    pressed = st.button(
+        "Compute sensitivity",
+        key="m-sensitivity",
+        icon=":material/monitoring:",
+        disabled=busy(slot, store),
+    )
+    if pressed:
+        begin(slot, lambda: _started_table(store, name, data, kind, tuple(sorted(widths)), counts))
+    look = follow(store, slot)
+    if look is None or look.report is None:
+        return
+    st.success(
+        f"Computed on {look.report['n']:,} images in {look.report['seconds']:.1f} s. Explore now "
+        "predicts any allocation of these bits.",
+        icon=":material/check:",
+    )
+
+
+def _started_table(
+    store: Store,
+    name: str,
+    data: str,
+    kind: str,
+    widths: tuple[int, ...],
+    counts: tuple[int, int],
+) -> str:
+    split_data_name(data)
+    if not widths:
+        raise InvalidParams("Choose at least one weight bit-width.")
+    return inspection.start_sensitivity(store, name, data, kind, widths, (32,), *counts)

@@ -1,0 +1,160 @@
+"""The allocation carpet: every allocation along a front, one row each, one column per layer. Pure.
+
+Rows go from cheap to dear, so a front whose allocations grow out of one another shows as stairs,
+and a layer that keeps its bits as a column of one colour.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from pages.plots.difference import short
+from pages.plots.style import BIT_COLOURS, DARK_DIGITS_FROM, GREY, lay_out, plain
+from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE
+from pages.shared.text import bits_text, scale_of, significant
+from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
+from qcore.costs import COSTS
+
+MOST_ROWS = 40
+"""A longer front is thinned evenly, its ends kept."""
+
+CELLS_WITH_DIGITS = 40
+"""Up to this many layers half a page has room for a digit in each cell; else there is a scale."""
+
+
+def carpet_frame(front: pd.DataFrame, cost: str, most: int = MOST_ROWS) -> pd.DataFrame:
+    """Rows of a front for a carpet.
+
+    Args:
+        front: Rows by rising cost, as `frames.front_of` returns them.
+        cost: Name of that cost.
+        most: Most rows; at least 2.
+
+    Returns:
+        Columns: "allocation", "label" (cost and accuracy), "point"; cheapest first.
+    """
+    count = len(front)
+    step = max(1, -(-(count - 1) // (most - 1)))
+    kept = sorted({*range(0, count, step), count - 1}) if count else []
+    rows = front.iloc[kept]
+    column = COST_COLUMNS[cost]
+    factor, unit = scale_of(cost, float(rows[column].max()) if count else 1.0)
+    labels = [
+        f"{significant(value / factor)} {unit}, {score:.1f} %"
+        for value, score in zip(rows[column], rows[SEARCH_SCORE], strict=True)
+    ]
+    return pd.DataFrame(
+        {
+            "allocation": rows["allocation"].tolist(),
+            "label": labels,
+            "point": rows["point"].tolist(),
+        }
+    )
+
+
+def carpet_figure(
+    carpet: pd.DataFrame, model: ModelSpec, cost: str, part: str = "weights"
+) -> go.Figure:
+    """Bits of every layer (across) of every allocation of a front (down, rising cost).
+
+    Args:
+        carpet: What `carpet_frame` returns.
+        model: Its layers, in execution order.
+        cost: Name of the cost the rows rise by; titles the vertical axis.
+        part: "weights" or "activations".
+    """
+    names = list(model.names)
+    table = [_bits(allocation, names, part) for allocation in carpet["allocation"]]
+    codes = {width: code for code, width in enumerate(BIT_COLOURS, start=1)}
+    places, rows = list(range(1, len(names) + 1)), list(range(1, len(table) + 1))
+    figure = go.Figure()
+    figure.add_heatmap(
+        x=places,
+        y=rows,
+        z=[[codes[width] for width in row] for row in table],
+        hovertext=[
+            [
+                f"<b>{plain(short(name))}</b><br>{part}: {_words(width)}<br>at {plain(label)}"
+                for name, width in zip(names, row, strict=True)
+            ]
+            for row, label in zip(table, carpet["label"], strict=True)
+        ],
+        hovertemplate="%{hovertext}<extra></extra>",
+        colorscale=_steps(),
+        zmin=0.5,
+        zmax=len(codes) + 0.5,
+        showscale=len(names) > CELLS_WITH_DIGITS,
+        colorbar={
+            "title": {"text": "bits"},
+            "tickvals": list(codes.values()),
+            "ticktext": [bits_text(width) for width in codes],
+            "thickness": 12,
+            "outlinecolor": GREY,
+            "outlinewidth": 1,
+        },
+        xgap=1,
+        ygap=1,
+        name=part,
+    )
+    if len(names) <= CELLS_WITH_DIGITS:
+        _add_digits(figure, table)
+    longest = max(map(len, names), default=0)
+    lay_out(figure, 110 + 20 * len(rows) + round(4.6 * min(longest, 40)))
+    every = len(names) // 40 + 1
+    figure.update_xaxes(
+        title_text="Layer, in execution order",
+        tickvals=places[::every],
+        ticktext=[plain(short(name)) for name in names[::every]],
+        tickangle=-45,
+        showgrid=False,
+        zeroline=False,
+    )
+    figure.update_yaxes(
+        title_text=f"{COSTS[cost].title}, accuracy",
+        tickvals=rows,
+        ticktext=[plain(label) for label in carpet["label"]],
+        autorange="reversed",
+        showgrid=False,
+        zeroline=False,
+    )
+    return figure
+
+
+def _bits(allocation: BitAllocation, names: Sequence[str], part: str) -> list[int]:
+    if part == "weights":
+        return [allocation[name].weight for name in names]
+    return [allocation[name].activation for name in names]
+
+
+def _words(width: int) -> str:
+    return "float" if width == FLOAT_BITS else f"{width} bits"
+
+
+def _steps() -> list[tuple[float, str]]:
+    count = len(BIT_COLOURS)
+    return [
+        stop
+        for code, colour in enumerate(BIT_COLOURS.values())
+        for stop in ((code / count, colour), ((code + 1) / count, colour))
+    ]
+
+
+def _add_digits(figure: go.Figure, table: Sequence[Sequence[int]]) -> None:
+    for colour, dark in (("#ffffff", False), ("#000000", True)):
+        cells = [
+            (place, row, bits_text(width))
+            for row, widths in enumerate(table, start=1)
+            for place, width in enumerate(widths, start=1)
+            if (width >= DARK_DIGITS_FROM) is dark
+        ]
+        figure.add_scatter(
+            x=[cell[0] for cell in cells],
+            y=[cell[1] for cell in cells],
+            text=[cell[2] for cell in cells],
+            mode="text",
+            textfont={"color": colour, "size": 11},
+            hoverinfo="skip",
+            showlegend=False,
+            name="digits",
+        )

@@ -1,0 +1,93 @@
+"""How every figure looks: one colour per bit-width, one look per method. Pure.
+
+Text colours are left to Streamlit's theme and backgrounds are transparent, so that each figure
+reads in light and in dark. Lines of reference use a grey that shows on both.
+"""
+
+import plotly.graph_objects as go
+
+from qcore.allocation import FLOAT_BITS
+from qcore.searches import SEARCHES
+
+BIT_COLOURS = {
+    1: "#440154",
+    2: "#46327e",
+    3: "#365c8d",
+    4: "#277f8e",
+    5: "#1fa187",
+    6: "#4ac16d",
+    7: "#a0da39",
+    8: "#fde725",
+    FLOAT_BITS: "#ffffff",
+}
+"""One colour per bit-width on every page: viridis, and white for float."""
+
+DARK_DIGITS_FROM = 5
+"""Bit-widths from here on are light cells and carry black digits, the others white ones."""
+
+METHOD_COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),  # Okabe and Ito
+    *("#AA4499", "#999933"),  # and two of Tol's, that show on light and on dark too
+)
+METHOD_MARKERS = (
+    *("circle", "square", "diamond", "triangle-up", "x", "cross"),
+    *("triangle-down", "star", "hexagon"),
+)
+METHOD_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "5px")
+"""Their numbers have no common divisor: colours come again, looks do not."""
+GREY = "#888888"
+CELL_TEXT_LAYERS = 110
+"""Beyond this many layers a cell is too narrow for its digit; hovering still tells."""
+
+
+def style_of(method: str) -> dict[str, str]:
+    """Colour, marker and dash of a method: the same on every page, whatever else is shown."""
+    titles = [search.title for search in SEARCHES.values() if search.name != "uniform"]
+    base, _, variant = method.partition(",")
+    if base == SEARCHES["uniform"].title:
+        return {"colour": GREY, "marker": "square", "dash": "dot"}
+    place = titles.index(base) if base in titles else sum(map(ord, base))
+    shift = 0 if not variant else 1
+    return {
+        "colour": METHOD_COLOURS[place % len(METHOD_COLOURS)],
+        "marker": METHOD_MARKERS[(place + shift) % len(METHOD_MARKERS)],
+        "dash": METHOD_DASHES[(place + shift) % len(METHOD_DASHES)],
+    }
+
+
+def icon() -> str:
+    """The browser tab's icon as SVG: one bar per bit-width, taller with more bits.
+
+    Drawn here because Streamlit would fetch a named icon from another host.
+    """
+    bars = "".join(
+        f'<rect x="{4 * bits - 4}" y="{32 - 4 * bits}" width="4" height="{4 * bits}" '
+        f'fill="{BIT_COLOURS[bits]}"/>'
+        for bits in range(1, 9)
+    )
+    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">{bars}</svg>'
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def plain(text: str) -> str:
+    """Escape a label: plotly reads a small set of tags, and a layer's name must never be one."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def lay_out(figure: go.Figure, height: int) -> None:
+    """What figures with axes share: `height` in pixels, the legend above, the theme's colours."""
+    figure.update_layout(
+        height=height,
+        margin={"l": 10, "r": 10, "t": 30, "b": 10},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.03, "x": 0},
+    )
+
+
+def _faint(colour: str) -> str:
+    red, green, blue = _rgb(colour)
+    return f"rgba({red},{green},{blue},0.45)"

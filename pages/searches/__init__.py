@@ -1,0 +1,1 @@
+"""The Searches page: launch searches, follow them, look inside each."""

@@ -1,0 +1,194 @@
+"""From one filled-in form to many runs: methods times budgets times seeds. Pure functions."""
+
+import dataclasses
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from itertools import count
+from statistics import median
+
+from pages.shared.text import ACTIVE, counted, limits_text
+from qcore.errors import InvalidParams
+from qcore.problem import RunSpec
+from qcore.searches import SEARCHES
+from store import Run
+
+MOST_RUNS = 100
+"""Most runs that one press of the button queues."""
+
+SPREAD = 5
+"""Budgets of a front for a search that knows one budget at a time."""
+
+
+def seeds_of(words: str) -> tuple[int, ...]:
+    """Read seeds such as "0, 1, 2" or "0-4"; each once, in the order given.
+
+    Raises:
+        InvalidParams: a part is no whole number from 0 on, or there is none.
+    """
+    found: list[int] = []
+    for part in words.replace(";", ",").split(","):
+        first, dash, last = part.strip().partition("-")
+        if not (first.strip().isdecimal() and (not dash or last.strip().isdecimal())):
+            raise InvalidParams(f"Seeds are whole numbers such as 0, 1, 2 or 0-4; got {words!r}.")
+        end = int(last) if dash else int(first)
+        if end - int(first) >= MOST_RUNS:
+            raise InvalidParams(f"At most {MOST_RUNS} runs at once; got seeds {part.strip()}.")
+        found += range(int(first), end + 1)
+    if not found:
+        raise InvalidParams(f"Seeds such as 0-4 rise; got {words!r}.")
+    return tuple(dict.fromkeys(found))
+
+
+def spread(reaches: Mapping[str, tuple[float, float]]) -> list[dict[str, float]]:
+    """Budgets along the range of costs, from tight to loose, all costs together.
+
+    Args:
+        reaches: Cost name to (cheapest, dearest) total, in its unit.
+
+    Returns:
+        `SPREAD` budgets, in geometric steps strictly within every range.
+    """
+    shares = [(step + 1) / (SPREAD + 1) for step in range(SPREAD)]
+    return [
+        {cost: low * (high / low) ** share for cost, (low, high) in reaches.items()}
+        for share in shares
+    ]
+
+
+def batch(
+    spec: RunSpec,
+    also: Sequence[str],
+    budgets: Sequence[Mapping[str, float]],
+    seeds: Sequence[int],
+    name: str = "",
+) -> list[tuple[RunSpec, str]]:
+    """List the runs to queue, each with its name.
+
+    Args:
+        spec: The method that was filled in, with its settings.
+        also: Other methods, which keep their own defaults.
+        budgets: Limits, one mapping a budget; {} is no limit.
+        seeds: Seeds; a method that leaves nothing to chance takes the first alone.
+        name: What to call them; "" is method and model.
+
+    Raises:
+        InvalidParams: more than `MOST_RUNS`.
+    """
+    methods = (spec.search, *also)
+    own = {method: seeds if SEARCHES[method].chance else seeds[:1] for method in methods}
+    total = len(budgets) * sum(map(len, own.values()))
+    if total > MOST_RUNS:
+        raise InvalidParams(f"At most {MOST_RUNS} runs at once; these are {total}.")
+    out = []
+    for method in methods:
+        params = spec.params if method == spec.search else {}
+        title = SEARCHES[method].title
+        for limits in budgets:
+            for seed in own[method]:
+                parts = [f"{title} on {spec.model}" if not (name and not also) else name]
+                if name and also:
+                    parts = [f"{name}: {title}"]
+                if len(budgets) > 1:
+                    parts.append(limits_text(limits))
+                if len(own[method]) > 1:
+                    parts.append(f"seed {seed}")
+                one = dataclasses.replace(
+                    spec, search=method, params=params, limits=dict(limits), seed=seed
+                )
+                out.append((one, ", ".join(parts)))
+    return out
+
+
+def apart(asked: Sequence[tuple[RunSpec, str]], known: Sequence[Run]) -> list[tuple[RunSpec, str]]:
+    """Number names that nobody chose, "Uniform bits on resnet8 (2)", where a run is under way.
+
+    Args:
+        asked: Runs to queue with their names.
+        known: Every stored run; two that have not ended cannot have one name.
+    """
+    taken = {run.name for run in known if run.state in (*ACTIVE, "paused")}
+    out = []
+    for spec, name in asked:
+        names = (name if number == 1 else f"{name} ({number})" for number in count(1))
+        out.append((spec, next(fresh for fresh in names if fresh not in taken)))
+    return out
+
+
+def duration(seconds: float) -> str:
+    """Write a time: "40 s", "12 min", "1.5 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def seconds_of(run: Run) -> float | None:
+    """Wall-clock seconds a run took; None while it has not ended."""
+    if run.started is None or run.finished is None:
+        return None
+    return (
+        datetime.fromisoformat(run.finished) - datetime.fromisoformat(run.started)
+    ).total_seconds()
+
+
+def estimate(specs: Sequence[RunSpec], known: Sequence[Run], workers: int) -> str:
+    """Say how long runs will take, from how long the like of them took here.
+
+    Args:
+        specs: What would be queued.
+        known: Every stored run.
+        workers: Runs that work at the same time.
+    """
+    total, unknown = 0.0, set()
+    for spec in specs:
+        like = [
+            seconds
+            for run in known
+            if run.state == "done"
+            and not run.origin
+            and (run.spec.search, run.spec.model) == (spec.search, spec.model)
+            and (seconds := seconds_of(run)) is not None
+        ]
+        if like:
+            total += median(like[:5])
+        else:
+            unknown.add(SEARCHES[spec.search].title)
+    words = counted(len(specs), "run")
+    if total:
+        words += f", about {duration(total / min(workers, len(specs)))} as the last ones here took"
+    if unknown:
+        words += f"; no time is known yet for {', '.join(sorted(unknown))}"
+    return words + "."
+
+
+def command_line(spec: RunSpec) -> str:
+    """The command that does the same without a browser."""
+    default = RunSpec(spec.model, spec.data, spec.search)
+    words = ["python", "-m", "store", "run", "--model", spec.model, "--data", spec.data]
+    words += ["--search", spec.search]
+    for flag, values in (("--limit", spec.limits), ("--param", spec.params)):
+        for key, value in values.items():
+            words += [flag, f"{key}={json.dumps(value)}"]
+    for flag, bits, usual in (
+        ("--weight-bits", spec.weight_bits, default.weight_bits),
+        ("--activation-bits", spec.activation_bits, default.activation_bits),
+    ):
+        if bits != usual:
+            words += [flag, ",".join(map(str, bits))]
+    if spec.pin_first_last is not None:
+        words += ["--pin", str(spec.pin_first_last)]
+    for flag, field in (
+        ("--seed", "seed"),
+        ("--calibration-images", "calibration_images"),
+        ("--search-images", "search_images"),
+        ("--objective", "objective"),
+        ("--reported", "reported"),
+        ("--device", "device"),
+    ):
+        value = getattr(spec, field)
+        if value != getattr(default, field):
+            words += [flag, str(value)]
+    if spec.tuning:
+        words.append("--tuning")
+    return shlex.join(words)

@@ -1,0 +1,259 @@
+"""The form that sets up a search. Its inputs come from the chosen search's params dataclass."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from pages.searches import launch_batch
+from pages.searches.params_form import params_form
+from pages.shared import session, text, widgets
+from pages.shared.runs import launch
+from qcore.allocation import FLOAT_BITS, ModelSpec
+from qcore.catalog import DATASETS, MODELS, default_data
+from qcore.costs import COSTS, applicable, cheapest_total, make_options
+from qcore.errors import InvalidParams, QcoreError
+from qcore.problem import RunSpec
+from qcore.run_check import check_run
+from qcore.searches import SEARCHES
+from store import Run, Store, runs
+from store.settings import read_settings
+
+WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8)
+_NEEDY = ("given", "metanetwork")
+"""Methods that cannot do without settings of their own."""
+
+DEVICES = {"choose for me": "auto", "CPU": "cpu", "NVIDIA GPU": "cuda", "Apple GPU": "mps"}
+"""What the form calls each device."""
+
+
+def launch_form(store: Store, name: str) -> None:
+    """Draw the form; queue the search when it is asked for and nothing is wrong with it."""
+    model = session.model_facts(store, name)
+    search = SEARCHES[
+        str(
+            st.selectbox(
+                "Method",
+                list(SEARCHES),
+                index=list(SEARCHES).index("portfolio") if "portfolio" in SEARCHES else 0,
+                format_func=lambda key: SEARCHES[key].title,
+                key="search",
+                bind="query-params",
+            )
+        )
+    ]
+    st.caption(search.summary + (f" {search.paper}." if search.paper else ""))
+    also = st.multiselect(
+        "Other methods too, with their defaults",
+        [key for key in SEARCHES if key not in (search.name, *_NEEDY)],
+        format_func=lambda key: SEARCHES[key].title,
+        key="f-also",
+        placeholder="none",
+    )
+    network = text.literal(MODELS[name].title if name in MODELS else name)
+    st.caption(f"Model: {network} (chosen in the sidebar).")
+    try:
+        left, right = st.columns(2, gap="large")
+        with left:
+            data = _data(name)
+            weight_bits, activation_bits = _bits()
+            pinned = 8 if st.toggle("First and last layer at 8 bits", key="f-pin") else None
+            limits, reaches = _limits(model, weight_bits, activation_bits, pinned)
+            budgets = _budgets(limits, reaches)
+        with right:
+            params = params_form(search.params, f"p-{search.name}")
+            seeds = st.text_input(
+                "Seeds",
+                value="0, 1, 2",
+                key="f-seeds",
+                help="One run each, such as 0, 1, 2 or 0-4. A seed decides what a method leaves to "
+                "chance: several show how much that is. Methods without chance, such as the exact "
+                "front, find the same with every seed and run once.",
+            )
+            calibration, images, reported = _images()
+            tuning = st.toggle(
+                "Tune reported points without labels",
+                key="f-tuning",
+                help="Each point of the front is also tuned (scales and biases) and measured "
+                "again, beside the untuned one.",
+            )
+            device = DEVICES[str(st.selectbox("Device", list(DEVICES), key="f-device"))]
+        title = st.text_input("Name", key="f-name", placeholder=f"{search.title} on {name}")
+        pressed = st.button("Start search", type="primary", icon=":material/play_arrow:")
+        spec = RunSpec(
+            model=name,
+            data=data,
+            search=search.name,
+            params=params,
+            limits=limits,
+            weight_bits=weight_bits,
+            activation_bits=activation_bits,
+            pin_first_last=pinned,
+            calibration_images=calibration,
+            search_images=images,
+            reported=reported,
+            tuning=tuning,
+            device=device,
+        )
+        asked = launch_batch.batch(spec, also, budgets, launch_batch.seeds_of(seeds), title.strip())
+        known = runs(store)
+        asked = asked if title.strip() else launch_batch.apart(asked, known)
+        _estimate([one for one, _ in asked], known)
+        if pressed:
+            for one, _ in asked:
+                check_run(one, model)
+            if launch(store, asked):
+                st.rerun()
+    except QcoreError as error:
+        widgets.error_box(error)
+
+
+def _estimate(asked: Sequence[RunSpec], known: Sequence[Run]) -> None:
+    try:
+        workers = read_settings().workers
+    except InvalidParams:
+        # a setting is nonsense: that is said above every page, by the setting's name
+        return
+    st.caption(launch_batch.estimate(asked, known, workers))
+
+
+def _data(name: str) -> str:
+    """The data name; begins with what the reader's own network was added with."""
+    fitting = list(MODELS[name].datasets if name in MODELS else DATASETS)
+    usual, _, place = (default_data(name) if name in MODELS else "").partition(":")
+    chosen = str(
+        st.selectbox(
+            "Data",
+            fitting,
+            index=fitting.index(usual) if usual in fitting else 0,
+            format_func=lambda key: DATASETS[key].title,
+            key=f"f-data-{name}",
+        )
+    )
+    if not DATASETS[chosen].needs_path:
+        return chosen
+    path = st.text_input(
+        f"{'File' if chosen == 'tensors' else 'Folder'} on this machine",
+        place if chosen == usual else "",
+        key=f"f-folder-{name}-{chosen}",
+    )
+    return f"{chosen}:{path.strip()}"
+
+
+def _bits() -> tuple[tuple[int, ...], tuple[int, ...]]:
+    weight_bits = st.pills(
+        "Weight bits", WIDTHS, selection_mode="multi", default=(2, 3, 4, 8), key="f-weights"
+    )
+    both = st.segmented_control(
+        "What is quantized",
+        ["weights", "weights and activations"],
+        # operations are few only where both factors are
+        default="weights and activations" if "bit_ops" in _near() else "weights",
+        required=True,
+        key="f-what",
+    )
+    if both == "weights":
+        return tuple(sorted(weight_bits)), (FLOAT_BITS,)
+    activation_bits = st.pills(
+        "Activation bits", WIDTHS, selection_mode="multi", default=(4, 8), key="f-activations"
+    )
+    return tuple(sorted(weight_bits)), tuple(sorted(activation_bits))
+
+
+def _limits(
+    model: ModelSpec | None,
+    weight_bits: tuple[int, ...],
+    activation_bits: tuple[int, ...],
+    pinned: int | None,
+) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    """One number per limited cost, with the feasible interval under it; limits and intervals."""
+    near = _near()
+    chosen = st.multiselect(
+        "Budget",
+        list(COSTS if model is None else applicable(model)),
+        format_func=lambda cost: COSTS[cost].title,
+        default=list(near),
+        key="f-limits",
+        placeholder="none: the whole front",
+    )
+    limits, reaches = {}, {}
+    for cost in chosen:
+        reach = _reach(cost, model, weight_bits, activation_bits, pinned)
+        start = near.get(cost, (reach[0] * reach[1]) ** 0.5 if reach else 2.0**20)
+        factor, unit = text.scale_of(cost, start)
+        value = st.number_input(
+            f"{COSTS[cost].title} at most, {unit}",
+            value=round(start / factor, 1),
+            key=f"f-limit-{cost}-{unit}",
+            help=COSTS[cost].formula,
+        )
+        if reach:
+            reaches[cost] = reach
+            st.caption(
+                f"With these bits from {text.cost_text(cost, reach[0])} "
+                f"to {text.cost_text(cost, reach[1])}."
+            )
+        limits[cost] = value * factor
+    return limits, reaches
+
+
+def _near() -> dict[str, float]:
+    """Costs of the point a link asks to search near: "weight_bytes:40000,bit_ops:9000000"."""
+    found = {}
+    for part in st.query_params.get("near", "").split(","):
+        cost, _, value = part.partition(":")
+        if cost in COSTS and value.isdecimal() and int(value) > 0:
+            found[cost] = float(value)
+    return found
+
+
+def _budgets(
+    limits: dict[str, float], reaches: dict[str, tuple[float, float]]
+) -> list[dict[str, float]]:
+    """The one budget that was written, or several along what the bits can reach."""
+    if not limits or set(reaches) != set(limits):
+        return [limits]
+    several = st.toggle(
+        f"{launch_batch.SPREAD} budgets along this range instead",
+        key="f-spread",
+        help="For methods that search one budget at a time: one run for each.",
+    )
+    return launch_batch.spread(reaches) if several else [limits]
+
+
+def _reach(
+    cost: str,
+    model: ModelSpec | None,
+    weight_bits: tuple[int, ...],
+    activation_bits: tuple[int, ...],
+    pinned: int | None,
+) -> tuple[float, float] | None:
+    if model is None or not weight_bits or not activation_bits:
+        return None
+    options = make_options(model.layers, weight_bits, activation_bits, pinned)
+    dearest = {name: row[-1] for name, row in options.items()}
+    return cheapest_total(COSTS[cost], model, options), COSTS[cost].total(model, dearest)
+
+
+def _images() -> tuple[int, int, int]:
+    calibration = st.number_input(
+        "Calibration images",
+        value=1024,
+        step=256,
+        key="f-calibration",
+        help="Ranges, norms and biases are fitted on these.",
+    )
+    search = st.number_input(
+        "Search images",
+        value=1024,
+        step=256,
+        key="f-search",
+        help="Accuracy during the search is measured on these; more give narrower intervals.",
+    )
+    reported = st.number_input(
+        "Points tested",
+        value=12,
+        key="f-reported",
+        help="Most points of the front that are also measured on the test split when the search "
+        "ends, and can be downloaded.",
+    )
+    return int(calibration), int(search), int(reported)

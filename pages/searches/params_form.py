@@ -1,0 +1,60 @@
+"""The form of a search's parameters, drawn from the fields of its dataclass."""
+
+import dataclasses
+import json
+from typing import Any
+
+import streamlit as st
+
+from qcore.errors import InvalidParams
+
+
+def params_form(params: type, prefix: str) -> dict[str, Any]:
+    """Draw one input per field of a search's params, from the field's metadata.
+
+    Args:
+        params: Frozen dataclass whose fields all have defaults.
+        prefix: Makes the widgets' keys unique.
+
+    Returns:
+        The fields that differ from their defaults.
+
+    Raises:
+        InvalidParams: a list of allocations is not JSON.
+    """
+    values = {}
+    for field in dataclasses.fields(params):
+        value = _field_input(field, f"{prefix}-{field.name}")
+        if value != field.default:
+            values[field.name] = value
+    return values
+
+
+def _field_input(field: "dataclasses.Field[Any]", key: str) -> Any:
+    meta, default = field.metadata, field.default
+    label = str(meta.get("label", field.name.replace("_", " ").capitalize()))
+    common: dict[str, Any] = {"key": key, "help": meta.get("help")}
+    if isinstance(default, tuple):
+        if "choices" in meta:
+            return tuple(st.multiselect(label, meta["choices"], default=default, **common))
+        return _read_lines(st.text_area(f"{label}, one per line", **common))
+    if "choices" in meta:
+        choices = list(meta["choices"])
+        return st.selectbox(label, choices, index=choices.index(default), **common)
+    if isinstance(default, bool):
+        return st.toggle(label, value=default, **common)
+    if isinstance(default, (int, float)):
+        # the search checks the range itself and says so in words
+        # and rates such as 0.0002 must not be shown as 0.00
+        form = "%g" if isinstance(default, float) else "%d"
+        return st.number_input(label, value=default, format=form, **common)
+    return st.text_input(label, value=str(default), **common)
+
+
+def _read_lines(lines: str) -> tuple[Any, ...]:
+    try:
+        return tuple(json.loads(line) for line in lines.splitlines() if line.strip())
+    except json.JSONDecodeError as error:
+        raise InvalidParams(
+            f'Write one JSON object per line, such as {{"conv1": [4, 8]}}: {error}.'
+        ) from error

@@ -1,0 +1,247 @@
+"""One run in full: what it is, what can be done with it, what it found and how it searched."""
+
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+from pages.downloads.figure_file import html_button
+from pages.plots import diagnostics, front, trajectories
+from pages.searches import run_network, switchable_runs
+from pages.searches.launch_batch import command_line
+from pages.shared import frames, session, text, widgets
+from pages.shared.runs import launch, progress_line
+from qcore.costs import COSTS
+from qcore.errors import QcoreError, RunNotFound
+from qcore.searches.frozen import METHODS
+from store import (
+    Run,
+    Store,
+    delete_run,
+    events,
+    log_tail,
+    request_cancel,
+    request_pause,
+    resume,
+    run,
+    stop_now,
+)
+
+CHART = {"toImageButtonOptions": {"format": "svg"}, "displaylogo": False}
+
+
+@session.database_explained()
+def details(store: Store, at: int) -> None:
+    """Draw everything about one run.
+
+    Args:
+        store: The database.
+        at: Number of the run; one that was deleted meanwhile is said to be.
+    """
+    try:
+        entry = run(store, at)
+    except RunNotFound:
+        st.info("This run was deleted.")
+        return
+    st.subheader(text.literal(entry.name))
+    spec = entry.spec
+    st.markdown(
+        f"**{text.state_words(entry)}** · {frames.method_label(spec.search)} "
+        f"({text.params_text(spec.params)}) · {frames.setting_of(entry)} · "
+        f"{text.bits_set_text(spec)} · budget: {text.limits_text(spec.limits)} · "
+        f"seed {spec.seed} · {_where(entry)}"
+    )
+    if entry.origin:
+        st.info(
+            f"Its points were {entry.origin}, not measured here; any of them can be measured "
+            "again on Explore.",
+            icon=":material/history:",
+        )
+    if entry.state in text.ACTIVE:
+        progress_line(entry)
+    _buttons(store, entry)
+    if entry.state == "failed":
+        _failure(entry)
+    _history(store, entry)
+    _front(store, entry)
+    _diagnostics(store, entry)
+    happened = events(store, at)
+    with st.expander(f"What happened ({len(happened)})"):
+        for event in happened[-200:]:
+            st.text(f"{event.at}  {event.kind}  {event.text}")
+    log = log_tail(store, entry.id, entry.attempt)
+    if log:
+        with st.expander("Log of its worker"):
+            st.code(log, language="text")
+    with st.expander("Run it without the dashboard"):
+        st.code(command_line(spec), language="bash", wrap_lines=True)
+        st.json(spec.to_json(), expanded=False)
+
+
+def _buttons(store: Store, entry: Run) -> None:
+    """What can be done with a run in its state; every wish is one write, workers obey it."""
+    offers: dict[str, tuple[str, Callable[[Store, int], None], bool]] = {}
+    if entry.state in text.ACTIVE:
+        offers["Pause"] = (":material/pause:", request_pause, not text.is_stopping(entry))
+    if entry.state == "running":
+        can_stop = entry.want not in ("stop", "cancel")
+        offers["Stop now"] = (":material/stop:", stop_now, can_stop)
+    if entry.state == "paused":
+        offers["Resume"] = (":material/play_arrow:", resume, True)
+    if entry.state == "failed":
+        offers["Try again"] = (":material/replay:", resume, True)
+    if entry.state in (*text.ACTIVE, "paused"):
+        offers["Cancel"] = (":material/close:", request_cancel, not entry.cancelling)
+    with st.container(horizontal=True):
+        for label, (icon, ask, can) in offers.items():
+            key = label.lower().replace(" ", "-")
+            if st.button(label, disabled=not can, key=key, icon=icon):
+                _do(ask, store, entry)
+        with st.popover("Delete", disabled=entry.state in text.ACTIVE, icon=":material/delete:"):
+            st.write(
+                f"Delete {text.literal(entry.name)} with its {entry.evaluations:,} points for good?"
+            )
+            if st.button("Delete for good", type="primary", key="delete"):
+                _do(delete_run, store, entry)
+        if switchable_runs.searchable(entry):
+            with st.popover("Search its network again", icon=":material/manage_search:"):
+                _search_again(store, entry)
+
+
+def _search_again(store: Store, entry: Run) -> None:
+    """Ask for another front of the network this run has trained."""
+    st.write("Nothing is trained, so that a whole front takes seconds.")
+    methods = st.multiselect("Searches", METHODS, default=METHODS[:1], key="again-methods")
+    bits = st.number_input(
+        "Weights at most, bits each on average",
+        value=0.0,
+        min_value=0.0,
+        max_value=32.0,
+        step=0.5,
+        key="again-bits",
+        help="0 is the whole front.",
+    )
+    if st.button("Search", type="primary", icon=":material/play_arrow:", key="again"):
+        model = session.model_facts(store, entry.spec.model)
+        weights = sum(layer.weights for layer in model.layers) if model is not None else 0
+        limits = {"weight_bytes": weights * bits / 8} if bits and weights else {}
+        spec = switchable_runs.searched_spec(entry, methods, limits)
+        if launch(store, [(spec, f"Network of run {entry.id} again")]):
+            st.rerun()
+
+
+def _do(ask: Callable[[Store, int], None], store: Store, entry: Run) -> None:
+    try:
+        ask(store, entry.id)
+    except QcoreError as error:
+        # the run has moved on since the page was drawn
+        widgets.error_box(error)
+        return
+    st.rerun()
+
+
+def _where(entry: Run) -> str:
+    """Which attempt it is, and where it runs or last ran."""
+    if entry.host is None:
+        return f"attempt {entry.attempt}"
+    machine = entry.host.partition(":")[0]
+    device = f", {entry.device}" if entry.device else ""
+    return f"attempt {entry.attempt} on {machine}{device}"
+
+
+def _failure(entry: Run) -> None:
+    st.error(
+        text.literal(entry.error or "It ended without a message; see its log."),
+        icon=":material/error:",
+    )
+    if entry.traceback:
+        with st.expander("Traceback"):
+            st.code(entry.traceback, language="text")
+
+
+def _what(stored: Sequence[frames.StoredPoint]) -> str:
+    """What the scores of a run are."""
+    labelled = stored[0].point.search.accuracy is not None
+    return "Accuracy" if labelled else "Agreement with the float network"
+
+
+def _history(store: Store, entry: Run) -> None:
+    model = session.model_facts(store, entry.spec.model)
+    stored: Sequence[frames.StoredPoint] = session.points(store, entry)
+    if model is None or not stored:
+        st.caption("No point was measured yet.")
+        return
+    what = _what(stored)
+    st.plotly_chart(
+        front.history_figure(
+            frames.history_frame(stored, entry, model), f"{what} on the search split, %"
+        ),
+        key="history",
+        config=CHART,
+        alt=f"{what} of every evaluation, and the best so far.",
+    )
+
+
+def _front(store: Store, entry: Run) -> None:
+    """The run's own front, as it fills."""
+    model = session.model_facts(store, entry.spec.model)
+    frame = session.frame(store, [entry], model) if model else None
+    if model is None or frame is None or frame.empty:
+        return
+    cost = next((name for name in entry.spec.limits if name in COSTS), "weight_bytes")
+    what = _what(session.points(store, entry))
+    float_search, _ = session.float_scores(store, entry.spec.model, entry.spec.data)
+    figure = front.front_figure(
+        frame,
+        frame.iloc[:0],
+        cost,
+        limit=entry.spec.limits.get(cost),
+        float_score=100 * float_search.headline if float_search else None,
+        score_title=f"{what} on the search split, %",
+    )
+    st.plotly_chart(
+        figure,
+        key="run-front",
+        config=CHART,
+        alt=f"{what} of this run's points against {COSTS[cost].title.lower()}.",
+    )
+    html_button(figure, f"{entry.name}: {entry.spec.model}", f"front_run-{entry.id}", "run-html")
+
+
+def _diagnostics(store: Store, entry: Run) -> None:
+    """What the search did inside, from the figures it sent with its progress."""
+    kept = [e.data for e in events(store, entry.id, kinds=["figures"]) if e.data is not None]
+    if not kept:
+        return
+    model = session.model_facts(store, entry.spec.model)
+    generations, epochs = diagnostics.generations_frame(kept), diagnostics.epochs_frame(kept)
+    drawn: dict[str, tuple[diagnostics.go.Figure | None, str]] = {}
+    if len(generations):
+        drawn["Generations"] = (
+            diagnostics.generations_figure(generations),
+            "What every generation was like: values, spread, or how many are on the front.",
+        )
+        for name, part in diagnostics.MEANS.items():
+            if any(entry.get(name) for entry in kept):
+                drawn[f"Mean bits, {part}"] = (
+                    diagnostics.means_figure(kept, name),
+                    f"Mean bits of the {part} of each layer in every generation.",
+                )
+    if model is not None:
+        drawn["Rounds"] = (
+            diagnostics.rounds_figure(kept, model),
+            "The bits of each layer that every round chose.",
+        )
+    if len(epochs):
+        drawn["Training"] = (
+            diagnostics.epochs_figure(epochs),
+            "Training loss and accuracy of every epoch.",
+        )
+    drawn.update(trajectories.drawn(kept))
+    shown = {title: row for title, row in drawn.items() if row[0] is not None}
+    if shown:  # what a search sends need not be anything to plot
+        with st.expander("How it searched", expanded=True):
+            tabs = zip(st.tabs(list(shown)), shown.items(), strict=True)
+            for tab, (title, (figure, words)) in tabs:
+                tab.plotly_chart(figure, key=f"inside-{title}", config=CHART, alt=words)
+    stored: Sequence[frames.StoredPoint] = session.points(store, entry)
+    run_network.draw(store, entry, kept, _what(stored) if stored else "")

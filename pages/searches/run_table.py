@@ -1,0 +1,107 @@
+"""The table of runs: what they found, how fast they are, and how much is left."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import pandas as pd
+import streamlit as st
+
+from pages.searches.launch_batch import duration, seconds_of
+from pages.shared import frames, hypervolume, session
+from qcore.allocation import ModelSpec, bits_matrices
+from qcore.costs import costs_of_many
+from qcore.problem import Scores
+from store import Run, Store
+
+COST = "weight_bytes"
+"""The cost whose front the table's hypervolume is of."""
+
+
+def with_speed(
+    table: pd.DataFrame,
+    runs: Sequence[Run],
+    volumes: Mapping[int, float | None],
+    now: datetime | None = None,
+) -> pd.DataFrame:
+    """Add speed, time left, hypervolume and origin to `frames.runs_frame`.
+
+    Args:
+        table: One row a run, in the order of `runs`.
+        runs: The runs.
+        volumes: Run id to its normalised hypervolume, 0..1.
+        now: The time; None is now.
+    """
+    out = table.copy()
+    place = out.columns.get_loc("Evaluations") + 1
+    columns = {
+        "Evaluations/s": [speed(run, now) for run in runs],
+        "Time left": [left(run, now) for run in runs],
+        "Hypervolume": [volumes.get(run.id) for run in runs],
+    }
+    for offset, (name, values) in enumerate(columns.items()):
+        out.insert(place + offset, name, values)
+    out["Origin"] = [run.origin or "measured here" for run in runs]
+    return out
+
+
+def speed(run: Run, now: datetime | None = None) -> float | None:
+    """Evaluations a second since it started; training counts as time. None before its first."""
+    seconds = _elapsed(run, now)
+    return run.evaluations / seconds if seconds and run.evaluations and not run.origin else None
+
+
+def left(run: Run, now: datetime | None = None) -> str:
+    """How long it will still take, should it go on as until now; "" where that is not known."""
+    seconds = _elapsed(run, now)
+    if run.state != "running" or not seconds or not run.step or run.step >= run.total:
+        return ""
+    return f"about {duration(seconds * (run.total - run.step) / run.step)}"
+
+
+def _elapsed(run: Run, now: datetime | None) -> float | None:
+    if run.started is None:
+        return None
+    if run.finished is not None:
+        return seconds_of(run)
+    return ((now or datetime.now(UTC)) - datetime.fromisoformat(run.started)).total_seconds()
+
+
+def volume(store: Store, run: Run, model: ModelSpec, floats: Scores | None) -> float | None:
+    """Normalised hypervolume (0..1) of a run's points over weight bytes; None without points."""
+    floor = hypervolume.default_floor(100 * floats.headline if floats else None)
+    return _volume(store, run, model, floor, str(store.url), session.version_of(run))
+
+
+@st.cache_resource(show_spinner=False, max_entries=256)
+def _volume(
+    _store: Store,
+    _run: Run,
+    _model: ModelSpec,
+    floor: float,
+    url: str,
+    version: session.Version,
+) -> float | None:
+    points = [each.point for each in frames.fitting(session.points(_store, _run), _model)]
+    if not points:
+        return None
+    allocations = [point.allocation for point in points]
+    costs = costs_of_many(_model, *bits_matrices(_model.layers, allocations))[COST].tolist()
+    scores = [100 * point.search.headline for point in points]
+    return hypervolume.normalised(costs, scores, hypervolume.box_of(_model, COST, floor))
+
+
+def table(store: Store, runs: Sequence[Run]) -> pd.DataFrame:
+    """Every run's row, newest first.
+
+    Best accuracy and hypervolume need a run's points; `session.newest_within` says whose are read.
+    """
+    facts = {name: session.model_facts(store, name) for name in {r.spec.model for r in runs}}
+    best: dict[int, Scores | None] = {}
+    volumes: dict[int, float | None] = {}
+    for run in session.newest_within(runs):
+        model = facts[run.spec.model]
+        if model is not None:
+            floats, _ = session.float_scores(store, run.spec.model, run.spec.data)
+            best[run.id] = session.best_scores(store, run, model)
+            volumes[run.id] = volume(store, run, model, floats)
+    return with_speed(frames.runs_frame(runs, best), runs, volumes)

@@ -1,0 +1,1 @@
+"""What several pages share: words, frames, columns, session, widgets, budgets and runs."""

@@ -1,0 +1,368 @@
+"""Tidy tables of what was measured and predicted. Pure: stored facts in, DataFrames out.
+
+Every number's column says its unit. Costs are kept in base units (B, bit-ops) so that they stay
+exact; `scaled` turns them into what a reader wants to see.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from pages.shared.columns import (
+    ACTIVATION_BITS,
+    COST_COLUMNS,
+    DAMAGE,
+    POINT_COLUMNS,
+    SEARCH_N,
+    SEARCH_SCORE,
+    SPLITS,
+    TEST_N,
+    WEIGHT_BITS,
+)
+from pages.shared.text import ago, limits_text, scale_of, state_words
+from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec, bits_matrices
+from qcore.costs import COSTS, Budget, applicable, costs_of, costs_of_many, mean_weight_bits
+from qcore.front import best_within, front_points
+from qcore.problem import Scores
+from qcore.searches import SEARCHES
+from store import Run, StoredPoint
+
+
+def method_label(search: str, stage: str = "ptq") -> str:
+    """Name the row of a heatmap and the line of a front: the search, and whether tuned after it.
+
+    Points of all stages of a search that trains are its own, so they make one line.
+    """
+    title = SEARCHES[search].title if search in SEARCHES else search
+    return f"{title}, tuned" if stage == "ptq+tuned" else title
+
+
+def setting_of(run: Run) -> str:
+    """Name what must be equal for accuracies to be compared: the data and the image counts."""
+    spec = run.spec
+    return (
+        f"{spec.data}, {spec.search_images:,} search and "
+        f"{spec.calibration_images:,} calibration images"
+    )
+
+
+def points_frame(
+    points: Iterable[StoredPoint], runs: Mapping[int, Run], model: ModelSpec
+) -> pd.DataFrame:
+    """One row per distinct (method, weights stage, allocation).
+
+    Two methods that found the same allocation share its test scores and its configuration: they
+    were measured with the same weights on the same images.
+
+    Args:
+        points: Stored points of `runs`, all of one setting; those that do not name exactly the
+            model's layers are left out.
+        runs: Run id to run.
+        model: The model all points belong to.
+
+    Returns:
+        Columns: point, run, method, stage, digest, allocation, config_point (id of the point whose
+        configuration can be taken away, or -1), the score columns of this module, mean bits and
+        one column per cost that all of these points have; in order of method, then point.
+    """
+    usable = fitting(points, model)
+    kept: dict[tuple[str, tuple[str, str]], StoredPoint] = {}
+    tested: dict[tuple[str, str], Scores] = {}
+    ready: dict[tuple[str, str], int] = {}
+    for stored in usable:
+        key = stored.point.stage, stored.point.allocation.digest
+        kept[method_label(runs[stored.run_id].spec.search, key[0]), key] = stored
+        if stored.point.test is not None:
+            tested[key] = stored.point.test
+        if stored.has_config:
+            ready[key] = stored.id
+    places = {search.title: place for place, search in enumerate(SEARCHES.values())}
+    order = sorted(
+        kept, key=lambda item: (places.get(item[0].split(",")[0], 99), item[0], kept[item].id)
+    )
+    rows = []
+    for method, key in order:
+        stored = kept[method, key]
+        point = stored.point
+        head = (stored.id, stored.run_id, method, *key, point.allocation, ready.get(key, -1))
+        rows.append((*head, *_scores(point.search), *_scores(tested.get(key))))
+    if not rows:
+        return with_costs([], POINT_COLUMNS, model)
+    mean_bits = (WEIGHT_BITS, ACTIVATION_BITS)
+    out = pd.DataFrame(rows, columns=[c for c in POINT_COLUMNS if c not in mean_bits])
+    return out.assign(**facts_of_all(out["allocation"].tolist(), model))
+
+
+def fitting(points: Iterable[StoredPoint], model: ModelSpec) -> list[StoredPoint]:
+    """The points that can be compared: of exactly this model's layers, on the whole split."""
+    names = set(model.names)
+    return [
+        stored
+        for stored in points
+        if stored.point.images is None and set(stored.point.allocation) == names
+    ]
+
+
+def with_costs(
+    rows: Sequence[Mapping[str, object]], columns: Sequence[str], model: ModelSpec
+) -> pd.DataFrame:
+    """A table of rows with `allocation_facts`: these columns, then the costs that all rows have.
+
+    Without rows there are the columns of all costs that apply to the model.
+    """
+    priced = [COST_COLUMNS[name] for name in applicable(model)]
+    kept = [column for column in priced if all(column in row for row in rows)]
+    return pd.DataFrame(list(rows), columns=[*columns, *kept])
+
+
+def _scores(scores: Scores | None) -> tuple[float, float, float, float]:
+    if scores is None:
+        return (np.nan,) * 4
+    low, high = scores.interval
+    return 100 * scores.headline, 100 * low, 100 * high, scores.n
+
+
+def allocation_facts(allocation: BitAllocation, model: ModelSpec) -> dict[str, float]:
+    """Mean bits and every cost that an allocation has, by column name.
+
+    Weight bits are averaged over weights, activation bits over input elements.
+    """
+    inputs = sum(layer.inputs for layer in model.layers)
+    bits = sum(layer.inputs * allocation[layer.name].activation for layer in model.layers)
+    costs = costs_of(model, allocation)
+    return {
+        WEIGHT_BITS: mean_weight_bits(model, allocation),
+        ACTIVATION_BITS: bits / max(1, inputs),
+        **{COST_COLUMNS[name]: value for name, value in costs.items()},
+    }
+
+
+def facts_of_all(allocations: Sequence[BitAllocation], model: ModelSpec) -> dict[str, np.ndarray]:
+    """`allocation_facts` of many allocations at once; the costs that all of them have."""
+    weight, activation = bits_matrices(model.layers, allocations)
+    weights = np.array([layer.weights for layer in model.layers], np.int64)
+    inputs = np.array([layer.inputs for layer in model.layers], np.int64)
+    costs = costs_of_many(model, weight, activation)
+    return {
+        WEIGHT_BITS: weight @ weights / max(1, int(weights.sum())),
+        ACTIVATION_BITS: activation @ inputs / max(1, int(inputs.sum())),
+        **{COST_COLUMNS[name]: values for name, values in costs.items()},
+    }
+
+
+def picks(
+    frame: pd.DataFrame, limits: Mapping[str, float], score: str = SEARCH_SCORE
+) -> pd.DataFrame:
+    """The best row of each method within the budget, by the one picking rule of `qcore.front`.
+
+    Args:
+        frame: Table with "method", the cost columns and the score column.
+        limits: Cost name to its limit, in the cost's unit; nothing fits a limit on a cost that the
+            table does not have.
+        score: Column to rank by: accuracy (higher is better), or DAMAGE (lower is better).
+
+    Returns:
+        Rows of `frame`, at most one per method, in the order methods appear.
+    """
+    chosen: list[int] = []
+    sign = -1.0 if score == DAMAGE else 1.0
+    columns = {name: column for name, column in COST_COLUMNS.items() if column in frame}
+    if not set(limits) <= set(columns):
+        return frame.iloc[:0].reset_index(drop=True)
+    for _, rows in frame.groupby("method", sort=False):
+        costs = {name: rows[column].tolist() for name, column in columns.items()}
+        best = best_within(costs, (sign * rows[score]).tolist(), limits)
+        if best is not None:
+            chosen.append(int(rows.index[best]))
+    return frame.loc[chosen].reset_index(drop=True)
+
+
+def front_of(rows: pd.DataFrame, cost: str, score: str = SEARCH_SCORE) -> pd.DataFrame:
+    """Rows on the front of a score against a cost, by rising cost."""
+    sign = 1.0 if score == DAMAGE else -1.0
+    values = (sign * rows[score]).tolist()
+    return rows.iloc[front_points(rows[COST_COLUMNS[cost]].tolist(), values)]
+
+
+def thin(frame: pd.DataFrame, most: int = 5000) -> pd.DataFrame:
+    """At most this many rows, drawn with a fixed seed, so that a plot stays quick."""
+    return frame if len(frame) <= most else frame.sample(most, random_state=0).sort_index()
+
+
+def bits_frame(chosen: pd.DataFrame, model: ModelSpec) -> pd.DataFrame:
+    """One row per (method, weights or activations, layer) of the chosen allocations.
+
+    Returns:
+        Columns: method, part ("weights" or "activations"), layer, position (1-based, execution
+        order), bits, kind, "Weights, elements", "MACs per sample", "Bytes, B": of the weights,
+        or of one sample's input activation.
+    """
+    columns = ["method", "part", "layer", "position", "bits", "kind"]
+    facts = ["Weights, elements", "MACs per sample", "Bytes, B"]
+    rows = []
+    for method, allocation in zip(chosen["method"], chosen["allocation"], strict=True):
+        for position, layer in enumerate(model.layers, start=1):
+            bits = allocation[layer.name]
+            for part, cost, width in (
+                ("weights", "weight_bytes", bits.weight),
+                ("activations", "activation_bytes_sum", bits.activation),
+            ):
+                size = COSTS[cost].layer_cost(layer, bits)
+                head = (method, part, layer.name, position, width, layer.kind)
+                rows.append((*head, layer.weights, layer.macs, size))
+    return pd.DataFrame(rows, columns=[*columns, *facts])
+
+
+def layers_frame(allocation: BitAllocation, model: ModelSpec) -> pd.DataFrame:
+    """The allocation as a table a person reads: one row per layer."""
+    rows = []
+    total = costs_of(model, allocation)
+    for layer in model.layers:
+        bits = allocation[layer.name]
+        size = COSTS["weight_bytes"].layer_cost(layer, bits)
+        ops = COSTS["bit_ops"].layer_cost(layer, bits)
+        rows.append(
+            {
+                "Layer": layer.name,
+                "Kind": layer.kind,
+                "Weight bits": "float" if bits.weight == FLOAT_BITS else str(bits.weight),
+                "Activation bits": (
+                    "float" if bits.activation == FLOAT_BITS else str(bits.activation)
+                ),
+                "Weights, elements": layer.weights,
+                "Weights, B": size,
+                "Share of weights, %": round(100 * size / max(1, total["weight_bytes"]), 1),
+                "Compute, bit-ops": ops,
+                "Share of compute, %": round(100 * ops / max(1, total["bit_ops"]), 1),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def scaled(frame: pd.DataFrame, costs: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return the frame with its cost columns in readable units, renamed to say so."""
+    out = frame.copy()
+    for name in COSTS if costs is None else costs:
+        column = COST_COLUMNS[name]
+        if column in out and len(out):
+            factor, unit = scale_of(name, float(out[column].max()))
+            out[column] = (out[column] / factor).round(2)
+            out = out.rename(columns={column: f"{COSTS[name].title}, {unit}"})
+    return out
+
+
+def picks_table(chosen: pd.DataFrame, what: str = "Accuracy") -> pd.DataFrame:
+    """What stands under the front: method, accuracy with its 95 % interval, costs.
+
+    Each split has its own column, for figures of one are never held against those of another; the
+    test split's is empty for points that were not reported.
+    """
+    rows = []
+    for row in chosen.to_dict("records"):
+        scores = {
+            f"{what}, {split}, %": f"{row[score]:.2f} ({row[low]:.1f} to {row[high]:.1f})"
+            if pd.notna(row[score])
+            else ""
+            for split, (score, low, high) in SPLITS.items()
+        }
+        rows.append(
+            {
+                "Method": row["method"],
+                **scores,
+                **{name: round(row[name], 2) for name in (WEIGHT_BITS, ACTIVATION_BITS)},
+                **{column: row[column] for column in COST_COLUMNS.values() if column in row},
+                "Run": row["run"],
+            }
+        )
+    return scaled(pd.DataFrame(rows))
+
+
+def splits_words(chosen: pd.DataFrame) -> str:
+    """Say how many images each split of `picks_table` has, and when the test split is read."""
+    parts = ["In brackets are 95 % intervals."]
+    for name, column in (("search", SEARCH_N), ("test", TEST_N)):
+        counts = sorted({int(n) for n in chosen[column].dropna()})
+        if counts:
+            parts.append(f"The {name} split has {' or '.join(f'{n:,}' for n in counts)} images.")
+    if chosen[TEST_N].isna().any():
+        parts.append("It was read for reported points only; the cells of others are empty.")
+    return " ".join(parts)
+
+
+def budget_of(run: Run) -> Budget:
+    """A run's budget without limits on costs that are no longer there."""
+    return Budget({name: limit for name, limit in run.spec.limits.items() if name in COSTS})
+
+
+def _admitted(points: Sequence[StoredPoint], run: Run, model: ModelSpec) -> list[bool]:
+    """Which points are within the run's own budget; each of exactly the model's layers."""
+    budget = budget_of(run)
+    allocations = [stored.point.allocation for stored in points]
+    if not budget.limits or not allocations:
+        return [True] * len(allocations)
+    costs = costs_of_many(model, *bits_matrices(model.layers, allocations))
+    if not set(budget.limits) <= set(costs):  # a table has no row for some of them
+        return [budget.admits(costs_of(model, allocation)) for allocation in allocations]
+    fits = np.all([costs[name] <= limit for name, limit in budget.limits.items()], axis=0)
+    return [bool(each) for each in fits]
+
+
+def history_frame(points: Sequence[StoredPoint], run: Run, model: ModelSpec) -> pd.DataFrame:
+    """How a run got better: one row per evaluation, in order; tuned copies are left out.
+
+    Returns:
+        Columns: "Evaluation", SEARCH_SCORE, "Within budget", "Best so far, %" (None until a point
+        fits the budget).
+    """
+    rows: list[tuple[int, float, bool, float | None]] = []
+    best: float | None = None
+    measured = [p for p in fitting(points, model) if p.point.stage != "ptq+tuned"]
+    admitted = _admitted(measured, run, model)
+    for count, (stored, fits) in enumerate(zip(measured, admitted, strict=True), start=1):
+        score = 100 * stored.point.search.headline
+        if fits:
+            best = score if best is None else max(best, score)
+        rows.append((count, score, fits, best))
+    return pd.DataFrame(
+        rows, columns=["Evaluation", SEARCH_SCORE, "Within budget", "Best so far, %"]
+    )
+
+
+def best_scores(points: Iterable[StoredPoint], run: Run, model: ModelSpec) -> Scores | None:
+    """Search-split scores of a run's best point within its own budget, or None."""
+    usable = fitting(points, model)
+    admitted = _admitted(usable, run, model)
+    scores = [stored.point.search for stored, fits in zip(usable, admitted, strict=True) if fits]
+    return max(scores, key=lambda score: score.headline, default=None)
+
+
+def runs_frame(runs: Sequence[Run], best: Mapping[int, Scores | None]) -> pd.DataFrame:
+    """The table of runs, newest first.
+
+    Args:
+        runs: Runs to list.
+        best: Run id to the scores of its best point within its budget, where it has one.
+    """
+    rows = []
+    for run in runs:
+        scores = best.get(run.id)
+        low, high = scores.interval if scores else (0.0, 0.0)
+        share = run.step / run.total if run.total else 0.0
+        rows.append(
+            {
+                "Run": run.id,
+                "State": state_words(run).partition(":")[0],
+                "Name": run.name,
+                "Method": method_label(run.spec.search),
+                "Progress, %": 100.0 if run.state == "done" else 100 * min(1.0, share),
+                "Best within budget, %": 100 * scores.headline if scores else None,
+                "95 % interval, %": f"{100 * low:.1f} to {100 * high:.1f}" if scores else "",
+                "Evaluations": run.evaluations,
+                "Budget": limits_text(run.spec.limits),
+                "Message": run.error or run.message,
+                "Started": ago(run.started),
+                "Model": run.spec.model,
+            }
+        )
+    return pd.DataFrame(rows)

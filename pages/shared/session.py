@@ -1,0 +1,161 @@
+"""The database handle and cached reads: one of each per server, shared by all browser sessions."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from pages.shared import frames, predictions
+from qcore.allocation import ModelSpec
+from qcore.catalog import BUNDLED_NAMES, bundled_facts
+from qcore.errors import DatabaseTooNew, DatabaseUnavailable, DataUnavailable
+from qcore.problem import Point, Scores, SensitivityTable
+from store import Run, Store, StoredPoint, float_point, open_store, points_of, tables
+from store import model_facts as model_facts
+
+Version = tuple[Any, ...]
+"""Changes whenever a run's points may have changed; cached reads are keyed by it."""
+
+
+@contextmanager
+def database_explained() -> Iterator[None]:
+    """Explain on the page why the database cannot be used, where it cannot, and stop.
+
+    Goes around everything that reads or writes it: each page, and each fragment that reruns alone.
+    """
+    try:
+        yield
+    except (DatabaseUnavailable, DatabaseTooNew) as error:
+        too_new = isinstance(error, DatabaseTooNew)
+        st.error(
+            f"**The database of results {'is too new' if too_new else 'cannot be used'}.** "
+            f"{error}\n\nNothing was changed. Put it right and reload this page.",
+            icon=":material/database:",
+        )
+        st.stop()
+
+
+def database() -> Store:
+    """Return the server's open database.
+
+    Raises:
+        DatabaseUnavailable, DatabaseTooNew: it cannot be opened; `database_explained` says why.
+    """
+    return _open((os.environ.get("BITDIAL_DATABASE_URL", ""), os.environ.get("BITDIAL_DATA", "")))
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _open(location: tuple[str, str]) -> Store:
+    return open_store()
+
+
+def version_of(run: Run) -> Version:
+    """Key of a run's cached points.
+
+    Points get their test scores after they were counted; only the worker's beat tells then.
+    """
+    return run.id, run.attempt, run.state, run.evaluations, run.beat
+
+
+MOST_POINTS = 20_000
+"""Points that a page reads at once: some seconds' worth for a network of 100 layers."""
+
+
+def newest_within(runs: Sequence[Run], most: int = MOST_POINTS) -> list[Run]:
+    """The newest runs whose points together are at most so many; always the newest one."""
+    kept: list[Run] = []
+    total = 0
+    for run in sorted(runs, key=lambda run: -run.id):
+        total += run.evaluations
+        if kept and total > most:
+            break
+        kept.append(run)
+    return kept
+
+
+def float_scores(store: Store, name: str, data: str) -> tuple[Scores | None, Scores | None]:
+    """Return the float network's (search, test) scores on a data set, where they are known."""
+    point: Point | None = float_point(store, name, data)
+    if point is not None:
+        return point.search, point.test
+    if name not in BUNDLED_NAMES or data != "fashion-mnist":
+        return None, None
+    try:
+        facts = bundled_facts(name)
+    except DataUnavailable:
+        return None, None
+    share, count = facts["test_accuracy"], facts["test_images"]
+    return None, Scores(count, kl=0.0, agreement=1.0, accuracy=share)
+
+
+def points(store: Store, run: Run) -> tuple[StoredPoint, ...]:
+    """Every point of a run, in the order they were stored."""
+    return _points(store, str(store.url), run.id, version_of(run))
+
+
+@st.cache_resource(show_spinner=False, max_entries=64)
+def _points(_store: Store, url: str, run_id: int, version: Version) -> tuple[StoredPoint, ...]:
+    return tuple(points_of(_store, [run_id]))
+
+
+def frame(store: Store, runs: Sequence[Run], model: ModelSpec) -> pd.DataFrame:
+    """`frames.points_frame` over runs of one setting; shared, so never change it."""
+    versions = tuple(version_of(run) for run in runs)
+    return _frame(store, list(runs), model, str(store.url), model.digest, versions)
+
+
+@st.cache_resource(show_spinner=False, max_entries=16)
+def _frame(
+    _store: Store,
+    _runs: list[Run],
+    _model: ModelSpec,
+    url: str,
+    digest: str,
+    versions: tuple[Version, ...],
+) -> pd.DataFrame:
+    stored = [point for run in _runs for point in points(_store, run)]
+    return frames.points_frame(stored, {run.id: run for run in _runs}, _model)
+
+
+def best_scores(store: Store, run: Run, model: ModelSpec) -> Scores | None:
+    """Scores of a run's best point within its budget."""
+    return _best(store, run, model, str(store.url), version_of(run))
+
+
+@st.cache_resource(show_spinner=False, max_entries=256)
+def _best(_store: Store, _run: Run, _model: ModelSpec, url: str, version: Version) -> Scores | None:
+    return frames.best_scores(points(_store, _run), _run, _model)
+
+
+def sensitivity_tables(store: Store, model: ModelSpec) -> dict[str, SensitivityTable]:
+    """Stored sensitivity tables by the name the pages give them; of equal names the latest."""
+    named: dict[str, SensitivityTable] = {}
+    for _, table in tables(store, model.digest):
+        bits = sorted({width for row in table.weight.values() for width in row})
+        inputs = sorted({width for row in table.activation.values() for width in row})
+        words = f"{table.kind} sensitivity, weights {'/'.join(map(str, bits))}"
+        words += f", activations {'/'.join(map(str, inputs))}" if inputs else ""
+        named.setdefault(words, table)
+    return named
+
+
+def predicted_front(
+    name: str, table: SensitivityTable, model: ModelSpec, cost: str
+) -> pd.DataFrame:
+    """`predictions.predicted_front`, kept; shared, so never change it."""
+    return _predicted_front(table, model, name, model.digest, cost, (table.n, table.seconds))
+
+
+@st.cache_resource(show_spinner="Computing the exact front", max_entries=32)
+def _predicted_front(
+    _table: SensitivityTable,
+    _model: ModelSpec,
+    name: str,
+    digest: str,
+    cost: str,
+    stamp: tuple[int, float],
+) -> pd.DataFrame:
+    return predictions.predicted_front(name, _table, _model, cost)

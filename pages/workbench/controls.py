@@ -1,0 +1,265 @@
+"""Controls above the table of bits: where to start, steps back and forth, rules for many layers."""
+
+from collections.abc import Callable
+
+import pandas as pd
+import streamlit as st
+
+from pages.shared import frames, text
+from pages.shared.columns import COST_COLUMNS, SEARCH_N, SEARCH_SCORE
+from pages.workbench.bench import HERE, Bench, change, editor_key, uniform_draft
+from pages.workbench.draft import (
+    ACTIVATION,
+    BYTES,
+    CHANGE,
+    KIND,
+    LAYER,
+    LOCKED,
+    SHARE,
+    WEIGHT,
+    Draft,
+    Start,
+    begin,
+    editor_frame,
+)
+from pages.workbench.history import History
+from pages.workbench.reading import FORMATS, read_bits
+from pages.workbench.rules import LAYER_SETS, NAMED, PARTS, STEPS, Rule, apply_rule, matching
+from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
+from qcore.errors import QcoreError
+from store import Store, configs
+
+WIDTHS = (*range(1, 9), FLOAT_BITS)
+
+
+def _width_words(bits: int | str) -> str:
+    return bits if isinstance(bits, str) else "float" if bits == FLOAT_BITS else f"{bits}"
+
+
+def toolbar(model: ModelSpec, bench: Bench) -> None:
+    """Undo, redo, back to the start, and rules for many layers."""
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        _step(model, "Undo", "undo", bench.history.past, History.undo, "Ctrl+Z")
+        _step(model, "Redo", "redo", bench.history.future, History.redo, "Ctrl+Shift+Z")
+        st.button(
+            "Back to the start",
+            icon=":material/restart_alt:",
+            key="wb-reset",
+            disabled=[(row.weight, row.activation) for row in bench.now.rows]
+            == [(b.weight, b.activation) for b in bench.now.start.allocation.values()],
+            on_click=change,
+            args=(model, lambda history: history.push(_restarted(history.now, model))),
+            help="Gives every layer the bits of the starting point again; locks stay.",
+        )
+    _rules(model, bench)
+
+
+def _restarted(draft: Draft, model: ModelSpec) -> Draft:
+    return begin(draft.start, model, tuple(row.locked for row in draft.rows))
+
+
+def _step(
+    model: ModelSpec,
+    label: str,
+    icon: str,
+    steps: tuple[Draft, ...],
+    take: Callable[[History[Draft]], History[Draft]],
+    shortcut: str,
+) -> None:
+    st.button(
+        label,
+        icon=f":material/{icon}:",
+        key=f"wb-{icon}",
+        disabled=not steps,
+        on_click=change,
+        args=(model, take),
+        shortcut=shortcut,
+    )
+
+
+def _rules(model: ModelSpec, bench: Bench) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        part = st.selectbox("Set", list(PARTS), key=HERE, width=210)
+        layers = st.selectbox("of", list(LAYER_SETS), key="wb-layers", width=260)
+        contains = ""
+        if layers == NAMED:
+            contains = st.text_input("containing", key="wb-contains", width=160, max_chars=200)
+        bits = st.selectbox(
+            "to, bits",
+            [*WIDTHS, *STEPS],
+            index=7,
+            format_func=_width_words,
+            key="wb-bits",
+            width=140,
+        )
+        rule = Rule(layers, part, bits, contains)
+        found = matching(rule, model)
+        free = [place for place in found if not bench.now.rows[place].locked]
+        st.button(
+            f"Apply to {text.counted(len(free), 'layer')}",
+            key="wb-apply",
+            icon=":material/format_paint:",
+            disabled=not free,
+            on_click=change,
+            args=(model, lambda history: history.push(apply_rule(rule, history.now, model))),
+        )
+    if len(free) < len(found):
+        st.caption(f"{text.counted(len(found) - len(free), 'locked layer')} left alone.")
+
+
+def bits_editor(model: ModelSpec, bench: Bench) -> None:
+    """The table to type bits into; what is typed is taken up by the next view of the page."""
+    column = st.column_config
+    st.data_editor(
+        editor_frame(bench.base, bench.now, model),
+        key=editor_key(model, bench),
+        num_rows="fixed",
+        hide_index=False,
+        height=min(38 + 35 * len(model.layers), 640),
+        disabled=[LAYER, KIND, BYTES, SHARE, CHANGE],
+        column_config={
+            "_index": column.NumberColumn("Row", width=48),
+            LOCKED: column.CheckboxColumn(
+                width=80, help="Rules for many layers leave a locked layer alone."
+            ),
+            LAYER: column.TextColumn(pinned=True, width=140),
+            WEIGHT: column.NumberColumn(
+                min_value=1, max_value=32, step=1, help="1 to 8, or 32 for float.", width=105
+            ),
+            ACTIVATION: column.NumberColumn(
+                min_value=1,
+                max_value=32,
+                step=1,
+                help="Bits of the layer's input: 1 to 8, or 32 for float.",
+                width=125,
+            ),
+            BYTES: column.NumberColumn(format="localized", width=105),
+            SHARE: column.ProgressColumn(min_value=0, max_value=100, format="%.1f"),
+            CHANGE: column.TextColumn(
+                width=110, help="Weight/activation bits against the starting point."
+            ),
+        },
+        alt="Bits of every layer, to be edited; locked layers are left alone by rules.",
+    )
+
+
+def start_chooser(store: Store, model: ModelSpec, frame: pd.DataFrame | None) -> None:
+    """Offer other bits to start from; taking one is a step that can be undone."""
+    ways: dict[str, Callable[[], Draft | None]] = {
+        "Same bits everywhere": lambda: _from_uniform(model),
+        "A measured point": lambda: _from_point(model, frame),
+        "A saved configuration": lambda: _from_saved(store, model),
+        "A file": lambda: _from_file(model),
+        "A pasted list": lambda: _from_paste(model),
+    }
+    with st.expander("Start from something else", icon=":material/start:"):
+        way = st.segmented_control(
+            "Start from", list(ways), default=next(iter(ways)), required=True, key="wb-way"
+        )
+        try:
+            draft = ways[str(way)]()
+        except QcoreError as error:
+            st.error(text.literal(str(error)), icon=":material/error:")
+            return
+        if draft is not None:
+            change(model, lambda history: history.push(draft))
+            st.rerun()
+
+
+def _go(key: str, disabled: bool = False) -> bool:
+    return st.button("Start from this", key=key, icon=":material/start:", disabled=disabled)
+
+
+def _from_uniform(model: ModelSpec) -> Draft | None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        weight = st.selectbox(
+            "Weight bits", WIDTHS, index=3, format_func=_width_words, key="wb-uw", width=140
+        )
+        inputs = st.selectbox(
+            "Activation bits", WIDTHS, index=8, format_func=_width_words, key="wb-ua", width=140
+        )
+        return uniform_draft(model, int(weight), int(inputs)) if _go("wb-uniform") else None
+
+
+def _from_point(model: ModelSpec, frame: pd.DataFrame | None) -> Draft | None:
+    if frame is None or frame.empty:
+        st.write("No allocation of this model was measured yet.")
+        return None
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        methods = list(dict.fromkeys(frame["method"]))
+        method = st.selectbox("Method", methods, key="wb-method", width=240)
+        rows = frames.front_of(frame[frame["method"] == method], "weight_bytes")
+        words = {
+            int(row["point"]): f"{text.cost_text('weight_bytes', size)}: "
+            f"{row[SEARCH_SCORE]:.1f} % on {row[SEARCH_N]:,.0f} search images"
+            for row in rows.to_dict("records")
+            for size in [float(row[COST_COLUMNS["weight_bytes"]])]
+        }
+        chosen = st.selectbox(
+            "Point on its front of weights",
+            list(words),
+            format_func=lambda point: words.get(point, ""),
+            key="wb-point",
+            width=360,
+        )
+        if not _go("wb-from-point"):
+            return None
+        row = rows[rows["point"] == chosen].iloc[0]
+        return begin(point_start(int(row["run"]), int(chosen), row["allocation"]), model)
+
+
+def point_start(run: int, point: int, allocation: BitAllocation) -> Start:
+    """The starting point that a measured point is."""
+    return Start(f"point {point} of run {run}", allocation, f"{run}:{point}")
+
+
+def _from_saved(store: Store, model: ModelSpec) -> Draft | None:
+    kept = {entry.id: entry for entry in configs(store)}
+    if not kept:
+        st.write("No configuration was saved yet.")
+        return None
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = st.selectbox(
+            "Configuration",
+            list(kept),
+            format_func=lambda at: kept[at].name if at in kept else "",
+            key="wb-saved",
+            width=420,
+        )
+        if not _go("wb-from-saved"):
+            return None
+    entry = kept[int(chosen)]
+    bits = read_bits(entry.text.encode(), model)
+    return begin(Start(f"saved configuration {entry.name}", next(iter(bits.values()))), model)
+
+
+def _from_file(model: ModelSpec) -> Draft | None:
+    given = st.file_uploader("A file with bits per layer", key="wb-file", help=f"Read: {FORMATS}.")
+    return _read(given.getvalue(), f"file {given.name}", model) if given is not None else None
+
+
+def _from_paste(model: ModelSpec) -> Draft | None:
+    pasted = st.text_area(
+        "Bits of every layer",
+        key="wb-paste",
+        placeholder="[[8, -1], [4, 8], [4, 8], ...]",
+        help=f"Read: {FORMATS}.",
+    )
+    st.caption(
+        f"{len(model.layers):,} layers in execution order; pairs are [weight bits, activation "
+        "bits], -1 or 32 is float."
+    )
+    if not pasted.strip():
+        return None
+    return _read(pasted.encode(), "a pasted list", model)
+
+
+def _read(data: bytes, label: str, model: ModelSpec) -> Draft | None:
+    """Show what was read, or raise what is wrong with it; give it once it is taken."""
+    found = read_bits(data, model)
+    name = next(iter(found))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        if len(found) > 1:
+            name = st.selectbox("Which of them", list(found), key="wb-which", width=320)
+        pressed = _go("wb-from-text")
+    return begin(Start(f"{label} {name}".rstrip(), found[name]), model) if pressed else None

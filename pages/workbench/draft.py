@@ -1,0 +1,206 @@
+"""Bits that are being edited by hand: what every layer has now, and where the editing began.
+
+A draft may hold bits that make no sense, for as long as it takes to put them right: they are named
+and never dropped. Pure functions; nothing is drawn here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from pages.shared.text import bits_text, tidy
+from qcore.allocation import BIT_WIDTHS, FLOAT_BITS, BitAllocation, LayerBits, ModelSpec
+from qcore.costs import COSTS
+
+LAYER, KIND = "Layer", "Kind"
+WEIGHT, ACTIVATION, LOCKED = "Weight bits", "Activation bits", "Locked"
+BYTES, SHARE, CHANGE = "Weights, B", "Share of weights, %", "Change"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What one layer has in a draft.
+
+    Attributes:
+        weight: Weight bits as typed; None where the cell was emptied.
+        activation: The same for its input activation.
+        locked: Whether rules for many layers leave it alone.
+    """
+
+    weight: int | None
+    activation: int | None
+    locked: bool = False
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the row, in words; "" where nothing is."""
+        wrong = [
+            f"{what} bits {'missing' if bits is None else bits}"
+            for what, bits in (("weight", self.weight), ("activation", self.activation))
+            if bits not in BIT_WIDTHS
+        ]
+        return ", ".join(wrong)
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where editing began.
+
+    Attributes:
+        label: What it is, in words.
+        allocation: Its bits.
+        point: "RUN:POINT" where it is a measured point, else "".
+    """
+
+    label: str
+    allocation: BitAllocation
+    point: str = ""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """One state of the editor: a row per layer in execution order, and where it began."""
+
+    rows: tuple[Row, ...]
+    start: Start
+
+
+def begin(start: Start, model: ModelSpec, locks: tuple[bool, ...] = ()) -> Draft:
+    """The draft that is its own starting point.
+
+    Args:
+        start: Names exactly the model's layers.
+        model: Gives their order.
+        locks: Whether each layer is locked; none are where it is empty.
+    """
+    held = locks or (False,) * len(model.layers)
+    bits = {name: start.allocation[name] for name in model.names}
+    rows = (Row(b.weight, b.activation, lock) for b, lock in zip(bits.values(), held, strict=True))
+    return Draft(tuple(rows), replace(start, allocation=BitAllocation(bits)))
+
+
+def allocation_of(draft: Draft, model: ModelSpec) -> BitAllocation | None:
+    """The draft's bits, or None while a row makes no sense."""
+    bits: dict[str, LayerBits] = {}
+    for name, row in zip(model.names, draft.rows, strict=True):
+        if row.problem or row.weight is None or row.activation is None:
+            return None
+        bits[name] = LayerBits(row.weight, row.activation)
+    return BitAllocation(bits)
+
+
+def problems(draft: Draft, model: ModelSpec) -> list[str]:
+    """One line for each row that makes no sense: its number, layer and what is wrong."""
+    return [
+        f"row {place}, {tidy(name)}: {row.problem}"
+        for place, (name, row) in enumerate(zip(model.names, draft.rows, strict=True), start=1)
+        if row.problem
+    ]
+
+
+def edited(base: Draft, edits: Mapping[str, Any]) -> Draft:
+    """The draft after what was typed into a table that showed `base`.
+
+    Args:
+        base: What the table was given.
+        edits: What `st.data_editor` keeps: "edited_rows" maps row numbers to {column: value}.
+    """
+    rows = list(base.rows)
+    for number, cells in edits.get("edited_rows", {}).items():
+        at = int(number)
+        if not 0 <= at < len(rows):
+            continue
+        names = {WEIGHT: "weight", ACTIVATION: "activation"}
+        changes: dict[str, Any] = {
+            names[column]: _whole(value) for column, value in cells.items() if column in names
+        }
+        if LOCKED in cells:
+            changes["locked"] = bool(cells[LOCKED])
+        rows[at] = replace(rows[at], **changes)
+    return Draft(tuple(rows), base.start)
+
+
+def _whole(value: Any) -> int | None:
+    return int(value) if isinstance(value, (int, float)) and value == value else None
+
+
+def editor_frame(shown: Draft, now: Draft, model: ModelSpec) -> pd.DataFrame:
+    """The table to edit: cells as in `shown`, what follows from them as in `now`.
+
+    The browser lays what was typed over `shown`, so those cells must not change while it does.
+
+    Returns:
+        Columns LAYER, WEIGHT, ACTIVATION (bits), LOCKED, CHANGE (against the starting point, or
+        what is wrong), BYTES (of the weights now), SHARE (of all weight bytes), KIND; indexed from
+        1 in execution order.
+    """
+    sizes = [
+        None
+        if row.weight not in BIT_WIDTHS or row.weight is None
+        else COSTS["weight_bytes"].layer_cost(layer, LayerBits(row.weight, FLOAT_BITS))
+        for layer, row in zip(model.layers, now.rows, strict=True)
+    ]
+    total = max(1, sum(size or 0 for size in sizes))
+    return pd.DataFrame(
+        {
+            LAYER: [tidy(name, 120) for name in model.names],
+            WEIGHT: pd.array([row.weight for row in shown.rows], dtype="Int64"),
+            ACTIVATION: pd.array([row.activation for row in shown.rows], dtype="Int64"),
+            LOCKED: [row.locked for row in shown.rows],
+            CHANGE: [
+                _change(row, now.start.allocation[name])
+                for name, row in zip(model.names, now.rows, strict=True)
+            ],
+            BYTES: pd.array(sizes, dtype="Int64"),
+            SHARE: [0.0 if size is None else 100 * size / total for size in sizes],
+            KIND: [layer.kind for layer in model.layers],
+        },
+        index=range(1, len(sizes) + 1),
+    )
+
+
+def _change(row: Row, before: LayerBits) -> str:
+    if row.problem:
+        return f"cannot be used: {row.problem}"
+    if (row.weight, row.activation) == (before.weight, before.activation):
+        return ""
+    old = f"{bits_text(before.weight)}/{bits_text(before.activation)}"
+    return f"{old} to {bits_text(row.weight)}/{bits_text(row.activation)}"
+
+
+LONGEST = 220
+"""Characters of a text that is still put into a link; deeper networks go without."""
+
+
+def link_text(draft: Draft) -> str:
+    """The draft's bits as text; "" at the starting point, with bits out of range, or too long."""
+    start = [(b.weight, b.activation) for b in draft.start.allocation.values()]
+    rows = [(row.weight, row.activation) for row in draft.rows]
+    if rows == start or any(row.problem for row in draft.rows):
+        return ""
+    words = ".".join(_column([row[part] for row in rows]) for part in (0, 1))
+    return words if len(words) <= LONGEST else ""
+
+
+def _column(bits: Sequence[int | None]) -> str:
+    letters = ["f" if width == FLOAT_BITS else str(width) for width in bits]
+    return letters[0] if len(set(letters)) == 1 else "".join(letters)
+
+
+def bits_of_link(text: str, model: ModelSpec) -> BitAllocation | None:
+    """Read what `link_text` wrote, or None where it is not for a model of so many layers."""
+    parts = text.split(".")
+    if len(parts) != 2 or len(text) > LONGEST:
+        return None
+    count = len(model.layers)
+    columns = []
+    for part in parts:
+        widths = [FLOAT_BITS if c == "f" else int(c) if c in "12345678" else 0 for c in part]
+        widths = widths * count if len(widths) == 1 else widths
+        if len(widths) != count or not set(widths) <= set(BIT_WIDTHS):
+            return None
+        columns.append(widths)
+    pairs = zip(model.names, *columns, strict=True)
+    return BitAllocation({name: LayerBits(weight, inputs) for name, weight, inputs in pairs})

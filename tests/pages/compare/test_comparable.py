@@ -1,0 +1,122 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pages.compare.comparable import FACTS, Setting, judge, metric_of, run_label, safe, setting_of
+from pages.shared.runs import MOST_RUNS, read_ids, write_ids
+from qcore.problem import Point, Scores
+from tests.pages import sample
+
+BASE = Setting("resnet8", "a" * 64, "fashion-mnist", 1024, 512, "accuracy", "kl", False)
+OTHER = {
+    "model": "resnet20",
+    "digest": "b" * 64,
+    "data": "imagefolder:/x",
+    "search_images": 2048,
+    "calibration_images": 1024,
+    "metric": "agreement with the float network",
+    "objective": "loss",
+    "tuning": True,
+}
+
+
+def test_every_fact_of_a_setting_has_a_reason():
+    assert set(FACTS) == set(Setting.__dataclass_fields__) == set(OTHER)
+
+
+@pytest.mark.parametrize("field", OTHER)
+def test_each_fact_that_differs_is_refused_with_its_reason_and_runs(field):
+    odd = replace(BASE, **{field: OTHER[field]})
+    verdict = judge({3: BASE, 5: odd, 9: BASE})
+    assert not verdict.comparable
+    assert [group.runs for group in verdict.groups] == [(3, 9), (5,)]
+    (reason,) = verdict.reasons
+    assert reason.startswith(FACTS[field][0])
+    assert "runs 3 and 9" in reason
+    assert "run 5" in reason
+    assert FACTS[field][0].lower() in verdict.groups[1].words
+
+
+def test_search_budget_bits_seed_and_device_may_differ():
+    a = sample.run_of(1, "portfolio", limits={"weight_bytes": 9}, seed=1, device="cpu")
+    b = sample.run_of(2, "random", weight_bits=(2, 4), seed=2, device="cuda")
+    c = sample.run_of(3, "uniform", objective="loss")
+    verdict = judge({run.id: setting_of(run, "", "accuracy") for run in (a, b, c)})
+    assert verdict.comparable
+    assert verdict.groups[0].runs == (1, 2, 3)
+
+
+def test_what_is_not_known_yet_forbids_nothing_but_joins_nothing_either():
+    early = replace(BASE, digest="")
+    assert judge({1: early, 2: BASE}).comparable
+    assert judge({1: early, 2: early}).comparable
+    retrained = replace(BASE, digest="b" * 64)
+    verdict = judge({1: BASE, 2: retrained, 3: early})
+    assert [group.runs for group in verdict.groups] == [(1, 3), (2,)]
+    assert not judge({1: early, 2: replace(BASE, data="mnist")}).comparable
+
+
+def test_what_is_not_known_is_no_reason():
+    ladder = replace(BASE, objective="", search_images=2048)
+    (reason,) = judge({1: BASE, 2: ladder}).reasons
+    assert reason == "Search images (run 1: 1,024; run 2: 2,048): the splits hold different images."
+
+
+def test_another_network_is_named_once():
+    verdict = judge({1: BASE, 2: replace(BASE, model="resnet20", digest="b" * 64)})
+    assert len(verdict.reasons) == 1
+
+
+def test_images_without_labels_are_told_from_those_with():
+    allocation = sample.uniform(4)
+    labelled = sample.stored(1, 1, sample.point(allocation, 900))
+    bare = sample.stored(1, 1, Point(allocation, Scores(10, 0.0, 1.0)))
+    assert metric_of([labelled]) == "accuracy"
+    assert metric_of([bare]).startswith("agreement")
+
+
+@given(st.lists(st.integers(0, 10**9), max_size=80))
+def test_a_list_of_runs_survives_the_link(numbers):
+    wanted = list(dict.fromkeys(numbers))[:MOST_RUNS]
+    assert read_ids(write_ids(numbers)) == (wanted, [])
+
+
+@given(st.text(max_size=60))
+def test_any_text_in_a_link_is_read_as_numbers_or_named_as_strange(text):
+    numbers, strange = read_ids(text)
+    assert all(number >= 0 for number in numbers)
+    assert bool(strange) == any(
+        not (part.strip().isascii() and part.strip().isdigit()) or len(part.strip()) > 18
+        for part in text.split(",")
+        if part.strip()
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["![x](http://elsewhere/x.png)", "**b** _i_ `c`", "<img src=x>", ":red[x]", "$x^2$", "# head"],
+)
+def test_markdown_in_a_name_is_shown_not_obeyed(name):
+    shown = safe(name)
+    for character in "![]()*_`<>:$#":
+        assert f"\\{character}" in shown or character not in name
+    assert shown.replace("\\", "") == name
+
+
+def test_a_name_cannot_turn_the_sentence_round_or_flood_it():
+    assert "\u202e" not in safe("a\u202eb")
+    assert len(safe("a" * 500)) == 80
+    run = replace(sample.run_of(1, "portfolio"), name="\u202e" + "x" * 200)
+    assert len(run_label(run)) < 120
+
+
+def test_a_run_is_offered_by_what_its_name_adds_and_nothing_twice():
+    run = sample.run_of(7, "cmaes", seed=2)
+    run = replace(run, name="cmaes, 4 bits, seed 2", evaluations=240)
+    model = run.spec.model
+    assert run_label(run, model) == "7: CMA-ES, 4 bits, seed 2, 240 points"
+    assert run_label(run, "another") == f"7: CMA-ES on {model}, 4 bits, seed 2, 240 points"
+    plain = replace(run, name=f"CMA-ES on {model}")
+    assert run_label(plain, model) == "7: CMA-ES, seed 2, 240 points"

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from pages.explore import payload
+from pages.explore.view import query_of, read_view
+from pages.shared.budgets import BUDGETS
+from tests.pages import sample
+
+SPANS = payload.spans_of(sample.MODEL, list(BUDGETS), 32)
+
+
+def test_what_the_explorer_said_reads_back_from_the_address():
+    said = {
+        "values": {"weight_bytes": 31.2, "bit_ops": SPANS["bit_ops"].high},
+        "on": {"weight_bytes": False, "bit_ops": True},
+        "x": "bit_ops",
+        "focus": "Exact front, tuned",
+    }
+    view = read_view(query_of(said, SPANS), SPANS)
+    assert view.values == said["values"]
+    assert view.on == said["on"]
+    assert (view.x, view.focus, view.wrong) == (said["x"], said["focus"], ())
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"values": {"weight_bytes": "30"}, "on": {}, "x": "<b>", "focus": 3},
+        {"values": {"weight_bytes": 1e300}, "on": {"weight_bytes": []}, "x": None, "focus": None},
+    ],
+)
+def test_nonsense_from_a_browser_is_left_out(said):
+    view = read_view(query_of(said, SPANS), SPANS)
+    assert view.values["weight_bytes"] == SPANS["weight_bytes"].start
+    assert (view.x, view.focus, view.wrong) == ("weight_bytes", "", ())
+
+
+def test_a_link_stays_short_and_plain():
+    said = {
+        "values": {name: span.high for name, span in SPANS.items()},
+        "on": dict.fromkeys(SPANS, True),
+        "x": "activation_bytes_max",
+        "focus": "x" * 5000,
+    }
+    assert sum(len(key) + len(value) + 2 for key, value in query_of(said, SPANS).items()) <= 300
+
+
+def bytes_of(kibibytes):
+    return np.array(kibibytes, float) * SPANS["weight_bytes"].factor
+
+
+def test_a_budget_below_its_range_is_the_lowest_that_something_fits():
+    reached = {"weight_bytes": bytes_of([31.23, 40.0]), "bit_ops": np.array([9e8, 1e6])}
+    view = read_view({"bw": "-4"}, SPANS, reached)
+    assert view.limits(SPANS)["weight_bytes"] >= bytes_of(31.23)
+    assert view.values["weight_bytes"] == pytest.approx(31.23, abs=SPANS["weight_bytes"].step)
+    assert len(view.wrong) == 1
+    # another budget that holds is kept
+    within = read_view({"bw": "-4", "bc": "0.5", "lc": "true"}, SPANS, reached)
+    assert within.values == {"weight_bytes": 40.0, "bit_ops": 0.5}
+    assert read_view({"bw": "-4"}, SPANS).values["weight_bytes"] == SPANS["weight_bytes"].low
+
+
+def test_a_budget_above_its_range_is_the_highest():
+    view = read_view({"bw": "1e9"}, SPANS, {"weight_bytes": bytes_of([31.23])})
+    assert view.values["weight_bytes"] == SPANS["weight_bytes"].high
+
+
+def test_a_budget_within_its_range_stays_even_where_nothing_fits():
+    view = read_view({"bw": "20"}, SPANS, {"weight_bytes": bytes_of([31.23])})
+    assert (view.values["weight_bytes"], view.wrong) == (20.0, ())
