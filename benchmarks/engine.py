@@ -30,7 +30,8 @@ import psutil
 from qcore.allocation import BitAllocation
 from qcore.evaluators import open_evaluator
 from qcore.problem import Point, RunSpec, Window
-from store import Store, Supervisor, create_run, open_store, points_of, run, runs, worker
+from store import Store, Supervisor, all_runs, create_run, open_store, points_of, run
+from store.workers import worker
 from tests.e2e.conftest import free_port
 from tests.engine.dashboard import ROOT, Dashboard
 
@@ -296,7 +297,7 @@ def reads(folder: Path) -> Row:
 
 
 READ: dict[str, Callable[[Store, Sequence[int]], object]] = {
-    "all runs": lambda store, ids: runs(store),
+    "all runs": lambda store, ids: all_runs(store),
     "all points of one run": lambda store, ids: points_of(store, ids[:1]),
 }
 """What a page asks of the store: the runs each second, a run's points when it has new ones."""

@@ -25,7 +25,7 @@ from qcore.exports import EXPORTS, write
 from qcore.prepare import prepare
 from qcore.problem import RunSpec
 from qcore.zoo import load_model
-from store.export_job import render
+from store.jobs.export import render
 
 ROOT = Path(__file__).parent.parent
 DOCUMENT, RESULTS = ROOT / "docs/exports.md", ROOT / "benchmarks/results/exports.json"

@@ -25,10 +25,10 @@ from benchmarks.photo_crops import HELD_OUT, PHOTOGRAPHS, write_crops
 from benchmarks.photo_tables import RESULTS, write_tables
 from qcore.allocation import BitAllocation, LayerBits
 from qcore.costs import COSTS, mean_weight_bits
-from store import points, queue
-from store.db import Store, open_store
-from store.inspection import REQUEST, RESULT, command, write_json
-from store.points import StoredPoint
+from store.database import Store, open_store
+from store.jobs.add_network import REQUEST, RESULT, command, write_json
+from store.runs import points, queue
+from store.runs.points import StoredPoint
 
 ROOT = Path(__file__).parent.parent
 PICTURES = "scikit-image==0.26.0"
@@ -168,7 +168,7 @@ def _sensitivity(steps: dict[str, Any], model: str, folder: Path, data: str) -> 
     request |= {"weight_bits": list(WEIGHTS), "activation_bits": list(ACTIVATIONS)}
     write_json(place / REQUEST, {**request, "calibration": CALIBRATION, "search": SEARCH})
     # its standard input is a pipe in the dashboard, at whose end it ends too
-    code = "import sys; from store.inspect_worker import main; "
+    code = "import sys; from store.jobs.add_network_worker import main; "
     code += "sys.exit(main(sys.argv[1], piped=False))"
     run_step(steps, "sensitivity", ["-c", code, *command(place)[-1:]])
     result = json.loads((place / RESULT).read_text(encoding="utf-8"))
@@ -178,7 +178,7 @@ def _sensitivity(steps: dict[str, Any], model: str, folder: Path, data: str) -> 
 
 def _reported(store: Store) -> list[StoredPoint]:
     """Reported points of the latest run; the folder's database has no other user."""
-    latest = max(run.id for run in queue.runs(store))
+    latest = max(run.id for run in queue.all_runs(store))
     return [p for p in points.points_of(store, [latest]) if p.has_config]
 
 

@@ -24,9 +24,10 @@ from qcore import __version__
 from qcore.catalog import bundled_spec
 from qcore.errors import StoreError
 from qcore.problem import RunSpec
-from store import queue, worker
-from store.db import Store, open_store
-from store.recorded import FOLDER, dump_runs
+from store.database import Store, open_store
+from store.runs import queue
+from store.runs.recorded import FOLDER, dump_runs
+from store.workers import worker
 
 MODEL = "resnet8"
 WIDTHS = (2, 3, 4, 8)
@@ -94,7 +95,7 @@ def record(store: Store) -> None:
     """Do what is missing, and write the file after every run."""
     FOLDER.mkdir(exist_ok=True)
     for name, spec in specs():
-        found = next((run for run in queue.runs(store) if run.name == name), None)
+        found = next((run for run in queue.all_runs(store) if run.name == name), None)
         if found is None or found.state != "done":
             if found is not None:
                 with suppress(StoreError):
@@ -106,7 +107,7 @@ def record(store: Store) -> None:
             found = queue.run(store, run_id)
         print(f"{found.state:8} {name}: {found.evaluations} points {found.error or ''}", flush=True)
         mine = {name for name, _ in specs()}
-        done = [r.id for r in queue.runs(store) if r.state == "done" and r.name in mine]
+        done = [r.id for r in queue.all_runs(store) if r.state == "done" and r.name in mine]
         origin = f"recorded on {datetime.now(UTC):%Y-%m-%d} with bitdial {__version__}"
         (FOLDER / f"{MODEL}.json.gz").write_bytes(dump_runs(store, sorted(done), origin))
 

@@ -3,17 +3,17 @@
 No ORM object leaves this package; every function is one short transaction.
 """
 
-from store.checkpoints import has_stage, trained_stage
-from store.configurations import (
+from store.database import Store, open_store
+from store.runs.checkpoints import has_stage, trained_stage
+from store.runs.configurations import (
     SavedConfig,
     configs,
     delete_config,
     save_config,
     update_config,
 )
-from store.db import Store, open_store
-from store.files import log_tail
-from store.points import (
+from store.runs.files import log_tail
+from store.runs.points import (
     StoredPoint,
     config_text,
     float_point,
@@ -26,9 +26,10 @@ from store.points import (
     tables,
     test_right,
 )
-from store.queue import (
+from store.runs.queue import (
     Event,
     Run,
+    all_runs,
     create_run,
     delete_run,
     events,
@@ -36,11 +37,10 @@ from store.queue import (
     request_pause,
     resume,
     run,
-    runs,
     stop_now,
 )
-from store.recorded import load_recordings
-from store.supervisor import Supervisor
+from store.runs.recorded import load_recordings
+from store.workers.supervisor import Supervisor
 
 __all__ = [
     "Event",
@@ -49,6 +49,7 @@ __all__ = [
     "Store",
     "StoredPoint",
     "Supervisor",
+    "all_runs",
     "config_text",
     "configs",
     "create_run",
@@ -68,7 +69,6 @@ __all__ = [
     "request_pause",
     "resume",
     "run",
-    "runs",
     "save_config",
     "save_model",
     "save_table",

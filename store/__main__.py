@@ -15,9 +15,13 @@ from qcore.exports import EXPORTS
 from qcore.problem import RunSpec
 from qcore.run_check import check_run
 from qcore.searches import SEARCHES
-from store import add_model, doctor, export_job, points, queue, verify, worker
-from store.db import Store, open_store
+from store.database import Store, open_store
+from store.health import doctor
+from store.jobs import command_add_model, verify
+from store.jobs.export import render
+from store.runs import points, queue
 from store.settings import read_settings
+from store.workers import worker
 
 Command = Callable[[Store, argparse.Namespace], int]
 
@@ -100,7 +104,7 @@ def _summary(store: Store, run_id: int) -> None:
 
 def command_list(store: Store, arguments: argparse.Namespace) -> int:
     """List every run."""
-    for found in queue.runs(store):
+    for found in queue.all_runs(store):
         say(
             f"{found.id:5}  {found.state:9}  {found.spec.search:10}  {found.spec.model:14}  "
             f"{found.evaluations:5} points  {found.message or found.error or ''}"
@@ -135,7 +139,7 @@ def command_export(store: Store, arguments: argparse.Namespace) -> int:
         raise InvalidParams(
             f"There is no reported point {point}; `python -m store watch RUN` lists them."
         )
-    made = export_job.render(parse_bits(text), arguments.format)
+    made = render(parse_bits(text), arguments.format)
     path = arguments.out or Path(f"point{point}{EXPORTS[arguments.format].suffix}")
     path.write_bytes(made.content)
     say(str(path))
@@ -232,9 +236,9 @@ def parser() -> argparse.ArgumentParser:
     check.set_defaults(function=command_verify)
     check.add_argument("configuration", type=int, help="its number on the Configs page")
     adding = commands.add_parser("add-model", help="add a network of your own")
-    add_model.add_arguments(adding)
+    command_add_model.add_arguments(adding)
     adding.set_defaults(
-        function=lambda store, words: add_model.command_add_model(store, words, say)
+        function=lambda store, words: command_add_model.command_add_model(store, words, say)
     )
     attempt = commands.add_parser("worker", help="used by the server")
     attempt.set_defaults(function=command_worker)

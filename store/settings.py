@@ -13,7 +13,13 @@ from qcore.errors import InvalidParams
 from qcore.evaluators.address import check_address
 from qcore.permission import VARIABLE as CODE_VARIABLE
 from qcore.permission import allowed
-from store.locations import FOLDER_VARIABLE, URL_VARIABLE, data_folder, database_url, shown_url
+from store.database.locations import (
+    FOLDER_VARIABLE,
+    URL_VARIABLE,
+    data_folder,
+    database_url,
+    shown_url,
+)
 
 WORKERS_VARIABLE = "BITDIAL_WORKERS"
 LEASE_VARIABLE = "BITDIAL_LEASE_S"

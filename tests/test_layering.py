@@ -29,7 +29,7 @@ HOMES = {
     "multiprocessing": {"qcore"},
     "concurrent": {"qcore"},
 }
-STARTS = ("app", "store.__main__", "store.worker", "store.inspect_worker")
+STARTS = ("app", "store.__main__", "store.workers.worker", "store.jobs.add_network_worker")
 """What is run as a program; all of `pages` is added."""
 
 

@@ -12,7 +12,7 @@ from pages.compare import methods
 from pages.compare.comparable import Setting, judge, metric_of, setting_of
 from pages.shared import session
 from qcore.allocation import ModelSpec
-from store import Run, Store, config_text, points_of, runs, test_right
+from store import Run, Store, all_runs, config_text, points_of, test_right
 
 
 def rows_of(store: Store, run: Run, model: ModelSpec) -> pd.DataFrame:
@@ -60,7 +60,7 @@ def ladders_like(store: Store, wanted: Setting) -> list[Run]:
     """
     return [
         run
-        for run in runs(store, model=wanted.model)
+        for run in all_runs(store, model=wanted.model)
         if run.spec.search == "uniform"
         and run.evaluations
         and judge({0: wanted, 1: replace(setting(store, run), tuning=wanted.tuning)}).comparable

@@ -14,8 +14,8 @@ from qcore.config import BitConfig
 from qcore.costs import COSTS, mean_weight_bits
 from qcore.errors import QcoreError
 from store import Run, Store, config_text, delete_config, save_config, update_config
-from store.children import Child, last_words
-from store.verify import start, verifiable
+from store.jobs.verify import start, verifiable
+from store.workers.children import Child, last_words
 
 DELETED, VERIFYING, CRASHED = "configs-deleted", "configs-verifying", "configs-crashed"
 """Session keys: the configuration that was deleted last; number to process of what is verified;

@@ -11,7 +11,7 @@ from qcore.config import BitConfig
 from qcore.costs import COSTS, mean_weight_bits
 from qcore.errors import QcoreError
 from store import SavedConfig
-from store.verify import words
+from store.jobs.verify import words
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from qcore.errors import QcoreError
 from qcore.exports import EXPORTS, Export, write
 from qcore.exports.packed import READER
 from qcore.schemas import CONFIGURATION
-from store import Run, Store, config_text, points_of, run, runs
-from store.export_job import export_text
+from store import Run, Store, all_runs, config_text, points_of, run
+from store.jobs.export import export_text
 
 OWN = ("json", "yaml", "csv", "script")
 GROUPS = (
@@ -201,7 +201,7 @@ def beside(store: Store, config: BitConfig) -> pd.DataFrame | None:
     numbers = ("data", "calibration_images", "search_images")
     mine = [
         entry
-        for entry in runs(store, model=config.model.name)
+        for entry in all_runs(store, model=config.model.name)
         if all(getattr(entry.spec, key) == told.get(key) for key in numbers)
     ]
     taken: list[Run] = []

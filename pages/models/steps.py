@@ -9,7 +9,8 @@ from pages.shared import session, widgets
 from pages.shared.text import literal
 from qcore.catalog import DATASETS, MODELS, default_data, split_data_name
 from qcore.errors import InvalidParams, QcoreError
-from store import Store, inspection
+from store import Store
+from store.jobs import add_network
 
 WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8)
 EVERY_S = 0.5
@@ -34,13 +35,13 @@ def begin(slot: str, start: Callable[[], str]) -> None:
     st.rerun()
 
 
-def follow(store: Store, slot: str) -> inspection.Look | None:
+def follow(store: Store, slot: str) -> add_network.Look | None:
     """Draw how far a step of this session is; returns how it ended, or None while it has not."""
     step = st.session_state.get(slot)
     if step is None:
         return None
     try:
-        look = inspection.look(store, step)
+        look = add_network.look(store, step)
     except QcoreError as error:
         st.session_state.pop(slot)
         widgets.error_box(error)
@@ -60,7 +61,7 @@ def _progress(store: Store, slot: str) -> None:
     step = st.session_state.get(slot)
     if step is None:
         return
-    look = inspection.look(store, step)
+    look = add_network.look(store, step)
     if look.state != "running":
         st.rerun()
         return
@@ -68,7 +69,7 @@ def _progress(store: Store, slot: str) -> None:
     counted = f" {look.done:,} of {look.total:,}" if look.total else ""
     st.progress(share, f"{look.words}{counted} ({look.seconds:.0f} s)")
     if st.button("Cancel", key=f"{slot}-cancel", icon=":material/close:"):
-        inspection.cancel(store, step)
+        add_network.cancel(store, step)
         st.rerun()
 
 
@@ -78,7 +79,7 @@ def busy(slot: str, store: Store) -> bool:
     if step is None:
         return False
     try:
-        return inspection.look(store, step).state == "running"
+        return add_network.look(store, step).state == "running"
     except QcoreError:
         return False
 
@@ -150,7 +151,7 @@ def check_step(store: Store, name: str, data: str, counts: tuple[int, int]) -> N
 
 def _started_check(store: Store, name: str, data: str, counts: tuple[int, int]) -> str:
     split_data_name(data)
-    return inspection.start_check(store, name, data, *counts)
+    return add_network.start_check(store, name, data, *counts)
 
 
 def sensitivity_step(store: Store, name: str, data: str, counts: tuple[int, int]) -> None:
@@ -197,4 +198,4 @@ def _started_table(
     split_data_name(data)
     if not widths:
         raise InvalidParams("Choose at least one weight bit-width.")
-    return inspection.start_sensitivity(store, name, data, kind, widths, (32,), *counts)
+    return add_network.start_sensitivity(store, name, data, kind, widths, (32,), *counts)

@@ -15,7 +15,7 @@ from qcore.errors import InvalidParams, QcoreError
 from qcore.problem import RunSpec
 from qcore.run_check import check_run
 from qcore.searches import SEARCHES
-from store import Run, Store, runs
+from store import Run, Store, all_runs
 from store.settings import read_settings
 
 WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8)
@@ -95,7 +95,7 @@ def launch_form(store: Store, name: str) -> None:
             device=device,
         )
         asked = launch_batch.batch(spec, also, budgets, launch_batch.seeds_of(seeds), title.strip())
-        known = runs(store)
+        known = all_runs(store)
         asked = asked if title.strip() else launch_batch.apart(asked, known)
         _estimate([one for one, _ in asked], known)
         if pressed:

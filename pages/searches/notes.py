@@ -12,8 +12,8 @@ from time import monotonic
 
 import streamlit as st
 
-from store import Run, Store, runs
-from store.files import files_folder
+from store import Run, Store, all_runs
+from store.runs.files import files_folder
 
 FILE = "last_visit.json"
 EVERY_SECONDS = 10.0
@@ -55,7 +55,7 @@ def finished_note(store: Store, on_searches: bool) -> None:
     path = files_folder(store) / FILE
     if NEWS not in st.session_state:
         before = _read(path)
-        st.session_state[NEWS] = [] if before is None else finished_since(runs(store), before)
+        st.session_state[NEWS] = [] if before is None else finished_since(all_runs(store), before)
     if monotonic() - st.session_state.get(WRITTEN, -EVERY_SECONDS) >= EVERY_SECONDS:
         st.session_state[WRITTEN] = monotonic()
         _write(path, datetime.now(UTC))

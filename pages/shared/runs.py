@@ -13,7 +13,7 @@ from pages.shared.widgets import error_box
 from qcore.allocation import BitAllocation
 from qcore.errors import QcoreError
 from qcore.problem import RunSpec
-from store import Run, Store, create_run, runs
+from store import Run, Store, all_runs, create_run
 
 REDRAW_SECONDS = 3.0
 """While points arrive, a page is redrawn at most this often."""
@@ -83,7 +83,7 @@ def live_progress(store: Store, drawn: Sequence[Run], belongs: Callable[[Run], b
     @st.fragment(run_every=1.0)
     @database_explained()
     def follow() -> None:
-        now = [run for run in runs(store) if belongs(run)]
+        now = [run for run in all_runs(store) if belongs(run)]
         for run in now:
             if run.state in text.ACTIVE:
                 progress_line(run)

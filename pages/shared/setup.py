@@ -6,8 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared.text import cost_text, literal
-from store.checks import Finding
-from store.health import Health
+from store.health.checks import Finding
+from store.health.status import Health
 from store.settings import SettingRow, describe_settings
 
 

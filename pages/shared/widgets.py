@@ -9,7 +9,7 @@ from pages.shared.budgets import forget_budgets
 from qcore.catalog import model_names
 from qcore.cost_tables import broken_tables, odd_tables, refresh_costs
 from qcore.errors import QcoreError
-from store import Store, runs
+from store import Store, all_runs
 
 
 def error_box(error: QcoreError) -> None:
@@ -44,7 +44,7 @@ def model_picker(store: Store) -> str:
     Models of stored runs that are no longer listed can still be chosen.
     """
     refresh_costs(store.folder / "costs")
-    everywhere = runs(store)
+    everywhere = all_runs(store)
     names = list(dict.fromkeys([*model_names(), *(run.spec.model for run in everywhere)]))
 
     with st.sidebar:

@@ -18,7 +18,7 @@ from qcore.allocation import FLOAT_BITS, ModelSpec
 from qcore.costs import COSTS
 from qcore.errors import QcoreError
 from qcore.searches import SEARCHES
-from store import Run, Store, runs
+from store import Run, Store, all_runs
 
 # runs that are compared where a link names none
 AT_FIRST = 12
@@ -29,7 +29,7 @@ def main() -> None:
     store = session.database()
     name = widgets.model_picker(store)
     st.title("Compare")
-    known = runs(store)
+    known = all_runs(store)
     offered = sorted(known, key=lambda run: (run.spec.model != name, -run.id))
     if not any(run.evaluations for run in known):
         _nothing_yet(store, known)

@@ -8,7 +8,7 @@ from pages.configs.import_form import import_form, text_of
 from pages.downloads.downloads import draw, table_offers
 from pages.shared import session, widgets
 from pages.shared.text import counted, file_stem
-from store import Store, configs, runs
+from store import Store, all_runs, configs
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     st.title("Configurations")
     kept = [read(saved) for saved in configs(store)]
     model = session.model_facts(store, name)
-    mine = sorted(runs(store, model=name), key=lambda run: -run.id)
+    mine = sorted(all_runs(store, model=name), key=lambda run: -run.id)
     with st.expander("Import", expanded=not kept, icon=":material/upload_file:"):
         if model is None:
             st.info(
@@ -65,7 +65,7 @@ def _list(store: Store, kept: list[Kept]) -> None:
     )
     entry = next(entry for entry in kept if entry.saved.id == chosen)
     network = entry.config.model.name if entry.config is not None else ""
-    mine = sorted(runs(store, model=network), key=lambda run: -run.id) if network else []
+    mine = sorted(all_runs(store, model=network), key=lambda run: -run.id) if network else []
     details(store, entry, kept, mine)
 
 

@@ -13,7 +13,7 @@ from pages.shared.runs import live_progress
 from qcore.allocation import ModelSpec
 from qcore.catalog import MODELS
 from qcore.problem import SensitivityTable
-from store import Run, Store, runs
+from store import Run, Store, all_runs
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
         _forget(basic)
     st.title(text.literal(MODELS[name].title if name in MODELS else name))
     model = session.model_facts(store, name)
-    mine = runs(store, model=name)
+    mine = all_runs(store, model=name)
     setting, everything = start.pick_setting(mine, runs_shown.linked())
     data = everything[0].spec.data if everything else start.first_data(name)
     float_search, float_test = session.float_scores(store, name, data)

@@ -11,7 +11,8 @@ from qcore.allocation import ModelSpec
 from qcore.catalog import MODELS, broken_cards, default_data, model_names
 from qcore.errors import QcoreError
 from qcore.problem import Scores
-from store import Store, inspection
+from store import Store
+from store.jobs import add_network
 
 ADDING = "m-adding"
 
@@ -67,7 +68,7 @@ def _add(store: Store) -> None:
         asked = None
     if asked is not None:
         new, upload = asked
-        steps.begin(ADDING, lambda: inspection.start_adding(store, new, upload))
+        steps.begin(ADDING, lambda: add_network.start_adding(store, new, upload))
     look = steps.follow(store, ADDING)
     if look is None or look.report is None:
         return

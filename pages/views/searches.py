@@ -13,7 +13,7 @@ from pages.shared import session, text, widgets
 from pages.shared.runs import launch
 from qcore.errors import QcoreError
 from qcore.problem import RunSpec
-from store import Run, Store, delete_run, request_cancel, resume, runs
+from store import Run, Store, all_runs, delete_run, request_cancel, resume
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
     store = session.database()
     name = widgets.model_picker(store)
     st.title("Searches")
-    known = runs(store)
+    known = all_runs(store)
     with st.expander(
         "New search", expanded=not known or "near" in st.query_params, icon=":material/add:"
     ):
@@ -40,7 +40,7 @@ def main() -> None:
 
 @session.database_explained()
 def _table(store: Store, was_active: bool) -> None:
-    now = sorted(runs(store), key=lambda entry: -entry.id)
+    now = sorted(all_runs(store), key=lambda entry: -entry.id)
     if was_active and not any(entry.state in text.ACTIVE for entry in now):
         # all have ended: draw the page once more, without timers
         st.rerun()
@@ -116,7 +116,7 @@ def _together(store: Store, chosen: Sequence[Run]) -> None:
             f"Repeat {len(chosen)} with new seeds",
             key="all-repeat",
             help="The same searches, each with the next seed that none of its kind has had.",
-        ) and launch(store, repeats(chosen, runs(store))):
+        ) and launch(store, repeats(chosen, all_runs(store))):
             st.rerun()
         with st.popover(f"Delete {len(ended)}", disabled=not ended, icon=":material/delete:"):
             total = sum(entry.evaluations for entry in ended)

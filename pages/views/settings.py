@@ -3,10 +3,10 @@
 import streamlit as st
 
 from pages.shared import session, setup
-from store.doctor import findings
-from store.health import health
+from store.health.doctor import findings
+from store.health.status import health
 from store.settings import describe_settings
-from store.slots import ask_driver
+from store.workers.slots import ask_driver
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from pages.workbench.bench import Bench, arrive
 from pages.workbench.draft import Start, allocation_of, problems
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.catalog import MODELS
-from store import Run, Store, points_of, runs
+from store import Run, Store, all_runs, points_of
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     if model is None:
         _never_prepared(name)
         return
-    mine = runs(store, model=name)
+    mine = all_runs(store, model=name)
     setting, everything = _setting(mine)
     compared = session.newest_within(everything)
     frame = session.frame(store, compared, model) if compared else None

@@ -17,7 +17,7 @@ from qcore.allocation import BitAllocation, ModelSpec
 from qcore.costs import COSTS, costs_of
 from qcore.errors import InvalidParams, QcoreError
 from qcore.problem import RunSpec, SensitivityTable
-from store import Run, Store, config_text, runs, save_config
+from store import Run, Store, all_runs, config_text, save_config
 
 CHART = {"toImageButtonOptions": {"format": "svg"}, "displaylogo": False}
 LARGE = ("weight_bytes", "bit_ops", "model_bytes")
@@ -169,7 +169,7 @@ def _score_text(row: Mapping[str, object]) -> str:
 def _queue(store: Store, spec: RunSpec, name: str) -> None:
     # another tab may have asked for the same since this page was drawn
     wanted = spec.to_json()
-    asked = [r for r in runs(store, model=spec.model) if r.state in text.ACTIVE]
+    asked = [r for r in all_runs(store, model=spec.model) if r.state in text.ACTIVE]
     if any(run.spec.to_json() == wanted for run in asked):
         st.toast("Another tab asked for the same; it is under way.", icon=":material/timer:")
         st.rerun()

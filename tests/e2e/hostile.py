@@ -7,8 +7,8 @@ from qcore.allocation import BitAllocation, LayerBits, LayerSpec, ModelSpec
 from qcore.config import BitConfig, dump_bits
 from qcore.problem import Point, RunSpec, Scores
 from store import Store, create_run, open_store, save_config, save_model
-from store.points import add_point, add_report
-from store.queue import claim, finish, progress
+from store.runs.points import add_point, add_report
+from store.runs.queue import claim, finish, progress
 from tests.pages import sample
 
 MARK = "<img src=x onerror=\"window.hacked=1;alert('hacked')\">"

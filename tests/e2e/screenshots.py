@@ -19,8 +19,8 @@ from typing import Any
 
 from PIL import Image
 
-from store import Store, config_text, load_recordings, open_store, points_of, runs, save_config
-from store.recorded import FOLDER
+from store import Store, all_runs, config_text, load_recordings, open_store, points_of, save_config
+from store.runs.recorded import FOLDER
 from tests.e2e.conftest import FLAGS, ROOT, serve
 from tests.pages import sample
 
@@ -45,7 +45,7 @@ def fill(store: Store) -> None:
         sample.fill(store)
     ready = [
         point
-        for run in runs(store)
+        for run in all_runs(store)
         for point in points_of(store, [run.id])
         if point.has_config and point.point.search is not None
     ]
@@ -58,7 +58,7 @@ def fill(store: Store) -> None:
 
 def query_of(store: Store) -> dict[str, str]:
     """What the address of each page says after its path: runs to compare, a run to look at."""
-    found = [run for run in runs(store) if run.spec.model == "resnet8" and run.evaluations > 1]
+    found = [run for run in all_runs(store) if run.spec.model == "resnet8" and run.evaluations > 1]
     best: dict[str, int] = {}
     for run in found:
         if run.state == "done":

@@ -138,10 +138,10 @@ def test_every_chart_and_table_has_words_for_those_who_cannot_see_it(server, pag
 
 
 def test_the_configuration_is_json(server):
-    from store import config_text, open_store, points_of, runs
+    from store import all_runs, config_text, open_store, points_of
 
     store = open_store(server.data / "bitdial.db")
-    ready = [p for run in runs(store) for p in points_of(store, [run.id]) if p.has_config]
+    ready = [p for run in all_runs(store) for p in points_of(store, [run.id]) if p.has_config]
     text = config_text(store, ready[0].id)
     assert text is not None
     assert json.loads(text)["format"] == "bitdial-allocation"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from store import create_run, open_store, points_of, worker
+from store import create_run, open_store, points_of
+from store.workers import worker
 from tests.engine import toys
 from tests.engine.dashboard import Dashboard
 from tests.postgres import new_database

@@ -7,7 +7,8 @@ are printed. Ends when all have ended, with 1 if one of them failed.
 import os
 import sys
 
-from store import open_store, points, queue
+from store import open_store
+from store.runs import points, queue
 from tests.helpers import toy_problem
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from qcore.problem import Point, Scores
 from store import Store, save_model, save_table
-from store.queue import finish
+from store.runs.queue import finish
 from tests.pages import sample
 
 TEST_IMAGES = 2000

@@ -6,7 +6,7 @@ from sqlalchemy import insert, update
 from qcore.allocation import BitAllocation, LayerSpec, ModelSpec
 from qcore.problem import Point, RunSpec, Scores
 from store import Store, create_run, save_model
-from store.schema import PointRow, RunRow
+from store.database.schema import PointRow, RunRow
 
 
 def model_of(layers: int, name: str = "deep") -> ModelSpec:

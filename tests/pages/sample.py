@@ -8,8 +8,8 @@ from qcore.catalog import bundled_spec
 from qcore.config import BitConfig, dump_bits
 from qcore.problem import Point, RunSpec, Scores, SensitivityTable
 from store import Run, Store, StoredPoint, create_run, save_model, save_table
-from store.points import add_point, add_report
-from store.queue import claim, finish, progress
+from store.runs.points import add_point, add_report
+from store.runs.queue import claim, finish, progress
 
 MODEL: ModelSpec = bundled_spec("resnet8")
 FLOAT = Scores(1024, 0.0, 1.0, 0.93, 0.2)

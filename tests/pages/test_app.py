@@ -6,7 +6,7 @@ import pytest
 
 from pages.shared.text import literal
 from store import open_store
-from store.queue import finish
+from store.runs.queue import finish
 from tests.pages import sample
 
 ROOT = Path(__file__).parents[2]

@@ -7,8 +7,8 @@ from sqlalchemy import text
 
 from qcore.allocation import BitAllocation
 from qcore.problem import Point, Scores
-from store import delete_run, open_store, runs, save_config
-from store.queue import finish
+from store import all_runs, delete_run, open_store, save_config
+from store.runs.queue import finish
 from tests.pages import compare_sample, sample
 
 
@@ -314,7 +314,7 @@ def test_a_live_run_is_drawn_as_far_as_it_is(app, compared):
     rows = table(at, "Hypervolume").set_index("Method")
     assert rows.loc["Exact front", "Minutes"] == "not ended"
     assert "have not ended" in everything(at)
-    assert runs(compared)[0].state == "running"
+    assert all_runs(compared)[0].state == "running"
 
 
 def test_a_cost_of_activations_can_be_the_axis(app, compared):

@@ -8,7 +8,7 @@ import pytest
 from pages.downloads import downloads
 from qcore.config import BitConfig, dump_bits
 from qcore.exports import EXPORTS, write
-from store import configs, delete_config, runs, save_config, update_config
+from store import all_runs, configs, delete_config, save_config, update_config
 from tests import configs as made
 from tests.pages import sample
 from tests.pages.test_app import texts
@@ -90,7 +90,7 @@ def test_every_format_is_offered_and_what_it_cannot_hold_is_greyed_with_the_reas
 
 
 def test_the_table_of_all_points_has_every_stored_point(kept):
-    found = {run.id: run for run in runs(kept)}
+    found = {run.id: run for run in all_runs(kept)}
     offered = downloads.table_offers(kept, found, sample.MODEL, "resnet8")
     files = {offer.title: offer.make() for offer in offered}
     assert files["All points (Parquet)"][:4] == b"PAR1"
@@ -103,7 +103,7 @@ def test_bits_alone_cannot_be_verified_but_can_be_measured(app, kept):
     assert "measure it first" in button(at, "Verify").help
     button(at, "Measure").click().run()
     assert not at.exception
-    newest = runs(kept)[0]
+    newest = all_runs(kept)[0]
     assert newest.spec.search == "given"
     assert newest.spec.params["allocations"] == [sample.uniform(3).to_json()]
     assert button(at, "Measure").disabled
@@ -183,7 +183,7 @@ def test_keeping_and_measuring_queues_just_these_bits(app, filled):
     at.text_area(key="import-text").set_value(json.dumps(pairs)).run()
     at.button(key="import-measure").click().run()
     assert not at.exception
-    spec = runs(filled)[0].spec
+    spec = all_runs(filled)[0].spec
     assert spec.search == "given"
     assert spec.params["allocations"][0]["conv1"] == [8, 32]
     assert spec.data == "fashion-mnist"

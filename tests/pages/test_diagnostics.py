@@ -1,8 +1,8 @@
 """What a search sent with its progress is drawn, whichever search it was."""
 
 from pages.plots import diagnostics
-from store import lease
-from store.queue import finish
+from store.runs import lease
+from store.runs.queue import finish
 from tests.pages import sample
 
 NAMES = sample.MODEL.names

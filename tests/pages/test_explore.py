@@ -9,8 +9,8 @@ from qcore.catalog import MODELS
 from qcore.config import parse_bits
 from qcore.costs import COSTS, mean_weight_bits
 from qcore.exports import EXPORTS
-from store import configs, create_run, runs
-from store.queue import finish
+from store import all_runs, configs, create_run
+from store.runs.queue import finish
 from tests.pages import sample
 
 
@@ -38,7 +38,7 @@ def cells(at, key="heatmap"):
 
 
 def frame_of(store):
-    return session.frame(store, runs(store, "resnet8"), sample.MODEL)
+    return session.frame(store, all_runs(store, "resnet8"), sample.MODEL)
 
 
 def test_the_first_search_queues_the_ladder_and_the_portfolio(app, store):
@@ -46,7 +46,7 @@ def test_the_first_search_queues_the_ladder_and_the_portfolio(app, store):
     button = next(b for b in at.button if b.label == "Start the first search")
     button.click().run()
     assert not at.exception
-    queued = {run.spec.search: run for run in runs(store)}
+    queued = {run.spec.search: run for run in all_runs(store)}
     assert set(queued) == {"uniform", "portfolio"}
     assert all(run.state == "queued" and run.spec.model == "resnet8" for run in queued.values())
     assert queued["portfolio"].spec.data == "fashion-mnist"
@@ -176,7 +176,7 @@ def test_measuring_again_queues_just_that_allocation(basic, filled):
     at.selectbox(key="take").set_value("Uniform bits").run()
     next(b for b in at.button if b.label == "Measure again").click().run()
     assert not at.exception
-    newest = runs(filled)[0]
+    newest = all_runs(filled)[0]
     assert newest.spec.search == "given"
     assert newest.spec.params["allocations"] == [sample.uniform(4).to_json()]
     assert newest.spec.weight_bits == (4,)
@@ -190,7 +190,7 @@ def test_a_point_without_a_file_can_be_prepared(basic, store):
     at = basic()
     assert not at.get("download_button")
     next(b for b in at.button if b.label == "Measure and prepare").click().run()
-    assert runs(store)[0].spec.search == "given"
+    assert all_runs(store)[0].spec.search == "given"
 
 
 def test_predictions_never_stand_beside_measurements(basic, filled):
@@ -335,10 +335,10 @@ def test_recorded_results_say_so_and_offer_a_search_here(app, filled):
     assert any(literal("recorded on 2026-11-21") in caption.value for caption in at.caption)
     next(b for b in at.button if b.label == "Search here, now").click().run()
     assert not at.exception
-    queued = [run for run in runs(filled) if run.state == "queued"]
+    queued = [run for run in all_runs(filled) if run.state == "queued"]
     assert {run.spec.search for run in queued} == {"uniform", "portfolio"}
     # on the same images, so that their points are drawn beside the recorded ones
-    assert {frames.setting_of(run) for run in runs(filled)} == {frames.setting_of(queued[0])}
+    assert {frames.setting_of(run) for run in all_runs(filled)} == {frames.setting_of(queued[0])}
 
 
 def test_a_search_here_is_offered_until_one_has_measured_something(app, filled):

@@ -11,8 +11,8 @@ from pages.explore.view import query_of
 from pages.shared import frames, session
 from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE, WEIGHT_BITS
 from qcore.searches import SEARCHES
-from store import runs
-from store.queue import finish
+from store import all_runs
+from store.runs.queue import finish
 from tests.pages import sample
 from tests.pages.explore.test_view import SPANS
 
@@ -32,7 +32,7 @@ def shown(at):
 
 def point_of(store, run, place=-1):
     """The row of a point of a run, with which links and pages name it."""
-    frame = session.frame(store, runs(store, "resnet8"), sample.MODEL)
+    frame = session.frame(store, all_runs(store, "resnet8"), sample.MODEL)
     return frame[frame["run"] == run].iloc[place]
 
 
@@ -123,7 +123,7 @@ def test_a_reference_is_drawn_and_the_difference_is_said(app, filled, ui):
         at.run()
     row = (
         frames.picks(
-            session.frame(filled, runs(filled, "resnet8"), sample.MODEL),
+            session.frame(filled, all_runs(filled, "resnet8"), sample.MODEL),
             {"weight_bytes": 70 * 1024},
         )
         .set_index("method")
@@ -200,7 +200,7 @@ def test_a_link_with_everything_stays_short_and_plain():
 
 @pytest.mark.parametrize("ui", ["", "basic"])
 def test_a_pick_without_files_offers_the_nearest_that_has_some(app, filled, ui):
-    frame = session.frame(filled, runs(filled, "resnet8"), sample.MODEL)
+    frame = session.frame(filled, all_runs(filled, "resnet8"), sample.MODEL)
     mine = frame[frame["method"] == "Portfolio"]
     bare = mine[mine["config_point"] < 0].iloc[0]
     at = app(**({"ui": ui, "bw": "70"} if ui else {"pt": reference.key_of(bare)}))
@@ -219,7 +219,7 @@ def test_a_pick_without_files_offers_the_nearest_that_has_some(app, filled, ui):
 
 
 def test_the_nearest_with_files_is_of_the_same_method_and_nearest_in_cost(filled):
-    frame = session.frame(filled, runs(filled, "resnet8"), sample.MODEL)
+    frame = session.frame(filled, all_runs(filled, "resnet8"), sample.MODEL)
     columns = [COST_COLUMNS[name] for name in ("weight_bytes", "bit_ops")]
     for _, row in frame[frame["config_point"] < 0].iterrows():
         found = nearest.nearest_with_files(frame, row)
@@ -232,7 +232,7 @@ def test_the_nearest_with_files_is_of_the_same_method_and_nearest_in_cost(filled
 
 
 def test_a_pick_without_files_offers_the_best_within_the_same_budgets(app, filled):
-    frame = session.frame(filled, runs(filled, "resnet8"), sample.MODEL)
+    frame = session.frame(filled, all_runs(filled, "resnet8"), sample.MODEL)
     size = COST_COLUMNS["weight_bytes"]
     for limit in (20_000, 40_000, 60_000, 80_000):
         for _, row in frames.picks(frame, {"weight_bytes": limit}).iterrows():

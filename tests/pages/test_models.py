@@ -15,7 +15,7 @@ from qcore.cards import Card, write_card
 from qcore.catalog import MODELS, refresh_models
 from qcore.entries import Preprocessing
 from qcore.errors import InvalidParams
-from store import inspection
+from store.jobs import add_network
 
 HOSTILE = "![x](http://evil.example/p.png)<img src=x onerror=alert(1)>\u202e"
 HEAD = "import json, sys, time, pathlib; p = pathlib.Path(sys.argv[1]);"
@@ -46,12 +46,12 @@ def own(place):
 def worker(monkeypatch, store):
     def use(program):
         monkeypatch.setattr(
-            inspection, "command", lambda place: [sys.executable, "-c", program, str(place)]
+            add_network, "command", lambda place: [sys.executable, "-c", program, str(place)]
         )
 
     yield use
-    for step in list(inspection._CHILDREN):
-        inspection.cancel(store, step)
+    for step in list(add_network._CHILDREN):
+        add_network.cancel(store, step)
 
 
 def words_of(at):
@@ -119,7 +119,7 @@ def test_what_cannot_be_added_is_said_before_anything_is_started(app, store, fie
     at.button(key="m-load").click().run()
     assert not at.exception
     assert literal(message) in at.error[0].value
-    assert not inspection._CHILDREN
+    assert not add_network._CHILDREN
 
 
 def test_a_failed_step_shows_its_words_as_text(app, store, worker):
@@ -127,8 +127,8 @@ def test_a_failed_step_shows_its_words_as_text(app, store, worker):
     at = app("models", model="resnet8")
     at.button(key="m-check").click().run()
     step = at.session_state["m-check-step-resnet8"]
-    if step in inspection._CHILDREN:
-        inspection._CHILDREN[step].process.wait(60)
+    if step in add_network._CHILDREN:
+        add_network._CHILDREN[step].process.wait(60)
     at.run()
     assert not at.exception
     assert at.error[0].value == literal(HOSTILE)
@@ -144,7 +144,7 @@ def test_a_step_under_way_can_be_cancelled_and_not_started_twice(app, store, wor
     at.run()
     assert not at.exception
     assert any("Cancelled" in info.value for info in at.info)
-    assert not inspection._CHILDREN
+    assert not add_network._CHILDREN
 
 
 def test_a_network_can_be_removed(app, own, place):

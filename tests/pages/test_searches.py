@@ -9,10 +9,10 @@ from qcore.cards import Card, write_card
 from qcore.catalog import refresh_models
 from qcore.entries import Preprocessing
 from qcore.searches import SEARCHES
-from store import run, runs
-from store.lease import requeue
-from store.queue import finish
-from store.schema import RunRow
+from store import all_runs, run
+from store.database.schema import RunRow
+from store.runs.lease import requeue
+from store.runs.queue import finish
 from tests.pages import sample
 
 
@@ -38,9 +38,9 @@ def test_every_search_has_an_input_for_every_field_and_starts_with_its_defaults(
         assert fields <= inputs(at), name
         if name == "given":  # it cannot do without allocations
             continue
-        known = {entry.id for entry in runs(store)}
+        known = {entry.id for entry in all_runs(store)}
         press(at, "Start search")
-        started = [entry for entry in runs(store) if entry.id not in known]
+        started = [entry for entry in all_runs(store) if entry.id not in known]
         seeds = [0, 1, 2] if search.chance else [0]
         assert sorted(entry.spec.seed for entry in started) == seeds, name
         assert {entry.state for entry in started} == {"queued"}
@@ -66,7 +66,7 @@ def test_what_is_filled_in_is_what_is_asked_for(app, store):
     at.run()
     at.number_input(key="f-limit-weight_bytes-KiB").set_value(40.0).run()
     press(at, "Start search")
-    (started,) = runs(store)
+    (started,) = all_runs(store)
     assert started.name == "mine"
     spec = started.spec
     assert spec.params == {"points": 5, "sensitivity": "kl"}
@@ -84,7 +84,7 @@ def test_a_budget_that_cannot_be_met_is_refused_in_words(app, store):
     press(at, "Start search")
     (error,) = at.error
     assert literal("smallest possible is 19,268 B") in error.value
-    assert runs(store) == []
+    assert all_runs(store) == []
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_number_out_of_range_is_refused_in_words(app, store, field, value, wor
     at.number_input(key=field).set_value(value).run()
     press(at, "Start search")
     assert words in at.error[0].value
-    assert runs(store) == []
+    assert all_runs(store) == []
 
 
 def test_allocations_are_read_from_lines_of_json(app, store):
@@ -110,7 +110,7 @@ def test_allocations_are_read_from_lines_of_json(app, store):
     line = '{"conv1": [4, 32]}'
     at.text_area(key="p-given-allocations").set_value(f"{line}\n\n{line}").run()
     press(at, "Start search")
-    assert runs(store)[0].spec.params["allocations"] == [{"conv1": [4, 32]}, {"conv1": [4, 32]}]
+    assert all_runs(store)[0].spec.params["allocations"] == [{"conv1": [4, 32]}, {"conv1": [4, 32]}]
 
 
 def test_a_model_without_bundled_data_asks_for_a_folder(app, store):
@@ -119,7 +119,7 @@ def test_a_model_without_bundled_data_asks_for_a_folder(app, store):
     assert "needs a folder" in at.error[0].value
     at.text_input(key="f-folder-resnet18-imagefolder").set_value("/data/images").run()
     press(at, "Start search")
-    assert runs(store)[0].spec.data == "imagefolder:/data/images"
+    assert all_runs(store)[0].spec.data == "imagefolder:/data/images"
 
 
 def test_the_table_lists_state_method_and_best(app, filled):
@@ -139,7 +139,7 @@ def test_one_press_queues_methods_times_budgets_times_seeds(app, store):
     at.toggle(key="f-spread").set_value(True).run()
     assert any("20 runs" in caption.value for caption in at.caption)
     press(at, "Start search")
-    queued = runs(store)
+    queued = all_runs(store)
     assert len(queued) == len({entry.name for entry in queued}) == 20
     found = {(e.spec.search, e.spec.limits["weight_bytes"], e.spec.seed) for e in queued}
     assert len(found) == 20
@@ -150,7 +150,7 @@ def test_a_link_asks_to_search_near_a_point(app, store):
     at = app("searches", search="CMA-ES", near="weight_bytes:40960,bit_ops:400000000,nonsense:3")
     assert at.multiselect(key="f-limits").value == ["weight_bytes", "bit_ops"]
     press(at, "Start search")
-    assert runs(store)[0].spec.limits == {"weight_bytes": 40_960, "bit_ops": 400_000_000}
+    assert all_runs(store)[0].spec.limits == {"weight_bytes": 40_960, "bit_ops": 400_000_000}
     at = app("searches", near="weight_bytes:-3,,bit_ops:many")
     assert at.multiselect(key="f-limits").value == []
 
@@ -159,7 +159,7 @@ def test_seeds_that_are_none_are_refused_in_words(app, store):
     at = app("searches")
     at.text_input(key="f-seeds").set_value("one").run()
     assert "whole numbers" in at.error[0].value
-    assert runs(store) == []
+    assert all_runs(store) == []
 
 
 def tick(at, rows):
@@ -170,11 +170,11 @@ def tick(at, rows):
 def test_several_runs_can_be_repeated_and_deleted_at_once(app, filled):
     at = tick(app("searches"), [0, 2])
     at = press(at, "Repeat 2 with new seeds")
-    fresh = [entry for entry in runs(filled) if entry.state == "queued"]
+    fresh = [entry for entry in all_runs(filled) if entry.state == "queued"]
     assert {(e.spec.search, e.spec.seed) for e in fresh} == {("random", 1), ("uniform", 1)}
     at = tick(app("searches"), [2, 3])
     press(at, "Delete all for good")
-    assert len(runs(filled)) == 3
+    assert len(all_runs(filled)) == 3
 
 
 def test_a_recorded_run_says_so(app, store):
@@ -237,7 +237,7 @@ def test_a_finished_search_can_be_deleted(app, filled):
     at = app("searches", run="2")
     assert at.selectbox(key="run").value == 2
     press(at, "Delete for good")
-    assert [entry.id for entry in runs(filled)] == [3, 1]
+    assert [entry.id for entry in all_runs(filled)] == [3, 1]
 
 
 def test_a_link_to_a_deleted_run_falls_back(app, filled):
@@ -282,10 +282,10 @@ def test_a_network_of_ones_own_begins_with_the_data_it_was_added_with(app, store
     assert literal(f"On {own.data[0]}") in "".join(caption.value for caption in at.caption)
     press(at, "Start the first search")
     press(app("searches", model="mine", search="Uniform bits"), "Start search")
-    names = [entry.name for entry in runs(store) if entry.spec.search == "uniform"]
+    names = [entry.name for entry in all_runs(store) if entry.spec.search == "uniform"]
     # the first search is not over yet, and nobody chose these names
     assert names == ["Uniform bits on mine (2)", "Uniform bits on mine"]
-    assert {entry.spec.data for entry in runs(store)} == {own.data[0]}
+    assert {entry.spec.data for entry in all_runs(store)} == {own.data[0]}
 
 
 def test_several_searches_of_one_network_are_explored_together(app, filled):
@@ -304,7 +304,7 @@ def test_the_network_of_a_finished_bitmixer_run_can_be_searched_again(app, store
     at.number_input(key="again-bits").set_value(2.5).run()
     at.button(key="again").click().run()
     assert not at.exception
-    spec = runs(store)[0].spec
+    spec = all_runs(store)[0].spec
     weights = sum(layer.weights for layer in sample.MODEL.layers)
     assert (spec.search, spec.weight_bits) == ("metanetwork", (2, 4))
     assert spec.params == {"run": held[0], "stage": "layer-wise", "methods": ["exact"]}

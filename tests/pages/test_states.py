@@ -8,8 +8,8 @@ from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
 from store import open_store
-from store.queue import finish
-from store.schema import PointRow
+from store.database.schema import PointRow
+from store.runs.queue import finish
 from tests.pages import large, sample
 from tests.pages.conftest import APP
 

@@ -4,9 +4,9 @@ import pytest
 
 from pages.plots import diagnostics, switchable
 from qcore.payload import Payload
-from store import lease
-from store.checkpoints import FileCheckpoints
-from store.queue import finish
+from store.runs import lease
+from store.runs.checkpoints import FileCheckpoints
+from store.runs.queue import finish
 from tests.pages import sample
 
 PAYLOAD = {

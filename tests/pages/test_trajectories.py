@@ -1,8 +1,8 @@
 """What was learned step by step is drawn as it was sent."""
 
 from pages.plots import trajectories
-from store import lease
-from store.queue import finish
+from store.runs import lease
+from store.runs.queue import finish
 from tests.pages import sample
 
 NAMES = list(sample.MODEL.names)

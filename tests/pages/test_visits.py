@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from pages.searches.notes import FILE, _read, failures, finished_since, words
-from store.files import files_folder
-from store.queue import finish
+from store.runs.files import files_folder
+from store.runs.queue import finish
 from tests.pages import sample
 
 

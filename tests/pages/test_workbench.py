@@ -6,8 +6,8 @@ from pages.workbench.bench import editor_key, state_key
 from pages.workbench.draft import LOCKED, WEIGHT
 from qcore.allocation import LayerBits
 from qcore.problem import Point, Scores
-from store import configs, runs, save_config
-from store.queue import finish
+from store import all_runs, configs, save_config
+from store.runs.queue import finish
 from tests.pages import sample
 from tests.pages.test_app import texts
 
@@ -105,7 +105,7 @@ def test_rules_leave_locked_layers_alone(app, filled):
 
 
 def test_a_link_opens_a_measured_point_and_its_edits(app, filled):
-    stored = next(run for run in runs(filled, "resnet8") if run.spec.search == "uniform")
+    stored = next(run for run in all_runs(filled, "resnet8") if run.spec.search == "uniform")
     at = app("workbench", model="resnet8", pt=f"{stored.id}:1", bits="4" * 9 + "8.f")
     assert bench(at).now.start.allocation == sample.uniform(2)
     assert bits(at) == [*[(4, 32)] * 9, (8, 32)]
@@ -128,7 +128,7 @@ def test_a_stale_link_is_told_and_left_aside(app, filled, query):
 def test_measuring_queues_these_bits_once_and_shows_them_when_done(app, filled):
     at = type_in(app("workbench"), row_0=6)
     press(at, "Measure these bits")
-    newest = runs(filled, "resnet8")[0]
+    newest = all_runs(filled, "resnet8")[0]
     wanted = sample.uniform(8).replace(NAMES[0], LayerBits(6))
     assert newest.spec.search == "given"
     assert newest.spec.params["allocations"] == [wanted.to_json()]
@@ -150,7 +150,7 @@ def test_bits_can_be_measured_on_a_network_that_a_run_has_trained(app, filled):
     assert "81.20 %" in texts(at)
     spread(at, 2)
     press(at, "Measure these bits")
-    asked = runs(filled, "resnet8")[0].spec
+    asked = all_runs(filled, "resnet8")[0].spec
     assert (asked.search, asked.params["run"]) == ("metanetwork", run)
     assert asked.params["allocations"] == [two.to_json()]
 
@@ -204,7 +204,7 @@ def test_without_a_sensitivity_one_can_be_asked_for(app, store):
     at = app("workbench")
     assert "No sensitivity" in texts(at)
     press(at, "Compute a sensitivity")
-    (asked,) = runs(store)
+    (asked,) = all_runs(store)
     assert asked.spec.search == "greedy"
     assert asked.spec.params == {"sensitivity": "kl", "points": 1}
     assert asked.spec.weight_bits == (2, 3, 4, 5, 6, 7, 8)

@@ -17,7 +17,7 @@ from qcore.evaluators import make_recipe
 from qcore.problem import Ask, Progress, RunSpec
 from qcore.searches import SEARCHES
 from qcore.searches.base import Search
-from store import worker
+from store.workers import worker
 from tests.helpers import toy_problem
 
 SPEC = RunSpec("toy", "toys", "random", {"evaluations": 30}, search_images=64)

@@ -10,8 +10,8 @@ import pytest
 from qcore.catalog import MODELS, default_data, refresh_models
 from store import config_text, float_point, model_spec, open_store, points_of, tables
 from store.__main__ import main
-from store.inspect_worker import main as work
-from store.inspection import write_json
+from store.jobs.add_network import write_json
+from store.jobs.add_network_worker import main as work
 from tests.own_networks import resnet8_weights, tensor_file
 
 ROOT = Path(__file__).parents[2]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from store.beats import START_S, Beats
-from store.lease import Open
+from store.runs.lease import Open
+from store.workers.beats import START_S, Beats
 
 LEASE_S = 8.0
 

@@ -6,19 +6,10 @@ import pytest
 from sqlalchemy import select
 
 from qcore.errors import DatabaseUnavailable
-from store import (
-    checkpoints,
-    create_run,
-    delete_run,
-    events,
-    files,
-    has_stage,
-    queue,
-    request_cancel,
-    trained_stage,
-)
-from store.checkpoints import FileCheckpoints
-from store.schema import CheckpointRow
+from store import create_run, delete_run, events, has_stage, request_cancel, trained_stage
+from store.database.schema import CheckpointRow
+from store.runs import checkpoints, files, queue
+from store.runs.checkpoints import FileCheckpoints
 from tests.store.fake import SPEC
 
 STAGE = "round-2/weights"

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from store import __main__ as cli
-from store import create_run, points_of, queue, run, runs, worker
+from store import all_runs, create_run, points_of, run
+from store.runs import queue
+from store.workers import worker
 from tests.store.fake import SPEC, prepare
 
 
@@ -66,7 +68,7 @@ def test_a_mistake_is_one_plain_line_and_stores_nothing(call, store, words, mess
     assert code == 2
     assert message in err
     assert err.count("\n") == 1
-    assert runs(store) == []
+    assert all_runs(store) == []
 
 
 def test_cancel_and_list(call, store):
@@ -90,4 +92,4 @@ def test_a_setting_that_is_nonsense_starts_nothing(call, store, monkeypatch):
     code, _, err = call("run", "--search", "random")
     assert code == 2
     assert "BITDIAL_LEASE_S" in err
-    assert runs(store) == []
+    assert all_runs(store) == []

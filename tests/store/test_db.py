@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import create_engine, inspect
 
 from qcore.errors import DatabaseUnavailable, StoreError
-from store import Store, create_run, open_store, points_of, queue, runs
-from store.points import add_point
+from store import Store, all_runs, create_run, open_store, points_of
+from store.runs import queue
+from store.runs.points import add_point
 from tests.store.fake import SPEC, FakePrepared
 
 
@@ -19,7 +20,7 @@ def test_opening_twice_keeps_what_is_there(empty_location):
     create_run(first, SPEC)
     first.engine.dispose()
     second = open_store(empty_location)
-    assert len(runs(second)) == 1
+    assert len(all_runs(second)) == 1
     second.engine.dispose()
 
 
@@ -101,7 +102,7 @@ def test_a_read_only_database_refuses_writes_and_still_reads(store):
         connection.exec_driver_sql(refuse[store.engine.dialect.name])
     with pytest.raises(DatabaseUnavailable, match="read-only"):
         create_run(store, SPEC)
-    assert len(runs(store)) == 1
+    assert len(all_runs(store)) == 1
 
 
 def test_a_full_disk_loses_nothing_stored(sqlite_store):
@@ -119,7 +120,7 @@ def test_a_full_disk_loses_nothing_stored(sqlite_store):
         fill()
     with store.read() as connection:
         assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
-    assert runs(store)[-1].id == 1
+    assert all_runs(store)[-1].id == 1
 
 
 @pytest.mark.parametrize(
@@ -189,7 +190,7 @@ def test_a_lost_connection_is_explained_and_the_next_one_works(postgres_store):
 
     with pytest.raises(DatabaseUnavailable, match="connection was lost"):
         write_while_it_goes()
-    assert len(runs(store)) == 1
+    assert len(all_runs(store)) == 1
     other.engine.dispose()
 
 
@@ -204,4 +205,4 @@ def test_a_text_that_the_server_cannot_hold_is_one_plain_error(postgres_store):
     store = postgres_store
     with pytest.raises(StoreError, match="does not fit into the database"):
         create_run(store, SPEC, "a\0b")
-    assert runs(store) == []
+    assert all_runs(store) == []

@@ -9,10 +9,12 @@ import pytest
 from filelock import FileLock
 
 from qcore.errors import EvaluatorFailed
-from store import checks, create_run, doctor, open_store, queue
+from store import create_run, open_store
 from store.__main__ import main
-from store.files import leader_lock, run_lock
-from store.health import health
+from store.health import checks, doctor
+from store.health.status import health
+from store.runs import queue
+from store.runs.files import leader_lock, run_lock
 from store.settings import read_settings
 from tests.store.fake import SPEC
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from qcore.errors import DatabaseUnavailable
-from store import db
-from store.filesystems import filesystem_of, is_network, mount_table, refuse_network
+from store import database
+from store.database.filesystems import filesystem_of, is_network, mount_table, refuse_network
 
 TABLE = r"""
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
@@ -63,10 +63,10 @@ def test_the_real_table_is_understood(tmp_path):
 def test_a_database_on_a_network_share_is_refused_before_anything_is_made(tmp_path, monkeypatch):
     share = tmp_path / "share"
     table = f"1 0 0:1 / / rw - ext4 /dev/sda1 rw\n2 1 0:2 / {share} rw - nfs4 host:/x rw\n"
-    monkeypatch.setattr(db, "mount_table", lambda: table)
+    monkeypatch.setattr(database, "mount_table", lambda: table)
     with pytest.raises(DatabaseUnavailable) as caught:
-        db.open_store(share / "bitdial.db")
+        database.open_store(share / "bitdial.db")
     for words in ("nfs4", "write-ahead log", "BITDIAL_DATA", "PostgreSQL"):
         assert words in str(caught.value)
     assert not share.exists()
-    db.open_store(tmp_path / "bitdial.db").engine.dispose()
+    database.open_store(tmp_path / "bitdial.db").engine.dispose()

@@ -3,7 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 
 from qcore.errors import InvalidParams
-from store import create_run, open_store, queue, runs
+from store import all_runs, create_run, open_store
+from store.runs import queue
 from tests.store.fake import SPEC
 
 
@@ -50,6 +51,6 @@ def test_of_two_runs_given_the_same_name_at_once_one_is_refused(store):
     with ThreadPoolExecutor(6) as users:
         made = [run_id for run_id in users.map(create, stores) if run_id is not None]
     assert len(made) == 1
-    assert [run.name for run in runs(store)] == ["mine"]
+    assert [run.name for run in all_runs(store)] == ["mine"]
     for one in stores:
         one.engine.dispose()

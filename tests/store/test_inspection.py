@@ -7,7 +7,8 @@ import pytest
 
 from qcore.adding import NewNetwork
 from qcore.errors import DataUnavailable, InvalidParams, StoreError
-from store import inspection, open_store
+from store import open_store
+from store.jobs import add_network
 
 HEAD = "import json, sys, time, pathlib; p = pathlib.Path(sys.argv[1]);"
 SLEEPS = HEAD + "q = p / 'new'; q.write_text(json.dumps({'words': 'Counting', 'done': 3, "
@@ -24,15 +25,15 @@ def store(tmp_path, monkeypatch):
     monkeypatch.delenv("BITDIAL_DATABASE_URL", raising=False)
     opened = open_store()
     yield opened
-    for step in list(inspection._CHILDREN):
-        inspection.cancel(opened, step)
+    for step in list(add_network._CHILDREN):
+        add_network.cancel(opened, step)
 
 
 @pytest.fixture
 def worker(monkeypatch):
     def use(program):
         monkeypatch.setattr(
-            inspection, "command", lambda place: [sys.executable, "-c", program, str(place)]
+            add_network, "command", lambda place: [sys.executable, "-c", program, str(place)]
         )
 
     return use
@@ -41,7 +42,7 @@ def worker(monkeypatch):
 def until(store, step, done, seconds=60):
     """Look until it is so."""
     limit = time.monotonic() + seconds
-    while not done(look := inspection.look(store, step)):
+    while not done(look := add_network.look(store, step)):
         assert time.monotonic() < limit, look
         time.sleep(0.02)
     return look
@@ -53,50 +54,52 @@ def ended(store, step):
 
 def test_a_step_is_asked_and_answers(store, worker):
     worker(SAYS)
-    step = inspection.start_check(store, "resnet8", "fashion-mnist", 10, 20)
+    step = add_network.start_check(store, "resnet8", "fashion-mnist", 10, 20)
     look = ended(store, step)
     assert look.state == "done"
     assert look.report["model"] == "resnet8"
     assert (look.report["calibration"], look.report["search"]) == (10, 20)
-    assert inspection.look(store, step).report == look.report
+    assert add_network.look(store, step).report == look.report
 
 
 @pytest.mark.parametrize(("program", "words"), [(FAILS, "no weights"), (CRASHES, "Segmentation")])
 def test_a_step_that_fails_says_why(store, worker, program, words):
     worker(program)
-    look = ended(store, inspection.start_check(store, "resnet8", "fashion-mnist", 1, 1))
+    look = ended(store, add_network.start_check(store, "resnet8", "fashion-mnist", 1, 1))
     assert (look.state, look.report) == ("failed", None)
     assert words in look.words
 
 
 def test_progress_is_shown_and_cancel_kills(store, worker):
     worker(SLEEPS)
-    step = inspection.start_check(store, "resnet8", "fashion-mnist", 1, 1)
+    step = add_network.start_check(store, "resnet8", "fashion-mnist", 1, 1)
     look = until(store, step, lambda look: look.total)
     assert (look.state, look.words, look.done, look.total) == ("running", "Counting", 3, 9)
-    process = inspection._CHILDREN[step].process
-    inspection.cancel(store, step)
+    process = add_network._CHILDREN[step].process
+    add_network.cancel(store, step)
     assert process.poll() is not None
-    assert inspection.look(store, step).state == "cancelled"
+    assert add_network.look(store, step).state == "cancelled"
 
 
 def test_only_two_steps_run_at_once(store, worker):
     worker(SLEEPS)
-    steps = [inspection.start_check(store, "resnet8", "fashion-mnist", 1, 1) for _ in range(2)]
+    steps = [add_network.start_check(store, "resnet8", "fashion-mnist", 1, 1) for _ in range(2)]
     with pytest.raises(InvalidParams, match="2 networks are being worked on"):
-        inspection.start_check(store, "resnet8", "fashion-mnist", 1, 1)
+        add_network.start_check(store, "resnet8", "fashion-mnist", 1, 1)
     for step in steps:
-        inspection.cancel(store, step)
+        add_network.cancel(store, step)
 
 
 def test_a_step_ends_with_its_server(store, tmp_path):
     place = tmp_path / "step"
     place.mkdir()
-    inspection.write_json(place / "request.json", {"kind": "nothing"})
-    program = "import time, store.inspect_worker as w; w.work = lambda *a: time.sleep(600);"
+    add_network.write_json(place / "request.json", {"kind": "nothing"})
+    program = (
+        "import time, store.jobs.add_network_worker as w; w.work = lambda *a: time.sleep(600);"
+    )
     program += f"w.main({str(place)!r})"
-    child = inspection.children.start(
-        [sys.executable, "-c", program], dict(inspection.os.environ), tmp_path / "log", 0, "cpu"
+    child = add_network.children.start(
+        [sys.executable, "-c", program], dict(add_network.os.environ), tmp_path / "log", 0, "cpu"
     )
     child.close()
     assert child.process.wait(60) == 0
@@ -105,9 +108,9 @@ def test_a_step_ends_with_its_server(store, tmp_path):
 def test_an_upload_is_written_under_a_name_of_ours(store, worker):
     worker(SAYS)
     new = NewNetwork("mine", "bundled", "resnet8")
-    step = inspection.start_adding(store, new, ("../../../evil.safetensors", b"abc"))
+    step = add_network.start_adding(store, new, ("../../../evil.safetensors", b"abc"))
     look = ended(store, step)
-    written = inspection.folder_of(store) / step / "upload.safetensors"
+    written = add_network.folder_of(store) / step / "upload.safetensors"
     assert look.report["new"]["weights"] == str(written)
     assert written.read_bytes() == b"abc"
     assert not list(store.folder.parent.rglob("evil*"))
@@ -130,11 +133,11 @@ def test_what_cannot_be_starts_nothing(store, worker, change, kind, message):
     worker(SAYS)
     fields = {"name": "mine", "source": "bundled", "architecture": "resnet8"} | change
     with pytest.raises(kind, match=message):
-        inspection.start_adding(store, NewNetwork(**fields))
-    assert not inspection._CHILDREN
+        add_network.start_adding(store, NewNetwork(**fields))
+    assert not add_network._CHILDREN
 
 
 @pytest.mark.parametrize("step", ["", "..", "nowhere", "../data"])
 def test_an_unknown_step_is_refused(store, step):
     with pytest.raises(StoreError, match="no longer known"):
-        inspection.look(store, step)
+        add_network.look(store, step)

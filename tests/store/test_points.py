@@ -19,18 +19,17 @@ from store import (
     load_table,
     model_spec,
     open_store,
-    points,
     points_of,
-    queue,
     save_config,
     save_model,
     save_table,
     tables,
     update_config,
 )
-from store.db import connect
-from store.locations import database_url
-from store.upgrade import bring_up_to_date
+from store.database import connect
+from store.database.locations import database_url
+from store.database.upgrade import bring_up_to_date
+from store.runs import points, queue
 from tests.store.fake import SPEC, FakePrepared
 
 

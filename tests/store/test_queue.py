@@ -5,20 +5,18 @@ import pytest
 
 from qcore.errors import InvalidParams, RunFinished, RunNotFound, StoreError
 from store import (
+    all_runs,
     create_run,
     delete_run,
     events,
-    files,
-    lease,
     open_store,
-    queue,
     request_cancel,
     request_pause,
     resume,
     run,
-    runs,
     stop_now,
 )
+from store.runs import files, lease, queue
 from tests.store.fake import SPEC
 
 
@@ -26,8 +24,8 @@ def test_a_run_comes_back_as_it_was_asked_for(store):
     run_id = create_run(store, SPEC, "mine")
     found = run(store, run_id)
     assert (found.name, found.spec, found.state, found.evaluations) == ("mine", SPEC, "queued", 0)
-    assert [run.id for run in runs(store, model="toy")] == [run_id]
-    assert runs(store, model="another") == []
+    assert [run.id for run in all_runs(store, model="toy")] == [run_id]
+    assert all_runs(store, model="another") == []
 
 
 def test_an_active_name_is_taken(store):

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from qcore.errors import StoreError
-from store import config_text, delete_run, events, open_store, points, points_of, queue, runs
-from store.lease import FIGURES
-from store.recorded import FOLDER, dump_runs, load_recordings
+from store import all_runs, config_text, delete_run, events, open_store, points_of
+from store.runs import points, queue
+from store.runs.lease import FIGURES
+from store.runs.recorded import FOLDER, dump_runs, load_recordings
 from tests.store.fake import SPEC, FakePrepared
 
 ORIGIN = "recorded on 2026-01-02 with bitdial 9"
@@ -57,8 +58,8 @@ def fresh(tmp_path):
 
 def test_everything_comes_back_and_says_where_it_is_from(store, recorded, folder, fresh):
     assert load_recordings(fresh, folder) == 1
-    (found,) = runs(fresh)
-    (wanted,) = runs(store)
+    (found,) = all_runs(fresh)
+    (wanted,) = all_runs(store)
     assert found.origin == ORIGIN
     assert (found.spec, found.state, found.evaluations) == (wanted.spec, "done", 2)
     mine, theirs = points_of(fresh, [found.id]), points_of(store, [recorded])
@@ -76,10 +77,10 @@ def test_everything_comes_back_and_says_where_it_is_from(store, recorded, folder
 def test_they_come_once_and_never_among_results_of_ones_own(store, folder, fresh):
     assert load_recordings(store, folder) == 0
     assert load_recordings(fresh, folder) == 1
-    (found,) = runs(fresh)
+    (found,) = all_runs(fresh)
     delete_run(fresh, found.id)
     assert load_recordings(fresh, folder) == 0
-    assert runs(fresh) == []
+    assert all_runs(fresh) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"no gzip", packed(b"{"), packed(b'{"format": "other"}')])
@@ -87,7 +88,7 @@ def test_a_damaged_recording_brings_nothing(folder, fresh, content):
     (folder / "bad.json.gz").write_bytes(content)
     with pytest.raises(StoreError, match=r"bad\.json\.gz"):
         load_recordings(fresh, folder)
-    assert runs(fresh) == []
+    assert all_runs(fresh) == []
 
 
 def test_the_shipped_recordings_are_real_and_whole():

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from qcore.errors import InvalidParams
-from store.locations import shown_url
+from store.database.locations import shown_url
 from store.settings import describe_settings, read_settings
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from store import slots
+from store.workers import slots
 
 LISTED = "GPU 0: NVIDIA H200 (UUID: GPU-1)\n  MIG 1g.18gb Device 0: (UUID: MIG-1)\nGPU 1: NVIDIA\n"
 

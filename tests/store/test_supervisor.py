@@ -16,18 +16,16 @@ from store import (
     create_run,
     delete_run,
     events,
-    files,
-    lease,
     points_of,
-    queue,
     request_cancel,
     request_pause,
     resume,
     run,
     stop_now,
-    worker,
 )
-from store.supervisor import worker_command
+from store.runs import files, lease, queue
+from store.workers import worker
+from store.workers.supervisor import worker_command
 from tests.store.fake import SPEC, command, prepare
 
 SHORT = dataclasses.replace(SPEC, params={"evaluations": 12})

@@ -14,6 +14,7 @@ from sqlalchemy import MetaData, create_engine, inspect, select
 from qcore.allocation import BitAllocation
 from qcore.errors import DatabaseTooNew, DatabaseUnavailable
 from store import (
+    all_runs,
     config_text,
     configs,
     create_run,
@@ -22,13 +23,12 @@ from store import (
     model_spec,
     open_store,
     points_of,
-    runs,
     tables,
 )
-from store.db import connect
-from store.locations import database_url
-from store.schema import Base
-from store.upgrade import SCRIPTS, bring_up_to_date, newest_revision
+from store.database import connect
+from store.database.locations import database_url
+from store.database.schema import Base
+from store.database.upgrade import SCRIPTS, bring_up_to_date, newest_revision
 from tests.store.fake import SPEC
 
 ROOT = Path(__file__).parents[2]
@@ -109,7 +109,7 @@ def test_the_migrations_make_exactly_the_tables_of_the_schema(store):
 def test_a_database_of_an_earlier_release_keeps_everything(old):
     store = open_store(old)
     assert facts(store.url)[0] == [newest_revision(), 2, 5, 6]
-    waiting, kept = runs(store)
+    waiting, kept = all_runs(store)
     assert (kept.name, kept.state, kept.evaluations, kept.spec) == ("kept", "done", 4, SPEC)
     assert (waiting.name, waiting.state, waiting.attempt) == ("waiting", "queued", 1)
     stored = points_of(store, [kept.id])
@@ -160,15 +160,15 @@ def test_a_migration_that_fails_in_the_middle_changes_nothing(old, backend, tmp_
         assert facts(f"sqlite:///{copy}") == before
     engine.dispose()
     store = open_store(old)
-    assert len(runs(store)) == 2
+    assert len(all_runs(store)) == 2
     store.engine.dispose()
 
 
 KILLED = """
 import os, sys
 from alembic import command
-from store.db import connect
-from store.upgrade import bring_up_to_date
+from store.database import connect
+from store.database.upgrade import bring_up_to_date
 
 def die(config, revision):
     command.upgrade(config, revision)
@@ -197,7 +197,7 @@ def test_a_process_killed_in_mid_migration_changes_nothing(old):
     assert killed.returncode == -9
     assert facts(url) == before
     store = open_store(old)
-    assert [run.evaluations for run in runs(store)] == [1, 4]
+    assert [run.evaluations for run in all_runs(store)] == [1, 4]
     store.engine.dispose()
 
 

@@ -15,8 +15,9 @@ from qcore.config import dump_bits, parse_bits
 from qcore.errors import StoreError
 from qcore.prepare import prepare
 from qcore.problem import RunSpec, Scores
-from store import configs, open_store, save_config, verify
-from store.locations import URL_VARIABLE
+from store import configs, open_store, save_config
+from store.database.locations import URL_VARIABLE
+from store.jobs import verify
 from tests import configs as made
 
 ROOT = Path(__file__).parents[2]

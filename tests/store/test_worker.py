@@ -9,19 +9,18 @@ from qcore.config import parse_bits
 from qcore.errors import DatabaseUnavailable
 from qcore.searches import SEARCHES
 from store import (
+    all_runs,
     config_text,
     create_run,
     events,
-    points,
     points_of,
-    queue,
     request_cancel,
     request_pause,
     resume,
     run,
-    runs,
-    worker,
 )
+from store.runs import points, queue
+from store.workers import worker
 from tests.store.fake import BATCH, BATCHED, BATCHED_SEARCH, SPEC, FakePrepared, prepare
 
 
@@ -60,7 +59,7 @@ def test_a_failure_keeps_its_words_and_its_traceback(store, data, words):
     if data == "bug":
         with pytest.raises(RuntimeError, match="a bug"):
             execute(store, spec)
-        found = queue.runs(store)[0]
+        found = queue.all_runs(store)[0]
     else:
         found = run(store, execute(store, spec)[0])
     assert found.state == "failed"
@@ -226,7 +225,7 @@ def test_scores_on_windows_are_replayed_and_never_reported(store, straight):
     assert windows
     assert len(windows) < len(straight)
     assert all(point.test is None for point in windows)
-    run_id = runs(store)[0].id
+    run_id = all_runs(store)[0].id
     assert any(s.has_config for s in points_of(store, [run_id]))
 
 

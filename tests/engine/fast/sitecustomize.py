@@ -17,7 +17,7 @@ def _prepare(spec, **callbacks):
 
 class _Swap(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name != "store.worker":
+        if name != "store.workers.worker":
             return None
         sys.meta_path.remove(self)
         found = importlib.util.find_spec(name)

@@ -7,7 +7,7 @@ import pytest
 
 from pages.searches import launch_batch, run_table
 from qcore.errors import InvalidParams
-from store import open_store, runs
+from store import all_runs, open_store
 from store.__main__ import main
 from tests.pages import sample
 
@@ -80,7 +80,7 @@ def test_the_command_line_asks_for_exactly_the_same(changes, tmp_path):
     assert words[:3] == ["python", "-m", "store"]
     database = str(tmp_path / "bitdial.db")
     assert main(["--database", database, *words[3:], "--detach"]) == 0
-    (found,) = runs(open_store(database))
+    (found,) = all_runs(open_store(database))
     assert found.spec == spec
 
 

@@ -12,7 +12,7 @@ from qcore.config import BitConfig, dump_bits
 from qcore.errors import ExportRefused
 from qcore.exports import EXPORTS, write
 from qcore.exports.base import write_with_model
-from store.export_job import export_text
+from store.jobs.export import export_text
 from tests.qcore.exports.nets import CASES, odd, residual
 
 ROOT = Path(__file__).parents[3]
@@ -80,7 +80,7 @@ def test_the_other_process_says_in_words_why_there_is_no_file():
 
 def test_listing_the_formats_loads_no_toolchain():
     code = (
-        "import sys, qcore.exports, store.export_job\n"
+        "import sys, qcore.exports, store.jobs.export\n"
         "heavy = {'torch', 'onnx', 'onnxscript', 'onnxruntime', 'torchao', 'safetensors'}\n"
         "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
     )

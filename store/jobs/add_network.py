@@ -17,9 +17,9 @@ from typing import Any, Literal
 
 from qcore.adding import NewNetwork
 from qcore.errors import InvalidParams, StoreError
-from store import children, slots
-from store.children import Child
-from store.db import Store
+from store.database import Store
+from store.workers import children, slots
+from store.workers.children import Child
 
 REQUEST, PROGRESS, RESULT, LOG = "request.json", "progress.json", "result.json", "log"
 AT_ONCE = 2
@@ -59,7 +59,7 @@ def folder_of(store: Store) -> Path:
 
 def command(place: Path) -> list[str]:
     """Command line of the process that works on a step."""
-    return [sys.executable, "-m", "store.inspect_worker", str(place)]
+    return [sys.executable, "-m", "store.jobs.add_network_worker", str(place)]
 
 
 def start_adding(store: Store, new: NewNetwork, upload: tuple[str, bytes] | None = None) -> str:

@@ -7,10 +7,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from sqlalchemy import Connection
 
-from store.db import Store
-from store.files import files_folder, leader_lock
-from store.locations import sqlite_file
-from store.upgrade import newest_revision, revision_of
+from store.database import Store
+from store.database.locations import sqlite_file
+from store.database.upgrade import newest_revision, revision_of
+from store.runs.files import files_folder, leader_lock
 
 KERNEL_LOCKS = Path("/proc/locks")
 

@@ -10,8 +10,8 @@ from qcore.adding import NewNetwork, parse_numbers, parse_shape
 from qcore.cards import SOURCES
 from qcore.entries import Preprocessing
 from qcore.errors import InvalidParams
-from store import points
-from store.db import Store
+from store.database import Store
+from store.runs import points
 
 Say = Callable[[str], None]
 

@@ -15,13 +15,13 @@ from packaging.requirements import Requirement
 
 from qcore.errors import EvaluatorFailed
 from qcore.evaluators import Portable, open_evaluator
-from store.filesystems import SHARED, filesystem_of, is_network, mount_table
-from store.health import free_bytes
-from store.locations import sqlite_file
+from store.database.filesystems import SHARED, filesystem_of, is_network, mount_table
+from store.database.locations import sqlite_file
+from store.health.status import free_bytes
 from store.settings import GPUS_VARIABLE, Env, Settings, describe_settings
-from store.slots import ask_driver
+from store.workers.slots import ask_driver
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 OPTIONAL = ("requirements-postgres.txt", "requirements-cluster.txt")
 OK, WARNING, PROBLEM = "ok", "warning", "problem"
 LITTLE_SPACE, TOO_LITTLE_SPACE = 1 << 30, 100 << 20

@@ -1,8 +1,8 @@
-"""Alembic's entry: runs on the connection that `store.db` hands over, inside its transaction."""
+"""Alembic's entry: runs on the connection that `store.database` hands over, in its transaction."""
 
 from alembic import context
 
-from store.schema import Base
+from store.database.schema import Base
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -17,12 +17,13 @@ from contextlib import suppress
 
 from filelock import FileLock, Timeout
 
-from store import children, files, lease, queue, slots
-from store.beats import Beats
-from store.children import Child
-from store.db import Store
-from store.lease import Open
+from store.database import Store
+from store.runs import files, lease, queue
+from store.runs.lease import Open
 from store.settings import WORKERS_VARIABLE, read_settings
+from store.workers import children, slots
+from store.workers.beats import Beats
+from store.workers.children import Child
 
 TICK_S = 0.3
 CLOSE_AFTER_S = 2.0

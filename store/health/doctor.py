@@ -8,17 +8,17 @@ from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from qcore.errors import InvalidParams, QcoreError
-from store import checks
-from store.advice import explained
-from store.checks import OK, PROBLEM, WARNING, Finding
-from store.db import Store, connect
-from store.files import files_folder, leftovers, run_lock
-from store.health import health, is_held, leader
-from store.lease import host_name
-from store.locations import data_folder, database_url, sqlite_file
-from store.schema import RunRow
+from store.database import Store, connect
+from store.database.errors_explained import explained
+from store.database.locations import data_folder, database_url, sqlite_file
+from store.database.schema import RunRow
+from store.database.upgrade import newest_revision, revision_of
+from store.health import checks
+from store.health.checks import OK, PROBLEM, WARNING, Finding
+from store.health.status import health, is_held, leader
+from store.runs.files import files_folder, leftovers, run_lock
+from store.runs.lease import host_name
 from store.settings import Env, read_settings
-from store.upgrade import newest_revision, revision_of
 
 QUICK_FROM = 1 << 30
 """Bytes from which on a file is only looked through, without comparing its indexes."""

@@ -15,8 +15,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, update
 
 from qcore.errors import StoreError
-from store.db import Store, now
-from store.schema import EventRow, RunRow
+from store.database import Store, now
+from store.database.schema import EventRow, RunRow
 
 HOST_LENGTH = 200
 FIGURES = "figures"

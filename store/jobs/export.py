@@ -1,6 +1,6 @@
 """Exports that contain the network, made in a process of their own: the server never loads torch.
 
-`export_text` starts `python -m store.export_job`, waits for it, and turns every end that is not a
+`export_text` starts `python -m store.jobs.export`, waits for it, and turns every end that is not a
 file into words.
 """
 
@@ -16,13 +16,13 @@ from typing import Any
 from qcore.config import BitConfig, parse_bits
 from qcore.errors import ExportRefused, InvalidParams, QcoreError
 from qcore.exports import EXPORTS, Rendered, write, write_with_model
-from store.db import Store
-from store.points import config_text
+from store.database import Store
+from store.runs.points import config_text
 
 TIMEOUT_S = 300
 SAMPLE_IMAGES = 64
 REFUSED = 2
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def export_text(text: str, name: str, timeout_s: float = TIMEOUT_S) -> Exported:
     with tempfile.TemporaryDirectory(prefix="bitdial-export-") as folder:
         given, made, told = (Path(folder) / part for part in ("config", "file", "report"))
         given.write_text(text, encoding="utf-8")
-        command = [sys.executable, "-m", "store.export_job", given, name, made, told]
+        command = [sys.executable, "-m", "store.jobs.export", given, name, made, told]
         try:
             done = subprocess.run(
                 [str(word) for word in command],
@@ -113,7 +113,7 @@ def render(config: BitConfig, name: str) -> Rendered:
 
 
 def main(words: Sequence[str]) -> int:
-    """`python -m store.export_job CONFIGURATION FORMAT FILE REPORT`; our errors are one line."""
+    """`python -m store.jobs.export CONFIGURATION FORMAT FILE REPORT`; our errors are one line."""
     given, name, made, told = words
     try:
         found = render(parse_bits(Path(given).read_text(encoding="utf-8")), name)

@@ -13,9 +13,9 @@ from qcore.cards import card_spec
 from qcore.catalog import BUNDLED_NAMES, MODELS, bundled_spec
 from qcore.errors import DataUnavailable, QcoreError, StoreError
 from qcore.problem import Point, Scores, SensitivityTable, window_key, window_of
-from store.db import Store, now
-from store.lease import write_held
-from store.schema import ModelRow, PointRow, TableRow
+from store.database import Store, now
+from store.database.schema import ModelRow, PointRow, TableRow
+from store.runs.lease import write_held
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from store.locations import FOLDER_VARIABLE, URL_VARIABLE
+from store.database.locations import FOLDER_VARIABLE, URL_VARIABLE
 
 CPU = "cpu"
 VISIBLE = "CUDA_VISIBLE_DEVICES"

@@ -21,11 +21,11 @@ from sqlalchemy.exc import ArgumentError
 
 from qcore.cost_tables import refresh_costs
 from qcore.errors import DatabaseUnavailable
-from store.advice import explained
-from store.filesystems import mount_table, refuse_network
-from store.json_text import dump_json, load_json
-from store.locations import data_folder, database_url, shown_url, sqlite_file
-from store.upgrade import bring_up_to_date
+from store.database.errors_explained import explained
+from store.database.filesystems import mount_table, refuse_network
+from store.database.json_text import dump_json, load_json
+from store.database.locations import data_folder, database_url, shown_url, sqlite_file
+from store.database.upgrade import bring_up_to_date
 
 TIMEOUT_S = 30
 IDLE_S = 10

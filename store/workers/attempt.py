@@ -14,10 +14,10 @@ from qcore.errors import StoreError
 from qcore.evaluators import open_evaluator
 from qcore.problem import Point, Progress, Window
 from qcore.searches import SEARCHES
-from store import points, queue
-from store.checkpoints import FileCheckpoints, trained_stage
-from store.db import Store, now
-from store.lease import FIGURES, plain
+from store.database import Store, now
+from store.runs import points, queue
+from store.runs.checkpoints import FileCheckpoints, trained_stage
+from store.runs.lease import FIGURES, plain
 
 TUNED = "ptq+tuned"
 Prepare = Callable[..., Any]

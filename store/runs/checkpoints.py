@@ -16,9 +16,9 @@ from sqlalchemy import delete, insert, select
 
 from qcore import __version__
 from qcore.errors import DatabaseUnavailable, QcoreError
-from store import files, lease
-from store.db import Store, now
-from store.schema import CheckpointRow
+from store.database import Store, now
+from store.database.schema import CheckpointRow
+from store.runs import files, lease
 
 KEPT = 2
 

@@ -8,7 +8,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingErr
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from qcore.errors import DatabaseUnavailable, StoreError
-from store.locations import FOLDER_VARIABLE, URL_VARIABLE, shown_url, sqlite_file
+from store.database.locations import FOLDER_VARIABLE, URL_VARIABLE, shown_url, sqlite_file
 
 FILE = (
     (

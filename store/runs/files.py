@@ -13,8 +13,8 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from store.db import Store
-from store.locations import FILE_NAME, sqlite_file
+from store.database import Store
+from store.database.locations import FILE_NAME, sqlite_file
 
 _NUMBERED = re.compile(r"run-(\d+)(?:[.-].*)?")
 

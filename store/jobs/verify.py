@@ -11,11 +11,11 @@ from typing import Any
 
 from qcore.config import BitConfig, parse_bits
 from qcore.errors import InvalidConfig, QcoreError, StoreError
-from store import children
-from store.configurations import SavedConfig, configs, update_config
-from store.db import Store, now
-from store.files import files_folder
-from store.locations import URL_VARIABLE
+from store.database import Store, now
+from store.database.locations import URL_VARIABLE
+from store.runs.configurations import SavedConfig, configs, update_config
+from store.runs.files import files_folder
+from store.workers import children
 
 TOLERANCE = 0.001
 """Share of test images that may come out differently: other processors round differently."""

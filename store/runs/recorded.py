@@ -15,12 +15,12 @@ from typing import Any
 from sqlalchemy import insert, select
 
 from qcore.errors import StoreError
-from store import queue
-from store.db import Store
-from store.lease import FIGURES
-from store.schema import EventRow, ModelRow, PointRow, RunRow, TableRow
+from store.database import Store
+from store.database.schema import EventRow, ModelRow, PointRow, RunRow, TableRow
+from store.runs import queue
+from store.runs.lease import FIGURES
 
-FOLDER = Path(__file__).parent / "recordings"
+FOLDER = Path(__file__).parents[1] / "recordings"
 FORMAT, VERSION = "bitdial-recording", 1
 _RUN = ("name", "model", "state", "step", "total", "message", "created", "started", "finished")
 

@@ -13,9 +13,10 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from qcore.errors import InvalidParams, RunFinished, RunNotFound, StoreError
 from qcore.problem import RunSpec
-from store.db import Store, now
-from store.files import remove_files
-from store.lease import (
+from store.database import Store, now
+from store.database.schema import EventRow, PointRow, RunRow
+from store.runs.files import remove_files
+from store.runs.lease import (
     FIGURES,
     Fenced,
     beat,
@@ -30,7 +31,6 @@ from store.lease import (
     take,
     write_held,
 )
-from store.schema import EventRow, PointRow, RunRow
 
 __all__ = [
     "ACTIVE",
@@ -54,7 +54,7 @@ __all__ = [
     "resume",
     "run",
     "run_ids",
-    "runs",
+    "all_runs",
     "stop_now",
     "write_held",
 ]
@@ -203,7 +203,7 @@ def _check_free(connection: Connection, name: str) -> None:
         raise InvalidParams(f"A run named {name!r} has not ended yet; choose another name.")
 
 
-def runs(store: Store, model: str | None = None) -> list[Run]:
+def all_runs(store: Store, model: str | None = None) -> list[Run]:
     """All runs, newest first; of one model where one is named."""
     query = _select().order_by(RunRow.id.desc())
     if model is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Engine, inspect
 
 from qcore.errors import DatabaseTooNew, DatabaseUnavailable, StoreError
-from store.locations import FOLDER_VARIABLE, URL_VARIABLE, shown_url, sqlite_file
+from store.database.locations import FOLDER_VARIABLE, URL_VARIABLE, shown_url, sqlite_file
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -57,8 +57,8 @@ def bring_up_to_date(engine: Engine, url: str, upgrade: Upgrade = run_migrations
     """Create or upgrade the tables in one transaction; a copy of a SQLite file is kept before.
 
     Args:
-        engine: Of the database, on SQLite without foreign keys (see `store.db.connect`) and under
-            the folder's migration lock.
+        engine: Of the database, on SQLite without foreign keys (see `store.database.connect`) and
+            under the folder's migration lock.
         url: Its URL, for messages.
         upgrade: What runs the migrations; tests hand over one that fails.
 

@@ -7,7 +7,7 @@ clocks differ, that sleep or that were frozen must not take each other's workers
 import time
 from collections.abc import Callable, Iterable
 
-from store.lease import Open
+from store.runs.lease import Open
 
 START_S = 30.0
 """A worker that has not beaten at all may still be loading its libraries."""

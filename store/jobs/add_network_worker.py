@@ -1,4 +1,6 @@
-"""The process that works on one step of adding a network: `python -m store.inspect_worker FOLDER`.
+"""The process that works on one step of adding a network.
+
+`python -m store.jobs.add_network_worker FOLDER`
 
 Its standard input is a pipe held by the server: when that ends, so does this.
 """
@@ -15,9 +17,9 @@ from typing import Any
 
 from qcore.adding import NewNetwork
 from qcore.errors import QcoreError
-from store import points
-from store.db import Store, open_store
-from store.inspection import PROGRESS, REQUEST, RESULT, write_json
+from store.database import Store, open_store
+from store.jobs.add_network import PROGRESS, REQUEST, RESULT, write_json
+from store.runs import points
 
 EVERY_S = 0.2
 

@@ -14,7 +14,7 @@ its server, found another process at work on the run, found itself given up for 
 
 LOG_TAIL = 4096
 LINE_LENGTH = 300
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass

@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import delete, insert, select, update
 
 from qcore.errors import InvalidParams, StoreError
-from store.db import Store, now
-from store.schema import ConfigurationRow
+from store.database import Store, now
+from store.database.schema import ConfigurationRow
 
 NAME_LENGTH = 200
 

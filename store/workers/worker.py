@@ -18,11 +18,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from qcore.errors import DatabaseUnavailable, QcoreError
 from qcore.problem import RunSpec
-from store import files, queue
-from store.attempt import Prepare, execute
-from store.children import DONE, FAILED, FENCED, LOCKED, PARENT_GONE, UNAVAILABLE
-from store.db import Store, open_store
+from store.database import Store, open_store
+from store.runs import files, queue
 from store.settings import read_settings
+from store.workers.attempt import Prepare, execute
+from store.workers.children import DONE, FAILED, FENCED, LOCKED, PARENT_GONE, UNAVAILABLE
 
 BEAT_S = 2.0
 BEATS_A_LEASE = 5

@@ -1,0 +1,1 @@
+"""What the settings page and `python -m store doctor` look at."""

@@ -1,0 +1,1 @@
+"""Work that ends with a file or a verdict: add a network, export, verify."""

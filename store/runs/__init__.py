@@ -1,0 +1,1 @@
+"""Runs and what they leave: queue, lease, points, checkpoints, files and configurations."""
