@@ -18,19 +18,20 @@ from typing import Any
 
 import torch
 
-from qcore.costs import Budget, make_options, mean_weight_bits
+from qcore.costs import mean_weight_bits
+from qcore.costs.budget import Budget, make_options
 from qcore.data import load_data
 from qcore.engine import drive
 from qcore.errors import InfeasibleBudget
-from qcore.evaluation import Evaluator
-from qcore.layers import find_layers
 from qcore.memory import keep_freed_memory
-from qcore.model import QuantizedModel
+from qcore.models.zoo import load_model
+from qcore.network.layers import find_layers
 from qcore.problem import Problem, SensitivityTable
+from qcore.ptq.model import QuantizedModel
+from qcore.ptq.tuning import TuningParams
+from qcore.scoring.evaluator import Evaluator
 from qcore.searches import SEARCHES
-from qcore.sensitivity import compute_table
-from qcore.tuning import TuningParams
-from qcore.zoo import load_model
+from qcore.sensitivity.measured import compute_table
 
 RESULTS = Path(__file__).parent / "results"
 BUDGETS = (2.2, 2.5, 3.0, 4.0, 5.0)

@@ -29,16 +29,16 @@ from typing import Any
 import torch
 
 from qcore.allocation import BitAllocation
-from qcore.costs import Budget, make_options
+from qcore.costs.budget import Budget, make_options
 from qcore.data import Data, load_data
 from qcore.engine import drive
-from qcore.evaluation import Evaluator
-from qcore.layers import find_layers
-from qcore.model import QuantizedModel
+from qcore.models.zoo import load_model
+from qcore.network.layers import find_layers
 from qcore.problem import Point, Problem, SensitivityTable, Window
+from qcore.ptq.model import QuantizedModel
+from qcore.scoring.evaluator import Evaluator
 from qcore.searches import SEARCHES
-from qcore.sensitivity import compute_table
-from qcore.zoo import load_model
+from qcore.sensitivity.measured import compute_table
 
 RESULTS = Path(__file__).parent / "results" / "cmaes.jsonl"
 MODEL = "resnet8"

@@ -20,10 +20,10 @@ import torch
 from torch import nn
 
 from benchmarks.coverage_table import RESULTS, write_table
-from qcore._torchvision import torchvision
-from qcore.layers import Found, find_layers
-from qcore.model import QuantizedModel, float_gap
-from qcore.rewriting import REWRITES, explicit, forward_of
+from qcore.models._torchvision import torchvision
+from qcore.network.layers import Found, find_layers
+from qcore.network.rewriting import REWRITES, explicit, forward_of
+from qcore.ptq.model import QuantizedModel, float_gap
 
 TIMM = (
     "convnext_tiny", "deit3_small_patch16_224", "efficientformer_l1", "efficientnet_b0",

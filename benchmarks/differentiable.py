@@ -34,16 +34,17 @@ from torch import Tensor
 from benchmarks.cells import Cell, finished, keep
 from benchmarks.differentiable_verdicts import FIGURE, draw, table, verdicts
 from qcore.allocation import BitAllocation
-from qcore.catalog import MODELS
 from qcore.costs import costs_of
 from qcore.engine import drive
-from qcore.layers import find_layers
+from qcore.models.catalog import MODELS
+from qcore.models.zoo import load_model
+from qcore.network.layers import find_layers
 from qcore.prepare import Prepared, prepare
-from qcore.problem import Point, Progress, RunSpec
+from qcore.problem import Point, Progress
 from qcore.quantizers.dq import PARAMETRIZATIONS
+from qcore.run_spec import RunSpec
 from qcore.searches import SEARCHES
-from qcore.searches.starts import exact_allocation, uniform_allocation
-from qcore.zoo import load_model
+from qcore.solvers.start import exact_allocation, uniform_allocation
 
 RESULTS = Path(__file__).parent / "results" / "differentiable.jsonl"
 WIDTHS = (2, 3, 4, 5, 6, 8)

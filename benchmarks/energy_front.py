@@ -16,18 +16,18 @@ from typing import Any
 import numpy as np
 
 from qcore.allocation import BitAllocation
-from qcore.costs import COSTS, make_options
+from qcore.costs import COSTS
+from qcore.costs.budget import make_options
 from qcore.data import load_data
-from qcore.evaluation import Evaluator
-from qcore.front import exact_front
-from qcore.knapsack import layer_tables
-from qcore.layers import find_layers
 from qcore.memory import keep_freed_memory
-from qcore.model import QuantizedModel
+from qcore.models.zoo import load_model
+from qcore.network.layers import find_layers
 from qcore.problem import Problem, SensitivityTable
-from qcore.sensitivity import compute_table
-from qcore.tuning import TuningParams
-from qcore.zoo import load_model
+from qcore.ptq.model import QuantizedModel
+from qcore.ptq.tuning import TuningParams
+from qcore.scoring.evaluator import Evaluator
+from qcore.sensitivity.measured import compute_table
+from qcore.solvers.knapsack import exact_front, layer_tables
 
 RESULTS = Path(__file__).parent / "results" / "energy-front.json"
 WEIGHTS = (2, 4, 8)

@@ -28,8 +28,9 @@ import numpy as np
 import psutil
 
 from qcore.allocation import BitAllocation
-from qcore.evaluators import open_evaluator
-from qcore.problem import Point, RunSpec, Window
+from qcore.problem import Point, Window
+from qcore.run_spec import RunSpec
+from qcore.scoring.executors import open_evaluator
 from store import Store, Supervisor, all_runs, create_run, open_store, points_of, run
 from store.workers import worker
 from tests.e2e.conftest import free_port

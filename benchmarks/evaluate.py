@@ -18,13 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from qcore.allocation import BitAllocation
-from qcore.calibration import Correction, float_allocation, measure_ranges
-from qcore.evaluation import batch_size_for
-from qcore.layers import find_layers
-from qcore.model import QuantizedModel
-from qcore.prefix import PrefixReplay
-from qcore.sensitivity import release, set_corrected
-from qcore.zoo import build_model, load_model
+from qcore.models.zoo import build_model, load_model
+from qcore.network.layers import find_layers
+from qcore.ptq.calibration import Correction, float_allocation, measure_ranges
+from qcore.ptq.model import QuantizedModel
+from qcore.scoring.evaluator import batch_size_for
+from qcore.sensitivity.measured import release, set_corrected
+from qcore.sensitivity.prefix import PrefixReplay
 
 RESULTS = Path(__file__).parent / "results"
 CASES = {
@@ -62,7 +62,7 @@ def interleaved(tasks: dict[str, Callable[[], object]], rounds: int) -> dict[str
 
 
 def sensitivity_table(model: QuantizedModel, batches: list[Tensor], widths: list[int]) -> None:
-    """The work of one measured table, as `qcore.sensitivity` does it."""
+    """The work of one measured table, as `qcore.sensitivity.measured` does it."""
     model.set_allocation(float_allocation(model))
     for batch in batches:
         replay = PrefixReplay(model, batch)

@@ -3,7 +3,7 @@
     python -m benchmarks.exhaustive
 
 1. resnet8, weights only, widths {2, 3, 4, 8}: all 4^10 = 1,048,576 allocations under the additive
-   gradient score, against the exact front of `qcore.knapsack`.
+   gradient score, against the exact front of `qcore.solvers.knapsack`.
 2. resnet8, widths {2, 4}: all 1,024 allocations truly measured (256 calibration and 256 search
    images); each search then runs on the same problem and its regret is printed: the KL of what it
    found minus the KL of the best allocation within the budget, nats, and how many it measured.
@@ -21,13 +21,14 @@ import numpy as np
 import torch
 
 from qcore.allocation import BitAllocation, LayerBits
-from qcore.costs import Budget, costs_of, make_options
+from qcore.costs import costs_of
+from qcore.costs.budget import Budget, make_options
 from qcore.engine import drive
-from qcore.front import exact_front
-from qcore.knapsack import layer_tables
 from qcore.prepare import prepare
-from qcore.problem import Point, Problem, RunSpec, Scores
+from qcore.problem import Point, Problem, Scores
+from qcore.run_spec import RunSpec
 from qcore.searches import SEARCHES
+from qcore.solvers.knapsack import exact_front, layer_tables
 
 RESULTS = Path(__file__).parent / "results"
 MEASURED = RESULTS / "exhaustive.jsonl"

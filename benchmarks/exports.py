@@ -17,14 +17,14 @@ import torch
 
 from qcore import apply_bits
 from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits
-from qcore.config import BitConfig
 from qcore.costs import costs_of
 from qcore.data import load_data
 from qcore.errors import ExportRefused
-from qcore.exports import EXPORTS, write
+from qcore.formats.config import BitConfig
+from qcore.formats.exports import EXPORTS, write
+from qcore.models.zoo import load_model
 from qcore.prepare import prepare
-from qcore.problem import RunSpec
-from qcore.zoo import load_model
+from qcore.run_spec import RunSpec
 from store.jobs.export import render
 
 ROOT = Path(__file__).parent.parent

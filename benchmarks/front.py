@@ -12,9 +12,10 @@ import torch
 
 from qcore.allocation import LayerBits
 from qcore.costs import COSTS
-from qcore.front import exact_best, exact_front
-from qcore.layers import find_layers
-from qcore.zoo import build_model
+from qcore.models.zoo import build_model
+from qcore.network.layers import find_layers
+from qcore.solvers.knapsack import exact_front
+from qcore.solvers.lagrangian import exact_best
 
 RESULTS = Path(__file__).parent / "results"
 

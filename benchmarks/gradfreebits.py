@@ -30,18 +30,19 @@ from torch.nn import functional
 
 from benchmarks.cells import Cell, compute_missing, finished
 from qcore.allocation import BitAllocation, LayerBits, ModelSpec
-from qcore.catalog import MODELS
 from qcore.costs import COSTS, costs_of
 from qcore.engine import drive
-from qcore.layers import find_layers
+from qcore.models.catalog import MODELS
+from qcore.models.zoo import load_model
+from qcore.network.layers import find_layers
 from qcore.prepare import Prepared, prepare
-from qcore.problem import Point, RunSpec
+from qcore.problem import Point
+from qcore.run_spec import RunSpec
 from qcore.searches import SEARCHES
-from qcore.searches.genes import genes_of
 from qcore.searches.gradfreebits import FINAL, GradFreeBitsParams
-from qcore.searches.repair import best_uniform, repair_of
-from qcore.searches.space import space_of
-from qcore.zoo import load_model
+from qcore.solvers.genes import genes_of
+from qcore.solvers.repair import best_uniform, repair_of
+from qcore.solvers.space import space_of
 
 RESULTS = Path(__file__).parent / "results" / "gradfreebits.jsonl"
 WIDTHS = (1, 2, 3, 4, 5, 6, 8)

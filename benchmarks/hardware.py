@@ -13,9 +13,9 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from qcore.catalog import BUNDLED_NAMES, bundled_spec
-from qcore.hardware.engine import ACCELERATORS, LOOPS, best_mappings
-from qcore.hardware.shapes import Shape, shape_of
+from qcore.costs.accelerators.shapes import Shape, shape_of
+from qcore.costs.accelerators.tables_of_zigzag import ACCELERATORS, LOOPS, best_mappings
+from qcore.models.catalog import BUNDLED_NAMES, bundled_spec
 
 FOLDER = Path(__file__).parent.parent / "qcore" / "hardware" / "tables"
 PAIRS = tuple(

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from benchmarks.allocators import Bench
-from qcore.hessian_score import hutchinson_traces
+from qcore.sensitivity.hessian import hutchinson_traces
 
 RESULTS = Path(__file__).parent / "results" / "hessian.json"
 MODELS = ("mobilenet",)

@@ -11,9 +11,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from qcore.catalog import bundled_spec
-from qcore.hardware.engine import ACCELERATORS, best_mappings, with_mapping
-from qcore.hardware.shapes import shape_of
+from qcore.costs.accelerators.shapes import shape_of
+from qcore.costs.accelerators.tables_of_zigzag import ACCELERATORS, best_mappings, with_mapping
+from qcore.models.catalog import bundled_spec
 
 ROOT = Path(__file__).parent.parent
 RESULTS, DOCUMENT = ROOT / "benchmarks/results/mappings.json", ROOT / "docs/costs.md"

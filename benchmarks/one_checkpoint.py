@@ -15,18 +15,18 @@ import numpy as np
 import torch
 
 from qcore.allocation import BitAllocation
-from qcore.checkpoints import MemoryCheckpoints
 from qcore.data import load_data
 from qcore.engine import drive
-from qcore.evaluation import to_batches
-from qcore.payload import float_payload, payload_of, payload_of_all
+from qcore.models.zoo import load_model
 from qcore.prepare import prepare
-from qcore.problem import RunSpec
-from qcore.runtime import load_switchable
+from qcore.qat.checkpoints import MemoryCheckpoints
+from qcore.qat.model import TrainableModel
+from qcore.qat.switchable.runtime import load_switchable
+from qcore.qat.switchable.size import float_payload, payload_of, payload_of_all
+from qcore.qat.switchable.switches import random_allocation
+from qcore.run_spec import RunSpec
+from qcore.scoring.evaluator import to_batches
 from qcore.searches import SEARCHES
-from qcore.switches import random_allocation
-from qcore.trainable import TrainableModel
-from qcore.zoo import load_model
 
 STAGE = "layer-wise"
 

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.photo_crops import HELD_OUT
-from qcore import _torchvision
 from qcore.data import load_data
-from qcore.exports.torch_side.run_onnx import logits
-from qcore.zoo import load_model
+from qcore.formats.exports.torch_side.run_onnx import logits
+from qcore.models import _torchvision
+from qcore.models.zoo import load_model
 
 
 def main(words: Sequence[str]) -> None:

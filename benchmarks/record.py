@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from qcore import __version__
-from qcore.catalog import bundled_spec
 from qcore.errors import StoreError
-from qcore.problem import RunSpec
+from qcore.models.catalog import bundled_spec
+from qcore.run_spec import RunSpec
 from store.database import Store, open_store
 from store.runs import queue
 from store.runs.recorded import FOLDER, dump_runs

@@ -41,10 +41,11 @@ from qcore.allocation import BitAllocation
 from qcore.costs import costs_of
 from qcore.engine import drive, front_to_report
 from qcore.prepare import Prepared, prepare
-from qcore.problem import Point, RunSpec
+from qcore.problem import Point
+from qcore.qat.switchable.switches import random_allocation, rungs_of, switches_of
+from qcore.run_spec import RunSpec
 from qcore.searches import SEARCHES
-from qcore.searches.space import space_of
-from qcore.switches import random_allocation, rungs_of, switches_of
+from qcore.solvers.space import space_of
 
 RESULTS = Path(__file__).parent / "results" / "switchable.jsonl"
 WIDTHS = (2, 3, 4, 8)

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from qcore.fashion import DEFAULT_FASHION_FOLDERS, read_fashion_mnist
-from qcore.zoo import BUNDLED, WEIGHTS, write_spec
+from qcore.data.fashion import DEFAULT_FASHION_FOLDERS, read_fashion_mnist
+from qcore.models.zoo import BUNDLED, WEIGHTS, write_spec
 
 RESULTS = Path(__file__).parent / "results" / "zoo"
 MEAN, STD = 0.2860, 0.3530

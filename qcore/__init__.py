@@ -8,9 +8,10 @@
 from typing import Any
 
 from qcore.allocation import BitAllocation, LayerBits, LayerSpec, ModelSpec
-from qcore.config import BitConfig, load_bits
-from qcore.costs import COSTS, Budget
+from qcore.costs import COSTS
+from qcore.costs.budget import Budget
 from qcore.errors import QcoreError
+from qcore.formats.config import BitConfig, load_bits
 
 __version__ = "0.1.0"
 
@@ -32,11 +33,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import the torch half only when one of its two verbs is asked for (PEP 562)."""
     if name == "apply_bits":
-        from qcore.model import apply_bits
+        from qcore.formats.apply import apply_bits
 
         return apply_bits
     if name == "load_model":
-        from qcore.zoo import load_model
+        from qcore.models.zoo import load_model
 
         return load_model
     raise AttributeError(f"module 'qcore' has no attribute {name!r}")

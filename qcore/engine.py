@@ -16,7 +16,7 @@ from qcore.costs import costs_of
 from qcore.errors import InvalidParams
 from qcore.front import front_points
 from qcore.problem import Ask, Point, PointKey, Problem, Progress, Window, window_key
-from qcore.searches.base import Search
+from qcore.search import Search
 
 
 @dataclass(frozen=True, slots=True)

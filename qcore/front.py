@@ -1,23 +1,10 @@
-"""Fronts of measured points: dominance, hypervolume, and the best within a budget. Torch-free.
+"""Pareto fronts of measured points: dominance, hypervolume, the best within a budget.
 
 Costs and values are both minimised except where a function says otherwise. The exact fronts of
-additive scores are computed in `knapsack`.
+additive scores are computed in `solvers.knapsack`.
 """
 
 from collections.abc import Mapping, Sequence
-
-from qcore.knapsack import FrontTable, exact_best, exact_front, problem_front
-
-__all__ = [
-    "FrontTable",
-    "best_within",
-    "dominates",
-    "exact_best",
-    "exact_front",
-    "front_points",
-    "hypervolume",
-    "problem_front",
-]
 
 SLACK = 1e-9
 """Relative slack on limits, so that a limit copied from a point's own cost admits that point."""

@@ -5,22 +5,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from qcore.allocation import BitAllocation, ModelSpec
-from qcore.checkpoints import Checkpoints, MemoryCheckpoints
-from qcore.config import BitConfig
-from qcore.costs import Budget, make_options
+from qcore.costs.budget import Budget, make_options
 from qcore.data import check_data_fits, load_data
 from qcore.errors import InvalidParams
-from qcore.evaluation import PTQ, TUNED, Evaluator, batch_size_for, choose_device
-from qcore.evaluators.portable import pack_evaluator
-from qcore.evaluators.recipe import Recipe
-from qcore.layers import find_layers
+from qcore.formats.config import BitConfig
 from qcore.memory import keep_freed_memory
-from qcore.model import QuantizedModel
-from qcore.problem import Point, Problem, RunSpec, SensitivityTable, Window
+from qcore.models.zoo import load_model
+from qcore.network.layers import find_layers
+from qcore.problem import Point, Problem, SensitivityTable, Window
+from qcore.ptq.model import QuantizedModel
+from qcore.qat.checkpoints import Checkpoints, MemoryCheckpoints
+from qcore.qat.trainer import Trainer
+from qcore.run_spec import RunSpec
+from qcore.scoring.evaluator import PTQ, TUNED, Evaluator, batch_size_for, choose_device
+from qcore.scoring.executors.pack import pack_evaluator
+from qcore.scoring.executors.recipe import Recipe
 from qcore.searches import SEARCHES
-from qcore.sensitivity import compute_table
-from qcore.trainer import Trainer
-from qcore.zoo import load_model
+from qcore.sensitivity.measured import compute_table
 
 
 @dataclass(frozen=True)

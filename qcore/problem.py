@@ -6,13 +6,14 @@ sent back their `Point`s in the same order) and `Progress`; see `engine`.
 
 import math
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from qcore.allocation import BitAllocation, LayerBits, ModelSpec
-from qcore.costs import Budget, costs_of
+from qcore.costs import costs_of
+from qcore.costs.budget import Budget
 from qcore.errors import InvalidAllocation
 
 Z95 = 1.959963984540054
@@ -239,7 +240,7 @@ class Problem:
         budget: Limits on costs.
         sensitivity: kind -> table, computed on first use and cached by whoever built the problem.
         objective: What is minimised on the search split, "kl" or "loss".
-        trainer: What a search that trains trains with (`qcore.training`); None elsewhere.
+        trainer: What a search that trains trains with (`qcore.qat.loop`); None elsewhere.
     """
 
     model: ModelSpec
@@ -272,54 +273,3 @@ class Problem:
                     f"Layer {name!r} has bits {bits.weight}/{bits.activation}; "
                     f"allowed here: {allowed}."
                 )
-
-
-@dataclass(frozen=True)
-class RunSpec:
-    """What the user asked for; pure JSON, stored with the run.
-
-    Attributes:
-        model: Key of MODELS.
-        data: Key of DATASETS, or "imagefolder:/path".
-        search: Key of SEARCHES.
-        params: Fields of the search's params dataclass that differ from their defaults.
-        limits: Cost name to budget.
-        weight_bits: Allowed weight bit-widths.
-        activation_bits: Allowed activation bit-widths; (32,) leaves activations in float.
-        pin_first_last: Bits of the first and last layer, or None.
-        seed: Seed of the search.
-        calibration_images: Images for ranges, norms and bias correction.
-        search_images: Images of the search split.
-        objective: "kl" or "loss".
-        reported: Most points of the front that are looked at on the test split, spread evenly.
-        tuning: Whether reported points are also tuned without labels and measured again.
-        device: "auto", "cpu", "cuda" or "mps".
-    """
-
-    model: str
-    data: str
-    search: str
-    params: Mapping[str, Any] = field(default_factory=dict)
-    limits: Mapping[str, float] = field(default_factory=dict)
-    weight_bits: tuple[int, ...] = (2, 3, 4, 8)
-    activation_bits: tuple[int, ...] = (32,)
-    pin_first_last: int | None = None
-    seed: int = 0
-    calibration_images: int = 1024
-    search_images: int = 1024
-    objective: str = "kl"
-    reported: int = 12
-    tuning: bool = False
-    device: str = "auto"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON data; `RunSpec.from_json` reads it back."""
-        return {"version": 1, **asdict(self)}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "RunSpec":
-        """Read what `to_json` wrote."""
-        fields = {key: value for key, value in data.items() if key != "version"}
-        for name in ("weight_bits", "activation_bits"):
-            fields[name] = tuple(fields[name])
-        return cls(**fields)

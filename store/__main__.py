@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from qcore.config import parse_bits
 from qcore.costs import costs_of, mean_weight_bits
 from qcore.errors import InvalidParams, QcoreError
-from qcore.exports import EXPORTS
-from qcore.problem import RunSpec
-from qcore.run_check import check_run
+from qcore.formats.config import parse_bits
+from qcore.formats.exports import EXPORTS
+from qcore.run_spec import RunSpec, check_run
 from qcore.searches import SEARCHES
 from store.database import Store, open_store
 from store.health import doctor

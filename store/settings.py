@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qcore.errors import InvalidParams
-from qcore.evaluators.address import check_address
-from qcore.permission import VARIABLE as CODE_VARIABLE
-from qcore.permission import allowed
+from qcore.models.code_allowed import VARIABLE as CODE_VARIABLE
+from qcore.models.code_allowed import allowed
+from qcore.scoring.executors.address import check_address
 from store.database.locations import (
     FOLDER_VARIABLE,
     URL_VARIABLE,

@@ -5,8 +5,8 @@ from functools import cache
 import torch
 from torch import nn
 
-from qcore._torchvision import torchvision
-from qcore.layers import Found, find_layers
+from qcore.models._torchvision import torchvision
+from qcore.network.layers import Found, find_layers
 
 SWIN = torchvision.models.swin_transformer
 SIDE, CLASSES = 32, 5

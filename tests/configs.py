@@ -5,8 +5,8 @@ import random
 import numpy as np
 
 from qcore.allocation import BitAllocation, LayerBits, LayerSpec, ModelSpec
-from qcore.catalog import bundled_spec
-from qcore.config import BitConfig
+from qcore.formats.config import BitConfig
+from qcore.models.catalog import bundled_spec
 from qcore.problem import Scores
 
 RESNET8 = bundled_spec("resnet8")

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from qcore.allocation import BitAllocation, LayerBits, LayerSpec, ModelSpec
-from qcore.costs import Budget, costs_of, make_options
+from qcore.costs import costs_of
+from qcore.costs.budget import Budget, make_options
 from qcore.errors import InvalidParams
-from qcore.learning import Hardened, Learned, Learning, LowBits
 from qcore.problem import Point, Problem, Progress, Scores, SensitivityTable, Window
-from qcore.switches import NormPlan
+from qcore.qat.requests import Hardened, Learned, Learning, LowBits
+from qcore.qat.switchable.switches import NormPlan
 
 IMAGES = 1000
 SAMPLES = 12

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from qcore.allocation import ModelSpec
-from qcore.cards import Card, write_card
-from qcore.catalog import MODELS, refresh_models
-from qcore.entries import Preprocessing
-from qcore.layers import find_layers
-from qcore.zoo import build_model
+from qcore.models.cards import Card, write_card
+from qcore.models.catalog import MODELS, refresh_models
+from qcore.models.preprocessing import Preprocessing
+from qcore.models.zoo import build_model
+from qcore.network.layers import find_layers
 
 SHAPE = (1, 8, 8)
 

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from qcore.allocation import LayerBits
-from qcore.checkpoints import Checkpoints
-from qcore.costs import make_options
+from qcore.costs.budget import make_options
 from qcore.data import Data, Images
-from qcore.evaluation import Evaluator
-from qcore.layers import Found, find_layers
-from qcore.model import QuantizedModel
-from qcore.trainable import TrainableModel
-from qcore.trainer import Trainer
+from qcore.network.layers import Found, find_layers
+from qcore.ptq.model import QuantizedModel
+from qcore.qat.checkpoints import Checkpoints
+from qcore.qat.model import TrainableModel
+from qcore.qat.trainer import Trainer
+from qcore.scoring.evaluator import Evaluator
 
 
 class SmallNet(nn.Module):

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from qcore.allocation import BIT_WIDTHS, BitAllocation, LayerBits, LayerSpec, ModelSpec
-from qcore.config import BitConfig
+from qcore.formats.config import BitConfig
 from qcore.problem import Scores
 
 widths = st.sampled_from(BIT_WIDTHS)

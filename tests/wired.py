@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from qcore.layers import find_layers
+from qcore.network.layers import find_layers
 
 
 def of(model, *shape):

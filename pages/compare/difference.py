@@ -23,9 +23,9 @@ from pages.plots.difference import (
 from pages.shared import session, text
 from pages.shared.columns import COST_COLUMNS, SEARCH_N, SEARCH_SCORE, TEST_N, TEST_SCORE
 from qcore.allocation import BitAllocation, ModelSpec
-from qcore.config import parse_bits
 from qcore.costs import COSTS
 from qcore.errors import QcoreError
+from qcore.formats.config import parse_bits
 from qcore.problem import Scores
 from store import Store, configs
 

@@ -10,9 +10,9 @@ from pages.configs.import_form import compare, measure, others, text_of
 from pages.downloads.downloads import beside, draw, offers, with_network
 from pages.shared import session, text, widgets
 from pages.shared.runs import measures
-from qcore.config import BitConfig
 from qcore.costs import COSTS, mean_weight_bits
 from qcore.errors import QcoreError
+from qcore.formats.config import BitConfig
 from store import Run, Store, config_text, delete_config, save_config, update_config
 from store.jobs.verify import start, verifiable
 from store.workers.children import Child, last_words

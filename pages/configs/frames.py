@@ -7,9 +7,9 @@ import pandas as pd
 
 from pages.downloads.downloads import parsed
 from pages.shared.text import ago, cost_text, percent
-from qcore.config import BitConfig
 from qcore.costs import COSTS, mean_weight_bits
 from qcore.errors import QcoreError
+from qcore.formats.config import BitConfig
 from store import SavedConfig
 from store.jobs.verify import words
 

@@ -11,13 +11,13 @@ from pages.plots import difference
 from pages.shared import text, widgets
 from pages.shared.runs import given_spec, launch
 from qcore.allocation import BitAllocation, ModelSpec
-from qcore.catalog import MODELS
-from qcore.config import MAX_BYTES, BitConfig, dump_bits
 from qcore.costs import COSTS
 from qcore.errors import QcoreError
-from qcore.imports import IMPORTS, Imported, read_allocations
-from qcore.imports.own import read_config
-from qcore.problem import RunSpec
+from qcore.formats.config import MAX_BYTES, BitConfig, dump_bits
+from qcore.formats.imports import IMPORTS, Imported, read_allocations
+from qcore.formats.imports.own import read_config
+from qcore.models.catalog import MODELS
+from qcore.run_spec import RunSpec
 from store import Run, Store, save_config
 
 CHART = {"toImageButtonOptions": {"format": "svg"}, "displaylogo": False}

@@ -6,10 +6,10 @@ import zipfile
 from collections.abc import Mapping
 
 from qcore import __version__
-from qcore.config import BitConfig
 from qcore.errors import ExportRefused
-from qcore.exports import EXPORTS, write
-from qcore.schemas import CONFIGURATION
+from qcore.formats.config import BitConfig
+from qcore.formats.exports import EXPORTS, write
+from qcore.formats.schemas import CONFIGURATION
 
 SUMS = "SHA256SUMS"
 EPOCH = (1980, 1, 1, 0, 0, 0)

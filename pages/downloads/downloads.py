@@ -14,11 +14,11 @@ from pages.downloads.report import report
 from pages.shared import frames
 from pages.shared.text import counted, literal
 from qcore.allocation import ModelSpec
-from qcore.config import BitConfig, parse_bits
 from qcore.errors import QcoreError
-from qcore.exports import EXPORTS, Export, write
-from qcore.exports.packed import READER
-from qcore.schemas import CONFIGURATION
+from qcore.formats.config import BitConfig, parse_bits
+from qcore.formats.exports import EXPORTS, Export, write
+from qcore.formats.exports.packed import READER
+from qcore.formats.schemas import CONFIGURATION
 from store import Run, Store, all_runs, config_text, points_of, run
 from store.jobs.export import export_text
 

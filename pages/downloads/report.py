@@ -17,8 +17,8 @@ from pages.shared.columns import COST_COLUMNS, SEARCH_N, SEARCH_SCORE, WEIGHT_BI
 from pages.shared.text import cost_text, exact_cost_text, percent
 from qcore import __version__
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
-from qcore.config import BitConfig
 from qcore.costs import COSTS, costs_of, mean_weight_bits
+from qcore.formats.config import BitConfig
 from qcore.problem import Scores
 
 MOST_ROWS = 300

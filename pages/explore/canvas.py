@@ -15,7 +15,8 @@ from pages.explore.view import View, query_of, read_view
 from pages.shared import frames, predictions, session
 from pages.shared.budgets import BUDGETS, Range
 from pages.shared.columns import COST_COLUMNS
-from qcore.costs import COSTS, cheapest_total
+from qcore.costs import COSTS
+from qcore.costs.budget import cheapest_total
 from qcore.problem import SensitivityTable
 
 OWN_KEYS = (*(key for pair in BUDGETS.values() for key in pair), "x", "focus")

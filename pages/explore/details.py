@@ -29,7 +29,8 @@ from pages.shared.columns import (
 from pages.shared.runs import given_spec, launch, measures
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.errors import QcoreError
-from qcore.problem import RunSpec, SensitivityTable
+from qcore.problem import SensitivityTable
+from qcore.run_spec import RunSpec
 from store import Run, Store, config_text, save_config
 
 MOST_ROWS = 16

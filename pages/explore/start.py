@@ -10,9 +10,10 @@ from pages.plots.heatmap import bit_heatmap
 from pages.shared import frames, text
 from pages.shared.runs import launch, live_progress
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
-from qcore.catalog import MODELS, default_data
 from qcore.costs import COSTS, applicable
-from qcore.problem import RunSpec, Scores
+from qcore.models.catalog import MODELS, default_data
+from qcore.problem import Scores
+from qcore.run_spec import RunSpec
 from qcore.searches import SEARCHES
 from store import Run, Store
 

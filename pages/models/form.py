@@ -2,10 +2,10 @@
 
 import streamlit as st
 
-from qcore.adding import NewNetwork, parse_numbers, parse_shape
-from qcore.catalog import BUNDLED_NAMES, MODELS
-from qcore.entries import Preprocessing
 from qcore.errors import InvalidParams
+from qcore.models.catalog import BUNDLED_NAMES, MODELS
+from qcore.models.new_network import NewNetwork, parse_numbers, parse_shape
+from qcore.models.preprocessing import Preprocessing
 
 SOURCES = {
     "torchvision": "torchvision + weights",

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from qcore.allocation import ModelSpec
-from qcore.catalog import ModelEntry
+from qcore.models.entries import ModelEntry
 from qcore.problem import Scores
 
 SOURCES = {

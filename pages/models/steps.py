@@ -7,8 +7,8 @@ import streamlit as st
 from pages.models import frames
 from pages.shared import session, widgets
 from pages.shared.text import literal
-from qcore.catalog import DATASETS, MODELS, default_data, split_data_name
 from qcore.errors import InvalidParams, QcoreError
+from qcore.models.catalog import DATASETS, MODELS, default_data, split_data_name
 from store import Store
 from store.jobs import add_network
 

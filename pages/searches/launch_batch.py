@@ -10,7 +10,7 @@ from statistics import median
 
 from pages.shared.text import ACTIVE, counted, limits_text
 from qcore.errors import InvalidParams
-from qcore.problem import RunSpec
+from qcore.run_spec import RunSpec
 from qcore.searches import SEARCHES
 from store import Run
 

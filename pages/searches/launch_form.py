@@ -9,11 +9,11 @@ from pages.searches.params_form import params_form
 from pages.shared import session, text, widgets
 from pages.shared.runs import launch
 from qcore.allocation import FLOAT_BITS, ModelSpec
-from qcore.catalog import DATASETS, MODELS, default_data
-from qcore.costs import COSTS, applicable, cheapest_total, make_options
+from qcore.costs import COSTS, applicable
+from qcore.costs.budget import cheapest_total, make_options
 from qcore.errors import InvalidParams, QcoreError
-from qcore.problem import RunSpec
-from qcore.run_check import check_run
+from qcore.models.catalog import DATASETS, MODELS, default_data
+from qcore.run_spec import RunSpec, check_run
 from qcore.searches import SEARCHES
 from store import Run, Store, all_runs
 from store.settings import read_settings

@@ -12,7 +12,7 @@ from pages.shared import frames, session, text, widgets
 from pages.shared.runs import launch, progress_line
 from qcore.costs import COSTS
 from qcore.errors import QcoreError, RunNotFound
-from qcore.searches.frozen import METHODS
+from qcore.solvers.switchable import METHODS
 from store import (
     Run,
     Store,

@@ -13,11 +13,12 @@ import pandas as pd
 
 from pages.shared import frames
 from qcore.allocation import BitAllocation, ModelSpec
-from qcore.costs import Budget, make_options
+from qcore.costs.budget import Budget, make_options
 from qcore.errors import InvalidAllocation
-from qcore.problem import Problem, RunSpec
+from qcore.problem import Problem
+from qcore.qat.switchable.switches import NormPlan, rungs_of, switches_of
+from qcore.run_spec import RunSpec
 from qcore.searches import bitmixer, spnets
-from qcore.switches import NormPlan, rungs_of, switches_of
 from store import Run
 
 STAGES = {bitmixer.SEARCH.name: bitmixer.STAGE, spnets.SEARCH.name: spnets.STAGE}
@@ -63,7 +64,7 @@ def snippet(run: Run, model: ModelSpec) -> str:
 import torch
 
 from qcore import {"load_bits, " if layer_wise else ""}load_model
-from qcore.runtime import load_switchable
+from qcore.qat.switchable.runtime import load_switchable
 
 example = torch.zeros(1, {", ".join(map(str, model.input_shape))})
 data = Path({file_name(run)!r}).read_bytes()

@@ -7,7 +7,8 @@ import streamlit as st
 
 from pages.shared import text
 from qcore.allocation import BIT_WIDTHS, BitAllocation, LayerBits, ModelSpec
-from qcore.costs import COSTS, UNPRICED, CostModel, applicable, refusals
+from qcore.costs import COSTS, applicable, refusals
+from qcore.costs.formulas import UNPRICED, CostModel
 
 BUDGETS = {"weight_bytes": ("bw", "lw"), "bit_ops": ("bc", "lc")}
 """Cost name to the URL keys of its slider and of its switch, of the budgets always offered."""

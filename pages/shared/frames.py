@@ -22,7 +22,8 @@ from pages.shared.columns import (
 )
 from pages.shared.text import ago, limits_text, scale_of, state_words
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec, bits_matrices
-from qcore.costs import COSTS, Budget, applicable, costs_of, costs_of_many, mean_weight_bits
+from qcore.costs import COSTS, applicable, costs_of, costs_of_many, mean_weight_bits
+from qcore.costs.budget import Budget
 from qcore.front import best_within, front_points
 from qcore.problem import Scores
 from qcore.searches import SEARCHES

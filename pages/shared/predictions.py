@@ -11,10 +11,12 @@ import pandas as pd
 from pages.shared.columns import ACTIVATION_BITS, DAMAGE, WEIGHT_BITS
 from pages.shared.frames import allocation_facts, scaled, with_costs
 from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits, ModelSpec
-from qcore.costs import COSTS, make_options
+from qcore.costs import COSTS
+from qcore.costs.budget import make_options
 from qcore.front import SLACK
-from qcore.knapsack import exact_best, exact_front, layer_tables
 from qcore.problem import Problem, SensitivityTable
+from qcore.solvers.knapsack import exact_front, layer_tables
+from qcore.solvers.lagrangian import exact_best
 
 
 def predicted_table(chosen: pd.DataFrame, unit: str) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from pages.shared.session import database_explained
 from pages.shared.widgets import error_box
 from qcore.allocation import BitAllocation
 from qcore.errors import QcoreError
-from qcore.problem import RunSpec
+from qcore.run_spec import RunSpec
 from store import Run, Store, all_runs, create_run
 
 REDRAW_SECONDS = 3.0

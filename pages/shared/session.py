@@ -10,8 +10,8 @@ import streamlit as st
 
 from pages.shared import frames, predictions
 from qcore.allocation import ModelSpec
-from qcore.catalog import BUNDLED_NAMES, bundled_facts
 from qcore.errors import DatabaseTooNew, DatabaseUnavailable, DataUnavailable
+from qcore.models.catalog import BUNDLED_NAMES, bundled_facts
 from qcore.problem import Point, Scores, SensitivityTable
 from store import Run, Store, StoredPoint, float_point, open_store, points_of, tables
 from store import model_facts as model_facts

@@ -9,7 +9,8 @@ from typing import Any
 
 from qcore.allocation import FLOAT_BITS
 from qcore.costs import COSTS
-from qcore.problem import RunSpec, wilson_interval
+from qcore.problem import wilson_interval
+from qcore.run_spec import RunSpec
 from store import Run
 
 STATES = {

@@ -6,9 +6,9 @@ import streamlit as st
 
 from pages.shared import text
 from pages.shared.budgets import forget_budgets
-from qcore.catalog import model_names
-from qcore.cost_tables import broken_tables, odd_tables, refresh_costs
+from qcore.costs.user_tables import broken_tables, odd_tables, refresh_costs
 from qcore.errors import QcoreError
+from qcore.models.catalog import model_names
 from store import Store, all_runs
 
 

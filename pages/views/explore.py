@@ -11,7 +11,7 @@ from pages.plots import reliability
 from pages.shared import session, text, widgets
 from pages.shared.runs import live_progress
 from qcore.allocation import ModelSpec
-from qcore.catalog import MODELS
+from qcore.models.catalog import MODELS
 from qcore.problem import SensitivityTable
 from store import Run, Store, all_runs
 

@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from qcore.costs import COSTS
-from qcore.exports import EXPORTS
+from qcore.formats.exports import EXPORTS
 from qcore.searches import SEARCHES
 
 STEPS = (

@@ -6,10 +6,10 @@ from pages.models import form, frames, steps
 from pages.shared import session, widgets
 from pages.shared.budgets import forget_budgets
 from pages.shared.text import literal
-from qcore import cards
 from qcore.allocation import ModelSpec
-from qcore.catalog import MODELS, broken_cards, default_data, model_names
 from qcore.errors import QcoreError
+from qcore.models import cards
+from qcore.models.catalog import MODELS, broken_cards, default_data, model_names
 from qcore.problem import Scores
 from store import Store
 from store.jobs import add_network

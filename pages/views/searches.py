@@ -12,7 +12,7 @@ from pages.searches.run_details import details
 from pages.shared import session, text, widgets
 from pages.shared.runs import launch
 from qcore.errors import QcoreError
-from qcore.problem import RunSpec
+from qcore.run_spec import RunSpec
 from store import Run, Store, all_runs, delete_run, request_cancel, resume
 
 

@@ -10,7 +10,7 @@ from pages.workbench import controls, numbers, panels, why
 from pages.workbench.bench import Bench, arrive
 from pages.workbench.draft import Start, allocation_of, problems
 from qcore.allocation import BitAllocation, ModelSpec
-from qcore.catalog import MODELS
+from qcore.models.catalog import MODELS
 from store import Run, Store, all_runs, points_of
 
 

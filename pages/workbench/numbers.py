@@ -20,9 +20,9 @@ from pages.shared.columns import (
 )
 from pages.shared.text import cost_text, scale_of, significant
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
-from qcore.catalog import DATASETS, MODELS
 from qcore.costs import COSTS, costs_of, mean_weight_bits
-from qcore.problem import RunSpec
+from qcore.models.catalog import DATASETS, MODELS
+from qcore.run_spec import RunSpec
 from store import Run
 
 QUICK: dict[str, Any] = {"calibration_images": 512, "search_images": 512}

@@ -16,7 +16,8 @@ from pages.workbench import numbers
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.costs import COSTS, costs_of
 from qcore.errors import InvalidParams, QcoreError
-from qcore.problem import RunSpec, SensitivityTable
+from qcore.problem import SensitivityTable
+from qcore.run_spec import RunSpec
 from store import Run, Store, all_runs, config_text, save_config
 
 CHART = {"toImageButtonOptions": {"format": "svg"}, "displaylogo": False}

@@ -5,8 +5,8 @@ from typing import Any
 
 from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits, ModelSpec
 from qcore.errors import InvalidAllocation
-from qcore.imports import IMPORTS, Choices, read_allocations
-from qcore.imports.document import read_document
+from qcore.formats.imports import IMPORTS, Choices, read_allocations
+from qcore.formats.imports.document import read_document
 
 FORMATS = "; ".join(entry.title for entry in IMPORTS.values()) + (
     '; or {"layer": [weight bits, activation bits], "other layer": weight bits, ...}'

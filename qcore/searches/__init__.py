@@ -1,5 +1,6 @@
 """Every way to propose allocations, one file each, listed in SEARCHES. Torch-free to import."""
 
+from qcore.search import Search
 from qcore.searches import (
     bitmixer,
     cmaes,
@@ -12,17 +13,16 @@ from qcore.searches import (
     mirror,
     nsga2,
     portfolio,
-    sampled,
+    random_search,
     spnets,
     uniform,
 )
-from qcore.searches.base import Search
 
 SEARCHES: dict[str, Search] = {
     search.name: search
     for search in (
         uniform.SEARCH,
-        sampled.SEARCH,
+        random_search.SEARCH,
         greedy.SEARCH,
         exact.SEARCH,
         portfolio.SEARCH,

@@ -2,9 +2,9 @@
 
 Three stages train one set of weights: inputs quantized only, then weights too, one width drawn for
 the whole network in every step; then, ramping up, a width drawn for every layer. Batch-norms are
-kept per pair of bits of the layers before and behind (`qcore.norms`), and those of unequal bits
-begin stage three as the diagonal ones. What is left, the stage "layer-wise", is a meta-network:
-any allocation of it can be measured, searched and exported without training.
+kept per pair of bits of the layers before and behind (`qcore.qat.switchable.norms`), and those of
+unequal bits begin stage three as the diagonal ones. What is left, the stage "layer-wise", is a
+meta-network: any allocation of it can be measured, searched and exported without training.
 
 Reference: Bulat and Tzimiropoulos, Bit-Mixer: Mixed-precision networks with runtime bit-width
 selection, ICCV 2021. Readable were its abstract and accounts of it: transitional batch-norms, two
@@ -27,13 +27,20 @@ from typing import Any
 
 import numpy as np
 
+from qcore import search
 from qcore.allocation import FLOAT_BITS, BitAllocation
 from qcore.errors import InvalidParams
 from qcore.problem import Problem, Progress, Proposals
-from qcore.searches import base
-from qcore.searches.base import Search
-from qcore.searches.frozen import METHODS, Frozen, search_frozen
-from qcore.switches import Joint, NormPlan, Rungs, random_allocation, rungs_of, switches_of
+from qcore.qat.switchable.switches import (
+    Joint,
+    NormPlan,
+    Rungs,
+    random_allocation,
+    rungs_of,
+    switches_of,
+)
+from qcore.search import Search
+from qcore.solvers.switchable import METHODS, Frozen, search_frozen
 
 EPOCH_STEPS = 50
 """Steps of the progress bar that an epoch counts for; a scored candidate counts for one."""
@@ -71,43 +78,43 @@ class BitMixerParams:
         samples: Random allocations measured.
     """
 
-    input_epochs: int = base.setting(
+    input_epochs: int = search.setting(
         2, "Epochs, inputs", "Stage one: inputs quantized, one width for all.", min=0, max=1000
     )
-    network_epochs: int = base.setting(
+    network_epochs: int = search.setting(
         3, "Epochs, network", "Stage two: weights too, one width for all.", min=0, max=1000
     )
-    layer_epochs: int = base.setting(
+    layer_epochs: int = search.setting(
         5, "Epochs, layers", "Stage three: widths drawn layer by layer.", min=0, max=1000
     )
-    ramp: float = base.setting(
+    ramp: float = search.setting(
         0.4,
         "Ramp",
         "Share of stage three over which layer-by-layer draws rise from never to always.",
         min=0.0,
         max=1.0,
     )
-    epoch_images: int = base.epoch_images()
-    rate: float = base.setting(
+    epoch_images: int = search.epoch_images()
+    rate: float = search.setting(
         0.02, "Learning rate", "Peak learning rate of each stage.", min=1e-6, max=10.0
     )
-    layer_rate: float = base.setting(
+    layer_rate: float = search.setting(
         0.5, "Rate of stage three", "As a multiple of the learning rate.", min=0.01, max=1.0
     )
-    quantizer: str = base.setting(
+    quantizer: str = search.setting(
         "clip", "Quantizer", "How values become codes.", choices=("clip", "lsq", "dorefa")
     )
-    distillation: float = base.distillation()
-    norms: str = base.setting(
+    distillation: float = search.distillation()
+    norms: str = search.setting(
         "pair",
         "Batch-norms",
         "Private to the bits of both neighbours (the paper), of one of them, or to nothing.",
         choices=("pair", "producer", "consumer", "shared"),
     )
-    direct: bool = base.setting(
+    direct: bool = search.setting(
         False, "Without stages", "All epochs layer by layer from the first step."
     )
-    mixed: int = base.setting(
+    mixed: int = search.setting(
         0,
         "Random bits a step",
         "0 draws one allocation a step. More (RFQuant: 3): the widest bits learn, and teach so "
@@ -115,18 +122,18 @@ class BitMixerParams:
         min=0,
         max=16,
     )
-    methods: tuple[str, ...] = base.setting(
+    methods: tuple[str, ...] = search.setting(
         ("exact", "cmaes"), "Searches", "How the trained network is searched.", choices=METHODS
     )
-    points: int = base.setting(12, "Points", "Cost levels along the front.", min=1, max=500)
-    evaluations: int = base.setting(
+    points: int = search.setting(12, "Points", "Cost levels along the front.", min=1, max=500)
+    evaluations: int = search.setting(
         90,
         "Candidates",
         "Allocations that CMA-ES, and moves that bidirectional greedy, may measure.",
         min=12,
         max=100_000,
     )
-    samples: int = base.setting(
+    samples: int = search.setting(
         20, "Random allocations", "Measured to show what any choice costs.", min=0, max=10_000
     )
 

@@ -15,12 +15,12 @@ import numpy as np
 
 from qcore.errors import InfeasibleBudget, InvalidParams
 from qcore.problem import Ask, Problem, Progress, Proposals
-from qcore.searches.base import Search
-from qcore.searches.evolution import Limits, Round, evolve
-from qcore.searches.genes import genes_of
+from qcore.search import Search
 from qcore.searches.greedy import KINDS
-from qcore.searches.repair import best_uniform, repair_of
-from qcore.searches.space import Space, measure, sensitivity_of, space_of
+from qcore.solvers.cma_round import Limits, Round, evolve
+from qcore.solvers.genes import genes_of
+from qcore.solvers.repair import best_uniform, repair_of
+from qcore.solvers.space import Space, measure, sensitivity_of, space_of
 
 LONG = 1000
 """Evaluations above which "auto" lets candidates overstep the limits.

@@ -25,16 +25,16 @@ from typing import Any
 
 import numpy as np
 
+from qcore import search
 from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits
 from qcore.costs import costs_of
 from qcore.errors import InfeasibleBudget, InvalidParams
-from qcore.learning import Learning
 from qcore.problem import Ask, Point, Problem, Progress, Proposals
-from qcore.searches import base
-from qcore.searches.base import Search
-from qcore.searches.repair import repair_of
-from qcore.searches.space import Space
-from qcore.searches.starts import EPOCH_STEPS, Clock, checked_space, exact_allocation
+from qcore.qat.requests import Learning
+from qcore.search import EPOCH_STEPS, Clock, Search
+from qcore.solvers.repair import repair_of
+from qcore.solvers.space import Space
+from qcore.solvers.start import checked_space, exact_allocation
 
 BITS, FROZEN, FINAL = "bits", "frozen", "final"
 KINDS = ("step-range", "bits-range", "bits-step", "power-of-two")
@@ -62,47 +62,47 @@ class DqParams:
         slack_images: Images of the search split each wider layer is tried on.
     """
 
-    parametrization: str = base.setting(
+    parametrization: str = search.setting(
         "step-range",
         "Parametrization",
         "Step and range (U3) is the paper's choice; U1 and U2 are there to compare it with; powers "
         "of two are levels of the weights.",
         choices=KINDS,
     )
-    power_of_two_steps: bool = base.setting(
+    power_of_two_steps: bool = search.setting(
         False, "Steps are powers of two", "As the paper asks of hardware; wastes some codes."
     )
-    start: str = base.setting(
+    start: str = search.setting(
         "four",
         "Start",
         "Four bits everywhere as in the paper, or the allocation of the exact front.",
         choices=("four", "exact"),
     )
-    penalty: float = base.setting(
+    penalty: float = search.setting(
         0.1, "Penalty", "How strongly an excess over a limit counts.", min=0.0001, max=1000.0
     )
-    bits_epochs: int = base.setting(
+    bits_epochs: int = search.setting(
         3, "Epochs of bits", "Bits learned with weights.", min=1, max=300
     )
-    final_epochs: int = base.setting(2, "Epochs at the end", "Weights only.", min=0, max=300)
-    epoch_images: int = base.epoch_images()
-    rate: float = base.setting(
+    final_epochs: int = search.setting(2, "Epochs at the end", "Weights only.", min=0, max=300)
+    epoch_images: int = search.epoch_images()
+    rate: float = search.setting(
         0.01, "Learning rate", "Peak of both stages; falls along a cosine.", min=1e-6, max=10.0
     )
-    decay: float = base.setting(
+    decay: float = search.setting(
         2e-4, "Weight decay", "Acts on steps and ranges too, as published.", min=0.0, max=1.0
     )
-    distillation: float = base.distillation()
-    validation_images: int = base.setting(
+    distillation: float = search.distillation()
+    validation_images: int = search.setting(
         512, "Validation images", "Held out of training to choose with.", min=2, max=100_000
     )
-    check_every: int = base.setting(
+    check_every: int = search.setting(
         10, "Check every", "Steps between two looks at the validation images.", min=1, max=10_000
     )
-    use_slack: bool = base.setting(
+    use_slack: bool = search.setting(
         True, "Use the slack", "Widen layers while the limits allow it, before the last training."
     )
-    slack_images: int = base.setting(
+    slack_images: int = search.setting(
         512, "Images for slack", "Search images each wider layer is tried on.", min=16, max=100_000
     )
 
@@ -218,9 +218,9 @@ def _spend(problem: Problem, space: Space, chosen: BitAllocation, images: int) -
     points = answer or []
     before = problem.value(points[0])
     costs = {point.allocation: _share(problem, point.allocation) for point in points}
-    base = costs[chosen]
+    search = costs[chosen]
     gains = [(before - problem.value(p), p.allocation) for p in points[1:]]
-    helpful = [(g / max(costs[a] - base, 1e-9), a) for g, a in gains if g > 0]
+    helpful = [(g / max(costs[a] - search, 1e-9), a) for g, a in gains if g > 0]
     filled = chosen
     for _, allocation in sorted(helpful, key=lambda row: -row[0]):
         name = next(n for n in chosen if allocation[n] != chosen[n])

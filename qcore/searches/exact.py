@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from qcore.problem import Problem, Progress, Proposals
-from qcore.searches.base import Search
+from qcore.search import Search
 from qcore.searches.greedy import KINDS
-from qcore.searches.space import Space, measure, sensitivity_of, space_of
+from qcore.solvers.space import Space, measure, sensitivity_of, space_of
 
 
 @dataclass(frozen=True)

@@ -27,16 +27,16 @@ from typing import Any
 
 import numpy as np
 
+from qcore import search
 from qcore.allocation import BitAllocation
 from qcore.errors import InfeasibleBudget, InvalidParams
 from qcore.problem import Ask, Point, Problem, Progress, Proposals
-from qcore.searches import base
-from qcore.searches.base import Search
-from qcore.searches.evolution import Round, evolve, moving_window, whole_split
-from qcore.searches.genes import genes_of
-from qcore.searches.repair import Repair, best_uniform, repair_of
-from qcore.searches.space import Space
-from qcore.searches.starts import EPOCH_STEPS, Clock, checked_space
+from qcore.search import EPOCH_STEPS, Clock, Search
+from qcore.solvers.cma_round import Round, evolve, moving_window, whole_split
+from qcore.solvers.genes import genes_of
+from qcore.solvers.repair import Repair, best_uniform, repair_of
+from qcore.solvers.space import Space
+from qcore.solvers.start import checked_space
 
 SHORTLIST = 8
 """Allocations of a round that are scored again, beside uniform bits and the one before."""
@@ -69,73 +69,73 @@ class GradFreeBitsParams:
         random_bits: Trainings that a round follows draw their bits anew in every step.
     """
 
-    rounds: int = base.setting(
+    rounds: int = search.setting(
         2, "Rounds", "How often search and training alternate.", min=1, max=10
     )
-    evaluations: int = base.setting(
+    evaluations: int = search.setting(
         180, "Candidates per round", "Allocations scored in each round.", min=4, max=10_000
     )
-    population: int = base.setting(
+    population: int = search.setting(
         12,
         "Population",
         "Candidates of a generation, all scored on the same images.",
         min=4,
         max=500,
     )
-    sigma: float = base.setting(
+    sigma: float = search.setting(
         1.0,
         "Step size",
         "How far the first candidates lie from the start, in bit-widths.",
         min=0.3,
         max=4.0,
     )
-    window: int = base.setting(
+    window: int = search.setting(
         512, "Images per candidate", "Size of the moving super-batch.", min=16, max=100_000
     )
-    slide: int = base.setting(
+    slide: int = search.setting(
         128,
         "Slide",
         "Images by which the super-batch moves on after a generation.",
         min=0,
         max=100_000,
     )
-    pretraining_epochs: int = base.setting(
+    pretraining_epochs: int = search.setting(
         2, "Epochs before", "Epochs at uniform bits before the first round.", min=0, max=300
     )
-    round_epochs: int = base.setting(
+    round_epochs: int = search.setting(
         1, "Epochs per round", "Epochs at the allocation a round has found.", min=0, max=300
     )
-    final_epochs: int = base.setting(
+    final_epochs: int = search.setting(
         2, "Epochs at the end", "Epochs at the final allocation.", min=0, max=300
     )
-    epoch_images: int = base.epoch_images()
-    rate: float = base.setting(
+    epoch_images: int = search.epoch_images()
+    rate: float = search.setting(
         0.02,
         "Learning rate",
         "Peak learning rate of every stage; it falls along a cosine.",
         min=1e-6,
         max=10.0,
     )
-    quantizer: str = base.setting(
+    quantizer: str = search.setting(
         "clip",
         "Quantizer",
         "Learned clip is the paper's; LSQ learns steps, DoReFa nothing.",
         choices=("clip", "lsq", "dorefa"),
     )
-    label_smoothing: float = base.setting(
+    label_smoothing: float = search.setting(
         0.0, "Label smoothing", "Share of the target spread over all classes.", min=0.0, max=0.5
     )
-    distillation: float = base.distillation()
-    bit_dependent_clips: bool = base.setting(
+    distillation: float = search.distillation()
+    bit_dependent_clips: bool = search.setting(
         True, "A clip for every width", "Off: one clip per tensor, whatever its bits."
     )
-    super_batches: bool = base.setting(
+    super_batches: bool = search.setting(
         True, "Moving super-batches", "Off: every candidate is scored on all search images."
     )
-    alternation: bool = base.setting(
+    alternation: bool = search.setting(
         True, "Alternate", "Off: one long round, followed by all the training."
     )
-    random_bits: bool = base.setting(
+    random_bits: bool = search.setting(
         False,
         "Random bits before rounds",
         "An extension: training that a round follows draws its bits within the budget in every "
@@ -294,8 +294,8 @@ def _all(space: Space) -> list[BitAllocation]:
     """All allocations of a space where at most one layer has a choice."""
     sizes = [len(options) for options in space.options]
     free = int(np.argmax(sizes))
-    base = np.zeros(len(sizes), dtype=np.int64)
-    rows = [np.where(np.arange(len(sizes)) == free, index, base) for index in range(sizes[free])]
+    search = np.zeros(len(sizes), dtype=np.int64)
+    rows = [np.where(np.arange(len(sizes)) == free, index, search) for index in range(sizes[free])]
     return [space.allocation(row) for row in rows]
 
 

@@ -16,12 +16,12 @@ import numpy as np
 
 from qcore.errors import InvalidParams
 from qcore.problem import Problem, Progress, Proposals
-from qcore.searches.base import Search
+from qcore.qat.switchable.switches import words
+from qcore.search import Search
 from qcore.searches.bitmixer import STAGE
-from qcore.searches.frozen import METHODS, Frozen, search_frozen
 from qcore.searches.given import read_allocation
-from qcore.searches.space import measure
-from qcore.switches import words
+from qcore.solvers.space import measure
+from qcore.solvers.switchable import METHODS, Frozen, search_frozen
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,14 @@ from typing import Any
 
 import numpy as np
 
+from qcore import search
 from qcore.allocation import BitAllocation
 from qcore.costs import costs_of
 from qcore.errors import InvalidParams
-from qcore.learning import LowBits
 from qcore.problem import Ask, Problem, Proposals
-from qcore.searches import base
-from qcore.searches.base import Search
-from qcore.searches.starts import EPOCH_STEPS, Clock, exact_allocation, uniform_allocation
+from qcore.qat.requests import LowBits
+from qcore.search import EPOCH_STEPS, Clock, Search
+from qcore.solvers.start import exact_allocation, uniform_allocation
 
 TRAINING, FINAL = "mirror", "final"
 METHODS = ("md-tanh-s", "md-softmax-s", "md-tanh", "md-softmax", "gd-tanh", "ste", "proxquant")
@@ -55,37 +55,39 @@ class MirrorParams:
         distillation: Share of the loss that learns the float network's outputs.
     """
 
-    method: str = base.setting(
+    method: str = search.setting(
         "md-tanh-s",
         "Low bits trained by",
         "Mirror descent (tanh or softmax; -s are the stable forms), gradient descent through tanh, "
         "straight through, or ProxQuant.",
         choices=METHODS,
     )
-    allocation: str = base.setting(
+    allocation: str = search.setting(
         "exact",
         "Allocation",
         "From the exact front under the budget, uniform bits, or given.",
         choices=("exact", "uniform", "given"),
     )
-    given: tuple[str | Mapping[str, Any], ...] = base.setting(
+    given: tuple[str | Mapping[str, Any], ...] = search.setting(
         (), "Given bits", 'One, as {"layer": [weight bits, activation bits], ...}.'
     )
-    ternary: bool = base.setting(True, "Two bits are ternary", "Three levels; off, four.")
-    epochs: int = base.setting(4, "Epochs", "Epochs of annealing.", min=1, max=300)
-    tail_epochs: int = base.setting(1, "Epochs at hard levels", "After annealing.", min=0, max=300)
-    epoch_images: int = base.epoch_images()
-    rate: float = base.setting(1e-3, "Learning rate", "Adam's, at its peak.", min=1e-6, max=1.0)
-    beta: float = base.setting(
+    ternary: bool = search.setting(True, "Two bits are ternary", "Three levels; off, four.")
+    epochs: int = search.setting(4, "Epochs", "Epochs of annealing.", min=1, max=300)
+    tail_epochs: int = search.setting(
+        1, "Epochs at hard levels", "After annealing.", min=0, max=300
+    )
+    epoch_images: int = search.epoch_images()
+    rate: float = search.setting(1e-3, "Learning rate", "Adam's, at its peak.", min=1e-6, max=1.0)
+    beta: float = search.setting(
         2e4, "Largest beta", "Sharpness at the end of the annealing.", min=1.0, max=1e9
     )
-    learn_scales: bool = base.setting(
+    learn_scales: bool = search.setting(
         True, "Learn scales", "An extension; off, the paper's form where batch-norms follow."
     )
-    strength: float = base.setting(
+    strength: float = search.setting(
         8.0, "ProxQuant strength", "How far it pulls in all, in scales.", min=0.0, max=1000.0
     )
-    distillation: float = base.distillation()
+    distillation: float = search.distillation()
 
 
 def mirror(problem: Problem, params: MirrorParams, rng: np.random.Generator) -> Proposals:

@@ -17,14 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from qcore.costs import COSTS, CostModel
+from qcore.costs import COSTS
+from qcore.costs.formulas import CostModel
 from qcore.errors import InfeasibleBudget, InvalidParams
 from qcore.front import front_points
 from qcore.problem import Ask, Point, Problem, Progress, Proposals
-from qcore.searches.base import Search, setting
-from qcore.searches.genes import Genes, genes_of
-from qcore.searches.repair import Repair, repair_of
-from qcore.searches.space import measure, space_of
+from qcore.search import Search, setting
+from qcore.solvers.genes import Genes, genes_of
+from qcore.solvers.repair import Repair, repair_of
+from qcore.solvers.space import measure, space_of
 
 STALE = 10
 """Generations in a row without a new allocation, after which the search ends."""

@@ -13,11 +13,11 @@ import numpy as np
 
 from qcore.errors import InvalidParams
 from qcore.problem import Ask, Problem, Progress, Proposals
-from qcore.searches.base import Search
-from qcore.searches.exchange import handful, ranked_exchanges
+from qcore.search import Search
 from qcore.searches.greedy import KINDS
-from qcore.searches.quadratic import Flat, best_pairs, flatten, pair_matrix
-from qcore.searches.space import Space, measure, sensitivity_of, space_of
+from qcore.solvers.exchange import handful, ranked_exchanges
+from qcore.solvers.quadratic import Flat, best_pairs, flatten, pair_matrix
+from qcore.solvers.space import Space, measure, sensitivity_of, space_of
 
 PAIRS = "gradient_pairs"
 HANDFUL = 4

@@ -12,20 +12,20 @@ Reference: Guerra, Zhuang, Reid and Drummond, Switchable Precision Neural Networ
 asymmetric mode, three quantizers.
 
 Reconstructed: the three quantizers (learned clip, LSQ, DoReFa; sign for one bit), private norms (as
-in every system of its kind), the weights of the loss (`qcore.switches.Joint`), all schedules. The
-activation width of a switch is the allowed one nearest to its weight width.
+in every system of its kind), the weights of the loss (`qat.switchable.switches.Joint`), all
+schedules. The activation width of a switch is the allowed one nearest to its weight width.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from qcore import search
 from qcore.allocation import BitAllocation
 from qcore.errors import InfeasibleBudget, InvalidParams
 from qcore.problem import Ask, Problem, Progress, Proposals
-from qcore.searches import base
-from qcore.searches.base import Search
-from qcore.switches import Joint, NormPlan, rungs_of, switches_of
+from qcore.qat.switchable.switches import Joint, NormPlan, rungs_of, switches_of
+from qcore.search import Search
 
 STAGE = "switches"
 TEACHER_BITS = 8
@@ -48,43 +48,43 @@ class SpNetsParams:
         private_norms: Batch-norms private to the switch; off, all share one.
     """
 
-    epochs: int = base.setting(
+    epochs: int = search.setting(
         6, "Epochs", "Each trains every switch on every image.", min=0, max=1000
     )
-    epoch_images: int = base.epoch_images()
-    rate: float = base.setting(
+    epoch_images: int = search.epoch_images()
+    rate: float = search.setting(
         0.02, "Learning rate", "Peak learning rate; it falls along a cosine.", min=1e-6, max=10.0
     )
-    quantizer: str = base.setting(
+    quantizer: str = search.setting(
         "clip",
         "Quantizer",
         "Sign is for one-bit weights, and a learned clip at more bits.",
         choices=("clip", "lsq", "dorefa", "sign"),
     )
-    teacher: str = base.setting(
+    teacher: str = search.setting(
         "fixed",
         "Teacher",
         "Narrower switches learn from the widest, the next wider, or all wider ones.",
         choices=("fixed", "next", "all"),
     )
-    labels: float = base.setting(
+    labels: float = search.setting(
         0.5, "Weight of labels", "In the loss of the narrower switches.", min=0.0, max=10.0
     )
-    outputs: float = base.setting(
+    outputs: float = search.setting(
         0.5,
         "Weight of outputs",
         "Of the divergence from the teacher's outputs; 0 turns it off.",
         min=0.0,
         max=10.0,
     )
-    features: float = base.setting(
+    features: float = search.setting(
         0.1,
         "Weight of features",
         "Of the squared distance to the teacher's features; 0 turns it off.",
         min=0.0,
         max=10.0,
     )
-    private_norms: bool = base.setting(
+    private_norms: bool = search.setting(
         True, "Private batch-norms", "Off: all switches share one set, to see what that costs."
     )
 

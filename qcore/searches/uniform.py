@@ -6,8 +6,8 @@ import numpy as np
 
 from qcore.allocation import BitAllocation, LayerBits
 from qcore.problem import Problem, Proposals
-from qcore.searches.base import Search
-from qcore.searches.space import measure
+from qcore.search import Search
+from qcore.solvers.space import measure
 
 
 @dataclass(frozen=True)

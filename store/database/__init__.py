@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
-from qcore.cost_tables import refresh_costs
+from qcore.costs.user_tables import refresh_costs
 from qcore.errors import DatabaseUnavailable
 from store.database.errors_explained import explained
 from store.database.filesystems import mount_table, refuse_network

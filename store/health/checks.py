@@ -14,7 +14,7 @@ from typing import cast
 from packaging.requirements import Requirement
 
 from qcore.errors import EvaluatorFailed
-from qcore.evaluators import Portable, open_evaluator
+from qcore.scoring.executors import Portable, open_evaluator
 from store.database.filesystems import SHARED, filesystem_of, is_network, mount_table
 from store.database.locations import sqlite_file
 from store.health.status import free_bytes

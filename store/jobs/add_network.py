@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from qcore.adding import NewNetwork
 from qcore.errors import InvalidParams, StoreError
+from qcore.models.new_network import NewNetwork
 from store.database import Store
 from store.workers import children, slots
 from store.workers.children import Child

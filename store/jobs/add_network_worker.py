@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from qcore.adding import NewNetwork
 from qcore.errors import QcoreError
+from qcore.models.new_network import NewNetwork
 from store.database import Store, open_store
 from store.jobs.add_network import PROGRESS, REQUEST, RESULT, write_json
 from store.runs import points
@@ -54,7 +54,7 @@ def work(store: Store, request: Mapping[str, Any], teller: Teller) -> dict[str, 
     """
     torch = importlib.import_module("torch")
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    inspection = importlib.import_module("qcore.inspection")
+    inspection = importlib.import_module("qcore.add_network")
     if request["kind"] == "add":
         new = NewNetwork.from_json(request["new"])
         card, spec, notes = inspection.add_network(new, teller.words)

@@ -6,10 +6,10 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from qcore.adding import NewNetwork, parse_numbers, parse_shape
-from qcore.cards import SOURCES
-from qcore.entries import Preprocessing
 from qcore.errors import InvalidParams
+from qcore.models.cards import SOURCES
+from qcore.models.new_network import NewNetwork, parse_numbers, parse_shape
+from qcore.models.preprocessing import Preprocessing
 from store.database import Store
 from store.runs import points
 
@@ -40,7 +40,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def command_add_model(store: Store, arguments: argparse.Namespace, say: Say) -> int:
     """Add a network; where data is given, also measure its float accuracy."""
     # torch belongs to qcore, and loads only once it is needed
-    inspection = importlib.import_module("qcore.inspection")
+    inspection = importlib.import_module("qcore.add_network")
     card, spec, notes = inspection.add_network(new_network(arguments), say)
     say(
         f"{card.name}: {len(spec.layers)} layers can be quantized, "

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qcore.config import BitConfig, parse_bits
 from qcore.errors import ExportRefused, InvalidParams, QcoreError
-from qcore.exports import EXPORTS, Rendered, write, write_with_model
+from qcore.formats.config import BitConfig, parse_bits
+from qcore.formats.exports import EXPORTS, Rendered, write, write_with_model
 from store.database import Store
 from store.runs.points import config_text
 
@@ -31,7 +31,7 @@ class Exported:
 
     Attributes:
         content: Its bytes.
-        report: What running it showed; see `qcore.exports.base.Rendered`.
+        report: What running it showed; see `qcore.formats.exports.base.Rendered`.
     """
 
     content: bytes
@@ -104,8 +104,8 @@ def render(config: BitConfig, name: str) -> Rendered:
     export = EXPORTS[name]
     if not export.needs_model:
         return Rendered(write(export, config), {"format": name})
-    from qcore.exports.torch_side.sample import sample_for
-    from qcore.zoo import load_model
+    from qcore.formats.exports.torch_side.sample import sample_for
+    from qcore.models.zoo import load_model
 
     sample, words = sample_for(config)
     made = write_with_model(export, config, load_model(config.model.name), sample)

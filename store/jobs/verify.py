@@ -9,8 +9,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from qcore.config import BitConfig, parse_bits
 from qcore.errors import InvalidConfig, QcoreError, StoreError
+from qcore.formats.config import BitConfig, parse_bits
 from store.database import Store, now
 from store.database.locations import URL_VARIABLE
 from store.runs.configurations import SavedConfig, configs, update_config
@@ -74,7 +74,7 @@ def compare(config: BitConfig) -> dict[str, Any]:
     reason = verifiable(config)
     if reason is not None or config.test is None:
         raise InvalidConfig(f"This configuration cannot be verified: {reason}")
-    from qcore.verification import measure
+    from qcore.scoring.verification import measure
 
     got = measure(config)
     wanted = config.test

@@ -27,7 +27,7 @@ NOBODY = 0
 
 
 class FileCheckpoints:
-    """`qcore.checkpoints.Checkpoints` of one attempt of a run.
+    """`qcore.qat.checkpoints.Checkpoints` of one attempt of a run.
 
     Args:
         store: The open database.

@@ -9,9 +9,9 @@ import numpy as np
 from sqlalchemy import and_, delete, insert, select, update
 
 from qcore.allocation import BitAllocation, ModelSpec
-from qcore.cards import card_spec
-from qcore.catalog import BUNDLED_NAMES, MODELS, bundled_spec
 from qcore.errors import DataUnavailable, QcoreError, StoreError
+from qcore.models.cards import card_spec
+from qcore.models.catalog import BUNDLED_NAMES, MODELS, bundled_spec
 from qcore.problem import Point, Scores, SensitivityTable, window_key, window_of
 from store.database import Store, now
 from store.database.schema import ModelRow, PointRow, TableRow

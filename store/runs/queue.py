@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from qcore.errors import InvalidParams, RunFinished, RunNotFound, StoreError
-from qcore.problem import RunSpec
+from qcore.run_spec import RunSpec
 from store.database import Store, now
 from store.database.schema import EventRow, PointRow, RunRow
 from store.runs.files import remove_files

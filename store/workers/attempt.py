@@ -8,11 +8,11 @@ from typing import Any
 
 from qcore import __version__
 from qcore.allocation import BitAllocation
-from qcore.config import dump_bits
 from qcore.engine import Event, Outcome, Reported, Score, drive
 from qcore.errors import StoreError
-from qcore.evaluators import open_evaluator
+from qcore.formats.config import dump_bits
 from qcore.problem import Point, Progress, Window
+from qcore.scoring.executors import open_evaluator
 from qcore.searches import SEARCHES
 from store.database import Store, now
 from store.runs import points, queue
@@ -43,7 +43,7 @@ def execute(
         prepare: `qcore.prepare.prepare` or a double.
         stop: Whether to stop at the next evaluation.
         pause: Whether to stop when the batch in hand is measured.
-        evaluator: Where to score; see `qcore.evaluators`.
+        evaluator: Where to score; see `qcore.scoring.executors`.
 
     Raises:
         Fenced: another attempt holds the run by now.

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy.exc import SQLAlchemyError
 
 from qcore.errors import DatabaseUnavailable, QcoreError
-from qcore.problem import RunSpec
+from qcore.run_spec import RunSpec
 from store.database import Store, open_store
 from store.runs import files, queue
 from store.settings import read_settings

@@ -4,8 +4,9 @@ import random
 from pathlib import Path
 
 from qcore.allocation import BitAllocation, LayerBits, LayerSpec, ModelSpec
-from qcore.config import BitConfig, dump_bits
-from qcore.problem import Point, RunSpec, Scores
+from qcore.formats.config import BitConfig, dump_bits
+from qcore.problem import Point, Scores
+from qcore.run_spec import RunSpec
 from store import Store, create_run, open_store, save_config, save_model
 from store.runs.points import add_point, add_report
 from store.runs.queue import claim, finish, progress

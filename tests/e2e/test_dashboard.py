@@ -79,7 +79,7 @@ def test_a_link_opens_a_page_directly(server, page):
 
 
 def test_a_configuration_is_downloaded_and_read_again(server, page, tmp_path):
-    from qcore.config import load_bits
+    from qcore.formats.config import load_bits
 
     page.goto(server.url)
     settled(page)

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from qcore import load_bits
-from qcore.exports import EXPORTS
+from qcore.formats.exports import EXPORTS
 from store import configs, create_run, open_store, run, save_config
 from tests.e2e import hostile
 from tests.e2e.conftest import ROOT, serve

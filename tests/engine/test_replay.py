@@ -7,11 +7,11 @@ from collections import Counter
 
 import pytest
 
-from qcore.checkpoints import MemoryCheckpoints
 from qcore.engine import Progress, Reported, drive
-from qcore.learning import Hardened, Learned
+from qcore.qat.checkpoints import MemoryCheckpoints
+from qcore.qat.requests import Hardened, Learned
+from qcore.qat.switchable.switches import NormPlan, rungs_of, switches_of
 from qcore.searches import SEARCHES
-from qcore.switches import NormPlan, rungs_of, switches_of
 from tests.helpers import toy_problem, with_budget
 
 KILLS = 25
@@ -37,7 +37,7 @@ class Fuse:
 class Trainer:
     """Trains a number: every epoch's depends on all epochs before, so any slip would show.
 
-    Its stages are kept as `qcore.trainer` keeps them; `trained` is every epoch ever trained.
+    Its stages are kept as `qcore.qat.trainer` keeps them; `trained` is every epoch ever trained.
     """
 
     def __init__(self, checkpoints, trained, burn, toy):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, event
 
-from qcore.evaluators.recipe import make_recipe
+from qcore.scoring.executors.recipe import make_recipe
 from tests.store.fake import FakePrepared
 
 STUCK_AFTER = 5

@@ -4,7 +4,8 @@ import numpy as np
 from sqlalchemy import insert, update
 
 from qcore.allocation import BitAllocation, LayerSpec, ModelSpec
-from qcore.problem import Point, RunSpec, Scores
+from qcore.problem import Point, Scores
+from qcore.run_spec import RunSpec
 from store import Store, create_run, save_model
 from store.database.schema import PointRow, RunRow
 

@@ -4,9 +4,10 @@ import random
 from collections.abc import Sequence
 
 from qcore.allocation import BitAllocation, LayerBits, ModelSpec
-from qcore.catalog import bundled_spec
-from qcore.config import BitConfig, dump_bits
-from qcore.problem import Point, RunSpec, Scores, SensitivityTable
+from qcore.formats.config import BitConfig, dump_bits
+from qcore.models.catalog import bundled_spec
+from qcore.problem import Point, Scores, SensitivityTable
+from qcore.run_spec import RunSpec
 from store import Run, Store, StoredPoint, create_run, save_model, save_table
 from store.runs.points import add_point, add_report
 from store.runs.queue import claim, finish, progress

@@ -3,7 +3,8 @@
 import pytest
 
 from pages.shared.budgets import BUDGETS, budget_keys, budget_range
-from qcore.costs import COSTS, UNPRICED, applicable
+from qcore.costs import COSTS, applicable
+from qcore.costs.formulas import UNPRICED
 from tests.pages import sample
 
 FURTHER = [name for name in COSTS if name not in BUDGETS]

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from pages.downloads import downloads
-from qcore.config import BitConfig, dump_bits
-from qcore.exports import EXPORTS, write
+from qcore.formats.config import BitConfig, dump_bits
+from qcore.formats.exports import EXPORTS, write
 from store import all_runs, configs, delete_config, save_config, update_config
 from tests import configs as made
 from tests.pages import sample

@@ -5,10 +5,10 @@ import pytest
 from pages.shared import frames, session
 from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE, WEIGHT_BITS
 from pages.shared.text import literal
-from qcore.catalog import MODELS
-from qcore.config import parse_bits
 from qcore.costs import COSTS, mean_weight_bits
-from qcore.exports import EXPORTS
+from qcore.formats.config import parse_bits
+from qcore.formats.exports import EXPORTS
+from qcore.models.catalog import MODELS
 from store import all_runs, configs, create_run
 from store.runs.queue import finish
 from tests.pages import sample

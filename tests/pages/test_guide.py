@@ -1,7 +1,7 @@
 """The guide lists what there is, taken from the code, and links to every page."""
 
 from qcore.costs import COSTS
-from qcore.exports import EXPORTS
+from qcore.formats.exports import EXPORTS
 from qcore.searches import SEARCHES
 
 

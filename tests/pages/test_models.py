@@ -11,10 +11,10 @@ from pages.models.form import LIBRARY, preprocessing
 from pages.models.frames import left_frame, why
 from pages.shared.text import literal
 from qcore.allocation import LayerSpec, ModelSpec
-from qcore.cards import Card, write_card
-from qcore.catalog import MODELS, refresh_models
-from qcore.entries import Preprocessing
 from qcore.errors import InvalidParams
+from qcore.models.cards import Card, write_card
+from qcore.models.catalog import MODELS, refresh_models
+from qcore.models.preprocessing import Preprocessing
 from store.jobs import add_network
 
 HOSTILE = "![x](http://evil.example/p.png)<img src=x onerror=alert(1)>\u202e"

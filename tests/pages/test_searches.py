@@ -5,9 +5,9 @@ import pytest
 from sqlalchemy import update
 
 from pages.shared.text import literal
-from qcore.cards import Card, write_card
-from qcore.catalog import refresh_models
-from qcore.entries import Preprocessing
+from qcore.models.cards import Card, write_card
+from qcore.models.catalog import refresh_models
+from qcore.models.preprocessing import Preprocessing
 from qcore.searches import SEARCHES
 from store import all_runs, run
 from store.database.schema import RunRow

@@ -3,7 +3,7 @@
 import pytest
 
 from pages.plots import diagnostics, switchable
-from qcore.payload import Payload
+from qcore.qat.switchable.size import Payload
 from store.runs import lease
 from store.runs.checkpoints import FileCheckpoints
 from store.runs.queue import finish

@@ -11,8 +11,8 @@ from qcore.engine import Reported, drive, front_to_report
 from qcore.errors import InfeasibleBudget, InvalidAllocation, InvalidParams
 from qcore.front import front_points
 from qcore.problem import Ask, Point, Progress
+from qcore.search import Search
 from qcore.searches import SEARCHES
-from qcore.searches.base import Search
 from tests.helpers import Toy, toy_problem, with_budget
 
 

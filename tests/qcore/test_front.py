@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qcore.errors import InvalidParams
-from qcore.front import best_within, dominates, exact_best, exact_front, front_points, hypervolume
-from qcore.knapsack import problem_front
+from qcore.front import best_within, dominates, front_points, hypervolume
+from qcore.solvers.knapsack import exact_front, problem_front
+from qcore.solvers.lagrangian import exact_best
 from tests.helpers import toy_problem, with_budget
 
 NUMBERS = st.lists(st.tuples(st.integers(0, 9), st.integers(-3, 9)), min_size=0, max_size=12)

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qcore.allocation import BitAllocation, LayerBits
-from qcore.costs import Budget, make_options
+from qcore.costs.budget import Budget, make_options
 from qcore.errors import InvalidAllocation
-from qcore.problem import Point, Problem, RunSpec, Scores, SensitivityTable, wilson_interval
+from qcore.problem import Point, Problem, Scores, SensitivityTable, wilson_interval
+from qcore.run_spec import RunSpec
 from tests.strategies import model
 
 TABLE = SensitivityTable(

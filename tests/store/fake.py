@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from qcore.allocation import BitAllocation
-from qcore.checkpoints import MemoryCheckpoints
-from qcore.config import BitConfig
 from qcore.errors import InvalidData
-from qcore.evaluators import make_recipe
-from qcore.problem import Ask, Progress, RunSpec
+from qcore.formats.config import BitConfig
+from qcore.problem import Ask, Progress
+from qcore.qat.checkpoints import MemoryCheckpoints
+from qcore.run_spec import RunSpec
+from qcore.scoring.executors import make_recipe
+from qcore.search import Search
 from qcore.searches import SEARCHES
-from qcore.searches.base import Search
 from store.workers import worker
 from tests.helpers import toy_problem
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from qcore.catalog import MODELS, default_data, refresh_models
+from qcore.models.catalog import MODELS, default_data, refresh_models
 from store import config_text, float_point, model_spec, open_store, points_of, tables
 from store.__main__ import main
 from store.jobs.add_network import write_json

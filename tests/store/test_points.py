@@ -7,8 +7,8 @@ import pytest
 from alembic import command
 from sqlalchemy.exc import IntegrityError
 
-from qcore.config import dump_bits
 from qcore.errors import InvalidParams, StoreError
+from qcore.formats.config import dump_bits
 from qcore.problem import SensitivityTable
 from store import (
     config_text,

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qcore import verification
 from qcore.allocation import BitAllocation
-from qcore.config import dump_bits, parse_bits
 from qcore.errors import StoreError
+from qcore.formats.config import dump_bits, parse_bits
 from qcore.prepare import prepare
-from qcore.problem import RunSpec, Scores
+from qcore.problem import Scores
+from qcore.run_spec import RunSpec
+from qcore.scoring import verification
 from store import configs, open_store, save_config
 from store.database.locations import URL_VARIABLE
 from store.jobs import verify

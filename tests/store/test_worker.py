@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from qcore.config import parse_bits
 from qcore.errors import DatabaseUnavailable
+from qcore.formats.config import parse_bits
 from qcore.searches import SEARCHES
 from store import (
     all_runs,

@@ -15,10 +15,11 @@ from pages.shared import predictions
 from pages.shared.budgets import Range
 from pages.shared.columns import COST_COLUMNS, DAMAGE
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
-from qcore.costs import COSTS, UNPRICED, applicable
+from qcore.costs import COSTS, applicable
+from qcore.costs.formulas import UNPRICED
 from qcore.front import front_points
-from qcore.knapsack import layer_tables
 from qcore.problem import Problem, SensitivityTable
+from qcore.solvers.knapsack import layer_tables
 
 PRICES = 90
 """Exchange rates of damage for cost whose best allocations make the line that is drawn."""

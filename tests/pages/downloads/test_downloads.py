@@ -17,8 +17,8 @@ from pages.downloads.report import report
 from pages.shared import frames
 from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE
 from qcore.allocation import LayerSpec, ModelSpec
-from qcore.config import parse_bits
 from qcore.costs import costs_of
+from qcore.formats.config import parse_bits
 from tests import configs
 from tests.pages import sample
 

@@ -6,13 +6,13 @@ import torch
 
 from pages.searches import switchable_runs
 from qcore.allocation import BitAllocation, LayerBits
-from qcore.checkpoints import MemoryCheckpoints
-from qcore.costs import make_options
+from qcore.costs.budget import make_options
 from qcore.data import Images
-from qcore.layers import find_layers
-from qcore.switches import NormPlan, switches_of
-from qcore.trainer import Trainer
-from qcore.zoo import load_model
+from qcore.models.zoo import load_model
+from qcore.network.layers import find_layers
+from qcore.qat.checkpoints import MemoryCheckpoints
+from qcore.qat.switchable.switches import NormPlan, switches_of
+from qcore.qat.trainer import Trainer
 from tests.pages import sample
 
 MIXED = {"weight_bits": (2, 3, 4), "activation_bits": (2, 3, 4), "pin_first_last": 8}

@@ -10,8 +10,8 @@ from qcore.allocation import BitAllocation, LayerBits
 from qcore.engine import drive
 from qcore.errors import InvalidAllocation, InvalidParams
 from qcore.searches import SEARCHES
-from qcore.searches.sampled import draw
-from qcore.searches.space import space_of
+from qcore.solvers.sampling import draw
+from qcore.solvers.space import space_of
 from tests.helpers import Toy, pinned, toy_problem, with_budget
 
 

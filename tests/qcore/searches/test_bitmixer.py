@@ -8,18 +8,19 @@ import pytest
 import torch
 
 from qcore.allocation import BitAllocation, LayerBits
-from qcore.checkpoints import MemoryCheckpoints
-from qcore.config import BitConfig, dump_bits, parse_bits
-from qcore.costs import Budget, costs_of, make_options
+from qcore.costs import costs_of
+from qcore.costs.budget import Budget, make_options
 from qcore.engine import drive
 from qcore.errors import InvalidAllocation, InvalidParams, UnsupportedModel
-from qcore.layers import find_layers
-from qcore.model import apply_bits
+from qcore.formats.apply import apply_bits
+from qcore.formats.config import BitConfig, dump_bits, parse_bits
+from qcore.network.layers import find_layers
 from qcore.problem import Point, Problem, Progress
+from qcore.qat.checkpoints import MemoryCheckpoints
+from qcore.qat.model import TrainableModel
+from qcore.qat.switchable.switches import random_allocation
+from qcore.qat.trainer import Trainer
 from qcore.searches import SEARCHES
-from qcore.switches import random_allocation
-from qcore.trainable import TrainableModel
-from qcore.trainer import Trainer
 from tests.helpers import FakeTrainer, toy_problem, with_budget
 from tests.small_nets import found, small_evaluator, small_images, small_net, small_trainer
 

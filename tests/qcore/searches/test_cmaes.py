@@ -13,13 +13,13 @@ from qcore.costs import COSTS
 from qcore.engine import drive
 from qcore.errors import InfeasibleBudget, InvalidParams
 from qcore.problem import Point, Progress, Scores
+from qcore.search import Search
 from qcore.searches import SEARCHES
-from qcore.searches.base import Search
 from qcore.searches.cmaes import SEARCH, CmaesParams
-from qcore.searches.evolution import Round, evolve, moving_window
-from qcore.searches.genes import genes_of
-from qcore.searches.repair import best_uniform, repair_of
-from qcore.searches.space import space_of
+from qcore.solvers.cma_round import Round, evolve, moving_window
+from qcore.solvers.genes import genes_of
+from qcore.solvers.repair import best_uniform, repair_of
+from qcore.solvers.space import space_of
 from tests.helpers import toy_problem, with_budget
 
 

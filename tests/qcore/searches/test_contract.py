@@ -7,13 +7,14 @@ import sys
 import pytest
 
 from qcore.allocation import LayerBits
-from qcore.costs import COSTS, Budget
+from qcore.costs import COSTS
+from qcore.costs.budget import Budget
 from qcore.engine import Outcome, Reported, drive
 from qcore.errors import InfeasibleBudget, InvalidParams
-from qcore.learning import Learned
 from qcore.problem import Point, Progress
+from qcore.qat.requests import Learned
+from qcore.qat.switchable.switches import NormPlan, rungs_of, switches_of
 from qcore.searches import SEARCHES
-from qcore.switches import NormPlan, rungs_of, switches_of
 from tests.helpers import FakeTrainer, Toy, toy_problem, with_budget
 
 ALLOWED_TYPES = (bool, int, float, str, tuple)

@@ -5,12 +5,13 @@ import dataclasses
 import pytest
 
 from qcore.allocation import BitAllocation, LayerBits
-from qcore.checkpoints import MemoryCheckpoints
-from qcore.costs import Budget, costs_of
+from qcore.costs import costs_of
+from qcore.costs.budget import Budget
 from qcore.engine import drive
 from qcore.errors import InfeasibleBudget, InvalidParams
-from qcore.learning import Learned
 from qcore.problem import Problem, Progress
+from qcore.qat.checkpoints import MemoryCheckpoints
+from qcore.qat.requests import Learned
 from qcore.searches import SEARCHES
 from tests.helpers import FakeTrainer, Toy, toy_problem, with_budget
 from tests.small_nets import found, small_evaluator, small_options, small_trainer

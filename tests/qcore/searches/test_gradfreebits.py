@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from qcore.allocation import BitAllocation
-from qcore.checkpoints import MemoryCheckpoints
-from qcore.costs import Budget, costs_of
+from qcore.costs import costs_of
+from qcore.costs.budget import Budget
 from qcore.engine import drive
 from qcore.errors import Diverged, InfeasibleBudget, InvalidParams
 from qcore.problem import Point, Problem, Progress
+from qcore.qat.checkpoints import MemoryCheckpoints
+from qcore.qat.loop import Plan
 from qcore.searches import SEARCHES
-from qcore.training import Plan
 from tests.helpers import FakeTrainer, Toy, toy_problem, with_budget
 from tests.small_nets import found, small_evaluator, small_options, small_trainer
 
@@ -195,7 +196,7 @@ def test_a_loss_that_is_nan_ends_the_search_and_keeps_its_points(monkeypatch):
     def reckless(**settings):
         return Plan(**{**settings, "rate": 1e30 if len(seen) else settings["rate"]})
 
-    monkeypatch.setattr("qcore.trainer.Plan", reckless)
+    monkeypatch.setattr("qcore.qat.trainer.Plan", reckless)
     kept = MemoryCheckpoints()
     evaluator = small_evaluator()
     trainer = small_trainer(kept, evaluator)

@@ -5,11 +5,13 @@ import dataclasses
 import pytest
 
 from qcore.allocation import LayerBits
-from qcore.catalog import bundled_spec
-from qcore.costs import COSTS, UNPRICED, CostModel, make_options
+from qcore.costs import COSTS
+from qcore.costs.budget import make_options
+from qcore.costs.formulas import UNPRICED, CostModel
 from qcore.engine import drive
 from qcore.errors import InvalidParams
 from qcore.front import front_points, hypervolume
+from qcore.models.catalog import bundled_spec
 from qcore.problem import Point, Problem, Progress, Scores
 from qcore.searches import SEARCHES
 from tests.helpers import toy_problem, with_budget

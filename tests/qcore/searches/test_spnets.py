@@ -8,17 +8,17 @@ import torch
 from torch.nn import functional
 
 from qcore.allocation import BitAllocation, LayerBits
-from qcore.checkpoints import MemoryCheckpoints
-from qcore.config import BitConfig, dump_bits, parse_bits
-from qcore.costs import Budget, make_options
+from qcore.costs.budget import Budget, make_options
 from qcore.engine import drive
 from qcore.errors import InfeasibleBudget, InvalidAllocation, InvalidParams
-from qcore.joint_loss import joint_loss
-from qcore.model import apply_bits
+from qcore.formats.apply import apply_bits
+from qcore.formats.config import BitConfig, dump_bits, parse_bits
 from qcore.problem import Point, Problem, Progress
+from qcore.qat.checkpoints import MemoryCheckpoints
+from qcore.qat.model import TrainableModel
+from qcore.qat.switchable.joint_loss import joint_loss
+from qcore.qat.switchable.switches import Joint, NormPlan, random_allocation, switches_of
 from qcore.searches import SEARCHES
-from qcore.switches import Joint, NormPlan, random_allocation, switches_of
-from qcore.trainable import TrainableModel
 from tests.helpers import FakeTrainer, toy_problem, with_budget
 from tests.small_nets import (
     found,

@@ -1,0 +1,267 @@
+"""What the wizard for own networks does step by step: load, check, sensitivity. Imports torch.
+
+Each step takes plain data and gives plain data, so that it can run in a process of its own.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from qcore.allocation import ModelSpec
+from qcore.models.cards import Card, update_card, write_card
+from qcore.models.catalog import MODELS, refresh_models
+from qcore.models.loading import load_network
+from qcore.models.new_network import NewNetwork
+from qcore.models.preprocessing import Preprocessing
+from qcore.network.layers import find_layers
+from qcore.prepare import Prepared, prepare
+from qcore.problem import Point, SensitivityTable
+from qcore.run_spec import RunSpec
+from qcore.scoring.evaluator import choose_device
+
+Tell = Callable[[str], None]
+TIMED_IMAGES = 32
+
+
+def add_network(
+    new: NewNetwork, tell: Tell = lambda words: None
+) -> tuple[Card, ModelSpec, list[str]]:
+    """Load a network, find its layers, and keep it under its name.
+
+    Args:
+        new: What the user said about it.
+        tell: Told in a few words what is being done.
+
+    Returns:
+        (its card, its layers, sentences on what to know).
+
+    Raises:
+        QcoreError: it cannot be loaded, run or quantized; says why and what to do.
+    """
+    new.check()
+    tell("Loading the network")
+    loaded = load_network(
+        new.source,
+        new.architecture,
+        None if new.weights is None else Path(new.weights),
+        new.input_shape,
+        new.classes,
+        new.kwargs,
+        new.by_order,
+    )
+    tell("Finding its layers")
+    found = find_layers(loaded.network, torch.zeros(1, *loaded.input_shape), new.name)
+    steps = new.preprocessing or usual_preprocessing(
+        new.source, loaded.architecture, loaded.network, loaded.input_shape
+    )
+    card = Card(
+        name=new.name,
+        title=new.title or new.name,
+        source=new.source,
+        architecture=loaded.architecture,
+        input_shape=loaded.input_shape,
+        classes=loaded.classes,
+        preprocessing=steps,
+        kwargs=dict(new.kwargs),
+        by_order=new.by_order,
+        data=tuple(filter(None, (new.data,))),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    tell("Keeping it")
+    card = write_card(card, None if new.weights is None else Path(new.weights), found.spec)
+    refresh_models()
+    return card, found.spec, list(loaded.notes)
+
+
+def usual_preprocessing(
+    source: str, architecture: str, network: Any, shape: tuple[int, int, int]
+) -> Preprocessing:
+    """How images are prepared where the user did not say: the library's way, or none."""
+    channels, height, width = shape
+    crop = min(height, width)
+    if source in ("bundled", "torchvision") and architecture in MODELS:
+        usual = MODELS[architecture].preprocessing
+        if usual.input_shape == shape:
+            return usual
+        if channels == usual.channels:
+            return Preprocessing(channels, crop, crop, usual.interpolation, usual.mean, usual.std)
+    settings = getattr(network, "pretrained_cfg", None)
+    get = getattr(settings, "get", None)
+    if source == "timm" and get is not None and len(get("mean") or ()) == channels:
+        share = float(get("crop_pct") or 1.0)
+        way: Literal["bicubic", "bilinear"]
+        way = "bicubic" if get("interpolation") == "bicubic" else "bilinear"
+        mean, std = tuple(map(float, get("mean"))), tuple(map(float, get("std")))
+        return Preprocessing(channels, crop, max(crop, int(crop / share)), way, mean, std)
+    return Preprocessing(channels, crop, crop, mean=(0.0,), std=(1.0,))
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a float network does on some data.
+
+    Attributes:
+        model: The facts about the network.
+        point: Its scores on the search and the test split.
+        report: The same and more in plain words and numbers, see `check_network_on`.
+    """
+
+    model: ModelSpec
+    point: Point
+    report: Mapping[str, Any]
+
+
+def check_network_on(
+    name: str, data: str, calibration: int, search: int, tell: Tell = lambda words: None
+) -> Check:
+    """Run a network on data: its float accuracy, its time, and what looks wrong.
+
+    The report holds "data", "digest", "splits" (images in each), "classes", "shape", "search" and
+    "test" (each "value", "low", "high" in 0..1, "n", "labelled"), "ms" (milliseconds per image,
+    float, on this machine), "device" and "notes".
+
+    Raises:
+        QcoreError: network or data cannot be loaded, or do not fit; says which and why.
+    """
+    prepared = _prepare(name, data, (2, 8), (32,), calibration, search, tell)
+    tell("Measuring the float network on the test split")
+    prepared.report(prepared.float_point)
+    point = prepared.float_point
+    tell("Taking its time")
+    x = prepared.evaluator.search[0][0][:TIMED_IMAGES]
+    milliseconds = _milliseconds(prepared, x)
+    notes = list(prepared.notes)
+    test = prepared.float_point.test or point.search
+    if test.accuracy is not None:
+        low, _ = test.interval
+        if low <= 1.5 / prepared.model.classes:
+            notes.append(
+                f"It names {100 * test.headline:.1f} % of the test images right, where "
+                f"guessing comes to {100 / prepared.model.classes:.1f} %: check that the weights "
+                "are trained, that the classes are in the same order, and the normalisation."
+            )
+    report = {
+        "model": name,
+        "data": data,
+        "digest": prepared.data_digest,
+        "splits": {
+            "calibration": sum(len(x) for x, _ in prepared.evaluator.calibration),
+            "search": point.search.n,
+            "test": test.n,
+        },
+        "classes": prepared.model.classes,
+        "shape": list(prepared.model.input_shape),
+        "search": _scores(point.search),
+        "test": _scores(test),
+        "ms": milliseconds,
+        "device": point.device,
+        "notes": notes,
+    }
+    card = MODELS[name].card
+    if card is not None and data not in card.data[:1]:
+        others = tuple(entry for entry in card.data if entry != data)
+        update_card(replace(card, data=(data, *others)[:20]))
+        refresh_models()
+    return Check(prepared.model, point, report)
+
+
+def measure_table(
+    name: str,
+    data: str,
+    kind: str,
+    weight_bits: tuple[int, ...],
+    activation_bits: tuple[int, ...],
+    calibration: int,
+    search: int,
+    *,
+    save_table: Callable[[str, str, SensitivityTable], None],
+    tell: Tell = lambda words: None,
+    on_step: Callable[[int, int], None] = lambda done, total: None,
+) -> SensitivityTable:
+    """Compute a sensitivity table, under the key by which later searches find it.
+
+    Args:
+        name: Key of MODELS.
+        data: Data name.
+        kind: Key of SENSITIVITIES.
+        weight_bits: Widths of weights to score.
+        activation_bits: Widths of activations to score; (32,) for none.
+        calibration: Images to calibrate on.
+        search: Images of the search split.
+        save_table: Given the key, the model's digest and the table.
+        tell: Told in a few words what is being done.
+        on_step: Told how many of how many steps are done.
+    """
+    prepared: Prepared | None = None
+
+    def keep(key: str, table: SensitivityTable) -> None:
+        if prepared is not None:
+            save_table(key, prepared.model.digest, table)
+
+    prepared = prepare(
+        _spec(name, data, weight_bits, activation_bits, calibration, search),
+        save_table=keep,
+        on_progress=tell,
+        on_step=on_step,
+    )
+    sensitivity = prepared.problem.sensitivity
+    if sensitivity is None:
+        raise RuntimeError("prepare always gives a sensitivity")
+    return sensitivity(kind)
+
+
+def _spec(
+    name: str,
+    data: str,
+    weight_bits: tuple[int, ...],
+    activation_bits: tuple[int, ...],
+    calibration: int,
+    search: int,
+) -> RunSpec:
+    return RunSpec(
+        name,
+        data,
+        "uniform",
+        weight_bits=weight_bits,
+        activation_bits=activation_bits,
+        calibration_images=calibration,
+        search_images=search,
+    )
+
+
+def _prepare(
+    name: str,
+    data: str,
+    weight_bits: tuple[int, ...],
+    activation_bits: tuple[int, ...],
+    calibration: int,
+    search: int,
+    tell: Tell,
+) -> Prepared:
+    spec = _spec(name, data, weight_bits, activation_bits, calibration, search)
+    return prepare(spec, on_progress=tell)
+
+
+def _scores(scores: Any) -> dict[str, Any]:
+    low, high = scores.interval
+    labelled = scores.accuracy is not None
+    return {"value": scores.headline, "low": low, "high": high, "n": scores.n, "labelled": labelled}
+
+
+def _milliseconds(prepared: Prepared, x: torch.Tensor) -> float:
+    """Median time of the float network for one image of a batch."""
+    device = choose_device("auto")
+    times = []
+    with torch.inference_mode():
+        for _ in range(4):
+            started = time.perf_counter()
+            prepared.evaluator.model(x)
+            if device == "cuda":
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - started)
+    return 1000 * sorted(times[1:])[1] / len(x)

@@ -1,0 +1,151 @@
+"""What an allocation costs. Torch-free, exact integers, derived whenever asked and never stored.
+
+Each cost model is one pure function of (layer, bits) and how layers combine, sum or maximum. That
+separability keeps the exact solver of `front` exact. Add one by adding an entry to COSTS. Costs
+that are looked up in a table (`hardware`, `cost_tables`) hold for the models they cover;
+`applicable` says which those are.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+
+from qcore.allocation import BitAllocation, LayerBits, ModelSpec
+from qcore.costs.accelerators import ACCELERATOR_COSTS, price_on, refusal_on
+from qcore.costs.formulas import (
+    FLOAT_BYTES,
+    UNPRICED,
+    WORDS,
+    CostModel,
+    _activation_bytes,
+    _bit_ops,
+    _model_bytes,
+    _weight_bytes,
+    price_in_words,
+)
+from qcore.costs.price_table import price_table
+
+COSTS: dict[str, CostModel] = {
+    model.name: model
+    for model in (
+        CostModel(
+            "weight_bytes",
+            "Weights",
+            "B",
+            _weight_bytes,
+            formula="sum over layers of ceil(weights * weight_bits / 8): codes only, the figure "
+            "of HAWQ (Yao et al. 2021) and of Uhlich et al. 2020, eq. 8a without biases",
+        ),
+        CostModel(
+            "model_bytes",
+            "Model on disk",
+            "B",
+            _model_bytes,
+            per_float_parameter=FLOAT_BYTES,
+            formula="weight_bytes + 4 per channel scale + 4 per bias + 8 per quantized activation "
+            "(scale, zero point) + 4 per parameter left in float",
+        ),
+        CostModel(
+            "bit_ops",
+            "Compute",
+            "bit-ops",
+            _bit_ops,
+            formula="sum over layers of macs * weight_bits * activation_bits, for one sample; "
+            "HAWQ's convention (Yao et al. 2021): ResNet-18 at W8A8 is 116 G",
+        ),
+        CostModel(
+            "activation_bytes_sum",
+            "Activations, total",
+            "B",
+            _activation_bytes,
+            formula="sum over layers of ceil(inputs * activation_bits / 8), for one sample; "
+            "Uhlich et al. 2020, eq. 8b, on layer inputs",
+        ),
+        CostModel(
+            "activation_bytes_max",
+            "Activations, largest",
+            "B",
+            _activation_bytes,
+            reduce="max",
+            formula="max over layers of ceil(inputs * activation_bits / 8), for one sample; "
+            "Uhlich et al. 2020, eq. 8c, on layer inputs",
+        ),
+        *(
+            CostModel(
+                f"packed{word}_bytes",
+                f"Weights in {word}-bit words",
+                "B",
+                partial(price_in_words, word),
+                formula=f"sum over layers of ceil(weights / floor({word} / weight_bits)) words of "
+                f"{word // 8} B: whole values only, as in Klhufek et al. 2024",
+            )
+            for word in WORDS
+        ),
+        *(
+            CostModel(
+                quantity.name,
+                quantity.title,
+                quantity.unit,
+                partial(price_on, quantity),
+                formula=quantity.formula,
+                refuses=partial(refusal_on, quantity),
+                looked_up=True,
+            )
+            for quantity in ACCELERATOR_COSTS
+        ),
+    )
+}
+"""Every cost by name; `cost_tables` adds a user's own."""
+
+
+def costs_of(model: ModelSpec, allocation: BitAllocation) -> dict[str, int]:
+    """Price an allocation by every cost model that knows it: {cost name: value in its unit}.
+
+    A cost that does not apply to the model is absent, and so is one whose table has no row for
+    some layer's bits.
+
+    Raises:
+        InvalidAllocation: the allocation does not name exactly the model's layers.
+    """
+    allocation.check_names(model.layers)
+    costs = tuple(COSTS.values())
+    totals = price_table(model, costs).totals(model, allocation)
+    pairs = zip(costs, totals, strict=True)
+    return {cost.name: total for cost, total in pairs if total < UNPRICED}
+
+
+def costs_of_many(
+    model: ModelSpec, weight: np.ndarray, activation: np.ndarray
+) -> dict[str, np.ndarray]:
+    """`costs_of` for many allocations at once, each of exactly the model's layers.
+
+    Args:
+        model: Priced.
+        weight: Weight bits (allocations, layers), as `bits_matrices` gives them.
+        activation: Activation bits, the same.
+
+    Returns:
+        Cost name to its values, int64 (allocations,); costs that some allocation lacks are absent.
+    """
+    costs = tuple(COSTS.values())
+    totals = price_table(model, costs).totals_of(model, weight, activation)
+    pairs = zip(costs, totals.T, strict=True)
+    return {cost.name: column for cost, column in pairs if bool((column < UNPRICED).all())}
+
+
+def applicable(model: ModelSpec) -> dict[str, CostModel]:
+    """The costs this model has, by name, in the order of COSTS."""
+    return {name: cost for name, cost in list(COSTS.items()) if cost.refuses(model) is None}
+
+
+def refusals(model: ModelSpec) -> dict[str, str]:
+    """Why the other costs are left out for this model: {cost name: reason}."""
+    reasons = ((name, cost.refuses(model)) for name, cost in list(COSTS.items()))
+    return {name: reason for name, reason in reasons if reason is not None}
+
+
+def mean_weight_bits(model: ModelSpec, allocation: Mapping[str, LayerBits]) -> float:
+    """Average bits per weight over all quantizable layers, each weight counted once."""
+    total = sum(layer.weights for layer in model.layers)
+    return sum(layer.weights * allocation[layer.name].weight for layer in model.layers) / total

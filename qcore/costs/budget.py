@@ -1,0 +1,111 @@
+"""Limits on costs, and which bits each layer may have. Torch-free."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from numbers import Real
+
+from qcore.allocation import FLOAT_BITS, LayerBits, LayerSpec, ModelSpec
+from qcore.costs import COSTS
+from qcore.costs.formulas import UNPRICED, CostModel
+from qcore.errors import InfeasibleBudget, InvalidParams
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Upper limits on costs.
+
+    Attributes:
+        limits: Cost name to largest allowed value, in that cost's unit; a cost that is absent is
+            unconstrained.
+
+    Raises:
+        InvalidParams: a name is not in COSTS, or a limit is not a positive number.
+    """
+
+    limits: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, limit in self.limits.items():
+            if name not in COSTS:
+                raise InvalidParams(f"Unknown cost {name!r}; known: {', '.join(COSTS)}.")
+            number = isinstance(limit, Real) and not isinstance(limit, bool)
+            if not number or not 0 < limit < math.inf:
+                raise InvalidParams(f"The limit on {name} must be a number above 0; got {limit!r}.")
+
+    def admits(self, costs: Mapping[str, float]) -> bool:
+        """True when every limited cost is within its limit."""
+        return all(costs.get(name, UNPRICED) <= limit for name, limit in self.limits.items())
+
+    def check_feasible(
+        self, model: ModelSpec, options: Mapping[str, tuple[LayerBits, ...]]
+    ) -> None:
+        """Raise unless the cheapest allowed allocation fits every limit.
+
+        Each cost is checked alone; limits that are met one by one but not together are found by
+        the search itself.
+
+        Raises:
+            InfeasibleBudget: a limit is below the smallest possible; says that smallest.
+            InvalidParams: a limited cost has no value for this model and these bits.
+        """
+        for name, limit in self.limits.items():
+            cheapest = cheapest_total(COSTS[name], model, options)
+            if cheapest >= UNPRICED:
+                reason = COSTS[name].refuses(model) or "its table has no row for the allowed bits"
+                raise InvalidParams(f"{COSTS[name].title} cannot be limited here: {reason}.")
+            if cheapest > limit:
+                raise InfeasibleBudget(
+                    f"No allocation fits {name} <= {limit:,.0f} {COSTS[name].unit}: the smallest "
+                    f"possible is {cheapest:,} {COSTS[name].unit}. Raise the budget, allow fewer "
+                    "bits, or release the first and last layers.",
+                    {name: cheapest},
+                )
+
+
+def cheapest_total(
+    cost: CostModel, model: ModelSpec, options: Mapping[str, tuple[LayerBits, ...]]
+) -> int:
+    """Smallest value of one cost over all allowed allocations, in its unit."""
+    cheapest = {
+        layer.name: min(options[layer.name], key=lambda bits: cost.layer_cost(layer, bits))
+        for layer in model.layers
+    }
+    return cost.total(model, cheapest)
+
+
+def make_options(
+    layers: Iterable[LayerSpec],
+    weight_bits: Iterable[int],
+    activation_bits: Iterable[int] = (FLOAT_BITS,),
+    pin_first_last: int | None = None,
+) -> dict[str, tuple[LayerBits, ...]]:
+    """List the allowed bits of every layer.
+
+    Args:
+        layers: Quantizable layers in execution order.
+        weight_bits: Weight bit-widths allowed everywhere.
+        activation_bits: Activation bit-widths allowed everywhere; (32,) leaves them in float.
+        pin_first_last: The one visible switch of published tables: the bit-width that the first
+            and the last layer are fixed to (their activations too, where those are quantized), or
+            None to let them be searched like all others.
+
+    Returns:
+        Layer name to its options, fewest bits first; a pinned layer has one.
+
+    Raises:
+        InvalidBits: a bit-width is not 1..8 or 32.
+        InvalidParams: no bit-width is given.
+    """
+    layers = tuple(layers)
+    widths, input_widths = sorted(set(weight_bits)), sorted(set(activation_bits))
+    if not widths or not input_widths:
+        raise InvalidParams("Choose at least one weight and one activation bit-width.")
+    free = tuple(LayerBits(w, a) for w in widths for a in input_widths)
+    options = {layer.name: free for layer in layers}
+    if pin_first_last is not None:
+        quantized = input_widths != [FLOAT_BITS]
+        pinned = (LayerBits(pin_first_last, pin_first_last if quantized else FLOAT_BITS),)
+        for layer in (*layers[:1], *layers[-1:]):
+            options[layer.name] = pinned
+    return options

@@ -1,0 +1,132 @@
+"""What a cost model is, and the formulas: exact integers of (layer, bits). Torch-free.
+
+Weights in memory words hold as many whole values as fit into a word, none split: Klhufek et al.,
+Exploring Quantization and Mapping Synergy in Hardware-Aware Deep Neural Network Accelerators, 2024,
+section 3: v = floor(word / bits) values a word. Most processors load words, so some bit-widths cost
+alike: in 16-bit words 6, 7 and 8 bits all go two to a word.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from qcore.allocation import FLOAT_BITS, LayerBits, LayerSpec, ModelSpec
+
+UNPRICED = 10**15
+"""Price of bits that a table has no row for: more than any limit, and never shown as a cost."""
+
+SCALE_BYTES = 4
+BIAS_BYTES = 4
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class CostModel:
+    """One price of an allocation.
+
+    Attributes:
+        name: Key in COSTS; carries the unit.
+        title: What axes and sliders call it.
+        unit: Unit of its values: "B", "bit-ops", "pJ", "cycles", or the "ns" of a user's table.
+        layer_cost: Price of one layer at given bits, a whole number in the unit; never negative.
+            Formulas never fall when a bit-width rises within 1..8 (float weights need no scales,
+            so 32 bits of a tiny layer may cost less on disk than 8). What a user measured may:
+            no solver relies on it. UNPRICED where a table cannot tell.
+        reduce: How layers combine.
+        per_float_parameter: What each parameter left in float adds, in the unit.
+        formula: The formula, in ASCII, with its source.
+        refuses: Why a model has no such cost, or None where it has.
+        looked_up: True where values come from a table that may be measured anew.
+    """
+
+    name: str
+    title: str
+    unit: str
+    layer_cost: Callable[[LayerSpec, LayerBits], int]
+    reduce: Literal["sum", "max"] = "sum"
+    per_float_parameter: int = 0
+    formula: str = ""
+    refuses: Callable[[ModelSpec], str | None] = lambda model: None
+    looked_up: bool = False
+
+    def total(self, model: ModelSpec, allocation: Mapping[str, LayerBits]) -> int:
+        """Price an allocation of this model, in `unit`."""
+        prices = [self.layer_cost(layer, allocation[layer.name]) for layer in model.layers]
+        combined = max(prices, default=0) if self.reduce == "max" else sum(prices)
+        return combined + self.fixed(model)
+
+    def fixed(self, model: ModelSpec) -> int:
+        """The part no bit-width changes, in `unit`."""
+        return self.per_float_parameter * sum(model.left_in_float.values())
+
+
+def _bytes(elements: int, bits: int) -> int:
+    return -(-elements * bits // 8)
+
+
+def _weight_bytes(layer: LayerSpec, bits: LayerBits) -> int:
+    return _bytes(layer.weights, bits.weight)
+
+
+def _model_bytes(layer: LayerSpec, bits: LayerBits) -> int:
+    scales = 0 if bits.weight == FLOAT_BITS else layer.channels * SCALE_BYTES
+    # a quantized activation carries one scale and one zero point
+    activation = 0 if bits.activation == FLOAT_BITS else 2 * SCALE_BYTES
+    return _weight_bytes(layer, bits) + scales + layer.biases * BIAS_BYTES + activation
+
+
+def _bit_ops(layer: LayerSpec, bits: LayerBits) -> int:
+    return layer.macs * bits.weight * bits.activation
+
+
+def _activation_bytes(layer: LayerSpec, bits: LayerBits) -> int:
+    return _bytes(layer.inputs, bits.activation)
+
+
+WORDS = (16, 32, 64)
+"""Widths of a word that have a cost model, bits."""
+
+
+def values_per_word(bits: int, word: int) -> int:
+    """Whole values of this width that fit into one word; 0 where a value needs several words.
+
+    Example:
+        >>> [values_per_word(bits, 16) for bits in (2, 3, 4, 5, 6, 7, 8)]
+        [8, 5, 4, 3, 2, 2, 2]
+    """
+    return word // bits
+
+
+def packed_bytes(values: int, bits: int, word: int) -> int:
+    """Bytes of so many values in whole words; a value wider than a word takes several."""
+    fitting = values_per_word(bits, word)
+    words = -(-values // fitting) if fitting else values * -(-bits // word)
+    return words * word // 8
+
+
+def wasted_bits(bits: int, word: int) -> int:
+    """Bits of a full word that hold nothing.
+
+    Example:
+        >>> [wasted_bits(bits, 16) for bits in (2, 3, 4, 5, 6, 7, 8)]
+        [0, 1, 0, 1, 4, 2, 0]
+    """
+    return word % bits if bits <= word else -bits % word
+
+
+def plateaus(word: int) -> tuple[tuple[int, ...], ...]:
+    """Bit-widths 1..8 grouped by what they cost.
+
+    Example:
+        >>> plateaus(16)
+        ((1,), (2,), (3,), (4,), (5,), (6, 7, 8))
+    """
+    groups: dict[int, list[int]] = {}
+    for bits in range(1, 9):
+        groups.setdefault(values_per_word(bits, word), []).append(bits)
+    return tuple(tuple(group) for group in groups.values())
+
+
+def price_in_words(word: int, layer: LayerSpec, bits: LayerBits) -> int:
+    """Bytes of a layer's weights in words of this width."""
+    return packed_bytes(layer.weights, bits.weight, word)

@@ -1,0 +1,244 @@
+"""Costs of the user's own: what was measured on a device, read from CSV files. Torch-free.
+
+    <data folder>/costs/NAME.csv
+
+    layer,weight_bits,activation_bits,latency_us
+    conv1,8,8,41.5
+    conv1,4,8,30
+
+One row for each layer and pair of bit-widths (32 is float). The last column's name says what it is
+and its unit: latency or energy, in s, ms, us, ns, cycles, J, mJ, uJ, nJ or pJ. A file holds the
+layers of one network; each file becomes an entry of COSTS under its name.
+"""
+
+import csv
+import logging
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from qcore.allocation import BIT_WIDTHS, LayerBits, LayerSpec, ModelSpec
+from qcore.costs import COSTS
+from qcore.costs.formulas import UNPRICED, CostModel
+from qcore.errors import InvalidConfig
+
+FOLDER_VARIABLE = "BITDIAL_DATA"
+MOST_BYTES = 8 << 20
+COLUMNS = ("layer", "weight_bits", "activation_bits")
+
+UNITS: Mapping[str, tuple[str, int]] = {
+    **{"s": ("ns", 10**9), "ms": ("ns", 10**6), "us": ("ns", 10**3), "ns": ("ns", 1)},
+    **{"j": ("pJ", 10**12), "mj": ("pJ", 10**9), "uj": ("pJ", 10**6), "nj": ("pJ", 10**3)},
+    **{"pj": ("pJ", 1), "cycles": ("cycles", 1)},
+}
+"""Unit of a file to the unit of its cost model, in which values are whole numbers, and a factor."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+_VALUE = re.compile(r"(latency|energy)_([a-z]+)")
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a file says.
+
+    Attributes:
+        name: File name without ".csv"; the key in COSTS.
+        what: "latency" or "energy".
+        unit: "ns", "pJ" or "cycles".
+        rows: Layer to {bits: value}, whole numbers in the unit.
+        warnings: One sentence for each thing that is odd and no mistake.
+    """
+
+    name: str
+    what: str
+    unit: str
+    rows: Mapping[str, Mapping[LayerBits, int]]
+    warnings: tuple[str, ...] = ()
+
+
+def read_table(path: Path) -> Table:
+    """Read a file.
+
+    Raises:
+        InvalidConfig: the name, the header or a row is wrong, or two rows disagree; says where.
+    """
+    name = path.stem
+    if not _NAME.fullmatch(name):
+        raise InvalidConfig(
+            f"{path.name}: the name must be 1 to 40 of a-z, 0-9, '_' and '-'. Rename the file."
+        )
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise InvalidConfig(f"{path.name} is larger than {MOST_BYTES >> 20} MiB.")
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = list(csv.reader(file, strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InvalidConfig(f"{path.name} cannot be read as CSV: {error}.") from error
+    head = [word.strip().lower() for word in lines[0]] if lines else []
+    value = _VALUE.fullmatch(head[3]) if len(head) == 4 and tuple(head[:3]) == COLUMNS else None
+    if value is None or value[2] not in UNITS:
+        raise InvalidConfig(
+            f"{path.name}: the first line must be {','.join(COLUMNS)} and then latency_UNIT or "
+            f"energy_UNIT, with a unit among {', '.join(UNITS)}; got {','.join(head)[:100]!r}."
+        )
+    unit, factor = UNITS[value[2]]
+    rows: dict[str, dict[LayerBits, int]] = {}
+    warnings = []
+    for number, line in enumerate(lines[1:], start=2):
+        if not any(word.strip() for word in line):
+            continue
+        layer, bits, price = _row(f"{path.name}, line {number}", line, factor)
+        known = rows.setdefault(layer, {}).get(bits)
+        if known is not None and known != price:
+            raise InvalidConfig(
+                f"{path.name}, line {number}: layer {layer!r} at {bits.weight}/{bits.activation} "
+                "bits stands there twice with two values. Keep one of the rows."
+            )
+        if known is not None:
+            warnings.append(f"Line {number} repeats an earlier row.")
+        rows[layer][bits] = price
+    if not rows:
+        raise InvalidConfig(f"{path.name} has no row below its first line.")
+    return Table(name, value[1], unit, rows, (*warnings, *_falling(rows)))
+
+
+def _row(where: str, line: list[str], factor: int) -> tuple[str, LayerBits, int]:
+    if len(line) != 4:
+        raise InvalidConfig(f"{where}: there must be 4 values; got {len(line)}.")
+    layer, *numbers = (word.strip() for word in line)
+    widths = []
+    for what, word in zip(COLUMNS[1:], numbers, strict=False):
+        if not word.isdecimal() or int(word) not in BIT_WIDTHS:
+            raise InvalidConfig(
+                f"{where}: {what} must be 1 to 8, or 32 for float; got {word[:20]!r}."
+            )
+        widths.append(int(word))
+    try:
+        value = float(numbers[2])
+    except ValueError:
+        value = math.nan
+    if not layer or not math.isfinite(value) or value < 0 or value * factor >= UNPRICED / 10**4:
+        raise InvalidConfig(
+            f"{where}: a layer's name and a number from 0 up are needed; got {layer[:40]!r} and "
+            f"{numbers[2][:20]!r}."
+        )
+    return layer, LayerBits(*widths), round(value * factor)
+
+
+def _falling(rows: Mapping[str, Mapping[LayerBits, int]]) -> list[str]:
+    """Say of each layer where more bits take less."""
+    sentences = []
+    for layer, prices in rows.items():
+        for low, cheap in prices.items():
+            wider = [
+                high
+                for high, price in prices.items()
+                if high.weight >= low.weight and high.activation >= low.activation and price < cheap
+            ]
+            if wider:
+                sentences.append(
+                    f"{layer}: {wider[0].weight}/{wider[0].activation} bits take less than "
+                    f"{low.weight}/{low.activation}."
+                )
+                break
+    return sentences
+
+
+def price_in(table: Table, layer: LayerSpec, bits: LayerBits) -> int:
+    """Price a layer: its own row, else the cheapest of those with no fewer bits, else UNPRICED.
+
+    A width without a row runs as a wider one.
+    """
+    rows = table.rows.get(layer.name, {})
+    if bits in rows:
+        return rows[bits]
+    wider = [
+        price
+        for row, price in rows.items()
+        if row.weight >= bits.weight and row.activation >= bits.activation
+    ]
+    return min(wider, default=UNPRICED)
+
+
+def refusal_in(table: Table, model: ModelSpec) -> str | None:
+    """Say which layers the table and a model do not share; None where it is of this model."""
+    names = set(model.names)
+    for layers, words in (
+        ([name for name in model.names if name not in table.rows], "has no row for"),
+        ([name for name in table.rows if name not in names], "is of a network that also has"),
+    ):
+        if layers:
+            more = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
+            return f"{table.name}.csv {words} {', '.join(n[:80] for n in layers[:3])}{more}"
+    return None
+
+
+def cost_of(table: Table) -> CostModel:
+    """Make the cost model of a table."""
+    return CostModel(
+        table.name,
+        f"{table.what.capitalize()} by {table.name}.csv",
+        table.unit,
+        partial(price_in, table),
+        formula=f"sum over layers of the {table.what} that {table.name}.csv lists; a width without "
+        "a row counts as the cheapest wider one with a row",
+        refuses=partial(refusal_in, table),
+        looked_up=True,
+    )
+
+
+def costs_folder() -> Path:
+    """Folder of the files: "costs" in $BITDIAL_DATA, or in ./bitdial-data."""
+    return Path(os.environ.get(FOLDER_VARIABLE) or "bitdial-data").expanduser() / "costs"
+
+
+_STATE: dict[str, Any] = {"stamp": None, "own": (), "broken": {}, "warnings": {}}
+
+
+def refresh_costs(folder: Path | None = None) -> None:
+    """Take over tables that were added, changed or removed since; cheap where none was."""
+    folder = costs_folder() if folder is None else folder
+    paths = sorted(folder.glob("*.csv")) if folder.is_dir() else []
+    stamp = (folder, tuple((path, *_stamp(path)) for path in paths))
+    if stamp == _STATE["stamp"]:
+        return
+    found: dict[str, Table] = {}
+    broken: dict[str, str] = {}
+    for path in paths:
+        try:
+            table = read_table(path)
+            if path.stem in COSTS and path.stem not in _STATE["own"]:
+                raise InvalidConfig(f"{path.name}: bitdial has a cost of this name; rename it.")
+            found[table.name] = table
+        except InvalidConfig as error:
+            broken[path.name] = str(error)
+            logging.getLogger("bitdial").warning("A cost table cannot be used: %s", error)
+    # one key at a time and never emptied: other threads read COSTS meanwhile
+    for name in set(_STATE["own"]) - set(found):
+        COSTS.pop(name, None)
+    COSTS.update({name: cost_of(table) for name, table in found.items()})
+    warnings = {f"{name}.csv": t.warnings for name, t in found.items() if t.warnings}
+    _STATE.update(stamp=stamp, own=tuple(found), broken=broken, warnings=warnings)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_size
+
+
+def broken_tables() -> dict[str, str]:
+    """File name of each table that cannot be used, to why; as of the last refresh."""
+    return dict(_STATE["broken"])
+
+
+def odd_tables() -> dict[str, tuple[str, ...]]:
+    """File name of each table in use that is odd, to a sentence on each oddity."""
+    return dict(_STATE["warnings"])

@@ -1,0 +1,284 @@
+"""Images to calibrate on, to search on and to test on: where they come from and how they split.
+
+Calibration and search images are drawn disjoint from the training images by a seed; the test
+images are the data set's own and are never drawn from. Pixels stay uint8 in memory and are
+normalised one batch at a time. Folders of image files are read by `image_folder`.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from qcore.allocation import ModelSpec
+from qcore.data.fashion import (
+    DEFAULT_FASHION_FOLDERS,
+    FASHION_CLASSES,
+    FASHION_MEAN,
+    FASHION_STD,
+    SHIPPED_FASHION,
+    Labelled,
+    load_fashion_mnist,
+    read_fashion_mnist,
+)
+from qcore.data.image_folder import FolderImages, labelled_folder, plain_folder
+from qcore.data.splits import Data, Images, assemble, draw, normalisation_note
+from qcore.data.tensor_file import read_tensors
+from qcore.data.torchvision_sets import ARRAYS, PHOTOGRAPHS, open_photographs, read_arrays
+from qcore.errors import DataUnavailable, InvalidData, InvalidParams
+from qcore.models.catalog import MODELS, PREPROCESSING, refresh_models, split_data_name
+from qcore.models.preprocessing import Preprocessing
+
+__all__ = [
+    "DEFAULT_FASHION_FOLDERS",
+    "SHIPPED_FASHION",
+    "Data",
+    "Images",
+    "check_data_fits",
+    "load_data",
+    "read_fashion_mnist",
+]
+
+FOLDER_TEST_LIMIT = 10_000
+"""Most test images, and training images, read from a folder; at 3 x 224 x 224 1.5 GB each."""
+
+
+def load_data(
+    name: str,
+    *,
+    calibration: int,
+    search: int,
+    seed: int = 0,
+    root: Path | None = None,
+    full: bool = False,
+    model: str | None = None,
+    training: bool = False,
+) -> Data:
+    """Read a data set and split it.
+
+    Args:
+        name: Key of DATASETS: one of torchvision's sets, "imagefolder:/path" (path/train/CLASS/
+            and path/val/CLASS/, or path/CLASS/ split by the seed), "images:/path" (no labels) or
+            "tensors:/path" (a .npz or .pt file, see `tensor_file`).
+        calibration: Images to calibrate on, at least 1.
+        search: Images to search on, at least 1.
+        seed: Which images are drawn; same seed, same images.
+        root: Folder of downloaded data sets; None looks into "datasets" in the data folder, which
+            is where they are fetched to, and into ./data.
+        full: For fashion-mnist, all 60,000 training images instead of the shipped 10,000.
+        model: Key of MODELS whose resize, crop and normalisation photographs get; None is
+            ImageNet's usual 256, 224. A network of the user's decides the normalisation of every
+            set, the others that of photographs and tensors.
+        training: Also give the training images that are left over; of the full Fashion-MNIST
+            where that is on this machine, and at most 10,000 of a folder with a val/ beside it.
+
+    Raises:
+        InvalidParams: an unknown name, or more images asked for than there are.
+        InvalidData: an empty folder, a file that is no image, or images of the wrong kind.
+        DataUnavailable: the data set is not on this machine and cannot be fetched.
+    """
+    key, path = split_data_name(name)
+    for what, count in (("calibration", calibration), ("search", search)):
+        if count < 1:
+            raise InvalidParams(f"At least one {what} image is needed; got {count}.")
+    counts = (calibration, search)
+    if key in PHOTOGRAPHS:
+        return _warned(_photographs(name, key, root, counts, seed, _preprocessing(model)))
+    if path is not None and key != "tensors":
+        steps = _preprocessing(model)
+        return _warned(_folder_data(name, key, path, counts, seed, steps, training))
+    own = _preprocessing(model) if model is not None and _is_own(model) else None
+    if path is not None:
+        return _warned(_tensor_data(name, path, counts, seed, own or _steps(model), training))
+    if key == "fashion-mnist":
+        train, test = load_fashion_mnist(root, full)
+        mean, std, class_names = FASHION_MEAN, FASHION_STD, FASHION_CLASSES
+    else:
+        train, test, class_names = read_arrays(key, root)
+        mean, std = ARRAYS[key].mean, ARRAYS[key].std
+    if own is not None:
+        mean, std = own.mean, own.std
+    chosen = draw(len(train[0]), calibration, search, seed, name)
+    splits = [Images(train[0][i], train[1][i], mean, std) for i in chosen]
+    data = _warned(assemble(name, class_names, [*splits, Images(*test, mean, std)], chosen))
+    if not training:
+        return data
+    if key == "fashion-mnist" and not full:
+        # where it is missing, the rest of the shipped subset has to do
+        with suppress(DataUnavailable):
+            train, _ = load_fashion_mnist(root, full=True)
+    return replace(data, training=_left_over(train, splits))
+
+
+def _is_own(model: str) -> bool:
+    refresh_models()
+    return model in MODELS and MODELS[model].source == "own"
+
+
+def _steps(model: str | None) -> Preprocessing:
+    """How tensors are normalised: as the model says, and not at all where there is none."""
+    return Preprocessing(mean=(0.0,), std=(1.0,)) if model is None else _preprocessing(model)
+
+
+def _warned(data: Data) -> Data:
+    """The data, with a note where its normalisation looks wrong."""
+    note = normalisation_note(data.calibration)
+    return replace(data, notes=(*data.notes, note)) if note else data
+
+
+def _left_over(train: Labelled, splits: Sequence[Images]) -> Images | None:
+    """Training images whose pixels are not those of any image in the splits."""
+    taken = {x.numpy().tobytes() for split in splits for x in split.pixels}
+    keep = torch.tensor([x.numpy().tobytes() not in taken for x in train[0]])
+    if not bool(keep.any()):
+        return None
+    return Images(train[0][keep], train[1][keep], splits[0].mean, splits[0].std)
+
+
+def check_data_fits(data: Data, model: ModelSpec) -> None:
+    """Raise unless a model's input and outputs fit the data.
+
+    Raises:
+        InvalidData: channels, image size or number of classes differ; says both.
+    """
+    channels, height, width = data.input_shape
+    wanted = model.input_shape
+    if channels != wanted[0]:
+        raise InvalidData(
+            f"{model.name} takes images of {wanted[0]} channel(s); {data.name} has {channels}. "
+            "Choose data of the same kind as the model was trained on."
+        )
+    if (height, width) != tuple(wanted[1:]):
+        raise InvalidData(
+            f"{model.name} takes images of {wanted[1]}x{wanted[2]} pixels; {data.name} has "
+            f"{height}x{width}. Resize the images, or choose other data."
+        )
+    if data.classes is not None and data.classes != model.classes:
+        raise InvalidData(
+            f"{model.name} has {model.classes} outputs; {data.name} has {data.classes} classes. "
+            "Use data with the model's own classes, or 'images:/path' to compare with the float "
+            "network without labels."
+        )
+
+
+def _preprocessing(model: str | None) -> Preprocessing:
+    if model is None:
+        return PREPROCESSING
+    refresh_models()
+    if model not in MODELS:
+        raise InvalidParams(f"Unknown model {model!r}; the list is in qcore.models.catalog.MODELS.")
+    return MODELS[model].preprocessing
+
+
+def _folder_data(
+    name: str,
+    key: str,
+    path: Path,
+    counts: tuple[int, int],
+    seed: int,
+    preprocessing: Preprocessing,
+    training: bool,
+) -> Data:
+    if key == "imagefolder":
+        train, held_out = labelled_folder(path)
+    else:
+        train, held_out = plain_folder(path), None
+    chosen = draw(len(train), *counts, seed, name)
+    pool = train if held_out is None else held_out
+    order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))
+    # undivided images: _draw took the head of this very order, the rest is the test split
+    rest = order[sum(counts) :] if held_out is None else order
+    if not len(rest):
+        raise InvalidParams(
+            f"{name} has {len(train)} images: {counts[0]} for calibration and {counts[1]} for "
+            "search leave none to test on. Ask for fewer."
+        )
+    notes: list[str] = []
+    if len(rest) > FOLDER_TEST_LIMIT:
+        notes.append(f"{FOLDER_TEST_LIMIT:,} of {len(rest):,} test images are used, by the seed.")
+    chosen = [*chosen, rest[:FOLDER_TEST_LIMIT].sort().values]
+    splits = []
+    for files, indices in zip((train, train, pool), chosen, strict=True):
+        splits.append(_decode(files, indices, preprocessing, notes))
+    extra = None
+    if training and held_out is not None:
+        left = torch.ones(len(train), dtype=torch.bool)
+        left[torch.cat(chosen[:2])] = False
+        # of a random order, so that all classes are there
+        mixed = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+        rest = mixed[left[mixed]][:FOLDER_TEST_LIMIT].sort().values
+        extra = _decode(train, rest, preprocessing, notes) if len(rest) else None
+    unique = tuple(dict.fromkeys(notes))
+    return replace(assemble(name, train.class_names, splits, chosen, unique), training=extra)
+
+
+def _decode(
+    files: FolderImages, indices: Tensor, preprocessing: Preprocessing, notes: list[str]
+) -> Images:
+    pixels, note = files.read(indices.tolist(), preprocessing)
+    if note:
+        notes.append(note)
+    labels = None
+    if files.labels is not None:
+        labels = torch.tensor(files.labels, dtype=torch.int64)[indices]
+    return Images(torch.from_numpy(pixels), labels, preprocessing.mean, preprocessing.std)
+
+
+def _photographs(
+    name: str,
+    key: str,
+    root: Path | None,
+    counts: tuple[int, int],
+    seed: int,
+    steps: Preprocessing,
+) -> Data:
+    train, held_out = open_photographs(key, root)
+    chosen = draw(len(train), *counts, seed, name)
+    order = torch.randperm(len(held_out), generator=torch.Generator().manual_seed(seed))
+    chosen = [*chosen, order[:FOLDER_TEST_LIMIT].sort().values]
+    notes, splits = [], []
+    if len(order) > FOLDER_TEST_LIMIT:
+        notes.append(f"{FOLDER_TEST_LIMIT:,} of {len(order):,} test images are used, by the seed.")
+    for part, indices in zip((train, train, held_out), chosen, strict=True):
+        pixels, labels = part.read(indices.tolist(), steps)
+        splits.append(
+            Images(torch.from_numpy(pixels), torch.from_numpy(labels), steps.mean, steps.std)
+        )
+    return assemble(name, train.class_names, splits, chosen, tuple(notes))
+
+
+def _tensor_data(
+    name: str,
+    path: Path,
+    counts: tuple[int, int],
+    seed: int,
+    steps: Preprocessing,
+    training: bool,
+) -> Data:
+    stored = read_tensors(path)
+    chosen = draw(len(stored.x), *counts, seed, name)
+    if stored.x_test is None:
+        order = torch.randperm(len(stored.x), generator=torch.Generator().manual_seed(seed))
+        rest = order[sum(counts) :].sort().values
+        test, test_labels = stored.x[rest], None if stored.y is None else stored.y[rest]
+        chosen = [*chosen, rest]
+    else:
+        test, test_labels = stored.x_test, stored.y_test
+    if not len(test):
+        raise InvalidParams(
+            f"{name} has {len(stored.x)} images: {counts[0]} for calibration and {counts[1]} for "
+            "search leave none to test on. Ask for fewer, or store x_test and y_test."
+        )
+    splits = [
+        Images(stored.x[i], None if stored.y is None else stored.y[i], steps.mean, steps.std)
+        for i in chosen[:2]
+    ]
+    splits.append(Images(test, test_labels, steps.mean, steps.std))
+    names = [str(number) for number in range(stored.classes or 0)]
+    data = assemble(name, names, splits, chosen, stored.notes)
+    if not training or stored.y is None or stored.x_test is None:
+        return data
+    return replace(data, training=_left_over((stored.x, stored.y), splits))

@@ -1,0 +1,48 @@
+"""An overlay for Google's Model Explorer: every weight coloured by its bits.
+
+Format of ai-edge-model-explorer 0.1.34, node_data_builder.py: {graph: {"results": {node: {"value",
+"bgColor", "textColor"}}}}. Nodes are found by the names torch.export gives parameters
+("p_conv1_weight") and by the parameters' own ("conv1.weight"); names of neither are passed over.
+"""
+
+import json
+import re
+
+from qcore.allocation import FLOAT_BITS
+from qcore.formats.config import BitConfig
+from qcore.formats.exports.base import Export
+
+GRAPH = "graph"
+COLOURS = {
+    **{1: "#440154", 2: "#46327e", 3: "#365c8d", 4: "#277f8e"},
+    **{5: "#1fa187", 6: "#4ac16d", 7: "#a0da39", 8: "#fde725", FLOAT_BITS: "#ffffff"},
+}
+"""The colours of the dashboard's bit-widths."""
+DARK_DIGITS_FROM = 5
+
+
+def render(config: BitConfig) -> bytes:
+    """The overlay as JSON; drop it on an open graph in Model Explorer."""
+    results = {}
+    for name in config.model.names:
+        bits = config.allocation[name].weight
+        shown = {
+            "value": bits,
+            "bgColor": COLOURS[bits],
+            "textColor": "#000000" if bits >= DARK_DIGITS_FROM else "#ffffff",
+        }
+        results[f"p_{re.sub('[^a-zA-Z0-9]', '_', name)}_weight".lower()] = shown
+        results[f"{name}.weight"] = shown
+    document = {GRAPH: {"name": "Weight bits (bitdial)", "results": results}}
+    return (json.dumps(document, indent=1) + "\n").encode()
+
+
+EXPORT = Export(
+    "model_explorer",
+    "Model Explorer overlay",
+    ".model_explorer.json",
+    "application/json",
+    render,
+    note="Colours the weights of the network's graph, opened in Model Explorer from an exported "
+    "program (.pt2), by their bits. Weights only. Checked with its Python classes, not its page.",
+)

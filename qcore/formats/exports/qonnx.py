@@ -1,0 +1,15 @@
+"""QONNX: ONNX with Quant nodes that carry any bit-width, read by FINN, hls4ml and qonnx."""
+
+from qcore.formats.exports.base import Export, needs_state
+
+EXPORT = Export(
+    name="qonnx",
+    title="QONNX (any width, for FPGA tools)",
+    suffix=".qonnx.onnx",
+    mime="application/octet-stream",
+    needs_model=True,
+    carries=needs_state,
+    note="Every width as it is, in Quant nodes; weights themselves are stored as float32. For the "
+    "qonnx tools, FINN and hls4ml; ONNX Runtime does not run it.",
+    render_model="qcore.formats.exports.torch_side.qonnx:render",
+)

@@ -1,0 +1,243 @@
+"""A network as an ONNX graph whose layer weights and layer inputs can still be replaced.
+
+torch's exporter writes the float graph. The weights are then made graph inputs, so that the
+optimizer can neither fold nor fuse them, and the layers are found again by them. What is put in
+their place is up to the writer: QDQ pairs or QONNX nodes.
+"""
+
+import copy
+import logging
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from qcore.errors import ExportRefused
+from qcore.formats.config import BitConfig
+from qcore.formats.exports.provenance import provenance_text
+from qcore.formats.exports.torch_side.parts import Part, PlainLayer, Taken
+
+PACKAGES = ("onnx", "onnxscript")
+MATRIX_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+IR_VERSIONS = {18: 8, 21: 10, 25: 13}
+"""Opset to the IR version written with it: the oldest that allows it."""
+
+
+@dataclass
+class Site:
+    """A place where a layer computes.
+
+    Attributes:
+        part: The layer.
+        node: Its Conv, ConvTranspose, Gemm or MatMul; input 0 is the layer's input.
+        turned: True where the graph multiplies by the transposed weight.
+    """
+
+    part: Part
+    node: Any
+    turned: bool
+
+
+@dataclass
+class Made:
+    """Nodes and constants that make one value.
+
+    Attributes:
+        output: Name of the value; "" leaves the one that was there.
+        nodes: In order.
+        arrays: Initializers.
+    """
+
+    output: str = ""
+    nodes: list[Any] = field(default_factory=list)
+    arrays: list[Any] = field(default_factory=list)
+
+
+Writer = Callable[[Site, str], Made]
+
+
+def float_graph(taken: Taken, sample: Tensor, opset: int) -> Any:
+    """The float network as onnx.ModelProto, its layer weights as graph inputs named "LAYER.weight".
+
+    Args:
+        taken: The network taken apart.
+        sample: Images (n, channels, height, width); only their shape matters.
+        opset: 18, 21 or 25.
+
+    Raises:
+        ExportRefused: torch cannot trace the network, or an operator has no ONNX translation.
+    """
+    import onnxscript.optimizer
+
+    model = _exported(taken.network, sample, opset)
+    values = {i.name: i for i in model.graph.initializer}
+    for path, module in taken.network.named_modules():
+        name = f"{path}.weight"
+        if isinstance(module, PlainLayer) and name in values:
+            model.graph.initializer.remove(values[name])
+            model.graph.input.append(_value_info(name, tuple(module.weight.shape)))
+    model = onnxscript.optimizer.optimize(model)
+    for holder in (model, model.graph, *model.graph.node, *model.graph.value_info):
+        del holder.metadata_props[:]
+    for value in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        del value.metadata_props[:]
+    # kinds and shapes of what lies between: the writers change the graph, so let readers infer them
+    del model.graph.value_info[:]
+    model.ir_version = IR_VERSIONS[opset]
+    return model
+
+
+def _exported(network: nn.Module, sample: Tensor, opset: int) -> Any:
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    reasons = []
+    try:
+        # a batch of any size where the network allows it, of one image where it does not
+        for shapes in (({0: torch.export.Dim.DYNAMIC},), None):
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    return torch.onnx.export(
+                        network,
+                        (sample[: 2 if shapes else 1].float().clone(),),
+                        dynamo=True,
+                        opset_version=opset,
+                        input_names=["input"],
+                        output_names=["logits"],
+                        dynamic_shapes=shapes,
+                        optimize=False,
+                        verbose=False,
+                    ).model_proto
+            except (torch.onnx.OnnxExporterError, RuntimeError, ValueError, TypeError) as error:
+                reasons.append(_first_words(error))
+    finally:
+        logger.setLevel(level)
+    raise ExportRefused(f"torch cannot write this network as ONNX: {reasons[-1]}")
+
+
+def _first_words(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__
+
+
+def _value_info(name: str, shape: tuple[int, ...]) -> Any:
+    import onnx
+
+    return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+
+
+def sites_of(model: Any, taken: Taken) -> list[Site]:
+    """Where each layer computes, in the graph's order; removes the transposes of their weights.
+
+    Raises:
+        ExportRefused: a layer reaches the graph as something else than a matrix operator.
+    """
+    graph = model.graph
+    owners = {
+        f"{path}.weight": module
+        for path, module in taken.network.named_modules(remove_duplicate=False)
+        if isinstance(module, PlainLayer)
+    }
+    parts = {id(m.weight): taken.parts[m.part_name] for m in owners.values()}
+    weights = {name: parts[id(module.weight)] for name, module in owners.items()}
+    turned: dict[str, Part] = {}
+    for node in list(graph.node):
+        # only matrices are transposed by the exporter, and swapping two axes has one way
+        if node.op_type == "Transpose" and node.input[0] in weights:
+            turned[node.output[0]] = weights[node.input[0]]
+            graph.node.remove(node)
+    sites = []
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            part = weights.get(name) or turned.get(name)
+            if part is None:
+                continue
+            if node.op_type not in MATRIX_OPS or place != 1:
+                raise ExportRefused(
+                    f"Layer {part.name!r} reaches the ONNX graph inside {node.op_type}, where its "
+                    "weight cannot be quantized."
+                )
+            sites.append(Site(part, node, name in turned))
+    lost = set(taken.parts) - {site.part.name for site in sites}
+    if lost:
+        raise ExportRefused(f"Layers are not in the ONNX graph: {', '.join(sorted(lost))}.")
+    return sites
+
+
+def finish(model: Any, config: BitConfig, name: str) -> bytes:
+    """Drop the weights' placeholders, write where the file comes from, order the nodes, serialize.
+
+    Raises:
+        ExportRefused: the result is not a valid ONNX model; says what its checker said.
+    """
+    import onnx
+
+    graph = model.graph
+    used = {i for node in graph.node for i in node.input}
+    for value in list(graph.input):
+        if value.name != "input":
+            graph.input.remove(value)
+    for value in list(graph.initializer):
+        if value.name not in used:
+            graph.initializer.remove(value)
+    graph.name = config.model.name
+    model.producer_name, model.producer_version = "bitdial", ""
+    onnx.helper.set_model_props(
+        model, {"bitdial.format": name, "bitdial.provenance": provenance_text(config)}
+    )
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise ExportRefused(f"The ONNX checker refuses the file: {_first_words(error)}") from error
+    return model.SerializeToString(deterministic=True)
+
+
+def array(name: str, values: Any, kind: int | None = None, data: bytes | None = None) -> Any:
+    """An initializer; `kind` and `data` give types that numpy does not have, already packed."""
+    import onnx
+
+    if kind is None or data is None:
+        return onnx.numpy_helper.from_array(np.array(values, order="C"), name)
+    return onnx.TensorProto(name=name, data_type=kind, dims=values.shape, raw_data=data)
+
+
+def rewrite(model: Any, sites: list[Site], weight: Writer, entry: Writer) -> None:
+    """Give every site another weight and another input.
+
+    Args:
+        model: The graph, changed in place.
+        sites: From `sites_of`.
+        weight: (site, prefix of names) -> what makes the weight; called once for each weight.
+        entry: (site, prefix of names) -> what stands before the layer's input.
+    """
+    graph, made = model.graph, dict[tuple[str, bool], Made]()
+    before: dict[str, list[Any]] = {}
+    for number, site in enumerate(sites):
+        key, nodes = (site.part.name, site.turned), []
+        if key not in made:
+            prefix = f"{site.part.name}.weight" + (".T" if site.turned else "")
+            made[key] = weight(site, prefix)
+            graph.initializer.extend(made[key].arrays)
+            nodes += made[key].nodes
+        site.node.input[1] = made[key].output
+        # a layer that is called several times needs a name for each of its inputs
+        calls = sum(other.part.name == site.part.name for other in sites[:number])
+        ahead = entry(site, f"{site.part.name}.input" + (f".{calls}" if calls else ""))
+        graph.initializer.extend(ahead.arrays)
+        nodes += ahead.nodes
+        if ahead.output:
+            site.node.input[0] = ahead.output
+        before[site.node.output[0]] = nodes
+    ordered = []
+    for node in graph.node:
+        ordered += [*before.get(node.output[0], []), node]
+    ordered = [copy.deepcopy(node) for node in ordered]
+    del graph.node[:]
+    graph.node.extend(ordered)

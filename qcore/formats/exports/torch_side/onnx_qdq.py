@@ -1,0 +1,180 @@
+"""Writes ONNX QDQ files and runs them in onnxruntime; described in `formats.exports.onnx_qdq`.
+
+Weight: integers -> DequantizeLinear (one scale per channel). Input: Clip to the range of its bits
+where the container is wider -> QuantizeLinear -> DequantizeLinear. Rounding is half to even in
+both ONNX and torch. Biases and everything else stay in float.
+"""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from qcore.allocation import FLOAT_BITS
+from qcore.errors import ExportRefused
+from qcore.formats.config import BitConfig
+from qcore.formats.exports.base import Rendered
+from qcore.formats.exports.packing import pack_codes
+from qcore.formats.exports.torch_side import onnx_graph, run_onnx
+from qcore.formats.exports.torch_side.onnx_graph import Made, Site, array
+from qcore.formats.exports.torch_side.parts import (
+    Part,
+    Taken,
+    refuse_grouped_transposed,
+    require,
+    take_apart,
+    versions,
+)
+
+CONTAINERS = {18: (8,), 21: (4, 8, 16), 25: (2, 4, 8, 16)}
+"""Opset to the integer widths its DequantizeLinear takes."""
+
+
+def render_int8(config: BitConfig, model: nn.Module, sample: Tensor) -> Rendered:
+    """Opset 18, int8 alone; raises as `render` does."""
+    return render("onnx8", 18, config, model, sample)
+
+
+def render_int4(config: BitConfig, model: nn.Module, sample: Tensor) -> Rendered:
+    """Opset 21, int8 and int4; raises as `render` does."""
+    return render("onnx", 21, config, model, sample)
+
+
+def render_int2(config: BitConfig, model: nn.Module, sample: Tensor) -> Rendered:
+    """Opset 25, int8, int4 and int2; raises as `render` does."""
+    return render("onnx2", 25, config, model, sample)
+
+
+def render(name: str, opset: int, config: BitConfig, model: nn.Module, sample: Tensor) -> Rendered:
+    """The file, and what onnxruntime makes of the sample where that is installed.
+
+    Raises:
+        ExportRefused: packages are missing, torch cannot trace the network, or a layer's levels
+            fit no integer of this opset.
+    """
+    require(onnx_graph.PACKAGES, "ONNX")
+    taken = take_apart(config, model)
+    return write(name, opset, config, taken, onnx_graph.float_graph(taken, sample, opset), sample)
+
+
+def write(
+    name: str, opset: int, config: BitConfig, taken: Taken, graph: Any, sample: Tensor
+) -> Rendered:
+    """`render` for a float graph that is there already; the graph is changed in place."""
+    refuse_grouped_transposed(taken, "ONNX")
+    widths = CONTAINERS[opset]
+    containers = {part.name: _containers(part, widths) for part in taken.parts.values()}
+    sites = onnx_graph.sites_of(graph, taken)
+    weight = partial(_weight, containers=containers)
+    onnx_graph.rewrite(graph, sites, weight, partial(_input, containers=containers))
+    content = onnx_graph.finish(graph, config, name)
+    quantized = [part for part in taken.parts.values() if part.codes is not None]
+    report: dict[str, Any] = {
+        "format": name,
+        "opset": opset,
+        "versions": versions(("torch", "onnx", "onnxscript", "onnxruntime")),
+        "bytes": len(content),
+        "weight_bytes_stored": sum(
+            -(-part.weight.numel() * containers[part.name][0] // 8)
+            if part.codes is not None
+            else 4 * part.weight.numel()
+            for part in taken.parts.values()
+        ),
+        "widened": _widened(taken, containers),
+        "channels_with_negative_scale": sum(
+            int((part.scale < 0).sum()) for part in quantized if part.scale is not None
+        ),
+    }
+    report |= run_onnx.compare(content, taken.reference, sample)
+    return Rendered(content, report)
+
+
+def _containers(part: Part, widths: tuple[int, ...]) -> tuple[int, int]:
+    """Bits of the integers that hold the weight's codes and the input's codes."""
+    weight = next((w for w in widths if part.code_bits <= w), FLOAT_BITS)
+    if part.codes is not None and weight == FLOAT_BITS:
+        raise ExportRefused(
+            f"The levels of layer {part.name!r} need integers of {part.code_bits} bits, which this "
+            f"opset lacks; it has {', '.join(map(str, widths))}."
+        )
+    if part.bits.activation == FLOAT_BITS:
+        return weight, FLOAT_BITS
+    return weight, next(w for w in widths if part.bits.activation <= w)
+
+
+def _widened(taken: Taken, containers: dict[str, tuple[int, int]]) -> dict[str, str]:
+    found = {}
+    for part in taken.parts.values():
+        weight, entry = containers[part.name]
+        words = []
+        if part.codes is not None and weight != part.bits.weight:
+            words.append(f"{part.bits.weight}-bit weights in int{weight}")
+        if part.bits.activation not in (FLOAT_BITS, entry):
+            words.append(f"{part.bits.activation}-bit inputs in uint{entry}, clipped")
+        if words:
+            found[part.name] = "; ".join(words)
+    return found
+
+
+def _integers(name: str, codes: np.ndarray, bits: int, signed: bool) -> Any:
+    """An initializer of int2, int4, int8 or int16, packed as ONNX wants it."""
+    import onnx
+
+    if bits >= 8:
+        kind = np.dtype(f"{'i' if signed else 'u'}{bits // 8}")
+        return array(name, codes.astype(kind))
+    kind = getattr(onnx.TensorProto, f"{'INT' if signed else 'UINT'}{bits}")
+    values = np.asarray(codes, np.int16)
+    if bits > 1 and not signed:
+        values = np.where(values >= 1 << (bits - 1), values - (1 << bits), values)
+    return array(name, codes, kind, pack_codes(values, bits))
+
+
+def _weight(site: Site, prefix: str, containers: dict[str, tuple[int, int]]) -> Made:
+    import onnx
+
+    part = site.part
+    if part.codes is None or part.scale is None:
+        weight = part.weight.numpy()
+        return Made(prefix, arrays=[array(prefix, weight.T if site.turned else weight)])
+    codes = part.codes.T if site.turned else part.codes
+    axis = 1 - part.axis if site.turned else part.axis
+    names = (f"{prefix}.codes", f"{prefix}.scale")
+    node = onnx.helper.make_node(
+        "DequantizeLinear", names, [prefix], name=f"{prefix}.dequantize", axis=axis
+    )
+    stored = _integers(names[0], codes, containers[part.name][0], signed=True)
+    return Made(prefix, [node], [stored, array(names[1], part.scale.astype(np.float32))])
+
+
+def _input(site: Site, prefix: str, containers: dict[str, tuple[int, int]]) -> Made:
+    import onnx
+
+    grid, bits = site.part.grid, containers[site.part.name][1]
+    if grid is None:
+        return Made()
+    nodes: list[Any] = []
+    arrays = [
+        array(f"{prefix}.scale", np.float32(grid.step)),
+        _integers(f"{prefix}.zero", np.array(-grid.low), bits, signed=False),
+    ]
+    value = site.node.input[0]
+
+    def add(operator: str, *inputs: str) -> str:
+        name = f"{prefix}.{operator.lower()}"
+        nodes.append(onnx.helper.make_node(operator, [value, *inputs], [name], name=name))
+        return name
+
+    if grid.offset:
+        arrays.append(array(f"{prefix}.offset", np.float32(grid.offset)))
+        value = add("Sub", f"{prefix}.offset")
+    if grid.high - grid.low + 1 < 2**bits:
+        bounds = {"low": grid.low * grid.step, "high": grid.high * grid.step}
+        arrays += [array(f"{prefix}.{end}", np.float32(x)) for end, x in bounds.items()]
+        value = add("Clip", f"{prefix}.low", f"{prefix}.high")
+    value = add("QuantizeLinear", f"{prefix}.scale", f"{prefix}.zero")
+    value = add("DequantizeLinear", f"{prefix}.scale", f"{prefix}.zero")
+    if grid.offset:
+        value = add("Add", f"{prefix}.offset")
+    return Made(value, nodes, arrays)

@@ -1,0 +1,26 @@
+"""The images an exported file is run on for its report."""
+
+import torch
+from torch import Tensor
+
+from qcore.data import load_data
+from qcore.errors import DataUnavailable, InvalidData, InvalidParams
+from qcore.formats.config import BitConfig
+
+SAMPLE_IMAGES = 64
+
+
+def sample_for(config: BitConfig) -> tuple[Tensor, str]:
+    """Images to run the file on, and in words where they come from: never test images."""
+    name = str(config.provenance.get("data", ""))
+    if name:
+        try:
+            data = load_data(name, calibration=1, search=SAMPLE_IMAGES, model=config.model.name)
+            images, _ = next(data.search.batches(SAMPLE_IMAGES))
+            if tuple(images.shape[1:]) == tuple(config.model.input_shape):
+                return images, f"{len(images)} images of {name}"
+        except (DataUnavailable, InvalidParams, InvalidData):
+            pass  # the images are only for the report
+    noise = torch.Generator().manual_seed(0)
+    images = torch.randn(SAMPLE_IMAGES, *config.model.input_shape, generator=noise)
+    return images, f"{SAMPLE_IMAGES} images of noise: the configuration's own are not here"

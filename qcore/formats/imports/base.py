@@ -1,0 +1,88 @@
+"""The record every import is listed by in IMPORTS, and what the readers share. Torch-free."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from qcore.allocation import BIT_WIDTHS, BitAllocation, LayerBits, ModelSpec
+from qcore.errors import InvalidConfig
+from qcore.formats.config import MAX_BYTES
+from qcore.formats.exports.widths import shortened, some
+from qcore.formats.imports.document import Document
+
+Choices = Mapping[str, BitAllocation]
+"""Name of a configuration within the file, "" where it has none, to its bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """One file format that carries an allocation.
+
+    Attributes:
+        name: Key in IMPORTS; the export's name where there is one.
+        title: What the page calls it.
+        recognise: Whether a document looks like this format.
+        read: (document, model) -> its allocations of this model; at least one. Raises InvalidConfig
+            or InvalidAllocation, naming layers.
+        note: What the format leaves open and how it is filled.
+    """
+
+    name: str
+    title: str
+    recognise: Callable[[Any], bool]
+    read: Callable[[Document, ModelSpec], Choices]
+    note: str = ""
+
+
+def checked_bits(name: str, weight: Any, activation: Any, what: str = "Layer") -> LayerBits:
+    """Bits of one layer from an untrusted file.
+
+    Raises:
+        InvalidConfig: not whole numbers of 1..8 or 32; names the layer.
+    """
+    for part, bits in (("weight", weight), ("activation", activation)):
+        if isinstance(bits, bool) or not isinstance(bits, int) or bits not in BIT_WIDTHS:
+            shown = shortened(repr(bits))
+            raise InvalidConfig(
+                f"{what} {shortened(name)} has {part} bits {shown}; bitdial knows 1 to 8 bits, and "
+                "32 for float."
+            )
+    return LayerBits(weight, activation)
+
+
+def complete(bits: Mapping[str, LayerBits], model: ModelSpec, where: str) -> BitAllocation:
+    """An allocation in the model's order.
+
+    Raises:
+        InvalidConfig: a layer of the model has no bits; names the first few.
+    """
+    missing = [shortened(name) for name in model.names if name not in bits]
+    if missing:
+        raise InvalidConfig(
+            f"{where} says nothing about {len(missing)} of the {len(model.names)} layers of "
+            f"{model.name}: {some(missing)}. Is it for this model?"
+        )
+    return BitAllocation({name: bits[name] for name in model.names})
+
+
+def refuse_unknown(names: list[str], model: ModelSpec, where: str) -> None:
+    """Raise where a file names what the model does not have.
+
+    Raises:
+        InvalidConfig: names the first few.
+    """
+    if names:
+        raise InvalidConfig(
+            f"{where} names {some([shortened(str(name)) for name in names])}, which "
+            f"{model.name} does not have. Choose the model it was made for."
+        )
+
+
+__all__ = [
+    "MAX_BYTES",
+    "Choices",
+    "Import",
+    "checked_bits",
+    "complete",
+    "refuse_unknown",
+]

@@ -1,5 +1,0 @@
-"""Energy and latency on two accelerators, from tables that `engine` made. Torch-free."""
-
-from qcore.hardware.lookup import ACCELERATOR_COSTS, price_on, refusal_on
-
-__all__ = ["ACCELERATOR_COSTS", "price_on", "refusal_on"]

@@ -1,0 +1,299 @@
+"""The user's own networks: a card says what a network is, and lies in a folder with its weights.
+
+    <data folder>/networks/NAME/card.json    what it is
+    <data folder>/networks/NAME/WEIGHTS      its weights, or the ONNX file
+    <data folder>/networks/NAME/spec.json    its layers, for pages that run no torch
+
+Torch-free. A card is data: reading one runs nothing.
+"""
+
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from qcore.allocation import ModelSpec
+from qcore.errors import InvalidConfig, InvalidParams, UnsupportedModel
+from qcore.models.preprocessing import Preprocessing
+
+FOLDER_VARIABLE = "BITDIAL_DATA"
+SOURCES = ("bundled", "torchvision", "timm", "onnx", "factory", "pt2")
+"""Where a network's structure comes from; "factory" and "pt2" run code of the user's."""
+
+MOST_CLASSES = 100_000
+MOST_PIXELS = 4096
+MOST_MEAN = 2.0
+"""Pixels lie in 0..1; a mean above this was meant for pixels of 0..255."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_CARD, _SPEC = "card.json", "spec.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A network of the user's.
+
+    Attributes:
+        name: Its key in MODELS: 1 to 64 of a-z, 0-9, ".", "_" and "-".
+        title: What the pages call it, at most 200 characters.
+        source: One of SOURCES.
+        architecture: Name in torchvision, timm or the bundled ones; "package.module:function" of
+            a factory; the converter's name for ONNX.
+        kwargs: Further arguments of the architecture: plain numbers, words and truth values.
+        weights: File name in the card's folder; "" where weights stay as drawn by chance.
+        sha256: 64 hex digits of that file; "" without one.
+        by_order: Tensors are matched by their order and shape, not by their names.
+        input_shape: (channels, height, width) of one input.
+        classes: Number of outputs.
+        preprocessing: How images are prepared.
+        data: Data names it was checked with, as `load_data` takes them.
+        created: When it was added: UTC, ISO 8601.
+    """
+
+    name: str
+    title: str
+    source: str
+    architecture: str
+    input_shape: tuple[int, int, int]
+    classes: int
+    preprocessing: Preprocessing
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    weights: str = ""
+    sha256: str = ""
+    by_order: bool = False
+    data: tuple[str, ...] = ()
+    created: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON data; `Card.from_json` reads it back."""
+        return {"version": 1, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Card":
+        """Read what `to_json` wrote.
+
+        Raises:
+            InvalidConfig: fields are missing or of the wrong kind; says which.
+        """
+        try:
+            steps = dict(data["preprocessing"])
+            steps |= {key: tuple(map(float, steps[key])) for key in ("mean", "std")}
+            card = cls(
+                name=str(data["name"]),
+                title=str(data["title"]),
+                source=str(data["source"]),
+                architecture=str(data["architecture"]),
+                input_shape=_shape(data["input_shape"]),
+                classes=int(data["classes"]),
+                preprocessing=Preprocessing(**steps),
+                kwargs=dict(data["kwargs"]),
+                weights=str(data["weights"]),
+                sha256=str(data["sha256"]),
+                by_order=bool(data["by_order"]),
+                data=tuple(map(str, data["data"])),
+                created=str(data["created"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidConfig(f"The card cannot be read: {error!r}. Add it again.") from error
+        check_card(card)
+        return card
+
+
+def _shape(sizes: Sequence[int]) -> tuple[int, int, int]:
+    channels, height, width = map(int, sizes)
+    return channels, height, width
+
+
+def check_card(card: Card) -> None:
+    """Raise where a card says what cannot be.
+
+    Raises:
+        InvalidParams: a field is out of its range; says which and what it may be.
+    """
+    check_name(card.name)
+    if not card.title.strip() or len(card.title) > 200:
+        raise InvalidParams(f"A title has 1 to 200 characters; this has {len(card.title)}.")
+    if card.source not in SOURCES:
+        raise InvalidParams(f"Unknown source {card.source!r}; known: {', '.join(SOURCES)}.")
+    channels, height, width = card.input_shape
+    if not 1 <= channels <= 512 or not all(1 <= size <= MOST_PIXELS for size in (height, width)):
+        raise InvalidParams(
+            f"The input shape is channels x height x width, 1 to 512 channels and 1 to "
+            f"{MOST_PIXELS} pixels; got {channels}x{height}x{width}."
+        )
+    if not 2 <= card.classes <= MOST_CLASSES:
+        raise InvalidParams(f"A network has 2 to {MOST_CLASSES:,} classes; got {card.classes:,}.")
+    check_preprocessing(card.preprocessing, channels)
+    if card.weights and (Path(card.weights).name != card.weights or card.weights.startswith(".")):
+        raise InvalidParams(
+            f"The weights {card.weights!r} must be a file of the card's own folder."
+        )
+
+
+def check_preprocessing(steps: Preprocessing, channels: int) -> None:
+    """Raise where images of so many channels cannot be prepared like this.
+
+    Raises:
+        InvalidParams: mean, deviation or sizes cannot be; says what they may be.
+    """
+    for what, values in (("mean", steps.mean), ("std", steps.std)):
+        if len(values) not in (1, channels):
+            raise InvalidParams(f"{what} has {len(values)} values for {channels} channels.")
+        if not all(math.isfinite(v) and abs(v) <= 1000 for v in values):
+            raise InvalidParams(f"{what} is {values}; give finite numbers for pixels in 0..1.")
+    if max(steps.mean) > MOST_MEAN:
+        words = ", ".join(f"{value / 255:.4g}" for value in steps.mean)
+        raise InvalidParams(
+            f"mean is {', '.join(f'{value:g}' for value in steps.mean)}, as for pixels of 0 to "
+            f"255; here they are 0 to 1. Divide mean and std by 255: the mean becomes {words}."
+        )
+    if not all(value > 0 for value in steps.std):
+        raise InvalidParams(f"std is {steps.std}; every value must be above 0.")
+    if steps.resize < steps.crop:
+        raise InvalidParams(
+            f"Images resized to {steps.resize} pixels cannot be cropped to {steps.crop}; resize to "
+            f"{steps.crop} or more."
+        )
+
+
+def check_name(name: str) -> None:
+    """Raise unless a network may have this name.
+
+    Raises:
+        InvalidParams: it has other characters, or too many.
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidParams(
+            f"A network's name has 1 to 64 of a-z, 0-9, '.', '_' and '-', the first a letter or "
+            f"digit; got {name[:80]!r}."
+        )
+
+
+def networks_folder() -> Path:
+    """Folder of the user's networks: "networks" in $BITDIAL_DATA, or in ./bitdial-data."""
+    words = os.environ.get(FOLDER_VARIABLE) or "bitdial-data"
+    return Path(words).expanduser().resolve() / "networks"
+
+
+def card_folder(name: str) -> Path:
+    """Folder of one network.
+
+    Raises:
+        InvalidParams: no network can have this name.
+    """
+    check_name(name)
+    return networks_folder() / name
+
+
+def stamp() -> tuple[Any, ...]:
+    """Changes whenever a card was added, changed or removed."""
+    folder = networks_folder()
+    return str(folder), tuple((path.parent.name, _changed(path)) for path in _files(folder))
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"*/{_CARD}")) if folder.is_dir() else []
+
+
+def _changed(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:  # removed since it was listed
+        return 0, 0
+    return found.st_mtime_ns, found.st_size
+
+
+def read_cards() -> tuple[dict[str, Card], dict[str, str]]:
+    """Read every card: (name to card, folder name to why it cannot be used)."""
+    cards: dict[str, Card] = {}
+    broken: dict[str, str] = {}
+    for path in _files(networks_folder()):
+        place = path.parent.name
+        if place.startswith("."):
+            continue
+        try:
+            card = Card.from_json(json.loads(path.read_text(encoding="utf-8")))
+            if card.name != place:
+                raise InvalidConfig(f"The card says {card.name!r}; rename its folder to that.")
+            cards[card.name] = card
+        except (OSError, ValueError, TypeError) as error:
+            broken[place] = str(error)
+    return cards, broken
+
+
+def write_card(card: Card, weights: Path | None, spec: ModelSpec) -> Card:
+    """Keep a network under its name, replacing one of the same name.
+
+    Its folder is filled beside its place and moved there when it is whole.
+
+    Args:
+        card: What it is; `weights` and `sha256` are filled in here.
+        weights: File to copy, or None.
+        spec: Its layers.
+
+    Returns:
+        The card as written.
+    """
+    folder = card_folder(card.name)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = folder.with_name(f".{card.name}.{os.getpid()}")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    try:
+        if weights is not None:
+            file = f"weights{weights.suffix.lower()}"
+            shutil.copyfile(weights, fresh / file)
+            card = replace(card, weights=file, sha256=file_sha256(fresh / file))
+        check_card(card)
+        _write(fresh / _SPEC, spec.to_json())
+        _write(fresh / _CARD, card.to_json())
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return card
+
+
+def update_card(card: Card) -> None:
+    """Write a card anew; its weights and layers stay."""
+    check_card(card)
+    folder = card_folder(card.name)
+    _write(folder / ".card.json", card.to_json())
+    (folder / ".card.json").replace(folder / _CARD)
+
+
+def remove_card(name: str) -> None:
+    """Forget a network and its copy of the weights; what was measured with it stays.
+
+    Raises:
+        UnsupportedModel: the user has no network of this name.
+    """
+    folder = card_folder(name)
+    if not (folder / _CARD).is_file():
+        raise UnsupportedModel(f"There is no network {name!r} among your own.")
+    shutil.rmtree(folder)
+
+
+def card_spec(name: str) -> ModelSpec | None:
+    """Layers of one of the user's networks as found when it was added; None where unknown."""
+    try:
+        text = (card_folder(name) / _SPEC).read_text(encoding="utf-8")
+        return ModelSpec.from_json(json.loads(text))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def file_sha256(path: Path) -> str:
+    """64 hex digits of SHA-256 over a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _write(path: Path, document: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,312 @@
+"""What can be chosen: the models and the data sets, as plain lists. Torch-free.
+
+Pages list these without importing torch; `zoo` builds the models and `data` reads the sets. The
+facts of the bundled networks lie in JSON files beside their weights. The user's own networks are
+read from their cards in the data folder when this is imported, and again by `refresh_models`.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from qcore.allocation import ModelSpec
+from qcore.errors import DataUnavailable, InvalidParams, UnsupportedModel
+from qcore.models import cards
+from qcore.models.entries import DataEntry, ModelEntry
+from qcore.models.preprocessing import Preprocessing
+
+WEIGHTS = Path(__file__).parents[1] / "weights"
+"""Weights (NAME.pt), facts (NAME.json) and layers (NAME.spec.json) of the bundled networks."""
+
+BUNDLED_NAMES = ("resnet8", "resnet20", "mobilenet")
+
+
+PREPROCESSING = Preprocessing()
+"""ImageNet's usual: shorter side 256, centre crop 224."""
+
+_FASHION = Preprocessing(channels=1, crop=28, resize=28, mean=(0.2860,), std=(0.3530,))
+
+# (crop, resize, interpolation) of torchvision's DEFAULT weights: names
+_TORCHVISION: Mapping[tuple[int, int, Literal["bilinear", "bicubic"]], str] = {
+    (224, 224, "bicubic"): "maxvit_t",
+    (224, 230, "bilinear"): "convnext_small",
+    (224, 232, "bicubic"): "swin_t",
+    (224, 232, "bilinear"): (
+        "convnext_base convnext_large mnasnet0_75 mnasnet1_3 mobilenet_v2 mobilenet_v3_large "
+        "regnet_x_16gf regnet_x_1_6gf regnet_x_32gf regnet_x_3_2gf regnet_x_400mf regnet_x_800mf "
+        "regnet_x_8gf regnet_y_16gf regnet_y_1_6gf regnet_y_32gf regnet_y_3_2gf regnet_y_400mf "
+        "regnet_y_800mf regnet_y_8gf resnet101 resnet152 resnet50 resnext101_32x8d "
+        "resnext101_64x4d resnext50_32x4d shufflenet_v2_x1_5 shufflenet_v2_x2_0 wide_resnet101_2 "
+        "wide_resnet50_2"
+    ),
+    (224, 236, "bilinear"): "convnext_tiny",
+    (224, 238, "bicubic"): "swin_b",
+    (224, 242, "bilinear"): "vit_l_16",
+    (224, 246, "bicubic"): "swin_s",
+    (224, 256, "bicubic"): "efficientnet_b0",
+    (224, 256, "bilinear"): (
+        "alexnet densenet121 densenet161 densenet169 densenet201 googlenet mnasnet0_5 mnasnet1_0 "
+        "mobilenet_v3_small resnet18 resnet34 shufflenet_v2_x0_5 shufflenet_v2_x1_0 squeezenet1_0 "
+        "squeezenet1_1 vgg11 vgg11_bn vgg13 vgg13_bn vgg16 vgg16_bn vgg19 vgg19_bn vit_b_16 "
+        "vit_b_32 vit_l_32"
+    ),
+    (240, 255, "bilinear"): "efficientnet_b1",
+    (256, 260, "bicubic"): "swin_v2_s swin_v2_t",
+    (256, 272, "bicubic"): "swin_v2_b",
+    (288, 288, "bicubic"): "efficientnet_b2",
+    (299, 342, "bilinear"): "inception_v3",
+    (300, 320, "bicubic"): "efficientnet_b3",
+    (380, 384, "bicubic"): "efficientnet_b4",
+    (384, 384, "bicubic"): "regnet_y_128gf",
+    (384, 384, "bilinear"): "efficientnet_v2_s",
+    (456, 456, "bicubic"): "efficientnet_b5",
+    (480, 480, "bicubic"): "efficientnet_v2_l",
+    (480, 480, "bilinear"): "efficientnet_v2_m",
+    (518, 518, "bicubic"): "vit_h_14",
+    (528, 528, "bicubic"): "efficientnet_b6",
+    (600, 600, "bicubic"): "efficientnet_b7",
+}
+_HALVES = (0.5, 0.5, 0.5)
+_TITLES = {"resnet8": "ResNet-8", "resnet20": "ResNet-20", "mobilenet": "MobileNet"}
+
+
+def _bundled(name: str) -> ModelEntry:
+    title = f"{_TITLES[name]} (Fashion-MNIST, bundled)"
+    return ModelEntry(name, title, "bundled", (1, 28, 28), 10, ("fashion-mnist",), _FASHION)
+
+
+def _torchvision(
+    name: str, crop: int, resize: int, interpolation: Literal["bilinear", "bicubic"]
+) -> ModelEntry:
+    if name == "efficientnet_v2_l":
+        steps = Preprocessing(3, crop, resize, interpolation, mean=_HALVES, std=_HALVES)
+    else:
+        steps = Preprocessing(3, crop, resize, interpolation)
+    folders = ("imagefolder", "images")
+    title = f"{name} (ImageNet, torchvision)"
+    return ModelEntry(name, title, "torchvision", steps.input_shape, 1000, folders, steps)
+
+
+_TORCHVISION_ENTRIES = [
+    _torchvision(name, *key) for key, names in _TORCHVISION.items() for name in names.split()
+]
+
+MODELS: dict[str, ModelEntry] = {
+    entry.name: entry
+    for entry in (
+        *map(_bundled, BUNDLED_NAMES),
+        *sorted(_TORCHVISION_ENTRIES, key=lambda entry: entry.name),
+    )
+}
+"""Bundled networks first, then torchvision's classifiers by name."""
+
+_CIFAR, _MNIST = (3, 32, 32), (1, 28, 28)
+_PATHS = ("imagefolder", "images", "tensors")
+
+DATASETS: dict[str, DataEntry] = {
+    entry.name: entry
+    for entry in (
+        DataEntry(
+            "fashion-mnist",
+            "Fashion-MNIST (shipped subset)",
+            10,
+            "10,000 training and all 10,000 test images, 28x28 grey; on this machine already.",
+            shape=_MNIST,
+        ),
+        DataEntry(
+            "cifar10",
+            "CIFAR-10",
+            10,
+            "60,000 colour images, 32x32; fetched once (170 MB).",
+            shape=_CIFAR,
+        ),
+        DataEntry(
+            "cifar100",
+            "CIFAR-100",
+            100,
+            "60,000 colour images, 32x32; fetched once (169 MB).",
+            shape=_CIFAR,
+        ),
+        DataEntry(
+            "mnist", "MNIST", 10, "70,000 digits, 28x28 grey; fetched once (12 MB).", shape=_MNIST
+        ),
+        DataEntry(
+            "kmnist",
+            "Kuzushiji-MNIST",
+            10,
+            "70,000 characters, 28x28 grey; fetched once (21 MB).",
+            shape=_MNIST,
+        ),
+        DataEntry(
+            "svhn",
+            "SVHN",
+            10,
+            "99,000 house numbers, 32x32 colour; fetched once (246 MB); reading it needs scipy.",
+            shape=_CIFAR,
+        ),
+        DataEntry(
+            "imagenette",
+            "Imagenette",
+            10,
+            "13,394 photographs of ten ImageNet classes; fetched once (1.5 GB).",
+        ),
+        DataEntry(
+            "flowers102",
+            "Flowers-102",
+            102,
+            "8,189 photographs of flowers; fetched once (345 MB); reading it needs scipy.",
+        ),
+        DataEntry(
+            "pets", "Oxford-IIIT Pet", 37, "7,349 photographs of pets; fetched once (811 MB)."
+        ),
+        DataEntry(
+            "food101", "Food-101", 101, "101,000 photographs of dishes; fetched once (5 GB)."
+        ),
+        DataEntry(
+            "imagefolder",
+            "Folder of labelled images",
+            None,
+            "A folder with train/CLASS/ and val/CLASS/, or with CLASS/ folders split by the seed.",
+            needs_path=True,
+        ),
+        DataEntry(
+            "images",
+            "Folder of images without labels",
+            None,
+            "Any folder of images; bits are judged by agreement with the float network.",
+            needs_path=True,
+        ),
+        DataEntry(
+            "tensors",
+            "Tensors in a .npz or .pt file",
+            None,
+            "Images x (n, channels, height, width), uint8 or floats in 0..1, with labels y, or "
+            "without them.",
+            needs_path=True,
+        ),
+    )
+}
+
+_CHANGED: dict[str, Any] = {"stamp": None, "broken": {}}
+
+
+def refresh_models() -> None:
+    """Take over cards that were added, changed or removed since; cheap where none was."""
+    stamp = cards.stamp()
+    if stamp == _CHANGED["stamp"]:
+        return
+    found, broken = cards.read_cards()
+    for name in [n for n in found if n in MODELS and MODELS[n].source != "own"]:
+        broken[name] = f"{name!r} is the name of a network that comes with bitdial; rename yours."
+        del found[name]
+    # one key at a time and never emptied: other threads read MODELS meanwhile
+    for name, card in found.items():
+        MODELS[name] = _own(card)
+    for name in [n for n, entry in MODELS.items() if entry.source == "own" and n not in found]:
+        MODELS.pop(name, None)
+    for name, reason in broken.items():
+        logging.getLogger("bitdial").warning("The network %s cannot be used: %s", name, reason)
+    _CHANGED.update(stamp=stamp, broken=broken)
+
+
+def broken_cards() -> dict[str, str]:
+    """Name of each card of the user's that cannot be used, to why."""
+    refresh_models()
+    return dict(_CHANGED["broken"])
+
+
+def model_names() -> list[str]:
+    """Keys of MODELS as they are shown: bundled ones, the user's own, torchvision's."""
+    refresh_models()
+    order = ("bundled", "own", "torchvision")
+    entries = list(MODELS.values())
+    return [entry.name for source in order for entry in entries if entry.source == source]
+
+
+def default_data(name: str) -> str:
+    """The data name that is offered first for a model; ends with ":" where a place is to be given.
+
+    Raises:
+        UnsupportedModel: no model has this name.
+    """
+    refresh_models()
+    if name not in MODELS:
+        raise UnsupportedModel(f"There is no model named {name!r}.")
+    entry = MODELS[name]
+    if entry.card is not None and entry.card.data:
+        return entry.card.data[0]
+    key = entry.datasets[0]
+    return f"{key}:" if DATASETS[key].needs_path else key
+
+
+def _own(card: cards.Card) -> ModelEntry:
+    known = [name.partition(":")[0] for name in card.data]
+    fitting = [
+        entry.name
+        for entry in DATASETS.values()
+        if entry.classes == card.classes and entry.shape in (None, card.input_shape)
+    ]
+    keys = [key for key in dict.fromkeys([*known, *_PATHS, *fitting]) if key in DATASETS]
+    return ModelEntry(
+        card.name,
+        f"{card.title} (yours)",
+        "own",
+        card.input_shape,
+        card.classes,
+        tuple(keys),
+        card.preprocessing,
+        card,
+    )
+
+
+def split_data_name(name: str) -> tuple[str, Path | None]:
+    """Return (key of DATASETS, folder or None) of a data name such as "imagefolder:/path".
+
+    Raises:
+        InvalidParams: an unknown data set, a folder where none belongs, or a missing one.
+    """
+    key, colon, path = name.partition(":")
+    if key not in DATASETS:
+        raise InvalidParams(f"Unknown data set {key!r}; known: {', '.join(DATASETS)}.")
+    if DATASETS[key].needs_path and not path.strip():
+        raise InvalidParams(f"{key!r} needs a folder or file: write {key}:/path.")
+    if not DATASETS[key].needs_path and colon:
+        raise InvalidParams(f"{key!r} takes no folder; write just {key}.")
+    return key, Path(path.strip()).expanduser() if path else None
+
+
+def bundled_facts(name: str) -> dict[str, Any]:
+    """Read how a bundled network was trained: "test_accuracy" (0..1), "test_images", "epochs" ...
+
+    Raises:
+        UnsupportedModel: no bundled network has this name.
+        DataUnavailable: its file is missing.
+    """
+    return _read_json(name, f"{name}.json")
+
+
+def bundled_spec(name: str) -> ModelSpec:
+    """Read the layers of a bundled network with its shipped weights, without torch.
+
+    Raises:
+        UnsupportedModel: no bundled network has this name.
+        DataUnavailable: its file is missing.
+    """
+    return ModelSpec.from_json(_read_json(name, f"{name}.spec.json"))
+
+
+def _read_json(name: str, file: str) -> dict[str, Any]:
+    if name not in BUNDLED_NAMES:
+        raise UnsupportedModel(f"{name!r} is not bundled; bundled: {', '.join(BUNDLED_NAMES)}.")
+    path = WEIGHTS / file
+    if not path.is_file():
+        raise DataUnavailable(
+            f"{path} is missing; restore it from the repository, or train the network with "
+            f"python -m benchmarks.train_zoo {name}."
+        )
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+refresh_models()

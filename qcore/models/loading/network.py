@@ -1,0 +1,279 @@
+"""A network from what a card says: its structure, its weights, and whether bitdial can use it."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qcore.errors import (
+    DataUnavailable,
+    InvalidConfig,
+    InvalidData,
+    InvalidParams,
+    UnsupportedModel,
+)
+from qcore.models.cards import Card, card_folder, file_sha256
+from qcore.models.loading.architectures import build_architecture
+from qcore.models.loading.code import call_factory, exported_shape, load_pt2
+from qcore.models.loading.onnx.file import read_onnx
+from qcore.models.loading.weights import fill, in_order, other_sizes, read_weights, without_prefix
+
+WHOLE = ("onnx", "pt2")
+"""Sources whose file holds the structure together with the weights."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A network that was read and can be used.
+
+    Attributes:
+        network: In eval mode, float32.
+        input_shape: (channels, height, width) of one input.
+        classes: Number of outputs.
+        architecture: What the card should say: the converter for ONNX, else as asked for.
+        notes: Sentences on what the reader should know.
+    """
+
+    network: nn.Module
+    input_shape: tuple[int, int, int]
+    classes: int
+    architecture: str
+    notes: tuple[str, ...] = field(default_factory=tuple)
+
+
+def load_network(
+    source: str,
+    architecture: str,
+    weights: Path | None,
+    input_shape: tuple[int, int, int] | None,
+    classes: int | None,
+    kwargs: Mapping[str, Any],
+    by_order: bool = False,
+) -> Loaded:
+    """Read a network for the first time, and check that it can be used.
+
+    Args:
+        source: One of `cards.SOURCES`.
+        architecture: Its name; "" for ONNX and `.pt2` files.
+        weights: A weight file, or the ONNX or `.pt2` file; None leaves weights drawn by chance.
+        input_shape: (channels, height, width); None is what the file or the library says.
+        classes: Number of outputs; None is read from the weights' shapes.
+        kwargs: Further arguments of the architecture.
+        by_order: Match tensors by order and shape instead of by name.
+
+    Raises:
+        QcoreError: it cannot be read, built, filled or run; says why and what to do.
+    """
+    notes: list[str] = []
+    if source == "onnx":
+        read = read_onnx(_needed(weights, "an ONNX"), input_shape)
+        network, input_shape, architecture = read.network, read.input_shape, read.converter
+        notes.append(
+            f"Converted by {read.converter}; its outputs differ from onnxruntime's by at most "
+            f"{100 * read.difference:.2g} % of the largest."
+        )
+    elif source == "pt2":
+        network = load_pt2(_needed(weights, "a .pt2"))
+        input_shape = input_shape or exported_shape(network) or (3, 224, 224)
+    elif source == "factory":
+        network = call_factory(architecture, kwargs)
+        input_shape = input_shape or (3, 224, 224)
+        if weights is not None:
+            _fill(network, read_weights(weights), architecture, str(weights.name), by_order)
+    else:
+        channels = input_shape[0] if input_shape else (1 if source == "bundled" else 3)
+        network = _built(source, architecture, weights, classes, channels, kwargs, by_order)
+        input_shape = input_shape or _usual_shape(source, architecture, network)
+    if weights is None:
+        notes.append("No weights were given: they are drawn by chance, and it has learned nothing.")
+    network = network.float()  # as `load_card` gives it
+    found = check_network(network, input_shape, architecture or source)
+    if probabilities(network, input_shape):
+        notes.append(
+            "Its outputs are probabilities: a softmax ends it. Bits are judged by comparing class "
+            "scores before that; take the softmax off, or divergences come out too small."
+        )
+    if classes is not None and classes != found:
+        raise InvalidParams(f"The network has {found} outputs, not {classes}.")
+    return Loaded(network, input_shape, found, architecture, (*notes, *_warnings(network)))
+
+
+def _needed(weights: Path | None, what: str) -> Path:
+    if weights is None:
+        raise InvalidParams(f"Give {what} file.")
+    return weights
+
+
+def _usual_shape(source: str, architecture: str, network: nn.Module) -> tuple[int, int, int]:
+    if source == "bundled":
+        return 1, 28, 28
+    if source == "torchvision":
+        from qcore.models.catalog import MODELS
+
+        return MODELS[architecture].input_shape
+    settings = getattr(network, "pretrained_cfg", None)
+    sizes = tuple(getattr(settings, "get", lambda *_: None)("input_size", None) or (3, 224, 224))
+    return int(sizes[0]), int(sizes[1]), int(sizes[2])
+
+
+def _built(
+    source: str,
+    architecture: str,
+    weights: Path | None,
+    classes: int | None,
+    channels: int,
+    kwargs: Mapping[str, Any],
+    by_order: bool,
+) -> nn.Module:
+    network = build_architecture(source, architecture, classes, channels, kwargs)
+    if weights is None:
+        return network
+    state = read_weights(weights)
+    if classes is None and not by_order:
+        outputs = _outputs(network)
+        own = network.state_dict()
+        named = without_prefix(own, state)
+        sizes = other_sizes(own, named, outputs, channels) if outputs else {}
+        if "classes" in sizes and 1 < sizes["classes"] <= 1_000_000:
+            classes = sizes["classes"]
+            network = build_architecture(source, architecture, classes, channels, kwargs)
+    _fill(network, state, architecture, weights.name, by_order)
+    return network
+
+
+def _outputs(network: nn.Module) -> int:
+    """Outputs of the last module that has weights: the classifier, in all these libraries."""
+    last = [m for m in network.modules() if isinstance(m, (nn.Linear, nn.Conv2d))][-1:]
+    return int(last[0].weight.shape[0]) if last else 0
+
+
+def _fill(
+    network: nn.Module, state: Mapping[str, Tensor], name: str, source: str, by_order: bool
+) -> None:
+    if by_order:
+        state = in_order(network, state, source)
+    fill(network, state, name, source)
+
+
+def check_network(network: nn.Module, shape: tuple[int, int, int], name: str) -> int:
+    """Run a network once on two random inputs and return its number of outputs.
+
+    Raises:
+        UnsupportedModel: it takes several inputs, or returns anything but one tensor (n, classes).
+        InvalidData: it cannot run on inputs of this shape.
+        InvalidConfig: its outputs are NaN or infinite.
+    """
+    needed = [
+        p.name
+        for p in inspect.signature(network.forward).parameters.values()
+        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    if len(needed) > 1:
+        raise UnsupportedModel(
+            f"{name} takes {len(needed)} inputs ({', '.join(needed)}); bitdial's networks take one "
+            "tensor of images. Wrap it in a module that makes the others up."
+        )
+    images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    try:
+        with torch.no_grad():
+            output = network(images)
+    except Exception as error:
+        # whatever a network of the user's raises is about its input or itself
+        words = " ".join(str(error).split())[:300]
+        raise InvalidData(
+            f"{name} cannot run on two inputs of shape {shape}: {words}. Give the shape it was "
+            "made for (channels x height x width); it must take any number of images."
+        ) from error
+    if isinstance(output, Mapping):
+        keys = ", ".join(map(str, list(output)[:5]))
+        raise UnsupportedModel(
+            f"{name} returns a dict ({keys}); wrap it in a module that returns the class scores "
+            "alone."
+        )
+    if not isinstance(output, Tensor) or output.dim() != 2 or len(output) != 2:
+        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise UnsupportedModel(
+            f"{name} must return one tensor (images, classes); for two images it returned {got}. "
+            "Wrap it in a module that returns the class scores alone."
+        )
+    if not bool(output.isfinite().all()):
+        raise InvalidConfig(
+            f"{name} gives NaN or infinity on ordinary inputs; its weights are damaged or do not "
+            "belong to this architecture."
+        )
+    return int(output.shape[1])
+
+
+@torch.no_grad()
+def probabilities(network: nn.Module, shape: tuple[int, int, int]) -> bool:
+    """True where outputs on random images are positive and add up to one."""
+    images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    outputs = network(images)
+    sums = outputs.sum(1)
+    return bool((outputs >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
+
+
+def _warnings(network: nn.Module) -> list[str]:
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    if any(m.running_mean is None for m in norms):
+        return [
+            "Some batch-norms keep no running statistics: an image's scores then depend on the "
+            "others of its batch."
+        ]
+    return []
+
+
+def build_card(card: Card, file: Path | None = None) -> nn.Module:
+    """The network of a card; where its file holds the structure its weights come with it.
+
+    Args:
+        card: What the network is.
+        file: Its ONNX or `.pt2` file; None is the one in the card's folder.
+    """
+    if card.source == "onnx":
+        path = file or card_file(card)
+        return read_onnx(path, card.input_shape, card.architecture).network
+    if card.source == "pt2":
+        return load_pt2(file or card_file(card))
+    if card.source == "factory":
+        return call_factory(card.architecture, card.kwargs)
+    return build_architecture(
+        card.source, card.architecture, card.classes, card.input_shape[0], card.kwargs
+    )
+
+
+def card_file(card: Card) -> Path:
+    """The file of a card's weights, after a look at whether it is still the same.
+
+    Raises:
+        DataUnavailable: it is gone.
+        InvalidConfig: it has changed since the network was added.
+    """
+    path = card_folder(card.name) / card.weights
+    if not path.is_file():
+        raise DataUnavailable(
+            f"{path}, the weights of {card.name}, is gone; add the network again."
+        )
+    if file_sha256(path) != card.sha256:
+        raise InvalidConfig(
+            f"{path} has changed since {card.name} was added: what was measured would not hold. "
+            "Add the network again."
+        )
+    return path
+
+
+def load_card(card: Card) -> nn.Module:
+    """The network of a card with its weights, float32, in eval mode.
+
+    Raises:
+        QcoreError: a file, a package or the operator's leave is missing, or the file has changed.
+    """
+    network = build_card(card)
+    if card.weights and card.source not in WHOLE:
+        path = card_file(card)
+        _fill(network, read_weights(path), card.architecture, str(path), card.by_order)
+    return network.float().eval()

@@ -1,0 +1,1 @@
+"""ONNX files as networks: what a file says, its sizes, its wiring."""

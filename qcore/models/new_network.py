@@ -1,0 +1,143 @@
+"""What a user says about a network that is to be added; checked before anything is loaded.
+
+Torch-free: the page fills it in, a process of its own acts on it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qcore.errors import DataUnavailable, InvalidParams
+from qcore.models.cards import MOST_CLASSES, SOURCES, check_name, check_preprocessing
+from qcore.models.catalog import MODELS, refresh_models
+from qcore.models.preprocessing import Preprocessing
+
+NEEDS_NAME = {
+    "bundled": "resnet8",
+    "torchvision": "resnet18",
+    "timm": "mobilenetv4_conv_small",
+    "factory": "mypackage.nets:build",
+}
+"""Sources that need an architecture, with an example."""
+
+SUFFIXES = {
+    "onnx": (".onnx",),
+    "pt2": (".pt2",),
+}
+WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".safetensors")
+"""".tar" stands for "best.pth.tar", a name many training scripts give to what torch.save writes."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewNetwork:
+    """A network that is to be added.
+
+    Attributes:
+        name: Its key from now on.
+        source: One of `cards.SOURCES`.
+        architecture: Its name in the source; "" for ONNX and `.pt2`.
+        weights: Path of its weights, or of the ONNX or `.pt2` file; None leaves them drawn by
+            chance.
+        title: What pages call it; "" is its name.
+        input_shape: (channels, height, width); None is what file or library say.
+        classes: Number of outputs; None is read from the weights.
+        preprocessing: How images are prepared; None is the library's way.
+        kwargs: Further arguments of the architecture.
+        by_order: Match tensors by order and shape instead of by name.
+        data: Data name it is meant for; may be "".
+    """
+
+    name: str
+    source: str
+    architecture: str = ""
+    weights: str | None = None
+    title: str = ""
+    input_shape: tuple[int, int, int] | None = None
+    classes: int | None = None
+    preprocessing: Preprocessing | None = None
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    by_order: bool = False
+    data: str = ""
+
+    def check(self) -> None:
+        """Raise where it cannot be loaded for sure.
+
+        Raises:
+            InvalidParams: a field is missing or cannot be; says which.
+            DataUnavailable: there is no such file.
+        """
+        check_name(self.name)
+        refresh_models()
+        if self.name in MODELS and MODELS[self.name].source != "own":
+            raise InvalidParams(
+                f"{self.name!r} is the name of a network that comes with bitdial; choose another."
+            )
+        if self.source not in SOURCES:
+            raise InvalidParams(f"Unknown source {self.source!r}; known: {', '.join(SOURCES)}.")
+        if self.source in NEEDS_NAME and not self.architecture.strip():
+            raise InvalidParams(f"Name the architecture, for example {NEEDS_NAME[self.source]}.")
+        if self.source in SUFFIXES and not self.weights:
+            raise InvalidParams(f"Give the {SUFFIXES[self.source][0]} file.")
+        if self.classes is not None and not 2 <= self.classes <= MOST_CLASSES:
+            raise InvalidParams(f"A network has 2 to {MOST_CLASSES:,} classes; got {self.classes}.")
+        if self.preprocessing is not None:
+            check_preprocessing(self.preprocessing, self.preprocessing.channels)
+        if self.weights:
+            path = Path(self.weights)
+            fitting = SUFFIXES.get(self.source, WEIGHT_SUFFIXES)
+            if path.suffix.lower() not in fitting:
+                raise InvalidParams(
+                    f"{path.name[:100]!r} should end in {' or '.join(fitting)}; a network whose "
+                    "file holds its structure is added as ONNX or .pt2."
+                )
+            if not path.is_file():
+                raise DataUnavailable(f"There is no file {path}.")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON data; `NewNetwork.from_json` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "NewNetwork":
+        """Read what `to_json` wrote."""
+        fields = dict(data)
+        if fields["input_shape"] is not None:
+            fields["input_shape"] = tuple(fields["input_shape"])
+        if fields["preprocessing"] is not None:
+            steps = fields["preprocessing"]
+            fields["preprocessing"] = Preprocessing(
+                **{**steps, "mean": tuple(steps["mean"]), "std": tuple(steps["std"])}
+            )
+        return cls(**fields)
+
+
+def parse_shape(words: str) -> tuple[int, int, int]:
+    """Read "3x224x224" as (channels, height, width).
+
+    Raises:
+        InvalidParams: it is written otherwise.
+    """
+    parts = words.lower().replace("\u00d7", "x").replace(",", "x").split("x")
+    numbers = [part.strip() for part in parts]
+    if len(numbers) != 3 or not all(n.isdecimal() and 0 < int(n) <= 4096 for n in numbers):
+        raise InvalidParams(
+            "Write the input shape as channels x height x width, like 3x224x224; got "
+            f"{words[:40]!r}."
+        )
+    channels, height, width = map(int, numbers)
+    return channels, height, width
+
+
+def parse_numbers(words: str, what: str) -> tuple[float, ...]:
+    """Read "0.485, 0.456, 0.406".
+
+    Raises:
+        InvalidParams: a part is no number.
+    """
+    try:
+        return tuple(float(part) for part in words.replace(";", ",").split(","))
+    except ValueError:
+        raise InvalidParams(
+            f"{what} is one number, or one per channel with commas between; got {words[:60]!r}."
+        ) from None

@@ -1,0 +1,357 @@
+"""Finds the layers of a model that can be quantized, and accounts for every other parameter.
+
+One forward pass with hooks says which convolutions and linear layers run, in what order and on what
+shapes; `graph` says how they are wired. Every parameter ends up in one of three places: under a
+bit-width, listed as left in float, or named in a warning as never used.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from qcore.allocation import LayerSpec, ModelSpec
+from qcore.network.forward_pass import NORMS, Run, add_call, explicit_attention, watch
+from qcore.network.graph import Wiring, read_wiring
+from qcore.network.rewriting import explicit, plain
+
+_GEOMETRY = ("stride", "padding", "output_padding", "dilation", "groups", "padding_mode")
+
+
+@dataclass(frozen=True)
+class Found:
+    """The layers of a model.
+
+    Attributes:
+        spec: The facts: layers in execution order, what stays in float, warnings.
+        norms: Layer name to the path of the batch-norm that can be folded into it: the norm, in
+            eval mode, alone reads the layer's output and norms nothing else. (For a transposed
+            convolution output channels are dimension 1 of the weight, within groups.)
+        aliases: Layer name to other paths of the same layer: the same module registered again, or
+            a like module that shares its weight and bias. Replace them all by one.
+        products: Path of a module to the multiply-accumulates, for one sample, of the matrix
+            products it makes itself: attention's queries with keys and probabilities with values.
+            They have no weights, stay in float, and no cost counts them.
+        exported: False where torch.export refused the model; producers are then unknown.
+    """
+
+    spec: ModelSpec
+    norms: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    products: Mapping[str, int] = field(default_factory=dict)
+    exported: bool = True
+
+
+def find_layers(model: nn.Module, example: Tensor, name: str) -> Found:
+    """Return the quantizable layers of a model, run once in eval mode on one example.
+
+    Modules that hide layers are first rewritten (`rewriting.explicit`): the names are those of the
+    rewritten model, the same for every model of the architecture.
+
+    Multiply-accumulates are for one sample: numel(output) * numel(weight[0]) for a convolution,
+    numel(input) * numel(weight) / in_channels for a transposed one and numel(output) * in_features
+    for a linear layer. A layer that runs several times is one layer: its macs, inputs and outputs
+    are summed over its calls. A weight that two like modules share is one layer, counted once
+    under the name that runs first (`Found.aliases`); where the modules differ, the later one keeps
+    a float copy, listed as left in float.
+
+    Args:
+        model: Any module that maps one tensor to one tensor (n, classes, ...). Its training flags
+            are restored.
+        example: Inputs (n, ...) of the kind the model takes; only the first is used.
+        name: What ModelSpec.name says.
+
+    Raises:
+        UnsupportedModel: no convolution or linear layer runs, or the output is no tensor.
+        InvalidData: the model cannot run on the example; says the channels it expects.
+    """
+    model = explicit(model)
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    example = example[:1].to(device)
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with explicit_attention():
+            run = watch(model, example, name)
+            shared = _merge_shared(model, run)
+            ids = {id(_weight(model, layer.name)): layer.name for layer in shared.layers}
+            wiring = read_wiring(model, example, ids)
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    refusal = wiring if isinstance(wiring, str) else ""
+    if isinstance(wiring, str):
+        wiring = Wiring(norms=_sequential_norms(model, run))
+    layers = shared.layers
+    norms = {
+        layer.name: wiring.norms[layer.name]
+        for layer in layers
+        if layer.name in wiring.norms
+        and layer.name not in shared.aliases
+        and layer.name not in shared.copies.values()
+        and _foldable(model, layer, wiring.norms[layer.name])
+    }
+    left, idle = _uncovered(model, run, shared, norms)
+    spec = ModelSpec(
+        name=name,
+        digest=weights_digest(model),
+        layers=_wire(layers, wiring.producers, norms),
+        left_in_float=left,
+        warnings=(
+            *_refused(refusal),
+            *_float_parts(model, run, shared, left),
+            *_opaque_layers(run, left),
+            *_float_products(run, layers),
+            *idle,
+        ),
+        input_shape=tuple(example.shape[1:]),
+        classes=run.classes,
+    )
+    return Found(spec, norms, shared.aliases, _counted(run), exported=not refusal)
+
+
+def weights_digest(model: nn.Module) -> str:
+    """64 hex digits of SHA-256 over every tensor of the state dict, sorted by name.
+
+    Names, types, shapes and bytes enter; batch counters do not. It is that of the rewritten model
+    (`rewriting.explicit`). Tensors on the meta device have no bytes.
+    """
+    model = explicit(model)
+    digest = hashlib.sha256()
+    for key, value in sorted(model.state_dict().items()):
+        if key.endswith("num_batches_tracked") or not isinstance(value, Tensor):
+            continue
+        digest.update(f"{key}|{value.dtype}|{tuple(value.shape)}|".encode())
+        if value.is_meta:
+            continue
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _weight(model: nn.Module, path: str) -> Tensor:
+    return model.get_parameter(f"{path}.weight")
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """Layers after those that share a weight were merged.
+
+    `aliases` are other paths of a layer; `copies` are modules that share a layer's weight (path to
+    the layer's name) but are set up differently, so that they cannot be the same layer.
+    """
+
+    layers: tuple[LayerSpec, ...]
+    aliases: Mapping[str, tuple[str, ...]]
+    copies: Mapping[str, str]
+
+
+def _merge_shared(model: nn.Module, run: Run) -> _Shared:
+    first: dict[int, str] = {}
+    layers: dict[str, LayerSpec] = {}
+    aliases: dict[str, list[str]] = {}
+    copies: dict[str, str] = {}
+    for path, layer in run.layers.items():
+        owner = first.setdefault(id(_weight(model, path)), path)
+        if owner == path:
+            layers[path] = layer
+        elif _alike(model.get_submodule(path), model.get_submodule(owner)):
+            layers[owner] = add_call(layers[owner], layer)
+            aliases.setdefault(owner, []).append(path)
+        else:
+            copies[path] = owner
+    modules = {model.get_submodule(path): path for path in layers}
+    for path, module in model.named_modules(remove_duplicate=False):
+        if module in modules and path != modules[module]:
+            aliases.setdefault(modules[module], []).append(path)
+    return _Shared(tuple(layers.values()), {k: tuple(v) for k, v in aliases.items()}, copies)
+
+
+def _alike(one: nn.Module, other: nn.Module) -> bool:
+    return (
+        type(one) is type(other)
+        and one.bias is other.bias
+        and all(getattr(one, key, None) == getattr(other, key, None) for key in _GEOMETRY)
+    )
+
+
+def _sequential_norms(model: nn.Module, run: Run) -> dict[str, str]:
+    """Norms right after their layer in a Sequential, each run once, on that very output."""
+    neighbours = [
+        (f"{path}.{layer}".lstrip("."), f"{path}.{norm}".lstrip("."))
+        for path, module in model.named_modules()
+        if isinstance(module, nn.Sequential)
+        for layer, norm in pairwise(key for key, _ in module.named_children())
+    ]
+    return {
+        layer: norm
+        for layer, norm in neighbours
+        if run.calls.get(layer) == 1 and run.norm_inputs.get(norm) == [layer]
+    }
+
+
+def _foldable(model: nn.Module, layer: LayerSpec, norm: str) -> bool:
+    """True where one factor and one shift per output channel equal the norm.
+
+    A linear layer on sequences has its features last, where a norm does not look.
+    """
+    module = model.get_submodule(norm)
+    return (
+        isinstance(module, NORMS)
+        and plain(module)
+        and module.running_mean is not None
+        and module.num_features == layer.channels
+        and (layer.kind != "linear" or layer.outputs == layer.channels)
+    )
+
+
+def _wire(
+    layers: tuple[LayerSpec, ...],
+    producers: Mapping[str, tuple[str, ...]],
+    norms: Mapping[str, str],
+) -> tuple[LayerSpec, ...]:
+    consumers: dict[str, list[str]] = {layer.name: [] for layer in layers}
+    for layer in layers:
+        for producer in producers.get(layer.name, ()):
+            consumers[producer].append(layer.name)
+    return tuple(
+        replace(
+            layer,
+            biases=layer.channels if layer.name in norms else layer.biases,
+            producers=producers.get(layer.name, ()),
+            consumers=tuple(consumers[layer.name]),
+        )
+        for layer in layers
+    )
+
+
+def _uncovered(
+    model: nn.Module, run: Run, shared: _Shared, norms: Mapping[str, str]
+) -> tuple[dict[str, int], list[str]]:
+    """Parameters left in float, and a sentence on each part of the model that never runs."""
+    inside = [layer.name for layer in shared.layers]
+    inside += [path for paths in shared.aliases.values() for path in paths]
+    covered = {
+        id(parameter)
+        for path in (*inside, *norms.values())
+        for parameter in model.get_submodule(path).parameters(recurse=False)
+    }
+    left: dict[str, int] = {}
+    idle: dict[str, int] = {}
+    for name, parameter in model.named_parameters():
+        if id(parameter) in covered:
+            continue
+        ran = id(parameter) in run.touched or name.rpartition(".")[0] in run.called
+        (left if ran else idle)[name] = parameter.numel()
+    for path in shared.copies:
+        left[f"{path}.weight"] = _weight(model, path).numel()
+    for layer in shared.layers:
+        if _used_elsewhere(model, run, layer.name):
+            left[f"{layer.name}.weight"] = layer.weights
+    return left, _idle_parts(model, idle)
+
+
+def _used_elsewhere(model: nn.Module, run: Run, layer: str) -> bool:
+    """True where a layer's weight also enters a matrix function outside any layer's own call."""
+    weight = id(_weight(model, layer))
+    inside = sum(calls for path, calls in run.calls.items() if id(_weight(model, path)) == weight)
+    return run.matrix_uses.get(weight, 0) > inside
+
+
+def _idle_parts(model: nn.Module, idle: Mapping[str, int]) -> list[str]:
+    """One sentence for each highest module of which no parameter is used."""
+    busy = {
+        ".".join(name.split(".")[:depth])
+        for name, _ in model.named_parameters()
+        if name not in idle
+        for depth in range(1, name.count(".") + 2)
+    }
+    parts: dict[str, int] = {}
+    for name, count in idle.items():
+        pieces = name.split(".")
+        paths = [".".join(pieces[:depth]) for depth in range(1, len(pieces) + 1)]
+        top = next(path for path in paths if path not in busy)
+        parts[top] = parts.get(top, 0) + count
+    return [
+        f"{part} never runs in eval mode: its {count:,} parameters are neither under a bit-width "
+        "nor counted as left in float."
+        for part, count in parts.items()
+    ]
+
+
+def _refused(reason: str) -> list[str]:
+    if not reason:
+        return []
+    return [
+        f"torch.export cannot follow this model ({reason}), so it is not known which layer feeds "
+        "which, and only batch-norms next to their layer in a Sequential are folded."
+    ]
+
+
+def _float_parts(model: nn.Module, run: Run, shared: _Shared, left: Mapping[str, int]) -> list[str]:
+    """A sentence on each weight that stays in float though it is multiplied with."""
+    sentences = []
+    layers = {layer.name for layer in shared.layers}
+    for name, count in left.items():
+        owner = name.rpartition(".")[0]
+        if owner in shared.copies:
+            if name.endswith(".weight"):
+                sentences.append(
+                    f"{owner} shares the weight of {shared.copies[owner]} but is set up "
+                    f"differently: it keeps a float copy of its {count:,} weights."
+                )
+        elif owner in layers:
+            sentences.append(
+                f"{name} is also used outside its layer: a float copy of its {count:,} weights "
+                "stays for that."
+            )
+        elif owner in run.opaque:
+            continue
+        elif ".parametrizations." in f".{name}":
+            sentences.append(
+                f"{name} ({count:,} weights) stays in float: it is under a parametrization. Remove "
+                "that first with torch.nn.utils.parametrize.remove_parametrizations."
+            )
+        else:
+            parameter = model.get_parameter(name)
+            if parameter.dim() > 1 and id(parameter) in run.matrix_uses:
+                sentences.append(
+                    f"{name} ({count:,} weights) stays in float: it goes straight into a function "
+                    "of another module, never through a layer of its own."
+                )
+    return sentences
+
+
+def _opaque_layers(run: Run, left: Mapping[str, int]) -> list[str]:
+    """A sentence on each class that does something to a weight before multiplying with it."""
+    weights: dict[str, dict[str, int]] = {}
+    for path, kind in run.opaque.items():
+        weights.setdefault(kind, {})[path] = left.get(f"{path}.weight", 0)
+    return [
+        f"{len(counts)} layers of the class {kind} ({sum(counts.values()):,} weights; the first is "
+        f"{next(iter(counts))}) stay in float: the class does more than multiply with its weight, "
+        "so that no scale can be taken out of it."
+        for kind, counts in weights.items()
+    ]
+
+
+def _counted(run: Run) -> dict[str, int]:
+    return {path: macs for path, macs in run.products.items() if macs}
+
+
+def _float_products(run: Run, layers: tuple[LayerSpec, ...]) -> list[str]:
+    """A sentence on the matrix products that no layer makes."""
+    products = _counted(run)
+    if not products:
+        return []
+    macs = sum(products.values())
+    share = macs / (macs + sum(layer.macs for layer in layers))
+    return [
+        f"Matrix products outside any layer, as in attention, run in {len(products)} modules (the "
+        f"first is {next(iter(products)) or 'the model itself'}): their {macs:,} "
+        f"multiply-accumulates a sample ({share:.1%} of all) stay in float, and no cost counts "
+        "them."
+    ]

@@ -1,0 +1,79 @@
+"""Rewrites modules that hide their layers into equal ones whose layers are modules of their own.
+
+Some modules compute with weights that no module of their own multiplies: attention hands them to a
+function, and some batch-norms apply the activation as well. `explicit` replaces these, and only
+these, by modules with the same outputs (as far as floats add up alike) and the same parameters,
+under names that depend on the model alone. Whoever wraps a model calls it first, so the user's own
+model, untouched, always leads to the same layers.
+"""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from qcore.network.rewriting.attention import ExplicitAttention
+from qcore.network.rewriting.norm_then_rest import NormThenRest
+from qcore.network.rewriting.window_attention import WindowAttention
+
+Rows = dict[tuple[int, int], nn.Parameter]
+
+REWRITES: dict[tuple[str, str], Callable[[Any, Rows], nn.Module]] = {
+    ("torch.nn.modules.activation", "MultiheadAttention"): ExplicitAttention,
+    ("torchvision.models.swin_transformer", "ShiftedWindowAttention"): WindowAttention,
+    ("torchvision.models.swin_transformer", "ShiftedWindowAttentionV2"): WindowAttention,
+    ("timm.layers.norm_act", "BatchNormAct2d"): NormThenRest,
+}
+"""Module and name of the class whose forward pass hides layers, to what takes its place.
+
+Classes are named, not imported: their packages are slow to import, or need not be installed. A
+subclass with a forward pass of its own is left as it is."""
+
+
+def explicit(model: nn.Module) -> nn.Module:
+    """Return the model with every layer in a module of its own.
+
+    Returns:
+        The model itself where nothing hides a layer; otherwise a copy of its modules that shares
+        the parameters and buffers (slices of them where a parameter holds several layers). Applied
+        again it changes nothing.
+    """
+    if not any(forward_of(module) in REWRITES for module in model.modules()):
+        return model
+    tensors = [*model.parameters(), *model.buffers()]
+    rewritten = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
+    rows: Rows = {}
+    if forward_of(rewritten) in REWRITES:
+        return _replaced(rewritten, rows)
+    hiding = [module for module in rewritten.modules() if forward_of(module) in REWRITES]
+    done = {id(module): _replaced(module, rows) for module in hiding}
+    for parent in list(rewritten.modules()):
+        for name, child in list(parent._modules.items()):
+            if id(child) in done:
+                setattr(parent, name, done[id(child)])
+    return rewritten
+
+
+def forward_of(module: nn.Module) -> tuple[str, str]:
+    """Module and name of the class in a module's family that defines its forward pass.
+
+    Both empty where that was set on the module itself.
+    """
+    if "forward" in vars(module):
+        return "", ""
+    owner = next((c for c in type(module).__mro__ if "forward" in vars(c)), nn.Module)
+    return owner.__module__, owner.__qualname__
+
+
+def plain(module: nn.Module) -> bool:
+    """True where a module computes just as the torch class it descends from."""
+    keys = ("forward", "_conv_forward")
+    if any(key in vars(module) for key in keys):
+        return False
+    owners = [next((c for c in type(module).__mro__ if key in vars(c)), nn.Module) for key in keys]
+    return all(owner.__module__.startswith("torch.nn.") for owner in owners)
+
+
+def _replaced(module: nn.Module, rows: Rows) -> nn.Module:
+    return REWRITES[forward_of(module)](module, rows).train(module.training)

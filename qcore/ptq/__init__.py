@@ -1,0 +1,1 @@
+"""Post-training quantization (PTQ): a trained network at given bits, without training."""

@@ -1,0 +1,284 @@
+"""QuantizedModel: the user's own network with bits that switch in O(layers).
+
+The network is copied, batch-norms that follow a layer are folded into it, and each layer is
+replaced by a `QuantizedLayer`. Quantized weights are prepared once per (layer, bits), kept up to a
+memory limit, and switched by reference.
+"""
+
+import copy
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits
+from qcore.errors import InvalidConfig, NotCalibrated
+from qcore.network.forward_pass import explicit_attention
+from qcore.network.layers import Found
+from qcore.network.operation import from_rows, operation_of, to_rows
+from qcore.network.rewriting import explicit
+from qcore.ptq.layer import QuantizedLayer
+from qcore.quantizers import QUANTIZERS, ActivationGrid, Histogram, mse_grid, quantize_rows
+
+CACHE_BYTES = 512 * 2**20
+
+State = Mapping[str, Mapping[str, np.ndarray]]
+
+
+def fold_norm(
+    weight: Tensor, bias: Tensor, norm: nn.Module, operation: Any
+) -> tuple[Tensor, Tensor]:
+    """Fold an inference-mode batch-norm into the layer before it.
+
+    With g = gamma / sqrt(var + eps): w' = w * g, b' = (b - mean) * g + beta per output channel.
+    """
+    n: Any = norm
+    g = torch.rsqrt(n.running_var + n.eps)
+    if n.affine:
+        g = g * n.weight.detach()
+    folded = from_rows(to_rows(weight, operation) * g[:, None], weight, operation)
+    shift = (bias - n.running_mean) * g
+    return folded, shift + n.bias.detach() if n.affine else shift
+
+
+class QuantizedModel(nn.Module):
+    """A float model, wrapped.
+
+    Args:
+        model: The float model, in any mode; it is copied, never changed.
+        found: Its layers, from `find_layers`.
+        quantizer: Key of QUANTIZERS for the weights' steps.
+        cache_bytes: Memory limit of prepared weights; beyond it the least recently used go.
+        device: Where it runs.
+
+    Attributes:
+        spec: The facts about the model.
+        layers: Layer name to its QuantizedLayer, in execution order.
+        histograms: Layer name to the histogram of its input; filled by `calibration`.
+        allocation: The bits in use.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        found: Found,
+        *,
+        quantizer: str = "mse",
+        cache_bytes: int = CACHE_BYTES,
+        device: str = "cpu",
+    ) -> None:
+        super().__init__()
+        self.spec, self.norms = found.spec, dict(found.norms)
+        self.network = explicit(copy.deepcopy(model)).eval().requires_grad_(False).to(device)
+        if any(isinstance(m, nn.Conv2d) for m in self.network.modules()):
+            self.network = self.network.to(memory_format=torch.channels_last)
+        self.layers: dict[str, QuantizedLayer] = {}
+        self.histograms: dict[str, Histogram] = {}
+        self.steps: dict[tuple[str, int], Tensor] = {}
+        self._grids: dict[tuple[str, int], ActivationGrid] = {}
+        self._loaded: dict[str, dict[str, np.ndarray]] = {}
+        self._step = QUANTIZERS[quantizer].step
+        self._prepared: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
+        self._prepared_bytes, self._cache_bytes = 0, cache_bytes
+        for layer in found.spec.layers:
+            self._replace(layer.name, found.aliases.get(layer.name, ()))
+        self.allocation = BitAllocation.uniform(found.spec.layers, FLOAT_BITS)
+
+    def _replace(self, name: str, aliases: tuple[str, ...]) -> None:
+        module: Any = self.network.get_submodule(name)
+        operation = operation_of(module)
+        weight = module.weight.detach().float()
+        channels = len(to_rows(weight, operation))
+        bias = torch.zeros(channels, device=weight.device)
+        if module.bias is not None:
+            bias = module.bias.detach().float()
+        norm = self.norms.get(name)
+        if norm is not None:
+            weight, bias = fold_norm(weight, bias, self.network.get_submodule(norm), operation)
+            self.network.set_submodule(norm, nn.Identity())
+        layer = QuantizedLayer(name, module, weight, bias, norm is not None)
+        for path in (name, *aliases):
+            self.network.set_submodule(path, layer)
+        self.layers[name] = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map normalised images (n, channels, h, w) to logits (n, classes)."""
+        with explicit_attention():
+            return self.network(x)
+
+    def weight_step(self, name: str, bits: int) -> Tensor:
+        """Weight step of each channel at these bits, (channels,); searched once."""
+        key = (name, bits)
+        if key not in self.steps:
+            layer = self.layers[name]
+            self.steps[key] = self._step(to_rows(layer.weight, layer.operation), bits)
+        return self.steps[key]
+
+    def prepared_weight(self, name: str, bits: int) -> Tensor:
+        """Weights of a layer on their b-bit grid, in the layer's own shape; cached."""
+        layer, key = self.layers[name], (name, bits)
+        if bits == FLOAT_BITS:
+            return layer.weight
+        if key in self._prepared:
+            self._prepared.move_to_end(key)
+            return self._prepared[key]
+        weight = self._quantized(layer, self.weight_step(name, bits), bits)
+        self._prepared[key] = weight
+        self._prepared_bytes += weight.nbytes
+        while self._prepared_bytes > self._cache_bytes and len(self._prepared) > 1:
+            _, dropped = self._prepared.popitem(last=False)
+            self._prepared_bytes -= dropped.nbytes
+        return weight
+
+    @staticmethod
+    def _quantized(layer: QuantizedLayer, step: Tensor, bits: int) -> Tensor:
+        rows = to_rows(layer.weight, layer.operation)
+        return from_rows(quantize_rows(rows, step, bits), layer.weight, layer.operation)
+
+    def activation_grid(self, name: str, bits: int) -> ActivationGrid | None:
+        """Grid of a layer's input at these bits; None at 32.
+
+        Raises:
+            NotCalibrated: the layer's input was never measured.
+        """
+        if bits == FLOAT_BITS:
+            return None
+        key = (name, bits)
+        if key not in self._grids:
+            if name not in self.histograms:
+                raise NotCalibrated(
+                    f"The input of layer {name!r} has no measured range; run the calibration "
+                    "before giving activations fewer than 32 bits."
+                )
+            self._grids[key] = mse_grid(self.histograms[name], bits)
+        return self._grids[key]
+
+    def set_layer(self, name: str, bits: LayerBits) -> None:
+        """Switch one layer; its correction is dropped."""
+        self._loaded.pop(name, None)
+        self.layers[name].set_bits(
+            self.prepared_weight(name, bits.weight), self.activation_grid(name, bits.activation)
+        )
+
+    def set_allocation(self, allocation: BitAllocation) -> None:
+        """Switch every layer; corrections are dropped.
+
+        Raises:
+            InvalidAllocation: the allocation does not name exactly this model's layers.
+            NotCalibrated: activations below 32 bits before calibration.
+        """
+        allocation.check_names(self.spec.layers)
+        for name, bits in allocation.items():
+            self.set_layer(name, bits)
+        self.allocation = allocation
+
+    def state(self) -> dict[str, dict[str, np.ndarray]]:
+        """Everything, beside the float model, that the current logits depend on.
+
+        Returns:
+            Layer name to float32 arrays: weight_step (channels,), absent at 32 bits; weight_gain
+            (channels,), absent where 1; bias (channels,); activation_grid (step, low, high,
+            offset), absent at 32 bits. The weights in use are
+            codes(folded weight, weight_step) * weight_step * weight_gain. Of a layer that was
+            trained anew there is also weight_codes (weights,), whole numbers that take the place
+            of codes(...), or weight (weights,) at 32 bits, in the order of the float weight.
+        """
+        state: dict[str, dict[str, np.ndarray]] = {}
+        for name, bits in self.allocation.items():
+            layer = self.layers[name]
+            arrays = {"bias": _array(layer.shift)}
+            arrays.update(self._loaded.get(name, {}))
+            if bits.weight != FLOAT_BITS and "weight_step" not in arrays:
+                arrays["weight_step"] = _array(self.weight_step(name, bits.weight))
+            if layer.gain is not None:
+                arrays["weight_gain"] = _array(layer.gain)
+            if layer.grid is not None:
+                grid = layer.grid
+                arrays["activation_grid"] = np.asarray(
+                    [grid.step, grid.low, grid.high, grid.offset], np.float32
+                )
+            state[name] = arrays
+        return state
+
+    def load_state(self, allocation: BitAllocation, state: State) -> None:
+        """Switch to an allocation with the quantizer state that `state` gave.
+
+        Raises:
+            InvalidAllocation: layer names differ.
+            InvalidConfig: an array is missing or has the wrong number of channels.
+        """
+        allocation.check_names(self.spec.layers)
+        for name, bits in allocation.items():
+            self._load_layer(self.layers[name], bits, state.get(name, {}))
+        self.allocation = allocation
+
+    def _load_layer(
+        self, layer: QuantizedLayer, bits: LayerBits, arrays: Mapping[str, np.ndarray]
+    ) -> None:
+        def read(key: str, length: int) -> Tensor:
+            values = arrays.get(key)
+            if values is None or values.shape != (length,):
+                found = "missing" if values is None else f"of shape {values.shape}"
+                raise InvalidConfig(
+                    f"{key} of layer {layer.name!r} is {found}; expected {length} numbers."
+                )
+            return torch.from_numpy(values.copy()).to(layer.weight.device)
+
+        channels, count = len(layer.bias), layer.weight.numel()
+        quantized = layer.weight
+        kept = {"weight_step", "weight_codes"} if bits.weight != FLOAT_BITS else {"weight"}
+        self._loaded[layer.name] = {key: arrays[key] for key in kept & set(arrays)}
+        if bits.weight == FLOAT_BITS and "weight" in arrays:
+            quantized = _shaped(read("weight", count), layer)
+        elif bits.weight != FLOAT_BITS and "weight_codes" in arrays:
+            codes = to_rows(_shaped(read("weight_codes", count).float(), layer), layer.operation)
+            rows = codes * read("weight_step", channels)[:, None]
+            quantized = from_rows(rows, layer.weight, layer.operation)
+        elif bits.weight != FLOAT_BITS:
+            step = read("weight_step", channels)
+            quantized = self._quantized(layer, step, bits.weight)
+        grid = None
+        if bits.activation != FLOAT_BITS:
+            step_, low, high, offset = (float(v) for v in read("activation_grid", 4))
+            grid = ActivationGrid(step_, int(low), int(high), offset)
+        layer.set_bits(quantized, grid)
+        gain = read("weight_gain", channels) if "weight_gain" in arrays else None
+        layer.correct(gain, read("bias", channels))
+
+
+def _shaped(values: Tensor, layer: QuantizedLayer) -> Tensor:
+    """Values in the order of a layer's float weight, in its shape and memory layout."""
+    return torch.empty_like(layer.weight).copy_(values.reshape(layer.weight.shape))
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy().astype(np.float32)
+
+
+@torch.no_grad()
+def float_gap(model: nn.Module, quantized: QuantizedModel, images: Tensor) -> float:
+    """How far wrapping alone moved a network's outputs: 0 to about 1e-5 where it is right.
+
+    A larger gap means that folding, rewriting or replacing a layer changed what the network
+    computes, so that no score of it can be trusted.
+
+    Args:
+        model: The float model that was wrapped; run in eval mode, its training flags are restored.
+        quantized: Its wrapping; left with every layer at 32 bits.
+        images: Inputs (n, ...) of the kind the model takes.
+
+    Returns:
+        Euclidean norm of the difference over that of the model's outputs.
+    """
+    modes = {module: module.training for module in model.modules()}
+    quantized.set_allocation(BitAllocation.uniform(quantized.spec.layers, FLOAT_BITS))
+    try:
+        wanted = model.eval()(images).double()
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    gap, size = (quantized(images).double() - wanted).norm(), wanted.norm()
+    return float(gap / size) if size > 0 else float(gap)

@@ -1,0 +1,1 @@
+"""Quantization-aware training (QAT): weights learn under fake quantization."""

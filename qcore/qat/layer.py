@@ -1,0 +1,173 @@
+"""One layer of a TrainableModel: float weights, learned scales, and the bits in use."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from qcore.allocation import FLOAT_BITS, LayerBits
+from qcore.errors import NotCalibrated
+from qcore.network.operation import operation_of, to_rows
+from qcore.quantizers import ActivationGrid, Histogram, LearnedQuantizer, mse_grid
+
+SMALLEST_SCALE = 1e-4
+
+
+class TrainableLayer(nn.Module):
+    """A layer that quantizes its weights and its input on the fly.
+
+    Attributes:
+        name: Dotted module path in the model.
+        weight: Float weight, trained.
+        bias: Float bias, trained; None where the layer has none.
+        scales: "w2", "a4", ... to the scale () of weights or input at these bits; "w" and "a"
+            where one scale serves all widths.
+        grids: Bits to the codes of the input at these bits.
+        trained: Keys of the scales that a training step has changed.
+        used: Keys of the scales of this training step so far.
+        bits: The bits in use.
+        float_weights: Whether weights stay in float whatever their bits, as while only inputs are
+            trained to be quantized.
+    """
+
+    bias: nn.Parameter | None
+
+    def __init__(
+        self, name: str, module: Any, quantizer: LearnedQuantizer, one_clip: int | None
+    ) -> None:
+        super().__init__()
+        self.name, self.quantizer, self.one_clip = name, quantizer, one_clip
+        self.operation = operation_of(module)
+        self.weight = nn.Parameter(module.weight.detach().clone().float())
+        self.bias = None
+        if module.bias is not None:
+            self.bias = nn.Parameter(module.bias.detach().clone().float())
+        self.scales = nn.ParameterDict()
+        self.grids: dict[int, ActivationGrid] = {}
+        self.trained: set[str] = set()
+        self.used: set[str] = set()
+        self.bits = LayerBits(FLOAT_BITS)
+        self.float_weights = False
+
+    def key(self, part: str, bits: int) -> str:
+        """Key in `scales` of part "w" or "a" at these bits."""
+        return part if self.one_clip is not None else f"{part}{bits}"
+
+    def set_bits(self, bits: LayerBits) -> None:
+        """Switch.
+
+        Raises:
+            NotCalibrated: there is no scale for these bits yet.
+        """
+        for part, width in (("w", bits.weight), ("a", bits.activation)):
+            known = self.key(part, width) in self.scales and (part == "w" or width in self.grids)
+            if width != FLOAT_BITS and not known:
+                what = "weights" if part == "w" else "input"
+                raise NotCalibrated(
+                    f"The {what} of layer {self.name!r} have no scale for {width} bits: give these "
+                    "bits among the options and start the scales before training."
+                )
+        self.bits = bits
+
+    def start_scales(self, options: Iterable[LayerBits], histogram: Histogram) -> None:
+        """Begin the scales of all these bits that were never trained."""
+        options = list(options)
+        weights = sorted({o.weight for o in options} - {FLOAT_BITS})
+        inputs = sorted({o.activation for o in options} - {FLOAT_BITS})
+        for bits in weights:
+            at = bits if self.one_clip is None else _nearest(weights, self.one_clip)
+            self._start(self.key("w", bits), self.quantizer.weight_start(self.weight, at))
+        for bits in inputs:
+            if bits not in self.grids or self.key("a", bits) not in self.trained:
+                self.grids[bits] = mse_grid(histogram, bits)
+        for bits in inputs:
+            at = bits if self.one_clip is None else _nearest(inputs, self.one_clip)
+            start = self.quantizer.input_start(histogram, self.grids[at])
+            self._start(self.key("a", bits), start)
+
+    def _start(self, key: str, value: float) -> None:
+        if key in self.trained:
+            return
+        value = max(value, SMALLEST_SCALE)
+        if key in self.scales:
+            self.scales[key].fill_(value)
+        else:
+            self.scales[key] = nn.Parameter(torch.tensor(value, device=self.weight.device))
+
+    def make_scales(self, keys: Iterable[str]) -> None:
+        """Have exactly these scales, so that a stored state fits."""
+        for key in set(self.scales) - set(keys):
+            del self.scales[key]
+        for key in sorted(set(keys) - set(self.scales)):
+            self.scales[key] = nn.Parameter(torch.tensor(1.0, device=self.weight.device))
+
+    def after_step(self) -> None:
+        """Note the scales used in this step as trained, and keep them positive."""
+        self._note_used()
+        for key in self.used:
+            self.scales[key].clamp_(min=SMALLEST_SCALE)
+        self.trained |= self.used
+        self.used.clear()
+
+    def _note_used(self) -> None:
+        if self.bits.weight != FLOAT_BITS and not self.float_weights:
+            self.used.add(self.key("w", self.bits.weight))
+        if self.bits.activation != FLOAT_BITS:
+            self.used.add(self.key("a", self.bits.activation))
+
+    def quantized(self) -> Tensor:
+        """The weights in use, in the layer's own shape."""
+        bits = self.bits.weight
+        if bits == FLOAT_BITS or self.float_weights:
+            return self.weight
+        return self.quantizer.weight(self.weight, self.scales[self.key("w", bits)], bits)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shapes as the float layer."""
+        if torch.is_grad_enabled():
+            # a step may use several bit-widths
+            self._note_used()
+        bits = self.bits.activation
+        if bits != FLOAT_BITS:
+            x = self.quantizer.inputs(x, self.scales[self.key("a", bits)], self.grids[bits])
+        return self.operation.call(x, self.quantized(), self.bias)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The weights in use and the input's grid, as `TrainableModel.state` describes them."""
+        arrays: dict[str, np.ndarray] = {}
+        weight, bits = self.quantized().detach(), self.bits
+        if bits.weight == FLOAT_BITS:
+            arrays["weight"] = weight.cpu().contiguous().reshape(-1).numpy().astype(np.float32)
+        else:
+            scale = self.scales[self.key("w", bits.weight)]
+            step = self.quantizer.weight_step(self.weight, scale, bits.weight)
+            codes = (weight / step).round().cpu().contiguous().reshape(-1).numpy()
+            arrays["weight_codes"] = codes.astype(np.int16)
+            channels = len(to_rows(self.weight, self.operation))
+            arrays["weight_step"] = np.full(channels, float(step), np.float32)
+        if bits.activation != FLOAT_BITS:
+            grid = self.grids[bits.activation]
+            scale = self.scales[self.key("a", bits.activation)]
+            step = float(self.quantizer.input_step(scale, grid))
+            numbers = [step, grid.low, grid.high, grid.offset]
+            arrays["activation_grid"] = np.asarray(numbers, np.float32)
+        return arrays
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """What a checkpoint keeps beside the tensors: plain data."""
+        grids = {b: [g.step, g.low, g.high, g.offset] for b, g in self.grids.items()}
+        return {"trained": sorted(self.trained), "grids": grids, "scales": sorted(self.scales)}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Read what `get_extra_state` gave."""
+        self.trained = set(state["trained"])
+        self.grids = {
+            int(bits): ActivationGrid(step, int(low), int(high), offset)
+            for bits, (step, low, high, offset) in state["grids"].items()
+        }
+
+
+def _nearest(widths: list[int], wanted: int) -> int:
+    return min(widths, key=lambda width: (abs(width - wanted), width))

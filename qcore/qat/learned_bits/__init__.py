@@ -1,0 +1,1 @@
+"""Bits learned by gradient: Mixed Precision DNNs (Uhlich et al., ICLR 2020)."""

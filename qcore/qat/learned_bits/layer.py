@@ -1,0 +1,251 @@
+"""One layer whose weights and input learn their own grid, and with it their bits."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qcore.allocation import FLOAT_BITS, LayerBits
+from qcore.errors import Diverged, InvalidParams, NotCalibrated
+from qcore.network.operation import operation_of
+from qcore.qat.layer import TrainableLayer
+from qcore.quantizers import ActivationGrid, Histogram, mse_grid
+from qcore.quantizers.dq import PARAMETRIZATIONS, Grid, Parametrization, mse_step, pass_through
+
+LARGEST_BITS_GRADIENT = 1.0
+
+
+class LearnedGrid(nn.Module):
+    """The two learned numbers of one tensor.
+
+    Args:
+        kind: Which two are learned.
+        widths: Bits the tensor may have, rising, none of them 32.
+        powers: Whether steps are rounded to powers of two.
+        what: Words for the tensor, for messages.
+
+    Attributes:
+        signed: Whether the tensor has negative values.
+    """
+
+    def __init__(
+        self, kind: Parametrization, widths: Sequence[int], powers: bool, what: str
+    ) -> None:
+        super().__init__()
+        self.kind, self.widths, self.powers, self.what = kind, tuple(widths), powers, what
+        self.signed, self.decay = True, 0.0
+        self.first = nn.Parameter(torch.zeros(()))
+        self.second = nn.Parameter(torch.zeros(()))
+        for parameter, name in zip((self.first, self.second), kind.free, strict=True):
+            parameter.register_hook(lambda g, p=parameter, n=name: self._held(g, p, n == "bits"))
+
+    @torch.no_grad()
+    def _held(self, grad: Tensor, parameter: Tensor, bits: bool) -> Tensor:
+        """The gradient, decay included, no longer than the step: what keeps training stable."""
+        limit = LARGEST_BITS_GRADIENT if bits else self.grid().step.detach()
+        return (grad + self.decay * parameter).clamp(-limit, limit)
+
+    def start(self, step: float, bits: int, signed: bool) -> None:
+        """Begin at a step and bits.
+
+        Raises:
+            InvalidParams: this tensor may only have one bit, which no grid with a zero has.
+        """
+        self.signed = signed
+        if signed and self.widths[-1] == 1 and self.kind.name != "power-of-two":
+            raise InvalidParams(
+                f"The {self.what} may have one bit only, and an even grid with both signs and a "
+                "zero needs two. Allow 2 bits there."
+            )
+        with torch.no_grad():
+            for parameter, value in zip(
+                (self.first, self.second), self.kind.start(step, bits, signed), strict=True
+            ):
+                parameter.fill_(value)
+        self.project()
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """Fewest and most bits."""
+        floor = 1 if not self.signed or self.kind.name == "power-of-two" else 2
+        return max(floor, self.widths[0]), self.widths[-1]
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Put both numbers back where they are allowed."""
+        values = self.kind.project(self.first, self.second, self.signed, self.powers, *self.range)
+        for parameter, value in zip((self.first, self.second), values, strict=True):
+            parameter.copy_(value)
+
+    def grid(self) -> Grid:
+        """The grid they stand for."""
+        return self.kind.grid(self.first, self.second, self.signed, self.powers)
+
+    def bits(self, grid: Grid) -> Tensor:
+        """Bits that are paid for: the fewest allowed ones that hold the inferred bits, ()."""
+        allowed = torch.tensor(self.widths, dtype=grid.bits.dtype, device=grid.bits.device)
+        inferred = grid.bits.detach()
+        paid = allowed[(allowed < inferred).sum().clamp_max(len(self.widths) - 1)]
+        return pass_through(paid, grid.bits) if len(self.widths) > 1 else paid
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Put a tensor of any shape on the grid."""
+        return self.kind.quantize(x, self.grid(), self.signed)
+
+    def get_extra_state(self) -> dict[str, bool]:
+        """What a checkpoint keeps beside the two numbers."""
+        return {"signed": self.signed}
+
+    def set_extra_state(self, state: dict[str, bool]) -> None:
+        """Read what `get_extra_state` gave."""
+        self.signed = state["signed"]
+
+
+class DqLayer(nn.Module):
+    """A layer with a learned grid for its weights and one for its input.
+
+    Attributes:
+        name: Dotted module path in the model.
+        weight: Float weight, trained.
+        bias: Float bias, trained; None where the layer has none.
+        weights: Grid of the weights; None where they may only be in float.
+        inputs: Grid of the input; None where it may only be in float.
+        begin: Bits to begin with, or None for four.
+    """
+
+    bias: nn.Parameter | None
+
+    def __init__(
+        self, source: TrainableLayer, module: Any, options: Iterable[LayerBits], kind: str,
+        powers: bool,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        from qcore.quantizers.power_of_two import POWER_OF_TWO
+
+        kinds = {**PARAMETRIZATIONS, POWER_OF_TWO.name: POWER_OF_TWO}
+        self.name, self.operation = source.name, operation_of(module)
+        self.weight, self.bias = source.weight, source.bias
+        self.options = tuple(options)
+        self.begin: LayerBits | None = None
+        self.started = False
+        widths = sorted({o.weight for o in self.options} - {FLOAT_BITS})
+        inputs = sorted({o.activation for o in self.options} - {FLOAT_BITS})
+        even = kinds["step-range"] if kind == POWER_OF_TWO.name else kinds[kind]
+        where = f"of layer {self.name!r}"
+        self.weights = (
+            LearnedGrid(kinds[kind], widths, powers, f"weights {where}") if widths else None
+        )
+        self.inputs = LearnedGrid(even, inputs, powers, f"input {where}") if inputs else None
+
+    def start_scales(self, options: Iterable[LayerBits], histogram: Histogram) -> None:
+        """Begin both grids, from the weights and the histogram of the input."""
+        if self.weights is not None:
+            bits = _allowed(self.weights, 4 if self.begin is None else self.begin.weight)
+            if self.begin is None:
+                step = paper_step(self.weight, bits)
+            else:
+                step = mse_step(self.weight, bits)
+            self.weights.start(step, bits, True)
+        if self.inputs is not None:
+            bits = _allowed(self.inputs, 4 if self.begin is None else self.begin.activation)
+            signed = histogram.smallest < 0
+            bits = max(bits, 2) if signed else bits
+            grid = mse_grid(histogram, bits)
+            self.inputs.start(grid.step, bits, signed)
+        self.started = True
+
+    def grids(self) -> tuple[Grid | None, Grid | None]:
+        """Grids of the weights and of the input."""
+        return (
+            None if self.weights is None else self.weights.grid(),
+            None if self.inputs is None else self.inputs.grid(),
+        )
+
+    def after_step(self) -> None:
+        """Put the grids back where they are allowed."""
+        for part in (self.weights, self.inputs):
+            if part is not None:
+                part.project()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Same shapes as the float layer; in float until the grids have begun."""
+        weight = self.weight
+        if self.started:
+            if self.inputs is not None:
+                x = self.inputs(x)
+            if self.weights is not None:
+                weight = self.weights(weight)
+        return self.operation.call(x, weight, self.bias)
+
+    def chosen(self) -> LayerBits:
+        """The cheapest option that holds the inferred bits of weights and input.
+
+        Where options trade one for the other and none holds both, the one that lacks least.
+
+        Raises:
+            Diverged: a step or range is NaN or infinite.
+        """
+        wanted = []
+        for part, grid in zip((self.weights, self.inputs), self.grids(), strict=True):
+            if grid is not None and not bool(torch.isfinite(grid.bits + grid.step + grid.reach)):
+                raise Diverged(
+                    f"A step or range of layer {self.name!r} became NaN or infinite while its bits "
+                    "were learned; lower the learning rate."
+                )
+            wanted.append(FLOAT_BITS if part is None or grid is None else int(part.bits(grid)))
+        return min(
+            self.options,
+            key=lambda o: (
+                max(0, wanted[0] - o.weight) + max(0, wanted[1] - o.activation),
+                o.weight + o.activation,
+            ),
+        )
+
+    @torch.no_grad()
+    def freeze(self, into: TrainableLayer, bits: LayerBits) -> None:
+        """Give a layer of a TrainableModel these weights and grids, fixed, at its bits.
+
+        Raises:
+            NotCalibrated: the grids never began.
+        """
+        if not self.started:
+            raise NotCalibrated(f"The grids of layer {self.name!r} have not begun.")
+        into.weight.copy_(self.weight)
+        if into.bias is not None and self.bias is not None:
+            into.bias.copy_(self.bias)
+        weights, inputs = self.grids()
+        if weights is not None and bits.weight != FLOAT_BITS:
+            key = into.key("w", bits.weight)
+            # the frozen grid goes on to the end of its bits; the weights do not, to begin with
+            into.weight.clamp_(-weights.reach, weights.reach)
+            into.scales[key] = nn.Parameter(weights.step.detach().clone())
+            into.trained.add(key)
+        if inputs is not None and self.inputs is not None and bits.activation != FLOAT_BITS:
+            key = into.key("a", bits.activation)
+            step = float(inputs.step.detach())
+            high = round(float((inputs.reach / inputs.step).detach()))
+            low = -high if self.inputs.signed else 0
+            into.scales[key] = nn.Parameter(inputs.step.detach().clone())
+            into.grids[bits.activation] = ActivationGrid(step, low, high)
+            into.trained.add(key)
+
+    def get_extra_state(self) -> dict[str, bool]:
+        """What a checkpoint keeps beside the tensors."""
+        return {"started": self.started}
+
+    def set_extra_state(self, state: dict[str, bool]) -> None:
+        """Read what `get_extra_state` gave."""
+        self.started = state["started"]
+
+
+def paper_step(weight: Tensor, bits: int) -> float:
+    """2^floor(log2(max|w| / (2^(b-1) - 1))) up to 4 bits, ceil above: the published start."""
+    largest = max(float(weight.detach().abs().max()), 1e-12)
+    power = torch.log2(torch.tensor(largest / max(1, 2 ** (bits - 1) - 1)))
+    return float(torch.exp2(power.floor() if bits <= 4 else power.ceil()))
+
+
+def _allowed(part: LearnedGrid, bits: int) -> int:
+    low, high = part.range
+    return min(max(bits, low), high)

@@ -1,0 +1,166 @@
+"""A network all of whose quantizers learn their bits, and what those bits cost, differentiably."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits, ModelSpec
+from qcore.costs import COSTS
+from qcore.network.layers import Found
+from qcore.qat.learned_bits.layer import DqLayer
+from qcore.qat.model import TrainableModel
+
+PAPER_KB = {"weight_bytes": 70.1, "activation_bytes_sum": 92.1, "activation_bytes_max": 8.1}
+"""Budgets of the paper's own network, kB: what its strength of the penalty belongs to."""
+
+
+class DqModel(TrainableModel):
+    """A TrainableModel whose layers learn their grids instead of being told their bits.
+
+    Args:
+        model: The float model; copied.
+        found: Its layers.
+        options: Bits each layer may have.
+        kind: Key of PARAMETRIZATIONS, or "power-of-two" (weights; inputs as "step-range").
+        powers: Whether steps are rounded to powers of two.
+        decay: Weight decay, which here also acts on the learned grids.
+        device: Where it runs.
+
+    Attributes:
+        best: Tensors of the best state seen within the limits; None before there was one.
+        best_value: Its accuracy on the validation images.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        found: Found,
+        options: Mapping[str, tuple[LayerBits, ...]],
+        *,
+        kind: str = "step-range",
+        powers: bool = False,
+        decay: float = 0.0,
+        device: str = "cpu",
+    ) -> None:
+        super().__init__(model, found, options, device=device)
+        self.best: dict[str, Tensor] | None = None
+        self.best_value = float("-inf")
+        self.grids: dict[str, DqLayer] = {}
+        for name, source in list(self.layers.items()):
+            layer = DqLayer(source, model.get_submodule(name), options[name], kind, powers)
+            for part in (layer.weights, layer.inputs):
+                if part is not None:
+                    part.decay = decay
+            for path in (name, *found.aliases.get(name, ())):
+                self.network.set_submodule(path, layer)
+            self.grids[name] = layer.to(device)
+        self.layers = dict(self.grids)
+
+    def groups(self) -> dict[str, list[nn.Parameter]]:
+        """What is trained: "weights", "plain" (biases and norms), "scales" (the grids)."""
+        groups: dict[str, list[nn.Parameter]] = {"weights": [], "plain": [], "scales": []}
+        for layer in self.grids.values():
+            groups["weights"].append(layer.weight)
+            if layer.bias is not None:
+                groups["plain"].append(layer.bias)
+            for part in (layer.weights, layer.inputs):
+                if part is not None:
+                    groups["scales"] += [part.first, part.second]
+        for norm in self.norms.values():
+            groups["plain"].extend(norm.parameters())
+        return groups
+
+    def chosen(self) -> BitAllocation:
+        """The allocation whose codes hold everything the grids use now."""
+        return BitAllocation({name: layer.chosen() for name, layer in self.grids.items()})
+
+    def costs(self, names: list[str]) -> dict[str, Tensor]:
+        """Costs of the bits in use, in their units, shape () and differentiable."""
+        pairs: dict[str, tuple[Tensor | float, Tensor | float]] = {}
+        for name, layer in self.grids.items():
+            weights, inputs = layer.grids()
+            pairs[name] = (
+                FLOAT_BITS
+                if layer.weights is None or weights is None
+                else layer.weights.bits(weights),
+                FLOAT_BITS if layer.inputs is None or inputs is None else layer.inputs.bits(inputs),
+            )
+        return {cost: _cost(cost, self.spec, pairs) for cost in names}
+
+    def remember(self, value: float) -> None:
+        """Keep this state as the best within the limits, if its value is."""
+        if value > self.best_value:
+            self.best_value, self.best = value, self._tensors()
+
+    def recall(self) -> None:
+        """Go back to the best state within the limits, if there was one."""
+        if self.best is not None:
+            self.load_state_dict({**self.state_dict(), **self.best})
+
+    def _tensors(self) -> dict[str, Tensor]:
+        state = self.state_dict()
+        return {k: v.detach().clone() for k, v in state.items() if torch.is_tensor(v)}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        self.load_state_dict(dict(state))
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """What a checkpoint keeps beside the tensors: the best state."""
+        return {"best": copy.copy(self.best), "value": self.best_value}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Read what `get_extra_state` gave."""
+        self.best, self.best_value = state["best"], state["value"]
+
+    @torch.no_grad()
+    def freeze(self, into: TrainableModel, allocation: BitAllocation) -> None:
+        """Give a TrainableModel these weights, norms and grids, at an allocation."""
+        for name, layer in self.grids.items():
+            layer.freeze(into.layers[name], allocation[name])
+        for name, norm in self.norms.items():
+            into.norms[name].load_state_dict(norm.state_dict())
+
+
+def _cost(
+    cost: str, spec: ModelSpec, pairs: Mapping[str, tuple[Tensor | float, Tensor | float]]
+) -> Tensor:
+    """A cost without the rounding to whole bytes of each layer."""
+    rows = []
+    for layer in spec.layers:
+        weight, activation = pairs[layer.name]
+        if cost in ("weight_bytes", "model_bytes"):
+            row = weight * (layer.weights / 8)
+        elif cost == "bit_ops":
+            row = weight * activation * layer.macs
+        else:
+            row = activation * (layer.inputs / 8)
+        rows.append(torch.as_tensor(row, dtype=torch.float32))
+    device = next((r.device for r in rows if r.requires_grad), torch.device("cpu"))
+    together = torch.stack([row.to(device) for row in rows])
+    return together.max() if COSTS[cost].reduce == "max" else together.sum()
+
+
+def penalty(
+    model: DqModel, limits: Mapping[str, float], strength: float, exact: Mapping[str, int]
+) -> Tensor:
+    """Squared hinge over the limits, as if the network had the paper's own sizes.
+
+    strength * sum over limits (P max(0, S / L - 1))^2, P the paper's budget in kB, which is
+    strength * max(0, S - L)^2 in kB scaled by (P / L)^2: the paper rescales so between networks.
+
+    Args:
+        model: What is trained.
+        limits: Cost name to limit L, in the cost's unit.
+        strength: The paper's lambda, 0.1.
+        exact: The costs S in whole bytes; the gradient is that of their smooth forms.
+    """
+    total = torch.zeros(())
+    for name, smooth in model.costs(list(limits)).items():
+        value = smooth + (exact[name] - smooth.detach())
+        over = (value / limits[name] - 1).clamp_min(0)
+        total = total.to(over.device) + strength * (PAPER_KB.get(name, 70.1) * over) ** 2
+    return total

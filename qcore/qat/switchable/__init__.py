@@ -1,0 +1,1 @@
+"""Networks that change their precision while running: SP-Nets and Bit-Mixer."""

@@ -1,0 +1,138 @@
+"""One training step over several allocations of a network, widest first, gradients accumulated.
+
+Reference: Guerra, Zhuang, Reid and Drummond, Switchable Precision Neural Networks, 2020; the form
+of the loss as `Joint` gives it is an independent implementation's account of it. Teachers beside
+the fixed one: Any-Precision DNN (Yu et al. 2019, the next wider switch), InstantNet (Fu et al.
+2021, all wider ones). Random allocations in place of the narrower switches: Tang et al.,
+Retraining-free Model Quantization via One-Shot Weight-Coupling Learning, CVPR 2024 (RFQuant).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from qcore.allocation import BitAllocation
+from qcore.qat.loop import Loss
+from qcore.qat.switchable.switches import Joint, Rungs, random_allocation
+
+
+@dataclass
+class _Seen:
+    """What a wider switch answered, without gradient."""
+
+    logs: Tensor
+    features: dict[str, Tensor] = field(default_factory=dict)
+
+
+def joint_loss(model: Any, joint: Joint, reference: nn.Module | None = None) -> Loss:
+    """The loss of a step in which every switch, or random allocations, learn; for `Stage.loss`.
+
+    All allocations but the last go backward inside, so that one graph is held at a time; what is
+    returned carries the value of the sum and the last one's gradient.
+
+    Args:
+        model: TrainableModel with a plan of norms.
+        joint: Who teaches, and what counts how much.
+        reference: Float network that takes the labels' place where there are none.
+    """
+    switches, rungs = list(model.plan.switches.values()), model.plan.rungs
+
+    def hard(logits: Tensor, x: Tensor, y: Tensor | None) -> Tensor:
+        if y is not None:
+            return functional.cross_entropy(logits, y)
+        with torch.no_grad():
+            wanted = functional.log_softmax(reference(x), 1)  # type: ignore[misc]
+        return _divergence(wanted, functional.log_softmax(logits, 1))
+
+    def loss(
+        network: nn.Module, x: Tensor, y: Tensor | None, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        above: list[_Seen] = []
+        spent = torch.zeros((), device=x.device)
+        taken = _drawn(rungs, switches[0], joint.mixed, generator) if joint.mixed else switches
+        for index, allocation in enumerate(taken):
+            model.set_allocation(allocation)
+            logits, features = _run(model, x, joint.features > 0)
+            if index and joint.mixed:
+                features = {n: f for n, f in features.items() if allocation[n] == rungs[n][-1]}
+            value = _student(joint, hard, logits, features, above, (x, y))
+            if index + 1 == len(taken):
+                break
+            value.backward()
+            spent += value.detach()
+            logs = functional.log_softmax(logits.detach(), 1)
+            above.append(_Seen(logs, {n: f.detach() for n, f in features.items()}))
+        return value + spent, logits
+
+    return loss
+
+
+def _drawn(
+    rungs: Rungs, widest: BitAllocation, count: int, generator: torch.Generator
+) -> list[BitAllocation]:
+    """The widest, then random allocations."""
+    rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
+    return [widest, *(random_allocation(rungs, rng) for _ in range(count))]
+
+
+def _student(
+    joint: Joint,
+    hard: Any,
+    logits: Tensor,
+    features: dict[str, Tensor],
+    above: list[_Seen],
+    batch: tuple[Tensor, Tensor | None],
+) -> Tensor:
+    if not above:
+        first: Tensor = hard(logits, *batch)
+        return first
+    teachers = _teachers(joint.teacher, above)
+    value = torch.zeros((), device=logits.device)
+    if joint.labels:
+        value = value + joint.labels * hard(logits, *batch)
+    if joint.outputs:
+        logs = functional.log_softmax(logits, 1)
+        terms = [_divergence(teacher.logs, logs) for teacher in teachers]
+        value = value + joint.outputs * torch.stack(terms).mean()
+    if joint.features and features:
+        terms = [
+            functional.mse_loss(own, teacher.features[name])
+            for teacher in teachers
+            for name, own in features.items()
+        ]
+        value = value + joint.features * torch.stack(terms).mean()
+    return value
+
+
+def _teachers(kind: str, above: Sequence[_Seen]) -> Sequence[_Seen]:
+    if kind == "fixed":
+        return above[:1]
+    return above[-1:] if kind == "next" else above
+
+
+def _divergence(wanted: Tensor, logs: Tensor) -> Tensor:
+    return functional.kl_div(logs, wanted, log_target=True, reduction="batchmean")
+
+
+def _run(model: Any, x: Tensor, wanted: bool) -> tuple[Tensor, dict[str, Tensor]]:
+    """Logits, and what comes out of the batch-norm behind each layer that has one."""
+    features: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Any:
+        return lambda module, inputs, output: features.__setitem__(name, output)
+
+    handles = [
+        norm.register_forward_hook(keep(name))
+        for name, norm in (model.norms.items() if wanted else ())
+    ]
+    try:
+        logits = model(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return logits, features

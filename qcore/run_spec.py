@@ -1,0 +1,101 @@
+"""What a user asks for, and whether it could begin at all. Torch-free.
+
+A search never sees a RunSpec: `qcore.prepare` makes a `Problem` of it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from qcore.allocation import ModelSpec
+from qcore.costs.budget import Budget, make_options
+from qcore.errors import InvalidParams
+from qcore.models.catalog import split_data_name
+from qcore.searches import SEARCHES
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """What the user asked for; pure JSON, stored with the run.
+
+    Attributes:
+        model: Key of MODELS.
+        data: Key of DATASETS, or "imagefolder:/path".
+        search: Key of SEARCHES.
+        params: Fields of the search's params dataclass that differ from their defaults.
+        limits: Cost name to budget.
+        weight_bits: Allowed weight bit-widths.
+        activation_bits: Allowed activation bit-widths; (32,) leaves activations in float.
+        pin_first_last: Bits of the first and last layer, or None.
+        seed: Seed of the search.
+        calibration_images: Images for ranges, norms and bias correction.
+        search_images: Images of the search split.
+        objective: "kl" or "loss".
+        reported: Most points of the front that are looked at on the test split, spread evenly.
+        tuning: Whether reported points are also tuned without labels and measured again.
+        device: "auto", "cpu", "cuda" or "mps".
+    """
+
+    model: str
+    data: str
+    search: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    limits: Mapping[str, float] = field(default_factory=dict)
+    weight_bits: tuple[int, ...] = (2, 3, 4, 8)
+    activation_bits: tuple[int, ...] = (32,)
+    pin_first_last: int | None = None
+    seed: int = 0
+    calibration_images: int = 1024
+    search_images: int = 1024
+    objective: str = "kl"
+    reported: int = 12
+    tuning: bool = False
+    device: str = "auto"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON data; `RunSpec.from_json` reads it back."""
+        return {"version": 1, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "RunSpec":
+        """Read what `to_json` wrote."""
+        fields = {key: value for key, value in data.items() if key != "version"}
+        for name in ("weight_bits", "activation_bits"):
+            fields[name] = tuple(fields[name])
+        return cls(**fields)
+
+
+MOST_IMAGES = 100_000
+MOST_REPORTED = 1_000
+
+
+def check_run(spec: RunSpec, model: ModelSpec | None) -> None:
+    """Raise where a run could not even begin; nothing is loaded.
+
+    Args:
+        spec: What was asked for.
+        model: The model's layers where they are known.
+
+    Raises:
+        QcoreError: says what is wrong with its value, and what to do.
+    """
+    split_data_name(spec.data)
+    if spec.search not in SEARCHES:
+        raise InvalidParams(f"Unknown search {spec.search!r}; known: {', '.join(SEARCHES)}.")
+    SEARCHES[spec.search].read_params(spec.params)
+    for what, count in (
+        ("calibration", spec.calibration_images),
+        ("search", spec.search_images),
+    ):
+        if not 1 <= count <= MOST_IMAGES:
+            raise InvalidParams(f"Use 1 to {MOST_IMAGES:,} {what} images; got {count:,}.")
+    if not 1 <= spec.reported <= MOST_REPORTED:
+        raise InvalidParams(f"Test 1 to {MOST_REPORTED:,} points; got {spec.reported:,}.")
+    if spec.seed < 0:
+        raise InvalidParams(f"A seed is a whole number from 0 up; got {spec.seed}.")
+    options = make_options(
+        model.layers if model else (), spec.weight_bits, spec.activation_bits, spec.pin_first_last
+    )
+    budget = Budget(spec.limits)
+    if model is not None:
+        budget.check_feasible(model, options)

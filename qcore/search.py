@@ -1,0 +1,138 @@
+"""The record every search is listed by in SEARCHES, and how its parameters are read."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from qcore.errors import InvalidParams
+from qcore.problem import Problem, Progress, Proposals
+
+
+def setting(default: object, label: str, words: str, **meta: object) -> Any:
+    """Field of a params dataclass: its default, and what the launch form shows of it.
+
+    Args:
+        default: Value that is not given.
+        label: What the form calls it.
+        words: The form's help.
+        meta: "min", "max" or "choices".
+    """
+    return field(default=default, metadata={"label": label, "help": words, **meta})
+
+
+def epoch_images() -> Any:
+    """The setting `epoch_images` of a search that trains; 0 is all images there are."""
+    words = "Training images of an epoch; 0 is all there are."
+    return setting(0, "Images per epoch", words, min=0, max=10_000_000)
+
+
+def distillation() -> Any:
+    """The setting `distillation` of a search that trains: a share of the loss, 0..1."""
+    words = "Share of the loss that learns the float network's outputs; at 1 no labels are needed."
+    return setting(0.0, "Distillation", words, min=0.0, max=1.0)
+
+
+@dataclass(frozen=True)
+class Search:
+    """One way to propose allocations.
+
+    Attributes:
+        name: Key in SEARCHES.
+        title: What the pages call it.
+        summary: One sentence: what it does and what it needs.
+        params: Frozen dataclass, every field defaulted; field metadata "label", "min", "max",
+            "choices", "help" builds the launch form.
+        run: The generator function (problem, params, rng).
+        paper: Reference, or "" for a baseline.
+        trains: True when it changes weights.
+        chance: False when every seed finds the same.
+    """
+
+    name: str
+    title: str
+    summary: str
+    params: type
+    run: Callable[[Problem, Any, np.random.Generator], Proposals]
+    paper: str = ""
+    trains: bool = False
+    chance: bool = True
+
+    def read_params(self, values: Mapping[str, Any]) -> Any:
+        """Build the params dataclass from plain values, checking names, types and ranges.
+
+        Raises:
+            InvalidParams: unknown name, wrong type, or a value outside its metadata's range.
+        """
+        fields = {field.name: field for field in dataclasses.fields(self.params)}
+        for name, value in values.items():
+            if name not in fields:
+                known = ", ".join(fields) or "none"
+                raise InvalidParams(f"{self.name} has no parameter {name!r}; known: {known}.")
+            _check(self.name, fields[name], value)
+        # JSON knows no tuples
+        return self.params(**{n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})
+
+
+def _check(search: str, field: "dataclasses.Field[Any]", value: Any) -> None:
+    label, meta = f"{search}: {field.name}", field.metadata
+    expected = type(field.default)
+    if isinstance(field.default, (bool, int, float, str)):
+        numeric = expected is float and isinstance(value, int) and not isinstance(value, bool)
+        if type(value) is not expected and not numeric:
+            raise InvalidParams(f"{label} must be of type {expected.__name__}; got {value!r}.")
+    elif isinstance(field.default, tuple):
+        if not isinstance(value, (list, tuple)):
+            raise InvalidParams(f"{label} must be a list; got {value!r}.")
+        unknown = [entry for entry in value if entry not in meta.get("choices", value)]
+        if unknown:
+            raise InvalidParams(
+                f"{label} must be among {', '.join(meta['choices'])}; got {unknown[0]!r}."
+            )
+        return
+    if "choices" in meta and value not in meta["choices"]:
+        raise InvalidParams(f"{label} must be one of {', '.join(meta['choices'])}; got {value!r}.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InvalidParams(f"{label} must be a finite number; got {value!r}.")
+    if ("min" in meta and value < meta["min"]) or ("max" in meta and value > meta["max"]):
+        raise InvalidParams(
+            f"{label} must be between {meta.get('min')} and {meta.get('max')}; got {value!r}."
+        )
+
+
+EPOCH_STEPS = 50
+"""Steps of the progress bar that an epoch counts for."""
+
+
+@dataclass
+class Clock:
+    """Steps done of a whole search, so that progress rises to its total.
+
+    Attributes:
+        total: Steps in all.
+        done: Steps done.
+    """
+
+    total: int
+    done: int = 0
+
+    def stage(
+        self, training: Generator[Progress, None, Any], epochs: int
+    ) -> Generator[Progress, None, Any]:
+        """Pass a stage's progress on, its epochs as steps of the whole; returns what it returns."""
+        while True:
+            try:
+                progress = next(training)
+            except StopIteration as end:
+                self.done += epochs * EPOCH_STEPS
+                return end.value
+            step = min(self.total, self.done + progress.step * EPOCH_STEPS)
+            yield Progress(step, self.total, progress.message, progress.figures)
+
+    def tick(self, steps: int, words: str, **figures: Any) -> Progress:
+        """Progress after some more steps."""
+        self.done = min(self.total, self.done + steps)
+        return Progress(self.done, self.total, words, figures)

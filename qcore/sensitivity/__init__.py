@@ -1,0 +1,1 @@
+"""How much each layer suffers from fewer bits: measured, or from gradients and curvature."""

@@ -1,0 +1,184 @@
+"""Sensitivity tables: what quantizing one layer is predicted to cost.
+
+SENSITIVITIES maps each kind to the function that computes it. All are label-free but "loss" and
+"hessian", which use labels where there are any. Measured and gradient scores are taken with each
+layer corrected (mean, and spread where a norm was folded in): it changes the ranking.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from qcore.allocation import FLOAT_BITS
+from qcore.errors import InvalidParams
+from qcore.problem import SensitivityTable
+from qcore.ptq.calibration import first_images, float_allocation, gain_and_shift
+from qcore.ptq.layer import QuantizedLayer
+from qcore.ptq.model import QuantizedModel
+from qcore.scoring.evaluator import Evaluator
+from qcore.sensitivity.gradient import gradient_table
+from qcore.sensitivity.hessian import hessian_table
+from qcore.sensitivity.prefix import PrefixReplay
+
+Rows = dict[str, dict[int, float]]
+
+Step = Callable[[int, int], None]
+"""Told how many of how many steps are done."""
+
+MEASURED_IMAGES = 256
+"""Images behind a measured table: a mean divergence settles long before an accuracy does."""
+
+
+def choices(weight_bits: Iterable[int], activation_bits: Iterable[int]) -> list[tuple[str, int]]:
+    """("weight", bits) and ("activation", bits) worth scoring: every width but float."""
+    parts = [("weight", b) for b in sorted(set(weight_bits)) if b != FLOAT_BITS]
+    return parts + [("activation", b) for b in sorted(set(activation_bits)) if b != FLOAT_BITS]
+
+
+def weight_mse_table(
+    evaluator: Evaluator, weight_bits: Sequence[int], activation_bits: Sequence[int]
+) -> SensitivityTable:
+    """Sum of squared weight errors per layer; activations by their inputs' mean squared error.
+
+    Needs no image; a preview, and the weakest score in most comparisons.
+    """
+    started = time.perf_counter()
+    model = evaluator.model
+    weight: Rows = {name: {} for name in model.layers}
+    activation: Rows = {name: {} for name in model.layers} if set(activation_bits) - {32} else {}
+    for name, layer in model.layers.items():
+        for part, bits in choices(weight_bits, activation_bits):
+            if part == "weight":
+                error = model.prepared_weight(name, bits) - layer.weight
+                weight[name][bits] = float(error.square().sum())
+            else:
+                histogram, grid = model.histograms[name], model.activation_grid(name, bits)
+                x, counts = histogram.centres, histogram.counts
+                error = (grid.quantize(x) - x).square() if grid else torch.zeros_like(x)
+                activation[name][bits] = float((error * counts).sum() / counts.sum())
+    seconds = time.perf_counter() - started
+    return SensitivityTable("weight_mse", "squared weight", weight, activation, seconds=seconds)
+
+
+def set_corrected(
+    model: QuantizedModel, layer: QuantizedLayer, part: str, bits: int, target: Tensor
+) -> None:
+    """Quantize one part of one layer and let its next forward correct itself to a target.
+
+    Args:
+        model: The model, all else in float.
+        layer: The layer.
+        part: "weight" or "activation".
+        bits: Bit-width of that part.
+        target: The layer's float output on the images that the next forward pass sees.
+    """
+    moments = layer.channel_moments(target)
+
+    def correct(this: QuantizedLayer, output: Tensor) -> Tensor:
+        gain, shift = gain_and_shift(moments, this.channel_moments(output), this.normed)
+        moved = this.per_channel(shift, output)
+        if gain is None:
+            return output + moved
+        return torch.addcmul(moved, output, this.per_channel(gain, output))
+
+    weight = model.prepared_weight(layer.name, bits if part == "weight" else FLOAT_BITS)
+    grid = model.activation_grid(layer.name, bits if part == "activation" else FLOAT_BITS)
+    layer.set_bits(weight, grid)
+    layer.watch = correct
+
+
+def release(model: QuantizedModel, layer: QuantizedLayer) -> None:
+    """Put one layer back into float."""
+    layer.watch = None
+    layer.set_bits(model.prepared_weight(layer.name, FLOAT_BITS), None)
+
+
+def measured_table(
+    kind: str,
+    evaluator: Evaluator,
+    weight_bits: Sequence[int],
+    activation_bits: Sequence[int],
+    on_step: Step = lambda done, total: None,
+) -> SensitivityTable:
+    """Measured damage of quantizing one layer at a time, everything else in float.
+
+    Kind "kl": KL divergence from the float outputs, nats. Kind "loss": increase of the
+    cross-entropy, nats; may be negative. On the first MEASURED_IMAGES calibration images, with
+    every layer's prefix replayed, not recomputed.
+
+    Raises:
+        InvalidParams: kind "loss" on images without labels.
+    """
+    started = time.perf_counter()
+    model = evaluator.model
+    model.set_allocation(float_allocation(model))
+    parts = choices(weight_bits, activation_bits)
+    sums = {name: dict.fromkeys(parts, 0.0) for name in model.layers}
+    n = 0
+    batches = list(first_images(evaluator.calibration, MEASURED_IMAGES))
+    for number, (x, y) in enumerate(batches):
+        if kind == "loss" and y is None:
+            raise InvalidParams("These images have no labels: use the 'kl' sensitivity instead.")
+        n += len(x)
+        replay = PrefixReplay(model, x)
+        wanted = functional.log_softmax(replay.logits, 1)
+        for index, (name, layer) in enumerate(model.layers.items()):
+            on_step(number * len(sums) + index, len(batches) * len(sums))
+            for part, bits in parts:
+                set_corrected(model, layer, part, bits, replay.outputs[name])
+                logs = functional.log_softmax(replay.run_from(name), 1)
+                if kind == "kl":
+                    damage = functional.kl_div(logs, wanted, reduction="sum", log_target=True)
+                else:
+                    damage = functional.nll_loss(logs, y, reduction="sum")
+                    damage -= functional.nll_loss(wanted, y, reduction="sum")
+                sums[name][part, bits] += float(damage)
+            release(model, layer)
+    weight: Rows = {name: {} for name in model.layers}
+    activation: Rows = {name: {} for name in model.layers} if set(activation_bits) - {32} else {}
+    for name, row in sums.items():
+        for (part, bits), total in row.items():
+            (weight if part == "weight" else activation)[name][bits] = total / n
+    seconds = time.perf_counter() - started
+    return SensitivityTable(kind, "nats", weight, activation, n=n, seconds=seconds)
+
+
+Compute = Callable[[Evaluator, Sequence[int], Sequence[int], Step], SensitivityTable]
+
+SENSITIVITIES: dict[str, Compute] = {
+    "gradient": lambda e, w, a, step: gradient_table(e, w, a),
+    "kl": lambda e, w, a, step: measured_table("kl", e, w, a, step),
+    "loss": lambda e, w, a, step: measured_table("loss", e, w, a, step),
+    "hessian": lambda e, w, a, step: hessian_table(e, w, a),
+    "weight_mse": lambda e, w, a, step: weight_mse_table(e, w, a),
+}
+
+
+def compute_table(
+    kind: str,
+    evaluator: Evaluator,
+    weight_bits: Sequence[int],
+    activation_bits: Sequence[int],
+    on_step: Step = lambda done, total: None,
+) -> SensitivityTable:
+    """Compute one table of SENSITIVITIES, leaving the evaluator as it was found.
+
+    Args:
+        kind: Key of SENSITIVITIES.
+        evaluator: The network and its images.
+        weight_bits: Widths of weights to score.
+        activation_bits: Widths of activations to score.
+        on_step: Told of progress, by the measured kinds.
+
+    Raises:
+        InvalidParams: unknown kind, or a kind these images cannot give.
+    """
+    if kind not in SENSITIVITIES:
+        raise InvalidParams(f"Unknown sensitivity {kind!r}; known: {', '.join(SENSITIVITIES)}.")
+    try:
+        return SENSITIVITIES[kind](evaluator, weight_bits, activation_bits, on_step)
+    finally:
+        evaluator.forget()

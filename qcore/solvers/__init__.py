@@ -1,0 +1,1 @@
+"""The arithmetic that searches share: exact fronts, exchanges, genes, draws. Torch-free."""

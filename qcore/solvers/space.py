@@ -1,0 +1,254 @@
+"""A problem as arrays: every layer's options, their prices, and the limits. Torch-free.
+
+A *choice* is one option index per layer. Searches compute on choices and turn them into
+allocations only to have them measured. Limits on the largest layer (cost models that reduce by
+maximum) are met by leaving options out, so that only summed costs remain to be traded.
+"""
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from qcore.allocation import BitAllocation, LayerBits
+from qcore.costs import COSTS
+from qcore.errors import InfeasibleBudget, InvalidParams
+from qcore.problem import Ask, Point, Problem, Progress, SensitivityTable
+from qcore.solvers.dynamic_program import FrontTable
+from qcore.solvers.knapsack import exact_front
+from qcore.solvers.lagrangian import exact_best
+
+BATCH = 8
+"""Allocations in one Ask of a search that knows all it wants to measure."""
+
+Measuring = Generator[Ask | Progress, list[Point] | None, list[Point]]
+
+
+@dataclass(frozen=True)
+class Space:
+    """What may be chosen and what it costs.
+
+    Attributes:
+        names: Layer names in execution order.
+        options: Per layer, its allowed bits that respect every limit on the largest layer.
+        costs: Names of the summed costs that count, the primary one first: those with a limit,
+            or weight_bytes where there is none.
+        prices: Per layer, integers of shape (options, costs), each in its cost's unit.
+        limits: Most that `price` may be, shape (costs,); infinite where there is no limit.
+        fixed: What no choice changes, shape (costs,); not contained in prices or limits.
+    """
+
+    names: tuple[str, ...]
+    options: tuple[tuple[LayerBits, ...], ...]
+    costs: tuple[str, ...]
+    prices: tuple[np.ndarray, ...]
+    limits: np.ndarray
+    fixed: np.ndarray
+
+    @property
+    def limited(self) -> bool:
+        """True when a summed cost has a limit."""
+        return bool(np.isfinite(self.limits).any())
+
+    @property
+    def cheapest(self) -> np.ndarray:
+        """Smallest value of each cost taken alone, shape (costs,)."""
+        return np.asarray(np.sum([price.min(axis=0) for price in self.prices], axis=0))
+
+    @property
+    def dearest(self) -> np.ndarray:
+        """Largest value of each cost taken alone, shape (costs,)."""
+        return np.asarray(np.sum([price.max(axis=0) for price in self.prices], axis=0))
+
+    def price(self, choice: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Price a choice without the fixed part: integers of shape (costs,)."""
+        rows = [price[index] for price, index in zip(self.prices, choice, strict=True)]
+        return np.asarray(np.sum(rows, axis=0))
+
+    def allocation(self, choice: Sequence[int] | np.ndarray) -> BitAllocation:
+        """Return the allocation a choice stands for."""
+        chosen = zip(self.names, self.options, choice, strict=True)
+        return BitAllocation({name: options[index] for name, options, index in chosen})
+
+    def levels(self, points: int) -> list[np.ndarray]:
+        """Spread cost levels evenly on a log scale, dearest first.
+
+        Returns:
+            At most `points` arrays of shape (costs,), each an upper limit on `price`. With a
+            budget the first is the budget and the cheapest allocation is left out; without, they
+            run from the dearest to the cheapest allocation.
+        """
+        low = np.maximum(self.cheapest, 1).astype(float)
+        high = np.maximum(np.minimum(self.limits, self.dearest), low)
+        last = points if self.limited else max(points - 1, 1)
+        shares = [1 - step / last for step in range(points)]
+        levels: list[np.ndarray] = []
+        for share in shares:
+            level = low * (high / low) ** share if share < 1 else high.copy()
+            # nothing is priced between whole numbers, and rounding must not lose an exact end
+            level = np.floor(level + 1e-6)
+            if not levels or bool((level != levels[-1]).any()):
+                levels.append(level)
+        return levels
+
+    def scores(self, table: SensitivityTable) -> list[np.ndarray]:
+        """Predicted damage of every option: per layer, floats of shape (options,).
+
+        Raises:
+            InvalidAllocation: the table lacks a layer or a bit-width.
+            InvalidParams: a score is not a finite number.
+        """
+        scores = [
+            np.array([table.score(name, bits) for bits in options], dtype=float)
+            for name, options in zip(self.names, self.options, strict=True)
+        ]
+        for name, row in zip(self.names, scores, strict=True):
+            if not np.isfinite(row).all():
+                raise InvalidParams(
+                    f"The {table.kind} sensitivity of layer {name!r} is not a finite number: "
+                    f"{row.tolist()}. Measure it again or choose another sensitivity."
+                )
+        return scores
+
+    def front(self, scores: Sequence[np.ndarray]) -> FrontTable:
+        """Compute every non-dominated choice within the limit on the primary cost, exactly."""
+        limits = self.limits[:1].tolist() if self.limited else None
+        return exact_front([price[:, :1] for price in self.prices], scores, limits)
+
+    def optima(
+        self, scores: Sequence[np.ndarray], levels: Sequence[np.ndarray]
+    ) -> Iterator[np.ndarray | None]:
+        """Find the exact optimum of an additive score within each of several limits, lazily.
+
+        Args:
+            scores: Per layer, the score of each option; lower is better.
+            levels: Limits on `price`, shape (costs,) each, as `levels` spreads them.
+
+        Yields:
+            For each level its choice, or None where nothing fits.
+
+        Raises:
+            InvalidParams: more than two summed costs have limits.
+        """
+        self.check_solvable()
+        if len(self.costs) == 1:
+            # one run answers all levels; of two costs the whole front would be too long
+            front = self.front(scores)
+            yield from (best_on(front, level) for level in levels)
+            return
+        for level in levels:
+            choice = exact_best(self.prices, scores, level.tolist())
+            yield None if choice is None else choice.astype(np.int64)
+
+    def check_solvable(self) -> None:
+        """Raise unless the exact solver can take this many costs.
+
+        Raises:
+            InvalidParams: more than two summed costs have limits.
+        """
+        if len(self.costs) > 2:
+            raise InvalidParams(
+                "The exact solver takes limits on at most two summed costs; got "
+                f"{', '.join(self.costs)}. Drop one of these limits."
+            )
+
+    def infeasible(self) -> InfeasibleBudget:
+        """Build the error for limits that can only be met one at a time."""
+        smallest = (self.cheapest + self.fixed).tolist()
+        listed = "; ".join(
+            f"{name} {low:,} {COSTS[name].unit}"
+            for name, low in zip(self.costs, smallest, strict=True)
+        )
+        return InfeasibleBudget(
+            "No allocation meets all limits at once. Smallest possible, each taken alone: "
+            f"{listed}. Raise the budget or allow fewer bits.",
+            dict(zip(self.costs, smallest, strict=True)),
+        )
+
+
+def space_of(problem: Problem) -> Space:
+    """Turn a problem into arrays.
+
+    Raises:
+        InfeasibleBudget: a limit is below the smallest possible value of its cost.
+    """
+    model, limits = problem.model, problem.budget.limits
+    problem.budget.check_feasible(model, problem.options)
+    largest = [(COSTS[name], limit) for name, limit in limits.items() if _is_max(name)]
+    options = tuple(
+        tuple(
+            bits
+            for bits in problem.options[layer.name]
+            if all(c.layer_cost(layer, bits) + c.fixed(model) <= most for c, most in largest)
+        )
+        for layer in model.layers
+    )
+    costs = tuple(name for name in limits if not _is_max(name)) or ("weight_bytes",)
+    prices = tuple(
+        np.array(
+            [[COSTS[name].layer_cost(layer, bits) for name in costs] for bits in allowed],
+            dtype=np.int64,
+        )
+        for layer, allowed in zip(model.layers, options, strict=True)
+    )
+    fixed = np.array([COSTS[name].fixed(model) for name in costs], dtype=np.int64)
+    most = np.array([limits.get(name, np.inf) for name in costs], dtype=float) - fixed
+    return Space(model.names, options, costs, prices, most, fixed)
+
+
+def _is_max(name: str) -> bool:
+    return COSTS[name].reduce == "max"
+
+
+def sensitivity_of(problem: Problem, search: str, kind: str) -> SensitivityTable:
+    """Look a sensitivity table up.
+
+    Raises:
+        InvalidParams: the problem offers no sensitivities.
+    """
+    if problem.sensitivity is None:
+        raise InvalidParams(
+            f"The search {search!r} needs the {kind!r} sensitivity of each layer, and this problem "
+            "offers none. Prepare the model with its data first, or use 'uniform' or 'random'."
+        )
+    return problem.sensitivity(kind)
+
+
+def best_on(front: FrontTable, limits: np.ndarray) -> np.ndarray | None:
+    """Choice of lowest score among the front members within limits, or None; ties: cheapest."""
+    inside = np.flatnonzero((front.costs <= limits).all(axis=1))
+    if not len(inside):
+        return None
+    order = np.lexsort((front.costs[inside, 0], front.scores[inside]))
+    return np.asarray(front.choices[inside[order[0]]], dtype=np.int64)
+
+
+def measure(
+    allocations: Sequence[BitAllocation],
+    words: str,
+    *,
+    step: int = 0,
+    total: int | None = None,
+    stage: str = "ptq",
+) -> Measuring:
+    """Have allocations measured in batches, with progress before each and at the end.
+
+    Args:
+        allocations: What to measure; repeats are asked once.
+        words: What the user reads, such as "front members".
+        step: Steps already done.
+        total: Steps of the whole search; None when these are the last.
+        stage: The weights they are measured with.
+
+    Returns:
+        One point per distinct allocation, in order.
+    """
+    todo = list(dict.fromkeys(allocations))
+    total = step + len(todo) if total is None else total
+    points: list[Point] = []
+    for start in range(0, len(todo), BATCH):
+        yield Progress(step + start, total, f"measuring {words}: {start} of {len(todo)}")
+        answer = yield Ask(tuple(todo[start : start + BATCH]), stage)
+        points.extend(answer or ())
+    yield Progress(step + len(todo), total, f"measured {words}: {len(todo)}")
+    return points

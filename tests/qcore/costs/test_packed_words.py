@@ -1,0 +1,39 @@
+"""Whole values in memory words, against packing them one by one."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qcore.allocation import BIT_WIDTHS
+from qcore.costs.formulas import WORDS, packed_bytes, plateaus, values_per_word, wasted_bits
+
+
+def test_sixteen_bit_words_hold_as_many_as_the_paper_says():
+    # Klhufek et al. 2024, section 3
+    assert [values_per_word(bits, 16) for bits in range(2, 9)] == [8, 5, 4, 3, 2, 2, 2]
+    assert [wasted_bits(bits, 16) for bits in range(2, 9)] == [0, 1, 0, 1, 4, 2, 0]
+
+
+def test_plateaus_are_the_widths_that_cost_alike():
+    assert plateaus(16) == ((1,), (2,), (3,), (4,), (5,), (6, 7, 8))
+    assert plateaus(32) == ((1,), (2,), (3,), (4,), (5,), (6,), (7, 8))
+    assert plateaus(64) == ((1,), (2,), (3,), (4,), (5,), (6,), (7,), (8,))
+    for word in WORDS:
+        for group in plateaus(word):
+            assert len({packed_bytes(1000, bits, word) for bits in group}) == 1
+
+
+@pytest.mark.parametrize("word", WORDS)
+@given(values=st.integers(0, 300), bits=st.sampled_from(BIT_WIDTHS))
+def test_bytes_are_those_of_filling_word_after_word(word, values, bits):
+    words, room = 0, 0
+    for _ in range(values):
+        if room < bits:
+            # a value wider than a word starts new ones until it fits
+            fresh = -(-bits // word)
+            words, room = words + fresh, fresh * word
+        room -= bits
+    if bits > word:
+        words = values * (bits // word)
+    assert packed_bytes(values, bits, word) == words * word // 8
+    assert packed_bytes(values, bits, word) * 8 >= values * bits

@@ -1,0 +1,75 @@
+"""Networks whose layers are no modules: the scripts find them, alone, in the plain network."""
+
+import copy
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+import qcore.models._torchvision
+from qcore.formats.exports import EXPORTS, standalone, write, write_with_model
+from qcore.formats.exports.templates import packed_reader
+from tests.qcore.formats.exports.nets import images, measured, mixed
+
+# Brevitas warns about itself
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def close(got, case):
+    """The measured logits, but for inputs that lie between two levels."""
+    assert float((got - case.wanted).abs().median()) < 1e-5
+    assert torch.equal(got.argmax(1), case.wanted.argmax(1))
+
+
+@pytest.fixture(scope="module", params=["vit", "swin"])
+def case(request):
+    models = qcore.models._torchvision.torchvision.models
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        if request.param == "vit":
+            model = models.VisionTransformer(32, 8, 1, 2, 16, 32, num_classes=5)
+        else:
+            model = models.SwinTransformer([4, 4], 8, [2], [2], [4, 4], num_classes=5)
+        for parameter in model.parameters():
+            if not parameter.any():
+                nn.init.normal_(parameter, std=0.3)
+    return measured(model.eval(), request.param, images(4, (3, 32, 32)), mixed)
+
+
+@pytest.mark.parametrize("name", ["script", "brevitas"])
+def test_the_script_alone_computes_the_measured_logits_of_the_plain_network(
+    case, name, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "qcore.network.rewriting", None)
+    for source in standalone.SOURCES:  # there is no bitdial, and no script ran before
+        monkeypatch.setitem(sys.modules, f"qcore.network.rewriting.{source}", None)
+        monkeypatch.delitem(sys.modules, standalone.PREFIX + source, raising=False)
+    script = {"__name__": "script"}
+    exec(compile(write(EXPORTS[name], case.config), name, "exec"), script)
+    with torch.no_grad():
+        close(script["apply"](copy.deepcopy(case.model))(case.sample), case)
+
+
+def test_the_reader_needs_bitdial_for_them_and_says_so(case, monkeypatch):
+    file = write_with_model(EXPORTS["packed"], case.config, case.model, case.sample)
+    tensors = packed_reader.parse(file.content)
+    assert "PYTHONPATH" in file.report["note"]
+    with torch.no_grad():
+        close(packed_reader.apply(case.model, tensors)(case.sample), case)
+    monkeypatch.setitem(sys.modules, "qcore.network.rewriting", None)
+    with pytest.raises(ValueError, match=r"Attention.*put its folder on PYTHONPATH"):
+        packed_reader.apply(case.model, tensors)
+
+
+def test_brevitas_refuses_layers_that_compute_in_a_way_of_their_own():
+    class Doubled(nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    model = nn.Sequential(nn.Flatten(), Doubled(16, 3)).eval()
+    case = measured(model, "doubled", images(4, (1, 4, 4)), mixed)
+    script = {"__name__": "script"}
+    exec(compile(write(EXPORTS["brevitas"], case.config), "brevitas", "exec"), script)
+    with pytest.raises(SystemExit, match="by themselves"):
+        script["apply"](model)

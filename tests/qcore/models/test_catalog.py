@@ -1,0 +1,101 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qcore.errors import DataUnavailable, InvalidParams, UnsupportedModel
+from qcore.models._torchvision import torchvision
+from qcore.models.catalog import (
+    BUNDLED_NAMES,
+    DATASETS,
+    MODELS,
+    bundled_facts,
+    bundled_spec,
+    split_data_name,
+)
+
+
+def of_torchvision():
+    return [entry for entry in MODELS.values() if entry.source == "torchvision"]
+
+
+def test_every_torchvision_classifier_is_listed_once_in_order():
+    assert [entry.name for entry in of_torchvision()] == sorted(
+        torchvision.models.list_models(module=torchvision.models)
+    )
+
+
+def test_preprocessing_is_that_of_torchvisions_default_weights():
+    for entry in of_torchvision():
+        theirs = torchvision.models.get_model_weights(entry.name).DEFAULT.transforms()
+        ours = entry.preprocessing
+        assert [ours.crop] == theirs.crop_size, entry.name
+        assert [ours.resize] == theirs.resize_size, entry.name
+        assert ours.interpolation == theirs.interpolation.value, entry.name
+        assert list(ours.mean) == list(theirs.mean), entry.name
+        assert list(ours.std) == list(theirs.std), entry.name
+        assert entry.input_shape == (3, ours.crop, ours.crop)
+
+
+def test_bundled_networks_come_first():
+    assert tuple(MODELS)[: len(BUNDLED_NAMES)] == BUNDLED_NAMES
+    assert all(MODELS[name].source == "bundled" for name in BUNDLED_NAMES)
+
+
+def test_every_model_names_data_sets_that_exist():
+    for entry in MODELS.values():
+        assert entry.datasets
+        assert set(entry.datasets) <= set(DATASETS)
+
+
+def test_the_catalogue_imports_no_torch():
+    code = "import sys, qcore.models.catalog; sys.exit('torch' in sys.modules)"
+    root = Path(__file__).parents[3]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", BUNDLED_NAMES)
+def test_facts_and_layers_of_bundled_networks_are_there(name):
+    facts = bundled_facts(name)
+    assert 0.85 < facts["test_accuracy"] < 1
+    assert facts["test_images"] == 10_000
+    spec = bundled_spec(name)
+    assert spec.name == name
+    assert spec.coverage == 1.0
+    batch_norm_and_biases = facts["parameters"] - sum(layer.weights for layer in spec.layers)
+    # two parameters for each folded channel, one for each bias of the classifier
+    channels = sum(layer.channels for layer in spec.layers[:-1])
+    assert batch_norm_and_biases == 2 * channels + spec.classes
+
+
+def test_facts_of_other_models_are_refused_and_missing_files_named(monkeypatch, tmp_path):
+    with pytest.raises(UnsupportedModel, match="resnet18"):
+        bundled_spec("resnet18")
+    monkeypatch.setattr("qcore.models.catalog.WEIGHTS", tmp_path)
+    with pytest.raises(DataUnavailable, match=r"resnet8\.json.*train_zoo resnet8"):
+        bundled_facts("resnet8")
+    (tmp_path / "resnet8.json").write_text(json.dumps({"test_accuracy": 0.5}))
+    assert bundled_facts("resnet8") == {"test_accuracy": 0.5}
+
+
+def test_data_names_split_into_key_and_folder():
+    assert split_data_name("cifar10") == ("cifar10", None)
+    assert split_data_name("images:/a:b") == ("images", Path("/a:b"))
+    assert split_data_name("imagefolder:~/x")[1] == Path.home() / "x"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("emnist", "Unknown data set 'emnist'"),
+        ("", "Unknown data set"),
+        ("images", "needs a folder"),
+        ("imagefolder: ", "needs a folder"),
+        ("cifar10:/x", "takes no folder"),
+    ],
+)
+def test_data_names_that_cannot_be_are_refused(name, message):
+    with pytest.raises(InvalidParams, match=message):
+        split_data_name(name)

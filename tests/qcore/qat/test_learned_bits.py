@@ -1,0 +1,249 @@
+"""Bits are learned under limits, resume to the same bits, and freeze into what was measured."""
+
+import json
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits
+from qcore.costs import costs_of
+from qcore.data import Images
+from qcore.errors import Diverged, InvalidData, InvalidParams
+from qcore.formats.apply import apply_bits
+from qcore.formats.config import BitConfig, dump_bits, parse_bits
+from qcore.qat.checkpoints import MemoryCheckpoints
+from qcore.qat.learned_bits.layer import LearnedGrid
+from qcore.qat.learned_bits.model import DqModel, penalty
+from qcore.qat.learned_bits.training import held_out
+from qcore.qat.loop import read_state
+from qcore.qat.requests import Learned, Learning
+from qcore.quantizers.dq import PARAMETRIZATIONS
+from tests.small_nets import (
+    found,
+    small_evaluator,
+    small_images,
+    small_net,
+    small_options,
+    small_trainer,
+)
+
+SPEC = found(0).spec
+BATCHES = [x for x, _ in small_images(64).batches(32)]
+KINDS = ("step-range", "bits-range", "bits-step", "power-of-two")
+every = pytest.mark.parametrize("kind", KINDS)
+LOW = costs_of(SPEC, BitAllocation.uniform(SPEC.layers, 2, 4))
+PLAN = {"epochs": 2, "batch_images": 16, "rate": 0.05, "schedule": "constant"}
+X = torch.rand(16, 1, 8, 8, generator=torch.Generator().manual_seed(5))
+
+
+def limits(share: float = 1.3) -> dict[str, float]:
+    names = ("weight_bytes", "activation_bytes_sum")
+    return {name: share * LOW[name] for name in names}
+
+
+def learning(kind: str = "step-range", **changes: object) -> Learning:
+    # powers of two begin with seven doublings, too many for a short training to lose
+    share = 2.2 if kind == "power-of-two" else 1.3
+    values = {"limits": limits(share), "validation_images": 16, "check_every": 2, "plan": PLAN}
+    return Learning(kind=kind, **{**values, **changes})  # type: ignore[arg-type]
+
+
+def learn(trainer, what: Learning, stop_after: int | None = None):
+    trainer.begin()
+    training, seen = trainer.learn_bits("bits", "frozen", what), []
+    while True:
+        try:
+            seen.append(next(training))
+        except StopIteration as end:
+            return end.value, seen
+        if stop_after is not None and len(seen) == stop_after:
+            training.close()
+            return None, seen
+
+
+def model(kind: str = "step-range", powers: bool = False, **options: object) -> DqModel:
+    made = DqModel(small_net(), found(0), small_options(**options), kind=kind, powers=powers)
+    made.start_scales(BATCHES)
+    return made
+
+
+@every
+def test_what_is_learned_fits_and_is_measured_as_it_was_trained(kind):
+    kept, evaluator = MemoryCheckpoints(), small_evaluator()
+    trainer = small_trainer(kept, evaluator)
+    learned, seen = learn(trainer, learning(kind))
+    assert isinstance(learned, Learned)
+    assert learned.fits
+    costs = costs_of(SPEC, learned.allocation)
+    assert all(costs[name] <= most for name, most in learning(kind).limits.items())
+    assert len(seen) == 2
+    json.dumps([progress.figures for progress in seen])
+    point = evaluator.report(next(evaluator.score([learned.allocation], "frozen")))
+    config = BitConfig(
+        model=evaluator.model.spec,
+        allocation=point.allocation,
+        state=evaluator.state(point),
+        norms=evaluator.model.norms,
+        search=point.search,
+        test=point.test,
+        float_test=evaluator.float_point.test,
+        provenance={},
+    )
+    trainer.install("frozen")
+    trainer.model.set_allocation(learned.allocation)
+    trainer.model.estimate_norms(BATCHES)
+    applied = apply_bits(small_net(), parse_bits(dump_bits(config)))
+    with torch.inference_mode():
+        assert torch.allclose(applied(X), trainer.model(X), atol=2e-4)
+
+
+@pytest.mark.parametrize("kind", ["step-range", "power-of-two"])
+def test_killed_after_every_epoch_it_learns_the_same(kind):
+    straight = MemoryCheckpoints()
+    learned, events = learn(small_trainer(straight), learning(kind))
+    kept = MemoryCheckpoints()
+    for epoch in (1, 2):
+        learn(small_trainer(kept), learning(kind), stop_after=epoch)
+    again, seen = learn(small_trainer(kept), learning(kind))
+    assert again == learned
+    assert seen == events
+    first, second = (read_state(k.load("frozen")[1])["model"] for k in (straight, kept))
+    for key, value in first.items():
+        assert torch.equal(value, second[key]) if torch.is_tensor(value) else value == second[key]
+
+
+@every
+def test_frozen_weights_and_inputs_are_the_learned_ones(kind):
+    made = model(kind)
+    allocation = made.chosen()
+    trainer = small_trainer(MemoryCheckpoints())
+    trainer.begin("power-of-two" if kind == "power-of-two" else "dq")
+    plain = trainer._ready("")
+    made.freeze(plain, allocation)
+    plain.set_allocation(allocation)
+    with torch.inference_mode():
+        assert torch.allclose(plain(X), made(X), atol=1e-4)
+        for name, layer in made.grids.items():
+            assert torch.allclose(plain.layers[name].quantized(), layer.weights(layer.weight))
+
+
+@every
+@pytest.mark.parametrize("powers", [False, True])
+def test_no_layer_uses_more_levels_than_it_pays_for(kind, powers):
+    made = model(kind, powers)
+    torch.manual_seed(0)
+    for _ in range(5):
+        for layer in made.grids.values():
+            for part in (layer.weights, layer.inputs):
+                with torch.no_grad():
+                    part.first.mul_(float(torch.rand(()) * 2))
+                    part.second.mul_(float(torch.rand(()) * 2))
+        made.after_step()
+        for name, bits in made.chosen().items():
+            layer = made.grids[name]
+            assert len(layer.weights(torch.randn(4000)).unique()) <= 2**bits.weight
+            assert len(layer.inputs(3 * torch.randn(4000)).unique()) <= 2**bits.activation
+            assert bits in small_options()[name]
+
+
+def test_widths_that_are_not_allowed_are_paid_for_at_the_next_one():
+    part = LearnedGrid(PARAMETRIZATIONS["step-range"], (2, 4, 8), False, "weights")
+    part.start(0.125, 4, True)
+    with torch.no_grad():
+        part.second.fill_(0.125 * 3)  # three bits
+    assert part.grid().bits.item() == 3
+    assert part.bits(part.grid()).item() == 4
+
+
+def test_the_penalty_is_the_squared_excess_in_kilobytes_and_zero_when_met():
+    made = model(weights=(2, 4, 8), inputs=(32,))
+    exact = costs_of(SPEC, made.chosen())
+    over = {"weight_bytes": exact["weight_bytes"] / 1.25}
+    value = penalty(made, over, 0.1, exact)
+    assert value.item() == pytest.approx(0.1 * (70.1 * 0.25) ** 2, rel=1e-5)
+    value.backward()
+    layer = made.grids["right"].weights
+    step, reach = layer.first.item(), layer.second.item()
+    weights = next(x.weights for x in SPEC.layers if x.name == "right")
+    slope = 0.1 * 2 * 70.1**2 * 0.25 / over["weight_bytes"] * weights / 8
+    wanted = slope / ((reach + step) * math.log(2))
+    assert layer.second.grad.item() == pytest.approx(min(wanted, step), rel=1e-4)
+    met = {"weight_bytes": float(exact["weight_bytes"])}
+    assert penalty(made, met, 0.1, exact).item() == 0
+
+
+def test_the_largest_activation_alone_feels_its_limit_and_all_feel_the_total():
+    largest = {"depthwise", "left", "right"}  # 512 values each, the image has 64
+    for cost, felt in (("activation_bytes_max", largest), ("activation_bytes_sum", {*SPEC.names})):
+        made = model()
+        exact = costs_of(SPEC, made.chosen())
+        penalty(made, {cost: exact[cost] * 0.8}, 0.1, exact).backward()
+        moved = {name: layer.inputs.second.grad for name, layer in made.grids.items()}
+        assert {name for name, g in moved.items() if g is not None and g.item() != 0} == felt
+
+
+def test_a_gradient_is_no_longer_than_the_step():
+    made = model()
+    loss = 1e6 * functional.cross_entropy(made(X), torch.zeros(16, dtype=torch.long))
+    loss.backward()
+    for layer in made.grids.values():
+        for part in (layer.weights, layer.inputs):
+            limit = part.grid().step.item() * (1 + 1e-6)
+            assert abs(part.first.grad.item()) <= limit
+            assert abs(part.second.grad.item()) <= limit
+
+
+def test_a_layer_with_one_width_keeps_it_and_feels_no_penalty():
+    made = model(weights=(8,), inputs=(32,))
+    exact = costs_of(SPEC, made.chosen())
+    assert {bits.weight for bits in made.chosen().values()} == {8}
+    assert not penalty(made, {"weight_bytes": 1.0}, 0.1, exact).requires_grad
+
+
+def test_what_may_only_be_float_stays_float():
+    made = model(weights=(32,), inputs=(32,))
+    assert set(made.chosen().values()) == {LayerBits(FLOAT_BITS)}
+    with torch.inference_mode():
+        assert torch.allclose(made(X), small_net()(X), atol=1e-5)
+
+
+def test_one_bit_only_is_refused_by_even_grids_and_taken_by_powers_of_two():
+    with pytest.raises(InvalidParams, match="may have one bit only"):
+        model(weights=(1,), inputs=(32,))
+    made = model("power-of-two", weights=(1,), inputs=(32,))
+    assert len(made.grids["right"].weights(torch.randn(500)).unique()) == 2
+
+
+def test_bits_to_begin_with_are_taken():
+    start = BitAllocation(
+        {n: LayerBits(w, 4) for n, w in zip(SPEC.names, (2, 3, 4, 3, 2), strict=True)}
+    )
+    made = DqModel(small_net(), found(0), small_options())
+    for name, layer in made.grids.items():
+        layer.begin = start[name]
+    made.start_scales(BATCHES)
+    assert made.chosen() == start
+
+
+def test_limits_that_were_never_met_are_said():
+    impossible = learning(limits={"weight_bytes": 1.0}, plan={**PLAN, "epochs": 1})
+    learned, _ = learn(small_trainer(MemoryCheckpoints()), impossible)
+    assert not learned.fits
+    assert learned.validation is None
+
+
+def test_validation_images_train_nothing():
+    images = Images(torch.arange(50, dtype=torch.uint8).view(50, 1, 1, 1), torch.arange(50))
+    train, validation = held_out(images, 5, 0)
+    assert sorted([*train.labels.tolist(), *validation.labels.tolist()]) == list(range(50))
+    assert len(validation) == 5
+    with pytest.raises(InvalidData, match="at least 10"):
+        held_out(small_images(6), 5, 0)
+
+
+def test_a_loss_that_is_no_number_is_explained():
+    diverging = learning(plan={**PLAN, "rate": 1e30})
+    with pytest.raises(Diverged, match=r"learning rate"):
+        learn(small_trainer(MemoryCheckpoints()), diverging)
