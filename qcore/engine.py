@@ -85,10 +85,11 @@ def drive(
     Raises:
         InfeasibleBudget: the budget is below the smallest allocation.
         InvalidAllocation: the search asked for bits the problem does not allow.
-        InvalidParams: params are not of the search's params class.
+        InvalidParams: params are not of the search's params class, or it cannot obey the limits.
     """
     if not isinstance(params, search.params):
         raise InvalidParams(f"{search.name} needs {search.params.__name__}; got {params!r}.")
+    search.check_limits(problem.budget.limits)
     problem.budget.check_feasible(problem.model, problem.options)
     cache = {point.key: point for point in known}
     points: dict[PointKey, Point] = {}

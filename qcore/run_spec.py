@@ -97,5 +97,6 @@ def check_run(spec: RunSpec, model: ModelSpec | None) -> None:
         model.layers if model else (), spec.weight_bits, spec.activation_bits, spec.pin_first_last
     )
     budget = Budget(spec.limits)
+    SEARCHES[spec.search].check_limits(spec.limits)
     if model is not None:
         budget.check_feasible(model, options)

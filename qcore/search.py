@@ -50,6 +50,7 @@ class Search:
         paper: Reference, or "" for a baseline.
         trains: True when it changes weights.
         chance: False when every seed finds the same.
+        refuses: Limits of a budget to the reason why it cannot obey them, or None where it can.
     """
 
     name: str
@@ -60,6 +61,17 @@ class Search:
     paper: str = ""
     trains: bool = False
     chance: bool = True
+    refuses: Callable[[Mapping[str, float]], str | None] = lambda limits: None
+
+    def check_limits(self, limits: Mapping[str, float]) -> None:
+        """Raise unless it can obey these limits: cost name to largest value.
+
+        Raises:
+            InvalidParams: says why not, and what to do.
+        """
+        reason = self.refuses(limits)
+        if reason is not None:
+            raise InvalidParams(reason)
 
     def read_params(self, values: Mapping[str, Any]) -> Any:
         """Build the params dataclass from plain values, checking names, types and ranges.

@@ -1,7 +1,8 @@
 """What an allocation costs. Torch-free, exact integers, derived whenever asked and never stored.
 
 Each cost model is one pure function of (layer, bits) and how layers combine, sum or maximum. That
-separability keeps the exact solver of `front` exact. Add one by adding an entry to COSTS. Costs
+separability keeps the exact solver of `front` exact. Add one by adding an entry to COSTS; with a
+smooth form beside the exact one, bits can also be learned by gradient under a limit on it. Costs
 that are looked up in a table (`hardware`, `cost_tables`) hold for the models they cover;
 `applicable` says which those are.
 """
@@ -12,7 +13,13 @@ from functools import partial
 import numpy as np
 
 from qcore.allocation import BitAllocation, LayerBits, ModelSpec
-from qcore.costs.accelerators import ACCELERATOR_COSTS, price_on, refusal_on
+from qcore.costs.accelerators import (
+    ACCELERATOR_COSTS,
+    price_on,
+    refusal_on,
+    rounding_on,
+    smooth_price_on,
+)
 from qcore.costs.formulas import (
     FLOAT_BYTES,
     UNPRICED,
@@ -22,7 +29,13 @@ from qcore.costs.formulas import (
     _bit_ops,
     _model_bytes,
     _weight_bytes,
+    below_a_byte,
     price_in_words,
+    rounding_in_words,
+    smooth_activation_bytes,
+    smooth_bit_ops,
+    smooth_model_bytes,
+    smooth_weight_bytes,
 )
 from qcore.costs.price_table import price_table
 
@@ -36,6 +49,8 @@ COSTS: dict[str, CostModel] = {
             _weight_bytes,
             formula="sum over layers of ceil(weights * weight_bits / 8): codes only, the figure "
             "of HAWQ (Yao et al. 2021) and of Uhlich et al. 2020, eq. 8a without biases",
+            smooth=smooth_weight_bytes,
+            rounding=below_a_byte,
         ),
         CostModel(
             "model_bytes",
@@ -45,6 +60,8 @@ COSTS: dict[str, CostModel] = {
             per_float_parameter=FLOAT_BYTES,
             formula="weight_bytes + 4 per channel scale + 4 per bias + 8 per quantized activation "
             "(scale, zero point) + 4 per parameter left in float",
+            smooth=smooth_model_bytes,
+            rounding=below_a_byte,
         ),
         CostModel(
             "bit_ops",
@@ -53,6 +70,7 @@ COSTS: dict[str, CostModel] = {
             _bit_ops,
             formula="sum over layers of macs * weight_bits * activation_bits, for one sample; "
             "HAWQ's convention (Yao et al. 2021): ResNet-18 at W8A8 is 116 G",
+            smooth=smooth_bit_ops,
         ),
         CostModel(
             "activation_bytes_sum",
@@ -61,6 +79,8 @@ COSTS: dict[str, CostModel] = {
             _activation_bytes,
             formula="sum over layers of ceil(inputs * activation_bits / 8), for one sample; "
             "Uhlich et al. 2020, eq. 8b, on layer inputs",
+            smooth=smooth_activation_bytes,
+            rounding=below_a_byte,
         ),
         CostModel(
             "activation_bytes_max",
@@ -70,6 +90,8 @@ COSTS: dict[str, CostModel] = {
             reduce="max",
             formula="max over layers of ceil(inputs * activation_bits / 8), for one sample; "
             "Uhlich et al. 2020, eq. 8c, on layer inputs",
+            smooth=smooth_activation_bytes,
+            rounding=below_a_byte,
         ),
         *(
             CostModel(
@@ -79,6 +101,8 @@ COSTS: dict[str, CostModel] = {
                 partial(price_in_words, word),
                 formula=f"sum over layers of ceil(weights / floor({word} / weight_bits)) words of "
                 f"{word // 8} B: whole values only, as in Klhufek et al. 2024",
+                smooth=smooth_weight_bytes,
+                rounding=partial(rounding_in_words, word),
             )
             for word in WORDS
         ),
@@ -91,6 +115,8 @@ COSTS: dict[str, CostModel] = {
                 formula=quantity.formula,
                 refuses=partial(refusal_on, quantity),
                 looked_up=True,
+                smooth=partial(smooth_price_on, quantity),
+                rounding=partial(rounding_on, quantity),
             )
             for quantity in ACCELERATOR_COSTS
         ),

@@ -8,7 +8,7 @@ alike: in 16-bit words 6, 7 and 8 bits all go two to a word.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from qcore.allocation import FLOAT_BITS, LayerBits, LayerSpec, ModelSpec
 
@@ -37,6 +37,10 @@ class CostModel:
         formula: The formula, in ASCII, with its source.
         refuses: Why a model has no such cost, or None where it has.
         looked_up: True where values come from a table that may be measured anew.
+        smooth: (layer, weight bits, activation bits) to the price without rounding, for bits that
+            need not be whole: plain numbers, or tensors of shape () whose gradient it keeps. What
+            a search that learns bits by gradient feels; None where there is no such form.
+        rounding: Most that `smooth` is from `layer_cost` for a layer at whole bits, in the unit.
     """
 
     name: str
@@ -48,6 +52,8 @@ class CostModel:
     formula: str = ""
     refuses: Callable[[ModelSpec], str | None] = lambda model: None
     looked_up: bool = False
+    smooth: Callable[[LayerSpec, Any, Any], Any] | None = None
+    rounding: Callable[[LayerSpec, LayerBits], float] = lambda layer, bits: 0.0
 
     def total(self, model: ModelSpec, allocation: Mapping[str, LayerBits]) -> int:
         """Price an allocation of this model, in `unit`."""
@@ -69,10 +75,15 @@ def _weight_bytes(layer: LayerSpec, bits: LayerBits) -> int:
 
 
 def _model_bytes(layer: LayerSpec, bits: LayerBits) -> int:
-    scales = 0 if bits.weight == FLOAT_BITS else layer.channels * SCALE_BYTES
+    return _weight_bytes(layer, bits) + _scale_bytes(layer, bits.weight, bits.activation)
+
+
+def _scale_bytes(layer: LayerSpec, weight_bits: Any, activation_bits: Any) -> int:
+    """Scales and biases: the same at all widths but float's."""
+    scales = 0 if weight_bits == FLOAT_BITS else layer.channels * SCALE_BYTES
     # a quantized activation carries one scale and one zero point
-    activation = 0 if bits.activation == FLOAT_BITS else 2 * SCALE_BYTES
-    return _weight_bytes(layer, bits) + scales + layer.biases * BIAS_BYTES + activation
+    activation = 0 if activation_bits == FLOAT_BITS else 2 * SCALE_BYTES
+    return scales + layer.biases * BIAS_BYTES + activation
 
 
 def _bit_ops(layer: LayerSpec, bits: LayerBits) -> int:
@@ -81,6 +92,32 @@ def _bit_ops(layer: LayerSpec, bits: LayerBits) -> int:
 
 def _activation_bytes(layer: LayerSpec, bits: LayerBits) -> int:
     return _bytes(layer.inputs, bits.activation)
+
+
+def smooth_weight_bytes(layer: LayerSpec, weight_bits: Any, activation_bits: Any) -> Any:
+    """Bytes of a layer's weights, not rounded up: less than a byte below the exact price."""
+    return weight_bits * (layer.weights / 8)
+
+
+def smooth_model_bytes(layer: LayerSpec, weight_bits: Any, activation_bits: Any) -> Any:
+    """The same with scales and biases, which no width but float's changes."""
+    rest = _scale_bytes(layer, weight_bits, activation_bits)
+    return smooth_weight_bytes(layer, weight_bits, activation_bits) + rest
+
+
+def smooth_bit_ops(layer: LayerSpec, weight_bits: Any, activation_bits: Any) -> Any:
+    """The exact formula; it rounds nothing."""
+    return weight_bits * activation_bits * layer.macs
+
+
+def smooth_activation_bytes(layer: LayerSpec, weight_bits: Any, activation_bits: Any) -> Any:
+    """Bytes of a layer's input, not rounded up: less than a byte below the exact price."""
+    return activation_bits * (layer.inputs / 8)
+
+
+def below_a_byte(layer: LayerSpec, bits: LayerBits) -> float:
+    """The rounding of a layer up to whole bytes."""
+    return 1.0
 
 
 WORDS = (16, 32, 64)
@@ -130,3 +167,15 @@ def plateaus(word: int) -> tuple[tuple[int, ...], ...]:
 def price_in_words(word: int, layer: LayerSpec, bits: LayerBits) -> int:
     """Bytes of a layer's weights in words of this width."""
     return packed_bytes(layer.weights, bits.weight, word)
+
+
+def rounding_in_words(word: int, layer: LayerSpec, bits: LayerBits) -> float:
+    """Bytes that words leave empty: bits no whole value fits into, and the last word's rest.
+
+    Without the floor, word / bits values go into a word, and the weights take `smooth_weight_bytes`
+    whatever the word: so much below the exact price, and falling with every bit also within a
+    plateau, from whose end the next cheaper width could not be felt otherwise.
+    """
+    fitting = values_per_word(bits.weight, word)
+    empty = word % bits.weight if fitting else -bits.weight % word
+    return layer.weights / max(1, fitting) * empty / 8 + word / 8

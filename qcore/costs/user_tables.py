@@ -16,7 +16,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import Any
 from qcore.allocation import BIT_WIDTHS, LayerBits, LayerSpec, ModelSpec
 from qcore.costs import COSTS
 from qcore.costs.formulas import UNPRICED, CostModel
+from qcore.costs.interpolation import interpolated, spread
 from qcore.errors import InvalidConfig
 
 FOLDER_VARIABLE = "BITDIAL_DATA"
@@ -165,6 +166,25 @@ def price_in(table: Table, layer: LayerSpec, bits: LayerBits) -> int:
     return min(wider, default=UNPRICED)
 
 
+def smooth_price_in(table: Table, layer: LayerSpec, weight_bits: Any, activation_bits: Any) -> Any:
+    """The same at bits that need not be whole: a line between widths with a row."""
+    price, rows = _pricing(table, layer)
+    return interpolated(price, rows, weight_bits, activation_bits)
+
+
+def rounding_in(table: Table, layer: LayerSpec, bits: LayerBits) -> float:
+    """How far the line can be from the exact price; 0 at widths with a row."""
+    price, rows = _pricing(table, layer)
+    return spread(price, rows, bits.weight, bits.activation)
+
+
+def _pricing(
+    table: Table, layer: LayerSpec
+) -> tuple[Callable[[int, int], int], list[tuple[int, int]]]:
+    rows = [(bits.weight, bits.activation) for bits in table.rows.get(layer.name, {})]
+    return lambda weight, activation: price_in(table, layer, LayerBits(weight, activation)), rows
+
+
 def refusal_in(table: Table, model: ModelSpec) -> str | None:
     """Say which layers the table and a model do not share; None where it is of this model."""
     names = set(model.names)
@@ -189,6 +209,8 @@ def cost_of(table: Table) -> CostModel:
         "a row counts as the cheapest wider one with a row",
         refuses=partial(refusal_in, table),
         looked_up=True,
+        smooth=partial(smooth_price_in, table),
+        rounding=partial(rounding_in, table),
     )
 
 

@@ -15,11 +15,13 @@ Differs from the paper: an inferred width that is not among the allowed ones is 
 at the next allowed one, and no tensor grows beyond its widest; 32 bits are never learned. Inputs
 begin at their calibrated range, not at a step of 1/8; biases stay in float, as everywhere here.
 Validation images are training images held out, looked at every few steps instead of at each. An
-extension is a start at the exact front's allocation; another that limits on model_bytes and bit_ops
-are obeyed in the same way, with the strength the paper has for weights; another the use of slack.
+extension is a start at the exact front's allocation; another that a limit on any cost with a smooth
+form (`CostModel.smooth`: bit-ops, memory words, the tables of accelerators and a user's own) is
+obeyed in the same way, with the strength the paper has for weights, and that a limit on a cost
+without one is refused; another the use of slack.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +29,7 @@ import numpy as np
 
 from qcore import search
 from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits
-from qcore.costs import costs_of
+from qcore.costs import COSTS, costs_of
 from qcore.errors import InfeasibleBudget, InvalidParams
 from qcore.problem import Ask, Point, Problem, Progress, Proposals
 from qcore.qat.requests import Learning
@@ -116,19 +118,13 @@ def dq(problem: Problem, params: DqParams, rng: np.random.Generator) -> Proposal
     The last point, of stage "final", is the result.
 
     Raises:
-        InvalidParams: both activation limits, or no trainer.
+        InvalidParams: no trainer.
         InfeasibleBudget: nothing fits the budget.
         Diverged: training reached NaN.
     """
     trainer, limits = problem.trainer, problem.budget.limits
     if trainer is None:
         raise InvalidParams("dq trains, and this problem offers nothing to train with.")
-    if {"activation_bytes_sum", "activation_bytes_max"} <= set(limits):
-        raise InvalidParams(
-            "dq takes a limit on the total of all activations (hardware that works on all layers "
-            "at once) or on the largest one (hardware that works on one after the other), not on "
-            "both: they describe different hardware. Drop one of the two."
-        )
     space = checked_space(problem)
     repair = repair_of(space)
     epochs = params.bits_epochs + params.final_epochs
@@ -175,6 +171,24 @@ def dq(problem: Problem, params: DqParams, rng: np.random.Generator) -> Proposal
     answer = yield Ask((chosen,), FINAL)
     value = problem.value((answer or [])[0])
     yield clock.tick(1, f"finished: {value:.4g} nats", value=value, **_figures(problem, chosen))
+
+
+def refused(limits: Mapping[str, float]) -> str | None:
+    """Why bits cannot be learned under these limits, or None where they can."""
+    if {"activation_bytes_sum", "activation_bytes_max"} <= set(limits):
+        return (
+            "dq takes a limit on the total of all activations (hardware that works on all layers "
+            "at once) or on the largest one (hardware that works on one after the other), not on "
+            "both: they describe different hardware. Drop one of the two."
+        )
+    for cost in (COSTS[name] for name in limits):
+        if cost.smooth is None:
+            return (
+                f"dq learns bits by gradient, and {cost.title} ({cost.name}) has no smooth form "
+                "that would pull at them. Limit another cost, or choose a search that only "
+                "measures, such as exact or cmaes."
+            )
+    return None
 
 
 def _validation(accuracy: float | None) -> str:
@@ -255,4 +269,5 @@ SEARCH = Search(
     run=dq,
     paper="Uhlich et al., Mixed Precision DNNs, arXiv 1905.11452, ICLR 2020",
     trains=True,
+    refuses=refused,
 )

@@ -8,12 +8,13 @@ lists for its bits or any wider ones; that also fills in widths the table was no
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from qcore.allocation import LayerBits, LayerSpec, ModelSpec
 from qcore.costs.accelerators.shapes import shape_of
+from qcore.costs.interpolation import interpolated, spread
 from qcore.errors import InvalidConfig
 
 FOLDER = Path(__file__).parent / "tables"
@@ -91,17 +92,37 @@ def _pair(bits: str) -> tuple[int, int]:
 
 def price_on(quantity: Quantity, layer: LayerSpec, bits: LayerBits) -> int:
     """Price a layer: the least listed for its bits or wider ones, or UNKNOWN."""
+    return _least(_rows(quantity, layer), _native(bits.weight), _native(bits.activation))
+
+
+def smooth_price_on(
+    quantity: Quantity, layer: LayerSpec, weight_bits: Any, activation_bits: Any
+) -> Any:
+    """The same at bits that need not be whole: a line between widths that the table lists."""
+    rows = _rows(quantity, layer)
+    return interpolated(partial(_least, rows), rows, _native(weight_bits), _native(activation_bits))
+
+
+def rounding_on(quantity: Quantity, layer: LayerSpec, bits: LayerBits) -> float:
+    """How far the line can be from the exact price; 0 at widths that the table lists."""
+    rows = _rows(quantity, layer)
+    return spread(partial(_least, rows), rows, _native(bits.weight), _native(bits.activation))
+
+
+def _native(bits: Any) -> Any:
+    return NATIVE_BITS if bits >= NATIVE_BITS else bits
+
+
+def _rows(quantity: Quantity, layer: LayerSpec) -> Mapping[tuple[int, int], int]:
+    """(Weight bits, activation bits) to the price, as listed for the layer's shape."""
     shape = shape_of(layer)
     entries = read_table(quantity.accelerator).get(shape.key, {}) if shape else {}
-    weight, activation = (min(width, NATIVE_BITS) for width in (bits.weight, bits.activation))
-    return min(
-        (
-            row[quantity.column]
-            for (w, a), row in entries.items()
-            if w >= weight and a >= activation
-        ),
-        default=UNKNOWN,
-    )
+    return {pair: row[quantity.column] for pair, row in entries.items()}
+
+
+def _least(rows: Mapping[tuple[int, int], int], weight: int, activation: int) -> int:
+    wider = (price for (w, a), price in rows.items() if w >= weight and a >= activation)
+    return min(wider, default=UNKNOWN)
 
 
 def refusal_on(quantity: Quantity, model: ModelSpec) -> str | None:

@@ -1,14 +1,16 @@
 """A network all of whose quantizers learn their bits, and what those bits cost, differentiably."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits, ModelSpec
+from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits
 from qcore.costs import COSTS
+from qcore.costs.formulas import UNPRICED, CostModel
+from qcore.errors import InvalidParams
 from qcore.network.layers import Found
 from qcore.qat.learned_bits.layer import DqLayer
 from qcore.qat.model import TrainableModel
@@ -77,8 +79,12 @@ class DqModel(TrainableModel):
         """The allocation whose codes hold everything the grids use now."""
         return BitAllocation({name: layer.chosen() for name, layer in self.grids.items()})
 
-    def costs(self, names: list[str]) -> dict[str, Tensor]:
-        """Costs of the bits in use, in their units, shape () and differentiable."""
+    def costs(self, names: Iterable[str]) -> dict[str, Tensor]:
+        """Smooth costs of the bits in use, in their units, shape () and differentiable.
+
+        Raises:
+            InvalidParams: a cost has no smooth form.
+        """
         pairs: dict[str, tuple[Tensor | float, Tensor | float]] = {}
         for name, layer in self.grids.items():
             weights, inputs = layer.grids()
@@ -88,7 +94,22 @@ class DqModel(TrainableModel):
                 else layer.weights.bits(weights),
                 FLOAT_BITS if layer.inputs is None or inputs is None else layer.inputs.bits(inputs),
             )
-        return {cost: _cost(cost, self.spec, pairs) for cost in names}
+        return {name: self._smooth(COSTS[name], pairs) for name in names}
+
+    def _smooth(
+        self, cost: CostModel, pairs: Mapping[str, tuple[Tensor | float, Tensor | float]]
+    ) -> Tensor:
+        if cost.smooth is None:
+            raise InvalidParams(
+                f"{cost.title} has no smooth form, so bits cannot be learned under a limit on it. "
+                "Limit another cost."
+            )
+        prices = [cost.smooth(layer, *pairs[layer.name]) for layer in self.spec.layers]
+        rows = [torch.as_tensor(price, dtype=torch.float32) for price in prices]
+        device = next((row.device for row in rows if row.requires_grad), torch.device("cpu"))
+        together = torch.stack([row.to(device) for row in rows])
+        combined = together.max() if cost.reduce == "max" else together.sum()
+        return combined + cost.fixed(self.spec)
 
     def remember(self, value: float) -> None:
         """Keep this state as the best within the limits, if its value is."""
@@ -125,25 +146,6 @@ class DqModel(TrainableModel):
             into.norms[name].load_state_dict(norm.state_dict())
 
 
-def _cost(
-    cost: str, spec: ModelSpec, pairs: Mapping[str, tuple[Tensor | float, Tensor | float]]
-) -> Tensor:
-    """A cost without the rounding to whole bytes of each layer."""
-    rows = []
-    for layer in spec.layers:
-        weight, activation = pairs[layer.name]
-        if cost in ("weight_bytes", "model_bytes"):
-            row = weight * (layer.weights / 8)
-        elif cost == "bit_ops":
-            row = weight * activation * layer.macs
-        else:
-            row = activation * (layer.inputs / 8)
-        rows.append(torch.as_tensor(row, dtype=torch.float32))
-    device = next((r.device for r in rows if r.requires_grad), torch.device("cpu"))
-    together = torch.stack([row.to(device) for row in rows])
-    return together.max() if COSTS[cost].reduce == "max" else together.sum()
-
-
 def penalty(
     model: DqModel, limits: Mapping[str, float], strength: float, exact: Mapping[str, int]
 ) -> Tensor:
@@ -156,11 +158,12 @@ def penalty(
         model: What is trained.
         limits: Cost name to limit L, in the cost's unit.
         strength: The paper's lambda, 0.1.
-        exact: The costs S in whole bytes; the gradient is that of their smooth forms.
+        exact: The costs S in whole units; the gradient is that of their smooth forms. One that is
+            absent has bits that its table does not list, and is over any limit.
     """
     total = torch.zeros(())
-    for name, smooth in model.costs(list(limits)).items():
-        value = smooth + (exact[name] - smooth.detach())
+    for name, smooth in model.costs(limits).items():
+        value = smooth + (exact.get(name, UNPRICED) - smooth.detach())
         over = (value / limits[name] - 1).clamp_min(0)
         total = total.to(over.device) + strength * (PAPER_KB.get(name, 70.1) * over) ** 2
     return total

@@ -176,7 +176,9 @@ class _Watch:
         bits = [[None if g is None else int(g.bits) for g in pair] for pair in pairs]
         steps = [[None if g is None else float(g.step) for g in pair] for pair in pairs]
         reaches = [[None if g is None else float(g.reach) for g in pair] for pair in pairs]
-        excess = {n: costs[n] / limit - 1 for n, limit in self.learning.limits.items()}
+        limits = self.learning.limits.items()
+        # bits that a table does not list have no such cost
+        excess = {n: costs[n] / limit - 1 for n, limit in limits if n in costs}
         return {
             "step": step, "bits": bits, "steps": steps, "ranges": reaches, "excess": excess
         }  # fmt: skip

@@ -1,5 +1,6 @@
 """Bits are learned under limits, resume to the same bits, and freeze into what was measured."""
 
+import dataclasses
 import json
 import math
 
@@ -8,7 +9,8 @@ import torch
 from torch.nn import functional
 
 from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits
-from qcore.costs import costs_of
+from qcore.costs import COSTS, costs_of
+from qcore.costs.user_tables import Table, cost_of
 from qcore.data import Images
 from qcore.errors import Diverged, InvalidData, InvalidParams
 from qcore.formats.apply import apply_bits
@@ -182,6 +184,50 @@ def test_the_largest_activation_alone_feels_its_limit_and_all_feel_the_total():
         penalty(made, {cost: exact[cost] * 0.8}, 0.1, exact).backward()
         moved = {name: layer.inputs.second.grad for name, layer in made.grids.items()}
         assert {name for name, g in moved.items() if g is not None and g.item() != 0} == felt
+
+
+@pytest.mark.parametrize("cost", ["packed32_bytes", "model_bytes", "bit_ops", "phone"])
+def test_every_limit_on_weights_pulls_at_the_grids_of_all_weights(cost, monkeypatch):
+    rows = {LayerBits(w, a): 10 * w + a for w in (2, 4, 8) for a in (2, 4, 8)}
+    table = Table("phone", "latency", "ns", dict.fromkeys(SPEC.names, rows))
+    monkeypatch.setitem(COSTS, "phone", cost_of(table))
+    made = model(weights=(2, 4, 8), inputs=(2, 4, 8))
+    exact = costs_of(SPEC, made.chosen())
+    penalty(made, {cost: exact[cost] * 0.8}, 0.1, exact).backward()
+    for layer in made.grids.values():
+        # a longer reach at the same step takes more bits
+        assert layer.weights.second.grad.item() > 0
+
+
+def test_training_under_a_limit_on_words_ends_within_it():
+    low = costs_of(SPEC, BitAllocation.uniform(SPEC.layers, 2, 4))["packed32_bytes"]
+    tight = {"packed32_bytes": 1.3 * low}
+    learned, _ = learn(small_trainer(MemoryCheckpoints()), learning(limits=tight))
+    assert learned.fits
+    assert costs_of(SPEC, learned.allocation)["packed32_bytes"] <= 1.3 * low
+    # the weights gave way, not the inputs
+    free, _ = learn(small_trainer(MemoryCheckpoints()), learning(limits={}))
+    assert costs_of(SPEC, free.allocation)["packed32_bytes"] > 1.3 * low
+
+
+def test_bits_that_a_table_does_not_list_are_over_the_limit_and_pulled_back(monkeypatch):
+    rows = {LayerBits(w, a): 10 * w + a for w in (2, 3) for a in (2, 4, 8)}
+    table = Table("phone", "latency", "ns", dict.fromkeys(SPEC.names, rows))
+    monkeypatch.setitem(COSTS, "phone", cost_of(table))
+    made = model(weights=(2, 3, 4), inputs=(2, 4, 8))
+    assert "phone" not in costs_of(SPEC, made.chosen())
+    penalty(made, {"phone": 1000.0}, 0.1, costs_of(SPEC, made.chosen())).backward()
+    assert all(layer.weights.second.grad.item() > 0 for layer in made.grids.values())
+    learned, seen = learn(small_trainer(MemoryCheckpoints()), learning(limits={"phone": 150.0}))
+    assert learned.allocation
+    json.dumps([progress.figures for progress in seen])
+
+
+def test_a_limit_on_a_cost_that_cannot_be_felt_is_refused(monkeypatch):
+    bare = dataclasses.replace(COSTS["weight_bytes"], name="bare", title="Bare", smooth=None)
+    monkeypatch.setitem(COSTS, "bare", bare)
+    with pytest.raises(InvalidParams, match="Bare has no smooth form"):
+        model().costs(["bare"])
 
 
 def test_a_gradient_is_no_longer_than_the_step():

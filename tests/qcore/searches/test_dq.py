@@ -5,13 +5,15 @@ import dataclasses
 import pytest
 
 from qcore.allocation import BitAllocation, LayerBits
-from qcore.costs import costs_of
+from qcore.costs import COSTS, costs_of
 from qcore.costs.budget import Budget
 from qcore.engine import drive
 from qcore.errors import InfeasibleBudget, InvalidParams
+from qcore.models.catalog import bundled_spec
 from qcore.problem import Problem, Progress
 from qcore.qat.checkpoints import MemoryCheckpoints
 from qcore.qat.requests import Learned
+from qcore.run_spec import RunSpec, check_run
 from qcore.searches import SEARCHES
 from tests.helpers import FakeTrainer, Toy, toy_problem, with_budget
 from tests.small_nets import found, small_evaluator, small_options, small_trainer
@@ -95,6 +97,27 @@ def test_both_activation_limits_are_refused_with_the_reason():
     toy = with_budget(with_budget(toy, 0.5, "activation_bytes_sum"), 0.5, "activation_bytes_max")
     with pytest.raises(InvalidParams, match="different hardware"):
         run(toy, at(toy, 2, 4))
+
+
+def test_a_limit_that_no_gradient_feels_is_refused_before_the_run_and_in_it(monkeypatch):
+    bare = dataclasses.replace(COSTS["weight_bytes"], name="bare", title="Bare", smooth=None)
+    monkeypatch.setitem(COSTS, "bare", bare)
+    toy = toy_problem(3, limits={"bare": 10_000.0})
+    words = r"Bare \(bare\) has no smooth form .* Limit another cost"
+    with pytest.raises(InvalidParams, match=words):
+        run(toy, at(toy, 2))
+    spec = RunSpec("resnet8", "fashion-mnist", "dq", limits={"bare": 1e6})
+    for model in (None, bundled_spec("resnet8")):
+        with pytest.raises(InvalidParams, match=words):
+            check_run(spec, model)
+    check_run(dataclasses.replace(spec, search="exact"), None)
+    check_run(dataclasses.replace(spec, limits={"packed32_bytes": 1e6}), None)
+
+
+def test_both_activation_limits_are_refused_before_the_run():
+    limits = {"activation_bytes_sum": 1e6, "activation_bytes_max": 1e6}
+    with pytest.raises(InvalidParams, match="different hardware"):
+        check_run(RunSpec("resnet8", "fashion-mnist", "dq", limits=limits), None)
 
 
 def test_limits_nothing_meets_together_are_infeasible():
