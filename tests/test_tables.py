@@ -1,6 +1,6 @@
 """Tables in the documents say what the benchmarks' results say."""
 
-from benchmarks import allocators_table
+from benchmarks.allocation import allocators_table
 
 
 def test_the_readme_shows_every_measured_allocator():
