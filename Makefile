@@ -26,7 +26,7 @@ test-all: $(VENV)/.dev $(VENV)/.browser lint
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy app.py qcore store pages
+	$(BIN)/mypy app.py qcore store pages benchmarks
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("bitdial needs Python 3.11 or later") if sys.version_info < (3, 11) else None'

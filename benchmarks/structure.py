@@ -120,9 +120,8 @@ def entries(arrows: Mapping[str, set[str]], folder: str) -> dict[str, set[str]]:
     found: dict[str, set[str]] = defaultdict(set)
     for name, targets in arrows.items():
         here = entry(name)
-        if here is None:
-            continue
-        found[here] |= {at for at in map(entry, targets) if at not in (None, here)}  # type: ignore[misc]
+        if here is not None:
+            found[here].update(at for at in map(entry, targets) if at is not None and at != here)
     return dict(found)
 
 

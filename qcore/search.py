@@ -19,7 +19,8 @@ def setting(default: object, label: str, words: str, **meta: object) -> Any:
         default: Value that is not given.
         label: What the form calls it.
         words: The form's help.
-        meta: "min", "max" or "choices".
+        meta: "min", "max" or "choices"; with choices that are listed elsewhere "of", which says of
+            what they are one.
     """
     return field(default=default, metadata={"label": label, "help": words, **meta})
 

@@ -1,4 +1,4 @@
-"""Who may import whom, what importing drags in.
+"""Who may import whom, what importing drags in, and how much lies in one place.
 
 Each rule is one test that lists every offender.
 """
@@ -54,11 +54,21 @@ def test_imports_go_one_way_and_stay_at_home():
     assert not wrong
 
 
-def test_a_file_has_five_hundred_lines_at_most():
+def test_benchmarks_import_nothing_from_the_tests():
+    paths = structure.sources(places=("benchmarks",))
+    assert not [str(path) for path in paths if "tests" in all_imports(path)]
+
+
+def test_no_files_import_one_another():
+    assert structure.circles(structure.graph()) == []
+
+
+def test_a_file_has_five_hundred_lines_at_most_and_a_folder_twenty_five_files():
     paths = structure.sources(places=(*structure.PLACES, "benchmarks"))
     lengths = {path: len(path.read_text().splitlines()) for path in paths}
     long = {str(path.relative_to(ROOT)): count for path, count in lengths.items() if count > 500}
     assert long == {}
+    assert structure.crowded(places=(*structure.PLACES, "benchmarks", "tests")) == []
 
 
 def torch_free():

@@ -1,6 +1,6 @@
 """Tables in the documents say what the benchmarks' results say."""
 
-from benchmarks import allocators_table
+from benchmarks.allocation import allocators_table, searches_table
 
 
 def test_the_readme_shows_every_measured_allocator():
@@ -25,3 +25,8 @@ def test_a_cell_that_was_not_measured_is_a_dash(monkeypatch):
     monkeypatch.setattr(allocators_table, "results", lambda model: rows)
     table = allocators_table.markdown("resnet20", ["portfolio"])
     assert table.splitlines()[2].split(" | ")[3] == "-"
+
+
+def test_the_document_of_searches_says_what_their_records_say():
+    """`python -m benchmarks.allocation.searches_table` writes it."""
+    assert searches_table.DOCUMENT.read_text(encoding="utf-8") == searches_table.document()

@@ -80,7 +80,7 @@ def load_fashion_mnist(root: Path | None, full: bool) -> tuple[Labelled, Labelle
     if not SHIPPED_FASHION.is_file():
         raise DataUnavailable(
             f"{SHIPPED_FASHION} is missing; restore it from the repository, or write it anew with "
-            "python -m benchmarks.make_subset."
+            "python -m benchmarks.networks.make_subset."
         )
     with np.load(SHIPPED_FASHION, allow_pickle=False) as stored:
         parts = {key: torch.from_numpy(stored[key]) for key in stored.files}

@@ -1,7 +1,7 @@
 """The three small networks bitdial ships trained: resnet8, resnet20 and mobilenet.
 
 Plain float PyTorch modules for (n, 1, 28, 28) images and ten classes; nothing here knows about
-quantization. Their weights come from `benchmarks/train_zoo.py`.
+quantization. Their weights come from `benchmarks/networks/train_zoo.py`.
 """
 
 from collections.abc import Callable, Sequence

@@ -304,7 +304,7 @@ def _read_json(name: str, file: str) -> dict[str, Any]:
     if not path.is_file():
         raise DataUnavailable(
             f"{path} is missing; restore it from the repository, or train the network with "
-            f"python -m benchmarks.train_zoo {name}."
+            f"python -m benchmarks.networks.train_zoo {name}."
         )
     return json.loads(path.read_text(encoding="utf-8"))
 

@@ -58,24 +58,7 @@ COUPLED = Joint(labels=0.5, outputs=0.5, features=0.01)
 class BitMixerParams:
     """How the network is trained, and how it is searched afterwards.
 
-    Attributes:
-        input_epochs: Epochs of stage one: one width for the network, weights in float.
-        network_epochs: Epochs of stage two: one width for the network.
-        layer_epochs: Epochs of stage three: widths layer by layer.
-        ramp: Share of stage three over which drawing layer by layer rises from never to always.
-        epoch_images: Training images of an epoch, drawn anew each time; 0 is all there are.
-        rate: Peak learning rate of each stage; it falls along a cosine.
-        layer_rate: Peak rate of stage three, as a multiple of `rate`.
-        quantizer: Key of LEARNED_QUANTIZERS.
-        distillation: Share of the loss that learns the float network's outputs.
-        norms: What batch-norms are private to: "pair", "producer", "consumer" or "shared".
-        direct: All epochs layer by layer from the first step, without stages or ramp.
-        mixed: Random allocations in every step, taught by the widest bits; 0 is one drawn
-            allocation a step. All epochs are then layer by layer, and `distillation` is not used.
-        methods: How the trained network is searched.
-        points: Cost levels along the front, for each of exact and greedy.
-        evaluations: Most candidates of CMA-ES, and moves of bidirectional greedy.
-        samples: Random allocations measured.
+    The widest bits learn the labels where `mixed` is above 0: `distillation` is then not used.
     """
 
     input_epochs: int = search.setting(

@@ -9,13 +9,13 @@ Differs from the paper: no training in between (the search "gradfreebits" has th
 descent may start from the exact optimum of a predicted damage. Reconstructed: see `evolution`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from qcore.errors import InfeasibleBudget, InvalidParams
 from qcore.problem import Ask, Problem, Progress, Proposals
-from qcore.search import Search
+from qcore.search import Search, setting
 from qcore.searches.greedy import KINDS
 from qcore.solvers.cma_round import Limits, Round, evolve
 from qcore.solvers.genes import genes_of
@@ -32,79 +32,49 @@ left at 3,000 evaluations, as much at 1,000, and was worse than uniform bits at 
 
 @dataclass(frozen=True)
 class CmaesParams:
-    """How long CMA-ES searches, from where, and how it keeps the limits.
+    """How long CMA-ES searches, from where, and how it keeps the limits."""
 
-    Attributes:
-        evaluations: Distinct allocations to measure.
-        start: Where the first descent starts.
-        sensitivity: Kind of sensitivity table whose exact optimum is the start.
-        population: Candidates of a generation.
-        sigma: First step size, in widths.
-        limits: How the budget is kept.
-        restarts: Whether it starts again, with twice the population, once it has converged.
-    """
-
-    evaluations: int = field(
-        default=300,
-        metadata={
-            "label": "Allocations",
-            "min": 4,
-            "max": 100_000,
-            "help": "How many different allocations to measure.",
-        },
+    evaluations: int = setting(
+        300, "Allocations", "How many different allocations to measure.", min=4, max=100_000
     )
-    start: str = field(
-        default="exact",
-        metadata={
-            "label": "Start from",
-            "choices": ("exact", "uniform"),
-            "help": "The exact optimum of a sensitivity, or the same bits in every layer, as many "
-            "as the budget allows.",
-        },
+    start: str = setting(
+        "exact",
+        "Start from",
+        "The exact optimum of a sensitivity, or the same bits in every layer, as many "
+        "as the budget allows.",
+        choices=("exact", "uniform"),
     )
-    sensitivity: str = field(
-        default="gradient",
-        metadata={
-            "label": "Sensitivity",
-            "choices": KINDS,
-            "help": "What predicts damage, for the start from the exact optimum only.",
-        },
+    sensitivity: str = setting(
+        "gradient",
+        "Sensitivity",
+        "What predicts damage, for the start from the exact optimum only.",
+        choices=KINDS,
     )
-    population: int = field(
-        default=12,
-        metadata={
-            "label": "Population",
-            "min": 4,
-            "max": 500,
-            "help": "Candidates of a generation. Few are better for short runs; 23 or more where "
-            "measurements are noisy and there are over 1,000 of them.",
-        },
+    population: int = setting(
+        12,
+        "Population",
+        "Candidates of a generation. Few are better for short runs; 23 or more where "
+        "measurements are noisy and there are over 1,000 of them.",
+        min=4,
+        max=500,
     )
-    sigma: float = field(
-        default=1.0,
-        metadata={
-            "label": "Step size",
-            "min": 0.3,
-            "max": 4.0,
-            "help": "How far the first candidates lie from the start, in bit-widths.",
-        },
+    sigma: float = setting(
+        1.0,
+        "Step size",
+        "How far the first candidates lie from the start, in bit-widths.",
+        min=0.3,
+        max=4.0,
     )
-    limits: str = field(
-        default="auto",
-        metadata={
-            "label": "Budget kept by",
-            "choices": ("auto", "repair", "lagrangian"),
-            "help": "Repair lowers random layers of a candidate until it fits. The augmented "
-            "Lagrangian also measures allocations over the budget and learns what they cost; "
-            "auto takes it above 1,000 allocations.",
-        },
+    limits: str = setting(
+        "auto",
+        "Budget kept by",
+        "Repair lowers random layers of a candidate until it fits. The augmented "
+        "Lagrangian also measures allocations over the budget and learns what they cost; "
+        "auto takes it above 1,000 allocations.",
+        choices=("auto", "repair", "lagrangian"),
     )
-    restarts: bool = field(
-        default=True,
-        metadata={
-            "label": "Restarts",
-            "help": "Once converged, start again from uniform bits with twice the population.",
-        },
+    restarts: bool = setting(
+        True, "Restarts", "Once converged, start again from uniform bits with twice the population."
     )
 
 

@@ -47,21 +47,7 @@ SLACK_STEPS = 10
 class DqParams:
     """How bits are learned, and how long.
 
-    Attributes:
-        parametrization: Which two numbers of each quantizer are learned.
-        power_of_two_steps: Round steps to powers of two, as for shifts in hardware.
-        start: "four" bits everywhere, the paper's, or the "exact" front's allocation.
-        penalty: Lambda; 0.1 is the paper's.
-        bits_epochs: Epochs in which bits are learned.
-        final_epochs: Epochs of the weights alone, at the bits found.
-        epoch_images: Training images of an epoch, drawn anew each time; 0 is all there are.
-        rate: Peak learning rate of both stages.
-        decay: Weight decay, of steps and ranges too while bits are learned.
-        distillation: Share of the loss that learns the float network's outputs.
-        validation_images: Training images held out to choose the state that is kept.
-        check_every: Steps between two looks at them.
-        use_slack: Spend what is left of the limits.
-        slack_images: Images of the search split each wider layer is tried on.
+    The penalty is the paper's lambda, 0.1 there as here.
     """
 
     parametrization: str = search.setting(

@@ -5,41 +5,28 @@ integer program of HAWQ-V3 (Yao et al., ICML 2021). `qcore.front` solves it for 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from qcore.problem import Problem, Progress, Proposals
-from qcore.search import Search
+from qcore.search import Search, setting
 from qcore.searches.greedy import KINDS
 from qcore.solvers.space import Space, measure, sensitivity_of, space_of
 
 
 @dataclass(frozen=True)
 class ExactParams:
-    """Which sensitivity is minimised, and how many front members are measured.
+    """Which sensitivity is minimised, and how many front members are measured."""
 
-    Attributes:
-        sensitivity: Kind of sensitivity table.
-        points: Front members to measure.
-    """
-
-    sensitivity: str = field(
-        default="gradient",
-        metadata={
-            "label": "Sensitivity",
-            "choices": KINDS,
-            "help": "What predicts the damage of giving one layer fewer bits.",
-        },
+    sensitivity: str = setting(
+        "gradient",
+        "Sensitivity",
+        "What predicts the damage of giving one layer fewer bits.",
+        choices=KINDS,
     )
-    points: int = field(
-        default=16,
-        metadata={
-            "label": "Points",
-            "min": 1,
-            "max": 500,
-            "help": "How many members of the predicted front to measure.",
-        },
+    points: int = setting(
+        16, "Points", "How many members of the predicted front to measure.", min=1, max=500
     )
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,25 +10,16 @@ import numpy as np
 from qcore.allocation import BitAllocation
 from qcore.errors import InvalidParams
 from qcore.problem import Problem, Proposals
-from qcore.search import Search
+from qcore.search import Search, setting
 from qcore.solvers.space import measure
 
 
 @dataclass(frozen=True)
 class GivenParams:
-    """What to measure.
+    """What to measure."""
 
-    Attributes:
-        allocations: Each {layer name: [weight bits, activation bits]}, as a mapping or as the
-            JSON text of one.
-    """
-
-    allocations: tuple[str | Mapping[str, Any], ...] = field(
-        default=(),
-        metadata={
-            "label": "Allocations",
-            "help": 'Each as {"layer": [weight bits, activation bits], ...}.',
-        },
+    allocations: tuple[str | Mapping[str, Any], ...] = setting(
+        (), "Allocations", 'Each as {"layer": [weight bits, activation bits], ...}.'
     )
 
 

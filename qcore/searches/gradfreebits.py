@@ -46,28 +46,7 @@ FINAL = "final"
 
 @dataclass(frozen=True)
 class GradFreeBitsParams:
-    """How long each part takes, and which parts are on.
-
-    Attributes:
-        rounds: Gradient-free rounds.
-        evaluations: Candidates scored in each round.
-        population: Candidates of a generation.
-        sigma: First step size of CMA-ES, in widths.
-        window: Images every candidate of a generation is scored on.
-        slide: Images the window moves on by after a generation.
-        pretraining_epochs: Epochs at uniform bits before the first round.
-        round_epochs: Epochs after each round.
-        final_epochs: Epochs at the end.
-        epoch_images: Training images of an epoch, drawn anew each time; 0 is all there are.
-        rate: Peak learning rate; each stage falls from it to zero along a cosine.
-        quantizer: Key of LEARNED_QUANTIZERS.
-        label_smoothing: Share of the target spread over all classes.
-        distillation: Share of the loss that learns the float network's outputs.
-        bit_dependent_clips: A clip for every bit-width; off, one clip per tensor.
-        super_batches: Moving windows; off, every candidate is scored on all search images.
-        alternation: Training between rounds; off, one long round and then all the training.
-        random_bits: Trainings that a round follows draw their bits anew in every step.
-    """
+    """How long each part takes, and which parts are on."""
 
     rounds: int = search.setting(
         2, "Rounds", "How often search and training alternate.", min=1, max=10

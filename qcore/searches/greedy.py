@@ -1,12 +1,12 @@
 """Greedy descent from the best bits: one layer at a time, least damage per cost saved first."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from qcore.problem import Problem, Progress, Proposals
-from qcore.search import Search
+from qcore.search import Search, setting
 from qcore.solvers.descent import descend
 from qcore.solvers.space import Space, measure, sensitivity_of, space_of
 
@@ -16,29 +16,16 @@ KINDS = ("gradient", "kl", "loss", "hessian", "weight_mse")
 
 @dataclass(frozen=True)
 class GreedyParams:
-    """Which sensitivity leads, and how many allocations of the descent are measured.
+    """Which sensitivity leads, and how many allocations of the descent are measured."""
 
-    Attributes:
-        sensitivity: Kind of sensitivity table.
-        points: Allocations to measure.
-    """
-
-    sensitivity: str = field(
-        default="kl",
-        metadata={
-            "label": "Sensitivity",
-            "choices": KINDS,
-            "help": "What predicts the damage of giving one layer fewer bits.",
-        },
+    sensitivity: str = setting(
+        "kl",
+        "Sensitivity",
+        "What predicts the damage of giving one layer fewer bits.",
+        choices=KINDS,
     )
-    points: int = field(
-        default=16,
-        metadata={
-            "label": "Points",
-            "min": 1,
-            "max": 500,
-            "help": "How many allocations of the descent to measure.",
-        },
+    points: int = setting(
+        16, "Points", "How many allocations of the descent to measure.", min=1, max=500
     )
 
 

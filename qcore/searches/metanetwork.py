@@ -9,7 +9,7 @@ they are found there could not be read, see `frozen` for what is done here.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from qcore.errors import InvalidParams
 from qcore.problem import Problem, Progress, Proposals
 from qcore.qat.switchable.switches import words
-from qcore.search import Search
+from qcore.search import Search, setting
 from qcore.searches.bitmixer import STAGE
 from qcore.searches.given import read_allocation
 from qcore.solvers.space import measure
@@ -26,69 +26,34 @@ from qcore.solvers.switchable import METHODS, Frozen, search_frozen
 
 @dataclass(frozen=True)
 class MetaNetworkParams:
-    """Which network, and how it is searched.
+    """Which network, and how it is searched."""
 
-    Attributes:
-        run: Number of the run that trained it.
-        stage: The stage of that run.
-        methods: How it is searched.
-        points: Cost levels along the front, for each of exact and greedy.
-        evaluations: Most candidates of CMA-ES, and moves of bidirectional greedy.
-        samples: Random allocations measured.
-        allocations: Measured instead of searching, whatever the budget; each {layer name: [weight
-            bits, activation bits]}, as a mapping or as the JSON text of one.
-    """
-
-    run: int = field(
-        default=1,
-        metadata={
-            "label": "Trained in run",
-            "min": 1,
-            "max": 10**9,
-            "help": "Number of a finished bitmixer run of the same model.",
-        },
+    run: int = setting(
+        1,
+        "Trained in run",
+        "Number of a finished bitmixer run of the same model.",
+        min=1,
+        max=10**9,
     )
-    stage: str = field(
-        default=STAGE, metadata={"label": "Stage", "help": "The stage of that run to search."}
+    stage: str = setting(STAGE, "Stage", "The stage of that run to search.")
+    methods: tuple[str, ...] = setting(
+        ("exact", "cmaes"), "Searches", "How the bits are chosen.", choices=METHODS
     )
-    methods: tuple[str, ...] = field(
-        default=("exact", "cmaes"),
-        metadata={"label": "Searches", "choices": METHODS, "help": "How the bits are chosen."},
+    points: int = setting(12, "Points", "Cost levels along the front.", min=1, max=500)
+    evaluations: int = setting(
+        90,
+        "Candidates",
+        "Allocations that CMA-ES, and moves that bidirectional greedy, may measure.",
+        min=12,
+        max=100_000,
     )
-    points: int = field(
-        default=12,
-        metadata={
-            "label": "Points",
-            "min": 1,
-            "max": 500,
-            "help": "Cost levels along the front.",
-        },
+    samples: int = setting(
+        0, "Random allocations", "Measured to show what any choice costs.", min=0, max=10_000
     )
-    evaluations: int = field(
-        default=90,
-        metadata={
-            "label": "Candidates",
-            "min": 12,
-            "max": 100_000,
-            "help": "Allocations that CMA-ES, and moves that bidirectional greedy, may measure.",
-        },
-    )
-    samples: int = field(
-        default=0,
-        metadata={
-            "label": "Random allocations",
-            "min": 0,
-            "max": 10_000,
-            "help": "Measured to show what any choice costs.",
-        },
-    )
-    allocations: tuple[str | Mapping[str, Any], ...] = field(
-        default=(),
-        metadata={
-            "label": "Only these allocations",
-            "help": 'Measured instead of searching. Each as {"layer": [weight bits, activation '
-            "bits], ...}.",
-        },
+    allocations: tuple[str | Mapping[str, Any], ...] = setting(
+        (),
+        "Only these allocations",
+        'Measured instead of searching. Each as {"layer": [weight bits, activation bits], ...}.',
     )
 
 

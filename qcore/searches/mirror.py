@@ -38,21 +38,8 @@ METHODS = ("md-tanh-s", "md-softmax-s", "md-tanh", "md-softmax", "gd-tanh", "ste
 class MirrorParams:
     """Which bits, and how the layers of few bits are trained.
 
-    Attributes:
-        method: How layers of one and two bits are trained.
-        allocation: Where the bits come from: "exact" front, "uniform", or "given".
-        given: With "given", one {layer name: [weight bits, activation bits]}, as a mapping or as
-            the JSON text of one.
-        ternary: Two bits have three levels; off, four, which needs a softmax method, STE or
-            ProxQuant.
-        epochs: Epochs of annealing.
-        tail_epochs: Epochs at hard levels afterwards.
-        epoch_images: Training images of an epoch, drawn anew each time; 0 is all there are.
-        rate: Peak learning rate of Adam; falls along a cosine.
-        beta: Sharpness at the end of the annealing.
-        learn_scales: Learn each layer's scale; off, it stays where a batch-norm follows.
-        strength: How far ProxQuant pulls over all its steps, in scales.
-        distillation: Share of the loss that learns the float network's outputs.
+    Four levels at two bits need a softmax method, STE or ProxQuant. Without learned scales a scale
+    stays where a batch-norm follows.
     """
 
     method: str = search.setting(

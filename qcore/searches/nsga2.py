@@ -38,19 +38,14 @@ Choice = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Nsga2Params:
-    """What is traded against the damage, and for how long.
-
-    Attributes:
-        cost: Name of the cost that is the second objective.
-        evaluations: Distinct allocations to measure.
-        population: Allocations that survive a generation, and children in each.
-    """
+    """What is traded against the damage, and for how long."""
 
     cost: str = setting(
         "weight_bytes",
         "Cost",
         "What is traded against the damage: any cost this network has, energy or latency too.",
         choices=COSTS,
+        of="[cost](costs.md)",
     )
     evaluations: int = setting(
         300, "Allocations", "How many different allocations to measure.", min=4, max=100_000

@@ -7,13 +7,13 @@ follows Deng et al., CLADO, 2023, with a Gram matrix of gradients in place of me
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from qcore.errors import InvalidParams
 from qcore.problem import Ask, Problem, Progress, Proposals
-from qcore.search import Search
+from qcore.search import Search, setting
 from qcore.searches.greedy import KINDS
 from qcore.solvers.exchange import handful, ranked_exchanges
 from qcore.solvers.quadratic import Flat, best_pairs, flatten, pair_matrix
@@ -31,38 +31,29 @@ PATIENCE = 3
 class PortfolioParams:
     """Which predictions take part and how much is measured.
 
-    Attributes:
-        kinds: Sensitivities to solve; "gradient_pairs" is the pairwise form of "gradient".
-        points: Cost levels; with a budget the first is the budget, the others lie below it.
-        exchanges: Most measurements spent on exchanges at each level; 0 for none.
+    "gradient_pairs" is the pairwise form of "gradient".
     """
 
-    kinds: tuple[str, ...] = field(
-        default=("gradient", PAIRS, "kl", "weight_mse"),
-        metadata={
-            "label": "Sensitivities",
-            "choices": (*KINDS[:1], PAIRS, *KINDS[1:]),
-            "help": "What predicts damage; the best allocation under each is measured.",
-        },
+    kinds: tuple[str, ...] = setting(
+        ("gradient", PAIRS, "kl", "weight_mse"),
+        "Sensitivities",
+        "What predicts damage; the best allocation under each is measured.",
+        choices=(*KINDS[:1], PAIRS, *KINDS[1:]),
     )
-    points: int = field(
-        default=8,
-        metadata={
-            "label": "Cost levels",
-            "min": 1,
-            "max": 100,
-            "help": "With a budget: the budget itself and levels below it. Without: levels from "
-            "the dearest to the cheapest allocation.",
-        },
+    points: int = setting(
+        8,
+        "Cost levels",
+        "With a budget: the budget itself and levels below it. Without: levels from "
+        "the dearest to the cheapest allocation.",
+        min=1,
+        max=100,
     )
-    exchanges: int = field(
-        default=24,
-        metadata={
-            "label": "Exchanges per level",
-            "min": 0,
-            "max": 1000,
-            "help": "Most measurements spent on letting layers trade bits at each level.",
-        },
+    exchanges: int = setting(
+        24,
+        "Exchanges per level",
+        "Most measurements spent on letting layers trade bits at each level.",
+        min=0,
+        max=1000,
     )
 
 

@@ -1,32 +1,22 @@
 """Random allocations, spread over the whole range of costs: what luck alone achieves."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from qcore.allocation import BitAllocation
 from qcore.problem import Ask, Problem, Progress, Proposals
-from qcore.search import Search
+from qcore.search import Search, setting
 from qcore.solvers.sampling import MISSES, draw
 from qcore.solvers.space import BATCH, space_of
 
 
 @dataclass(frozen=True)
 class RandomParams:
-    """How many random allocations to measure.
+    """How many random allocations to measure; fewer where not so many exist."""
 
-    Attributes:
-        evaluations: Distinct allocations to measure; fewer where not so many exist.
-    """
-
-    evaluations: int = field(
-        default=64,
-        metadata={
-            "label": "Allocations",
-            "min": 1,
-            "max": 10_000,
-            "help": "How many different random allocations to measure.",
-        },
+    evaluations: int = setting(
+        64, "Allocations", "How many different random allocations to measure.", min=1, max=10_000
     )
 
 

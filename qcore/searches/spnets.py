@@ -34,19 +34,7 @@ TEACHER_BITS = 8
 
 @dataclass(frozen=True)
 class SpNetsParams:
-    """How the network is trained.
-
-    Attributes:
-        epochs: Passes over the training images; each trains all switches.
-        epoch_images: Training images of an epoch, drawn anew each time; 0 is all there are.
-        rate: Peak learning rate; it falls from there to zero along a cosine.
-        quantizer: Key of LEARNED_QUANTIZERS.
-        teacher: Who teaches a switch: "fixed", "next" or "all".
-        labels: Weight of the labels in a narrower switch's loss.
-        outputs: Weight of the teacher's outputs; 0 turns the term off.
-        features: Weight of the teacher's features; 0 turns the term off.
-        private_norms: Batch-norms private to the switch; off, all share one.
-    """
+    """How the network is trained."""
 
     epochs: int = search.setting(
         6, "Epochs", "Each trains every switch on every image.", min=0, max=1000

@@ -3,7 +3,8 @@
 Reference: Dong et al., HAWQ-V2, NeurIPS 2020, eq. 2: Omega = sum_l (Tr(H_l) / n_l) * ||dW_l||^2.
 The trace is Hutchinson's estimate, the mean of v . Hv over random signs v, with its standard error.
 Traces are left as they come, negative ones too. Those of depthwise layers are small and most of
-them drown in their own standard error (`benchmarks.hessian`): use the gradient score there.
+them drown in their own standard error (`benchmarks.allocation.hessian`): use the
+gradient score there.
 """
 
 import math

@@ -1,8 +1,8 @@
 """Results recorded with the shipped code, for a database that has none yet.
 
-They are real runs of a bundled network, made by `python -m benchmarks.record`. Each says in its
-`origin` when and with which version it was recorded, and any of its points can be measured again
-here. They are brought in once: whoever deletes them does not get them back.
+They are real runs of a bundled network, made by `python -m benchmarks.dashboard.record`. Each says
+in its `origin` when and with which version it was recorded, and any of its points can be measured
+again here. They are brought in once: whoever deletes them does not get them back.
 """
 
 import base64

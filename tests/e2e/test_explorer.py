@@ -7,12 +7,12 @@ import statistics
 
 import pytest
 
+from benchmarks.dashboard import bare
 from pages.shared import frames
 from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE
 from pages.shared.text import significant
 from qcore.allocation import BitAllocation, LayerBits
 from qcore.costs import costs_of
-from tests.e2e import bare
 
 pytestmark = [
     pytest.mark.e2e,
@@ -22,7 +22,7 @@ pytestmark = [
 
 SECONDS = 1000.0
 MOST_MS = 3 * 4.0
-"""Three times the limit that benchmarks/ui.py holds the redraw to: other tests run meanwhile."""
+"""Three times the limit that `benchmarks.dashboard.ui` holds a redraw to: others run beside."""
 
 CARDS_CHANGED = (
     "before => [...document.querySelectorAll('*')].map(e => e.shadowRoot).filter(Boolean)"

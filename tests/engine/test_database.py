@@ -30,7 +30,7 @@ def writers(store, tmp_path):
     started = []
 
     def start(count, run_ids):
-        words = [sys.executable, "-m", "tests.engine.writer", store.url, str(count)]
+        words = [sys.executable, "-m", "benchmarks.dashboard.writer", store.url, str(count)]
         process = subprocess.Popen(
             [*words, *map(str, run_ids)],
             cwd=ROOT,

@@ -7,10 +7,11 @@ import pytest
 from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
+from benchmarks.dashboard import large
 from store import open_store
 from store.database.schema import PointRow
 from store.runs.queue import finish
-from tests.pages import large, sample
+from tests.pages import sample
 from tests.pages.conftest import APP
 
 PAGES = (

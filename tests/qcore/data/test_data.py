@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.make_subset import balanced_index
+from benchmarks.networks.make_subset import balanced_index
 from qcore.allocation import ModelSpec
 from qcore.data import (
     SHIPPED_FASHION,

@@ -1,0 +1,73 @@
+"""Writes docs/searches.md from the records of the searches: what each does, and its settings.
+
+python -m benchmarks.allocation.searches_table
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from qcore.search import Search
+from qcore.searches import SEARCHES
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "searches.md"
+HEAD = """# The searches and their settings
+
+Written by `python -m benchmarks.allocation.searches_table` from the records in `qcore/searches/`;
+a setting is passed as `--param NAME=VALUE` of `python -m store run`, or on the Searches page.
+"""
+
+
+def document(searches: dict[str, Search] | None = None) -> str:
+    """The whole text of docs/searches.md."""
+    chosen = SEARCHES if searches is None else searches
+    return "\n".join([HEAD, *map(section, chosen.values())])
+
+
+def section(search: Search) -> str:
+    """What one search does, its reference, and a table of its settings."""
+    lines = [f"## `{search.name}`: {search.title}", "", search.summary]
+    if search.paper:
+        lines += ["", f"Reference: {search.paper}."]
+    fields = dataclasses.fields(search.params)
+    if fields:
+        lines += ["", "| setting | default | allowed | what it is |", "|---|---|---|---|"]
+        lines += [row(each) for each in fields]
+    return "\n".join([*lines, ""])
+
+
+def row(field: "dataclasses.Field[Any]") -> str:
+    """One setting: name, default, what may be given, and the form's words for it."""
+    meta = field.metadata
+    words = f"{meta['label']}. {meta['help']}".replace("|", "\\|")
+    return f"| `{field.name}` | {shown(field.default)} | {allowed(field)} | {words} |"
+
+
+def allowed(field: "dataclasses.Field[Any]") -> str:
+    """What a setting may be, in words."""
+    meta = field.metadata
+    if "of" in meta:
+        return f"a {meta['of']}"
+    if "choices" in meta:
+        several = "any of " if isinstance(field.default, tuple) else ""
+        return several + ", ".join(f"`{choice}`" for choice in meta["choices"])
+    if "min" in meta:
+        return f"{meta['min']:,} to {meta['max']:,}"
+    return "true or false" if isinstance(field.default, bool) else "text"
+
+
+def shown(value: object) -> str:
+    """A default as a user would write it."""
+    if isinstance(value, tuple):
+        return ", ".join(f"`{each}`" for each in value) or "none"
+    return f"`{value}`" if isinstance(value, str) else json.dumps(value)
+
+
+def main() -> None:
+    """Write the document."""
+    DOCUMENT.write_text(document(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

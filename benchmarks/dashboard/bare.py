@@ -1,0 +1,113 @@
+"""The explorer's JavaScript on an empty page: no dashboard, no server."""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from pages.explore import payload, pick
+from pages.explore.component import markup, script, style
+from pages.explore.view import read_view
+from pages.shared import frames
+from pages.shared.budgets import BUDGETS
+from qcore.allocation import BitAllocation, LayerBits, LayerSpec, ModelSpec
+from qcore.problem import Point, Scores, SensitivityTable
+from qcore.run_spec import RunSpec
+from store import Run, StoredPoint
+
+LOAD = """async ([script, css, html]) => {
+    document.body.innerHTML = '<div id="host" style="width:1100px"></div>';
+    const root = document.querySelector('#host').attachShadow({ mode: 'open' });
+    const sheet = document.createElement('style');
+    sheet.textContent = css;
+    root.append(sheet, document.createRange().createContextualFragment(html));
+    const url = URL.createObjectURL(new Blob([script], { type: 'text/javascript' }));
+    window.code = await import(url);
+    window.told = [];
+    window.explorer = new code.Explorer(root);
+    window.show = (data) => explorer.update({ data,
+        setStateValue: (name, value) => told.push([name, value]),
+        setTriggerValue: (name, value) => told.push([name, value]) });
+}"""
+
+
+def load(page: Any) -> None:
+    """Put the explorer on the page; `show(payload)` in the page draws, `told` is what it sent."""
+    page.goto("about:blank")
+    page.evaluate(LOAD, [script(), style(), markup()])
+
+
+def network(names: Sequence[str], seed: int = 0) -> ModelSpec:
+    """A made-up network of layers with these names."""
+    rng = random.Random(seed)
+    layers = []
+    for name in names:
+        size = rng.randrange(100, 5000)
+        layers.append(LayerSpec(name, "conv2d", size, 8, 8, 50 * size, 400, 400))
+    return ModelSpec("made-up", "0" * 64, tuple(layers))
+
+
+def run_of(number: int, search: str) -> Run:
+    """A finished run that no database knows."""
+    return Run(
+        id=number,
+        name=f"{search} {number}",
+        spec=RunSpec("resnet8", "fashion-mnist", search),
+        state="done",
+        want="run",
+        attempt=1,
+        beat=0,
+        step=3,
+        total=4,
+        message="measured 3 of 4",
+        error=None,
+        traceback=None,
+        created="2026-01-01T00:00:00.000+00:00",
+        started="2026-01-01T00:00:00.000+00:00",
+        finished=None,
+        evaluations=3,
+    )
+
+
+def measured(
+    model: ModelSpec, searches: Sequence[str], points: int, seed: int = 0
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Random points of some searches, as a frame and as the explorer gets them."""
+    rng = random.Random(seed)
+    runs = {at: run_of(at, search) for at, search in enumerate(searches, start=1)}
+    stored = []
+    for number in range(points):
+        bits = {
+            layer.name: LayerBits(rng.choice((2, 3, 4, 8)), rng.choice((4, 8)))
+            for layer in model.layers
+        }
+        # few distinct scores, so that ties are many
+        share = rng.randrange(600, 640) / 1000
+        point = Point(BitAllocation(bits), Scores(1000, 0.1, share, share, 0.3))
+        stored.append(StoredPoint(number, 1 + number % len(runs), point, False))
+    frame = frames.points_frame(stored, runs, model)
+    spans = payload.spans_of(model, list(BUDGETS), 8)
+    rows = pick.drawn(frame, list(BUDGETS))
+    shared = payload.shared_payload("made-up", model, read_view({}, spans), spans, locked=True)
+    return frame, {**shared, **payload.measured_body(model, rows, "Accuracy", 93.0, spans)}
+
+
+def predicted(model: ModelSpec, table: SensitivityTable) -> dict[str, Any]:
+    """The payload of predicted mode."""
+    spans = payload.spans_of(model, list(BUDGETS), 8)
+    shared = payload.shared_payload("predicted", model, read_view({}, spans), spans)
+    return payload.predicted_payload(shared, model, spans, "Exact optimum", table)
+
+
+def table_of(model: ModelSpec, seed: int = 0) -> SensitivityTable:
+    """Damage that falls with every bit and differs by layer, weights and activations."""
+    rng = random.Random(seed)
+
+    def rows(scale: float) -> dict[str, dict[int, float]]:
+        return {
+            name: {bits: scale * rng.uniform(0.5, 20) * 0.3**bits for bits in (2, 3, 4, 8)}
+            for name in model.names
+        }
+
+    return SensitivityTable("kl", "nats", rows(1.0), rows(0.3), n=1000)

@@ -1,0 +1,127 @@
+"""Records the results a new database begins with: every method, one network.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.dashboard.record
+
+resnet8 on Fashion-MNIST, weights and activations of 2, 3, 4 or 8 bits, first and last layer at 8.
+Three seeds of what depends on one. Searches along the whole front where they can; at a mean of 3
+bits, CMA-ES of 4 too, where they know one budget only: weight bytes at the mean, bit operations at
+its square. Methods that train see 8,000 images an epoch of the full training set, a miniature of
+what is published.
+
+Runs are kept in a database of their own, so the script can be stopped and started at will; the file
+in store/recordings is written again after every run. About an hour and a half on one core.
+"""
+
+import argparse
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from qcore import __version__
+from qcore.errors import StoreError
+from qcore.models.catalog import bundled_spec
+from qcore.run_spec import RunSpec
+from store.database import Store, open_store
+from store.runs import queue
+from store.runs.recorded import FOLDER, dump_runs
+from store.workers import worker
+
+MODEL = "resnet8"
+WIDTHS = (2, 3, 4, 8)
+MEANS = {"cmaes": (3, 4), "gradfreebits": (3,), "dq": (3,)}
+SEEDS = (0, 1, 2)
+TRAIN = {"epoch_images": 8000}
+FRONTS: dict[str, dict[str, Any]] = {
+    "uniform": {},
+    "portfolio": {"points": 8, "exchanges": 24},
+    "greedy": {"points": 10},
+    "exact": {"points": 10},
+}
+"""Searches without chance, and their settings; one seed."""
+
+CHANCE: dict[str, dict[str, Any]] = {"random": {"evaluations": 60}, "nsga2": {"evaluations": 240}}
+"""Searches of the trained network that draw at random, and their settings."""
+
+SWITCHABLE: dict[str, dict[str, Any]] = {
+    "bitmixer": {"input_epochs": 1, "network_epochs": 2, "layer_epochs": 3, "points": 8, **TRAIN},
+    "spnets": {"epochs": 2, **TRAIN},
+}
+"""Searches that train one network for many allocations, and their settings."""
+
+BUDGETED: dict[str, dict[str, Any]] = {
+    "cmaes": {"evaluations": 240},
+    "gradfreebits": {"evaluations": 120, **TRAIN},
+    "dq": {"bits_epochs": 3, "final_epochs": 2, **TRAIN},
+}
+"""Searches that meet one budget, and their settings."""
+
+BINARY: dict[str, Any] = {"epochs": 4, "tail_epochs": 1, **TRAIN}
+
+
+def limits_of(mean: int) -> dict[str, float]:
+    """Weight bytes at `mean` bits and bit operations at its square, over all layers."""
+    layers = bundled_spec(MODEL).layers
+    weights, macs = sum(x.weights for x in layers), sum(x.macs for x in layers)
+    return {"weight_bytes": float(weights * mean // 8), "bit_ops": float(macs * mean * mean)}
+
+
+def specs() -> Iterator[tuple[str, RunSpec]]:
+    """Every run, with its name: first those without chance, then seed by seed."""
+    common: dict[str, Any] = {"reported": 6, "device": "cpu", "pin_first_last": 8}
+    both: dict[str, Any] = {"weight_bits": WIDTHS, "activation_bits": WIDTHS}
+
+    def spec(search: str, params: Mapping[str, Any], seed: int, **more: Any) -> RunSpec:
+        return RunSpec(MODEL, "fashion-mnist", search, params, seed=seed, **{**common, **more})
+
+    for search, params in FRONTS.items():
+        yield search, spec(search, params, SEEDS[0], **both)
+    for seed in SEEDS:
+        for search, params in BUDGETED.items():
+            for mean in MEANS[search]:
+                limits = limits_of(mean)
+                name = f"{search}, {mean} bits, seed {seed}"
+                yield name, spec(search, params, seed, limits=limits, **both)
+        limits = {"weight_bytes": limits_of(2)["weight_bytes"]}
+        low = spec("mirror", BINARY, seed, limits=limits, weight_bits=(1, 2, 4, 8))
+        yield f"mirror, 2 bits, seed {seed}", low
+        for search, params in (CHANCE | SWITCHABLE).items():
+            yield f"{search}, seed {seed}", spec(search, params, seed, **both)
+
+
+def record(store: Store) -> None:
+    """Do what is missing, and write the file after every run."""
+    FOLDER.mkdir(exist_ok=True)
+    for name, spec in specs():
+        found = next((run for run in queue.all_runs(store) if run.name == name), None)
+        if found is None or found.state != "done":
+            if found is not None:
+                with suppress(StoreError):
+                    # its process is gone: this script runs one at a time
+                    queue.finish(store, found.id, found.attempt, "cancelled", "")
+                queue.delete_run(store, found.id)
+            run_id = queue.create_run(store, spec, name, host=queue.host_name(store))
+            worker.main(store.url, run_id, 1, piped=False)
+            found = queue.run(store, run_id)
+        print(f"{found.state:8} {name}: {found.evaluations} points {found.error or ''}", flush=True)
+        mine = {name for name, _ in specs()}
+        done = [r.id for r in queue.all_runs(store) if r.state == "done" and r.name in mine]
+        origin = f"recorded on {datetime.now(UTC):%Y-%m-%d} with bitdial {__version__}"
+        (FOLDER / f"{MODEL}.json.gz").write_bytes(dump_runs(store, sorted(done), origin))
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("bitdial-data") / "recording")
+    folder = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ["BITDIAL_DATA"] = str(folder)
+    os.environ.pop("BITDIAL_DATABASE_URL", None)
+    record(open_store())
+
+
+if __name__ == "__main__":
+    main()
