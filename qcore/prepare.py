@@ -12,12 +12,12 @@ from qcore.formats.config import BitConfig
 from qcore.memory import keep_freed_memory
 from qcore.models.zoo import load_model
 from qcore.network.layers import find_layers
-from qcore.problem import Point, Problem, SensitivityTable, Window
+from qcore.problem import PTQ, TUNED, Point, Problem, SensitivityTable, Window
 from qcore.ptq.model import QuantizedModel
 from qcore.qat.checkpoints import Checkpoints, MemoryCheckpoints
 from qcore.qat.trainer import Trainer
 from qcore.run_spec import RunSpec
-from qcore.scoring.evaluator import PTQ, TUNED, Evaluator, batch_size_for, choose_device
+from qcore.scoring.evaluator import Evaluator, batch_size_for, choose_device
 from qcore.scoring.executors.pack import pack_evaluator
 from qcore.scoring.executors.recipe import Recipe
 from qcore.searches import SEARCHES
@@ -53,7 +53,7 @@ class Prepared:
         return self.evaluator.float_point
 
     def score(
-        self, allocations: Sequence[BitAllocation], stage: str = "ptq", images: Window | None = None
+        self, allocations: Sequence[BitAllocation], stage: str = PTQ, images: Window | None = None
     ) -> Iterator[Point]:
         """Score allocations on (a window of) the search split, in order, as they come."""
         return self.evaluator.score(allocations, stage, images)

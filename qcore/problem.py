@@ -58,6 +58,9 @@ def wilson_interval(share: float, n: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+PTQ, TUNED = "ptq", "ptq+tuned"
+"""Weights stages of post-training quantization: as the network came, and tuned without labels."""
+
 Window = tuple[int, int]
 """(start, count): images of the search split from `start` on, wrapping around at its end."""
 
@@ -86,7 +89,7 @@ class Point:
         allocation: The bits.
         search: Scores on the search split, which searches may look at.
         test: Scores on the test split, for reported points only; never used to choose.
-        stage: Which weights were scored: "ptq" (as trained), "ptq+tuned", or a training stage.
+        stage: Which weights were scored: PTQ (as trained), TUNED, or the name of a training stage.
         device: Where it was measured: "cpu", "cuda", "mps".
         seconds: Wall-clock seconds this evaluation took.
         images: The window of the search split it was scored on; None is the whole split.
@@ -98,7 +101,7 @@ class Point:
     allocation: BitAllocation
     search: Scores
     test: Scores | None = None
-    stage: str = "ptq"
+    stage: str = PTQ
     device: str = "cpu"
     seconds: float = 0.0
     images: Window | None = None
@@ -139,7 +142,7 @@ class Ask:
     """
 
     allocations: tuple[BitAllocation, ...]
-    stage: str = "ptq"
+    stage: str = PTQ
     images: Window | None = None
 
 

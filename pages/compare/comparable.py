@@ -5,7 +5,6 @@ images, the same quantization around the bits. What may differ is what is compar
 settings, its budget and bits, its seed, and the class of the device.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -206,20 +205,6 @@ def run_label(run: Run, model: str = "") -> str:
     name = _printable(name if len(name) <= 40 else f"{name[:39]}…")
     head = " ".join([f"{run.id}: {title}", *place])
     return ", ".join(filter(None, [head, name, seed, counted(run.evaluations, "point")]))
-
-
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~:$&@/])")
-
-
-def safe(text: str, most: int = 80) -> str:
-    """Show names in a sentence as they are: no markdown, no picture from elsewhere, no link.
-
-    Args:
-        text: A name from a database or a link.
-        most: Longer texts are cut.
-    """
-    kept = text if len(text) <= most else f"{text[: most - 1]}…"
-    return _MARKDOWN.sub(r"\\\1", _printable(kept))
 
 
 def _printable(text: str) -> str:

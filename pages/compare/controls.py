@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from pages.compare.comparable import run_label, safe
+from pages.compare.comparable import run_label
+from pages.shared import text
 from pages.shared.runs import read_ids, run_words, write_ids
-from pages.shared.text import counted
 from qcore.costs import COSTS
 from store import Run
 
@@ -80,7 +80,7 @@ def _say_missing(missing: Sequence[int], strange: Sequence[str]) -> None:
         )
     if strange:
         st.toast(
-            f"The link names no run with {safe(strange[0], 30)}; left out.",
+            f"The link names no run with {text.literal(strange[0], 30)}; left out.",
             icon=":material/link_off:",
         )
 
@@ -96,7 +96,8 @@ def axis_picker(costs: Sequence[str]) -> str:
     if wanted is not None:
         if wanted and wanted not in costs:
             st.toast(
-                f"These runs are not priced by {safe(wanted, 30)}.", icon=":material/link_off:"
+                f"These runs are not priced by {text.literal(wanted, 30)}.",
+                icon=":material/link_off:",
             )
         st.session_state[AXIS] = wanted if wanted in costs else costs[0]
     elif st.session_state[AXIS] not in costs:
@@ -145,7 +146,7 @@ def point_picker(label: str, key: str, query: str, options: Sequence[Choice], pr
     if wanted is not None:
         if wanted and wanted not in words:
             st.toast(
-                f"The point {safe(wanted, 30)} is not among these runs' points.",
+                f"The point {text.literal(wanted, 30)} is not among these runs' points.",
                 icon=":material/link_off:",
             )
         st.session_state[key] = wanted if wanted in words else proposed
@@ -188,17 +189,17 @@ def refusal(words: Sequence[tuple[tuple[int, ...], str]], reasons: Sequence[str]
     """
     st.error(
         "**These runs are not laid over one another: their figures cannot be compared.**\n\n"
-        + "\n".join(f"- {safe(reason, 600)}" for reason in reasons),
+        + "\n".join(f"- {text.literal(reason, 600)}" for reason in reasons),
         icon=":material/block:",
     )
     st.write("Compare one of these groups instead:")
     for place, (numbers, told) in enumerate(words):
         st.button(
-            f"Only {counted(len(numbers), 'run')}: {run_words(numbers)}",
+            f"Only {text.counted(len(numbers), 'run')}: {run_words(numbers)}",
             key=f"only-{place}",
             on_click=choose_runs,
             args=(numbers,),
             icon=":material/filter_alt:",
             type="primary" if place == 0 else "secondary",
         )
-        st.caption(safe(told[:1].upper() + told[1:], 300))
+        st.caption(text.literal(told[:1].upper() + told[1:], 300))

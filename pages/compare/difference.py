@@ -9,7 +9,7 @@ import streamlit as st
 from pages.compare import controls, read
 from pages.compare.bootstrap import paired_bootstrap
 from pages.compare.methods import front_rows, pick
-from pages.compare.sections import CHART, Comparison
+from pages.compare.sections import Comparison
 from pages.plots.difference import (
     ACTIVATION_DELTA,
     BYTES_DELTA,
@@ -20,6 +20,7 @@ from pages.plots.difference import (
     diff_totals,
     predicted_damage,
 )
+from pages.plots.style import CHART
 from pages.shared import session, text
 from pages.shared.columns import COST_COLUMNS, SEARCH_N, SEARCH_SCORE, TEST_N, TEST_SCORE
 from qcore.allocation import BitAllocation, ModelSpec

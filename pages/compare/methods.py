@@ -17,6 +17,7 @@ from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE
 from pages.shared.text import bits_set_text, params_text, short_limits_text
 from qcore.allocation import ModelSpec
 from qcore.front import best_within
+from qcore.problem import TUNED
 from qcore.searches import SEARCHES
 from store import Run, StoredPoint
 
@@ -25,8 +26,6 @@ EFFORT = "Evaluations"
 
 ELAPSED = "Elapsed, s"
 """Seconds until a point was known: training, then scoring."""
-
-TUNED = "ptq+tuned"
 
 
 @dataclass(frozen=True)

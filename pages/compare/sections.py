@@ -8,10 +8,11 @@ import streamlit as st
 
 from pages.compare import caption as compare_caption
 from pages.compare import controls, figures, read, tables
-from pages.compare.comparable import Setting, safe
+from pages.compare.comparable import Setting
 from pages.compare.methods import EFFORT, ELAPSED, Method, front_rows
 from pages.downloads.figure_file import html_button
 from pages.plots import allocations
+from pages.plots.style import CHART
 from pages.shared import text
 from pages.shared.hypervolume import Box
 from qcore.allocation import ModelSpec
@@ -20,7 +21,6 @@ from qcore.errors import QcoreError
 from qcore.problem import Scores
 from store import Store
 
-CHART = {"toImageButtonOptions": {"format": "svg"}, "displaylogo": False}
 FRONTS = "compare-fronts"
 
 MOST_CARPETS = 8
@@ -176,7 +176,7 @@ def paired(found: Comparison) -> None:
             lambda points: read.right_of(found.store, points),
         )
     except QcoreError as error:
-        st.error(safe(str(error), 400), icon=":material/error:")
+        st.error(text.literal(str(error), 400), icon=":material/error:")
         return
     st.dataframe(
         rows,
@@ -222,7 +222,7 @@ def carpets(found: Comparison) -> None:
         trial = method.trials[0]
         rows = allocations.carpet_frame(front_rows(trial, found.box.cost), found.box.cost)
         with columns[place % len(columns)]:
-            st.markdown(f"**{safe(method.label, 160)}**, run {trial.run.id}")
+            st.markdown(f"**{text.literal(method.label, 160)}**, run {trial.run.id}")
             st.plotly_chart(
                 allocations.carpet_figure(rows, found.model, found.box.cost, part),
                 key=f"compare-carpet-{place}",

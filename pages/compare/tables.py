@@ -11,7 +11,7 @@ from pages.compare.figures import method_spread
 from pages.compare.methods import EFFORT, Method, middle, pick
 from pages.shared.columns import SEARCH_N, SEARCH_SCORE, TEST_SCORE
 from pages.shared.hypervolume import Box
-from pages.shared.text import cost_text, scale_of, significant
+from pages.shared.text import cost_text, file_safe, scale_of, significant
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.costs import costs_of
 from qcore.errors import InvalidParams
@@ -252,8 +252,12 @@ def paired_table(
 
 
 PAIRED_COLUMNS = (
-    *("Difference, points", "95 % interval, points", "In words"),
-    *("Test accuracy, %", "Baseline, %", "Test images"),
+    "Difference, points",
+    "95 % interval, points",
+    "In words",
+    "Test accuracy, %",
+    "Baseline, %",
+    "Test images",
 )
 
 
@@ -289,8 +293,7 @@ def _accuracy(side: Sequence[np.ndarray]) -> str:
 
 def file_name(model: str, cost: str) -> str:
     """Name of the table's file: letters, digits and "._-" only, whatever the network is called."""
-    raw = f"compare_{model[:60]}_{cost[:60]}.csv"
-    return "".join(c for c in raw if c.isascii() and (c.isalnum() or c in "._-"))
+    return file_safe(f"compare_{model[:60]}_{cost[:60]}.csv")
 
 
 def csv_of(table: pd.DataFrame) -> bytes:

@@ -6,7 +6,7 @@ from typing import Literal
 import streamlit as st
 
 from pages.configs.frames import Kept, came_from, check_words, measured, verdict
-from pages.configs.import_form import compare, measure, others, text_of
+from pages.configs.import_form import compare, measure, others
 from pages.downloads.downloads import beside, draw, offers, with_network
 from pages.shared import session, text, widgets
 from pages.shared.runs import measures
@@ -39,7 +39,7 @@ def details(store: Store, entry: Kept, kept: Sequence[Kept], mine: Sequence[Run]
         mine: Runs of its network, newest first.
     """
     saved, config = entry.saved, entry.config
-    st.subheader(text_of(saved.name))
+    st.subheader(text.literal(saved.name))
     if config is None:
         st.error(
             f"Its file cannot be read: {text.literal(str(entry.problem))}", icon=":material/error:"
@@ -71,14 +71,14 @@ def _facts(entry: Kept, config: BitConfig) -> None:
     st.badge(word, color=colour, icon=icon)
     size = COSTS["weight_bytes"].total(config.model, config.allocation)
     parts = [
-        text_of(config.model.name),
+        text.literal(config.model.name),
         f"{mean_weight_bits(config.model, config.allocation):.2f} bits per weight",
         text.cost_text("weight_bytes", size),
         f"measured {measured(config)}" if measured(config) else "bits alone, not measured yet",
     ]
     st.markdown(" · ".join(part for part in parts if part))
     told = [came_from(saved), f"kept {text.ago(saved.at)}", check_words(saved)]
-    st.caption(text_of(". ".join(part for part in told if part)))
+    st.caption(text.literal(". ".join(part for part in told if part)))
     if saved.note:
         st.text(saved.note)
 
@@ -127,7 +127,7 @@ def undo(store: Store) -> None:
     if gone is None:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f"Deleted {text_of(gone.name)}.")
+        st.caption(f"Deleted {text.literal(gone.name)}.")
         if st.button("Undo", key="undo", icon=":material/undo:"):
 
             def act() -> None:

@@ -1,6 +1,5 @@
 """Import: a file of bits from this dashboard or another tool, checked, compared, kept, measured."""
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -8,6 +7,7 @@ import streamlit as st
 
 from pages.configs.frames import Kept
 from pages.plots import difference
+from pages.plots.style import CHART
 from pages.shared import text, widgets
 from pages.shared.runs import given_spec, launch
 from qcore.allocation import BitAllocation, ModelSpec
@@ -20,11 +20,7 @@ from qcore.models.catalog import MODELS
 from qcore.run_spec import RunSpec
 from store import Run, Store, save_config
 
-CHART = {"toImageButtonOptions": {"format": "svg"}, "displaylogo": False}
 ANY = "find out by itself"
-MARKUP = "\\`*_{}[]<>()#+-.!|~:$&@"
-TURNS = frozenset({"RLO", "LRO", "RLE", "LRE", "PDF", "RLI", "LRI", "FSI", "PDI"})
-"""Bidirectional classes of the characters that turn text around."""
 
 
 def import_form(store: Store, model: ModelSpec, kept: Sequence[Kept], mine: Sequence[Run]) -> None:
@@ -37,7 +33,7 @@ def import_form(store: Store, model: ModelSpec, kept: Sequence[Kept], mine: Sequ
         mine: Runs of this network, newest first; measuring follows the newest.
     """
     st.write(
-        f"For **{text_of(model.name)}**; choose another network in the sidebar. Bits of other "
+        f"For **{text.literal(model.name)}**; choose another network in the sidebar. Bits of other "
         "tools have no accuracy here until they are measured."
     )
     left, right = st.columns([3, 2])
@@ -65,13 +61,6 @@ def import_form(store: Store, model: ModelSpec, kept: Sequence[Kept], mine: Sequ
         widgets.error_box(error)
         return
     _found(store, model, kept, mine, found, name)
-
-
-def text_of(name: str) -> str:
-    """A name inside Markdown: shown as it is, never as markup, and never turning a line around."""
-    return "".join(
-        f"\\{c}" if c in MARKUP else c for c in name if unicodedata.bidirectional(c) not in TURNS
-    )
 
 
 def _formats() -> str:

@@ -3,7 +3,8 @@
 import plotly.graph_objects as go
 import streamlit as st
 
-from pages.plots.style import plain
+from pages.plots.style import CHART, plain
+from pages.shared.text import file_safe
 
 WORDS = (
     "The figure as one file of about 5 MB that any browser shows, hovering and zooming included, "
@@ -30,8 +31,7 @@ def html_of(figure: go.Figure, title: str) -> bytes:
         height=(page.layout.height or 450) + 60,
         margin={"l": 70, "r": 20, "t": 110, "b": 60},
     )
-    config = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
-    return page.to_html(include_plotlyjs=True, config=config).encode()
+    return page.to_html(include_plotlyjs=True, config=CHART).encode()
 
 
 def html_button(figure: go.Figure, title: str, stem: str, key: str) -> None:
@@ -43,11 +43,10 @@ def html_button(figure: go.Figure, title: str, stem: str, key: str) -> None:
         stem: Name of the file without its ending; only ASCII letters, digits, "._-" are kept.
         key: Of the button on the page.
     """
-    safe = "".join(c for c in stem if c.isascii() and (c.isalnum() or c in "._-"))
     st.download_button(
         "Figure as HTML",
         data=lambda: html_of(figure, title),
-        file_name=f"{safe or 'figure'}.html",
+        file_name=f"{file_safe(stem) or 'figure'}.html",
         mime="text/html",
         key=key,
         on_click="ignore",

@@ -6,7 +6,7 @@ from itertools import groupby
 
 import pandas as pd
 
-from pages.plots.style import BIT_COLOURS, CELL_TEXT_LAYERS, DARK_DIGITS_FROM, GREY, style_of
+from pages.plots.style import BIT_COLOURS, CELL_TEXT_LAYERS, GREY, digit_colour, style_of
 from pages.shared import frames
 from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE
 from pages.shared.text import bits_text, cost_text, scale_of, significant
@@ -74,7 +74,7 @@ def _cell(width: int, x: float, y: float, wide: float, high: float) -> str:
 
 
 def _digit(width: int, x: float, y: float) -> str:
-    colour = "#000" if width >= DARK_DIGITS_FROM else "#fff"
+    colour = digit_colour(width)
     return words(bits_text(width), x, y, fill=colour, text_anchor="middle", font_size=11)
 
 
@@ -99,7 +99,7 @@ def area_picture(model: ModelSpec, allocation: BitAllocation) -> str:
         parts.append(_cell(bits, x, tall + 10 - high, max(0.3, wide - 0.5), high))
         if wide >= 46:
             name = cut(layer.name, int(wide / 7))
-            colour = "#000" if bits >= DARK_DIGITS_FROM else "#fff"
+            colour = digit_colour(bits)
             size = cost_text(
                 "weight_bytes", COSTS["weight_bytes"].layer_cost(layer, allocation[layer.name])
             )

@@ -6,12 +6,13 @@ import pandas as pd
 import streamlit as st
 
 from pages.explore import details, reference
-from pages.explore.details import CHART, Scene
+from pages.explore.details import Scene
 from pages.explore.nearest import LINKED
 from pages.explore.payload import summed_costs
 from pages.explore.view import point_of
 from pages.plots.front import front_figure
 from pages.plots.heatmap import bit_heatmap
+from pages.plots.style import CHART
 from pages.shared import frames, predictions, session, text
 from pages.shared.budgets import budget_sliders
 from pages.shared.columns import ACTIVATION_BITS, COST_COLUMNS, DAMAGE

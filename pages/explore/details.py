@@ -11,6 +11,7 @@ from pages.downloads.downloads import downloads
 from pages.explore import nearest
 from pages.explore import reference as explore_reference
 from pages.plots import sensitivity, waterfall
+from pages.plots.style import CHART
 from pages.shared import frames, predictions, session, text, widgets
 from pages.shared.budgets import BUDGETS
 from pages.shared.columns import (
@@ -29,14 +30,12 @@ from pages.shared.columns import (
 from pages.shared.runs import given_spec, launch, measures
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.errors import QcoreError
-from qcore.problem import SensitivityTable
+from qcore.problem import PTQ, SensitivityTable
 from qcore.run_spec import RunSpec
 from store import Run, Store, config_text, save_config
 
 MOST_ROWS = 16
 """A table of no more rows is shown whole."""
-
-CHART = {"toImageButtonOptions": {"format": "svg"}, "displaylogo": False}
 
 
 @dataclass(frozen=True)
@@ -227,7 +226,7 @@ def _why(store: Store, allocation: BitAllocation, model: ModelSpec) -> None:
 def _origin(run: Run, allocation: BitAllocation) -> None:
     made = f"Its points were {run.origin}. " if run.origin else ""
     st.markdown(
-        f"Run {run.id}, {text_of(run)}: {frames.method_label(run.spec.search)} "
+        f"Run {run.id}, {text.literal(run.name)}: {frames.method_label(run.spec.search)} "
         f"({text.params_text(run.spec.params)}), seed {run.spec.seed}, "
         f"{run.evaluations:,} evaluations. {made}Bits: {text.bits_set_text(run.spec)}. "
         f"Budget: {text.limits_text(run.spec.limits)}. Allocation {allocation.digest}."
@@ -235,11 +234,6 @@ def _origin(run: Run, allocation: BitAllocation) -> None:
     st.page_link(
         "pages/views/searches.py", label="Open this run", query_params={"run": str(run.id)}
     )
-
-
-def text_of(run: Run) -> str:
-    """A run's name, as markdown shows it unchanged."""
-    return text.literal(run.name)
 
 
 def _measure(
@@ -282,6 +276,6 @@ def draw_predicted(scene: Scene, chosen: pd.DataFrame, table: SensitivityTable) 
     st.subheader("Take it away")
     st.write(f"A prediction from {table.kind} sensitivities has no accuracy yet.")
     allocation: BitAllocation = chosen.iloc[0]["allocation"]
-    _measure(scene, scene.compared[0].spec, allocation, "ptq", prepared=False)
+    _measure(scene, scene.compared[0].spec, allocation, PTQ, prepared=False)
     with st.expander("Bits and costs of each layer"):
         _layers(allocation, scene.model)

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.plots.heatmap import bit_heatmap
+from pages.plots.style import CHART
 from pages.shared import frames, text
 from pages.shared.runs import launch, live_progress
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
@@ -217,7 +218,7 @@ def draw(model: ModelSpec) -> None:
     st.plotly_chart(
         bit_heatmap(frames.bits_frame(ladder_frame(model), model)),
         key="ladder",
-        config={"displaylogo": False, "toImageButtonOptions": {"format": "svg"}},
+        config=CHART,
         alt="2, 3, 4 and 8 weight bits in every layer, activations in float.",
     )
     st.dataframe(

@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from pages.plots.difference import short
-from pages.plots.style import BIT_COLOURS, DARK_DIGITS_FROM, GREY, lay_out, plain
+from pages.plots.style import BIT_COLOURS, GREY, digit_colour, lay_out, plain
 from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE
 from pages.shared.text import bits_text, scale_of, significant
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
@@ -141,12 +141,12 @@ def _steps() -> list[tuple[float, str]]:
 
 
 def _add_digits(figure: go.Figure, table: Sequence[Sequence[int]]) -> None:
-    for colour, dark in (("#ffffff", False), ("#000000", True)):
+    for colour in ("#ffffff", "#000000"):
         cells = [
             (place, row, bits_text(width))
             for row, widths in enumerate(table, start=1)
             for place, width in enumerate(widths, start=1)
-            if (width >= DARK_DIGITS_FROM) is dark
+            if digit_colour(width) == colour
         ]
         figure.add_scatter(
             x=[cell[0] for cell in cells],

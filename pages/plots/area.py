@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from pages.plots.style import BIT_COLOURS, DARK_DIGITS_FROM, GREY, lay_out, plain
+from pages.plots.style import BIT_COLOURS, GREY, digit_colour, lay_out, plain
 from pages.shared.text import bits_text, cost_text, tidy
 from qcore.allocation import FLOAT_BITS, LayerBits, LayerSpec, ModelSpec
 from qcore.costs import COSTS
@@ -102,7 +102,7 @@ def marimekko_figure(
             textposition="inside",
             insidetextanchor="middle",
             textangle=0,
-            textfont={"color": "#000000" if bits >= DARK_DIGITS_FROM else "#ffffff"},
+            textfont={"color": digit_colour(bits)},
             marker={
                 "color": BIT_COLOURS[bits],
                 "line": {"color": GREY, "width": 0.5},

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 import plotly.graph_objects as go
 
-from pages.plots.style import BIT_COLOURS, CELL_TEXT_LAYERS, DARK_DIGITS_FROM, GREY, plain
+from pages.plots.style import BIT_COLOURS, CELL_TEXT_LAYERS, GREY, digit_colour, lay_out, plain
 from pages.shared.text import bits_text
 from qcore.allocation import FLOAT_BITS
 
@@ -60,11 +60,8 @@ def bit_heatmap(bits: pd.DataFrame) -> go.Figure:
         for stop in ((code / count, colour), ((code + 1) / count, colour))
     ]
     every = max(1, len(layers) // 60 + 1)
+    lay_out(figure, _heatmap_height(len(methods), max(map(len, layers), default=0)), top=10)
     figure.update_layout(
-        height=_heatmap_height(len(methods), max(map(len, layers), default=0)),
-        margin={"l": 10, "r": 10, "t": 10, "b": 10},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
         showlegend=False,
         coloraxis={
             "colorscale": steps,
@@ -108,12 +105,12 @@ def _heatmap_height(methods: int, longest: int) -> int:
 
 
 def _add_digits(figure: go.Figure, parts: list[pd.DataFrame], at: list[float]) -> None:
-    for colour, dark in (("#ffffff", False), ("#000000", True)):
+    for colour in ("#ffffff", "#000000"):
         cells = [
             (position, y, bits_text(width))
             for part, y in zip(parts, at, strict=True)
             for position, width in zip(part["position"], part["bits"], strict=True)
-            if (width >= DARK_DIGITS_FROM) is dark
+            if digit_colour(width) == colour
         ]
         figure.add_scatter(
             x=[cell[0] for cell in cells],

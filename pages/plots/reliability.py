@@ -19,7 +19,7 @@ from pages.shared.columns import DAMAGE, SEARCH_HIGH, SEARCH_LOW, SEARCH_N, SEAR
 from pages.shared.frames import method_label
 from pages.shared.text import counted
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
-from qcore.problem import SensitivityTable
+from qcore.problem import PTQ, SensitivityTable
 from store import Run, StoredPoint
 
 ENOUGH = 30
@@ -66,14 +66,14 @@ def reliability(
         table: The sensitivity.
         model: Whose layers it is of.
         points: Stored points, all measured on the same images. Only those scored on the whole
-            search split with the weights as they came (stage "ptq") are compared, each allocation
+            search split with the weights as they came (stage PTQ) are compared, each allocation
             once, and those whose bits the table does not know are left out.
     """
     kept: dict[str, StoredPoint] = {}
     names = set(model.names)
     for stored in points:
         point = stored.point
-        if point.stage == "ptq" and point.images is None and set(point.allocation) == names:
+        if point.stage == PTQ and point.images is None and set(point.allocation) == names:
             kept.setdefault(point.allocation.digest, stored)
     chosen = list(kept.values())
     if len(chosen) > MOST:

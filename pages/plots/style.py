@@ -25,13 +25,31 @@ BIT_COLOURS = {
 DARK_DIGITS_FROM = 5
 """Bit-widths from here on are light cells and carry black digits, the others white ones."""
 
+CHART = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
+"""Settings of every plotly chart: its camera saves an SVG."""
+
 METHOD_COLOURS = (
-    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),  # Okabe and Ito
-    *("#AA4499", "#999933"),  # and two of Tol's, that show on light and on dark too
+    # Okabe and Ito
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    # and two of Tol's, that show on light and on dark too
+    "#AA4499",
+    "#999933",
 )
 METHOD_MARKERS = (
-    *("circle", "square", "diamond", "triangle-up", "x", "cross"),
-    *("triangle-down", "star", "hexagon"),
+    "circle",
+    "square",
+    "diamond",
+    "triangle-up",
+    "x",
+    "cross",
+    "triangle-down",
+    "star",
+    "hexagon",
 )
 METHOD_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "5px")
 """Their numbers have no common divisor: colours come again, looks do not."""
@@ -53,6 +71,11 @@ def style_of(method: str) -> dict[str, str]:
         "marker": METHOD_MARKERS[(place + shift) % len(METHOD_MARKERS)],
         "dash": METHOD_DASHES[(place + shift) % len(METHOD_DASHES)],
     }
+
+
+def digit_colour(bits: int) -> str:
+    """Black or white: what a digit on the cell of a bit-width is written in."""
+    return "#000000" if bits >= DARK_DIGITS_FROM else "#ffffff"
 
 
 def icon() -> str:
@@ -77,11 +100,19 @@ def plain(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def lay_out(figure: go.Figure, height: int) -> None:
-    """What figures with axes share: `height` in pixels, the legend above, the theme's colours."""
+def lay_out(figure: go.Figure, height: int, top: int = 30) -> None:
+    """What figures with axes share: size in pixels, the legend above, the theme's colours.
+
+    Not a template of plotly's: Streamlit writes its own margins and an opaque background into it.
+
+    Args:
+        figure: The figure.
+        height: Its height in pixels.
+        top: Pixels above its axes.
+    """
     figure.update_layout(
         height=height,
-        margin={"l": 10, "r": 10, "t": 30, "b": 10},
+        margin={"l": 10, "r": 10, "t": top, "b": 10},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.03, "x": 0},

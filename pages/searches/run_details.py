@@ -6,6 +6,7 @@ import streamlit as st
 
 from pages.downloads.figure_file import html_button
 from pages.plots import diagnostics, front, trajectories
+from pages.plots.style import CHART
 from pages.searches import run_network, switchable_runs
 from pages.searches.launch_batch import command_line
 from pages.shared import frames, session, text, widgets
@@ -25,8 +26,6 @@ from store import (
     run,
     stop_now,
 )
-
-CHART = {"toImageButtonOptions": {"format": "svg"}, "displaylogo": False}
 
 
 @session.database_explained()

@@ -34,10 +34,23 @@ WEIGHT_BITS = "Mean weight bits"
 ACTIVATION_BITS = "Mean activation bits"
 
 POINT_COLUMNS = (
-    *("point", "run", "method", "stage", "digest", "allocation", "config_point"),
-    *(SEARCH_SCORE, SEARCH_LOW, SEARCH_HIGH, SEARCH_N),
-    *(TEST_SCORE, TEST_LOW, TEST_HIGH, TEST_N),
-    *(WEIGHT_BITS, ACTIVATION_BITS),
+    "point",
+    "run",
+    "method",
+    "stage",
+    "digest",
+    "allocation",
+    "config_point",
+    SEARCH_SCORE,
+    SEARCH_LOW,
+    SEARCH_HIGH,
+    SEARCH_N,
+    TEST_SCORE,
+    TEST_LOW,
+    TEST_HIGH,
+    TEST_N,
+    WEIGHT_BITS,
+    ACTIVATION_BITS,
 )
 """Columns of `points_frame` before those of the costs."""
 

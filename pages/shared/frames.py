@@ -25,18 +25,18 @@ from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec, bits_matrices
 from qcore.costs import COSTS, applicable, costs_of, costs_of_many, mean_weight_bits
 from qcore.costs.budget import Budget
 from qcore.front import best_within, front_points
-from qcore.problem import Scores
+from qcore.problem import PTQ, TUNED, Scores
 from qcore.searches import SEARCHES
 from store import Run, StoredPoint
 
 
-def method_label(search: str, stage: str = "ptq") -> str:
+def method_label(search: str, stage: str = PTQ) -> str:
     """Name the row of a heatmap and the line of a front: the search, and whether tuned after it.
 
     Points of all stages of a search that trains are its own, so they make one line.
     """
     title = SEARCHES[search].title if search in SEARCHES else search
-    return f"{title}, tuned" if stage == "ptq+tuned" else title
+    return f"{title}, tuned" if stage == TUNED else title
 
 
 def setting_of(run: Run) -> str:
@@ -318,7 +318,7 @@ def history_frame(points: Sequence[StoredPoint], run: Run, model: ModelSpec) -> 
     """
     rows: list[tuple[int, float, bool, float | None]] = []
     best: float | None = None
-    measured = [p for p in fitting(points, model) if p.point.stage != "ptq+tuned"]
+    measured = [p for p in fitting(points, model) if p.point.stage != TUNED]
     admitted = _admitted(measured, run, model)
     for count, (stored, fits) in enumerate(zip(measured, admitted, strict=True), start=1):
         score = 100 * stored.point.search.headline

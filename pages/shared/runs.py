@@ -12,6 +12,7 @@ from pages.shared.session import database_explained
 from pages.shared.widgets import error_box
 from qcore.allocation import BitAllocation
 from qcore.errors import QcoreError
+from qcore.problem import PTQ, TUNED
 from qcore.run_spec import RunSpec
 from store import Run, Store, all_runs, create_run
 
@@ -34,7 +35,7 @@ def launch(store: Store, specs: Sequence[tuple[RunSpec, str]]) -> bool:
     return True
 
 
-def given_spec(like: RunSpec, allocation: BitAllocation, stage: str = "ptq") -> RunSpec:
+def given_spec(like: RunSpec, allocation: BitAllocation, stage: str = PTQ) -> RunSpec:
     """Ask for one allocation to be measured just as another run measured its own."""
     return dataclasses.replace(
         like,
@@ -44,7 +45,7 @@ def given_spec(like: RunSpec, allocation: BitAllocation, stage: str = "ptq") -> 
         weight_bits=tuple(sorted({bits.weight for bits in allocation.values()})),
         activation_bits=tuple(sorted({bits.activation for bits in allocation.values()})),
         pin_first_last=None,
-        tuning=stage == "ptq+tuned",
+        tuning=stage == TUNED,
     )
 
 

@@ -170,8 +170,12 @@ def file_stem(model: str, mean_weight: float, mean_activation: float, method: st
         'resnet8_3.2w32a_exact-front_57'
     """
     bits = f"{mean_weight:.1f}w{mean_activation:.1f}a".replace(".0", "")
-    raw = f"{model}_{bits}_{method.lower().replace(' ', '-')}_{at}"
-    return "".join(c for c in raw if c.isascii() and (c.isalnum() or c in "._-"))
+    return file_safe(f"{model}_{bits}_{method.lower().replace(' ', '-')}_{at}")
+
+
+def file_safe(words: str) -> str:
+    """The ASCII letters, digits and "._-" of some words: what a file may be called anywhere."""
+    return "".join(c for c in words if c.isascii() and (c.isalnum() or c in "._-"))
 
 
 def params_text(params: Mapping[str, Any]) -> str:
@@ -197,22 +201,25 @@ def state_words(run: Run) -> str:
     return {"cancel": CANCELLING, "pause": PAUSING, "stop": STOPPING}[run.want]
 
 
-_MARKS = re.compile(r"([\\`*_{}\[\]()<>#+.!|~$:^&=-])")
+_MARKS = re.compile(r"([\\`*_{}\[\]()<>#+.!|~$:^&=@/-])")
 _ADDRESS = re.compile(r"(?i)(https?:|www)(?=//|\.)|(?<=\w)(@)(?=\w)")
-_TURNS = frozenset({"RLO", "LRO", "RLE", "LRE", "PDF", "RLI", "LRI", "FSI", "PDI"})
+_JOINERS = "\u200c\u200d"
+"""Not seen, but letters of some scripts and some emoji are written with them."""
 
 
 def literal(words: str, most: int = 1500) -> str:
     """Words that others chose, as Markdown that shows them unchanged.
 
-    No markup, no picture, no link, and nothing that turns the direction of writing.
+    No markup, no picture, no link, one line, and nothing that turns the direction of writing.
 
     Args:
         words: A name or a message from a file, a database or a link.
         most: Longer words are cut to so many characters.
     """
     cut = words if len(words) <= most else f"{words[: most - 1]}…"
-    kept = "".join(c for c in cut if unicodedata.bidirectional(c) not in _TURNS)
+    kept = "".join(
+        c if c.isprintable() or c in _JOINERS else " " if c.isspace() else "" for c in cut
+    )
     # addresses become links even where every sign is escaped: a word joiner is not seen
     apart = _ADDRESS.sub(lambda found: f"{found.group()}\u2060", kept)
     return _MARKS.sub(r"\\\1", apart)

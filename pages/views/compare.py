@@ -7,7 +7,7 @@ import streamlit as st
 
 from pages.compare import controls, methods, read, sections
 from pages.compare import tables as compare_tables
-from pages.compare.comparable import judge, safe, setting_of
+from pages.compare.comparable import judge, setting_of
 from pages.compare.difference import difference
 from pages.compare.sections import Comparison
 from pages.shared import hypervolume as hv
@@ -38,8 +38,8 @@ def main() -> None:
     others = sorted({run.spec.model for run in chosen} - {name})
     if others and not any(run.evaluations for run in known if run.spec.model == name):
         st.caption(
-            f"Nothing was measured of {safe(name)} yet: these are runs of "
-            f"{safe(', '.join(others))}."
+            f"Nothing was measured of {text.literal(name, 80)} yet: these are runs of "
+            f"{text.literal(', '.join(others), 80)}."
         )
     if any(run.state in text.ACTIVE for run in chosen):
         ids = {run.id for run in chosen}
@@ -98,14 +98,19 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
     name = measured[0].spec.model
     model = session.model_facts(store, name)
     if model is None:
-        st.info(f"The layers of {safe(name)} are not known yet; prepare it with a search.")
+        st.info(
+            f"The layers of {text.literal(name, 80)} are not known yet; prepare it with a search."
+        )
         return
     first = next((run for run in measured if run.spec.search != "uniform"), measured[0])
     setting = read.setting(store, first)
     rows = {run.id: read.rows_of(store, run, model) for run in measured}
     foreign = [number for number, table in rows.items() if table.empty]
     if foreign:
-        st.warning(f"Points of other layers than {safe(name)} has: {run_words(foreign)} left out.")
+        st.warning(
+            f"Points of other layers than {text.literal(name, 80)} has: "
+            f"{run_words(foreign)} left out."
+        )
     drawn = [run for run in measured if run.id not in foreign]
     if not drawn:
         return
@@ -132,7 +137,7 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
         FLOAT_BITS if float_inputs else 8,
     )
     for note in sections.notes(found.methods, {s.name: s.trains for s in SEARCHES.values()}):
-        st.caption(safe(note, 400))
+        st.caption(text.literal(note, 400))
     if found.cut_at is not None:
         count = text.counted(round(found.cut_at), "evaluation")
         st.caption(
@@ -201,7 +206,7 @@ def _choices(found: Comparison, widest: int) -> Comparison:
     try:
         budgets = compare_tables.read_budgets(typed, cost, max(proposed))
     except QcoreError as error:
-        st.error(safe(str(error), 200), icon=":material/error:")
+        st.error(text.literal(str(error), 200), icon=":material/error:")
         budgets = proposed
     cut_at = methods.smallest_effort(found.methods) if equal else None
     compared = found.methods if cut_at is None else methods.cut(found.methods, cut_at)

@@ -4,10 +4,10 @@ import streamlit as st
 
 from pages.configs.detail import CRASHED, details, undo
 from pages.configs.frames import Kept, configs_frame, read
-from pages.configs.import_form import import_form, text_of
+from pages.configs.import_form import import_form
 from pages.downloads.downloads import draw, table_offers
 from pages.shared import session, widgets
-from pages.shared.text import counted, file_stem
+from pages.shared.text import counted, file_stem, literal
 from store import Store, all_runs, configs
 
 
@@ -42,7 +42,7 @@ def main() -> None:
         )
     if model is not None and mine:
         st.subheader("Everything measured")
-        st.caption(f"What {counted(len(mine), 'run')} of {text_of(model.name)} measured.")
+        st.caption(f"What {counted(len(mine), 'run')} of {literal(model.name)} measured.")
         stem = file_stem(model.name[:60], 0, 0, "all", len(mine)).partition("_")[0]
         draw(table_offers(store, {run.id: run for run in mine}, model, stem), "tables")
 

@@ -8,6 +8,7 @@ import streamlit as st
 from pages.downloads.downloads import downloads
 from pages.plots import difference, reliability
 from pages.plots.area import AREAS, marimekko_figure
+from pages.plots.style import CHART
 from pages.searches import switchable_runs
 from pages.shared import text, widgets
 from pages.shared.columns import ACTIVATION_BITS, WEIGHT_BITS
@@ -20,7 +21,6 @@ from qcore.problem import SensitivityTable
 from qcore.run_spec import RunSpec
 from store import Run, Store, all_runs, config_text, save_config
 
-CHART = {"toImageButtonOptions": {"format": "svg"}, "displaylogo": False}
 LARGE = ("weight_bytes", "bit_ops", "model_bytes")
 
 

@@ -6,12 +6,12 @@ import streamlit as st
 
 from pages.plots import reliability
 from pages.plots import sensitivity as plots
+from pages.plots.style import CHART
 from pages.shared import session, text
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.problem import SensitivityTable
 from store import Run, Store
 
-CHART = {"toImageButtonOptions": {"format": "svg"}, "displaylogo": False}
 PARTS = {"weights": "weight", "activations": "activation"}
 
 

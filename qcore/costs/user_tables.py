@@ -33,9 +33,16 @@ MOST_BYTES = 8 << 20
 COLUMNS = ("layer", "weight_bits", "activation_bits")
 
 UNITS: Mapping[str, tuple[str, int]] = {
-    **{"s": ("ns", 10**9), "ms": ("ns", 10**6), "us": ("ns", 10**3), "ns": ("ns", 1)},
-    **{"j": ("pJ", 10**12), "mj": ("pJ", 10**9), "uj": ("pJ", 10**6), "nj": ("pJ", 10**3)},
-    **{"pj": ("pJ", 1), "cycles": ("cycles", 1)},
+    "s": ("ns", 10**9),
+    "ms": ("ns", 10**6),
+    "us": ("ns", 10**3),
+    "ns": ("ns", 1),
+    "j": ("pJ", 10**12),
+    "mj": ("pJ", 10**9),
+    "uj": ("pJ", 10**6),
+    "nj": ("pJ", 10**3),
+    "pj": ("pJ", 1),
+    "cycles": ("cycles", 1),
 }
 """Unit of a file to the unit of its cost model, in which values are whole numbers, and a factor."""
 

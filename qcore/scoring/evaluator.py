@@ -18,14 +18,13 @@ from torch.nn import functional
 from qcore.allocation import FLOAT_BITS, BitAllocation
 from qcore.data import Data, Images
 from qcore.errors import InvalidData, InvalidParams
-from qcore.problem import Point, Scores, Window
+from qcore.problem import PTQ, TUNED, Point, Scores, Window
 from qcore.ptq.calibration import Correction, first_images, float_allocation, measure_ranges
 from qcore.ptq.model import QuantizedModel, State
 from qcore.ptq.tuning import TuningParams, tune
 from qcore.qat.trainer import Trainer
 
 CORRECTION_IMAGES = 256
-PTQ, TUNED = "ptq", "ptq+tuned"
 
 
 def choose_device(wanted: str = "auto") -> str:

@@ -11,7 +11,7 @@ from qcore.allocation import BitAllocation
 from qcore.engine import Event, Outcome, Reported, Score, drive
 from qcore.errors import StoreError
 from qcore.formats.config import dump_bits
-from qcore.problem import Point, Progress, Window
+from qcore.problem import TUNED, Point, Progress, Window
 from qcore.scoring.executors import open_evaluator
 from qcore.searches import SEARCHES
 from store.database import Store, now
@@ -19,7 +19,6 @@ from store.runs import points, queue
 from store.runs.checkpoints import FileCheckpoints, trained_stage
 from store.runs.lease import FIGURES, plain
 
-TUNED = "ptq+tuned"
 Prepare = Callable[..., Any]
 Flag = Callable[[], bool]
 

@@ -15,7 +15,14 @@ from tests.pages import sample
 from tests.pages.conftest import APP
 
 PAGES = (
-    *("explore", "searches", "compare", "workbench", "models", "configs", "guide", "settings"),
+    "explore",
+    "searches",
+    "compare",
+    "workbench",
+    "models",
+    "configs",
+    "guide",
+    "settings",
 )
 NASTY = "<script>alert(1)</script> \u202etxet \U0001f680 $x^2$ **b** [a](http://b) " + "n" * 120
 

@@ -144,7 +144,7 @@ def test_bits_can_be_measured_on_a_network_that_a_run_has_trained(app, filled):
     finish(filled, run, attempt, "done")
     at = app("workbench")
     at.selectbox(key="wb-network").select(run).run()
-    assert "was not trained at 8/32 bits" in texts(at)
+    assert "was not trained at 8\\/32 bits" in texts(at)
     assert "Measure these bits" not in [button.label for button in at.button]
     spread(at, 4)
     assert "81.20 %" in texts(at)

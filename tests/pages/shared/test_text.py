@@ -1,7 +1,11 @@
+import html
 import re
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from pages.shared import text
 from tests.pages import sample
@@ -76,14 +80,70 @@ def test_every_state_has_words():
         assert text.state_words(sample.run_of(1, "uniform", state)).startswith(state)
 
 
-def test_words_of_others_are_never_markup():
-    hostile = "[a](http://b.example) <b> **c** $x$ `d` \u202etxet www.e.example x_y_z f@g.example"
-    shown = text.literal(hostile)
-    # without its backslashes and the joiners that keep addresses from becoming links
-    plain = re.sub(r"\\(.)", r"\1", shown).replace("\u2060", "")
-    assert plain == hostile.replace("\u202e", "")
-    bare = re.sub(r"\\.", "", shown)
-    assert not set(bare) & set("[]()<>*$`_:")
-    assert not re.search(r"http:?//|www\.", re.sub(r"\\(.)", r"\1", shown))
+HOSTILE = (
+    "[a](http://b.example) <b> **c** $x$ `d` \u202etxet www.e.example x_y_z f@g.example",
+    "![x](http://elsewhere.example/x.png)",
+    "<img src=x onerror=alert(1)>",
+    "<https://a.example> ftp://b.example/c mailto:d@e.example //f.example",
+    "</script><script>window.hacked=1</script>",
+    ":red[x] :material/home: :rocket: ::before",
+    "# head",
+    "> quoted",
+    "---",
+    "+ one",
+    "1. one",
+    "1) one",
+    "~~gone~~ ^up^ ==marked== __b__ _i_",
+    "$x^2$ and $$y$$",
+    "| a | b |",
+    "&lt;b&gt; &#60;i&#62; &amp;",
+    "back\\slash \\[a\\](b)",
+    "[x]: http://c.example 'title'",
+    "a[^1] [^1]: note",
+    "left \u2066<b>\u2069 right\u200e",
+)
+ONE_LINE = ("a\n\n# b", "a\r\n- b", "a\n\n    <b>code</b>", "a\u2028b", "\t\tcode", "a\nb: c\n===")
+INVISIBLE = "\u202e\u2066\u2069\u200e"
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_words_of_others_are_never_markup(words):
+    seen = re.sub(f"[{INVISIBLE}]", "", words)
+    assert rendered(text.literal(words)) == seen
+    assert rendered(f"**{text.literal(words)}**, said") == f"{seen}, said"
+    # addresses become links even where every sign is escaped, unless a joiner parts them
+    assert not re.search(r"https?://|www\.|\w@\w", re.sub(r"\\(.)", r"\1", text.literal(words)))
+
+
+@pytest.mark.parametrize("words", ONE_LINE)
+def test_words_of_others_stay_on_their_line(words):
+    shown = text.literal(words)
+    assert shown.isprintable()
+    assert rendered(f"Failed: {shown}").split() == ["Failed:", *words.split()]
+
+
+@given(st.text())
+def test_any_words_are_shown_as_they_are(words):
+    shown = rendered(f"x{text.literal(words)}x").replace("\u200d", "").replace("\u200c", "")
+    assert (
+        shown.split()
+        == "".join(
+            c if c.isprintable() else " " if c.isspace() else "" for c in f"x{words}x"
+        ).split()
+    )
+
+
+def test_long_words_are_cut_and_joined_letters_stay_joined():
     assert text.literal("zäh 3, 🚀") == "zäh 3, 🚀"
     assert text.literal("x" * 500, most=40) == "x" * 39 + "…"
+    assert text.literal("क्\u200dष 👩\u200d💻 \u200c") == "क्\u200dष 👩\u200d💻 \u200c"
+
+
+def rendered(markdown):
+    """What a reader sees of some Markdown; one paragraph, in which only bold is markup."""
+    page = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(markdown)
+    paragraph = re.fullmatch(r"<p>(.*)</p>\n", page, re.DOTALL)
+    assert paragraph, page
+    plain = re.sub(r"</?strong>", "", paragraph[1])
+    assert not re.search(r"<", plain), page
+    return html.unescape(plain).replace("\u2060", "")
