@@ -36,6 +36,7 @@ COSTS: dict[str, CostModel] = {
             _weight_bytes,
             formula="sum over layers of ceil(weights * weight_bits / 8): codes only, the figure "
             "of HAWQ (Yao et al. 2021) and of Uhlich et al. 2020, eq. 8a without biases",
+            tested="always",
         ),
         CostModel(
             "model_bytes",
@@ -53,6 +54,7 @@ COSTS: dict[str, CostModel] = {
             _bit_ops,
             formula="sum over layers of macs * weight_bits * activation_bits, for one sample; "
             "HAWQ's convention (Yao et al. 2021): ResNet-18 at W8A8 is 116 G",
+            tested="inputs",
         ),
         CostModel(
             "activation_bytes_sum",
