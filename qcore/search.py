@@ -51,6 +51,9 @@ class Search:
         paper: Reference, or "" for a baseline.
         trains: True when it changes weights.
         chance: False when every seed finds the same.
+        look: Number of its colour, marker and dash in the plots, which no other search has; None
+            takes one by its title, and another search may have that too.
+        quick: Params with which it soon ends, for tests of small problems.
     """
 
     name: str
@@ -61,6 +64,8 @@ class Search:
     paper: str = ""
     trains: bool = False
     chance: bool = True
+    look: int | None = None
+    quick: Mapping[str, Any] = field(default_factory=dict)
 
     def read_params(self, values: Mapping[str, Any]) -> Any:
         """Build the params dataclass from plain values, checking names, types and ranges.

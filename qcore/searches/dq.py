@@ -241,4 +241,5 @@ SEARCH = Search(
     run=dq,
     paper="Uhlich et al., Mixed Precision DNNs, arXiv 1905.11452, ICLR 2020",
     trains=True,
+    look=9,
 )
