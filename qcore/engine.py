@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from qcore.allocation import BitAllocation
-from qcore.costs import costs_of
+from qcore.costs import applicable, costs_of
 from qcore.errors import InvalidParams
 from qcore.front import front_points
 from qcore.problem import Ask, Point, PointKey, Problem, Progress, Window, window_key
@@ -152,14 +152,15 @@ def _key(request: Ask, allocation: BitAllocation) -> PointKey:
 def front_to_report(problem: Problem, points: Sequence[Point], most: int) -> list[Point]:
     """Choose the points worth a look at the test split.
 
-    The members of the front of objective against weight_bytes, and against bit_ops where
-    activations are quantized, within the budget; at most `most`, spread evenly, ends kept. Scores
-    on a window of the search split cannot be compared with each other and take no part.
+    The members of the fronts of the objective against every cost that is `tested` (the bytes of
+    the weights, and operations where activations are quantized), within the budget; at most
+    `most`, spread evenly, ends kept. Scores on a window of the search split cannot be compared with
+    each other and take no part.
     """
     inside = [p for p in points if p.images is None and problem.admits(p.allocation)]
-    names = ["weight_bytes"]
-    if any(bits.activation != 32 for options in problem.options.values() for bits in options):
-        names.append("bit_ops")
+    inputs = any(bits.activation != 32 for row in problem.options.values() for bits in row)
+    wanted = ("always", "inputs") if inputs else ("always",)
+    names = [name for name, cost in applicable(problem.model).items() if cost.tested in wanted]
     chosen: dict[PointKey, Point] = {}
     for name in names:
         costs = [float(costs_of(problem.model, p.allocation)[name]) for p in inside]

@@ -16,6 +16,7 @@ from qcore.problem import PTQ, TUNED, Point, Problem, SensitivityTable, Window
 from qcore.ptq.model import QuantizedModel
 from qcore.qat.checkpoints import Checkpoints, MemoryCheckpoints
 from qcore.qat.trainer import Trainer
+from qcore.quantizer_names import key_part
 from qcore.run_spec import RunSpec
 from qcore.scoring.evaluator import Evaluator, batch_size_for, choose_device
 from qcore.scoring.executors.pack import pack_evaluator
@@ -98,7 +99,8 @@ def table_key(model_digest: str, data_digest: str, kind: str, spec: RunSpec) -> 
     """Name of a cached sensitivity table: whatever could change its numbers is in it."""
     widths = ",".join(map(str, sorted(set(spec.weight_bits))))
     inputs = ",".join(map(str, sorted(set(spec.activation_bits))))
-    return f"v2/{kind}/w{widths}/a{inputs}/{model_digest[:16]}/{data_digest[:16]}"
+    name = f"v2/{kind}/w{widths}/a{inputs}/{model_digest[:16]}/{data_digest[:16]}"
+    return name + key_part(spec.quantizer)
 
 
 def prepare(
@@ -151,7 +153,7 @@ def prepare(
     budget = Budget(spec.limits)
     budget.check_feasible(found.spec, options)
     on_progress("Calibrating")
-    model = QuantizedModel(network, found, device=device)
+    model = QuantizedModel(network, found, quantizer=spec.quantizer, device=device)
     size = batch_size_for(data.input_shape, device)
     evaluator = Evaluator(model, data, device, batch_size=size)
     if trains:
@@ -182,7 +184,8 @@ def prepare(
     def pack(stage: str) -> Recipe:
         trainer = None if stage in (PTQ, TUNED) else evaluator.trainer
         return pack_evaluator(
-            stage, network, found.spec, data, device, size, evaluator.tuning, trainer
-        )
+            stage, network, found.spec, data, device, size, evaluator.tuning, trainer,
+            quantizer=spec.quantizer,
+        )  # fmt: skip
 
     return Prepared(problem, evaluator, data.digest, pack, data.notes)

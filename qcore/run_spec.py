@@ -11,6 +11,7 @@ from qcore.allocation import ModelSpec
 from qcore.costs.budget import Budget, make_options
 from qcore.errors import InvalidParams
 from qcore.models.catalog import split_data_name
+from qcore.quantizer_names import POST_TRAINING, USUAL
 from qcore.searches import SEARCHES
 
 
@@ -34,6 +35,7 @@ class RunSpec:
         reported: Most points of the front that are looked at on the test split, spread evenly.
         tuning: Whether reported points are also tuned without labels and measured again.
         device: "auto", "cpu", "cuda" or "mps".
+        quantizer: Key of POST_TRAINING: how the weights' steps are chosen where nothing is trained.
     """
 
     model: str
@@ -51,6 +53,7 @@ class RunSpec:
     reported: int = 12
     tuning: bool = False
     device: str = "auto"
+    quantizer: str = USUAL
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `RunSpec.from_json` reads it back."""
@@ -58,7 +61,7 @@ class RunSpec:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "RunSpec":
-        """Read what `to_json` wrote."""
+        """Read what `to_json` wrote; what was written before a field was there has its default."""
         fields = {key: value for key, value in data.items() if key != "version"}
         for name in ("weight_bits", "activation_bits"):
             fields[name] = tuple(fields[name])
@@ -83,6 +86,9 @@ def check_run(spec: RunSpec, model: ModelSpec | None) -> None:
     if spec.search not in SEARCHES:
         raise InvalidParams(f"Unknown search {spec.search!r}; known: {', '.join(SEARCHES)}.")
     SEARCHES[spec.search].read_params(spec.params)
+    if spec.quantizer not in POST_TRAINING:
+        known = ", ".join(POST_TRAINING)
+        raise InvalidParams(f"Unknown quantizer {spec.quantizer!r}; known: {known}.")
     for what, count in (
         ("calibration", spec.calibration_images),
         ("search", spec.search_images),

@@ -52,6 +52,9 @@ class Search:
         trains: True when it changes weights.
         chance: False when every seed finds the same.
         refuses: Limits of a budget to the reason why it cannot obey them, or None where it can.
+        look: Number of its colour, marker and dash in the plots, which no other search has; None
+            takes one by its title, and another search may have that too.
+        quick: Params with which it soon ends, for tests of small problems.
     """
 
     name: str
@@ -63,6 +66,8 @@ class Search:
     trains: bool = False
     chance: bool = True
     refuses: Callable[[Mapping[str, float]], str | None] = lambda limits: None
+    look: int | None = None
+    quick: Mapping[str, Any] = field(default_factory=dict)
 
     def check_limits(self, limits: Mapping[str, float]) -> None:
         """Raise unless it can obey these limits: cost name to largest value.

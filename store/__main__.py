@@ -12,6 +12,7 @@ from qcore.costs import costs_of, mean_weight_bits
 from qcore.errors import InvalidParams, QcoreError
 from qcore.formats.config import parse_bits
 from qcore.formats.exports import EXPORTS
+from qcore.quantizer_names import POST_TRAINING
 from qcore.run_spec import RunSpec, check_run
 from qcore.searches import SEARCHES
 from store.database import Store, open_store
@@ -69,6 +70,7 @@ def command_run(store: Store, arguments: argparse.Namespace) -> int:
         reported=arguments.reported,
         tuning=arguments.tuning,
         device=arguments.device,
+        quantizer=arguments.quantizer,
     )
     check_run(spec, points.model_facts(store, spec.model))
     if arguments.detach:
@@ -209,6 +211,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--reported", type=int, default=defaults.reported, help="most tested points")
     run.add_argument("--tuning", action="store_true", help="also tune without labels")
     run.add_argument("--device", default="auto")
+    quantizers = ", ".join(POST_TRAINING)
+    run.add_argument("--quantizer", default=defaults.quantizer, help=f"of weights: {quantizers}")
     run.add_argument("--detach", action="store_true", help="leave it to the dashboard's server")
     commands.add_parser("list", help="list runs").set_defaults(function=command_list)
     commands.add_parser("doctor", help="check the installation").set_defaults(function=None)

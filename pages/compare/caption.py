@@ -10,6 +10,7 @@ from pages.shared.text import counted, percent
 from qcore import __version__
 from qcore.costs import COSTS
 from qcore.problem import Scores
+from qcore.quantizer_names import USUAL
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -56,6 +57,8 @@ def caption(
     sentences.append("Grey squares: the same bits in every layer")
     if setting.objective in OBJECTIVES:
         sentences.append(f"Searches minimised the {OBJECTIVES[setting.objective]}")
+    if setting.quantizer != USUAL:
+        sentences.append(f"Steps of weights were chosen by the quantizer {setting.quantizer}")
     if setting.tuning:
         sentences.append("Methods named tuned had scales and biases tuned without labels")
     rows = "; ".join(_method_words(row) for row in table.to_dict("records"))

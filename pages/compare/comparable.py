@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pages.shared.frames import method_label
 from pages.shared.runs import run_words
 from pages.shared.text import counted
+from qcore.quantizer_names import USUAL
 from store import Run, StoredPoint
 
 
@@ -27,6 +28,7 @@ class Setting:
         metric: "accuracy", or "agreement with the float network" where images have no labels.
         objective: What the search minimised, "kl" or "loss"; "" where it minimises nothing.
         tuning: Whether reported points were also tuned without labels.
+        quantizer: How the weights' steps were chosen, a key of POST_TRAINING.
     """
 
     model: str
@@ -37,6 +39,7 @@ class Setting:
     metric: str
     objective: str
     tuning: bool
+    quantizer: str = USUAL
 
 
 AIMLESS = ("uniform", "random", "given")
@@ -61,6 +64,7 @@ def setting_of(run: Run, digest: str, metric: str) -> Setting:
         metric=metric,
         objective="" if spec.search in AIMLESS else spec.objective,
         tuning=spec.tuning,
+        quantizer=spec.quantizer,
     )
 
 
@@ -75,6 +79,7 @@ FACTS = {
     "metric": ("Metric", "agreement is not accuracy"),
     "objective": ("Objective", "the searches were not after the same thing"),
     "tuning": ("Tuning", "tuned weights are not the weights the others were scored with"),
+    "quantizer": ("Quantizer", "the same bits are other weights"),
 }
 """Field of a setting to what a reader calls it and why it must be equal."""
 

@@ -19,6 +19,7 @@ from qcore.formats.config import BitConfig, parse_bits
 from qcore.formats.exports import EXPORTS, Export, write
 from qcore.formats.exports.packed import READER
 from qcore.formats.schemas import CONFIGURATION
+from qcore.quantizer_names import USUAL
 from store import Run, Store, all_runs, config_text, points_of, run
 from store.jobs.export import export_text
 
@@ -203,6 +204,7 @@ def beside(store: Store, config: BitConfig) -> pd.DataFrame | None:
         entry
         for entry in all_runs(store, model=config.model.name)
         if all(getattr(entry.spec, key) == told.get(key) for key in numbers)
+        and entry.spec.quantizer == told.get("quantizer", USUAL)
     ]
     taken: list[Run] = []
     count = 0

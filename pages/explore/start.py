@@ -166,6 +166,7 @@ def recorded_note(store: Store, name: str, mine: Sequence[Run], compared: Sequen
             images = {
                 "calibration_images": like.calibration_images,
                 "search_images": like.search_images,
+                "quantizer": like.quantizer,
             }
             _launch_quick(store, name, like.data, {**QUICK, **images})
 

@@ -60,11 +60,13 @@ CELL_TEXT_LAYERS = 110
 
 def style_of(method: str) -> dict[str, str]:
     """Colour, marker and dash of a method: the same on every page, whatever else is shown."""
-    titles = [search.title for search in SEARCHES.values() if search.name != "uniform"]
     base, _, variant = method.partition(",")
     if base == SEARCHES["uniform"].title:
         return {"colour": GREY, "marker": "square", "dash": "dot"}
-    place = titles.index(base) if base in titles else sum(map(ord, base))
+    looks = {search.title: search.look for search in SEARCHES.values()}
+    place = looks.get(base)
+    if place is None:
+        place = sum(map(ord, base))
     shift = 0 if not variant else 1
     return {
         "colour": METHOD_COLOURS[place % len(METHOD_COLOURS)],

@@ -185,6 +185,7 @@ def command_line(spec: RunSpec) -> str:
         ("--objective", "objective"),
         ("--reported", "reported"),
         ("--device", "device"),
+        ("--quantizer", "quantizer"),
     ):
         value = getattr(spec, field)
         if value != getattr(default, field):

@@ -13,6 +13,7 @@ from qcore.costs import COSTS, applicable
 from qcore.costs.budget import cheapest_total, make_options
 from qcore.errors import InvalidParams, QcoreError
 from qcore.models.catalog import DATASETS, MODELS, default_data
+from qcore.quantizer_names import POST_TRAINING
 from qcore.run_spec import RunSpec, check_run
 from qcore.searches import SEARCHES
 from store import Run, Store, all_runs
@@ -76,6 +77,7 @@ def launch_form(store: Store, name: str) -> None:
                 help="Each point of the front is also tuned (scales and biases) and measured "
                 "again, beside the untuned one.",
             )
+            quantizer = _quantizer()
             device = DEVICES[str(st.selectbox("Device", list(DEVICES), key="f-device"))]
         title = st.text_input("Name", key="f-name", placeholder=f"{search.title} on {name}")
         pressed = st.button("Start search", type="primary", icon=":material/play_arrow:")
@@ -93,6 +95,7 @@ def launch_form(store: Store, name: str) -> None:
             reported=reported,
             tuning=tuning,
             device=device,
+            quantizer=quantizer,
         )
         asked = launch_batch.batch(spec, also, budgets, launch_batch.seeds_of(seeds), title.strip())
         known = all_runs(store)
@@ -232,6 +235,19 @@ def _reach(
     options = make_options(model.layers, weight_bits, activation_bits, pinned)
     dearest = {name: row[-1] for name, row in options.items()}
     return cheapest_total(COSTS[cost], model, options), COSTS[cost].total(model, dearest)
+
+
+def _quantizer() -> str:
+    return str(
+        st.selectbox(
+            "Quantizer of weights",
+            list(POST_TRAINING),
+            format_func=lambda key: POST_TRAINING[key].title,
+            key="f-quantizer",
+            help="How the step of each output channel is chosen where nothing is trained. Results "
+            "of different quantizers are not compared with each other.",
+        )
+    )
 
 
 def _images() -> tuple[int, int, int]:

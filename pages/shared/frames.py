@@ -26,6 +26,7 @@ from qcore.costs import COSTS, applicable, costs_of, costs_of_many, mean_weight_
 from qcore.costs.budget import Budget
 from qcore.front import best_within, front_points
 from qcore.problem import PTQ, TUNED, Scores
+from qcore.quantizer_names import USUAL
 from qcore.searches import SEARCHES
 from store import Run, StoredPoint
 
@@ -40,11 +41,12 @@ def method_label(search: str, stage: str = PTQ) -> str:
 
 
 def setting_of(run: Run) -> str:
-    """Name what must be equal for accuracies to be compared: the data and the image counts."""
+    """Name what must be equal for accuracies to be compared: data, image counts, the quantizer."""
     spec = run.spec
+    quantizer = "" if spec.quantizer == USUAL else f", quantizer {spec.quantizer}"
     return (
         f"{spec.data}, {spec.search_images:,} search and "
-        f"{spec.calibration_images:,} calibration images"
+        f"{spec.calibration_images:,} calibration images{quantizer}"
     )
 
 

@@ -13,6 +13,7 @@ from qcore.allocation import ModelSpec
 from qcore.errors import DatabaseTooNew, DatabaseUnavailable, DataUnavailable
 from qcore.models.catalog import BUNDLED_NAMES, bundled_facts
 from qcore.problem import Point, Scores, SensitivityTable
+from qcore.quantizer_names import USUAL, quantizer_of
 from store import Run, Store, StoredPoint, float_point, open_store, points_of, tables
 from store import model_facts as model_facts
 
@@ -133,11 +134,13 @@ def _best(_store: Store, _run: Run, _model: ModelSpec, url: str, version: Versio
 def sensitivity_tables(store: Store, model: ModelSpec) -> dict[str, SensitivityTable]:
     """Stored sensitivity tables by the name the pages give them; of equal names the latest."""
     named: dict[str, SensitivityTable] = {}
-    for _, table in tables(store, model.digest):
+    for key, table in tables(store, model.digest):
         bits = sorted({width for row in table.weight.values() for width in row})
         inputs = sorted({width for row in table.activation.values() for width in row})
         words = f"{table.kind} sensitivity, weights {'/'.join(map(str, bits))}"
         words += f", activations {'/'.join(map(str, inputs))}" if inputs else ""
+        quantizer = quantizer_of(key)
+        words += "" if quantizer == USUAL else f", quantizer {quantizer}"
         named.setdefault(words, table)
     return named
 

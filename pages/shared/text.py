@@ -30,12 +30,6 @@ STOPPING = "stopping: what is in hand is measured again when resumed"
 ACTIVE = frozenset({"queued", "running"})
 """States in which a run may still change."""
 
-_BYTE_UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
-_TIME_UNITS = ((10**9, "s"), (10**6, "ms"), (10**3, "µs"))
-_ENERGY_UNITS = ((10**12, "J"), (10**9, "mJ"), (10**6, "µJ"), (10**3, "nJ"))
-_OWN_UNITS = {"B": _BYTE_UNITS, "ns": _TIME_UNITS, "pJ": _ENERGY_UNITS}
-_OP_UNITS = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
-
 
 def scale_of(cost: str, largest: float) -> tuple[float, str]:
     """Choose the unit in which values of a cost up to `largest` read well.
@@ -47,12 +41,7 @@ def scale_of(cost: str, largest: float) -> tuple[float, str]:
         >>> scale_of("bit_ops", 3.2e8)
         (1000000.0, 'M bit-ops')
     """
-    base = COSTS[cost].unit
-    prefixed = tuple((factor, f"{prefix} {base}") for factor, prefix in _OP_UNITS)
-    for factor, unit in _OWN_UNITS.get(base, prefixed):
-        if largest >= factor:
-            return float(factor), unit
-    return 1.0, base
+    return COSTS[cost].scale(largest)
 
 
 def cost_text(cost: str, value: float) -> str:

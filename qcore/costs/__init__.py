@@ -51,6 +51,7 @@ COSTS: dict[str, CostModel] = {
             "of HAWQ (Yao et al. 2021) and of Uhlich et al. 2020, eq. 8a without biases",
             smooth=smooth_weight_bytes,
             rounding=below_a_byte,
+            tested="always",
         ),
         CostModel(
             "model_bytes",
@@ -71,6 +72,7 @@ COSTS: dict[str, CostModel] = {
             formula="sum over layers of macs * weight_bits * activation_bits, for one sample; "
             "HAWQ's convention (Yao et al. 2021): ResNet-18 at W8A8 is 116 G",
             smooth=smooth_bit_ops,
+            tested="inputs",
         ),
         CostModel(
             "activation_bytes_sum",

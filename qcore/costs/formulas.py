@@ -19,6 +19,15 @@ SCALE_BYTES = 4
 BIAS_BYTES = 4
 FLOAT_BYTES = 4
 
+LARGER = {
+    "B": ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")),
+    "ns": ((10**9, "s"), (10**6, "ms"), (10**3, "µs")),
+    "pJ": ((10**12, "J"), (10**9, "mJ"), (10**6, "µJ"), (10**3, "nJ")),
+}
+"""Larger units of a unit, largest first."""
+
+PREFIXES = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
+
 
 @dataclass(frozen=True, slots=True)
 class CostModel:
@@ -41,6 +50,10 @@ class CostModel:
             need not be whole: plain numbers, or tensors of shape () whose gradient it keeps. What
             a search that learns bits by gradient feels; None where there is no such form.
         rounding: Most that `smooth` is from `layer_cost` for a layer at whole bits, in the unit.
+        tested: Whether the front against it is measured on the test split: "always", or "inputs"
+            where activations are quantized.
+        larger: Units for large values, largest first, such as ((1024, "KiB"),); () is what its
+            unit usually has, else k, M, G and T before it.
     """
 
     name: str
@@ -54,6 +67,8 @@ class CostModel:
     looked_up: bool = False
     smooth: Callable[[LayerSpec, Any, Any], Any] | None = None
     rounding: Callable[[LayerSpec, LayerBits], float] = lambda layer, bits: 0.0
+    tested: Literal["", "always", "inputs"] = ""
+    larger: tuple[tuple[int, str], ...] = ()
 
     def total(self, model: ModelSpec, allocation: Mapping[str, LayerBits]) -> int:
         """Price an allocation of this model, in `unit`."""
@@ -64,6 +79,19 @@ class CostModel:
     def fixed(self, model: ModelSpec) -> int:
         """The part no bit-width changes, in `unit`."""
         return self.per_float_parameter * sum(model.left_in_float.values())
+
+    def scale(self, largest: float) -> tuple[float, str]:
+        """The unit in which values up to `largest` read well: (factor, unit).
+
+        Example:
+            >>> CostModel("made_bytes", "Made", "B", lambda layer, bits: 1).scale(9000)
+            (1024.0, 'KiB')
+        """
+        usual = LARGER.get(self.unit) or tuple((f, f"{p} {self.unit}") for f, p in PREFIXES)
+        for factor, unit in self.larger or usual:
+            if largest >= factor:
+                return float(factor), unit
+        return 1.0, self.unit
 
 
 def _bytes(elements: int, bits: int) -> int:

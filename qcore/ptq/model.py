@@ -21,6 +21,7 @@ from qcore.network.layers import Found
 from qcore.network.operation import from_rows, operation_of, to_rows
 from qcore.network.rewriting import explicit
 from qcore.ptq.layer import QuantizedLayer
+from qcore.quantizer_names import USUAL
 from qcore.quantizers import QUANTIZERS, ActivationGrid, Histogram, mse_grid, quantize_rows
 
 CACHE_BYTES = 512 * 2**20
@@ -50,7 +51,7 @@ class QuantizedModel(nn.Module):
     Args:
         model: The float model, in any mode; it is copied, never changed.
         found: Its layers, from `find_layers`.
-        quantizer: Key of QUANTIZERS for the weights' steps.
+        quantizer: Key of POST_TRAINING for the weights' steps.
         cache_bytes: Memory limit of prepared weights; beyond it the least recently used go.
         device: Where it runs.
 
@@ -66,7 +67,7 @@ class QuantizedModel(nn.Module):
         model: nn.Module,
         found: Found,
         *,
-        quantizer: str = "mse",
+        quantizer: str = USUAL,
         cache_bytes: int = CACHE_BYTES,
         device: str = "cpu",
     ) -> None:

@@ -1,6 +1,12 @@
-"""The quantizers: QUANTIZERS after training, LEARNED_QUANTIZERS while training, by name."""
+"""The quantizers: QUANTIZERS after training, LEARNED_QUANTIZERS while training, by name.
 
-from qcore.quantizers import dorefa, dq, learned_clip, lsq, power_of_two, sign
+They are listed in `qcore.quantizer_names`, which needs no torch.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from qcore.quantizer_names import LEARNED, POST_TRAINING
 from qcore.quantizers.activations import ActivationGrid, Histogram, mse_grid
 from qcore.quantizers.straight_through import LearnedQuantizer
 from qcore.quantizers.weights import (
@@ -12,24 +18,19 @@ from qcore.quantizers.weights import (
     weight_codes,
 )
 
+
+def _made(place: str) -> Any:
+    module, _, name = place.rpartition(".")
+    return getattr(import_module(f"{__name__}.{module}"), name)
+
+
 QUANTIZERS: dict[str, WeightQuantizer] = {
-    quantizer.name: quantizer
-    for quantizer in (
-        WeightQuantizer("mse", "Per channel, least squared error", mse_step),
-        WeightQuantizer("absmax", "Per channel, largest magnitude", absmax_step),
-    )
+    name: WeightQuantizer(name, each.title, _made(each.place))
+    for name, each in POST_TRAINING.items()
 }
 
 LEARNED_QUANTIZERS: dict[str, LearnedQuantizer] = {
-    quantizer.name: quantizer
-    for quantizer in (
-        learned_clip.QUANTIZER,
-        lsq.QUANTIZER,
-        dorefa.QUANTIZER,
-        dq.QUANTIZER,
-        power_of_two.QUANTIZER,
-        sign.QUANTIZER,
-    )
+    name: _made(each.place) for name, each in LEARNED.items()
 }
 
 __all__ = [

@@ -34,7 +34,6 @@ SEARCHES: dict[str, Search] = {
         dq.SEARCH,
         mirror.SEARCH,
         given.SEARCH,
-        # last, so that the colours of the others stay what they were
         nsga2.SEARCH,
     )
 }

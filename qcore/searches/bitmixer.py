@@ -39,6 +39,7 @@ from qcore.qat.switchable.switches import (
     rungs_of,
     switches_of,
 )
+from qcore.quantizer_names import learned_for
 from qcore.search import Search
 from qcore.solvers.switchable import METHODS, Frozen, search_frozen
 
@@ -85,7 +86,11 @@ class BitMixerParams:
         0.5, "Rate of stage three", "As a multiple of the learning rate.", min=0.01, max=1.0
     )
     quantizer: str = search.setting(
-        "clip", "Quantizer", "How values become codes.", choices=("clip", "lsq", "dorefa")
+        "clip",
+        "Quantizer",
+        "How values become codes.",
+        choices=learned_for("bitmixer"),
+        of="learned quantizer",
     )
     distillation: float = search.distillation()
     norms: str = search.setting(
@@ -240,4 +245,6 @@ SEARCH = Search(
     run=bitmixer,
     paper="Bulat and Tzimiropoulos, Bit-Mixer, ICCV 2021",
     trains=True,
+    look=7,
+    quick={"evaluations": 24},
 )

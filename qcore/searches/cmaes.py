@@ -173,4 +173,6 @@ SEARCH = Search(
     run=cmaes,
     paper="Bodner, Ben Shalom and Treister, GradFreeBits, 2021; Hansen, The CMA Evolution "
     "Strategy, 2016",
+    look=4,
+    quick={"evaluations": 60},
 )

@@ -256,4 +256,5 @@ SEARCH = Search(
     paper="Uhlich et al., Mixed Precision DNNs, arXiv 1905.11452, ICLR 2020",
     trains=True,
     refuses=refused,
+    look=9,
 )

@@ -75,4 +75,5 @@ SEARCH = Search(
     run=exact,
     paper="Yao et al., HAWQ-V3: Dyadic Neural Network Quantization, ICML 2021",
     chance=False,
+    look=2,
 )

@@ -66,4 +66,5 @@ SEARCH = Search(
     params=GivenParams,
     run=given,
     chance=False,
+    look=11,
 )

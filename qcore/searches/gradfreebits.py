@@ -31,6 +31,7 @@ from qcore import search
 from qcore.allocation import BitAllocation
 from qcore.errors import InfeasibleBudget, InvalidParams
 from qcore.problem import Ask, Point, Problem, Progress, Proposals
+from qcore.quantizer_names import learned_for
 from qcore.search import EPOCH_STEPS, Clock, Search
 from qcore.solvers.cma_round import Round, evolve, moving_window, whole_split
 from qcore.solvers.genes import genes_of
@@ -99,7 +100,8 @@ class GradFreeBitsParams:
         "clip",
         "Quantizer",
         "Learned clip is the paper's; LSQ learns steps, DoReFa nothing.",
-        choices=("clip", "lsq", "dorefa"),
+        choices=learned_for("gradfreebits"),
+        of="learned quantizer",
     )
     label_smoothing: float = search.setting(
         0.0, "Label smoothing", "Share of the target spread over all classes.", min=0.0, max=0.5
@@ -293,4 +295,6 @@ SEARCH = Search(
     run=gradfreebits,
     paper="Bodner, Ben Shalom and Treister, GradFreeBits, 2021; Sensors 22(24):9772, 2022",
     trains=True,
+    look=5,
+    quick={"evaluations": 24},
 )

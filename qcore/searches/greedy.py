@@ -74,4 +74,5 @@ SEARCH = Search(
     params=GreedyParams,
     run=greedy,
     chance=False,
+    look=1,
 )

@@ -103,4 +103,6 @@ SEARCH = Search(
     run=metanetwork,
     paper="Bulat and Tzimiropoulos, Bit-Mixer, ICCV 2021",
     trains=True,
+    look=8,
+    quick={"evaluations": 24},
 )

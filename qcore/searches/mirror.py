@@ -168,4 +168,5 @@ SEARCH = Search(
     run=mirror,
     paper="Ajanthan et al., Mirror Descent View for Neural Network Quantization, AISTATS 2021",
     trains=True,
+    look=10,
 )

@@ -194,4 +194,6 @@ SEARCH = Search(
     run=nsga2,
     paper="Deb et al., NSGA-II, IEEE Trans. Evolutionary Computation, 2002; Klhufek et al., "
     "Exploring Quantization and Mapping Synergy, 2024",
+    look=12,
+    quick={"evaluations": 24, "population": 8},
 )

@@ -214,4 +214,5 @@ SEARCH = Search(
     params=PortfolioParams,
     run=portfolio,
     paper="Deng et al., Mixed-Precision Quantization with Cross-Layer Dependencies, 2023",
+    look=3,
 )

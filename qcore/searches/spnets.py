@@ -25,6 +25,7 @@ from qcore.allocation import BitAllocation
 from qcore.errors import InfeasibleBudget, InvalidParams
 from qcore.problem import Ask, Problem, Progress, Proposals
 from qcore.qat.switchable.switches import Joint, NormPlan, rungs_of, switches_of
+from qcore.quantizer_names import learned_for
 from qcore.search import Search
 
 STAGE = "switches"
@@ -47,7 +48,8 @@ class SpNetsParams:
         "clip",
         "Quantizer",
         "Sign is for one-bit weights, and a learned clip at more bits.",
-        choices=("clip", "lsq", "dorefa", "sign"),
+        choices=learned_for("spnets"),
+        of="learned quantizer",
     )
     teacher: str = search.setting(
         "fixed",
@@ -145,4 +147,5 @@ SEARCH = Search(
     run=spnets,
     paper="Guerra, Zhuang, Reid and Drummond, arXiv 2002.02815, 2020",
     trains=True,
+    look=6,
 )

@@ -175,6 +175,7 @@ def provenance(run: queue.Run, point: Point) -> dict[str, Any]:
         "data": spec.data,
         "calibration_images": spec.calibration_images,
         "search_images": spec.search_images,
+        "quantizer": spec.quantizer,
         "device": point.device,
         "created": now(),
         "bitdial": __version__,

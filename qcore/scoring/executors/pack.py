@@ -29,6 +29,7 @@ from qcore.ptq.model import QuantizedModel
 from qcore.ptq.tuning import TuningParams
 from qcore.qat.checkpoints import MemoryCheckpoints
 from qcore.qat.trainer import Trainer
+from qcore.quantizer_names import USUAL
 from qcore.scoring.evaluator import Evaluator
 from qcore.scoring.executors.recipe import Recipe, make_recipe
 
@@ -42,6 +43,7 @@ def pack_evaluator(
     batch_size: int,
     tuning: TuningParams,
     trainer: Trainer | None = None,
+    quantizer: str = USUAL,
 ) -> Recipe:
     """A recipe that rebuilds an `Evaluator`.
 
@@ -54,6 +56,7 @@ def pack_evaluator(
         batch_size: Images per batch.
         tuning: Settings of the label-free tuning.
         trainer: Where a training stage's weights come from; None for the stages without.
+        quantizer: Key of POST_TRAINING.
 
     Raises:
         InvalidParams: the trainer never finished this stage.
@@ -70,6 +73,7 @@ def pack_evaluator(
         asdict(tuning),
         None if trainer is None else _pack_stage(stage, trainer),
         _pack_card(spec.name),
+        quantizer,
     )
     return make_recipe(stage, rebuild_evaluator, arguments, device)
 
@@ -84,6 +88,7 @@ def rebuild_evaluator(
     tuning: dict[str, Any],
     trained: dict[str, Any] | None = None,
     own: dict[str, Any] | None = None,
+    quantizer: str = USUAL,
 ) -> Evaluator:
     """Build the evaluator `pack_evaluator` packed.
 
@@ -97,6 +102,7 @@ def rebuild_evaluator(
         tuning: Fields of TuningParams.
         trained: Name, state and options of a training stage, or None.
         own: Card of a network of the user's, with its file where that holds the structure.
+        quantizer: Key of POST_TRAINING.
     """
     keep_freed_memory()
     name, classes, channels = sizes
@@ -123,7 +129,7 @@ def rebuild_evaluator(
     )
     example = next(data.calibration.batches(1, "cpu"))[0]
     found = find_layers(network, example, name)
-    model = QuantizedModel(network, found, device=device)
+    model = QuantizedModel(network, found, quantizer=quantizer, device=device)
     evaluator = Evaluator(model, data, device, TuningParams(**tuning), batch_size)
     if trained is not None:
         options = {n: tuple(LayerBits(*b) for b in all_) for n, all_ in trained["options"].items()}

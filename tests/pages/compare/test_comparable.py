@@ -19,6 +19,7 @@ OTHER = {
     "metric": "agreement with the float network",
     "objective": "loss",
     "tuning": True,
+    "quantizer": "absmax",
 }
 
 

@@ -71,7 +71,7 @@ def test_the_estimate_is_what_the_like_took_here():
         {"params": {"points": 5, "sensitivity": "kl"}, "limits": {"weight_bytes": 40000.0}},
         {"weight_bits": (1, 8), "activation_bits": (4, 8), "pin_first_last": 8, "seed": 3},
         {"calibration_images": 64, "search_images": 65, "objective": "loss", "reported": 2},
-        {"tuning": True, "device": "cpu", "data": "imagefolder:/a b/'c"},
+        {"tuning": True, "device": "cpu", "data": "imagefolder:/a b/'c", "quantizer": "absmax"},
     ],
 )
 def test_the_command_line_asks_for_exactly_the_same(changes, tmp_path):
