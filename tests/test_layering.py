@@ -4,6 +4,7 @@ Each rule is one test that lists every offender.
 """
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -102,3 +103,23 @@ def test_nothing_unpickles_and_nothing_asserts_on_input():
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
                 keywords = {k.arg: ast.unparse(k.value) for k in node.keywords}
                 assert keywords.get("weights_only") == "True", f"{path}:{node.lineno}"
+
+
+def test_what_calls_itself_pure_never_reaches_streamlit():
+    """A page's file that says so in its docstring, and all that it imports from pages."""
+    paths = {structure.module_of(path): path for path in structure.sources()}
+    arrows = structure.graph()
+    draws = {
+        name
+        for name, path in paths.items()
+        if any(found.split(".")[0] == "streamlit" for found in structure.imports_of(path))
+    }
+    pure = [
+        name
+        for name, path in paths.items()
+        if name.startswith("pages.")
+        and re.search(r"\bPure\b", ast.get_docstring(ast.parse(path.read_text())) or "")
+    ]
+    assert len(pure) > 30
+    wrong = {name: sorted(structure.reached({name}, arrows) & draws) for name in pure}
+    assert {name: found for name, found in wrong.items() if found} == {}

@@ -6,11 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from pages.explore import payload, pick
+from pages.explore import payload
 from pages.explore.component import markup, script, style
+from pages.explore.payload import picks
 from pages.explore.view import read_view
 from pages.shared import frames
-from pages.shared.budgets import BUDGETS
+from pages.shared.ranges import BUDGETS, spans_of
 from qcore.allocation import BitAllocation, LayerBits, LayerSpec, ModelSpec
 from qcore.problem import Point, Scores, SensitivityTable
 from qcore.run_spec import RunSpec
@@ -87,15 +88,15 @@ def measured(
         point = Point(BitAllocation(bits), Scores(1000, 0.1, share, share, 0.3))
         stored.append(StoredPoint(number, 1 + number % len(runs), point, False))
     frame = frames.points_frame(stored, runs, model)
-    spans = payload.spans_of(model, list(BUDGETS), 8)
-    rows = pick.drawn(frame, list(BUDGETS))
+    spans = spans_of(model)
+    rows = picks.drawn(frame, list(BUDGETS))
     shared = payload.shared_payload("made-up", model, read_view({}, spans), spans, locked=True)
     return frame, {**shared, **payload.measured_body(model, rows, "Accuracy", 93.0, spans)}
 
 
 def predicted(model: ModelSpec, table: SensitivityTable) -> dict[str, Any]:
     """The payload of predicted mode."""
-    spans = payload.spans_of(model, list(BUDGETS), 8)
+    spans = spans_of(model)
     shared = payload.shared_payload("predicted", model, read_view({}, spans), spans)
     return payload.predicted_payload(shared, model, spans, "Exact optimum", table)
 

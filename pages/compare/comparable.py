@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pages.shared.frames import method_label
-from pages.shared.runs import run_words
+from pages.shared.run_numbers import run_words
 from pages.shared.text import counted
 from qcore.quantizer_names import USUAL
 from store import Run, StoredPoint

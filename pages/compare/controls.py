@@ -11,7 +11,7 @@ import streamlit as st
 
 from pages.compare.comparable import run_label
 from pages.shared import text
-from pages.shared.runs import read_ids, run_words, write_ids
+from pages.shared.run_numbers import read_ids, run_words, write_ids
 from qcore.costs import COSTS
 from store import Run
 

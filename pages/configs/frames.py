@@ -1,15 +1,14 @@
-"""The configurations the user keeps, read and listed. Pure, but for the cache of what was read."""
+"""The configurations the user keeps, read and listed. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from pages.downloads.downloads import parsed
 from pages.shared.text import ago, cost_text, percent
 from qcore.costs import COSTS, mean_weight_bits
 from qcore.errors import QcoreError
-from qcore.formats.config import BitConfig
+from qcore.formats.config import BitConfig, parse_bits
 from store import SavedConfig
 from store.jobs.verify import words
 
@@ -29,10 +28,10 @@ class Kept:
     problem: str = ""
 
 
-def read(saved: SavedConfig) -> Kept:
-    """Read a saved configuration's file."""
+def read(saved: SavedConfig, parse: Callable[[str], BitConfig] = parse_bits) -> Kept:
+    """Read a saved configuration's file; `parse` may remember what it has read before."""
     try:
-        return Kept(saved, parsed(saved.text))
+        return Kept(saved, parse(saved.text))
     except QcoreError as error:
         return Kept(saved, None, str(error))
 

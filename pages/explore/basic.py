@@ -1,22 +1,22 @@
 """Explore with native controls: two sliders, plotly figures, a table. `?ui=basic` asks for it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 import streamlit as st
 
 from pages.explore import details, reference
-from pages.explore.details import Scene
 from pages.explore.nearest import LINKED
 from pages.explore.payload import summed_costs
+from pages.explore.scene import Scene
 from pages.explore.view import point_of
 from pages.plots.front import front_figure
 from pages.plots.heatmap import bit_heatmap
 from pages.plots.style import CHART
 from pages.shared import frames, predictions, session, text
 from pages.shared.budgets import budget_sliders
-from pages.shared.columns import ACTIVATION_BITS, COST_COLUMNS, DAMAGE
-from qcore.allocation import FLOAT_BITS, ModelSpec
+from pages.shared.columns import COST_COLUMNS, DAMAGE
+from qcore.allocation import ModelSpec
 from qcore.costs import COSTS
 from qcore.problem import Problem, SensitivityTable
 
@@ -30,10 +30,10 @@ def draw_measured(scene: Scene, float_score: float | None, what: str) -> None:
         what: What the scores are: "Accuracy" or "Agreement with the float network".
     """
     frame, model = scene.frame, scene.model
-    limits = sliders(frame, model)
+    limits = budget_sliders(model, scene.widest)
     chosen = frames.picks(frame, limits)
     if chosen.empty:
-        below_smallest(frame, limits)
+        details.below_smallest(frame, limits)
     else:
         _heatmap(chosen, model)
     missing = [m for m in dict.fromkeys(frame["method"]) if m not in set(chosen["method"])]
@@ -83,7 +83,7 @@ def draw_predicted(scene: Scene, name: str, table: SensitivityTable) -> None:
         table: The sensitivities.
     """
     model = scene.model
-    limits = sliders(scene.frame, model)
+    limits = budget_sliders(model, scene.widest)
     chosen = predictions.predicted_pick(name, table, model, limits)
     if not chosen.empty:
         _heatmap(chosen, model)
@@ -91,7 +91,7 @@ def draw_predicted(scene: Scene, name: str, table: SensitivityTable) -> None:
     cost = _axis(summed_costs(Problem(model, predictions.table_options(table, model))))
     front = session.predicted_front(name, table, model, cost)
     if chosen.empty:
-        below_smallest(front, limits, "predicted")
+        details.below_smallest(front, limits, "predicted")
     figure = front_figure(
         front,
         chosen,
@@ -104,35 +104,6 @@ def draw_predicted(scene: Scene, name: str, table: SensitivityTable) -> None:
         figure, key="front", config=CHART, alt="Predicted damage against cost, exact front."
     )
     details.draw_predicted(scene, chosen, table)
-
-
-def sliders(frame: pd.DataFrame, model: ModelSpec) -> dict[str, float]:
-    """Draw two native budget sliders; cost name to limit, as `widgets.budget_sliders`."""
-    return budget_sliders(model, widest_of(frame))
-
-
-def widest_of(frame: pd.DataFrame) -> int:
-    """Activation bits at the upper end of a compute slider: float where points leave them so."""
-    return FLOAT_BITS if bool((frame[ACTIVATION_BITS] == FLOAT_BITS).any()) else 8
-
-
-def below_smallest(frame: pd.DataFrame, limits: Mapping[str, float], how: str = "measured") -> None:
-    """Say what the smallest is where nothing fits the budgets."""
-    lines = []
-    for cost, limit in limits.items():
-        smallest = float(frame[COST_COLUMNS[cost]].min())
-        if smallest > limit:
-            lines.append(
-                f"{COSTS[cost].title}: the smallest {how} is "
-                f"{text.exact_cost_text(cost, smallest)}; the budget is "
-                f"{text.exact_cost_text(cost, limit)}."
-            )
-    st.info(
-        f"**Nothing {how} fits these budgets.** "
-        + (" ".join(lines) or "Each budget alone can be met, but not both at once.")
-        + " Raise a budget, or search with fewer bits.",
-        icon=":material/straighten:",
-    )
 
 
 def _heatmap(chosen: pd.DataFrame, model: ModelSpec) -> None:

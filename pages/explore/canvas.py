@@ -1,20 +1,24 @@
-"""Explore with the budget explorer: dragging happens in the browser, details follow on release."""
+"""Explore with the budget explorer: dragging happens in the browser, details follow on release.
+
+The way of a point to its pixels: the address is read into a `View`, the scene's points are thinned
+to rows, rows and view become the payload, the component draws it.
+"""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from pages.explore import details, payload, pick, reference
-from pages.explore.basic import below_smallest, widest_of
+from pages.explore import details, payload, reference
 from pages.explore.component import budget_explorer
-from pages.explore.details import Scene
-from pages.explore.view import View, query_of, read_view
-from pages.shared import frames, predictions, session
-from pages.shared.budgets import BUDGETS, Range
-from pages.shared.columns import COST_COLUMNS
+from pages.explore.payload import picks
+from pages.explore.scene import Scene
+from pages.explore.view import View, costs_of_points, query_of, read_view
+from pages.shared import predictions, session
+from pages.shared.ranges import BUDGETS
 from qcore.costs import COSTS
 from qcore.costs.budget import cheapest_total
 from qcore.problem import SensitivityTable
@@ -23,7 +27,9 @@ OWN_KEYS = (*(key for pair in BUDGETS.values() for key in pair), "x", "focus")
 """Keys of the page's address that only the explorer writes."""
 
 
-def draw_measured(scene: Scene, setting: str, float_score: float | None, what: str) -> None:
+def draw_measured(
+    scene: Scene, setting: str, float_score: float | None, what: str
+) -> tuple[pd.DataFrame, View]:
     """Draw what was measured.
 
     Args:
@@ -31,24 +37,27 @@ def draw_measured(scene: Scene, setting: str, float_score: float | None, what: s
         setting: Names the images that scores were measured on.
         float_score: The float network's score on the search split in percent, where known.
         what: What the scores are: "Accuracy" or "Agreement with the float network".
+
+    Returns:
+        The points that are drawn, with the column "selectable", and what the reader has set.
     """
-    rows, body = _measured_body(scene, what, float_score)
-    spans, view, shared = _prepare(scene, f"{scene.model.digest}/{setting}")
-    _explorer(scene, {**shared, **reference.marked(body, scene.reference)}, rows, spans)
-    _thinned(scene.frame, rows)
-    limits = view.limits(spans)
-    chosen = frames.picks(rows[rows["selectable"]], limits)
-    row = _opened(scene, view)
-    if chosen.empty:
-        below_smallest(scene.frame, limits)
-        if row is None:
-            return
-    else:
-        details.picks_table(chosen, what)
-    if row is None:
-        row = _in_focus(chosen, view.focus)
-    _heading(row, view)
-    details.draw(scene, row, limits if view.point is None else None)
+    identity = f"{scene.model.digest}/{setting}"
+    view = read_view(st.query_params.to_dict(), scene.spans, costs_of_points(scene.frame))
+    tables = session.sensitivity_tables(scene.store, scene.model)
+    shared = payload.shared_payload(
+        identity,
+        scene.model,
+        _first(identity, view),
+        scene.spans,
+        locked=scene.pinned,
+        table=next(iter(tables.values()), None),
+    )
+    versions = tuple(session.version_of(run) for run in scene.compared)
+    key = (str(scene.store.url), scene.model.digest, versions, what, float_score)
+    rows, body = _measured(scene, key)
+    measured = {**shared, **payload.marked(body, scene.reference)}
+    budget_explorer(measured, partial(_told, scene, rows))
+    return rows, view
 
 
 def draw_predicted(scene: Scene, name: str, table: SensitivityTable) -> None:
@@ -59,43 +68,39 @@ def draw_predicted(scene: Scene, name: str, table: SensitivityTable) -> None:
         name: What to call the method.
         table: The sensitivities.
     """
-    spans, view, shared = _prepare(scene, f"{scene.model.digest}/{name}", table)
-    limits = view.limits(spans)
+    identity = f"{scene.model.digest}/{name}"
+    view = read_view(st.query_params.to_dict(), scene.spans, _cheapest(scene, table))
+    shared = payload.shared_payload(
+        identity,
+        scene.model,
+        _first(identity, view),
+        scene.spans,
+        locked=scene.pinned,
+        table=table,
+    )
+    limits = view.limits(scene.spans)
     chosen = predictions.predicted_pick(name, table, scene.model, limits)
-    body = payload.predicted_payload(shared, scene.model, spans, name, table, chosen, limits)
-    _explorer(scene, body, None, spans)
+    body = payload.predicted_payload(shared, scene.model, scene.spans, name, table, chosen, limits)
+    budget_explorer(body, partial(_told, scene, None))
     if chosen.empty:
         front = session.predicted_front(name, table, scene.model, "weight_bytes")
-        below_smallest(front, limits, "predicted")
+        details.below_smallest(front, limits, "predicted")
     details.draw_predicted(scene, chosen, table)
 
 
-def _prepare(
-    scene: Scene, identity: str, table: SensitivityTable | None = None
-) -> tuple[dict[str, Range], View, dict[str, Any]]:
-    spans = payload.spans_of(scene.model, list(BUDGETS), widest_of(scene.frame))
-    view = read_view(st.query_params.to_dict(), spans, _reached(scene, table))
-    # what the browser starts from stays the same while it is dragged, so that it is sent once
+def _first(identity: str, view: View) -> View:
+    """What was set when the page was opened; it stays while it is dragged, so is sent once."""
     opened = st.session_state.setdefault("explorer-opened", {})
     if opened.get("id") != identity:
         opened.update(id=identity, view=view)
         for sentence in view.wrong:
             st.toast(sentence, icon=":material/link_off:")
-    tables = session.sensitivity_tables(scene.store, scene.model)
-    ranked_by = table or next(iter(tables.values()), None)
-    pinned = all(run.spec.pin_first_last is not None for run in scene.compared)
-    shared = payload.shared_payload(
-        identity, scene.model, opened["view"], spans, locked=pinned, table=ranked_by
-    )
-    return spans, view, shared
+    first: View = opened["view"]
+    return first
 
 
-def _reached(scene: Scene, table: SensitivityTable | None) -> dict[str, np.ndarray]:
-    """What known points cost: those measured, or the cheapest that a table prices."""
-    if table is None:
-        columns = {name: COST_COLUMNS[name] for name in BUDGETS}
-        known = {name: column for name, column in columns.items() if column in scene.frame}
-        return {name: scene.frame[column].to_numpy(float) for name, column in known.items()}
+def _cheapest(scene: Scene, table: SensitivityTable) -> dict[str, np.ndarray]:
+    """The cheapest that a table prices, of each cost with a budget."""
     options = predictions.table_options(table, scene.model)
     return {
         name: np.array([cheapest_total(COSTS[name], scene.model, options)], float)
@@ -103,77 +108,29 @@ def _reached(scene: Scene, table: SensitivityTable | None) -> dict[str, np.ndarr
     }
 
 
-def _measured_body(
-    scene: Scene, what: str, float_score: float | None
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    versions = tuple(session.version_of(run) for run in scene.compared)
-    return _body(scene, (str(scene.store.url), scene.model.digest, versions, what, float_score))
-
-
 @st.cache_resource(show_spinner=False, max_entries=8)
-def _body(
+def _measured(
     _scene: Scene, key: tuple[str, str, tuple[session.Version, ...], str, float | None]
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     *_, what, float_score = key
-    methods = _scene.frame["method"].nunique()
-    most = payload.most_selectable(_scene.model, methods, pick.MOST_SELECTABLE)
-    rows = pick.drawn(_scene.frame, list(BUDGETS), most)
-    spans = payload.spans_of(_scene.model, list(BUDGETS), widest_of(_scene.frame))
-    return rows, payload.measured_body(_scene.model, rows, what, float_score, spans)
+    most = picks.most_selectable(_scene.model, _scene.frame["method"].nunique())
+    rows = picks.drawn(_scene.frame, list(BUDGETS), most)
+    return rows, payload.measured_body(_scene.model, rows, what, float_score, _scene.spans)
 
 
-def _explorer(
-    scene: Scene, body: Mapping[str, Any], rows: pd.DataFrame | None, spans: Mapping[str, Range]
-) -> None:
-    def on_event(name: str, value: Any) -> None:
-        if not isinstance(value, Mapping):
-            return
-        if name == "commit":
-            query = query_of(value, spans)
-            for key in ("pt", "focus"):
-                if key in st.query_params:
-                    del st.query_params[key]
-            st.query_params.update(query)
-        elif name == "open":
-            st.query_params["pt"] = f"{value.get('run')}:{value.get('id')}"
-        elif name == "pin" and rows is not None:
-            row = reference.row_of(rows, value.get("run"), value.get("id"))
-            if row is not None:
-                details.keep(scene, row)
-
-    budget_explorer(body, on_event)
-
-
-def _thinned(frame: pd.DataFrame, rows: pd.DataFrame) -> None:
-    if len(rows) < len(frame):
-        st.caption(
-            f"{len(rows):,} of {len(frame):,} points are drawn; those that a budget can pick are "
-            f"among them, at most {int(rows['selectable'].sum()):,}."
-        )
-
-
-def _opened(scene: Scene, view: View) -> pd.Series | None:
-    """The point that was clicked, or that a link names."""
-    if view.point is None:
-        return None
-    row = reference.row_of(scene.frame, *view.point)
-    if row is None:
-        st.toast(
-            f"Point {view.point[1]} of run {view.point[0]} is not among these results any more.",
-            icon=":material/link_off:",
-        )
-        del st.query_params["pt"]
-    return row
-
-
-def _in_focus(chosen: pd.DataFrame, focus: str) -> pd.Series:
-    ranked = details.ranked(chosen)
-    wanted = ranked[ranked["method"] == focus]
-    return (ranked if wanted.empty else wanted).iloc[0]
-
-
-def _heading(row: pd.Series, view: View) -> None:
-    st.subheader("Take it away")
-    clicked = view.point is not None
-    what = "the point you clicked" if clicked else "the pick in focus"
-    st.markdown(details.score_words(row, what))
+def _told(scene: Scene, rows: pd.DataFrame | None, name: str, value: Any) -> None:
+    """Do what the reader did in the browser; `value` comes from there and may hold anything."""
+    if not isinstance(value, Mapping):
+        return
+    if name == "commit":
+        query = query_of(value, scene.spans)
+        for key in ("pt", "focus"):
+            if key in st.query_params:
+                del st.query_params[key]
+        st.query_params.update(query)
+    elif name == "open":
+        st.query_params["pt"] = f"{value.get('run')}:{value.get('id')}"
+    elif name == "pin" and rows is not None:
+        row = reference.row_of(rows, value.get("run"), value.get("id"))
+        if row is not None:
+            details.keep(scene, row)

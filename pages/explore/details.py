@@ -1,7 +1,6 @@
 """One point of Explore in full: its table, why it costs what it costs, its files, its origin."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import pandas as pd
 import streamlit as st
@@ -10,10 +9,11 @@ from streamlit.errors import StreamlitAPIException
 from pages.downloads.downloads import downloads
 from pages.explore import nearest
 from pages.explore import reference as explore_reference
+from pages.explore.scene import Scene
+from pages.explore.view import View
 from pages.plots import sensitivity, waterfall
 from pages.plots.style import CHART
 from pages.shared import frames, predictions, session, text, widgets
-from pages.shared.budgets import BUDGETS
 from pages.shared.columns import (
     ACTIVATION_BITS,
     COST_COLUMNS,
@@ -27,8 +27,10 @@ from pages.shared.columns import (
     TEST_SCORE,
     WEIGHT_BITS,
 )
+from pages.shared.ranges import BUDGETS
 from pages.shared.runs import given_spec, launch, measures
 from qcore.allocation import BitAllocation, ModelSpec
+from qcore.costs import COSTS
 from qcore.errors import QcoreError
 from qcore.problem import PTQ, SensitivityTable
 from qcore.run_spec import RunSpec
@@ -38,23 +40,23 @@ MOST_ROWS = 16
 """A table of no more rows is shown whole."""
 
 
-@dataclass(frozen=True)
-class Scene:
-    """What Explore is about.
-
-    Attributes:
-        store: The database.
-        model: The model.
-        compared: Its runs of one setting.
-        frame: Their points, as `frames.points_frame`.
-        reference: Row of the point to compare with, if one was chosen.
-    """
-
-    store: Store
-    model: ModelSpec
-    compared: Sequence[Run]
-    frame: pd.DataFrame
-    reference: pd.Series | None = None
+def below_smallest(frame: pd.DataFrame, limits: Mapping[str, float], how: str = "measured") -> None:
+    """Say what the smallest is where nothing fits the budgets."""
+    lines = []
+    for cost, limit in limits.items():
+        smallest = float(frame[COST_COLUMNS[cost]].min())
+        if smallest > limit:
+            lines.append(
+                f"{COSTS[cost].title}: the smallest {how} is "
+                f"{text.exact_cost_text(cost, smallest)}; the budget is "
+                f"{text.exact_cost_text(cost, limit)}."
+            )
+    st.info(
+        f"**Nothing {how} fits these budgets.** "
+        + (" ".join(lines) or "Each budget alone can be met, but not both at once.")
+        + " Raise a budget, or search with fewer bits.",
+        icon=":material/straighten:",
+    )
 
 
 def ranked(chosen: pd.DataFrame) -> pd.DataFrame:
@@ -88,6 +90,52 @@ def score_words(row: pd.Series, what: str) -> str:
         f"({low:.1f} to {high:.1f}, n={row[SEARCH_N]:,}) on the search split at "
         f"{row[WEIGHT_BITS]:.2f} bits a weight.{tested}"
     )
+
+
+def draw_picked(scene: Scene, rows: pd.DataFrame, view: View, what: str) -> None:
+    """What stands below the measured front: the picks, then the one clicked or in focus.
+
+    Args:
+        scene: Where the points are from.
+        rows: Those that the explorer draws, of `picks.drawn`.
+        view: What the reader has set.
+        what: What the scores are: "Accuracy" or "Agreement with the float network".
+    """
+    if len(rows) < len(scene.frame):
+        st.caption(
+            f"{len(rows):,} of {len(scene.frame):,} points are drawn; those that a budget can pick "
+            f"are among them, at most {int(rows['selectable'].sum()):,}."
+        )
+    limits = view.limits(scene.spans)
+    chosen = frames.picks(rows[rows["selectable"]], limits)
+    row = _opened(scene, view)
+    clicked = row is not None
+    if chosen.empty:
+        below_smallest(scene.frame, limits)
+    else:
+        picks_table(chosen, what)
+        best = ranked(chosen)
+        wanted = best[best["method"] == view.focus]
+        row = row if clicked else (best if wanted.empty else wanted).iloc[0]
+    if row is None:
+        return
+    st.subheader("Take it away")
+    st.markdown(score_words(row, "the point you clicked" if clicked else "the pick in focus"))
+    draw(scene, row, None if clicked else limits)
+
+
+def _opened(scene: Scene, view: View) -> pd.Series | None:
+    """The point that was clicked, or that a link names."""
+    if view.point is None:
+        return None
+    row = explore_reference.row_of(scene.frame, *view.point)
+    if row is None:
+        st.toast(
+            f"Point {view.point[1]} of run {view.point[0]} is not among these results any more.",
+            icon=":material/link_off:",
+        )
+        del st.query_params["pt"]
+    return row
 
 
 def draw(scene: Scene, row: pd.Series, limits: Mapping[str, float] | None = None) -> None:

@@ -8,8 +8,8 @@ import streamlit as st
 
 from pages.explore.reference import key_of
 from pages.shared import frames
-from pages.shared.budgets import BUDGETS
 from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE, WEIGHT_BITS
+from pages.shared.ranges import BUDGETS
 
 
 def nearest_with_files(frame: pd.DataFrame, row: pd.Series) -> pd.Series | None:

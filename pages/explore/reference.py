@@ -150,27 +150,6 @@ def _set(words: str) -> None:
         del st.query_params["ref"]
 
 
-def marked(body: dict[str, Any], reference: pd.Series | None) -> dict[str, Any]:
-    """The explorer's payload with the reference among the labels of its front.
-
-    Args:
-        body: What `payload.measured_body` returned.
-        reference: Row of the reference, or None.
-    """
-    if reference is None:
-        return body
-    known = {
-        name: float(reference[column])
-        for name, column in COST_COLUMNS.items()
-        if column in reference
-    }
-    score = float(reference[SEARCH_SCORE])
-    others = [r for r in body["refs"] if (r["cost"], r["acc"]) != (known, score)]
-    same = [r["label"] for r in body["refs"] if r not in others]
-    label = f"★ reference: {same[0]}" if same else "★ reference"
-    return {**body, "refs": [*others, {"label": label, "cost": known, "acc": score}]}
-
-
 def add_mark(figure: go.Figure, reference: pd.Series | None, cost: str, factor: float) -> None:
     """Draw the reference into a front.
 

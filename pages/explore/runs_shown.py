@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 import streamlit as st
 
 from pages.shared.frames import method_label
-from pages.shared.runs import read_ids, run_words, write_ids
+from pages.shared.run_numbers import read_ids, run_words, write_ids
 from pages.shared.text import counted, literal
 from store import Run
 

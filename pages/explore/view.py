@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from pages.shared.budgets import BUDGETS, Range
+from pages.shared.columns import COST_COLUMNS
+from pages.shared.ranges import BUDGETS, Range
 from qcore.costs import COSTS
 
 OFF = "false"
@@ -41,6 +43,14 @@ class View:
     def limits(self, spans: Mapping[str, Range]) -> dict[str, float]:
         """Cost name to its limit in the cost's own unit, for the costs that are limited."""
         return {name: self.values[name] * spans[name].factor for name in spans if self.on[name]}
+
+
+def costs_of_points(frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Cost name to what each point of a table costs, in the cost's unit, of those with a budget."""
+    columns = {name: COST_COLUMNS[name] for name in BUDGETS}
+    return {
+        name: frame[column].to_numpy(float) for name, column in columns.items() if column in frame
+    }
 
 
 def read_view(

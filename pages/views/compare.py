@@ -13,7 +13,8 @@ from pages.compare.sections import Comparison
 from pages.shared import hypervolume as hv
 from pages.shared import session, text, widgets
 from pages.shared.columns import ACTIVATION_BITS, COST_COLUMNS
-from pages.shared.runs import MOST_RUNS, live_progress, run_words
+from pages.shared.run_numbers import MOST_RUNS, run_words
+from pages.shared.runs import live_progress
 from qcore.allocation import FLOAT_BITS, ModelSpec
 from qcore.costs import COSTS
 from qcore.errors import QcoreError

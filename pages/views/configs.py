@@ -5,7 +5,7 @@ import streamlit as st
 from pages.configs.detail import CRASHED, details, undo
 from pages.configs.frames import Kept, configs_frame, read
 from pages.configs.import_form import import_form
-from pages.downloads.downloads import draw, table_offers
+from pages.downloads.downloads import draw, parsed, table_offers
 from pages.shared import session, widgets
 from pages.shared.text import counted, file_stem, literal
 from store import Store, all_runs, configs
@@ -16,7 +16,7 @@ def main() -> None:
     store = session.database()
     name = widgets.model_picker(store)
     st.title("Configurations")
-    kept = [read(saved) for saved in configs(store)]
+    kept = [read(saved, parsed) for saved in configs(store)]
     model = session.model_facts(store, name)
     mine = sorted(all_runs(store, model=name), key=lambda run: -run.id)
     with st.expander("Import", expanded=not kept, icon=":material/upload_file:"):

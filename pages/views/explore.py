@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from pages.explore import canvas, reference, runs_shown, start
+from pages.explore import canvas, details, reference, runs_shown, start
 from pages.explore.basic import draw_measured, draw_predicted
-from pages.explore.details import Scene
+from pages.explore.scene import Scene
 from pages.plots import reliability
 from pages.shared import session, text, widgets
 from pages.shared.runs import live_progress
@@ -59,7 +59,8 @@ def main() -> None:
         if basic:
             draw_measured(scene, score, what)
         else:
-            canvas.draw_measured(scene, setting, score, what)
+            rows, view = canvas.draw_measured(scene, setting, score, what)
+            details.draw_picked(scene, rows, view, what)
     else:
         _predicted(scene, basic)
     _other_controls(name, basic)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pages.shared.budgets import BUDGETS, budget_keys, budget_range
+from pages.shared.ranges import BUDGETS, budget_keys, budget_range
 from qcore.costs import COSTS, applicable
 from qcore.costs.formulas import UNPRICED
 from tests.pages import sample

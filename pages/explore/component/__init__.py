@@ -6,14 +6,12 @@ from typing import Any
 
 import streamlit as st
 
-from pages.plots.style import BIT_COLOURS
+from pages.plots.style import BIT_COLOURS, digit_colour
 from qcore.allocation import FLOAT_BITS
 
 HERE = Path(__file__).parent
 SCRIPTS = ("rules.js", "drawing.js", "explorer.js")
 KEY = "explorer"
-BLACK_DIGITS_FROM = 5
-"""Narrowest bits whose colour is too light for white digits."""
 
 
 def script() -> str:
@@ -26,8 +24,7 @@ def markup() -> str:
     swatches = []
     for bits, colour in BIT_COLOURS.items():
         name = "float" if bits == FLOAT_BITS else str(bits)
-        ink = "#000" if bits >= BLACK_DIGITS_FROM else "#fff"
-        look = f"background-color:{colour};color:{ink}"
+        look = f"background-color:{colour};color:{digit_colour(bits)}"
         swatches.append(f'<span class="bits-{name}" style="{look}">{name}</span>')
     page = (HERE / "explorer.html").read_text(encoding="utf-8")
     return page.replace("<!-- swatches -->", "".join(swatches))

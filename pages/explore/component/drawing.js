@@ -106,7 +106,7 @@ class Drawing {
 
   /** Bits as a colour and a digit; float is striped. */
   block(pen, bits, x, y, width, height, down = height / 2 + 0.5) {
-    const text = bits === FLOAT ? "fp" : `${bits}`, colour = bits > 4 ? "#000" : "#fff";
+    const text = bits === FLOAT ? "fp" : `${bits}`, colour = this.data.ink[bits];
     pen.bar(x, y, width, height, this.data.cmap[bits]);
     const stripes = bits === FLOAT ? height : 0;
     for (let at = 2; at < stripes; at += 4) pen.bar(x, y + at, width, 1, "#c8c8c8");
@@ -248,7 +248,7 @@ class Drawing {
       const wide = edges[i + 1] - edges[i], top = y.at(height(r, i)), tall = y.from - top;
       this.block(pen, r.w[i], edges[i], top, Math.max(wide - (wide > 3 ? 1 : 0), 0.3), tall, 11);
       if (wide > 16 && tall > 74) pen.say(layer.tag, edges[i] + wide / 2, y.from - 6,
-        { size: 11, turn: -90, colour: r.w[i] > 4 ? "#000" : "#fff" });
+        { size: 11, turn: -90, colour: data.ink[r.w[i]] });
       if (hover.layer === i) pen.box(edges[i], top, wide, tall, theme.ink, 2);
       if (other) outline += `V${y.at(height(other, i))}H${edges[i + 1]}`;
     });

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pages.explore.payload.axes import axis_of, score_scale, stops_of
+from pages.explore.payload.axes import axis_of, score_scale
 from pages.explore.payload.looks import (
     AREAS,
     HINTS,
@@ -25,26 +25,17 @@ from pages.explore.payload.looks import (
 from pages.explore.payload.predicted import predicted_payload as predicted_payload
 from pages.explore.payload.predicted import summed_costs as summed_costs
 from pages.explore.view import View
-from pages.plots.style import BIT_COLOURS
-from pages.shared import frames
-from pages.shared.budgets import Range, budget_range
+from pages.plots.style import BIT_COLOURS, digit_colour
 from pages.shared.columns import COST_COLUMNS, SEARCH_HIGH, SEARCH_LOW, SEARCH_N, SEARCH_SCORE
+from pages.shared.ranges import Range
 from qcore.allocation import FLOAT_BITS, BitAllocation, LayerSpec, ModelSpec
 from qcore.costs import COSTS
+from qcore.front import front_points
 from qcore.problem import SensitivityTable
 
 VERSION = 2
 KEY_STEPS = 1000
 """Arrow keys that move a budget over its whole range, at least."""
-
-MOST_BYTES = 2_000_000
-"""Largest payload aimed at; bits of fewer points are sent where it would be larger."""
-
-
-def most_selectable(model: ModelSpec, methods: int, ceiling: int) -> int:
-    """Points per method whose bits fit into the payload, at most `ceiling`."""
-    each = 2 * max(1, len(model.layers)) * 4 / 3
-    return max(20, min(ceiling, int(0.75 * MOST_BYTES / each / max(1, methods))))
 
 
 def shared_payload(
@@ -89,11 +80,15 @@ def shared_payload(
         ),
         "budgets": [_budget(name, span, model, view) for name, span in spans.items()],
         "cmap": {str(bits): colour for bits, colour in BIT_COLOURS.items()},
+        "ink": {str(bits): digit_colour(bits) for bits in BIT_COLOURS},
         "areas": AREAS,
         "init": {"x": view.x, "log": False, "widths": "bytes", "focus": view.focus},
         "file": "bitdial-explorer.png",
         "hints": list(HINTS),
-        **{"proxy": None, "settled": None, "float": None, "refs": []},
+        "proxy": None,
+        "settled": None,
+        "float": None,
+        "refs": [],
     }
 
 
@@ -108,39 +103,50 @@ def measured_body(
 
     Args:
         model: Whose layers the points are of.
-        rows: What `pick.drawn` returned; not empty.
+        rows: What `picks.drawn` returned; not empty.
         score: What the scores are: "Accuracy" or "Agreement with the float network".
         float_score: The float network's, in percent, where known.
         spans: Cost name to the range of its slider.
     """
     costs = [name for name, column in COST_COLUMNS.items() if column in rows]
-    methods = [found for _, found in rows.groupby("method", sort=False)]
+    fronts = [
+        (found, {cost: _front(found, cost) for cost in costs})
+        for _, found in rows.groupby("method", sort=False)
+    ]
     return {
         "score": {
             "title": f"{score} against cost",
-            **{"unit": "%", "n": f"n={int(rows[SEARCH_N].max()):,}"},
+            "unit": "%",
+            "n": f"n={int(rows[SEARCH_N].max()):,}",
         },
-        "axes": [
-            _measured_axis(name, methods, rows, float_score, spans, f"{score} on the search split")
-            for name in costs
-        ],
         "nothing": "Nothing measured fits these budgets.",
         "float": float_score,
         "refs": _references(rows, costs),
-        "methods": [_method(found, costs, model, spans) for found in methods],
+        "methods": [_method(found, front, model, spans) for found, front in fronts],
+        "axes": [
+            _measured_axis(name, fronts, rows, float_score, spans, f"{score} on the search split")
+            for name in costs
+        ],
     }
+
+
+def _front(rows: pd.DataFrame, cost: str) -> np.ndarray:
+    """Places among the rows of one method that are on its Pareto front, by rising cost."""
+    return np.array(
+        front_points(rows[COST_COLUMNS[cost]].tolist(), (-rows[SEARCH_SCORE]).tolist()), int
+    )
 
 
 def _measured_axis(
     name: str,
-    methods: Sequence[pd.DataFrame],
+    fronts: Sequence[tuple[pd.DataFrame, Mapping[str, np.ndarray]]],
     rows: pd.DataFrame,
     float_score: float | None,
     spans: Mapping[str, Range],
     score: str,
 ) -> dict[str, Any]:
     column = COST_COLUMNS[name]
-    shown = pd.concat([frames.front_of(found, name) for found in methods])
+    shown = pd.concat([found.iloc[front[name]] for found, front in fronts])
     scores, uppers = shown[SEARCH_SCORE].tolist(), shown[SEARCH_HIGH].tolist()
     scale = score_scale(scores, uppers, float_score, f"{score}, %")
     below = int((rows[SEARCH_SCORE] < scale["low"]).sum())
@@ -160,7 +166,9 @@ def _layer(place: int, layer: LayerSpec, ranks: Mapping[str, int], locked: bool)
     return {
         "name": f"{clean(layer.name, LONGEST_LAYER)} ({layer.kind}, layer {place + 1})",
         "tag": clean(rest or stage, LONGEST_TAG),
-        **{"weights": layer.weights, "lock": locked, "facts": facts},
+        "weights": layer.weights,
+        "lock": locked,
+        "facts": facts,
     }
 
 
@@ -194,24 +202,32 @@ def _budget(name: str, span: Range, model: ModelSpec, view: View) -> dict[str, A
     )
     title = COSTS[name].title
     return {
-        **{"id": name, "unit": span.unit, "factor": span.factor, "words": words},
-        **{"label": f"Limit {title.lower()}", "aria": f"{title} at most, {span.unit}"},
-        **{"decimals": span.decimals, "lo": span.low, "hi": span.high},
+        "id": name,
+        "unit": span.unit,
+        "factor": span.factor,
+        "words": words,
+        "label": f"Limit {title.lower()}",
+        "aria": f"{title} at most, {span.unit}",
+        "decimals": span.decimals,
+        "lo": span.low,
+        "hi": span.high,
         "step": max((span.high - span.low) / KEY_STEPS, 10.0**-span.decimals),
-        **{"value": view.values[name], "on": view.on[name]},
+        "value": view.values[name],
+        "on": view.on[name],
     }
 
 
 def _method(
-    rows: pd.DataFrame, costs: Sequence[str], model: ModelSpec, spans: Mapping[str, Range]
+    rows: pd.DataFrame,
+    fronts: Mapping[str, np.ndarray],
+    model: ModelSpec,
+    spans: Mapping[str, Range],
 ) -> dict[str, Any]:
     chosen = np.flatnonzero(rows["selectable"].to_numpy(bool))
     bits = [rows["allocation"].iloc[at] for at in chosen]
     weights = [[found[layer].weight for layer in model.names] for found in bits]
     inputs = [[found[layer].activation for layer in model.names] for found in bits]
-    placed = rows.reset_index(drop=True)
-    prices = {cost: rows[COST_COLUMNS[cost]].to_numpy(float) for cost in costs}
-    fronts = {cost: frames.front_of(placed, cost).index.to_numpy() for cost in costs}
+    prices = {cost: rows[COST_COLUMNS[cost]].to_numpy(float) for cost in fronts}
     row = np.full(len(rows), -1)
     row[chosen] = np.arange(len(chosen))
     return {
@@ -222,10 +238,10 @@ def _method(
         "acc": packed(rows[SEARCH_SCORE], "f8"),
         "lo": packed(rows[SEARCH_LOW], "f8"),
         "hi": packed(rows[SEARCH_HIGH], "f8"),
-        "cost": {cost: packed(prices[cost], "f8") for cost in costs},
-        "front": {cost: packed(fronts[cost], "u4") for cost in costs},
+        "cost": {cost: packed(price, "f8") for cost, price in prices.items()},
+        "front": {cost: packed(front, "u4") for cost, front in fronts.items()},
         "stops": {
-            cost: stops_of(prices[cost][fronts[cost][row[fronts[cost]] >= 0]], span)
+            cost: packed(span.stops(prices[cost][fronts[cost][row[fronts[cost]] >= 0]]), "f8")
             for cost, span in spans.items()
         },
         "sel": packed(chosen, "u4"),
@@ -252,6 +268,22 @@ def _references(rows: pd.DataFrame, costs: Sequence[str]) -> list[dict[str, Any]
     return list(found.values())
 
 
-def spans_of(model: ModelSpec, costs: Sequence[str], widest: int) -> dict[str, Range]:
-    """Cost name to the range of its slider; see `widgets.budget_range`."""
-    return {name: budget_range(name, model, widest) for name in costs}
+def marked(body: dict[str, Any], reference: pd.Series | None) -> dict[str, Any]:
+    """The payload with a reference among the labels of its front.
+
+    Args:
+        body: What `measured_body` returned.
+        reference: Row of the point to compare with, of `frames.points_frame`, or None.
+    """
+    if reference is None:
+        return body
+    known = {
+        name: float(reference[column])
+        for name, column in COST_COLUMNS.items()
+        if column in reference
+    }
+    score = float(reference[SEARCH_SCORE])
+    others = [r for r in body["refs"] if (r["cost"], r["acc"]) != (known, score)]
+    same = [r["label"] for r in body["refs"] if r not in others]
+    label = f"★ reference: {same[0]}" if same else "★ reference"
+    return {**body, "refs": [*others, {"label": label, "cost": known, "acc": score}]}

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pages.explore.payload.looks import packed
-from pages.shared.budgets import Range
+from pages.shared.ranges import Range
 from pages.shared.text import scale_of, significant
 from qcore.costs import COSTS
 
@@ -46,19 +45,14 @@ def axis_of(
     factor, unit = (span.factor, span.unit) if span else scale_of(name, largest)
     words = f"{label}: the smallest is {significant(least / factor)} {unit}."
     return {
-        **{"id": name, "label": label, "unit": unit, "factor": factor, "score": score},
+        "id": name,
+        "label": label,
+        "unit": unit,
+        "factor": factor,
+        "score": score,
         **cost_scales(shown, factor, f"{label}, {unit}"),
         "least": {"cost": least, "words": words},
     }
-
-
-def stops_of(costs: Sequence[float], span: Range) -> dict[str, str]:
-    """The least budgets a slider can be set to that allow each of these costs, packed."""
-    grid = 10.0**-span.decimals
-    stops = {
-        round(math.ceil(cost / span.factor / grid - _ROUND) * grid, span.decimals) for cost in costs
-    }
-    return packed(sorted(stops), "f8")
 
 
 def cost_scales(costs: Sequence[float], factor: float, title: str) -> dict[str, dict[str, Any]]:

@@ -15,13 +15,17 @@ LONGEST_TAG = 13
 
 AREAS = {
     "bytes": {
-        **{"area": "bytes", "title": "Where the bytes are"},
-        **{"x": "Share of weights, %", "y": "Weight bits"},
+        "area": "bytes",
+        "title": "Where the bytes are",
+        "x": "Share of weights, %",
+        "y": "Weight bits",
         "words": "Each layer as a block: width is its share of weights, height its bits.",
     },
     "ops": {
-        **{"area": "bit operations", "title": "Where the compute is"},
-        **{"x": "Share of multiply-accumulates, %", "y": "Weight bits \u00d7 activation bits"},
+        "area": "bit operations",
+        "title": "Where the compute is",
+        "x": "Share of multiply-accumulates, %",
+        "y": "Weight bits \u00d7 activation bits",
         "words": "Each layer as a block: width is its share of compute, height its bits.",
     },
 }
@@ -34,13 +38,24 @@ HINTS = (
 )
 
 _DASHES = {
-    **{"solid": [], "dash": [8, 5], "dot": [2, 4], "dashdot": [8, 4, 2, 4], "longdash": [13, 5]},
-    **{"longdashdot": [13, 4, 2, 4], "5px": [5, 5]},
+    "solid": [],
+    "dash": [8, 5],
+    "dot": [2, 4],
+    "dashdot": [8, 4, 2, 4],
+    "longdash": [13, 5],
+    "longdashdot": [13, 4, 2, 4],
+    "5px": [5, 5],
 }
 _SHAPES = {
-    **{"circle": (24, 0, 1.0), "square": (4, 1, 1.2), "diamond": (4, 0, 1.3)},
-    **{"triangle-up": (3, 0, 1.3), "triangle-down": (3, 1, 1.3), "hexagon": (6, 0, 1.1)},
-    **{"star": (5, 0, 1.4), "x": (4, 1, 1.3), "cross": (4, 0, 1.3)},
+    "circle": (24, 0, 1.0),
+    "square": (4, 1, 1.2),
+    "diamond": (4, 0, 1.3),
+    "triangle-up": (3, 0, 1.3),
+    "triangle-down": (3, 1, 1.3),
+    "hexagon": (6, 0, 1.1),
+    "star": (5, 0, 1.4),
+    "x": (4, 1, 1.3),
+    "cross": (4, 0, 1.3),
 }
 """Corners, half steps turned and size of each marker."""
 
@@ -58,8 +73,11 @@ def look_of(method: str) -> dict[str, Any]:
     """How a method is drawn: the look it has on every page, as a canvas needs it."""
     style = style_of(method)
     return {
-        **{"label": method, "title": clean(method, LONGEST_METHOD), "colour": style["colour"]},
-        **{"path": marker_path(style["marker"]), "dash": _DASHES[style["dash"]]},
+        "label": method,
+        "title": clean(method, LONGEST_METHOD),
+        "colour": style["colour"],
+        "path": marker_path(style["marker"]),
+        "dash": _DASHES[style["dash"]],
         # the same bits everywhere are what the others are compared with
         "uniform": style["colour"] == GREY,
     }

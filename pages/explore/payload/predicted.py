@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pages.explore.payload.axes import axis_of, damage_scale, stops_of
+from pages.explore.payload.axes import axis_of, damage_scale
 from pages.explore.payload.looks import look_of, marker_path, packed, parts_of
 from pages.shared import predictions
-from pages.shared.budgets import Range
 from pages.shared.columns import COST_COLUMNS, DAMAGE
+from pages.shared.ranges import Range
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
 from qcore.costs import COSTS, applicable
 from qcore.costs.formulas import UNPRICED
@@ -62,7 +62,11 @@ def predicted_payload(
         "score": {"title": "Predicted damage against cost", "unit": table.unit, "n": ""},
         "axes": [
             axis_of(
-                *(cost, float(most[at]), costs[fronts[at], at].tolist(), spans, float(least[at])),
+                cost,
+                float(most[at]),
+                costs[fronts[at], at].tolist(),
+                spans,
+                float(least[at]),
                 {**damage_scale(totals[fronts[at]].tolist(), axis), "lost": ""},
             )
             for at, cost in enumerate(names)
@@ -77,7 +81,7 @@ def predicted_payload(
                 "cost": {cost: packed(costs[:, at], "f8") for at, cost in enumerate(names)},
                 "front": {cost: packed(fronts[at], "u4") for at, cost in enumerate(names)},
                 "stops": {
-                    cost: stops_of(costs[fronts[at], at].tolist(), spans[cost])
+                    cost: packed(spans[cost].stops(costs[fronts[at], at].tolist()), "f8")
                     for at, cost in enumerate(names)
                     if cost in spans
                 },

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pages.compare.comparable import FACTS, Setting, judge, metric_of, run_label, setting_of
-from pages.shared.runs import MOST_RUNS, read_ids, write_ids
+from pages.shared.run_numbers import MOST_RUNS, read_ids, write_ids
 from qcore.problem import Point, Scores
 from tests.pages import sample
 

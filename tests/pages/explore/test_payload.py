@@ -4,16 +4,17 @@ import json
 import numpy as np
 import pytest
 
-from pages.explore import payload, pick
+from pages.explore import payload
+from pages.explore.payload import picks
 from pages.explore.view import read_view
 from pages.shared import frames, predictions
-from pages.shared.budgets import BUDGETS
 from pages.shared.columns import COST_COLUMNS, DAMAGE, SEARCH_SCORE
+from pages.shared.ranges import BUDGETS, spans_of
 from qcore.allocation import LayerSpec, ModelSpec
 from qcore.costs import COSTS, costs_of
 from tests.pages import sample
 
-SPANS = payload.spans_of(sample.MODEL, list(BUDGETS), 32)
+SPANS = spans_of(sample.MODEL, 32)
 
 
 def numbers(packed, kind):
@@ -37,7 +38,7 @@ def frame():
 
 def test_every_number_of_a_point_arrives_unchanged():
     table = frame()
-    rows = pick.drawn(table, list(BUDGETS))
+    rows = picks.drawn(table, list(BUDGETS))
     body = json.loads(
         json.dumps(payload.measured_body(sample.MODEL, rows, "Accuracy", 92.0, SPANS))
     )
@@ -105,7 +106,7 @@ def test_stages_and_blocks_cover_every_layer_once():
 
 def test_fronts_and_their_stops_are_those_of_the_points():
     table = frame()
-    rows = pick.drawn(table, list(BUDGETS))
+    rows = picks.drawn(table, list(BUDGETS))
     body = payload.measured_body(sample.MODEL, rows, "Accuracy", 92.0, SPANS)
     for method in body["methods"]:
         mine = rows[rows["method"] == method["label"]].reset_index(drop=True)
@@ -124,7 +125,7 @@ def test_fronts_and_their_stops_are_those_of_the_points():
 
 def test_an_axis_shows_all_of_its_front_and_its_ticks_lie_on_it():
     table = frame()
-    rows = pick.drawn(table, list(BUDGETS))
+    rows = picks.drawn(table, list(BUDGETS))
     for axis in payload.measured_body(sample.MODEL, rows, "Accuracy", 92.0, SPANS)["axes"]:
         costs = rows[COST_COLUMNS[axis["id"]]]
         for scale in (axis["lin"], axis["log"], axis["score"]):
@@ -146,9 +147,9 @@ def test_a_payload_stays_within_its_limit(layers):
     )
     model = ModelSpec("deep", "0" * 64, specs)
     for methods in (1, 4, 12):
-        most = payload.most_selectable(model, methods, pick.MOST_SELECTABLE)
+        most = picks.most_selectable(model, methods)
         assert 20 <= most <= 500
-        assert methods * most * layers * 2 * 4 / 3 <= payload.MOST_BYTES or most == 20
+        assert methods * most * layers * 2 * 4 / 3 <= picks.MOST_BYTES or most == 20
 
 
 @pytest.mark.parametrize(

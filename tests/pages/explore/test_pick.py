@@ -3,7 +3,7 @@ import random
 import pandas as pd
 import pytest
 
-from pages.explore import pick
+from pages.explore.payload import picks
 from pages.shared import frames
 from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE
 
@@ -33,7 +33,7 @@ def limits_of(rng):
 @pytest.mark.parametrize("seed", range(6))
 def test_picking_from_the_selectable_points_is_picking_from_all(seed):
     frame = made_up(80, seed)
-    rows = pick.drawn(frame, COSTS)
+    rows = picks.drawn(frame, COSTS)
     rng = random.Random(seed)
     for _ in range(60):
         limits = limits_of(rng)
@@ -54,30 +54,30 @@ def test_every_selectable_point_is_the_pick_of_some_budget(seed):
             limits = {name: limit for name, limit in asked.items() if limit is not None}
             picked |= set(frames.picks(frame, limits)["point"])
     # a limit of 0 is below every slider, yet costs of 0 occur here
-    assert set(frame["point"].iloc[pick.selectable(frame, COSTS)]) == picked
+    assert set(frame["point"].iloc[picks.selectable(frame, COSTS)]) == picked
 
 
 def test_all_rows_are_drawn_where_there_are_few():
     frame = made_up(50, 1)
-    rows = pick.drawn(frame, COSTS)
+    rows = picks.drawn(frame, COSTS)
     assert rows["point"].tolist() == frame["point"].tolist()
 
 
 def test_more_rows_are_thinned_but_never_those_that_can_be_picked():
     frame = made_up(400, 2)
-    rows = pick.drawn(frame, COSTS, all_of=50)
+    rows = picks.drawn(frame, COSTS, all_of=50)
     assert len(rows) == 50
     chosen = [
         point
         for _, part in frame.groupby("method", sort=False)
-        for point in part["point"].iloc[pick.selectable(part, COSTS)]
+        for point in part["point"].iloc[picks.selectable(part, COSTS)]
     ]
     assert rows.loc[rows["selectable"], "point"].tolist() == chosen
 
 
 def test_a_spread_keeps_both_ends_and_its_size():
     costs = [float(at) for at in range(100)]
-    kept = pick.spread(range(100), costs, 7)
+    kept = picks.spread(range(100), costs, 7)
     assert len(kept) == 7
     assert {kept[0], kept[-1]} == {0, 99}
-    assert pick.spread([5, 3], costs, 7) == [3, 5]
+    assert picks.spread([5, 3], costs, 7) == [3, 5]

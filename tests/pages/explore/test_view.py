@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
 
-from pages.explore import payload
 from pages.explore.view import query_of, read_view
-from pages.shared.budgets import BUDGETS
+from pages.shared.ranges import spans_of
 from tests.pages import sample
 
-SPANS = payload.spans_of(sample.MODEL, list(BUDGETS), 32)
+SPANS = spans_of(sample.MODEL, 32)
 
 
 def test_what_the_explorer_said_reads_back_from_the_address():

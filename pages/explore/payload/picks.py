@@ -11,12 +11,22 @@ import numpy as np
 import pandas as pd
 
 from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE
+from qcore.allocation import ModelSpec
 
 MOST_SELECTABLE = 500
 """Most points of one method whose bits are sent to the browser."""
 
 MOST_DRAWN = 5000
 """Most points of all methods together that are drawn."""
+
+MOST_BYTES = 2_000_000
+"""Largest payload aimed at; bits of fewer points are sent where it would be larger."""
+
+
+def most_selectable(model: ModelSpec, methods: int, ceiling: int = MOST_SELECTABLE) -> int:
+    """Points per method whose bits fit into the payload, at most `ceiling`."""
+    each = 2 * max(1, len(model.layers)) * 4 / 3
+    return max(20, min(ceiling, int(0.75 * MOST_BYTES / each / max(1, methods))))
 
 
 def selectable(rows: pd.DataFrame, costs: Sequence[str], score: str = SEARCH_SCORE) -> list[int]:

@@ -1,0 +1,46 @@
+"""What Explore is about: one model, its runs, their points, and what its budgets span. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from pages.shared.columns import ACTIVATION_BITS
+from pages.shared.ranges import Range, spans_of
+from qcore.allocation import FLOAT_BITS, ModelSpec
+from store import Run, Store
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What Explore is about.
+
+    Attributes:
+        store: The database.
+        model: The model.
+        compared: Its runs of one setting.
+        frame: Their points, as `frames.points_frame`.
+        reference: Row of the point to compare with, if one was chosen.
+    """
+
+    store: Store
+    model: ModelSpec
+    compared: Sequence[Run]
+    frame: pd.DataFrame
+    reference: pd.Series | None = None
+
+    @property
+    def widest(self) -> int:
+        """Activation bits where a compute slider ends: float where points leave them so."""
+        return FLOAT_BITS if bool((self.frame[ACTIVATION_BITS] == FLOAT_BITS).any()) else 8
+
+    @property
+    def pinned(self) -> bool:
+        """Whether every run fixed the first and the last layer."""
+        return all(run.spec.pin_first_last is not None for run in self.compared)
+
+    @cached_property
+    def spans(self) -> Mapping[str, Range]:
+        """Cost name to the range of its slider, of the budgets always offered."""
+        return spans_of(self.model, self.widest)

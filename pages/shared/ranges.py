@@ -1,0 +1,89 @@
+"""Ranges of budgets: what a slider spans, in which unit, and what it can be set to. Pure."""
+
+import dataclasses
+import math
+from collections.abc import Iterable
+
+from pages.shared.text import scale_of
+from qcore.allocation import BIT_WIDTHS, BitAllocation, LayerBits, ModelSpec
+from qcore.costs import COSTS
+from qcore.costs.formulas import UNPRICED, CostModel
+
+BUDGETS = {"weight_bytes": ("bw", "lw"), "bit_ops": ("bc", "lc")}
+"""Cost name to the URL keys of its slider and of its switch, of the budgets always offered."""
+
+_ROUND = 1e-9
+
+
+def budget_keys(cost: str) -> tuple[str, str]:
+    """URL keys of a cost's slider and of its switch."""
+    return BUDGETS.get(cost, (f"b-{cost}", f"l-{cost}"))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Range:
+    """A slider's range, in `unit`; multiply by `factor` for the cost's own unit."""
+
+    low: float
+    high: float
+    start: float
+    step: float
+    factor: float
+    unit: str
+    decimals: int
+
+    def stops(self, costs: Iterable[float]) -> list[float]:
+        """The least settings that allow each of these costs, rising, each once."""
+        grid = 10.0**-self.decimals
+        return sorted(
+            {
+                round(math.ceil(cost / self.factor / grid - _ROUND) * grid, self.decimals)
+                for cost in costs
+            }
+        )
+
+
+def budget_range(cost: str, model: ModelSpec, widest: int = 8) -> Range:
+    """Range of a budget slider: from 1 bit everywhere to 8 bits everywhere.
+
+    It depends on the model alone, so that the slider stays put while points arrive.
+
+    Args:
+        cost: Name of the cost.
+        model: The model to price.
+        widest: Activation bits at the upper end: 32 where activations may stay in float.
+    """
+    ends = (
+        _looked_up_ends(COSTS[cost], model) if COSTS[cost].looked_up else _ends(cost, model, widest)
+    )
+    factor, unit = scale_of(cost, ends[2])
+    low, start, high = (end / factor for end in ends)
+    exponent = math.floor(math.log10(max((high - low) / 300, 1e-6)))
+    step, decimals = 10.0**exponent, max(0, -exponent)
+    low, start, high = (
+        round(rounding(value / step) * step, decimals)
+        for value, rounding in ((low, math.floor), (start, math.ceil), (high, math.ceil))
+    )
+    return Range(low, high, start, round(step, decimals), factor, unit, decimals)
+
+
+def _ends(cost: str, model: ModelSpec, widest: int) -> list[int]:
+    """Lowest, first and highest value of a slider, in the cost's unit."""
+    return [
+        COSTS[cost].total(model, BitAllocation.uniform(model.layers, weight, activation))
+        for weight, activation in ((1, 1), (4, widest), (8, widest))
+    ]
+
+
+def _looked_up_ends(cost: CostModel, model: ModelSpec) -> list[int]:
+    """The same of a table, which need not know every width, nor rise with it."""
+    pairs = [LayerBits(weight, activation) for weight in BIT_WIDTHS for activation in BIT_WIDTHS]
+    rows = [[cost.layer_cost(layer, bits) for bits in pairs] for layer in model.layers]
+    known = [[price for price in row if price < UNPRICED] for row in rows]
+    low, high = (sum(end(row, default=0) for row in known) for end in (min, max))
+    return [low, (low + high) // 2, max(high, low + 1)]
+
+
+def spans_of(model: ModelSpec, widest: int = 8) -> dict[str, Range]:
+    """Cost name to the range of its slider, of the budgets always offered; see `budget_range`."""
+    return {name: budget_range(name, model, widest) for name in BUDGETS}
