@@ -7,10 +7,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlparse
 
 import pytest
 
@@ -47,6 +48,16 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def outside(asked: Iterable[str]) -> set[str]:
+    """Those of the addresses that are not on this machine."""
+    return {
+        url
+        for url in asked
+        if urlparse(url).scheme in {"http", "https", "ws", "wss"}
+        and urlparse(url).hostname not in {"localhost", "127.0.0.1"}
+    }
 
 
 @contextmanager
@@ -117,12 +128,6 @@ def server(tmp_path_factory) -> Iterator[Server]:
     data = tmp_path_factory.mktemp("filled")
     sample.fill(open_store(data / "bitdial.db"))
     with serve(data) as running:
-        yield running
-
-
-@pytest.fixture
-def empty_server(tmp_path) -> Iterator[Server]:
-    with serve(tmp_path / "data") as running:
         yield running
 
 
