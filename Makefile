@@ -1,10 +1,14 @@
 # make app   sets up what is missing and opens the dashboard
 # make test  sets up what is missing and runs lint, types and the tests, on PostgreSQL too where
 #            it is installed (as root on Debian it is installed)
-# make test-all  the same, and kills whole servers and workers on PostgreSQL too
+# make test-all  the same, and what only repeats on PostgreSQL what SQLite shows, or kills whole
+#            servers and workers there too
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+
+# a run starts Python a few hundred times: what it has compiled once it may keep
+export PYTHONDONTWRITEBYTECODE :=
 
 # one more than there are cores: many tests wait for servers and leases
 WORKERS := $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')

@@ -6,10 +6,11 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlparse
 
 import pytest
 
@@ -42,6 +43,16 @@ def missing(what: str) -> None:
     if os.environ.get("CI"):
         pytest.fail(what)
     pytest.skip(what)
+
+
+def outside(asked: Iterable[str]) -> set[str]:
+    """Those of the addresses that are not on this machine."""
+    return {
+        url
+        for url in asked
+        if urlparse(url).scheme in {"http", "https", "ws", "wss"}
+        and urlparse(url).hostname not in {"localhost", "127.0.0.1"}
+    }
 
 
 @contextmanager
@@ -112,12 +123,6 @@ def server(tmp_path_factory) -> Iterator[Server]:
     data = tmp_path_factory.mktemp("filled")
     sample.fill(open_store(data / "bitdial.db"))
     with serve(data) as running:
-        yield running
-
-
-@pytest.fixture
-def empty_server(tmp_path) -> Iterator[Server]:
-    with serve(tmp_path / "data") as running:
         yield running
 
 

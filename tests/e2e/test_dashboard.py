@@ -3,9 +3,10 @@
 import json
 import re
 import socket
-from urllib.parse import urlparse
 
 import pytest
+
+from tests.e2e.conftest import outside
 
 pytestmark = [
     pytest.mark.e2e,
@@ -30,26 +31,6 @@ def heatmap_text(page):
     return page.locator(".st-key-heatmap text").all_text_contents()
 
 
-def test_results_are_drawn_and_nothing_outside_is_asked(server, page):
-    asked = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(f"{server.url}/?ui=basic")
-    settled(page)
-    assert "2" in heatmap_text(page)
-    page.goto(server.url)
-    page.locator("canvas.heat").wait_for(timeout=60 * SECONDS)
-    page.get_by_role("link", name="Searches").click()
-    page.get_by_text("What happened").wait_for(timeout=60 * SECONDS)
-    outside = {
-        url
-        for url in asked
-        if urlparse(url).scheme in {"http", "https", "ws", "wss"}
-        and urlparse(url).hostname not in {"localhost", "127.0.0.1"}
-    }
-    assert len(asked) > 5
-    assert outside == set()
-
-
 def test_the_budget_slider_moves_by_keyboard_and_the_bits_follow(server, page):
     from playwright.sync_api import expect
 
@@ -69,13 +50,6 @@ def test_the_budget_slider_moves_by_keyboard_and_the_bits_follow(server, page):
         arg=",".join(before),
         timeout=30 * SECONDS,
     )
-
-
-def test_a_link_opens_a_page_directly(server, page):
-    page.goto(f"{server.url}/searches?run=2")
-    page.get_by_role("heading", name="portfolio run").wait_for(timeout=60 * SECONDS)
-    # app.py ran too: the navigation is there
-    page.get_by_role("link", name="Explore").wait_for()
 
 
 def test_a_configuration_is_downloaded_and_read_again(server, page, tmp_path):
@@ -119,9 +93,11 @@ def test_only_this_machine_is_listened_to(server):
 
 
 def test_every_chart_and_table_has_words_for_those_who_cannot_see_it(server, page):
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
     page.goto(f"{server.url}/?ui=basic")
     settled(page)
-    heatmap_text(page)
+    assert "2" in heatmap_text(page)
     for kind in ("stPlotlyChart", "stDataFrame"):
         for element in page.get_by_test_id(kind).all():
             described = element.evaluate(
@@ -135,6 +111,11 @@ def test_every_chart_and_table_has_words_for_those_who_cannot_see_it(server, pag
     for canvas in page.locator("canvas.heat, canvas.front, canvas.area").all():
         assert canvas.get_attribute("aria-label")
     assert re.search(r"Portfolio: \d+\.\d %", page.get_by_test_id("summary").text_content())
+    # one page leads to another
+    page.get_by_role("link", name="Searches").click()
+    page.get_by_text("What happened").wait_for(timeout=60 * SECONDS)
+    assert len(asked) > 5
+    assert outside(asked) == set()
 
 
 def test_the_configuration_is_json(server):

@@ -30,6 +30,18 @@ CARDS_CHANGED = (
     " && [...r.querySelectorAll('.card')].map(c => c.textContent).join() !== before)"
 )
 
+PLACE_OF_A_POINT = """canvas => {
+    const { x: left, y: top, width } = canvas.getBoundingClientRect();
+    const tip = canvas.getRootNode().querySelector('.tip');
+    for (let x = 70; x < width - 20; x += 9) {
+        for (let y = 20; y < 330; y += 9) {
+            const place = { clientX: left + x, clientY: top + y, bubbles: true };
+            canvas.dispatchEvent(new PointerEvent('pointermove', place));
+            if (tip.textContent.includes('n=1,000')) return [x, y];
+        }
+    }
+}"""
+
 HOSTILE = (
     '<img src=x onerror="window.hacked=1">',
     "</script><script>window.hacked=1</script>",
@@ -40,14 +52,19 @@ HOSTILE = (
 )
 
 
-def open_explorer(page, url):
-    """Open Explore and wait until it has drawn, and until the server is idle."""
+def idle(page):
+    """Wait until the server is idle."""
     from playwright.sync_api import expect
 
-    page.goto(url)
-    page.locator(".card strong").first.wait_for(timeout=60 * SECONDS)
     app = page.get_by_test_id("stApp")
     expect(app).to_have_attribute("data-test-script-state", "notRunning", timeout=60 * SECONDS)
+
+
+def open_explorer(page, url):
+    """Open Explore and wait until it has drawn, and until the server is idle."""
+    page.goto(url)
+    page.locator(".card strong").first.wait_for(timeout=60 * SECONDS)
+    idle(page)
 
 
 def cards(page):
@@ -59,32 +76,14 @@ def weights(page):
 
 
 def test_dragging_sends_nothing_and_letting_go_sends_one_message(server, page):
-    sent = []
-    page.on("websocket", lambda socket: socket.on("framesent", lambda _: sent.append(1)))
-    open_explorer(page, f"{server.url}/?bw=30")
-    before, count = cards(page), len(sent)
-    box = weights(page).bounding_box()
-    y, start = box["y"] + box["height"] / 2, box["x"] + 0.35 * box["width"]
-    page.mouse.move(start, y)
-    page.mouse.down()
-    for step in range(30):
-        page.mouse.move(start + step * box["width"] / 60, y)
-    page.wait_for_function(CARDS_CHANGED, arg=",".join(before))
-    assert len(sent) == count
-    assert "bw=30" in page.url
-    page.mouse.up()
-    page.wait_for_url(re.compile(r"bw=(?!30)"), timeout=30 * SECONDS)
-    page.get_by_text("Take it away").wait_for()
-    assert len(sent) == count + 1
-
-
-def test_the_budget_line_is_dragged_in_the_front_and_letting_go_sends_one_message(server, page):
     from playwright.sync_api import expect
 
     sent = []
     page.on("websocket", lambda socket: socket.on("framesent", lambda _: sent.append(1)))
     open_explorer(page, f"{server.url}/?bw=30")
     front, summary = page.locator("canvas.front"), page.get_by_test_id("summary")
+
+    # the budget line in the front
     front.scroll_into_view_if_needed()
     box = front.bounding_box()
     y = box["y"] + 120
@@ -106,9 +105,27 @@ def test_the_budget_line_is_dragged_in_the_front_and_letting_go_sends_one_messag
     page.wait_for_url(re.compile(r"bw=(?!30)"), timeout=30 * SECONDS)
     expect(summary).not_to_have_text(told, timeout=30 * SECONDS)
     page.get_by_text("Take it away").wait_for()
+    idle(page)
     assert len(sent) == count + 1
     # letting go is no click on a point
     assert "pt=" not in page.url
+
+    # the slider
+    before, count, url = cards(page), len(sent), page.url
+    box = weights(page).bounding_box()
+    y, start = box["y"] + box["height"] / 2, box["x"] + 0.35 * box["width"]
+    page.mouse.move(start, y)
+    page.mouse.down()
+    for step in range(30):
+        page.mouse.move(start + step * box["width"] / 60, y)
+    page.wait_for_function(CARDS_CHANGED, arg=",".join(before))
+    assert len(sent) == count
+    assert page.url == url
+    page.mouse.up()
+    page.wait_for_url(lambda now: now != url, timeout=30 * SECONDS)
+    page.get_by_text("Take it away").wait_for()
+    idle(page)
+    assert len(sent) == count + 1
 
 
 def test_keys_move_the_budget_and_a_link_restores_it_elsewhere(server, page, browser):
@@ -177,13 +194,11 @@ def test_a_clicked_point_is_explained_and_hints_stay_dismissed(server, page):
     open_explorer(page, f"{server.url}/?bw=30")
     page.get_by_role("button", name="Dismiss").click()
     # wherever it is drawn: the front's own table of places, read from outside
-    page.locator("canvas.front").scroll_into_view_if_needed()
-    box = page.locator("canvas.front").bounding_box()
-    tip = page.locator(".tip")
-    for x, y in itertools.product(range(70, int(box["width"]) - 20, 9), range(20, 330, 9)):
-        page.mouse.move(box["x"] + x, box["y"] + y)
-        if "n=1,000" in (tip.text_content() or ""):
-            break
+    front = page.locator("canvas.front")
+    front.scroll_into_view_if_needed()
+    box, (x, y) = front.bounding_box(), front.evaluate(PLACE_OF_A_POINT)
+    page.mouse.move(box["x"] + x, box["y"] + y)
+    expect(page.locator(".tip")).to_contain_text("n=1,000")
     page.mouse.click(box["x"] + x, box["y"] + y)
     page.wait_for_url(re.compile("pt=[0-9]+%3A[0-9]+"), timeout=30 * SECONDS)
     page.get_by_text("the point you clicked").wait_for()

@@ -1,13 +1,17 @@
 """A newcomer's way: start, search, choose, take away, and get the same accuracy elsewhere."""
 
+import os
 import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from qcore import load_bits
+from qcore.data import SHIPPED_FASHION
 from store import create_run, open_store, run
 from tests.e2e.conftest import serve
 from tests.store import fake
@@ -20,6 +24,9 @@ pytestmark = [
 
 ROOT = Path(__file__).parents[2]
 MINUTES = 60_000.0
+TEST_IMAGES = 1000
+"""Of 10,000: what is promised is counted in images, whatever their number."""
+
 REPRODUCE = """
 import sys
 import torch
@@ -42,8 +49,27 @@ print("reproduced", right, claimed)
 """
 
 
+@pytest.fixture
+def few(tmp_path):
+    """Environment in which the shipped subset has only the first test images."""
+    file = tmp_path / "few.npz"
+    with np.load(SHIPPED_FASHION) as stored:
+        parts = {
+            name: array[:TEST_IMAGES] if name.startswith("test_") else array
+            for name, array in stored.items()
+        }
+    np.savez(file, **parts)
+    return {"PYTHONPATH": str(ROOT / "tests" / "e2e" / "few"), "FEW_IMAGES": str(file)}
+
+
+@pytest.fixture
+def empty_server(tmp_path, few):
+    with serve(tmp_path / "data", **few) as running:
+        yield running
+
+
 def test_from_an_empty_folder_to_a_configuration_that_keeps_its_promise(
-    empty_server, page, tmp_path
+    empty_server, few, page, tmp_path
 ):
     # a link is the first thing this server is asked for
     page.goto(f"{empty_server.url}/searches")
@@ -72,6 +98,7 @@ def test_from_an_empty_folder_to_a_configuration_that_keeps_its_promise(
     done = subprocess.run(
         [sys.executable, "-c", REPRODUCE, str(path)],
         cwd=ROOT,
+        env={**os.environ, **few},
         capture_output=True,
         text=True,
         timeout=600,
@@ -79,6 +106,7 @@ def test_from_an_empty_folder_to_a_configuration_that_keeps_its_promise(
     )
     assert done.returncode == 0, done.stderr
     assert "reproduced" in done.stdout
+    assert load_bits(path).test.n == TEST_IMAGES
 
 
 def test_a_search_is_paused_resumed_and_cancelled_in_the_browser(page, tmp_path):

@@ -19,7 +19,9 @@ from store.jobs import add_network
 
 HOSTILE = "![x](http://evil.example/p.png)<img src=x onerror=alert(1)>\u202e"
 HEAD = "import json, sys, time, pathlib; p = pathlib.Path(sys.argv[1]);"
-FAILS = HEAD + f"(p / 'result.json').write_text(json.dumps({{'error': {HOSTILE!r}}}))"
+# written beside and renamed, as the real worker does
+FAILS = HEAD + f"q = p / 'new'; q.write_text(json.dumps({{'error': {HOSTILE!r}}}));"
+FAILS += "q.replace(p / 'result.json')"
 STEPS = Preprocessing(1, 8, 8, mean=(0.5,), std=(0.3,))
 SLEEPS = HEAD + "time.sleep(600)"
 

@@ -10,12 +10,21 @@ from qcore.models.new_network import NewNetwork
 from store import open_store
 from store.jobs import add_network
 
-HEAD = "import json, sys, time, pathlib; p = pathlib.Path(sys.argv[1]);"
-SLEEPS = HEAD + "q = p / 'new'; q.write_text(json.dumps({'words': 'Counting', 'done': 3, "
-SLEEPS += "'total': 9})); q.replace(p / 'progress.json'); time.sleep(600)"
-SAYS = HEAD + "q = json.loads((p / 'request.json').read_text());"
-SAYS += "(p / 'result.json').write_text(json.dumps({'report': q}))"
-FAILS = HEAD + "(p / 'result.json').write_text(json.dumps({'error': 'no weights'})); sys.exit(1)"
+# as the real worker does: what others read is written beside and renamed
+HEAD = """
+import json, pathlib, sys, time
+place = pathlib.Path(sys.argv[1])
+def say(name, document):
+    (place / "new").write_text(json.dumps(document))
+    (place / "new").replace(place / name)
+"""
+SLEEPS = (
+    HEAD
+    + "say('progress.json', {'words': 'Counting', 'done': 3, 'total': 9})\n"
+    + "time.sleep(600)"
+)
+SAYS = HEAD + "say('result.json', {'report': json.loads((place / 'request.json').read_text())})"
+FAILS = HEAD + "say('result.json', {'error': 'no weights'}); sys.exit(1)"
 CRASHES = "import sys; sys.stderr.write('Segmentation fault\\n'); sys.exit(139)"
 
 

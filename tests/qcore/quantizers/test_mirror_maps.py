@@ -14,7 +14,6 @@ from qcore.quantizers.mirror_maps import (
     prox_step,
     sharpness,
     softmax_map,
-    stuck_share,
     tanh_map,
 )
 
@@ -50,6 +49,11 @@ def test_mirror_descent_with_softmax_is_exponentiated_gradient(levels):
         assert torch.allclose(u, plain / plain.sum(0), atol=1e-12, rtol=0)
     assert torch.allclose(u, softmax_map(x, beta), atol=1e-12, rtol=0)
     assert torch.allclose(u.sum(0), torch.ones(200, dtype=torch.float64))
+
+
+def stuck_share(w: Tensor) -> float:
+    """Share of weights that the form without auxiliary variables can never move again, 0..1."""
+    return float((w.abs() >= 1).double().mean())
 
 
 def test_in_float32_weights_without_auxiliary_variables_freeze_and_stable_ones_do_not():

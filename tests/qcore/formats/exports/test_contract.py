@@ -1,10 +1,6 @@
 """What holds of every format: a file or a reason, the same each time, saying what it is."""
 
-import json
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +11,6 @@ from qcore.formats.exports.base import write_with_model
 from store.jobs.export import export_text
 from tests.qcore.formats.exports.nets import CASES, odd, residual
 
-ROOT = Path(__file__).parents[4]
 CONFIGS = {"mixed": residual, "odd": odd, "eight": lambda: odd((8,) * 4, (8,) * 4)}
 
 
@@ -76,14 +71,3 @@ def test_the_other_process_says_in_words_why_there_is_no_file():
         export_text(dump_bits(config), "torchao")
     with pytest.raises(ExportRefused, match=r"longer than 0 seconds"):
         export_text(dump_bits(config), "packed", timeout_s=0.01)
-
-
-def test_listing_the_formats_loads_no_toolchain():
-    code = (
-        "import sys, qcore.formats.exports, store.jobs.export\n"
-        "heavy = {'torch', 'onnx', 'onnxscript', 'onnxruntime', 'torchao', 'safetensors'}\n"
-        "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(dump_bits(odd().config))
