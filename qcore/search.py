@@ -50,6 +50,12 @@ class Search:
         paper: Reference, or "" for a baseline.
         trains: True when it changes weights.
         chance: False when every seed finds the same.
+        ladder: True for the same bits in every layer, with which all others are compared.
+        aims: False when what it proposes does not depend on the objective.
+        standalone: False when it cannot do without settings of its own.
+        leaves: The stage whose weights are a network for several bits, which others may measure
+            and search once the run is done; "" where there is none.
+        layer_wise: Whether the layers of that network take bits of their own.
     """
 
     name: str
@@ -60,6 +66,11 @@ class Search:
     paper: str = ""
     trains: bool = False
     chance: bool = True
+    ladder: bool = False
+    aims: bool = True
+    standalone: bool = True
+    leaves: str = ""
+    layer_wise: bool = False
 
     def read_params(self, values: Mapping[str, Any]) -> Any:
         """Build the params dataclass from plain values, checking names, types and ranges.

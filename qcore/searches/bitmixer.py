@@ -257,4 +257,6 @@ SEARCH = Search(
     run=bitmixer,
     paper="Bulat and Tzimiropoulos, Bit-Mixer, ICCV 2021",
     trains=True,
+    leaves=STAGE,
+    layer_wise=True,
 )

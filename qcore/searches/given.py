@@ -75,4 +75,6 @@ SEARCH = Search(
     params=GivenParams,
     run=given,
     chance=False,
+    aims=False,
+    standalone=False,
 )

@@ -138,4 +138,5 @@ SEARCH = Search(
     run=metanetwork,
     paper="Bulat and Tzimiropoulos, Bit-Mixer, ICCV 2021",
     trains=True,
+    standalone=False,
 )

@@ -73,4 +73,5 @@ SEARCH = Search(
     summary="Random allocations spread over the whole cost range, within the budget.",
     params=RandomParams,
     run=sampled,
+    aims=False,
 )

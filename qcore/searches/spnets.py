@@ -157,4 +157,5 @@ SEARCH = Search(
     run=spnets,
     paper="Guerra, Zhuang, Reid and Drummond, arXiv 2002.02815, 2020",
     trains=True,
+    leaves=STAGE,
 )
