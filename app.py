@@ -18,8 +18,7 @@ from streamlit.runtime.pages_manager import PagesManager
 from pages.plots.style import icon
 from pages.searches.notes import finished_note
 from pages.shared.session import database, database_explained
-from pages.shared.setup import setup_warning
-from pages.shared.widgets import network_warning
+from pages.shared.setup import network_warning, setup_warning
 from qcore.errors import QcoreError, StoreError
 from store import Store, Supervisor, load_recordings, open_store
 from store.settings import read_settings

@@ -55,6 +55,12 @@ class Search:
         look: Number of its colour, marker and dash in the plots, which no other search has; None
             takes one by its title, and another search may have that too.
         quick: Params with which it soon ends, for tests of small problems.
+        ladder: True for the same bits in every layer, with which all others are compared.
+        aims: False when what it proposes does not depend on the objective.
+        standalone: False when it cannot do without settings of its own.
+        leaves: The stage whose weights are a network for several bits, which others may measure
+            and search once the run is done; "" where there is none.
+        layer_wise: Whether the layers of that network take bits of their own.
     """
 
     name: str
@@ -68,6 +74,11 @@ class Search:
     refuses: Callable[[Mapping[str, float]], str | None] = lambda limits: None
     look: int | None = None
     quick: Mapping[str, Any] = field(default_factory=dict)
+    ladder: bool = False
+    aims: bool = True
+    standalone: bool = True
+    leaves: str = ""
+    layer_wise: bool = False
 
     def check_limits(self, limits: Mapping[str, float]) -> None:
         """Raise unless it can obey these limits: cost name to largest value.

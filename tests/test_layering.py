@@ -131,3 +131,22 @@ def test_what_calls_itself_pure_never_reaches_streamlit():
     assert len(pure) > 30
     wrong = {name: sorted(structure.reached({name}, arrows) & draws) for name in pure}
     assert {name: found for name, found in wrong.items() if found} == {}
+
+
+def test_no_page_imports_what_is_another_pages():
+    """`shared`, `plots` and `downloads` are for all pages; a page's script draws its own folder."""
+    for_all = {"shared", "plots", "downloads"}
+    wrong = [
+        f"{name} imports {other}"
+        for name, targets in structure.graph().items()
+        for other in sorted(targets)
+        if name.startswith("pages.") and other.startswith("pages.")
+        for mine, theirs in [(_page_of(name), _page_of(other))]
+        if theirs not in {mine, *for_all}
+    ]
+    assert wrong == []
+
+
+def _page_of(name):
+    _, folder, *rest = name.split(".")
+    return rest[0] if folder == "views" else folder

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pages.shared.frames import method_label
+from pages.shared.run_facts import has_aim
 from pages.shared.run_numbers import run_words
 from pages.shared.text import counted
 from qcore.quantizer_names import USUAL
@@ -42,10 +43,6 @@ class Setting:
     quantizer: str = USUAL
 
 
-AIMLESS = ("uniform", "random", "given")
-"""Searches that minimise nothing: what they propose does not depend on the objective."""
-
-
 def metric_of(points: Sequence[StoredPoint]) -> str:
     """The metric behind a run's figures."""
     unlabelled = bool(points) and points[0].point.search.accuracy is None
@@ -62,7 +59,7 @@ def setting_of(run: Run, digest: str, metric: str) -> Setting:
         search_images=spec.search_images,
         calibration_images=spec.calibration_images,
         metric=metric,
-        objective="" if spec.search in AIMLESS else spec.objective,
+        objective=spec.objective if has_aim(run) else "",
         tuning=spec.tuning,
         quantizer=spec.quantizer,
     )

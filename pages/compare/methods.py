@@ -14,6 +14,7 @@ import pandas as pd
 from pages.plots.style import METHOD_DASHES, METHOD_MARKERS, style_of
 from pages.shared import frames
 from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE
+from pages.shared.run_facts import is_ladder
 from pages.shared.text import bits_set_text, params_text, short_limits_text
 from qcore.allocation import ModelSpec
 from qcore.front import best_within
@@ -132,7 +133,7 @@ def methods_of(runs: Sequence[Run], rows: Mapping[int, pd.DataFrame]) -> list[Me
     for key in keys:
         shift = seen.get(key[0], 0)
         seen[key[0]] = shift + 1
-        ladder = found[key][0].run.spec.search == "uniform"
+        ladder = is_ladder(found[key][0].run)
         look = _look(key[0], shift)
         methods.append(Method(labels[key], tuple(found[key]), look, ladder))
     # where there is nothing but ladders, they are what is compared
@@ -234,9 +235,7 @@ def front_rows(trial: Trial, cost: str) -> pd.DataFrame:
 
 def ladder_rows(methods: Sequence[Method]) -> pd.DataFrame | None:
     """Every point of the uniform ladders among the methods; None where there is none."""
-    found = [
-        trial.rows for m in methods for trial in m.trials if trial.run.spec.search == "uniform"
-    ]
+    found = [trial.rows for m in methods for trial in m.trials if is_ladder(trial.run)]
     return pd.concat(found, ignore_index=True) if found else None
 
 

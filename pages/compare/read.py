@@ -11,6 +11,7 @@ import streamlit as st
 from pages.compare import methods
 from pages.compare.comparable import Setting, judge, metric_of, setting_of
 from pages.shared import session
+from pages.shared.run_facts import is_ladder
 from qcore.allocation import ModelSpec
 from store import Run, Store, all_runs, config_text, points_of, test_right
 
@@ -61,7 +62,7 @@ def ladders_like(store: Store, wanted: Setting) -> list[Run]:
     return [
         run
         for run in all_runs(store, model=wanted.model)
-        if run.spec.search == "uniform"
+        if is_ladder(run)
         and run.evaluations
         and judge({0: wanted, 1: replace(setting(store, run), tuning=wanted.tuning)}).comparable
     ]

@@ -15,6 +15,7 @@ from pages.plots import allocations
 from pages.plots.style import CHART
 from pages.shared import text
 from pages.shared.hypervolume import Box
+from pages.shared.run_facts import is_ladder
 from qcore.allocation import ModelSpec
 from qcore.costs import COSTS
 from qcore.errors import QcoreError
@@ -259,7 +260,7 @@ def notes(methods: Sequence[Method], trains: Mapping[str, bool]) -> list[str]:
     """What differs between the runs without forbidding the comparison, one sentence each."""
     found = []
     runs = {trial.run.id: trial.run for method in methods for trial in method.trials}.values()
-    kinds = {trains.get(run.spec.search, False) for run in runs if run.spec.search != "uniform"}
+    kinds = {trains.get(run.spec.search, False) for run in runs if not is_ladder(run)}
     if len(kinds) > 1:
         found.append(
             "Some of these searches train the weights and others do not: their difference is that "

@@ -20,7 +20,7 @@ from qcore.formats.exports import EXPORTS, Export, write
 from qcore.formats.exports.packed import READER
 from qcore.formats.schemas import CONFIGURATION
 from qcore.quantizer_names import USUAL
-from store import Run, Store, all_runs, config_text, points_of, run
+from store import Run, Store, all_runs, config_text, points_of
 from store.jobs.export import export_text
 
 OWN = ("json", "yaml", "csv", "script")
@@ -246,8 +246,3 @@ def table_offers(
         ),
         Offer(group, "All points (Parquet)", f"{stem}.points.parquet", parquet, everything, words),
     ]  # fmt: skip
-
-
-def run_tables(store: Store, run_id: int, model: ModelSpec, stem: str) -> None:
-    """Buttons for the tables of one run."""
-    draw(table_offers(store, {run_id: run(store, run_id)}, model, stem), f"tables-{run_id}")

@@ -5,15 +5,13 @@ from collections.abc import Collection, Sequence
 import streamlit as st
 
 from pages.shared.frames import method_label
-from pages.shared.run_numbers import read_ids, run_words, write_ids
+from pages.shared.run_facts import is_ladder
+from pages.shared.run_numbers import MOST_CHOSEN, read_ids, run_words, write_ids
 from pages.shared.text import counted, literal
 from store import Run
 
 KEY, SEEN, OF = "explore-runs", "explore-runs-url", "explore-runs-of"
 """Session keys: the widget's, the address it was last in step with, and the model it was of."""
-
-MOST = 10
-"""Most runs to choose: a link has room for so many numbers."""
 
 
 def linked() -> list[int]:
@@ -50,7 +48,7 @@ def runs_shown(offered: Sequence[Run]) -> list[Run]:
         key=KEY,
         format_func=lambda number: _label(by_id[number]) if number in by_id else str(number),
         placeholder=f"All {len(by_id)} runs: choose some to see these only",
-        max_selections=MOST,
+        max_selections=MOST_CHOSEN,
         label_visibility="collapsed",
         help="Empty for all. The same bits everywhere are always shown beside them.",
     )
@@ -58,8 +56,8 @@ def runs_shown(offered: Sequence[Run]) -> list[Run]:
     if not chosen:
         return list(offered)
     shown = [by_id[number] for number in chosen]
-    if not any(run.spec.search == "uniform" for run in shown):
-        ladders = (r for r in by_id.values() if r.spec.search == "uniform" and r.evaluations)
+    if not any(map(is_ladder, shown)):
+        ladders = (r for r in by_id.values() if is_ladder(r) and r.evaluations)
         shown += [ladder for ladder in [next(ladders, None)] if ladder is not None]
     return shown
 
@@ -80,14 +78,14 @@ def _bring_up_to_date(known: Collection[int]) -> None:
     kept = [number for number in wanted if number in known]
     gone = [number for number in wanted if number not in known]
     if gone or strange:
-        what = run_words(gone[:MOST]) if gone else literal(strange[0][:30])
+        what = run_words(gone[:MOST_CHOSEN]) if gone else literal(strange[0][:30])
         st.toast(
             f"Not among these results, so left out: {what}. A run is shown with its own model "
             "and with what was measured on the same images.",
             icon=":material/link_off:",
         )
-    if st.session_state.get(KEY) != kept[:MOST]:
-        st.session_state[KEY] = kept[:MOST]
+    if st.session_state.get(KEY) != kept[:MOST_CHOSEN]:
+        st.session_state[KEY] = kept[:MOST_CHOSEN]
 
 
 def _write(words: str) -> None:

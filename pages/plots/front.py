@@ -9,7 +9,7 @@ from itertools import islice
 import pandas as pd
 import plotly.graph_objects as go
 
-from pages.plots.style import GREY, METHOD_COLOURS, _faint, lay_out, plain, style_of
+from pages.plots.style import GREY, METHOD_COLOURS, faded, lay_out, plain, style_of
 from pages.shared import frames
 from pages.shared.columns import COST_COLUMNS, DAMAGE, SEARCH_HIGH, SEARCH_LOW, SEARCH_SCORE
 from pages.shared.text import bits_text, scale_of
@@ -112,7 +112,7 @@ def _front_line(
             "arrayminus": low.tolist(),
             "thickness": 1,
             "width": 3,
-            "color": _faint(style["colour"]),
+            "color": faded(style["colour"]),
         }
     return line
 

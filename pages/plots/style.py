@@ -121,6 +121,7 @@ def lay_out(figure: go.Figure, height: int, top: int = 30) -> None:
     )
 
 
-def _faint(colour: str) -> str:
+def faded(colour: str) -> str:
+    """A colour half seen through, for the intervals of its marks."""
     red, green, blue = _rgb(colour)
     return f"rgba({red},{green},{blue},0.45)"

@@ -20,8 +20,6 @@ from store import Run, Store, all_runs
 from store.settings import read_settings
 
 WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8)
-_NEEDY = ("given", "metanetwork")
-"""Methods that cannot do without settings of their own."""
 
 DEVICES = {"choose for me": "auto", "CPU": "cpu", "NVIDIA GPU": "cuda", "Apple GPU": "mps"}
 """What the form calls each device."""
@@ -45,7 +43,7 @@ def launch_form(store: Store, name: str) -> None:
     st.caption(search.summary + (f" {search.paper}." if search.paper else ""))
     also = st.multiselect(
         "Other methods too, with their defaults",
-        [key for key in SEARCHES if key not in (search.name, *_NEEDY)],
+        [key for key, each in SEARCHES.items() if each.standalone and key != search.name],
         format_func=lambda key: SEARCHES[key].title,
         key="f-also",
         placeholder="none",

@@ -7,9 +7,9 @@ import streamlit as st
 from pages.downloads.figure_file import html_button
 from pages.plots import diagnostics, front, trajectories
 from pages.plots.style import CHART
-from pages.searches import run_network, switchable_runs
+from pages.searches import run_network
 from pages.searches.launch_batch import command_line
-from pages.shared import frames, session, text, widgets
+from pages.shared import frames, session, switchable_runs, text, widgets
 from pages.shared.runs import launch, progress_line
 from qcore.costs import COSTS
 from qcore.errors import QcoreError, RunNotFound

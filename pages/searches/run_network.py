@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import streamlit as st
 
 from pages.plots import switchable
-from pages.searches import switchable_runs
-from pages.shared import session
+from pages.shared import session, switchable_runs
+from pages.shared.run_facts import left_stage
 from qcore.errors import StoreError
 from store import Run, Store, has_stage, trained_stage
 
@@ -44,7 +44,7 @@ def _file(store: Store, entry: Run) -> None:
     model = session.model_facts(store, entry.spec.model)
     if model is None or entry.id not in switchable_runs.trained_runs([entry]):
         return
-    stage = switchable_runs.STAGES[entry.spec.search]
+    stage = left_stage(entry)
     if not has_stage(store, entry.id, stage):
         st.caption("The file of its weights is not on this machine.")
         return

@@ -7,6 +7,10 @@ MOST_RUNS = 60
 """A link names at most this many runs; more lines than that are no picture."""
 
 
+MOST_CHOSEN = 10
+"""Most runs to choose one by one in a box."""
+
+
 def run_words(numbers: Sequence[int]) -> str:
     """Name runs: "run 3", "runs 3, 5 and 6"."""
     ordered = [str(number) for number in sorted(numbers)]

@@ -1,11 +1,13 @@
-"""What the Settings page shows, as tables; and a word on every page where a setting is nonsense."""
+"""What the Settings page shows, as tables; and what any page says where the setup is not right."""
 
+import ipaddress
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
 import streamlit as st
 
 from pages.shared.text import cost_text, literal
+from qcore.costs.user_tables import broken_tables, odd_tables
 from store.health.checks import Finding
 from store.health.status import Health
 from store.settings import SettingRow, describe_settings
@@ -61,3 +63,37 @@ def setup_warning() -> None:
         if row.problem:
             words = f"Searches cannot work: {literal(row.problem)}"
             st.error(words, icon=":material/settings_alert:")
+
+
+def is_loopback(address: str | None) -> bool:
+    """True when only this machine can reach a server bound to the address."""
+    if address == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(address or "").is_loopback
+    except ValueError:
+        return False
+
+
+def network_warning(address: str | None) -> None:
+    """Warn, for as long as it is so, that others can reach this server."""
+    if not is_loopback(address):
+        st.warning(
+            f"**Others can reach this dashboard** (it listens on {address or 'every address'}). "
+            "It has no login: whoever reaches it can start searches and delete results. "
+            "Restart it with `--server.address localhost` unless you mean this.",
+            icon=":material/lock_open:",
+        )
+
+
+def cost_table_notes() -> None:
+    """Say which of the user's cost tables cannot be used, and what is odd about others."""
+    broken, odd = broken_tables(), odd_tables()
+    if not broken and not odd:
+        return
+    with st.expander("Cost tables", icon=":material/table:", expanded=bool(broken)):
+        for reason in broken.values():
+            st.error(literal(reason))
+        for file, sentences in odd.items():
+            more = f" And {len(sentences) - 3} more." if len(sentences) > 3 else ""
+            st.warning(literal(f"{file}: {' '.join(sentences[:3])}{more}"))

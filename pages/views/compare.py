@@ -13,6 +13,7 @@ from pages.compare.sections import Comparison
 from pages.shared import hypervolume as hv
 from pages.shared import session, text, widgets
 from pages.shared.columns import ACTIVATION_BITS, COST_COLUMNS
+from pages.shared.run_facts import is_ladder
 from pages.shared.run_numbers import MOST_RUNS, run_words
 from pages.shared.runs import live_progress
 from qcore.allocation import FLOAT_BITS, ModelSpec
@@ -103,7 +104,7 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
             f"The layers of {text.literal(name, 80)} are not known yet; prepare it with a search."
         )
         return
-    first = next((run for run in measured if run.spec.search != "uniform"), measured[0])
+    first = next((run for run in measured if not is_ladder(run)), measured[0])
     setting = read.setting(store, first)
     rows = {run.id: read.rows_of(store, run, model) for run in measured}
     foreign = [number for number, table in rows.items() if table.empty]
@@ -115,7 +116,7 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
     drawn = [run for run in measured if run.id not in foreign]
     if not drawn:
         return
-    if not any(run.spec.search == "uniform" for run in drawn):
+    if not any(map(is_ladder, drawn)):
         ladder = read.ladders_like(store, setting)[:1]
         rows |= {run.id: read.rows_of(store, run, model) for run in ladder}
         drawn += [run for run in ladder if len(rows[run.id])]

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from pages.explore import runs_shown
 from pages.searches import run_table
 from pages.searches.launch_form import launch_form
 from pages.searches.run_details import details
 from pages.shared import session, text, widgets
+from pages.shared.run_numbers import MOST_CHOSEN
 from pages.shared.runs import launch
 from qcore.errors import QcoreError
 from qcore.run_spec import RunSpec
@@ -105,7 +105,7 @@ def _together(store: Store, chosen: Sequence[Run]) -> None:
                 icon=":material/tune:",
                 query_params={
                     "model": chosen[0].spec.model,
-                    "runs": ",".join(str(entry.id) for entry in chosen[: runs_shown.MOST]),
+                    "runs": ",".join(str(entry.id) for entry in chosen[:MOST_CHOSEN]),
                 },
             )
         if st.button(f"Cancel {len(active)}", disabled=not active, key="all-cancel"):

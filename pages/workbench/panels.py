@@ -9,8 +9,7 @@ from pages.downloads.downloads import downloads
 from pages.plots import difference, reliability
 from pages.plots.area import AREAS, marimekko_figure
 from pages.plots.style import CHART
-from pages.searches import switchable_runs
-from pages.shared import text, widgets
+from pages.shared import switchable_runs, text, widgets
 from pages.shared.columns import ACTIVATION_BITS, WEIGHT_BITS
 from pages.shared.runs import given_spec, launch, measures
 from pages.workbench import numbers

@@ -247,4 +247,6 @@ SEARCH = Search(
     trains=True,
     look=7,
     quick={"evaluations": 24},
+    leaves=STAGE,
+    layer_wise=True,
 )

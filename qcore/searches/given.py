@@ -67,4 +67,6 @@ SEARCH = Search(
     run=given,
     chance=False,
     look=11,
+    aims=False,
+    standalone=False,
 )

@@ -105,4 +105,5 @@ SEARCH = Search(
     trains=True,
     look=8,
     quick={"evaluations": 24},
+    standalone=False,
 )

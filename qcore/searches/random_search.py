@@ -64,4 +64,5 @@ SEARCH = Search(
     params=RandomParams,
     run=sampled,
     look=0,
+    aims=False,
 )

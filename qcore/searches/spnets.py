@@ -148,4 +148,5 @@ SEARCH = Search(
     paper="Guerra, Zhuang, Reid and Drummond, arXiv 2002.02815, 2020",
     trains=True,
     look=6,
+    leaves=STAGE,
 )

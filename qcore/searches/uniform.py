@@ -47,4 +47,6 @@ SEARCH = Search(
     params=UniformParams,
     run=uniform,
     chance=False,
+    ladder=True,
+    aims=False,
 )

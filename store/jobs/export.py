@@ -13,14 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qcore.errors import ExportRefused, InvalidParams, QcoreError
+from qcore.errors import ExportRefused, QcoreError
 from qcore.formats.config import BitConfig, parse_bits
 from qcore.formats.exports import EXPORTS, Rendered, write, write_with_model
-from store.database import Store
-from store.runs.points import config_text
 
 TIMEOUT_S = 300
-SAMPLE_IMAGES = 64
 REFUSED = 2
 ROOT = Path(__file__).parents[2]
 
@@ -36,20 +33,6 @@ class Exported:
 
     content: bytes
     report: Mapping[str, Any] = field(default_factory=dict)
-
-
-def export_point(store: Store, point_id: int, name: str, timeout_s: float = TIMEOUT_S) -> Exported:
-    """A reported point's configuration in one of EXPORTS; raises as `export_text` does.
-
-    Raises:
-        InvalidParams: the point has no configuration.
-    """
-    text = config_text(store, point_id)
-    if text is None:
-        raise InvalidParams(
-            f"Point {point_id} has no configuration: it was not reported, or is gone."
-        )
-    return export_text(text, name, timeout_s)
 
 
 def export_text(text: str, name: str, timeout_s: float = TIMEOUT_S) -> Exported:

@@ -48,6 +48,7 @@ __all__ = [
     "note",
     "open_runs",
     "progress",
+    "request",
     "request_cancel",
     "request_pause",
     "requeue",
@@ -254,42 +255,31 @@ def events(store: Store, run_id: int, kinds: Collection[str] | None = None) -> l
         return [Event(*found) for found in connection.execute(query.order_by(row.id))]
 
 
-def request_pause(store: Store, run_id: int) -> None:
-    """Pause a run: at once if queued, else when its worker is through with the batch in hand.
+WISHES = {
+    "pause": ("pausing", "pauses when the batch in hand is measured"),
+    "stop": ("stopping", "stops now; what is in hand is measured again when resumed"),
+    "cancel": ("cancelling", "asked to stop after the evaluation in hand"),
+}
+"""What may be wanted of a run that has not ended: what its history calls that, and says of it."""
+
+
+def request(store: Store, run_id: int, want: str) -> None:
+    """Have a run paused, stopped or cancelled: at once unless it runs, else by its worker.
+
+    The worker obeys "pause" when it is through with the batch in hand, and "cancel" at its next
+    evaluation. At "stop" it is killed, and what it has in hand is lost.
+
+    Args:
+        store: The database.
+        run_id: Whose.
+        want: A key of WISHES.
 
     Raises:
         RunNotFound: no such run.
         RunFinished: it has ended already.
-        StoreError: it is being cancelled.
+        StoreError: it is being cancelled, and something else is wanted.
     """
-    _ask(store, run_id, "pause", "pauses when the batch in hand is measured")
-
-
-def stop_now(store: Store, run_id: int) -> None:
-    """Pause a run without waiting: its worker is killed, and what it has in hand is lost.
-
-    Raises:
-        RunNotFound: no such run.
-        RunFinished: it has ended already.
-        StoreError: it is being cancelled.
-    """
-    _ask(store, run_id, "stop", "stops now; what is in hand is measured again when resumed")
-
-
-def request_cancel(store: Store, run_id: int) -> None:
-    """Cancel a run: at once if queued or paused, else at its worker's next evaluation.
-
-    Raises:
-        RunNotFound: no such run.
-        RunFinished: it has ended already.
-    """
-    _ask(store, run_id, "cancel", "asked to stop after the evaluation in hand")
-
-
-_GERUND = {"pause": "pausing", "stop": "stopping", "cancel": "cancelling"}
-
-
-def _ask(store: Store, run_id: int, want: str, words: str) -> None:
+    doing, words = WISHES[want]
     cancel = want == "cancel"
     with store.write() as connection:
         found = _seen(connection, run_id)
@@ -301,13 +291,28 @@ def _ask(store: Store, run_id: int, want: str, words: str) -> None:
             return
         if found.state == "running":
             values: dict[str, Any] = {"want": want}
-            log(connection, run_id, _GERUND[want], words)
+            log(connection, run_id, doing, words)
         else:
             state = "cancelled" if cancel else "paused"
             values = {"want": want, "state": state, "finished": now() if cancel else None}
             before = "before it started" if found.started is None else "on request"
             log(connection, run_id, state, before)
         connection.execute(update(RunRow).where(RunRow.id == run_id).values(**values))
+
+
+def request_pause(store: Store, run_id: int) -> None:
+    """`request` of "pause"."""
+    request(store, run_id, "pause")
+
+
+def stop_now(store: Store, run_id: int) -> None:
+    """`request` of "stop": pause a run without waiting for its worker."""
+    request(store, run_id, "stop")
+
+
+def request_cancel(store: Store, run_id: int) -> None:
+    """`request` of "cancel"."""
+    request(store, run_id, "cancel")
 
 
 def resume(store: Store, run_id: int) -> None:

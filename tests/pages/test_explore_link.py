@@ -10,6 +10,7 @@ from pages.explore import nearest, reference, runs_shown
 from pages.explore.view import query_of
 from pages.shared import frames, session
 from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE, WEIGHT_BITS
+from pages.shared.run_numbers import MOST_CHOSEN
 from qcore.searches import SEARCHES
 from store import all_runs
 from store.runs.queue import finish
@@ -183,7 +184,7 @@ def test_a_link_with_everything_stays_short_and_plain():
         "x": "activation_bytes_max",
         "focus": f"{longest}, tuned",
     }
-    numbers = range(10_000, 10_000 + runs_shown.MOST)
+    numbers = range(10_000, 10_000 + MOST_CHOSEN)
     link = urlencode(
         {
             **query_of(said, SPANS),

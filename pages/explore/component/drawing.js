@@ -11,8 +11,13 @@ const fit = (text, most, letters = [...text]) =>
 function scale(axis, from, to) {
   const [there, back] = axis.log ? [Math.log, Math.exp] : [Number, Number];
   const low = there(axis.low), slope = (to - from) / (there(axis.high) - low);
-  return { ...axis, from, to, at: (value) => from + (there(value) - low) * slope,
-    value: (place) => back(low + (place - from) / slope) };
+  return {
+    ...axis,
+    from,
+    to,
+    at: (value) => from + (there(value) - low) * slope,
+    value: (place) => back(low + (place - from) / slope),
+  };
 }
 
 /** A cleared canvas in CSS pixels, and the few marks that every plot is made of. */
@@ -34,7 +39,9 @@ class Pen {
     this.ink.stroke(new Path2D(path));
   }
 
-  box(x, y, w, h, colour, thick) { this.line(`M${x} ${y}h${w}v${h}h${-w}z`, colour, thick); }
+  box(x, y, w, h, colour, thick) {
+    this.line(`M${x} ${y}h${w}v${h}h${-w}z`, colour, thick);
+  }
 
   /** A method's marker: hollow where nothing was measured. */
   mark({ path, colour }, x, y, radius, hollow, thick = 1.5) {
@@ -51,8 +58,13 @@ class Pen {
     this.ink.save();
     this.ink.translate(x, y);
     this.ink.rotate((turn * Math.PI) / 180);
-    Object.assign(this.ink, { fillStyle: colour, textAlign: align, textBaseline: "middle",
-      direction: "ltr", font: `${bold ? "600 " : ""}${size}px ${this.theme.font}` });
+    Object.assign(this.ink, {
+      fillStyle: colour,
+      textAlign: align,
+      textBaseline: "middle",
+      direction: "ltr",
+      font: `${bold ? "600 " : ""}${size}px ${this.theme.font}`,
+    });
     this.ink.fillText(text, 0, 0);
     this.ink.restore();
   }
@@ -78,15 +90,35 @@ class Pen {
   }
 }
 
-/** The drawing half of the explorer; `Explorer` keeps what is drawn: data, view and hover. */
+/** Draws what an explorer shows, on its canvases. It keeps the page's colours, pictures that are drawn
+ * once, and where things came to lie: `heatMap`, `place` and `edges`. */
 class Drawing {
+  constructor({ box, heat, front, area, areaNote }) {
+    Object.assign(this, { box, heat, front, area, areaNote });
+    this.forget();
+  }
+
+  /** Draw everything; `shown` has the data, the view, what is chosen and what is pointed at. */
+  draw(shown) {
+    this.dress();
+    this.drawHeat(shown);
+    this.drawFront(shown);
+    this.drawArea(shown);
+  }
+
+  /** New data came: nothing that was drawn of the old is used again. */
+  forget() {
+    this.kept = new Map();
+  }
+
   /** Colours and font of the page; what was drawn in others is forgotten. */
   dress() {
     const { color: ink, fontFamily: font, backgroundColor: paper, accentColor: primary } =
       getComputedStyle(this.box);
     this.theme = { ink, font, paper, primary, faint: getComputedStyle(this.areaNote).color };
     const key = [...Object.values(this.theme), window.devicePixelRatio].join();
-    if (this.dressed !== key) [this.dressed, this.kept] = [key, new Map()];
+    if (this.dressed !== key) this.forget();
+    this.dressed = key;
   }
 
   pen(canvas, height) {
@@ -105,17 +137,17 @@ class Drawing {
   }
 
   /** Bits as a colour and a digit; float is striped. */
-  block(pen, bits, x, y, width, height, down = height / 2 + 0.5) {
-    const text = bits === FLOAT ? "fp" : `${bits}`, colour = this.data.ink[bits];
-    pen.bar(x, y, width, height, this.data.cmap[bits]);
+  block(pen, { cmap, ink }, bits, x, y, width, height, down = height / 2 + 0.5) {
+    const text = bits === FLOAT ? "fp" : `${bits}`, colour = ink[bits];
+    pen.bar(x, y, width, height, cmap[bits]);
     const stripes = bits === FLOAT ? height : 0;
     for (let at = 2; at < stripes; at += 4) pen.bar(x, y + at, width, 1, "#c8c8c8");
     if (width < 6 + 4.5 * text.length || height < 12) return;
     pen.say(text, x + width / 2, y + down, { align: "center", colour, bold: width > 14 });
   }
 
-  drawHeat() {
-    const { layers, methods, hover, theme } = this, full = this.heat.clientWidth;
+  drawHeat(shown) {
+    const { data, layers, methods, hover } = shown, { theme } = this, full = this.heat.clientWidth;
     const left = Math.min(190, Math.max(110, full * 0.24));
     const wide = (full - left - 2) / layers.length, letters = Math.floor((left - 24) / 6.8);
     const tall = methods.length > 8 ? 16 : 22, room = full - left - 2, gap = wide > 5 ? 1 : 0;
@@ -127,18 +159,26 @@ class Drawing {
     });
     const pen = this.pen(this.heat, bottom + (room > 300 ? 78 : 20));
     const faint = { colour: theme.faint };
-    const cell = (bits, ...place) => wide < 10 ? pen.bar(...place, this.data.cmap[bits])
-      : this.keep(pen, `${bits}/${place[3]}`, wide, ...place,
-        (sheet) => this.block(sheet, bits, 0, 0, ...place.slice(2)));
+    const cell = (bits, ...place) =>
+      wide < 10
+        ? pen.bar(...place, data.cmap[bits])
+        : this.keep(pen, `${bits}/${place[3]}`, wide, ...place, (sheet) =>
+          this.block(sheet, data, bits, 0, 0, ...place.slice(2)));
     this.heatMap = { left, wide, rows };
     rows.forEach(({ top, low }, at) => {
-      const method = methods[at], bold = at === this.at, middle = top + tall / 2;
-      const r = (hover.method === at && this.result(method, hover.point)) || this.now[at];
-      pen.mark(method, 9, middle, 5, this.proxy);
+      const method = methods[at], bold = at === shown.at, middle = top + tall / 2;
+      const r = (hover.method === at && shown.result(method, hover.point)) || shown.now[at];
+      pen.mark(method, 9, middle, 5, shown.proxy);
       pen.say(fit(method.title, letters), 20, middle, { bold, size: 13 });
       if (left > 150) pen.say(method.parts, 20, middle + (tall + low) / 2, { ...faint, size: 10 });
-      if (!r?.w) return pen.say(r ? "bits of this point: click it" : "nothing fits", left + 4,
-        middle, faint);
+      if (!r?.w) {
+        return pen.say(
+          r ? "bits of this point: click it" : "nothing fits",
+          left + 4,
+          middle,
+          faint,
+        );
+      }
       layers.forEach((layer, i) => {
         const x = left + i * wide;
         cell(r.w[i], x, top, wide - gap, tall - 1);
@@ -149,72 +189,108 @@ class Drawing {
     });
     const { layer } = hover;
     if (layer >= 0) pen.box(left + layer * wide - 1, 1, wide + 1, bottom - 8, theme.ink, 2);
-    if (room > 300) this.keep(pen, "names", [full, layer].join(), 0, bottom - 4, full, 80,
-      (sheet) => this.drawNames(sheet));
-  }
-
-  /** Names and stages of the layers, under the heatmap. */
-  drawNames(pen) {
-    const { theme, heatMap: { left, wide } } = this, every = Math.ceil(13 / wide);
-    this.layers.forEach((layer, i) => {
-      const colour = i === this.hover.layer ? theme.primary : theme.ink;
-      if (i % every === 0) pen.say(layer.tag, left + (i + 0.5) * wide, 24,
-        { size: 11, align: "right", turn: -45, colour });
-    });
-    for (const [name, from, to] of this.data.stages) {
-      const x = left + from * wide, span = (to - from) * wide;
-      pen.bar(x + 1, 2, span - 3, 1.5, GREY);
-      if (span > 44 && to - from > 1) pen.say(fit(name, Math.floor(span / 7)), x + span / 2, 10,
-        { size: 11, align: "center", colour: theme.faint });
+    if (room > 300) {
+      this.keep(
+        pen,
+        "names",
+        [full, layer].join(),
+        0,
+        bottom - 4,
+        full,
+        80,
+        (sheet) => this.drawNames(shown, sheet),
+      );
     }
   }
 
-  drawFront() {
-    const { theme, view, hover, data, methods } = this, { x: id } = view, axis = this.axes.get(id);
+  /** Names and stages of the layers, under the heatmap. */
+  drawNames({ data, layers, hover }, pen) {
+    const { theme, heatMap: { left, wide } } = this, every = Math.ceil(13 / wide);
+    layers.forEach((layer, i) => {
+      const colour = i === hover.layer ? theme.primary : theme.ink;
+      if (i % every === 0) {
+        pen.say(layer.tag, left + (i + 0.5) * wide, 24, {
+          size: 11,
+          align: "right",
+          turn: -45,
+          colour,
+        });
+      }
+    });
+    for (const [name, from, to] of data.stages) {
+      const x = left + from * wide, span = (to - from) * wide;
+      pen.bar(x + 1, 2, span - 3, 1.5, GREY);
+      if (span > 44 && to - from > 1) {
+        pen.say(fit(name, Math.floor(span / 7)), x + span / 2, 10, {
+          size: 11,
+          align: "center",
+          colour: theme.faint,
+        });
+      }
+    }
+  }
+
+  drawFront(shown) {
+    const { view, hover, data, methods } = shown, { theme } = this;
+    const { x: id } = view, axis = shown.axes.get(id);
     const pen = this.pen(this.front, 380), y = scale(axis.score, 336, 12);
     const x = scale(view.log ? axis.log : axis.lin, 58, pen.width - 12), tall = y.from - y.to;
-    const b = view.on[id] && this.sliders[id]?.b;
+    const b = view.on[id] && shown.sliders[id]?.b;
     const spot = (m, at) => [x.at(m.cost[id][at]), y.at(m.acc[at])];
     const line = b && Math.max(x.from, Math.min(x.at(view.values[id] * b.factor), x.to));
     this.place = { x, spot, grip: (px) => Math.abs(px - line) < GRIP ? b : null };
-    this.keep(pen, "front", [id, view.log, pen.width].join(), 0, 0, pen.width, pen.height,
-      (sheet) => this.drawPoints(sheet, x, y, spot));
+    this.keep(
+      pen,
+      "front",
+      [id, view.log, pen.width].join(),
+      0,
+      0,
+      pen.width,
+      pen.height,
+      (sheet) => this.drawPoints(shown, sheet, x, y, spot),
+    );
     if (b) {
       pen.bar(line, y.to, x.to - line, tall, SHADE);
       pen.bar(line - 1, y.to, 2, tall, theme.primary);
       pen.bar(line - 5, y.to + 40, 10, 30, theme.primary);
-      pen.beside(this.budgetText(b), line, y.from - 14, x.to - 90,
-        { colour: theme.primary, bold: true });
+      pen.beside(shown.budgetText(b), line, y.from - 14, x.to - 90, {
+        colour: theme.primary,
+        bold: true,
+      });
     }
-    this.now.forEach((r, at) => {
-      const [radius, colour, thick] = at === this.at ? [11, theme.primary, 3] : [9, theme.ink, 1.5];
+    shown.now.forEach((r, at) => {
+      const [radius, colour, thick] = at === shown.at
+        ? [11, theme.primary, 3]
+        : [9, theme.ink, 1.5];
       if (r) pen.mark({ ...RING, colour }, x.at(r.cost[id]), y.at(r.acc), radius, true, thick);
     });
     const m = methods[hover.method];
     if (hover.point >= 0) pen.mark(m, ...spot(m, hover.point), 8, true, 3);
-    this.front.ariaLabel = `${data.score.title}: ${axis.label}, ${axis.unit}. `
-      + (b ? "Arrow keys move the budget." : "This cost has no budget set.");
+    this.front.ariaLabel = `${data.score.title}: ${axis.label}, ${axis.unit}. ` +
+      (b ? "Arrow keys move the budget." : "This cost has no budget set.");
   }
 
   /** What stays put while a budget is dragged: axes, points, step lines, intervals, references. */
-  drawPoints(pen, x, y, spot) {
-    const { data, proxy, view: { x: id } } = this, faint = { size: 11, colour: this.theme.faint };
+  drawPoints({ data, proxy, methods, axes, view: { x: id } }, pen, x, y, spot) {
+    const faint = { size: 11, colour: this.theme.faint };
     pen.axes(x, y);
     // above the words of the budget line, which pass here
-    pen.say(this.axes.get(id).score.lost, x.to - 6, y.from - 32, { ...faint, align: "right" });
+    pen.say(axes.get(id).score.lost, x.to - 6, y.from - 32, { ...faint, align: "right" });
     pen.ink.clip(new Path2D(`M${x.from} ${y.to}H${x.to}V${y.from}H${x.from}z`));
     if (data.float !== null) {
       pen.line(`M${x.from} ${y.at(data.float)}H${x.to}`, GREY, 1, [6, 4]);
       pen.say(`float ${data.float.toFixed(1)} %`, x.from + 6, y.at(data.float) + 9, faint);
     }
-    for (const m of this.methods) {
+    for (const m of methods) {
       const line = [...m.front[id]], spots = line.map((i) => spot(m, i));
       for (let i = 0; i < m.acc.length && !proxy; i++) {
         const [px, py] = spot(m, i);
         pen.bar(px - 1.5, py - 1.5, 3, 3, `${m.colour}4d`);
       }
-      line.forEach((i, k) => proxy || pen.bar(spots[k][0] - 0.5, y.at(m.hi[i]), 1,
-        y.at(m.lo[i]) - y.at(m.hi[i]), `${m.colour}66`));
+      line.forEach((i, k) =>
+        proxy ||
+        pen.bar(spots[k][0] - 0.5, y.at(m.hi[i]), 1, y.at(m.lo[i]) - y.at(m.hi[i]), `${m.colour}66`)
+      );
       const steps = spots.map(([px, py], k) => k ? `H${px}V${py}` : `M${px} ${py}`);
       pen.line(steps.join(""), m.colour, 2, m.dash);
       for (const place of spots) pen.mark(m, ...place, proxy ? 3.5 : 4.5, proxy);
@@ -223,9 +299,10 @@ class Drawing {
     for (const r of refs) pen.beside(r.label, x.at(r.cost[id]), y.at(r.acc) + 11, x.to - 56, faint);
   }
 
-  drawArea() {
-    const { data, layers, hover, theme, now, view: { widths } } = this, words = data.areas[widths];
-    const r = now[this.at], others = now.filter((o, at) => at !== this.at && o?.w);
+  drawArea(shown) {
+    const { data, layers, hover, now, view: { widths } } = shown, { theme } = this;
+    const words = data.areas[widths];
+    const r = now[shown.at], others = now.filter((o, at) => at !== shown.at && o?.w);
     // the same bits everywhere are what to compare with; for them, the best of the others
     const other = others.find((o) => o.method.uniform) ?? others.sort((a, b) => b.acc - a.acc)[0];
     const height = (o, i) => widths === "ops" ? o.w[i] * o.a[i] : o.w[i];
@@ -246,9 +323,23 @@ class Drawing {
     let outline = `M${x.from} ${y.from}`;
     layers.forEach((layer, i) => {
       const wide = edges[i + 1] - edges[i], top = y.at(height(r, i)), tall = y.from - top;
-      this.block(pen, r.w[i], edges[i], top, Math.max(wide - (wide > 3 ? 1 : 0), 0.3), tall, 11);
-      if (wide > 16 && tall > 74) pen.say(layer.tag, edges[i] + wide / 2, y.from - 6,
-        { size: 11, turn: -90, colour: data.ink[r.w[i]] });
+      this.block(
+        pen,
+        data,
+        r.w[i],
+        edges[i],
+        top,
+        Math.max(wide - (wide > 3 ? 1 : 0), 0.3),
+        tall,
+        11,
+      );
+      if (wide > 16 && tall > 74) {
+        pen.say(layer.tag, edges[i] + wide / 2, y.from - 6, {
+          size: 11,
+          turn: -90,
+          colour: data.ink[r.w[i]],
+        });
+      }
       if (hover.layer === i) pen.box(edges[i], top, wide, tall, theme.ink, 2);
       if (other) outline += `V${y.at(height(other, i))}H${edges[i + 1]}`;
     });

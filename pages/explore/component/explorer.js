@@ -2,35 +2,53 @@
 // Names of layers and methods may hold anything: they reach the page as text only.
 
 const HINTS = "bitdial-hints", REACH = 14, IDLE_MS = 150;
-const TURNS = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 100,
-  PageDown: -100, Home: -1e6, End: 1e6 };
+const TURNS = {
+  ArrowRight: 1,
+  ArrowUp: 1,
+  ArrowLeft: -1,
+  ArrowDown: -1,
+  PageUp: 100,
+  PageDown: -100,
+  Home: -1e6,
+  End: 1e6,
+};
 const ACTS = {
-  "[": (of) => of.step(-1), "]": (of) => of.step(1), p: (of) => of.pin(),
-  f: (of) => { of.view.focus = of.methods[(of.at + 1) % of.methods.length].label; of.paint(); },
+  "[": (of) => of.step(-1),
+  "]": (of) => of.step(1),
+  p: (of) => of.pin(),
+  f: (of) => {
+    of.view.focus = of.methods[(of.at + 1) % of.methods.length].label;
+    of.paint();
+  },
 };
 
 const copyOf = (template) => template.content.firstElementChild.cloneNode(true);
-const put = (node, words) => Object.entries(words).forEach(([name, text]) => {
-  const part = node.querySelector(name);
-  if (part.textContent !== text) part.textContent = text;
-});
+const put = (node, words) =>
+  Object.entries(words).forEach(([name, text]) => {
+    const part = node.querySelector(name);
+    if (part.textContent !== text) part.textContent = text;
+  });
 
 /** One explorer on the page. `update` takes new data and keeps what the reader has set. */
-export class Explorer extends Drawing {
+export class Explorer {
   constructor(root) {
-    super();
     this.hover = {};
     this.box = root.querySelector(".explorer");
     for (const node of this.box.querySelectorAll("[data-as]")) this[node.dataset.as] = node;
+    this.drawing = new Drawing(this);
     this.box.onchange = () => this.read();
     this.box.onkeydown = (event) => this.key(event, event.target.name ?? this.view.x);
     this.png.onclick = () => this.save();
     this.link.onclick = () => this.share();
-    for (const canvas of [this.heat, this.front, this.area]) Object.assign(canvas, {
-      onpointermove: (event) => this.point(canvas, event), onpointerleave: () => this.look({}),
-      onclick: (event) => this.click(canvas, event) });
+    for (const canvas of [this.heat, this.front, this.area]) {
+      Object.assign(canvas, {
+        onpointermove: (event) => this.point(canvas, event),
+        onpointerleave: () => this.look({}),
+        onclick: (event) => this.click(canvas, event),
+      });
+    }
     this.front.onpointerdown = (event) => {
-      this.held = this.dragging = this.place.grip(event.offsetX);
+      this.held = this.dragging = this.drawing.place.grip(event.offsetX);
       if (!this.held) return;
       this.look({});
       this.front.setPointerCapture(event.pointerId);
@@ -43,9 +61,17 @@ export class Explorer extends Drawing {
     const data = decode(sent), { layers, methods, proxy } = data;
     const of = (key) => Object.fromEntries(data.budgets.map((b) => [b.id, b[key]]));
     if (this.data?.id !== data.id) this.view = { ...data.init, values: of("value"), on: of("on") };
-    Object.assign(this, { data, layers, methods, proxy, setStateValue, setTriggerValue,
-      kept: new Map(), axes: new Map(data.axes.map((axis) => [axis.id, axis])) });
+    Object.assign(this, {
+      data,
+      layers,
+      methods,
+      proxy,
+      setStateValue,
+      setTriggerValue,
+      axes: new Map(data.axes.map((axis) => [axis.id, axis])),
+    });
     if (!this.axes.has(this.view.x)) this.view.x = data.axes[0].id;
+    this.drawing.forget();
     this.build();
     this.sent = this.message();
     // at once: until a frame came, the new cards and sliders would be empty
@@ -70,8 +96,11 @@ export class Explorer extends Drawing {
       put(card, { b: title });
       mark.setAttribute("d", path);
       mark.style.color = colour;
-      return Object.assign(card, { onclick: () => this.focus(label),
-        onpointerenter: () => this.look({ method }), onpointerleave: () => this.look({}) });
+      return Object.assign(card, {
+        onclick: () => this.focus(label),
+        onpointerenter: () => this.look({ method }),
+        onpointerleave: () => this.look({}),
+      });
     }));
     axis.replaceChildren(...data.axes.map(({ label, id }) => new Option(label, id)));
     [axis.value, widths.value, log.checked] = [view.x, view.widths, view.log];
@@ -106,8 +135,13 @@ export class Explorer extends Drawing {
     const of = (table) => each(table, (all) => all[at]), count = this.layers.length;
     const { acc, lo, hi, ids: id, runs: run } = method, from = method.row[at] * count;
     const bits = (all) => from < 0 ? null : all.subarray(from, from + count);
-    return { method, ...of({ acc, lo, hi, id, run }), cost: of(method.cost), w: bits(method.w),
-      a: bits(method.a) };
+    return {
+      method,
+      ...of({ acc, lo, hi, id, run }),
+      cost: of(method.cost),
+      w: bits(method.w),
+      a: bits(method.a),
+    };
   }
 
   /** What the solver finds, or the server has found exactly for these very limits. */
@@ -124,11 +158,17 @@ export class Explorer extends Drawing {
     const limits = this.limits(), { methods, proxy, view } = this;
     this.now = methods.map((m) => proxy ? this.solved(limits) : this.result(m, pick(m, limits)));
     this.at = methods.findIndex((method) => method.label === view.focus);
-    if (this.at < 0) this.at = this.now.reduce((best, r, at) =>
-      r && !(this.now[best]?.acc >= r.acc) ? at : best, 0);
+    if (this.at < 0) {
+      this.at = this.now.reduce(
+        (best, r, at) => r && !(this.now[best]?.acc >= r.acc) ? at : best,
+        0,
+      );
+    }
   }
 
-  paint() { if (this.data) this.frame ??= requestAnimationFrame(() => this.draw()); }
+  paint() {
+    if (this.data) this.frame ??= requestAnimationFrame(() => this.draw());
+  }
 
   /** Draw everything now. */
   draw() {
@@ -136,14 +176,13 @@ export class Explorer extends Drawing {
     this.frame = null;
     if (!this.box.clientWidth) return;
     this.choose();
-    this.dress();
     this.write();
-    this.drawHeat();
-    this.drawFront();
-    this.drawArea();
+    this.drawing.draw(this);
   }
 
-  budgetText(b) { return `${this.view.values[b.id].toFixed(b.decimals)} ${b.unit}`; }
+  budgetText(b) {
+    return `${this.view.values[b.id].toFixed(b.decimals)} ${b.unit}`;
+  }
 
   scoreText({ acc }) {
     return `${this.proxy ? figure(acc) : acc.toFixed(1)} ${this.data.score.unit}`;
@@ -162,8 +201,10 @@ export class Explorer extends Drawing {
       const value = view.values[b.id], on = view.on[b.id], text = this.budgetText(b);
       Object.assign(range, { value, disabled: !on, ariaValueText: text });
       range.style.setProperty("--share", `${(100 * (value - b.lo)) / (b.hi - b.lo)}%`);
-      put(node, { output: on ? text : "no limit",
-        ".meaning": on ? figure(value * b.words[0]) + b.words[1] : "" });
+      put(node, {
+        output: on ? text : "no limit",
+        ".meaning": on ? figure(value * b.words[0]) + b.words[1] : "",
+      });
     }
     const short = limits.map(([name, limit]) => [this.axes.get(name).least, limit])
       .flatMap(([least, limit]) => least.cost > limit * (1 + SLACK) ? [least.words] : []);
@@ -174,16 +215,20 @@ export class Explorer extends Drawing {
       const gap = r?.gap ? `at most ${figure(r.gap)} above the least` : "exact";
       const range = r && (proxy ? `predicted, ${gap}` : `${r.lo.toFixed(1)} to ${r.hi.toFixed(1)}`);
       card.ariaPressed = at === this.at;
-      put(card, { strong: r ? this.scoreText(r) : "nothing fits",
-        ".detail": r ? `${range} · ${this.costText(r, id)}` : "" });
+      put(card, {
+        strong: r ? this.scoreText(r) : "nothing fits",
+        ".detail": r ? `${range} · ${this.costText(r, id)}` : "",
+      });
     });
   }
 
   /** Tell screen readers what each method gives. */
   announce() {
     this.choose();
-    const words = (r) => r ? [this.scoreText(r),
-      ...this.data.budgets.map((b) => this.costText(r, b.id))].join(", ") : "nothing fits";
+    const words = (r) =>
+      r
+        ? [this.scoreText(r), ...this.data.budgets.map((b) => this.costText(r, b.id))].join(", ")
+        : "nothing fits";
     const all = this.now.map((r, at) => `${this.methods[at].title}: ${words(r)}`);
     put(this.box, { ".summary": all.join("; ") });
   }
@@ -198,35 +243,48 @@ export class Explorer extends Drawing {
   /** The measured point near a place of the front. */
   findPoint(x, y) {
     let far = REACH, hover = {};
-    if (!this.proxy) this.methods.forEach((m, method) => m.acc.forEach((acc, point) => {
-      const [px, py] = this.place.spot(m, point), away = Math.hypot(px - x, py - y);
-      if (away < far) [far, hover] = [away, { method, point }];
-    }));
+    if (!this.proxy) {
+      this.methods.forEach((m, method) =>
+        m.acc.forEach((acc, point) => {
+          const [px, py] = this.drawing.place.spot(m, point), away = Math.hypot(px - x, py - y);
+          if (away < far) [far, hover] = [away, { method, point }];
+        })
+      );
+    }
     const r = this.result(this.methods[hover.method], hover.point), { axes, score } = this.data;
-    return r ? [hover, [r.method.title,
-      `${r.acc.toFixed(2)} % (${r.lo.toFixed(1)} to ${r.hi.toFixed(1)}, ${score.n})`,
-      ...axes.map((axis) => `${axis.label}: ${this.costText(r, axis.id)}`)]] : [hover];
+    return r
+      ? [hover, [
+        r.method.title,
+        `${r.acc.toFixed(2)} % (${r.lo.toFixed(1)} to ${r.hi.toFixed(1)}, ${score.n})`,
+        ...axes.map((axis) => `${axis.label}: ${this.costText(r, axis.id)}`),
+      ]]
+      : [hover];
   }
 
   /** What lies at a place of a canvas: a point, or a layer and the method whose row it is in. */
   find(canvas, { offsetX: x, offsetY: y }) {
     if (canvas === this.front) return this.findPoint(x, y);
-    const { left, wide, rows } = this.heatMap, heat = canvas === this.heat;
+    const { heatMap: { left, wide, rows }, edges } = this.drawing, heat = canvas === this.heat;
     const row = heat ? rows.findIndex(({ end }) => y < end - 4) : -1;
-    const method = row < 0 ? undefined : row, layer = heat ? Math.floor((x - left) / wide)
-      : this.edges.findLastIndex((edge) => x >= edge);
+    const method = row < 0 ? undefined : row,
+      layer = heat ? Math.floor((x - left) / wide) : edges.findLastIndex((edge) => x >= edge);
     const facts = this.layers[layer], r = this.now[method ?? this.at];
     if (!facts) return [{ method }];
     const bits = (all) => all[layer] === FLOAT ? "float" : `${all[layer]} bits`;
     const bytes = r?.w && Math.ceil((facts.weights * r.w[layer]) / 8).toLocaleString("en-US");
-    const held = bytes ? [`${r.method.title}: weights ${bits(r.w)}, activations ${bits(r.a)}`,
-      `weights take ${bytes} B`] : [];
+    const held = bytes
+      ? [
+        `${r.method.title}: weights ${bits(r.w)}, activations ${bits(r.a)}`,
+        `weights take ${bytes} B`,
+      ]
+      : [];
     return [{ layer, method }, [facts.name, ...held, ...facts.facts]];
   }
 
   /** The pointer moves: the budget line goes with it, or what lies under it is told. */
   point(canvas, event) {
-    const { dragging: b, place, tip } = this, around = this.box.getBoundingClientRect();
+    const { dragging: b, tip, drawing: { place } } = this,
+      around = this.box.getBoundingClientRect();
     if (b) return this.set(b.id, place.x.value(event.offsetX) / b.factor);
     this.look(...this.find(canvas, event));
     const grip = canvas === this.front && place.grip(event.offsetX);
@@ -298,9 +356,10 @@ export class Explorer extends Drawing {
     const all = [this.heat, this.front, this.area], gap = 16, link = document.createElement("a");
     const width = this.box.clientWidth + 2 * gap;
     const height = all.reduce((total, canvas) => total + canvas.clientHeight + gap, gap);
-    const pen = new Pen(document.createElement("canvas"), width, height, this.theme);
+    const { theme } = this.drawing;
+    const pen = new Pen(document.createElement("canvas"), width, height, theme);
     let y = gap;
-    pen.bar(0, 0, width, height, this.theme.paper);
+    pen.bar(0, 0, width, height, theme.paper);
     for (const canvas of all) {
       pen.ink.drawImage(canvas, gap, y, canvas.clientWidth, canvas.clientHeight);
       y += canvas.clientHeight + gap;
@@ -311,7 +370,9 @@ export class Explorer extends Drawing {
   async share() {
     const done = await navigator.clipboard?.writeText(location.href).then(() => true, () => false);
     this.link.textContent = done ? "Copied" : "Copy it from the address bar";
-    setTimeout(() => { this.link.textContent = "Copy link"; }, 2000);
+    setTimeout(() => {
+      this.link.textContent = "Copy link";
+    }, 2000);
   }
 
   /** Three hints for a first visit; what was read stays read in this browser. */
@@ -323,10 +384,16 @@ export class Explorer extends Drawing {
       at = +localStorage.getItem(HINTS);
     } catch { /* a browser that keeps nothing would show them for ever */ }
     if ((hint.hidden = this.proxy || at >= hints.length)) return;
-    put(hint, { ".count": `${at + 1} of ${hints.length}`, ".words": hints[at],
-      ".next": at + 1 < hints.length ? "Next" : "Got it" });
+    put(hint, {
+      ".count": `${at + 1} of ${hints.length}`,
+      ".words": hints[at],
+      ".next": at + 1 < hints.length ? "Next" : "Got it",
+    });
     [this.controls, this.heatPart, this.pair][at].after(hint);
-    next.onclick = () => { this.coach(at + 1); next.focus(); };
+    next.onclick = () => {
+      this.coach(at + 1);
+      next.focus();
+    };
     dismiss.onclick = () => this.coach(hints.length);
   }
 }

@@ -39,7 +39,10 @@ function cheapest(start, score, columns, prices) {
     for (let at = start[layer]; at < start[layer + 1]; at++) {
       let value = score[at];
       for (let k = 0; k < prices.length; k++) value += prices[k] * columns[k][at];
-      if (value < best) { best = value; choice[layer] = at; }
+      if (value < best) {
+        best = value;
+        choice[layer] = at;
+      }
     }
   }
   return choice;
@@ -73,23 +76,29 @@ export function solve(proxy, limits) {
     for (let low = 0, high = top, step = 0; step < steps && (step || over[k] > 0); step++) {
       const middle = step ? (low + high) / 2 : high;
       over = search([...prices, middle]);
-      if (over[k] > 0) low = middle; else high = middle;
+      if (over[k] > 0) low = middle;
+      else high = middle;
     }
     return over;
   };
   search([]);
   if (!best) {
     // two tight limits: the options that are nowhere dear, whatever their score
-    const dear = score.map((_, at) => 
-      Math.max(...columns.map((c, k) => c[at] / Math.max(room[k], 1))));
+    const dear = score.map((_, at) =>
+      Math.max(...columns.map((c, k) => c[at] / Math.max(room[k], 1)))
+    );
     best = cheapest(start, dear, [], []);
     if (excess(best).some((o) => o > 0)) return null;
   }
   improve(proxy, columns, room, best);
   const all = Object.keys(fixed).map((name) => [name, fixed[name] + sum(best, cost[name])]);
   damage = sum(best, score);
-  return { choice: best, cost: Object.fromEntries(all), score: damage,
-    gap: Math.max(0, damage - bound) };
+  return {
+    choice: best,
+    cost: Object.fromEntries(all),
+    score: damage,
+    gap: Math.max(0, damage - bound),
+  };
 }
 
 /** Change one layer's option after another, the most useful first, for as long as it fits. */
@@ -105,13 +114,19 @@ function improve({ start, score }, columns, room, choice) {
       }
     });
     if (place < 0) return;
-    columns.forEach((c, k) => { left[k] -= c[option] - c[choice[place]]; });
+    columns.forEach((c, k) => {
+      left[k] -= c[option] - c[choice[place]];
+    });
     choice[place] = option;
   }
 }
 
-const digits = new Intl.NumberFormat("en-US", { minimumSignificantDigits: 3,
-  maximumSignificantDigits: 3, maximumFractionDigits: 0, roundingPriority: "morePrecision" });
+const digits = new Intl.NumberFormat("en-US", {
+  minimumSignificantDigits: 3,
+  maximumSignificantDigits: 3,
+  maximumFractionDigits: 0,
+  roundingPriority: "morePrecision",
+});
 
 /** Three significant digits, never dropping whole ones. */
 export const figure = (value) => value ? digits.format(value) : "0";

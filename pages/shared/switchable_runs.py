@@ -12,32 +12,26 @@ from typing import Any
 import pandas as pd
 
 from pages.shared import frames
+from pages.shared.run_facts import is_layer_wise, left_stage
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.costs.budget import Budget, make_options
 from qcore.errors import InvalidAllocation
 from qcore.problem import Problem
 from qcore.qat.switchable.switches import NormPlan, rungs_of, switches_of
 from qcore.run_spec import RunSpec
-from qcore.searches import bitmixer, spnets
+from qcore.searches import metanetwork
 from store import Run
-
-STAGES = {bitmixer.SEARCH.name: bitmixer.STAGE, spnets.SEARCH.name: spnets.STAGE}
-"""Search to the name of the stage that holds the network it leaves."""
 
 
 def trained_runs(candidates: Sequence[Run]) -> dict[int, Run]:
     """Finished runs whose network is on this machine, by number, newest first."""
-    kept = [
-        run
-        for run in candidates
-        if run.spec.search in STAGES and run.state == "done" and not run.origin
-    ]
+    kept = [run for run in candidates if left_stage(run) and run.state == "done" and not run.origin]
     return {run.id: run for run in sorted(kept, key=lambda run: -run.id)}
 
 
 def searchable(run: Run) -> bool:
     """True where the layers of a run's network take bits of their own."""
-    return run.spec.search == bitmixer.SEARCH.name and run.id in trained_runs([run])
+    return is_layer_wise(run) and run.id in trained_runs([run])
 
 
 def title(run: Run) -> str:
@@ -54,7 +48,7 @@ def file_name(run: Run) -> str:
 def snippet(run: Run, model: ModelSpec) -> str:
     """Lines of Python that run the downloaded network at every precision it was trained at."""
     switches = list(_plan(run, model).switches)
-    layer_wise = run.spec.search == bitmixer.SEARCH.name
+    layer_wise = is_layer_wise(run)
     own_bits = (
         "\n# or each layer at bits of its own, from a configuration of this run"
         '\n# model.set_allocation(load_bits("chosen.bits.json").allocation)'
@@ -90,12 +84,12 @@ def _plan(run: Run, model: ModelSpec) -> NormPlan:
         model.layers, spec.weight_bits, spec.activation_bits, spec.pin_first_last
     )
     switches = switches_of(rungs_of(Problem(model, options, Budget({}), None)))
-    return NormPlan("switch" if spec.search == spnets.SEARCH.name else "pair", switches)
+    return NormPlan("pair" if is_layer_wise(run) else "switch", switches)
 
 
 def rows_on(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
     """Rows of `frames.points_frame` that were measured on the network of a run, then or later."""
-    stage = STAGES[run.spec.search]
+    stage = left_stage(run)
     own = (frame["run"] == run.id) & (frame["stage"] == stage)
     return frame[own | (frame["stage"] == f"run-{run.id}/{stage}")]
 
@@ -116,6 +110,6 @@ def searched_spec(run: Run, methods: Sequence[str], limits: Mapping[str, float])
 
 
 def _asked(run: Run, params: Mapping[str, Any], **changes: Any) -> RunSpec:
-    stage = STAGES[run.spec.search]
+    stage = left_stage(run)
     which = {"run": run.id, "stage": stage}
-    return replace(run.spec, search="metanetwork", params={**which, **params}, **changes)
+    return replace(run.spec, search=metanetwork.SEARCH.name, params={**which, **params}, **changes)

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from pages.searches import switchable_runs
+from pages.shared import switchable_runs
 from qcore.allocation import BitAllocation, LayerBits
 from qcore.costs.budget import make_options
 from qcore.data import Images
@@ -13,6 +13,7 @@ from qcore.network.layers import find_layers
 from qcore.qat.checkpoints import MemoryCheckpoints
 from qcore.qat.switchable.switches import NormPlan, switches_of
 from qcore.qat.trainer import Trainer
+from qcore.searches import SEARCHES
 from tests.pages import sample
 
 MIXED = {"weight_bits": (2, 3, 4), "activation_bits": (2, 3, 4), "pin_first_last": 8}
@@ -92,7 +93,7 @@ def test_the_lines_shown_run_the_file_at_the_bits_they_name(search, kind, tmp_pa
     assert "trained: 4/4, 3/3, 2/2" in lines
     assert ("model.set_allocation" in lines) == (search == "bitmixer")
     monkeypatch.chdir(tmp_path)
-    data = trained_resnet8(kind, switchable_runs.STAGES[search])
+    data = trained_resnet8(kind, SEARCHES[search].leaves)
     (tmp_path / switchable_runs.file_name(run)).write_bytes(data)
     scope: dict = {}
     exec(lines, scope)
