@@ -13,7 +13,7 @@ import numpy as np
 
 from qcore.allocation import BitAllocation
 from qcore.costs import applicable, costs_of
-from qcore.errors import InvalidParams
+from qcore.errors import InfeasibleBudget, InvalidParams
 from qcore.front import front_points
 from qcore.problem import Ask, Point, PointKey, Problem, Progress, Window, window_key
 from qcore.search import Search
@@ -83,12 +83,15 @@ def drive(
         The outcome; a search out of evaluations still reports its front, one told to stop does not.
 
     Raises:
-        InfeasibleBudget: the budget is below the smallest allocation.
+        InfeasibleBudget: the budget is below the smallest allocation, or a result is over it.
         InvalidAllocation: the search asked for bits the problem does not allow.
-        InvalidParams: params are not of the search's params class, or it cannot obey the limits.
+        InvalidParams: params are not of the search's params class, it cannot obey the limits, or
+            it trains and the problem has no trainer.
     """
     if not isinstance(params, search.params):
         raise InvalidParams(f"{search.name} needs {search.params.__name__}; got {params!r}.")
+    if search.trains:
+        problem.needed_trainer()
     search.check_limits(problem.budget.limits)
     problem.budget.check_feasible(problem.model, problem.options)
     cache = {point.key: point for point in known}
@@ -115,6 +118,11 @@ def drive(
         todo = list({key: a for a, key in asked}.values())
         for allocation in todo:
             problem.check(allocation)
+            if request.results and not problem.admits(allocation):
+                raise InfeasibleBudget(
+                    f"The allocation found is over the budget of {dict(problem.budget.limits)}; "
+                    "this is an error in the cost models."
+                )
         todo = [a for a in todo if _key(request, a) not in cache]
         if todo and not may_go_on():
             stopped = True

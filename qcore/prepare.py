@@ -15,6 +15,7 @@ from qcore.network.layers import find_layers
 from qcore.problem import PTQ, TUNED, Point, Problem, SensitivityTable, Window
 from qcore.ptq.model import QuantizedModel
 from qcore.qat.checkpoints import Checkpoints, MemoryCheckpoints
+from qcore.qat.setup import Setup
 from qcore.qat.trainer import Trainer
 from qcore.quantizer_names import key_part
 from qcore.run_spec import RunSpec
@@ -52,6 +53,17 @@ class Prepared:
     def float_point(self) -> Point:
         """The float network, scored on both splits once a point was reported."""
         return self.evaluator.float_point
+
+    @property
+    def trainer(self) -> Trainer:
+        """What trained the stages of a search that trains.
+
+        Raises:
+            InvalidParams: the run's search does not train.
+        """
+        if self.evaluator.trainer is None:
+            raise InvalidParams("This run's search trains nothing, so it has no trainer.")
+        return self.evaluator.trainer
 
     def score(
         self, allocations: Sequence[BitAllocation], stage: str = PTQ, images: Window | None = None
@@ -159,9 +171,18 @@ def prepare(
     if trains:
         images = [x for x, _ in evaluator.calibration]
         evaluator.trainer = Trainer(
-            network, found, options, data.training, images, checkpoints, spec.seed, device
+            Setup(
+                network,
+                found,
+                options,
+                data.training,
+                images,
+                checkpoints,
+                spec.seed,
+                device,
+                load_stage,
+            )
         )
-        evaluator.trainer.load_stage = load_stage
     inputs = set(spec.activation_bits)
     if inputs != {32}:
         inputs |= pinned

@@ -1,4 +1,4 @@
-"""What a search sees and says: Problem, Point, Ask, Progress, and the RunSpec a user asks for.
+"""What a search sees and says: Problem, Point, Ask, Progress, and what it asks of a trainer.
 
 Torch-free. A search is a generator that yields `Ask` (a batch of allocations to be scored, and is
 sent back their `Point`s in the same order) and `Progress`; see `engine`.
@@ -7,14 +7,14 @@ sent back their `Point`s in the same order) and `Progress`; see `engine`.
 import math
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from qcore.allocation import BitAllocation, LayerBits, ModelSpec
 from qcore.costs import costs_of
 from qcore.costs.budget import Budget
-from qcore.errors import InvalidAllocation
+from qcore.errors import InvalidAllocation, InvalidParams
 
 Z95 = 1.959963984540054
 
@@ -139,14 +139,43 @@ class Ask:
         stage: With which weights.
         images: On which window of the search split; None is all of it. Scores on a window are for
             the search alone: they enter no front and no report.
+        results: Whether these are what the search comes to, which must be within the budget.
     """
 
     allocations: tuple[BitAllocation, ...]
     stage: str = PTQ
     images: Window | None = None
+    results: bool = False
 
 
 Proposals = Generator[Ask | Progress, list[Point] | None, None]
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request(Generic[Result]):
+    """What a search asks of its trainer: a subclass for each way to train (`qcore.qat.requests`).
+
+    What training comes to is of type `Result`.
+
+    Attributes:
+        stage: Name the weights are known by afterwards, in asks and to later requests.
+    """
+
+    stage: str
+
+
+class Trainer(Protocol):
+    """Trains the weights of a network on request (`qcore.qat.trainer`)."""
+
+    def train(self, request: Request[Result]) -> Generator[Progress, None, Result]:
+        """Train a stage as its request says, with progress after every epoch."""
+        ...
+
+    def steps(self, plan: Mapping[str, Any]) -> int:
+        """Optimiser steps of one epoch, of a plan as requests hold it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -243,7 +272,7 @@ class Problem:
         budget: Limits on costs.
         sensitivity: kind -> table, computed on first use and cached by whoever built the problem.
         objective: What is minimised on the search split, "kl" or "loss".
-        trainer: What a search that trains trains with (`qcore.qat.loop`); None elsewhere.
+        trainer: What a search that trains trains with; None elsewhere.
     """
 
     model: ModelSpec
@@ -251,7 +280,17 @@ class Problem:
     budget: Budget = field(default_factory=Budget)
     sensitivity: Callable[[str], SensitivityTable] | None = None
     objective: str = "kl"
-    trainer: Any = None
+    trainer: Trainer | None = None
+
+    def needed_trainer(self) -> Trainer:
+        """The trainer, for a search that cannot do without.
+
+        Raises:
+            InvalidParams: there is none.
+        """
+        if self.trainer is None:
+            raise InvalidParams("The search trains, and this problem offers nothing to train with.")
+        return self.trainer
 
     def value(self, point: Point) -> float:
         """What searches minimise: KL or cross-entropy on the search split, nats."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from qcore.errors import InvalidParams
-from qcore.problem import Problem, Progress, Proposals
+from qcore.problem import Problem, Progress, Proposals, Result
 
 
 def setting(default: object, label: str, words: str, **meta: object) -> Any:
@@ -133,7 +133,7 @@ def _check(search: str, field: "dataclasses.Field[Any]", value: Any) -> None:
 
 
 EPOCH_STEPS = 50
-"""Steps of the progress bar that an epoch counts for."""
+"""Steps of the progress bar that an epoch counts for; a scored candidate counts for one."""
 
 
 @dataclass
@@ -143,22 +143,25 @@ class Clock:
     Attributes:
         total: Steps in all.
         done: Steps done.
+        epoch_steps: Steps that an epoch counts for.
     """
 
     total: int
     done: int = 0
+    epoch_steps: int = EPOCH_STEPS
 
     def stage(
-        self, training: Generator[Progress, None, Any], epochs: int
-    ) -> Generator[Progress, None, Any]:
+        self, training: Generator[Progress, None, Result], epochs: int
+    ) -> Generator[Progress, None, Result]:
         """Pass a stage's progress on, its epochs as steps of the whole; returns what it returns."""
         while True:
             try:
                 progress = next(training)
             except StopIteration as end:
-                self.done += epochs * EPOCH_STEPS
-                return end.value
-            step = min(self.total, self.done + progress.step * EPOCH_STEPS)
+                self.done += epochs * self.epoch_steps
+                result: Result = end.value
+                return result
+            step = min(self.total, self.done + progress.step * self.epoch_steps)
             yield Progress(step, self.total, progress.message, progress.figures)
 
     def tick(self, steps: int, words: str, **figures: Any) -> Progress:

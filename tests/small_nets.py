@@ -2,7 +2,9 @@
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ from qcore.network.layers import Found, find_layers
 from qcore.ptq.model import QuantizedModel
 from qcore.qat.checkpoints import Checkpoints
 from qcore.qat.model import TrainableModel
+from qcore.qat.setup import Setup
 from qcore.qat.trainer import Trainer
 from qcore.scoring.evaluator import Evaluator
 
@@ -113,12 +116,20 @@ def small_trainable(**options: object) -> TrainableModel:
     return model
 
 
-def small_trainer(checkpoints: Checkpoints, evaluator: Evaluator | None = None) -> Trainer:
-    """A trainer of SmallNet on 96 random images; the evaluator, where given, knows of it."""
+def small_setup(checkpoints: Checkpoints, **changes: Any) -> Setup:
+    """SmallNet with 96 random images to train on; fields of `Setup` may be changed."""
     calibration = [x for x, _ in small_images(64).batches(32)]
-    trainer = Trainer(
+    setup = Setup(
         small_net(), found(0), small_options(), small_images(96, 4), calibration, checkpoints
     )
+    return replace(setup, **changes)
+
+
+def small_trainer(
+    checkpoints: Checkpoints, evaluator: Evaluator | None = None, **changes: Any
+) -> Trainer:
+    """A trainer of `small_setup`; the evaluator, where given, knows of it."""
+    trainer = Trainer(small_setup(checkpoints, **changes))
     if evaluator is not None:
         evaluator.trainer = trainer
     return trainer

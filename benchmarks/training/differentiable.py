@@ -41,6 +41,7 @@ from qcore.models.zoo import load_model
 from qcore.network.layers import find_layers
 from qcore.prepare import Prepared, prepare
 from qcore.problem import Point, Progress
+from qcore.qat.requests import GivenBits
 from qcore.quantizers.dq import PARAMETRIZATIONS
 from qcore.run_spec import RunSpec
 from qcore.searches import SEARCHES
@@ -134,14 +135,13 @@ def learned_steps(
     """Train an allocation by LSQ for all epochs."""
     prepared = prepare(spec_of(arguments, "gradfreebits", seed, **changes))
     allocation = choose(prepared)
-    trainer = prepared.problem.trainer
-    trainer.begin("lsq")
     plan = {
         "epochs": arguments.epochs,
         "rate": arguments.rate,
         "epoch_images": arguments.epoch_images,
     }
-    for _ in trainer.train("final", allocation, plan):
+    request = GivenBits(stage="final", allocation=allocation, plan=plan, quantizer="lsq")
+    for _ in prepared.trainer.train(request):
         pass
     return result(prepared, next(prepared.score([allocation], "final")), [])
 

@@ -37,6 +37,7 @@ from qcore.models.zoo import load_model
 from qcore.network.layers import find_layers
 from qcore.prepare import Prepared, prepare
 from qcore.problem import Point
+from qcore.qat.requests import GivenBits
 from qcore.run_spec import RunSpec
 from qcore.searches import SEARCHES
 from qcore.searches.gradfreebits import FINAL, GradFreeBitsParams
@@ -138,14 +139,15 @@ def trained_uniform(arguments: argparse.Namespace, seed: int, mean: float) -> Ce
     space = space_of(prepared.problem)
     uniform = space.allocation(best_uniform(genes_of(space), repair_of(space)))
     params = params_of(arguments)
-    trainer = prepared.problem.trainer
-    trainer.begin()
     stages = [("pretraining", params.pretraining_epochs)]
     stages += [(f"round-{n + 1}/weights", params.round_epochs) for n in range(params.rounds)]
+    after = ""
     for stage, epochs in [*stages, (FINAL, params.final_epochs)]:
         plan = {"epochs": epochs, "rate": params.rate, "epoch_images": params.epoch_images}
-        for _ in trainer.train(stage, uniform, plan):
+        request = GivenBits(stage=stage, allocation=uniform, plan=plan, after=after)
+        for _ in prepared.trainer.train(request):
             pass
+        after = stage
     point = next(prepared.score([uniform], FINAL))
     return result(prepared.model, prepared.report(point))
 
@@ -167,12 +169,12 @@ def clips(arguments: argparse.Namespace, seed: int) -> Cell:
     """Untrained accuracy of random allocations, by where their clips come from."""
     prepared = prepare(spec_of(arguments, seed, None))
     allocations = random_allocations(prepared, seed, RANDOM)
-    trainer = prepared.problem.trainer
     cell: Cell = {}
     for clip in (None, *CLIPS):
         stage = f"start-{clip}"
-        trainer.begin("clip", clip)
-        for _ in trainer.train(stage, BitAllocation.uniform(prepared.model.layers, 32), NOTHING):
+        whole = BitAllocation.uniform(prepared.model.layers, 32)
+        request = GivenBits(stage=stage, allocation=whole, plan=NOTHING, one_clip=clip)
+        for _ in prepared.trainer.train(request):
             pass
         points = list(prepared.score(allocations, stage, (0, 2048)))
         accuracies = [float(point.search.headline) for point in points]
@@ -192,7 +194,7 @@ def losses(prepared: Prepared, stage: str, allocations: Sequence[BitAllocation])
     batches = [(x, y) for x, y in evaluator.search if y is not None]
     for allocation in allocations:
         with torch.inference_mode(mode=False):
-            state = prepared.problem.trainer.state(stage, allocation)
+            state = prepared.trainer.state(stage, allocation)
         evaluator.model.load_state(allocation, state)
         parts: list[Tensor] = [
             functional.cross_entropy(evaluator.model(x), y, reduction="none") for x, y in batches
@@ -211,13 +213,12 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float:
 def rankings(arguments: argparse.Namespace, seed: int) -> Cell:
     """Rank correlation with the whole split, for shared and for independent images."""
     prepared = prepare(spec_of(arguments, seed, None))
-    trainer = prepared.problem.trainer
-    trainer.begin()
     plan = {"epochs": 1, "epoch_images": arguments.epoch_images}
     uniform = BitAllocation(
         {n: o[0] if len(o) == 1 else LayerBits(3, 3) for n, o in prepared.problem.options.items()}
     )
-    for _ in trainer.train("pretraining", uniform, plan):
+    request = GivenBits(stage="pretraining", allocation=uniform, plan=plan)
+    for _ in prepared.trainer.train(request):
         pass
     table = losses(prepared, "pretraining", random_allocations(prepared, seed, RANDOM))
     whole = table.mean(axis=1)

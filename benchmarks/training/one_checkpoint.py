@@ -23,7 +23,7 @@ from qcore.qat.checkpoints import MemoryCheckpoints
 from qcore.qat.model import TrainableModel
 from qcore.qat.switchable.runtime import load_switchable
 from qcore.qat.switchable.size import float_payload, payload_of, payload_of_all
-from qcore.qat.switchable.switches import random_allocation
+from qcore.qat.switches import random_allocation
 from qcore.run_spec import RunSpec
 from qcore.scoring.evaluator import to_batches
 from qcore.searches import SEARCHES
@@ -49,7 +49,7 @@ def trained(model: str, epochs: int, epoch_images: int) -> bytes:
         search, prepared.problem, search.read_params(params), 0, score=prepared.score,
         on_event=lambda event: print(getattr(event, "message", ""), flush=True),
     )  # fmt: skip
-    data: bytes = prepared.problem.trainer.saved(STAGE)
+    data: bytes = prepared.trainer.saved(STAGE)
     return data
 
 

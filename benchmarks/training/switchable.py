@@ -42,7 +42,9 @@ from qcore.costs import costs_of
 from qcore.engine import drive, front_to_report
 from qcore.prepare import Prepared, prepare
 from qcore.problem import Point
-from qcore.qat.switchable.switches import random_allocation, rungs_of, switches_of
+from qcore.qat.requests import GivenBits
+from qcore.qat.switchable.size import payloads
+from qcore.qat.switches import random_allocation, rungs_of, switches_of
 from qcore.run_spec import RunSpec
 from qcore.searches import SEARCHES
 from qcore.solvers.space import space_of
@@ -101,7 +103,7 @@ def sp(arguments: argparse.Namespace, seed: int, config: Mapping[str, Any]) -> C
     prepared = prepare(spec_of(arguments, seed, "spnets", weights, inputs))
     points = searched(prepared, "spnets", config, seed)
     names = switches_of(rungs_of(prepared.problem))
-    payload = prepared.problem.trainer.payload("switches", points[0].allocation)
+    payload = payloads(prepared.trainer.at("switches", points[0].allocation))
     accuracies = {n: tested(prepared, p) for n, p in zip(names, points, strict=True)}
     return {"accuracy": accuracies, "payload": payload}
 
@@ -116,10 +118,9 @@ def alone(arguments: argparse.Namespace, seed: int, width: int, epochs: int) -> 
 def _trained(
     arguments: argparse.Namespace, prepared: Prepared, allocation: BitAllocation, epochs: int
 ) -> float:
-    trainer = prepared.problem.trainer
-    trainer.begin()
     plan = {"epochs": epochs, "epoch_images": arguments.epoch_images}
-    for _ in trainer.train("alone", allocation, plan):
+    request = GivenBits(stage="alone", allocation=allocation, plan=plan)
+    for _ in prepared.trainer.train(request):
         pass
     return tested(prepared, next(prepared.score([allocation], "alone")))
 
@@ -142,7 +143,7 @@ def mixer(arguments: argparse.Namespace, seed: int, config: Mapping[str, Any]) -
         "minimum": min(scored),
         "uniform": uniform,
         "uniform_on_the_same": same,
-        "payload": prepared.problem.trainer.payload("layer-wise", drawn[0]),
+        "payload": payloads(prepared.trainer.at("layer-wise", drawn[0])),
     }
     if config["methods"]:
         cell["budgets"] = _budgets(prepared, points)

@@ -17,7 +17,7 @@ from qcore.allocation import BitAllocation, ModelSpec
 from qcore.costs.budget import Budget, make_options
 from qcore.errors import InvalidAllocation
 from qcore.problem import Problem
-from qcore.qat.switchable.switches import NormPlan, rungs_of, switches_of
+from qcore.qat.switches import NormPlan, rungs_of, switches_of
 from qcore.run_spec import RunSpec
 from qcore.searches import metanetwork
 from store import Run

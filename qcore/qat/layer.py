@@ -1,4 +1,4 @@
-"""One layer of a TrainableModel: float weights, learned scales, and the bits in use."""
+"""Layers that quantize their weights and input while they are trained (fake quantization)."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -15,13 +15,43 @@ from qcore.quantizers import ActivationGrid, Histogram, LearnedQuantizer, mse_gr
 SMALLEST_SCALE = 1e-4
 
 
-class TrainableLayer(nn.Module):
-    """A layer that quantizes its weights and its input on the fly.
+class QatLayer(nn.Module):
+    """What layers of every way to train have in common: float weights, and an operation.
+
+    Args:
+        name: Dotted module path in the model.
+        module: The float layer; copied.
 
     Attributes:
         name: Dotted module path in the model.
+        operation: How it is applied.
         weight: Float weight, trained.
         bias: Float bias, trained; None where the layer has none.
+    """
+
+    bias: nn.Parameter | None
+
+    def __init__(self, name: str, module: Any) -> None:
+        super().__init__()
+        self.name, self.operation = name, operation_of(module)
+        self.weight = nn.Parameter(module.weight.detach().clone().float())
+        self.bias = None
+        if module.bias is not None:
+            self.bias = nn.Parameter(module.bias.detach().clone().float())
+
+    def start_scales(self, options: Iterable[LayerBits], histogram: Histogram) -> None:
+        """Begin what quantizes, from the weights and the histogram of the input."""
+        raise NotImplementedError
+
+    def after_step(self) -> None:
+        """Put what was trained back where it is allowed."""
+        raise NotImplementedError
+
+
+class TrainableLayer(QatLayer):
+    """A layer at bits that are given, with a learned scale for each of them.
+
+    Attributes:
         scales: "w2", "a4", ... to the scale () of weights or input at these bits; "w" and "a"
             where one scale serves all widths.
         grids: Bits to the codes of the input at these bits.
@@ -32,18 +62,11 @@ class TrainableLayer(nn.Module):
             trained to be quantized.
     """
 
-    bias: nn.Parameter | None
-
     def __init__(
         self, name: str, module: Any, quantizer: LearnedQuantizer, one_clip: int | None
     ) -> None:
-        super().__init__()
-        self.name, self.quantizer, self.one_clip = name, quantizer, one_clip
-        self.operation = operation_of(module)
-        self.weight = nn.Parameter(module.weight.detach().clone().float())
-        self.bias = None
-        if module.bias is not None:
-            self.bias = nn.Parameter(module.bias.detach().clone().float())
+        super().__init__(name, module)
+        self.quantizer, self.one_clip = quantizer, one_clip
         self.scales = nn.ParameterDict()
         self.grids: dict[int, ActivationGrid] = {}
         self.trained: set[str] = set()
@@ -100,7 +123,8 @@ class TrainableLayer(nn.Module):
         """Have exactly these scales, so that a stored state fits."""
         for key in set(self.scales) - set(keys):
             del self.scales[key]
-        for key in sorted(set(keys) - set(self.scales)):
+        # in the order in which `start_scales` makes them: optimisers know parameters by their place
+        for key in sorted(set(keys) - set(self.scales), key=_place):
             self.scales[key] = nn.Parameter(torch.tensor(1.0, device=self.weight.device))
 
     def after_step(self) -> None:
@@ -167,6 +191,10 @@ class TrainableLayer(nn.Module):
             int(bits): ActivationGrid(step, int(low), int(high), offset)
             for bits, (step, low, high, offset) in state["grids"].items()
         }
+
+
+def _place(key: str) -> tuple[bool, int]:
+    return key[0] != "w", int(key[1:] or 0)
 
 
 def _nearest(widths: list[int], wanted: int) -> int:

@@ -10,7 +10,7 @@ epoch are all there is to keep.
 import hashlib
 import io
 import math
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -25,13 +25,19 @@ from qcore.qat.batches import Epoch, batches_of
 from qcore.qat.checkpoints import Checkpoints
 
 Training = Generator[Progress, None, None]
-Loss = Callable[[nn.Module, Tensor, Tensor | None, torch.Generator], tuple[Tensor, Tensor]]
 
 
 class Trainable(Protocol):
-    """What `train_stage` needs of a model beside being a module that maps images to logits."""
+    """What `train_stage` needs of a model: modules that map images to logits and can be saved."""
 
-    layers: Mapping[str, nn.Module]
+    @property
+    def layers(self) -> Mapping[str, nn.Module]:
+        """Layers by name, for errors."""
+        ...
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Logits (n, classes) of images (n, channels, h, w)."""
+        ...
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """Parameters by kind: "weights" are decayed, "scales" have their own rate, others not."""
@@ -45,9 +51,21 @@ class Trainable(Protocol):
         """Called after every optimiser step, to put parameters back where they are allowed."""
         ...
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Take over a state dict."""
+    def named_parameters(self) -> Iterable[tuple[str, nn.Parameter]]:
+        """All parameters by name."""
         ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """All there is to save: tensors and plain data."""
+        ...
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        ...
+
+
+Loss = Callable[[Trainable, Tensor, Tensor | None, torch.Generator], tuple[Tensor, Tensor]]
+"""(model, images, labels, generator) -> loss and logits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +136,7 @@ class Stage:
     """
 
     name: str
-    model: Any
+    model: Trainable
     images: Images
     plan: Plan = field(default_factory=Plan)
     seed: int = 0
@@ -150,7 +168,8 @@ def train_stage(stage: Stage, checkpoints: Checkpoints) -> Training:
     plan, model = stage.plan, stage.model
     if plan.distillation > 0 and stage.teacher is None:
         raise InvalidParams("Distillation needs the float network as its teacher; none was given.")
-    if plan.distillation < 1 and stage.images.labels is None and stage.loss is None:
+    needs_labels = plan.epochs > 0 and plan.distillation < 1 and stage.loss is None
+    if needs_labels and stage.images.labels is None:
         raise InvalidData(
             "Training needs labelled images, or distillation at 1, which learns from the float "
             "network's outputs alone."
@@ -159,13 +178,11 @@ def train_stage(stage: Stage, checkpoints: Checkpoints) -> Training:
     saved = _read(stored[1], stage) if stored is not None else None
     history: list[dict[str, Any]] = [] if saved is None else saved["history"]
     done = 0 if saved is None else int(saved["epoch"])
-    optimizer = None
     if saved is not None:
         model.load(saved["model"])
-    if done < plan.epochs:
-        optimizer = _optimizer(model.groups(), plan)
-        if saved is not None:
-            optimizer.load_state_dict(saved["optimizer"])
+    optimizer = _optimizer(model.groups(), plan)
+    if saved is not None and done < plan.epochs:
+        optimizer.load_state_dict(saved["optimizer"])
     for figures in history:
         yield _progress(stage, figures)
     for epoch in range(done, plan.epochs):
@@ -177,7 +194,7 @@ def train_stage(stage: Stage, checkpoints: Checkpoints) -> Training:
         yield _progress(stage, history[-1])
     if plan.epochs == 0 and saved is None:
         _finish(stage)
-        _save(stage, checkpoints, None, 0, history, True)
+        _save(stage, checkpoints, optimizer, 0, history, True)
     model.set_training(False)
 
 
@@ -206,12 +223,8 @@ def _optimizer(groups: Mapping[str, list[nn.Parameter]], plan: Plan) -> torch.op
     return torch.optim.SGD(rows, lr=plan.rate, momentum=plan.momentum, nesterov=nesterov)
 
 
-def _train_epoch(
-    stage: Stage, optimizer: torch.optim.Optimizer | None, epoch: int
-) -> dict[str, Any]:
+def _train_epoch(stage: Stage, optimizer: torch.optim.Optimizer, epoch: int) -> dict[str, Any]:
     plan, model = stage.plan, stage.model
-    if optimizer is None:
-        raise InvalidParams(f"Stage {stage.name!r} has no epoch left to train.")
     generator = seeded(stage.seed, stage.name, epoch)
     source = Epoch(stage.images, plan.batch_images, plan.epoch_images, plan.augment, stage.device)
     steps = source.steps
@@ -273,7 +286,7 @@ def _plain_loss(stage: Stage) -> Loss:
     plan, teacher = stage.plan, stage.teacher
 
     def loss(
-        model: nn.Module, x: Tensor, y: Tensor | None, generator: torch.Generator
+        model: Trainable, x: Tensor, y: Tensor | None, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         logits = model(x)
         value = torch.zeros((), device=x.device)
@@ -318,7 +331,7 @@ def _where(stage: Stage, x: Tensor, step: int, loss: float) -> str:
 def _save(
     stage: Stage,
     checkpoints: Checkpoints,
-    optimizer: torch.optim.Optimizer | None,
+    optimizer: torch.optim.Optimizer,
     epoch: int,
     history: list[dict[str, Any]],
     finished: bool,
@@ -333,7 +346,7 @@ def _save(
         "history": history,
         "model": stage.model.state_dict(),
         # of no use once the stage is over
-        "optimizer": None if finished or optimizer is None else optimizer.state_dict(),
+        "optimizer": None if finished else optimizer.state_dict(),
     }
     buffer = io.BytesIO()
     torch.save(state, buffer)

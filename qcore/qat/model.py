@@ -1,4 +1,4 @@
-"""TrainableModel: the quantization-aware twin of a QuantizedModel, for training.
+"""Networks for quantization-aware training (QAT); TrainableModel is a QuantizedModel's twin there.
 
 Batch-norms are not folded while training; each layer quantizes its weights and its input with a
 learned quantizer, at bits that switch in O(layers). `state` gives a QuantizedModel everything it
@@ -10,9 +10,9 @@ it was, so that a configuration file is complete with its layers alone.
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -24,16 +24,128 @@ from qcore.network.forward_pass import explicit_attention
 from qcore.network.layers import Found
 from qcore.network.operation import to_rows
 from qcore.network.rewriting import explicit
-from qcore.qat.layer import TrainableLayer
-from qcore.qat.switchable.norms import TransitionalNorm, install_norms
-from qcore.qat.switchable.switches import NormPlan
+from qcore.qat.layer import QatLayer, TrainableLayer
+from qcore.qat.norms import TransitionalNorm, install_norms
+from qcore.qat.switches import NormPlan
 from qcore.quantizers import LEARNED_QUANTIZERS, Histogram
 
 Options = Mapping[str, tuple[LayerBits, ...]]
 
 
-class TrainableModel(nn.Module):
-    """A float model, wrapped for training with quantized weights and inputs.
+Layer = TypeVar("Layer", bound=QatLayer)
+
+
+class QatModel(nn.Module, Generic[Layer]):
+    """A float model whose layers quantize while they are trained, whatever says their bits.
+
+    Args:
+        model: The float model; it is copied, never changed.
+        found: Its layers, from `find_layers`.
+        options: The bits each layer may have.
+        make_layer: (name, float layer) to what takes its place.
+        device: Where it runs.
+        plan: What the network can be switched to while it runs, and how its norms follow; None
+            for a network whose norms are estimated anew for each allocation.
+
+    Attributes:
+        layers: Layer name to what took its place, in execution order.
+        norms: Layer name to the batch-norm behind it, or its copies.
+
+    Raises:
+        UnsupportedModel: a plan, and nothing whose norms can follow it.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        found: Found,
+        options: Options,
+        make_layer: Callable[[str, Any], Layer],
+        *,
+        device: str = "cpu",
+        plan: NormPlan | None = None,
+    ) -> None:
+        super().__init__()
+        self.spec, self.options, self.plan = found.spec, options, plan
+        self.network = explicit(copy.deepcopy(model)).eval().requires_grad_(False).to(device)
+        if any(isinstance(m, nn.Conv2d) for m in self.network.modules()):
+            self.network = self.network.to(memory_format=torch.channels_last)
+        self.layers: dict[str, Layer] = {}
+        for name in found.spec.names:
+            layer = make_layer(name, self.network.get_submodule(name)).to(device)
+            for path in (name, *found.aliases.get(name, ())):
+                self.network.set_submodule(path, layer)
+            self.layers[name] = layer
+        if plan is not None:
+            self.norms: dict[str, Any] = install_norms(self.network, found, plan)
+        else:
+            self.norms = {
+                name: self.network.get_submodule(path).requires_grad_(True)
+                for name, path in found.norms.items()
+            }
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map normalised images (n, channels, h, w) to logits (n, classes)."""
+        with explicit_attention():
+            return self.network(x)
+
+    @property
+    def _active(self) -> list[Any]:
+        """The batch-norms in use."""
+        return [getattr(norm, "active", norm) for norm in self.norms.values()]
+
+    def set_training(self, training: bool) -> None:
+        """Let the norms use batch statistics (and follow them), or their running statistics."""
+        self.network.eval()
+        for norm in self.norms.values():
+            norm.train(training)
+
+    @contextmanager
+    def batch_statistics(self) -> Iterator[nn.Module]:
+        """Inside, norms use the statistics of the batch at hand and remember nothing."""
+        self.set_training(True)
+        for norm in self._active:
+            norm.track_running_stats = False
+        try:
+            yield self
+        finally:
+            for norm in self._active:
+                norm.track_running_stats = True
+            self.set_training(False)
+
+    @torch.no_grad()
+    def start_scales(self, batches: Iterable[Tensor]) -> None:
+        """Begin every scale that was never trained, from the current weights and inputs.
+
+        Args:
+            batches: Normalised images; the inputs are those at the current bits.
+        """
+        histograms = {name: Histogram() for name in self.layers}
+        handles = [
+            layer.register_forward_pre_hook(
+                lambda module, inputs: histograms[module.name].add(inputs[0])
+            )
+            for layer in self.layers.values()
+        ]
+        self.set_training(False)
+        try:
+            for x in batches:
+                self(x)
+        finally:
+            for handle in handles:
+                handle.remove()
+        for name, layer in self.layers.items():
+            layer.start_scales(self.options[name], histograms[name])
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Put what was trained back where it is allowed: scales stay positive."""
+        for layer in self.layers.values():
+            layer.after_step()
+
+
+class TrainableModel(QatModel[TrainableLayer]):
+    """A float model, wrapped for training with quantized weights and inputs at given bits.
 
     Args:
         model: The float model; it is copied, never changed.
@@ -47,8 +159,6 @@ class TrainableModel(nn.Module):
             for a network whose norms are estimated anew for each allocation.
 
     Attributes:
-        layers: Layer name to its TrainableLayer, in execution order.
-        norms: Layer name to the batch-norm behind it, or its copies.
         allocation: The bits in use.
 
     Raises:
@@ -67,36 +177,18 @@ class TrainableModel(nn.Module):
         device: str = "cpu",
         plan: NormPlan | None = None,
     ) -> None:
-        super().__init__()
         if one_clip is not None and quantizer == "lsq":
             raise InvalidParams(
                 "LSQ learns steps, and one step cannot serve several bit-widths; use the learned "
                 "clip, or keep bit-dependent scales."
             )
-        self.spec, self.options, self.plan = found.spec, options, plan
-        self.network = explicit(copy.deepcopy(model)).eval().requires_grad_(False).to(device)
-        if any(isinstance(m, nn.Conv2d) for m in self.network.modules()):
-            self.network = self.network.to(memory_format=torch.channels_last)
-        self.layers: dict[str, TrainableLayer] = {}
-        for name in found.spec.names:
-            module: Any = self.network.get_submodule(name)
-            layer = TrainableLayer(name, module, LEARNED_QUANTIZERS[quantizer], one_clip)
-            for path in (name, *found.aliases.get(name, ())):
-                self.network.set_submodule(path, layer)
-            self.layers[name] = layer
-        if plan is not None:
-            self.norms: dict[str, Any] = install_norms(self.network, found, plan)
-        else:
-            self.norms = {
-                name: self.network.get_submodule(path).requires_grad_(True)
-                for name, path in found.norms.items()
-            }
-        self.allocation = BitAllocation.uniform(found.spec.layers, FLOAT_BITS)
+        learned = LEARNED_QUANTIZERS[quantizer]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map normalised images (n, channels, h, w) to logits (n, classes)."""
-        with explicit_attention():
-            return self.network(x)
+        def make_layer(name: str, module: Any) -> TrainableLayer:
+            return TrainableLayer(name, module, learned, one_clip)
+
+        super().__init__(model, found, options, make_layer, device=device, plan=plan)
+        self.allocation = BitAllocation.uniform(found.spec.layers, FLOAT_BITS)
 
     def set_allocation(self, allocation: BitAllocation) -> None:
         """Switch every layer, and the norms that follow the bits; nothing is measured anew.
@@ -138,30 +230,6 @@ class TrainableModel(nn.Module):
             if isinstance(norm, TransitionalNorm):
                 norm.spread()
 
-    @property
-    def _active(self) -> list[Any]:
-        """The batch-norms in use."""
-        return [getattr(norm, "active", norm) for norm in self.norms.values()]
-
-    def set_training(self, training: bool) -> None:
-        """Let the norms use batch statistics (and follow them), or their running statistics."""
-        self.network.eval()
-        for norm in self.norms.values():
-            norm.train(training)
-
-    @contextmanager
-    def batch_statistics(self) -> Iterator["TrainableModel"]:
-        """Inside, norms use the statistics of the batch at hand and remember nothing."""
-        self.set_training(True)
-        for norm in self._active:
-            norm.track_running_stats = False
-        try:
-            yield self
-        finally:
-            for norm in self._active:
-                norm.track_running_stats = True
-            self.set_training(False)
-
     @torch.no_grad()
     def estimate_norms(
         self, batches: Sequence[Tensor], visits: Iterable[BitAllocation] = ()
@@ -192,30 +260,6 @@ class TrainableModel(nn.Module):
                 norm.momentum = momentum
             self.set_training(False)
 
-    @torch.no_grad()
-    def start_scales(self, batches: Iterable[Tensor]) -> None:
-        """Begin every scale that was never trained, from the current weights and inputs.
-
-        Args:
-            batches: Normalised images; the inputs are those at the current bits.
-        """
-        histograms = {name: Histogram() for name in self.layers}
-        handles = [
-            layer.register_forward_pre_hook(
-                lambda module, inputs: histograms[module.name].add(inputs[0])
-            )
-            for layer in self.layers.values()
-        ]
-        self.set_training(False)
-        try:
-            for x in batches:
-                self(x)
-        finally:
-            for handle in handles:
-                handle.remove()
-        for name, layer in self.layers.items():
-            layer.start_scales(self.options[name], histograms[name])
-
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """What is trained: "weights" (decayed), "plain" (biases and norms), "scales"."""
         groups: dict[str, list[nn.Parameter]] = {"weights": [], "plain": [], "scales": []}
@@ -236,12 +280,6 @@ class TrainableModel(nn.Module):
                 layer: Any = self.get_submodule(key.removesuffix("._extra_state"))
                 layer.make_scales(value["scales"])
         self.load_state_dict(state)
-
-    @torch.no_grad()
-    def after_step(self) -> None:
-        """Note which scales were trained, and keep all of them positive."""
-        for layer in self.layers.values():
-            layer.after_step()
 
     @torch.no_grad()
     def state(self) -> dict[str, dict[str, np.ndarray]]:

@@ -1,68 +1,147 @@
-"""What every kind of training needs of one network: its layers, images, and where states go."""
+"""What every way to train works with: one network, its layers, images, and where states go."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor, nn
 
-from qcore.allocation import BitAllocation, LayerBits
+from qcore.allocation import BitAllocation
 from qcore.data import Images
-from qcore.errors import InvalidData
+from qcore.errors import InvalidData, InvalidParams
 from qcore.network.layers import Found
+from qcore.network.rewriting import explicit
 from qcore.qat.checkpoints import Checkpoints
-from qcore.qat.loop import Plan, Stage, train_stage
-from qcore.qat.model import TrainableModel
+from qcore.qat.loop import Plan, Stage, read_state, train_stage
+from qcore.qat.model import Options, TrainableModel
+from qcore.qat.requests import Quantization
+from qcore.qat.switches import NormPlan
 
 
 @dataclass(frozen=True)
-class Materials:
+class Setup:
     """What is trained, on what.
 
     Attributes:
         network: The float network; never changed.
         found: Its layers.
         options: Bits each layer may have.
-        images: Training images.
+        images: Training images, none of which calibrates or is searched on; None where the data
+            have none.
         calibration: Normalised batches for ranges and norms.
         checkpoints: Where the stages' states are.
-        seed: Seed of everything drawn by chance.
+        seed: Seed of everything drawn by chance while training.
         device: Where it trains.
-        teacher: The float network to distil from.
-        notes: Notes of the stages a trainer can load again: how the network is quantized.
+        load_stage: (run, stage) to the state of another run's stage, or None.
     """
 
     network: nn.Module
     found: Found
-    options: Mapping[str, tuple[LayerBits, ...]]
-    images: Images
+    options: Options
+    images: Images | None
     calibration: Sequence[Tensor]
     checkpoints: Checkpoints
     seed: int = 0
     device: str = "cpu"
-    teacher: nn.Module | None = None
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    load_stage: Callable[[int, str], bytes | None] = lambda run, stage: None
+
+    @property
+    def training_images(self) -> Images:
+        """The training images.
+
+        Raises:
+            InvalidData: there are none.
+        """
+        if self.images is None:
+            raise InvalidData(
+                "This data set has no training images beside those to calibrate and search on. "
+                "Take fewer of those, or other data."
+            )
+        return self.images
+
+    @cached_property
+    def explicit_network(self) -> nn.Module:
+        """The float network with every layer in a module of its own."""
+        return explicit(self.network)
+
+    @cached_property
+    def teacher(self) -> nn.Module:
+        """The float network to distil from, a copy that is never trained."""
+        network = copy.deepcopy(self.explicit_network)
+        return network.eval().requires_grad_(False).to(self.device)
+
+    def build(self, quantization: Quantization) -> TrainableModel:
+        """The float network quantized like this, its scales not begun."""
+        norms = quantization.norms
+        return TrainableModel(
+            self.explicit_network,
+            self.found,
+            self.options,
+            quantizer=quantization.quantizer,
+            one_clip=quantization.one_clip,
+            device=self.device,
+            plan=None if norms is None else NormPlan.from_json(norms),
+        )
+
+    def begun(self, after: str, fresh: Quantization) -> tuple[TrainableModel, Quantization]:
+        """The network that training goes on from, and how it is quantized.
+
+        Args:
+            after: A finished stage; its weights, quantized as they were. "" is the float network.
+            fresh: How the float network is quantized.
+
+        Raises:
+            InvalidParams: the stage was never finished.
+        """
+        if after:
+            quantization, weights = self.finished(after)
+            model = self.build(quantization)
+            model.load(weights)
+            return model, quantization
+        model = self.build(fresh)
+        model.start_scales(self.calibration)
+        return model, fresh
+
+    def finished(self, stage: str) -> tuple[Quantization, dict[str, Any]]:
+        """How a finished stage is quantized, and its weights, for `TrainableModel.load`.
+
+        Raises:
+            InvalidParams: the stage was never finished.
+        """
+        stored = self.checkpoints.load(stage)
+        state = None if stored is None else read_state(stored[1], self.device)
+        if state is None or not state["finished"]:
+            raise InvalidParams(
+                f"There are no weights of a finished stage {stage!r}; the stage is trained first."
+            )
+        return Quantization(**state["notes"]), state["model"]
 
 
 def keep_stage(
-    materials: Materials,
+    setup: Setup,
     name: str,
     model: TrainableModel,
     allocation: BitAllocation,
+    quantization: Quantization,
 ) -> None:
     """Save a model at its allocation as a finished stage, or load the stage where it is there."""
 
     def finish() -> None:
         # bits that were not learned begin from the weights as they are now
-        model.start_scales(materials.calibration)
+        model.start_scales(setup.calibration)
         model.set_allocation(allocation)
-        model.estimate_norms(materials.calibration)
+        model.estimate_norms(setup.calibration)
 
-    def no_loss(*_: Any) -> tuple[Tensor, Tensor]:
-        raise InvalidData(f"The stage {name!r} has no epochs and no loss.")
-
-    plan = Plan(epochs=0)
     stage = Stage(
-        name, model, materials.images, plan, loss=no_loss, finish=finish, notes=materials.notes
+        name=name,
+        model=model,
+        images=setup.training_images,
+        plan=Plan(epochs=0),
+        device=setup.device,
+        finish=finish,
+        notes=asdict(quantization),
     )
-    list(train_stage(stage, materials.checkpoints))
+    for _ in train_stage(stage, setup.checkpoints):
+        pass

@@ -22,20 +22,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-METHODS = {
-    "md-tanh-s": "Mirror descent, tanh, stable",
-    "md-softmax-s": "Mirror descent, softmax, stable",
-    "md-tanh": "Mirror descent, tanh, without auxiliary variables",
-    "md-softmax": "Mirror descent, softmax, without auxiliary variables",
-    "gd-tanh": "Gradient descent through tanh",
-    "ste": "Straight through (BinaryConnect)",
-    "proxquant": "ProxQuant",
-}
-"""Ways to train weights of few levels: name to title."""
-
-PLAIN = ("md-tanh", "md-softmax")
-SOFTMAX = ("md-softmax-s", "md-softmax")
 HARD = float("inf")
+"""Sharpness of the levels themselves."""
+
 TINY = 1e-20
 
 

@@ -2,7 +2,7 @@
 
 Three stages train one set of weights: inputs quantized only, then weights too, one width drawn for
 the whole network in every step; then, ramping up, a width drawn for every layer. Batch-norms are
-kept per pair of bits of the layers before and behind (`qcore.qat.switchable.norms`), and those of
+kept per pair of bits of the layers before and behind (`qcore.qat.norms`), and those of
 unequal bits begin stage three as the diagonal ones. What is left, the stage "layer-wise", is a
 meta-network: any allocation of it can be measured, searched and exported without training.
 
@@ -21,7 +21,7 @@ inputs of a layer keep one rung; no layer loses its lowest widths for a while, w
 averaged over steps, and no term is on the quantization error.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,9 +29,9 @@ import numpy as np
 
 from qcore import search
 from qcore.allocation import FLOAT_BITS, BitAllocation
-from qcore.errors import InvalidParams
-from qcore.problem import Problem, Progress, Proposals
-from qcore.qat.switchable.switches import (
+from qcore.problem import Problem, Progress, Proposals, Result
+from qcore.qat.requests import SwitchableBits
+from qcore.qat.switches import (
     Joint,
     NormPlan,
     Rungs,
@@ -40,11 +40,8 @@ from qcore.qat.switchable.switches import (
     switches_of,
 )
 from qcore.quantizer_names import learned_for
-from qcore.search import Search
+from qcore.search import EPOCH_STEPS, Clock, Search
 from qcore.solvers.switchable import METHODS, Frozen, search_frozen
-
-EPOCH_STEPS = 50
-"""Steps of the progress bar that an epoch counts for; a scored candidate counts for one."""
 
 STAGE = "layer-wise"
 VISITS = 64
@@ -135,9 +132,7 @@ def bitmixer(problem: Problem, params: BitMixerParams, rng: np.random.Generator)
         UnsupportedModel: no batch-norms, or the layer behind one is not known (named).
         Diverged: training reached NaN.
     """
-    trainer = problem.trainer
-    if trainer is None:
-        raise InvalidParams("bitmixer trains, and this problem offers nothing to train with.")
+    trainer = problem.needed_trainer()
     rungs = rungs_of(problem)
     switches = switches_of(rungs)
     settings = Frozen(
@@ -145,10 +140,10 @@ def bitmixer(problem: Problem, params: BitMixerParams, rng: np.random.Generator)
     )  # fmt: skip
     epochs = params.input_epochs + params.network_epochs + params.layer_epochs
     total = epochs * EPOCH_STEPS + settings.steps(rungs)
-    seed, done = int(rng.integers(2**32)), 0
+    seed = int(rng.integers(2**32))
     widest = next(iter(switches.values()))
     joint = replace(COUPLED, mixed=params.mixed) if params.mixed else None
-    trainer.begin(params.quantizer, None, NormPlan(params.norms, switches))
+    clock, after, payload = Clock(total), "", {}
     for stage in _stages(params, rungs, switches):
         plan = {
             "epochs": stage.epochs,
@@ -156,26 +151,43 @@ def bitmixer(problem: Problem, params: BitMixerParams, rng: np.random.Generator)
             "epoch_images": params.epoch_images,
             "distillation": 0.0 if joint else params.distillation,
         }
-        share = _ramp(stage, trainer.steps(plan))
+        steps = trainer.steps(plan)
+        share = _ramp(stage, steps)
         draw = _draw(stage, share, rungs, list(switches.values()), seed)
-        training = trainer.train(
-            stage.name,
-            widest,
-            plan,
+        request = SwitchableBits(
+            stage=stage.name,
+            norms=NormPlan(params.norms, switches),
+            allocation=widest,
+            plan=plan,
+            after=after,
+            quantizer=params.quantizer,
             draw=None if joint else draw,
             joint=joint,
             float_weights=stage.float_weights,
             visits=_visits(rungs, switches, seed) if stage.name == STAGE else (),
         )
-        for progress in training:
-            mixed = share(progress.step * trainer.steps(plan))
-            figures = {**progress.figures, "layer_by_layer": mixed}
-            message = f"{progress.message}, {mixed:.0%} layer by layer"
-            yield Progress(done + progress.step * EPOCH_STEPS, total, message, figures)
-        done += stage.epochs * EPOCH_STEPS
-    figures = yield from search_frozen(problem, rungs, settings, rng, step=done, total=total)
-    figures["payload"] = trainer.payload(STAGE, widest)
+        training = _with_share(trainer.train(request), share, steps)
+        payload = yield from clock.stage(training, stage.epochs)
+        after = stage.name
+    figures = yield from search_frozen(problem, rungs, settings, rng, step=clock.done, total=total)
+    figures["payload"] = payload
     yield Progress(total, total, f"finished: {figures['candidates']} allocations", figures)
+
+
+def _with_share(
+    training: Generator[Progress, None, Result], share: Callable[[int], float], steps: int
+) -> Generator[Progress, None, Result]:
+    """Say with every progress how many steps now draw layer by layer; `steps` are an epoch's."""
+    while True:
+        try:
+            progress = next(training)
+        except StopIteration as end:
+            result: Result = end.value
+            return result
+        mixed = share(progress.step * steps)
+        figures = {**progress.figures, "layer_by_layer": mixed}
+        message = f"{progress.message}, {mixed:.0%} layer by layer"
+        yield replace(progress, message=message, figures=figures)
 
 
 @dataclass(frozen=True)

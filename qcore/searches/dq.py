@@ -30,9 +30,8 @@ import numpy as np
 from qcore import search
 from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits
 from qcore.costs import COSTS, costs_of
-from qcore.errors import InfeasibleBudget, InvalidParams
 from qcore.problem import Ask, Point, Problem, Progress, Proposals
-from qcore.qat.requests import Learning
+from qcore.qat.requests import GivenBits, LearnedBits
 from qcore.search import EPOCH_STEPS, Clock, Search
 from qcore.solvers.repair import repair_of
 from qcore.solvers.space import Space
@@ -104,13 +103,11 @@ def dq(problem: Problem, params: DqParams, rng: np.random.Generator) -> Proposal
     The last point, of stage "final", is the result.
 
     Raises:
-        InvalidParams: no trainer.
+        InvalidParams: no trainer; more summed limits than the exact start takes.
         InfeasibleBudget: nothing fits the budget.
         Diverged: training reached NaN.
     """
-    trainer, limits = problem.trainer, problem.budget.limits
-    if trainer is None:
-        raise InvalidParams("dq trains, and this problem offers nothing to train with.")
+    trainer, limits = problem.needed_trainer(), problem.budget.limits
     space = checked_space(problem)
     repair = repair_of(space)
     epochs = params.bits_epochs + params.final_epochs
@@ -119,14 +116,15 @@ def dq(problem: Problem, params: DqParams, rng: np.random.Generator) -> Proposal
     if params.start == "exact":
         yield clock.tick(0, "computing the gradient sensitivity")
         start = exact_allocation(problem, "dq")
-    trainer.begin()
     plan = {
         "rate": params.rate,
         "decay": params.decay,
         "epoch_images": params.epoch_images,
         "distillation": params.distillation,
     }
-    learning = Learning(
+    learning = LearnedBits(
+        stage=FROZEN,
+        training=BITS,
         kind=params.parametrization,
         powers=params.power_of_two_steps,
         strength=params.penalty,
@@ -136,7 +134,7 @@ def dq(problem: Problem, params: DqParams, rng: np.random.Generator) -> Proposal
         limits=dict(limits),
         plan={**plan, "epochs": params.bits_epochs},
     )
-    learned = yield from clock.stage(trainer.learn_bits(BITS, FROZEN, learning), params.bits_epochs)
+    learned = yield from clock.stage(trainer.train(learning), params.bits_epochs)
     chosen = space.allocation(repair.within(_choice(space, learned.allocation), rng))
     words = f"froze the best state within the limits, {_validation(learned.validation)}"
     if not learned.fits:
@@ -147,14 +145,11 @@ def dq(problem: Problem, params: DqParams, rng: np.random.Generator) -> Proposal
     if params.use_slack and limits:
         chosen = yield from _spend(problem, space, chosen, params.slack_images)
     yield clock.tick(SLACK_STEPS, "the bits are final", round=2, **_figures(problem, chosen))
-    final = {**plan, "epochs": params.final_epochs}
-    yield from clock.stage(trainer.train(FINAL, chosen, final), params.final_epochs)
-    if not problem.admits(chosen):
-        raise InfeasibleBudget(
-            f"The allocation found is over the budget of {dict(limits)}; this is an error in the "
-            "cost models."
-        )
-    answer = yield Ask((chosen,), FINAL)
+    final = GivenBits(
+        stage=FINAL, allocation=chosen, plan={**plan, "epochs": params.final_epochs}, after=FROZEN
+    )
+    yield from clock.stage(trainer.train(final), params.final_epochs)
+    answer = yield Ask((chosen,), FINAL, results=True)
     value = problem.value((answer or [])[0])
     yield clock.tick(1, f"finished: {value:.4g} nats", value=value, **_figures(problem, chosen))
 

@@ -21,7 +21,7 @@ draws the bits of each step within the budget, and only the rest is at the bits 
 """
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -29,8 +29,9 @@ import numpy as np
 
 from qcore import search
 from qcore.allocation import BitAllocation
-from qcore.errors import InfeasibleBudget, InvalidParams
+from qcore.errors import InvalidParams
 from qcore.problem import Ask, Point, Problem, Progress, Proposals
+from qcore.qat.requests import GivenBits
 from qcore.quantizer_names import learned_for
 from qcore.search import EPOCH_STEPS, Clock, Search
 from qcore.solvers.cma_round import Round, evolve, moving_window, whole_split
@@ -145,9 +146,6 @@ def gradfreebits(
             f"gradfreebits: a population of {params.population} does not fit {params.evaluations} "
             "candidates per round. Allow more candidates, or choose a smaller population."
         )
-    trainer = problem.trainer
-    if trainer is None:
-        raise InvalidParams("gradfreebits trains, and this problem offers nothing to train with.")
     space = checked_space(problem)
     repair = repair_of(space)
     uniform = space.allocation(best_uniform(genes_of(space), repair))
@@ -160,26 +158,27 @@ def gradfreebits(
     epochs += params.rounds * params.round_epochs if params.alternation else 0
     clock = Clock(epochs * EPOCH_STEPS + rounds * (each + SHORTLIST + 2) + 1)
     draw = _draws(space, repair, int(rng.integers(2**32))) if params.random_bits else None
-    trainer.begin(params.quantizer, None if params.bit_dependent_clips else _middle(space))
-    yield from _train(
-        problem, params, clock, "pretraining", uniform, params.pretraining_epochs, draw
+    pretraining = GivenBits(
+        stage="pretraining",
+        allocation=uniform,
+        quantizer=params.quantizer,
+        one_clip=None if params.bit_dependent_clips else _middle(space),
     )
-    chosen = uniform
+    yield from _train(problem, params, clock, pretraining, params.pretraining_epochs, draw)
+    chosen, trained = uniform, pretraining.stage
     for number in range(1, rounds + 1):
         chosen = yield from _round(
-            problem, params, space, chosen, uniform, number, each, clock, rng
+            problem, params, space, trained, chosen, uniform, number, each, clock, rng
         )
         if params.alternation:
             stage = f"round-{number}/weights"
+            request = GivenBits(stage=stage, allocation=chosen, after=trained)
             more = draw if number < rounds else None
-            yield from _train(problem, params, clock, stage, chosen, params.round_epochs, more)
-    yield from _train(problem, params, clock, FINAL, chosen, last)
-    if not problem.admits(chosen):
-        raise InfeasibleBudget(
-            f"The allocation found is over the budget of {dict(problem.budget.limits)}; this is an "
-            "error in the cost models."
-        )
-    answer = yield Ask((chosen,), FINAL)
+            yield from _train(problem, params, clock, request, params.round_epochs, more)
+            trained = stage
+    final = GivenBits(stage=FINAL, allocation=chosen, after=trained)
+    yield from _train(problem, params, clock, final, last)
+    answer = yield Ask((chosen,), FINAL, results=True)
     value = problem.value((answer or [])[0])
     yield Progress(clock.total, clock.total, f"finished: {value:.4g} nats", _figures(chosen, value))
 
@@ -188,23 +187,21 @@ def _train(
     problem: Problem,
     params: GradFreeBitsParams,
     clock: Clock,
-    stage: str,
-    allocation: BitAllocation,
+    request: GivenBits,
     epochs: int,
     draw: Draw | None = None,
 ) -> Generator[Progress, None, None]:
-    """Train a stage; its epochs become steps of the whole."""
-    settings = {
+    """Train a stage for so many epochs, at random bits where given; they are steps of the whole."""
+    plan = {
         "epochs": epochs,
         "rate": params.rate,
         "epoch_images": params.epoch_images,
         "label_smoothing": params.label_smoothing,
         "distillation": params.distillation,
     }
-    training = problem.trainer.train(
-        stage, allocation, settings, draw=None if draw is None else partial(draw, stage)
-    )
-    yield from clock.stage(training, epochs)
+    drawn = None if draw is None else partial(draw, request.stage)
+    request = replace(request, plan=plan, draw=drawn)
+    yield from clock.stage(problem.needed_trainer().train(request), epochs)
 
 
 def _draws(space: Space, repair: Repair, seed: int) -> Draw:
@@ -222,6 +219,7 @@ def _round(
     problem: Problem,
     params: GradFreeBitsParams,
     space: Space,
+    stage: str,
     before: BitAllocation,
     uniform: BitAllocation,
     number: int,
@@ -229,8 +227,8 @@ def _round(
     clock: Clock,
     rng: np.random.Generator,
 ) -> Choosing:
-    """One gradient-free round at the weights trained last; returns the allocation it chooses."""
-    genes, repair, stage = genes_of(space), repair_of(space), problem.trainer.stage
+    """One gradient-free round at the weights of a stage; returns the allocation it chooses."""
+    genes, repair = genes_of(space), repair_of(space)
     words = f"round {number}: "
     if len(genes.genes) >= 2:
         evolved = yield from evolve(

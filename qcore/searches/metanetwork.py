@@ -16,7 +16,8 @@ import numpy as np
 
 from qcore.errors import InvalidParams
 from qcore.problem import Problem, Progress, Proposals
-from qcore.qat.switchable.switches import words
+from qcore.qat.requests import AdoptedStage
+from qcore.qat.switches import words
 from qcore.search import Search, setting
 from qcore.searches.bitmixer import STAGE
 from qcore.searches.given import read_allocation
@@ -66,9 +67,9 @@ def metanetwork(problem: Problem, params: MetaNetworkParams, rng: np.random.Gene
         InvalidAllocation: given bits that it was not trained at; lists the trained ones.
         InfeasibleBudget: nothing fits the budget.
     """
-    if problem.trainer is None:
-        raise InvalidParams("metanetwork needs a trained stage, and this problem offers none.")
-    stage, plan = problem.trainer.adopt(params.run, params.stage)
+    stage = f"run-{params.run}/{params.stage}"
+    adopted = AdoptedStage(stage=stage, run=params.run, trained=params.stage)
+    plan = yield from problem.needed_trainer().train(adopted)
     if params.allocations:
         given = [read_allocation(problem, entry) for entry in params.allocations]
         for allocation in given:

@@ -86,15 +86,15 @@ def mirror(problem: Problem, params: MirrorParams, rng: np.random.Generator) -> 
         InfeasibleBudget: nothing fits the budget.
         Diverged: training reached NaN.
     """
-    trainer = problem.trainer
-    if trainer is None:
-        raise InvalidParams("mirror trains, and this problem offers nothing to train with.")
+    trainer = problem.needed_trainer()
     epochs = params.epochs + params.tail_epochs
     clock = Clock(epochs * EPOCH_STEPS + 1)
     yield clock.tick(0, f"choosing the bits: {params.allocation}")
     allocation = _allocation(problem, params)
-    trainer.begin()
     low = LowBits(
+        stage=FINAL,
+        training=TRAINING,
+        allocation=allocation,
         method=params.method,
         ternary=params.ternary,
         beta=params.beta,
@@ -111,9 +111,7 @@ def mirror(problem: Problem, params: MirrorParams, rng: np.random.Generator) -> 
             "distillation": params.distillation,
         },
     )
-    result = yield from clock.stage(
-        trainer.train_low_bits(TRAINING, FINAL, allocation, low), epochs
-    )
+    result = yield from clock.stage(trainer.train(low), epochs)
     for warning in result.warnings:
         yield clock.tick(0, warning, warning=warning)
     answer = yield Ask((allocation,), FINAL)
@@ -133,7 +131,6 @@ def mirror(problem: Problem, params: MirrorParams, rng: np.random.Generator) -> 
 def _allocation(problem: Problem, params: MirrorParams) -> BitAllocation:
     if params.allocation == "given":
         return _given(problem, params.given)
-    problem.budget.check_feasible(problem.model, problem.options)
     if params.allocation == "exact" and problem.sensitivity is not None:
         return exact_allocation(problem, "mirror")
     if params.allocation == "exact":

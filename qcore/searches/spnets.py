@@ -12,7 +12,7 @@ Reference: Guerra, Zhuang, Reid and Drummond, Switchable Precision Neural Networ
 asymmetric mode, three quantizers.
 
 Reconstructed: the three quantizers (learned clip, LSQ, DoReFa; sign for one bit), private norms (as
-in every system of its kind), the weights of the loss (`qat.switchable.switches.Joint`), all
+in every system of its kind), the weights of the loss (`qat.switches.Joint`), all
 schedules. The activation width of a switch is the allowed one nearest to its weight width.
 """
 
@@ -24,9 +24,10 @@ from qcore import search
 from qcore.allocation import BitAllocation
 from qcore.errors import InfeasibleBudget, InvalidParams
 from qcore.problem import Ask, Problem, Progress, Proposals
-from qcore.qat.switchable.switches import Joint, NormPlan, rungs_of, switches_of
+from qcore.qat.requests import SwitchableBits
+from qcore.qat.switches import Joint, NormPlan, rungs_of, switches_of
 from qcore.quantizer_names import learned_for
-from qcore.search import Search
+from qcore.search import Clock, Search
 
 STAGE = "switches"
 TEACHER_BITS = 8
@@ -88,9 +89,6 @@ def spnets(problem: Problem, params: SpNetsParams, rng: np.random.Generator) -> 
         UnsupportedModel: the network has no batch-norms.
         Diverged: training reached NaN.
     """
-    trainer = problem.trainer
-    if trainer is None:
-        raise InvalidParams("spnets trains, and this problem offers nothing to train with.")
     joint = Joint(params.teacher, params.labels, params.outputs, params.features)
     switches = switches_of(rungs_of(problem))
     _check_teacher(switches, joint)
@@ -103,16 +101,21 @@ def spnets(problem: Problem, params: SpNetsParams, rng: np.random.Generator) -> 
         )
     total = params.epochs + 1
     kind = "switch" if params.private_norms else "shared"
-    trainer.begin(params.quantizer, None, NormPlan(kind, switches))
-    plan = {"epochs": params.epochs, "rate": params.rate, "epoch_images": params.epoch_images}
-    widest = next(iter(switches.values()))
-    for progress in trainer.train(STAGE, widest, plan, joint=joint):
-        yield Progress(progress.step, total, progress.message, progress.figures)
+    request = SwitchableBits(
+        stage=STAGE,
+        norms=NormPlan(kind, switches),
+        allocation=next(iter(switches.values())),
+        plan={"epochs": params.epochs, "rate": params.rate, "epoch_images": params.epoch_images},
+        quantizer=params.quantizer,
+        joint=joint,
+    )
+    clock = Clock(total, epoch_steps=1)
+    payload = yield from clock.stage(problem.needed_trainer().train(request), params.epochs)
     yield Progress(params.epochs, total, f"measuring {len(wanted)} switches")
     answer = yield Ask(tuple(wanted.values()), STAGE)
     values = {name: problem.value(point) for name, point in zip(wanted, answer or (), strict=True)}
     listed = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
-    figures = {"switches": values, "payload": trainer.payload(STAGE, widest)}
+    figures = {"switches": values, "payload": payload}
     yield Progress(total, total, f"finished: {listed} nats", figures)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from qcore.costs.budget import Budget
 from qcore.errors import InfeasibleBudget
 from qcore.problem import Ask, Point, Problem, Progress
-from qcore.qat.switchable.switches import Rungs
+from qcore.qat.switches import Rungs
 from qcore.solvers.bidirectional import walk
 from qcore.solvers.cma_round import Round, evolve
 from qcore.solvers.descent import descend

@@ -9,8 +9,8 @@ import pytest
 
 from qcore.engine import Progress, Reported, drive
 from qcore.qat.checkpoints import MemoryCheckpoints
-from qcore.qat.requests import Hardened, Learned
-from qcore.qat.switchable.switches import NormPlan, rungs_of, switches_of
+from qcore.qat.requests import AdoptedStage, Hardened, Learned, LearnedBits, LowBits
+from qcore.qat.switches import NormPlan, rungs_of, switches_of
 from qcore.searches import SEARCHES
 from tests.helpers import toy_problem, with_budget
 
@@ -42,37 +42,33 @@ class Trainer:
 
     def __init__(self, checkpoints, trained, burn, toy):
         self._checkpoints, self._trained, self._burn = checkpoints, trained, burn
-        self._toy, self.stage, self._words = toy, "", ""
+        self._toy = toy
+        found = min(toy.all_allocations(), key=toy.cost)
+        self._answers = {
+            LearnedBits: Learned(found, True, 0.5),
+            LowBits: Hardened(0.0, 0.0, ()),
+            AdoptedStage: NormPlan("pair", switches_of(rungs_of(toy.problem))),
+        }
 
-    def begin(self, *how, **more):
-        self.stage, self._words = "", repr((how, more))
-
-    def train(self, stage, allocation, plan, **more):
-        yield from self._epochs(stage, allocation, plan["epochs"])
-
-    def learn_bits(self, stage, frozen, learning):
-        found = min(self._toy.all_allocations(), key=self._toy.cost)
-        yield from self._epochs(stage, found, learning.plan["epochs"])
-        yield from self._epochs(frozen, found, 1)
-        return Learned(found, True, 0.5)
-
-    def train_low_bits(self, stage, hardened, allocation, low):
-        yield from self._epochs(stage, allocation, low.plan["epochs"])
-        yield from self._epochs(hardened, allocation, 1)
-        return Hardened(0.0, 0.0, ())
-
-    def adopt(self, run, stage):
-        return f"run-{run}/{stage}", NormPlan("pair", switches_of(rungs_of(self._toy.problem)))
+    def train(self, request):
+        if isinstance(request, AdoptedStage):
+            return self._answers[AdoptedStage]
+        answer = self._answers.get(type(request))
+        allocation = getattr(request, "allocation", None) or answer.allocation
+        after = getattr(request, "after", "")
+        if hasattr(request, "training"):
+            yield from self._epochs(request.training, after, allocation, request.plan["epochs"])
+            yield from self._epochs(request.stage, request.training, allocation, 1)
+        else:
+            yield from self._epochs(request.stage, after, allocation, request.plan["epochs"])
+        return answer
 
     def steps(self, plan):
         return 10
 
-    def payload(self, stage, allocation):
-        return {}
-
-    def _epochs(self, stage, allocation, epochs):
+    def _epochs(self, stage, after, allocation, epochs):
         done, data = self._checkpoints.load(stage) or (0, b"")
-        before = self._checkpoints.load(self.stage) or (0, self._words.encode())
+        before = self._checkpoints.load(after) or (0, b"float")
         for epoch in range(done, epochs):
             self._burn()
             self._trained.append((stage, epoch))
@@ -81,7 +77,6 @@ class Trainer:
             self._burn()
             self._checkpoints.save(stage, epoch + 1, data)
             yield Progress(epoch + 1, epochs, stage)
-        self.stage = stage
 
     def factor(self, stage):
         """What the weights of a stage do to every score."""

@@ -46,6 +46,16 @@ def play(toy: Toy, *requests, **options):
     return outcome, answers, events
 
 
+def test_a_result_over_the_budget_ends_the_search_before_it_is_scored():
+    toy = with_budget(toy_problem(3), 0.3)
+    # what is only asked for may be over it
+    outcome, _, _ = play(toy, Ask((uniform(toy, 8),)), Ask((uniform(toy, 2),), results=True))
+    assert len(outcome.points) == 2
+    with pytest.raises(InfeasibleBudget, match=r"found is over the budget of \{'weight_bytes'"):
+        play(toy, Ask((uniform(toy, 8),), results=True))
+    assert len(toy.scored) == 2
+
+
 def test_answers_come_in_the_order_of_the_ask_with_repeats():
     toy = toy_problem(3)
     two, four = uniform(toy, 2), uniform(toy, 4)

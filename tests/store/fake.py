@@ -12,7 +12,7 @@ import numpy as np
 from qcore.allocation import BitAllocation
 from qcore.errors import InvalidData
 from qcore.formats.config import BitConfig
-from qcore.problem import Ask, Progress
+from qcore.problem import Ask, Progress, Request
 from qcore.qat.checkpoints import MemoryCheckpoints
 from qcore.run_spec import RunSpec
 from qcore.scoring.executors import make_recipe
@@ -39,7 +39,7 @@ def batched(problem, params, rng):
         stage = "ptq"
         if params.train:
             stage = f"round-{generation}/weights"
-            yield from problem.trainer(stage)
+            yield from problem.needed_trainer().train(Request(stage=stage))
         chosen: dict[str, BitAllocation] = {}
         while len(chosen) < BATCH:
             bits = {n: o[rng.integers(len(o))] for n, o in problem.options.items()}
@@ -64,7 +64,7 @@ class FakePrepared:
         self._toy, self._delay_s = toy_problem(), delay_s
         self._checkpoints = checkpoints or MemoryCheckpoints()
         self._trained, self._dies = [] if trained is None else trained, dies
-        self.problem = replace(self._toy.problem, trainer=self._train)
+        self.problem = replace(self._toy.problem, trainer=self)
         self.model = self.problem.model
         everything = BitAllocation.uniform(self.model.layers, 32)
         point = next(self._toy.score([everything], "ptq"))
@@ -78,8 +78,12 @@ class FakePrepared:
     def recipe(self, stage):
         return make_recipe(stage, FakePrepared, (self._delay_s,))
 
-    def _train(self, stage):
+    def steps(self, plan):
+        return 1
+
+    def train(self, request):
         """Train a stage, or what is left of it; dies at a given epoch of all."""
+        stage = request.stage
         done, state = self._checkpoints.load(stage) or (0, b"")
         assert state == bytes(range(done))
         for epoch in range(done, EPOCHS):

@@ -8,12 +8,15 @@ from torch import Tensor, nn
 
 from qcore.allocation import FLOAT_BITS, LayerBits
 from qcore.errors import Diverged, InvalidParams, NotCalibrated
-from qcore.network.operation import operation_of
-from qcore.qat.layer import TrainableLayer
+from qcore.qat.layer import QatLayer, TrainableLayer
 from qcore.quantizers import ActivationGrid, Histogram, mse_grid
 from qcore.quantizers.dq import PARAMETRIZATIONS, Grid, Parametrization, mse_step, pass_through
+from qcore.quantizers.power_of_two import POWER_OF_TWO
 
 LARGEST_BITS_GRADIENT = 1.0
+
+KINDS = {**PARAMETRIZATIONS, POWER_OF_TWO.name: POWER_OF_TWO}
+"""Which two numbers of a grid are learned, by name; inputs are even also where weights are not."""
 
 
 class LearnedGrid(nn.Module):
@@ -24,17 +27,23 @@ class LearnedGrid(nn.Module):
         widths: Bits the tensor may have, rising, none of them 32.
         powers: Whether steps are rounded to powers of two.
         what: Words for the tensor, for messages.
+        decay: Weight decay of the two numbers.
 
     Attributes:
         signed: Whether the tensor has negative values.
     """
 
     def __init__(
-        self, kind: Parametrization, widths: Sequence[int], powers: bool, what: str
+        self,
+        kind: Parametrization,
+        widths: Sequence[int],
+        powers: bool,
+        what: str,
+        decay: float = 0.0,
     ) -> None:
         super().__init__()
         self.kind, self.widths, self.powers, self.what = kind, tuple(widths), powers, what
-        self.signed, self.decay = True, 0.0
+        self.signed, self.decay = True, decay
         self.first = nn.Parameter(torch.zeros(()))
         self.second = nn.Parameter(torch.zeros(()))
         for parameter, name in zip((self.first, self.second), kind.free, strict=True):
@@ -102,41 +111,46 @@ class LearnedGrid(nn.Module):
         self.signed = state["signed"]
 
 
-class DqLayer(nn.Module):
+class DqLayer(QatLayer):
     """A layer with a learned grid for its weights and one for its input.
 
-    Attributes:
+    Args:
         name: Dotted module path in the model.
-        weight: Float weight, trained.
-        bias: Float bias, trained; None where the layer has none.
+        module: The float layer; copied.
+        options: Bits it may have.
+        kind: Key of KINDS, for the weights.
+        powers: Whether steps are rounded to powers of two.
+        decay: Weight decay of the learned grids.
+
+    Attributes:
         weights: Grid of the weights; None where they may only be in float.
         inputs: Grid of the input; None where it may only be in float.
         begin: Bits to begin with, or None for four.
     """
 
-    bias: nn.Parameter | None
-
     def __init__(
-        self, source: TrainableLayer, module: Any, options: Iterable[LayerBits], kind: str,
-        powers: bool,
-    ) -> None:  # fmt: skip
-        super().__init__()
-        from qcore.quantizers.power_of_two import POWER_OF_TWO
-
-        kinds = {**PARAMETRIZATIONS, POWER_OF_TWO.name: POWER_OF_TWO}
-        self.name, self.operation = source.name, operation_of(module)
-        self.weight, self.bias = source.weight, source.bias
+        self,
+        name: str,
+        module: Any,
+        options: Iterable[LayerBits],
+        kind: str = "step-range",
+        powers: bool = False,
+        decay: float = 0.0,
+    ) -> None:
+        super().__init__(name, module)
         self.options = tuple(options)
         self.begin: LayerBits | None = None
         self.started = False
         widths = sorted({o.weight for o in self.options} - {FLOAT_BITS})
         inputs = sorted({o.activation for o in self.options} - {FLOAT_BITS})
-        even = kinds["step-range"] if kind == POWER_OF_TWO.name else kinds[kind]
-        where = f"of layer {self.name!r}"
-        self.weights = (
-            LearnedGrid(kinds[kind], widths, powers, f"weights {where}") if widths else None
-        )
-        self.inputs = LearnedGrid(even, inputs, powers, f"input {where}") if inputs else None
+        even = KINDS["step-range"] if kind == POWER_OF_TWO.name else KINDS[kind]
+        self.weights: LearnedGrid | None = None
+        self.inputs: LearnedGrid | None = None
+        if widths:
+            what = f"weights of layer {name!r}"
+            self.weights = LearnedGrid(KINDS[kind], widths, powers, what, decay)
+        if inputs:
+            self.inputs = LearnedGrid(even, inputs, powers, f"input of layer {name!r}", decay)
 
     def start_scales(self, options: Iterable[LayerBits], histogram: Histogram) -> None:
         """Begin both grids, from the weights and the histogram of the input."""

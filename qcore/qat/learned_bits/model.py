@@ -7,26 +7,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits
+from qcore.allocation import FLOAT_BITS, BitAllocation
 from qcore.costs import COSTS
 from qcore.costs.formulas import UNPRICED, CostModel
 from qcore.errors import InvalidParams
 from qcore.network.layers import Found
 from qcore.qat.learned_bits.layer import DqLayer
-from qcore.qat.model import TrainableModel
+from qcore.qat.model import Options, QatModel, TrainableModel
 
 PAPER_KB = {"weight_bytes": 70.1, "activation_bytes_sum": 92.1, "activation_bytes_max": 8.1}
 """Budgets of the paper's own network, kB: what its strength of the penalty belongs to."""
 
 
-class DqModel(TrainableModel):
-    """A TrainableModel whose layers learn their grids instead of being told their bits.
+class DqModel(QatModel[DqLayer]):
+    """A float model whose layers learn their grids, and with them their bits.
 
     Args:
         model: The float model; copied.
         found: Its layers.
         options: Bits each layer may have.
-        kind: Key of PARAMETRIZATIONS, or "power-of-two" (weights; inputs as "step-range").
+        kind: Key of KINDS; with "power-of-two" inputs are "step-range".
         powers: Whether steps are rounded to powers of two.
         decay: Weight decay, which here also acts on the learned grids.
         device: Where it runs.
@@ -40,31 +40,25 @@ class DqModel(TrainableModel):
         self,
         model: nn.Module,
         found: Found,
-        options: Mapping[str, tuple[LayerBits, ...]],
+        options: Options,
         *,
         kind: str = "step-range",
         powers: bool = False,
         decay: float = 0.0,
         device: str = "cpu",
     ) -> None:
-        super().__init__(model, found, options, device=device)
+
+        def make_layer(name: str, module: Any) -> DqLayer:
+            return DqLayer(name, module, options[name], kind, powers, decay)
+
+        super().__init__(model, found, options, make_layer, device=device)
         self.best: dict[str, Tensor] | None = None
         self.best_value = float("-inf")
-        self.grids: dict[str, DqLayer] = {}
-        for name, source in list(self.layers.items()):
-            layer = DqLayer(source, model.get_submodule(name), options[name], kind, powers)
-            for part in (layer.weights, layer.inputs):
-                if part is not None:
-                    part.decay = decay
-            for path in (name, *found.aliases.get(name, ())):
-                self.network.set_submodule(path, layer)
-            self.grids[name] = layer.to(device)
-        self.layers = dict(self.grids)
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """What is trained: "weights", "plain" (biases and norms), "scales" (the grids)."""
         groups: dict[str, list[nn.Parameter]] = {"weights": [], "plain": [], "scales": []}
-        for layer in self.grids.values():
+        for layer in self.layers.values():
             groups["weights"].append(layer.weight)
             if layer.bias is not None:
                 groups["plain"].append(layer.bias)
@@ -77,7 +71,7 @@ class DqModel(TrainableModel):
 
     def chosen(self) -> BitAllocation:
         """The allocation whose codes hold everything the grids use now."""
-        return BitAllocation({name: layer.chosen() for name, layer in self.grids.items()})
+        return BitAllocation({name: layer.chosen() for name, layer in self.layers.items()})
 
     def costs(self, names: Iterable[str]) -> dict[str, Tensor]:
         """Smooth costs of the bits in use, in their units, shape () and differentiable.
@@ -86,7 +80,7 @@ class DqModel(TrainableModel):
             InvalidParams: a cost has no smooth form.
         """
         pairs: dict[str, tuple[Tensor | float, Tensor | float]] = {}
-        for name, layer in self.grids.items():
+        for name, layer in self.layers.items():
             weights, inputs = layer.grids()
             pairs[name] = (
                 FLOAT_BITS
@@ -140,7 +134,7 @@ class DqModel(TrainableModel):
     @torch.no_grad()
     def freeze(self, into: TrainableModel, allocation: BitAllocation) -> None:
         """Give a TrainableModel these weights, norms and grids, at an allocation."""
-        for name, layer in self.grids.items():
+        for name, layer in self.layers.items():
             layer.freeze(into.layers[name], allocation[name])
         for name, norm in self.norms.items():
             into.norms[name].load_state_dict(norm.state_dict())

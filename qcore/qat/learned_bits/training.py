@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qcore.allocation import BitAllocation
 from qcore.costs import costs_of
 from qcore.costs.budget import Budget
 from qcore.data import Images
@@ -20,70 +19,63 @@ from qcore.errors import InvalidData
 from qcore.problem import Progress
 from qcore.qat.learned_bits.model import DqModel, penalty
 from qcore.qat.loop import Plan, Stage, seeded, train_stage
-from qcore.qat.model import TrainableModel
-from qcore.qat.requests import Learned, Learning
-from qcore.qat.setup import Materials, keep_stage
+from qcore.qat.requests import Learned, LearnedBits, Quantization
+from qcore.qat.setup import Setup, keep_stage
 
 ROWS = 16
 """Rows of the trajectory kept of each epoch."""
 
 
-def learn_bits(
-    materials: Materials,
-    stage: str,
-    frozen: str,
-    learning: Learning,
-) -> Generator[Progress, None, Learned]:
+def train(setup: Setup, request: LearnedBits) -> Generator[Progress, None, Learned]:
     """Train a stage in which the bits are learned; then save its best state, frozen, as another.
 
     Args:
-        materials: What is trained, on what.
-        stage: Name of the stage.
-        frozen: Name of the stage that a TrainableModel can be loaded from.
-        learning: How.
+        setup: What is trained, on what.
+        request: How, and the names of both stages.
 
     Yields:
         Progress after every epoch, with the trajectory among its figures.
 
     Raises:
-        InvalidData: too few training images to keep some for validation.
+        InvalidData: no training images, or too few to keep some for validation.
         Diverged: the loss, or a parameter, is NaN or infinite.
     """
-    train, validation = held_out(materials.images, learning.validation_images, materials.seed)
-    plan = Plan(**learning.plan)
+    images, held = held_out(setup.training_images, request.validation_images, setup.seed)
+    plan = Plan(**request.plan)
     model = DqModel(
-        materials.network,
-        materials.found,
-        materials.options,
-        kind=learning.kind,
-        powers=learning.powers,
+        setup.explicit_network,
+        setup.found,
+        setup.options,
+        kind=request.kind,
+        powers=request.powers,
         decay=plan.decay,
-        device=materials.device,
+        device=setup.device,
     )
-    for name, layer in model.grids.items():
-        layer.begin = None if learning.start is None else learning.start[name]
-    model.start_scales(materials.calibration)
-    watch = _Watch(
-        model, learning, list(validation.batches(128, materials.device)), materials.teacher
-    )
-    training = Stage(
-        name=stage,
+    for name, layer in model.layers.items():
+        layer.begin = None if request.start is None else request.start[name]
+    model.start_scales(setup.calibration)
+    watch = _Watch(model, request, list(held.batches(128, setup.device)), setup.teacher)
+    stage = Stage(
+        name=request.training,
         model=model,
-        images=train,
+        images=images,
         plan=plan,
-        seed=materials.seed,
-        device=materials.device,
-        teacher=materials.teacher,
+        seed=setup.seed,
+        device=setup.device,
+        teacher=setup.teacher,
         before_step=watch.look,
-        penalty=watch.penalty if learning.limits else None,
+        penalty=watch.penalty if request.limits else None,
         measure=watch.rows,
-        finish=lambda: watch.check(),
+        finish=watch.check,
     )
-    yield from train_stage(training, materials.checkpoints)
+    yield from train_stage(stage, setup.checkpoints)
     fits = model.best is not None
     model.recall()
     allocation = model.chosen()
-    _freeze(materials, frozen, model, allocation)
+    quantization = Quantization("power-of-two" if request.kind == "power-of-two" else "dq")
+    plain = setup.build(quantization)
+    model.freeze(plain, allocation)
+    keep_stage(setup, request.stage, plain, allocation, quantization)
     return Learned(allocation, fits, model.best_value if fits else None)
 
 
@@ -104,35 +96,17 @@ def _some(images: Images, index: Tensor) -> Images:
     return Images(images.pixels[index], labels, images.mean, images.std)
 
 
-def _freeze(
-    materials: Materials,
-    name: str,
-    model: DqModel,
-    allocation: BitAllocation,
-) -> None:
-    plain = TrainableModel(
-        materials.network,
-        materials.found,
-        materials.options,
-        quantizer=str(materials.notes["quantizer"]),
-        device=materials.device,
-    )
-    model.freeze(plain, allocation)
-
-    keep_stage(materials, name, plain, allocation)
-
-
 class _Watch:
     """Looks at a model between its steps: its costs, its validation accuracy, its trajectory."""
 
     def __init__(
         self,
         model: DqModel,
-        learning: Learning,
+        request: LearnedBits,
         validation: Sequence[tuple[Tensor, Tensor | None]],
-        teacher: nn.Module | None,
+        teacher: nn.Module,
     ) -> None:
-        self.model, self.learning, self.validation = model, learning, validation
+        self.model, self.request, self.validation = model, request, validation
         self.teacher = teacher
         self.kept: list[dict[str, Any]] = []
 
@@ -140,16 +114,16 @@ class _Watch:
         return costs_of(self.model.spec, self.model.chosen())
 
     def penalty(self) -> Tensor:
-        return penalty(self.model, self.learning.limits, self.learning.strength, self.exact())
+        return penalty(self.model, self.request.limits, self.request.strength, self.exact())
 
     def look(self, step: int, generator: torch.Generator) -> None:
-        if step and step % self.learning.check_every == 0:
+        if step and step % self.request.check_every == 0:
             self.check()
         self.kept.append(self.row(step))
 
     def check(self) -> None:
         """Keep the state where it is within the limits and the best so far."""
-        if Budget(self.learning.limits).admits(self.exact()):
+        if Budget(self.request.limits).admits(self.exact()):
             self.model.remember(self.accuracy())
 
     @torch.no_grad()
@@ -160,11 +134,8 @@ class _Watch:
             for x, y in self.validation:
                 if len(x) < 2:
                     continue
-                truth = y
-                if truth is None and self.teacher is not None:
-                    truth = self.teacher(x).argmax(1)
-                if truth is not None:
-                    hits += int((network(x).argmax(1) == truth).sum())
+                truth = self.teacher(x).argmax(1) if y is None else y
+                hits += int((network(x).argmax(1) == truth).sum())
                 total += len(x)
         self.model.set_training(True)
         return hits / max(1, total)
@@ -172,11 +143,11 @@ class _Watch:
     @torch.no_grad()
     def row(self, step: int) -> dict[str, Any]:
         costs = self.exact()
-        pairs = [layer.grids() for layer in self.model.grids.values()]
+        pairs = [layer.grids() for layer in self.model.layers.values()]
         bits = [[None if g is None else int(g.bits) for g in pair] for pair in pairs]
         steps = [[None if g is None else float(g.step) for g in pair] for pair in pairs]
         reaches = [[None if g is None else float(g.reach) for g in pair] for pair in pairs]
-        limits = self.learning.limits.items()
+        limits = self.request.limits.items()
         # bits that a table does not list have no such cost
         excess = {n: costs[n] / limit - 1 for n, limit in limits if n in costs}
         return {
@@ -189,6 +160,6 @@ class _Watch:
         thin = kept[:: max(1, len(kept) // ROWS)]
         return {
             "trajectory": thin,
-            "layers": list(self.model.grids),
+            "layers": list(self.model.layers),
             "validation": None if self.model.best is None else self.model.best_value,
         }

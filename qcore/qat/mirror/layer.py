@@ -19,24 +19,8 @@ from qcore.allocation import FLOAT_BITS
 from qcore.qat.layer import TrainableLayer
 from qcore.quantizers import LEARNED_QUANTIZERS
 from qcore.quantizers.dq import mse_step
-from qcore.quantizers.mirror_maps import (
-    HARD,
-    PLAIN,
-    SOFTMAX,
-    hard_tanh,
-    level_shares,
-    md_softmax_step,
-    md_tanh_step,
-    mix,
-    nearest_level,
-    prox_step,
-    scaled_levels,
-    softmax_map,
-    tanh_map,
-)
-
-REACH = 3.0
-"""Straight through, no gradient passes beyond this many scales."""
+from qcore.quantizers.mirror_maps import HARD, nearest_level, prox_step, scaled_levels
+from qcore.quantizers.mirror_methods import Method
 
 NEAR = 0.05
 
@@ -48,7 +32,7 @@ class MirrorLayer(TrainableLayer):
         name: Dotted module path in the model.
         module: The float layer.
         codes: Levels as whole codes, rising, such as (-1, 1).
-        method: Key of METHODS.
+        method: How its weights are trained.
         width: Bits its levels take.
 
     Attributes:
@@ -59,7 +43,7 @@ class MirrorLayer(TrainableLayer):
     """
 
     def __init__(
-        self, name: str, module: Any, codes: Sequence[int], method: str, width: int
+        self, name: str, module: Any, codes: Sequence[int], method: Method, width: int
     ) -> None:
         super().__init__(name, module, LEARNED_QUANTIZERS["lsq"], None)
         self.method, self.codes, self.width = method, tuple(codes), width
@@ -67,7 +51,7 @@ class MirrorLayer(TrainableLayer):
         self._before: Tensor | None = None
         # the weight is only where the auxiliary variables begin
         self.weight.requires_grad_(False)
-        shape = (len(codes), *self.weight.shape) if method in SOFTMAX else self.weight.shape
+        shape = (len(codes), *self.weight.shape) if method.shares else self.weight.shape
         self.auxiliary = nn.Parameter(torch.zeros(shape))
 
     @property
@@ -87,43 +71,19 @@ class MirrorLayer(TrainableLayer):
         if len(self.codes) == 4:
             scale = LEARNED_QUANTIZERS["lsq"].weight_start(self.weight, self.width)
         self.scale.fill_(scale)
-        x = self.weight / scale
-        if self.method == "md-tanh":
-            self.auxiliary.copy_(tanh_map(x, 1.0, 2))
-        elif self.method in SOFTMAX:
-            dual = level_shares(x, self.levels)
-            plain = self.method in PLAIN
-            self.auxiliary.copy_(softmax_map(dual, 1.0) if plain else scale * dual)
-        else:
-            self.auxiliary.copy_(self.weight)
+        self.auxiliary.copy_(self.method.begin(self.weight, scale, self.levels))
 
+    @torch.no_grad()
     def soft(self) -> Tensor:
         """Weights in scales as the map gives them now, without gradient; levels where HARD."""
-        with torch.no_grad():
-            scaled = self.auxiliary / self.scale
-            if self.beta == HARD:
-                return self.hard()
-            if self.method == "md-tanh":
-                return self.auxiliary.detach().clone()
-            if self.method == "md-softmax":
-                return mix(self.auxiliary, self.levels)
-            if self.method == "md-softmax-s":
-                return mix(softmax_map(scaled, self.beta), self.levels)
-            if self.method == "proxquant":
-                return scaled
-            if self.method == "ste":
-                return self.hard()
-            return tanh_map(scaled, self.beta, len(self.codes))
+        if self.beta == HARD:
+            return self.hard()
+        return self.method.soft(self.auxiliary, self.scale, self.levels, self.beta).clone()
 
     @torch.no_grad()
     def hard(self) -> Tensor:
         """Codes the weights round to, in the weight's shape."""
-        if self.method in SOFTMAX:
-            return self.levels[self.auxiliary.argmax(0)]
-        x = self.auxiliary if self.method == "md-tanh" else self.auxiliary / self.scale
-        if self.method in ("md-tanh", "md-tanh-s", "gd-tanh") or len(self.codes) < 4:
-            return hard_tanh(x, len(self.codes))
-        return nearest_level(x, self.levels)
+        return self.method.hard(self.auxiliary, self.scale, self.levels)
 
     def off_level(self) -> float:
         """Share of weights further than NEAR from a level, 0..1."""
@@ -132,39 +92,34 @@ class MirrorLayer(TrainableLayer):
 
     @property
     def frozen(self) -> bool:
-        """Whether the weights stay as they are: at hard levels these methods move none."""
-        return self.beta == HARD and self.method in ("proxquant", *PLAIN)
+        """Whether the weights stay as they are: at hard levels some methods move none."""
+        return self.beta == HARD and self.method.rests
 
     def quantized(self) -> Tensor:
         """The soft weights in the weight's unit, with the method's gradient."""
         if self.bits.weight == FLOAT_BITS or self.float_weights:
             return self.weight
-        value, a = self.soft(), self.auxiliary
+        method, a = self.method, self.auxiliary
         if self.frozen:
-            return self.scale * value
-        if torch.is_grad_enabled() and self.method in PLAIN:
+            return self.scale * self.soft()
+        if torch.is_grad_enabled() and method.step is not None:
             self._before = a.detach().clone()
-        if self.method == "gd-tanh" and self.beta != HARD:
-            return self.scale * tanh_map(a / self.scale.detach(), self.beta, len(self.codes))
-        if self.method == "proxquant":
-            return a
-        passed = mix(a, self.levels) if self.method in SOFTMAX else a
-        if self.method == "ste":
-            limit = REACH * float(self.scale.detach())
-            passed = passed.clamp(-limit, limit)
-        return self.scale * value + (passed - passed.detach())
+        if method.trained is not None and self.beta != HARD:
+            return method.trained(a, self.scale, self.levels, self.beta)
+        passed = method.passed(a, self.scale, self.levels)
+        return self.scale * self.soft() + (passed - passed.detach())
 
     def after_step(self) -> None:
         """The rest of a step, in the dual space or towards the levels."""
         super().after_step()
-        if self.method == "proxquant" and self.pull and not self.frozen:
+        method = self.method
+        if method.pulled and self.pull and not self.frozen:
             scaled = prox_step(self.auxiliary / self.scale, self.levels, self.pull)
             self.auxiliary.copy_(scaled * self.scale)
-        if self._before is None:
+        if self._before is None or method.step is None:
             return
         change = (self._before - self.auxiliary) / self.scale
-        step = md_softmax_step if self.method in SOFTMAX else md_tanh_step
-        self.auxiliary.copy_(step(self._before, change, self.beta))
+        self.auxiliary.copy_(method.step(self._before, change, self.beta))
         self._before = None
 
     @torch.no_grad()

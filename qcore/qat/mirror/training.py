@@ -15,30 +15,30 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qcore.allocation import BitAllocation
 from qcore.errors import InvalidParams
 from qcore.problem import Progress
 from qcore.qat.batches import Epoch
 from qcore.qat.loop import Plan, Stage, seeded, train_stage
 from qcore.qat.mirror.layer import MirrorLayer
 from qcore.qat.model import TrainableModel
-from qcore.qat.requests import Hardened, LowBits
-from qcore.qat.setup import Materials, keep_stage
-from qcore.quantizers.mirror_maps import HARD, METHODS, sharpness
+from qcore.qat.requests import Hardened, LowBits, Quantization
+from qcore.qat.setup import Setup, keep_stage
+from qcore.quantizers.mirror_maps import HARD, sharpness
+from qcore.quantizers.mirror_methods import METHODS
 
 MULTIPLICATIONS = 500
 GAP_IMAGES = 512
 LARGEST_GAP = 0.005
 STRAYING = 0.01
+QUANTIZATION = Quantization("lsq")
 
 
 class MirrorModel(TrainableModel):
     """A TrainableModel whose layers of few levels are mirror layers.
 
     Args:
-        materials: The network and its layers.
-        allocation: Bits; one bit and two bits get few levels.
-        low: How they are trained.
+        setup: The network and its layers.
+        low: Bits, of which one and two get few levels, and how those are trained.
 
     Attributes:
         low_layers: Layer name to its mirror layer.
@@ -47,20 +47,20 @@ class MirrorModel(TrainableModel):
         InvalidParams: the method is unknown, or has no map for the levels of some layer.
     """
 
-    def __init__(self, materials: Materials, allocation: BitAllocation, low: LowBits) -> None:
-        found, device = materials.found, materials.device
+    def __init__(self, setup: Setup, low: LowBits) -> None:
+        found, device, network = setup.found, setup.device, setup.explicit_network
         super().__init__(
-            materials.network, found, materials.options, quantizer="lsq", device=device
+            network, found, setup.options, quantizer=QUANTIZATION.quantizer, device=device
         )
         self.low_layers: dict[str, MirrorLayer] = {}
         self._learned: set[str] = set()
-        for name, bits in allocation.items():
+        for name, bits in low.allocation.items():
             codes = codes_of_width(bits.weight, low.ternary)
             if codes is None:
                 continue
             check_method(low.method, codes, name)
-            module = materials.network.get_submodule(name)
-            layer = MirrorLayer(name, module, codes, low.method, bits.weight).to(device)
+            module, method = network.get_submodule(name), METHODS[low.method]
+            layer = MirrorLayer(name, module, codes, method, bits.weight).to(device)
             for path in (name, *found.aliases.get(name, ())):
                 self.network.set_submodule(path, layer)
             self.layers[name] = self.low_layers[name] = layer
@@ -116,84 +116,80 @@ def check_method(method: str, codes: tuple[int, ...], layer: str) -> None:
     """
     if method not in METHODS:
         raise InvalidParams(f"Unknown method {method!r}; known: {', '.join(METHODS)}.")
-    most = {"md-tanh-s": 3, "gd-tanh": 3, "md-tanh": 2}.get(method, 4)
-    if len(codes) > most:
+    known = METHODS[method]
+    if len(codes) > known.most_levels:
         raise InvalidParams(
-            f"{METHODS[method]} has a map for at most {most} levels, and layer {layer!r} has "
-            f"{len(codes)} of them. Choose a softmax method, which takes any."
+            f"{known.title} has a map for at most {known.most_levels} levels, and layer {layer!r} "
+            f"has {len(codes)} of them. Choose a softmax method, which takes any."
         )
 
 
-def train_low_bits(
-    materials: Materials,
-    stage: str,
-    hardened: str,
-    allocation: BitAllocation,
-    low: LowBits,
-) -> Generator[Progress, None, Hardened]:
+def train(setup: Setup, request: LowBits) -> Generator[Progress, None, Hardened]:
     """Train an allocation with its low-bit layers soft, then hard, and keep the result as a stage.
 
     Args:
-        materials: What is trained, on what.
-        stage: Name of the training.
-        hardened: Name of the stage that holds the result.
-        allocation: Bits.
-        low: How layers of one and two bits are trained.
+        setup: What is trained, on what.
+        request: The bits, how their layers are trained, and the names of the stages.
 
     Yields:
         Progress after every epoch, with soft and hard accuracy and the share off their levels.
+
+    Raises:
+        InvalidData: there are no training images, or labels are needed and missing.
+        InvalidParams: the method is unknown, or has no map for the levels of some layer.
+        Diverged: the loss, or a parameter, is NaN or infinite.
     """
-    model = MirrorModel(materials, allocation, low)
-    model.start_scales(materials.calibration)
+    images = setup.training_images
+    model = MirrorModel(setup, request)
+    model.start_scales(setup.calibration)
     for layer in model.low_layers.values():
         layer.begin()
-    model.set_allocation(allocation)
-    plan = Plan(**low.plan)
-    images = materials.images
+    model.set_allocation(request.allocation)
+    plan = Plan(**request.plan)
     steps = plan.epochs * Epoch(images, plan.batch_images, plan.epoch_images, False).steps
-    sample = _sample(materials)
+    sample = _sample(setup)
 
     def sharpen(step: int, generator: torch.Generator) -> None:
-        model.set_beta(sharpness(step, steps, low.beta, max(1, steps // MULTIPLICATIONS)))
-        model.set_pull(2 * low.strength / steps * step / steps)
+        model.set_beta(sharpness(step, steps, request.beta, max(1, steps // MULTIPLICATIONS)))
+        model.set_pull(2 * request.strength / steps * step / steps)
 
     soft = Stage(
-        name=f"{stage}/soft",
+        name=f"{request.training}/soft",
         model=model,
         images=images,
         plan=plan,
-        seed=materials.seed,
-        device=materials.device,
-        teacher=materials.teacher,
+        seed=setup.seed,
+        device=setup.device,
+        teacher=setup.teacher,
         before_step=sharpen,
         measure=lambda: _measure(model, sample),
     )
-    total = plan.epochs + low.tail_epochs
-    for progress in train_stage(soft, materials.checkpoints):
+    total = plan.epochs + request.tail_epochs
+    for progress in train_stage(soft, setup.checkpoints):
         yield replace(progress, total=total)
     sharpen(max(0, steps - 1), torch.Generator())
     end = _measure(model, sample)
     tail = replace(
         soft,
-        name=f"{stage}/tail",
-        plan=replace(plan, epochs=low.tail_epochs),
+        name=f"{request.training}/tail",
+        plan=replace(plan, epochs=request.tail_epochs),
         before_step=lambda step, generator: model.set_beta(HARD),
     )
-    for progress in train_stage(tail, materials.checkpoints):
+    for progress in train_stage(tail, setup.checkpoints):
         yield replace(progress, step=plan.epochs + progress.step, total=total)
-    _harden(materials, hardened, model, allocation)
+    _harden(setup, request, model)
     gap = end.get("gap")
-    return Hardened(gap, end["off_level"], _warnings(model, low, gap, end["off_level"]))
+    return Hardened(gap, end["off_level"], _warnings(model, request, gap, end["off_level"]))
 
 
-def _sample(materials: Materials) -> list[tuple[Tensor, Tensor | None]]:
+def _sample(setup: Setup) -> list[tuple[Tensor, Tensor | None]]:
     """Some training images, always the same, to compare soft and hard weights on."""
-    images = materials.images
-    order = torch.randperm(len(images), generator=seeded(materials.seed, "soft and hard"))
+    images = setup.training_images
+    order = torch.randperm(len(images), generator=seeded(setup.seed, "soft and hard"))
     index = order[:GAP_IMAGES]
     labels = None if images.labels is None else images.labels[index]
     some = replace(images, pixels=images.pixels[index], labels=labels)
-    return [(x, y) for x, y in some.batches(128, materials.device) if len(x) > 1]
+    return [(x, y) for x, y in some.batches(128, setup.device) if len(x) > 1]
 
 
 @torch.no_grad()
@@ -221,19 +217,8 @@ def _measure(model: MirrorModel, sample: list[tuple[Tensor, Tensor | None]]) -> 
     return figures
 
 
-def _harden(
-    materials: Materials,
-    name: str,
-    model: MirrorModel,
-    allocation: BitAllocation,
-) -> None:
-    plain = TrainableModel(
-        materials.network,
-        materials.found,
-        materials.options,
-        quantizer="lsq",
-        device=materials.device,
-    )
+def _harden(setup: Setup, request: LowBits, model: MirrorModel) -> None:
+    plain = setup.build(QUANTIZATION)
     for layer_name, layer in model.layers.items():
         into = plain.layers[layer_name]
         if isinstance(layer, MirrorLayer):
@@ -243,8 +228,7 @@ def _harden(
             into.load_state_dict(layer.state_dict())
     for layer_name, norm in model.norms.items():
         plain.norms[layer_name].load_state_dict(norm.state_dict())
-
-    keep_stage(materials, name, plain, allocation)
+    keep_stage(setup, request.stage, plain, request.allocation, QUANTIZATION)
 
 
 def _warnings(

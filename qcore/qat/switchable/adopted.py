@@ -1,9 +1,36 @@
 """Takes over the trained stage of another run, after a look at whether it fits."""
 
+from collections.abc import Generator
+
 from qcore.allocation import ModelSpec
 from qcore.errors import InvalidParams
+from qcore.problem import Progress
 from qcore.qat.loop import read_state
-from qcore.qat.switchable.switches import NormPlan
+from qcore.qat.requests import AdoptedStage
+from qcore.qat.setup import Setup
+from qcore.qat.switches import NormPlan
+
+
+def train(setup: Setup, request: AdoptedStage) -> Generator[Progress, None, NormPlan]:
+    """Keep a copy of another run's switchable network; nothing is trained, and nothing yielded.
+
+    Returns:
+        What it can be switched to.
+
+    Raises:
+        InvalidParams: there is no such stage, or it is not of this network; see `adopted_plan`.
+    """
+    kept = setup.checkpoints.load(request.stage)
+    data = setup.load_stage(request.run, request.trained) if kept is None else kept[1]
+    if data is None:
+        raise InvalidParams(
+            f"There is no stage {request.trained!r} of a run {request.run} to be found here."
+        )
+    plan = adopted_plan(data, setup.found.spec, request.run, request.trained)
+    if kept is None:
+        setup.checkpoints.save(request.stage, 1, data)
+    yield from ()
+    return plan
 
 
 def adopted_plan(data: bytes, model: ModelSpec, run: int, stage: str) -> NormPlan:

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from qcore.allocation import BitAllocation
-from qcore.qat.loop import Loss
-from qcore.qat.switchable.switches import Joint, Rungs, random_allocation
+from qcore.qat.loop import Loss, Trainable
+from qcore.qat.switches import Joint, Rungs, random_allocation
 
 
 @dataclass
@@ -50,7 +50,7 @@ def joint_loss(model: Any, joint: Joint, reference: nn.Module | None = None) -> 
         return _divergence(wanted, functional.log_softmax(logits, 1))
 
     def loss(
-        network: nn.Module, x: Tensor, y: Tensor | None, generator: torch.Generator
+        network: Trainable, x: Tensor, y: Tensor | None, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         above: list[_Seen] = []
         spent = torch.zeros((), device=x.device)

@@ -15,8 +15,8 @@ from qcore.errors import InvalidConfig, InvalidParams
 from qcore.network.layers import find_layers
 from qcore.qat.loop import read_state
 from qcore.qat.model import TrainableModel
-from qcore.qat.switchable.switches import NormPlan
-from qcore.qat.trainer import Quantization
+from qcore.qat.requests import Quantization
+from qcore.qat.switches import NormPlan
 
 
 def load_switchable(

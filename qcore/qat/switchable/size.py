@@ -70,6 +70,15 @@ def float_payload(model: TrainableModel) -> Payload:
     return Payload(weights, _norms(model, 1), 0, _rest(model))
 
 
+def payloads(model: TrainableModel) -> dict[str, dict[str, int]]:
+    """Bytes at the bits in use ("one"), for all it can do ("all"), and of the "float" network."""
+    return {
+        "one": payload_of(model, model.allocation).to_json(),
+        "all": payload_of_all(model).to_json(),
+        "float": float_payload(model).to_json(),
+    }
+
+
 def _packed(count: int, bits: int) -> int:
     return -(-count * bits // 8)
 

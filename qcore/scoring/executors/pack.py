@@ -28,6 +28,7 @@ from qcore.network.layers import find_layers
 from qcore.ptq.model import QuantizedModel
 from qcore.ptq.tuning import TuningParams
 from qcore.qat.checkpoints import MemoryCheckpoints
+from qcore.qat.setup import Setup
 from qcore.qat.trainer import Trainer
 from qcore.quantizer_names import USUAL
 from qcore.scoring.evaluator import Evaluator
@@ -135,7 +136,8 @@ def rebuild_evaluator(
         options = {n: tuple(LayerBits(*b) for b in all_) for n, all_ in trained["options"].items()}
         images = [x for x, _ in evaluator.calibration]
         kept = MemoryCheckpoints()
-        evaluator.trainer = Trainer(network, found, options, None, images, kept, device=device)
+        setup = Setup(network, found, options, None, images, kept, device=device)
+        evaluator.trainer = Trainer(setup)
         evaluator.trainer.restore(trained["stage"], trained["state"])
     return evaluator
 

@@ -11,7 +11,9 @@ from qcore.data import Images
 from qcore.models.zoo import load_model
 from qcore.network.layers import find_layers
 from qcore.qat.checkpoints import MemoryCheckpoints
-from qcore.qat.switchable.switches import NormPlan, switches_of
+from qcore.qat.requests import SwitchableBits
+from qcore.qat.setup import Setup
+from qcore.qat.switches import NormPlan, switches_of
 from qcore.qat.trainer import Trainer
 from qcore.searches import SEARCHES
 from tests.pages import sample
@@ -75,14 +77,19 @@ def trained_resnet8(kind: str, stage: str) -> bytes:
     images = torch.randint(0, 256, (16, 1, 28, 28), dtype=torch.uint8)
     split = Images(images, torch.arange(16) % 10)
     batches = [x for x, _ in split.batches(16)]
-    trainer = Trainer(net, found, options, split, batches, MemoryCheckpoints())
+    trainer = Trainer(Setup(net, found, options, split, batches, MemoryCheckpoints()))
     rows = {
         name: tuple(b for b in row[::-1] if b.weight == b.activation)
         for name, row in options.items()
     }
     switches = switches_of(rows)
-    trainer.begin("clip", None, NormPlan(kind, switches))
-    list(trainer.train(stage, switches["4/4"], {"epochs": 1, "batch_images": 16}))
+    request = SwitchableBits(
+        stage=stage,
+        norms=NormPlan(kind, switches),
+        allocation=switches["4/4"],
+        plan={"epochs": 1, "batch_images": 16},
+    )
+    list(trainer.train(request))
     return trainer.saved(stage)
 
 

@@ -20,7 +20,7 @@ from qcore.qat.learned_bits.layer import LearnedGrid
 from qcore.qat.learned_bits.model import DqModel, penalty
 from qcore.qat.learned_bits.training import held_out
 from qcore.qat.loop import read_state
-from qcore.qat.requests import Learned, Learning
+from qcore.qat.requests import Learned, LearnedBits, Quantization
 from qcore.quantizers.dq import PARAMETRIZATIONS
 from tests.small_nets import (
     found,
@@ -28,6 +28,7 @@ from tests.small_nets import (
     small_images,
     small_net,
     small_options,
+    small_setup,
     small_trainer,
 )
 
@@ -45,16 +46,15 @@ def limits(share: float = 1.3) -> dict[str, float]:
     return {name: share * LOW[name] for name in names}
 
 
-def learning(kind: str = "step-range", **changes: object) -> Learning:
+def learning(kind: str = "step-range", **changes: object) -> LearnedBits:
     # powers of two begin with seven doublings, too many for a short training to lose
     share = 2.2 if kind == "power-of-two" else 1.3
     values = {"limits": limits(share), "validation_images": 16, "check_every": 2, "plan": PLAN}
-    return Learning(kind=kind, **{**values, **changes})  # type: ignore[arg-type]
+    return LearnedBits(stage="frozen", training="bits", kind=kind, **{**values, **changes})
 
 
-def learn(trainer, what: Learning, stop_after: int | None = None):
-    trainer.begin()
-    training, seen = trainer.learn_bits("bits", "frozen", what), []
+def learn(trainer, what: LearnedBits, stop_after: int | None = None):
+    training, seen = trainer.train(what), []
     while True:
         try:
             seen.append(next(training))
@@ -93,12 +93,11 @@ def test_what_is_learned_fits_and_is_measured_as_it_was_trained(kind):
         float_test=evaluator.float_point.test,
         provenance={},
     )
-    trainer.install("frozen")
-    trainer.model.set_allocation(learned.allocation)
-    trainer.model.estimate_norms(BATCHES)
+    trained = trainer.at("frozen", learned.allocation)
+    trained.estimate_norms(BATCHES)
     applied = apply_bits(small_net(), parse_bits(dump_bits(config)))
     with torch.inference_mode():
-        assert torch.allclose(applied(X), trainer.model(X), atol=2e-4)
+        assert torch.allclose(applied(X), trained(X), atol=2e-4)
 
 
 @pytest.mark.parametrize("kind", ["step-range", "power-of-two"])
@@ -120,14 +119,13 @@ def test_killed_after_every_epoch_it_learns_the_same(kind):
 def test_frozen_weights_and_inputs_are_the_learned_ones(kind):
     made = model(kind)
     allocation = made.chosen()
-    trainer = small_trainer(MemoryCheckpoints())
-    trainer.begin("power-of-two" if kind == "power-of-two" else "dq")
-    plain = trainer._ready("")
+    quantization = Quantization("power-of-two" if kind == "power-of-two" else "dq")
+    plain, _ = small_setup(MemoryCheckpoints()).begun("", quantization)
     made.freeze(plain, allocation)
     plain.set_allocation(allocation)
     with torch.inference_mode():
         assert torch.allclose(plain(X), made(X), atol=1e-4)
-        for name, layer in made.grids.items():
+        for name, layer in made.layers.items():
             assert torch.allclose(plain.layers[name].quantized(), layer.weights(layer.weight))
 
 
@@ -137,14 +135,14 @@ def test_no_layer_uses_more_levels_than_it_pays_for(kind, powers):
     made = model(kind, powers)
     torch.manual_seed(0)
     for _ in range(5):
-        for layer in made.grids.values():
+        for layer in made.layers.values():
             for part in (layer.weights, layer.inputs):
                 with torch.no_grad():
                     part.first.mul_(float(torch.rand(()) * 2))
                     part.second.mul_(float(torch.rand(()) * 2))
         made.after_step()
         for name, bits in made.chosen().items():
-            layer = made.grids[name]
+            layer = made.layers[name]
             assert len(layer.weights(torch.randn(4000)).unique()) <= 2**bits.weight
             assert len(layer.inputs(3 * torch.randn(4000)).unique()) <= 2**bits.activation
             assert bits in small_options()[name]
@@ -166,7 +164,7 @@ def test_the_penalty_is_the_squared_excess_in_kilobytes_and_zero_when_met():
     value = penalty(made, over, 0.1, exact)
     assert value.item() == pytest.approx(0.1 * (70.1 * 0.25) ** 2, rel=1e-5)
     value.backward()
-    layer = made.grids["right"].weights
+    layer = made.layers["right"].weights
     step, reach = layer.first.item(), layer.second.item()
     weights = next(x.weights for x in SPEC.layers if x.name == "right")
     slope = 0.1 * 2 * 70.1**2 * 0.25 / over["weight_bytes"] * weights / 8
@@ -182,7 +180,7 @@ def test_the_largest_activation_alone_feels_its_limit_and_all_feel_the_total():
         made = model()
         exact = costs_of(SPEC, made.chosen())
         penalty(made, {cost: exact[cost] * 0.8}, 0.1, exact).backward()
-        moved = {name: layer.inputs.second.grad for name, layer in made.grids.items()}
+        moved = {name: layer.inputs.second.grad for name, layer in made.layers.items()}
         assert {name for name, g in moved.items() if g is not None and g.item() != 0} == felt
 
 
@@ -194,7 +192,7 @@ def test_every_limit_on_weights_pulls_at_the_grids_of_all_weights(cost, monkeypa
     made = model(weights=(2, 4, 8), inputs=(2, 4, 8))
     exact = costs_of(SPEC, made.chosen())
     penalty(made, {cost: exact[cost] * 0.8}, 0.1, exact).backward()
-    for layer in made.grids.values():
+    for layer in made.layers.values():
         # a longer reach at the same step takes more bits
         assert layer.weights.second.grad.item() > 0
 
@@ -217,7 +215,7 @@ def test_bits_that_a_table_does_not_list_are_over_the_limit_and_pulled_back(monk
     made = model(weights=(2, 3, 4), inputs=(2, 4, 8))
     assert "phone" not in costs_of(SPEC, made.chosen())
     penalty(made, {"phone": 1000.0}, 0.1, costs_of(SPEC, made.chosen())).backward()
-    assert all(layer.weights.second.grad.item() > 0 for layer in made.grids.values())
+    assert all(layer.weights.second.grad.item() > 0 for layer in made.layers.values())
     learned, seen = learn(small_trainer(MemoryCheckpoints()), learning(limits={"phone": 150.0}))
     assert learned.allocation
     json.dumps([progress.figures for progress in seen])
@@ -234,7 +232,7 @@ def test_a_gradient_is_no_longer_than_the_step():
     made = model()
     loss = 1e6 * functional.cross_entropy(made(X), torch.zeros(16, dtype=torch.long))
     loss.backward()
-    for layer in made.grids.values():
+    for layer in made.layers.values():
         for part in (layer.weights, layer.inputs):
             limit = part.grid().step.item() * (1 + 1e-6)
             assert abs(part.first.grad.item()) <= limit
@@ -259,7 +257,7 @@ def test_one_bit_only_is_refused_by_even_grids_and_taken_by_powers_of_two():
     with pytest.raises(InvalidParams, match="may have one bit only"):
         model(weights=(1,), inputs=(32,))
     made = model("power-of-two", weights=(1,), inputs=(32,))
-    assert len(made.grids["right"].weights(torch.randn(500)).unique()) == 2
+    assert len(made.layers["right"].weights(torch.randn(500)).unique()) == 2
 
 
 def test_bits_to_begin_with_are_taken():
@@ -267,7 +265,7 @@ def test_bits_to_begin_with_are_taken():
         {n: LayerBits(w, 4) for n, w in zip(SPEC.names, (2, 3, 4, 3, 2), strict=True)}
     )
     made = DqModel(small_net(), found(0), small_options())
-    for name, layer in made.grids.items():
+    for name, layer in made.layers.items():
         layer.begin = start[name]
     made.start_scales(BATCHES)
     assert made.chosen() == start

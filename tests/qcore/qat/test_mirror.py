@@ -12,14 +12,13 @@ from qcore.qat.loop import read_state
 from qcore.qat.mirror.layer import MirrorLayer
 from qcore.qat.mirror.training import MirrorModel
 from qcore.qat.requests import Hardened, LowBits
-from qcore.qat.setup import Materials
-from qcore.quantizers.mirror_maps import HARD, METHODS
+from qcore.quantizers.mirror_maps import HARD
+from qcore.quantizers.mirror_methods import METHODS
 from tests.small_nets import (
     found,
     small_evaluator,
     small_images,
-    small_net,
-    small_options,
+    small_setup,
     small_trainer,
 )
 
@@ -37,10 +36,13 @@ def bits_for(method: str) -> BitAllocation:
     return BINARY if method == "md-tanh" else MIXED
 
 
+def low_bits(method: str, **changes) -> LowBits:
+    settings = {"allocation": bits_for(method), "method": method, **changes}
+    return LowBits(stage="final", training="mirror", **settings)
+
+
 def train(trainer, method: str, stop_after: int | None = None, **changes):
-    low = LowBits(method=method, **{"plan": PLAN, **changes})
-    trainer.begin()
-    training, seen = trainer.train_low_bits("mirror", "final", bits_for(method), low), []
+    training, seen = trainer.train(low_bits(method, **{"plan": PLAN, **changes})), []
     while True:
         try:
             seen.append(next(training))
@@ -52,11 +54,7 @@ def train(trainer, method: str, stop_after: int | None = None, **changes):
 
 
 def model(method: str, low: LowBits | None = None) -> MirrorModel:
-    images = small_images(96, 4)
-    materials = Materials(
-        small_net(), found(0), small_options(), images, BATCHES, MemoryCheckpoints()
-    )
-    made = MirrorModel(materials, bits_for(method), low or LowBits(method=method))
+    made = MirrorModel(small_setup(MemoryCheckpoints()), low or low_bits(method))
     made.start_scales(BATCHES)
     for layer in made.low_layers.values():
         layer.begin()
@@ -82,11 +80,10 @@ def test_it_ends_at_levels_on_the_common_front(method):
     for name, bits in allocation.items():
         most = {1: 2, 2: 3, 4: 16}.get(bits.weight, 10**9)
         assert len(weights[name].unique()) <= most
-    trainer.install("final")
-    trainer.model.set_allocation(allocation)
+    trained = trainer.at("final", allocation)
     for name in ("stem.0", "right"):
         # one scale: two levels, one the negative of the other
-        sizes = trainer.model.layers[name].quantized().abs().unique()
+        sizes = trained.layers[name].quantized().abs().unique()
         assert sizes.max() - sizes.min() <= 1e-6
 
 
@@ -155,7 +152,7 @@ def test_hard_plain_forms_and_proxquant_no_longer_move():
 
 def test_scales_are_learned_or_stay_where_a_norm_follows():
     for learn in (True, False):
-        made = model("md-tanh-s", LowBits(learn_scales=learn))
+        made = model("md-tanh-s", low_bits("md-tanh-s", learn_scales=learn))
         learned = {id(p) for p in made.groups()["scales"]}
         held = {n: id(layer.scale) in learned for n, layer in made.low_layers.items()}
         # "right" has no batch-norm behind it
@@ -183,20 +180,15 @@ def test_maps_without_these_levels_are_refused():
 
 
 def train_plain(method: str, **changes):
-    trainer = small_trainer(MemoryCheckpoints())
-    trainer.begin()
-    low = LowBits(method=method, plan=PLAN, **changes)
-    return next(trainer.train_low_bits("mirror", "final", MIXED, low))
+    low = low_bits(method, allocation=MIXED, plan=PLAN, **changes)
+    return next(small_trainer(MemoryCheckpoints()).train(low))
 
 
 def test_two_bits_may_have_four_levels():
     trainer = small_trainer(MemoryCheckpoints())
-    trainer.begin()
-    low = LowBits(method="md-softmax-s", ternary=False, plan={**PLAN, "epochs": 1})
-    list(trainer.train_low_bits("mirror", "final", MIXED, low))
-    trainer.install("final")
-    trainer.model.set_allocation(MIXED)
-    layer = trainer.model.layers["depthwise"]
+    low = low_bits("md-softmax-s", ternary=False, plan={**PLAN, "epochs": 1})
+    list(trainer.train(low))
+    layer = trainer.at("final", MIXED).layers["depthwise"]
     codes = (layer.quantized() / layer.scales["w2"]).round().unique().tolist()
     assert set(codes) <= {-2, -1, 0, 1}
     assert model("md-softmax-s", low).low_layers["depthwise"].codes == (-2, -1, 0, 1)

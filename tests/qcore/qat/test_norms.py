@@ -12,9 +12,9 @@ from qcore.errors import InvalidAllocation, InvalidParams, UnsupportedModel
 from qcore.models.bundled import ResNet
 from qcore.network.layers import find_layers
 from qcore.qat.model import TrainableModel
-from qcore.qat.switchable.norms import SwitchableNorm, TransitionalNorm, readers_of
+from qcore.qat.norms import SwitchableNorm, TransitionalNorm, readers_of
 from qcore.qat.switchable.size import float_payload, payload_of, payload_of_all
-from qcore.qat.switchable.switches import Joint, NormPlan, random_allocation, rungs_of, switches_of
+from qcore.qat.switches import Joint, NormPlan, random_allocation, rungs_of, switches_of
 from tests.helpers import toy_problem
 from tests.small_nets import found, small_images, small_net
 

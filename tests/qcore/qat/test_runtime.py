@@ -14,8 +14,9 @@ from qcore.models.bundled import ResNet
 from qcore.problem import Point, Problem
 from qcore.qat.checkpoints import MemoryCheckpoints
 from qcore.qat.loop import read_state
+from qcore.qat.requests import GivenBits, SwitchableBits
 from qcore.qat.switchable.runtime import load_switchable
-from qcore.qat.switchable.switches import NormPlan, random_allocation, switches_of
+from qcore.qat.switches import NormPlan, random_allocation, switches_of
 from qcore.searches import SEARCHES
 from tests.small_nets import found, small_evaluator, small_net, small_options, small_trainer
 
@@ -29,12 +30,15 @@ SEARCH = SEARCHES["metanetwork"]
 def train(kind: str | None, stage: str = "layer-wise"):
     evaluator = small_evaluator()
     trainer = small_trainer(MemoryCheckpoints(), evaluator)
-    trainer.begin("lsq", None, None if kind is None else NormPlan(kind, SWITCHES))
     rng = np.random.default_rng(0)
-    draw = None
+    what = {"stage": stage, "allocation": SWITCHES["4/4"], "plan": PLAN, "quantizer": "lsq"}
     if kind == "pair":
-        draw = lambda step, generator: random_allocation(RUNGS, rng)  # noqa: E731
-    list(trainer.train(stage, SWITCHES["4/4"], PLAN, draw=draw))
+        what["draw"] = lambda step, generator: random_allocation(RUNGS, rng)
+    if kind is None:
+        request = GivenBits(**what)
+    else:
+        request = SwitchableBits(norms=NormPlan(kind, SWITCHES), **what)
+    list(trainer.train(request))
     return evaluator, trainer.saved(stage)
 
 
@@ -75,8 +79,11 @@ def later(
     data: bytes | None, kept=None, known=(), stop_after=None, options=None, given=(), **budget
 ):
     evaluator = small_evaluator()
-    trainer = small_trainer(kept or MemoryCheckpoints(), evaluator)
-    trainer.load_stage = lambda run, stage: data if (run, stage) == (7, "layer-wise") else None
+    trainer = small_trainer(
+        kept or MemoryCheckpoints(),
+        evaluator,
+        load_stage=lambda run, stage: data if (run, stage) == (7, "layer-wise") else None,
+    )
     problem = Problem(
         found(0).spec,
         options or small_options((2, 4), (2, 4)),

@@ -17,6 +17,15 @@ from qcore.models.zoo import load_model
 from qcore.network.layers import find_layers
 from qcore.ptq.model import QuantizedModel
 from qcore.qat.checkpoints import MemoryCheckpoints
+from qcore.qat.requests import (
+    GivenBits,
+    LearnedBits,
+    LowBits,
+    Quantization,
+    SwitchableBits,
+)
+from qcore.qat.setup import Setup
+from qcore.qat.switches import NormPlan
 from qcore.qat.trainer import Trainer
 from qcore.scoring.evaluator import Evaluator
 from qcore.scoring.executors.pack import pack_evaluator
@@ -25,7 +34,6 @@ from tests.small_nets import (
     small_data,
     small_evaluator,
     small_net,
-    small_options,
     small_trainer,
 )
 
@@ -41,23 +49,41 @@ MIXED = BitAllocation(
 )
 
 
+def given(stage: str, allocation: BitAllocation, **more) -> GivenBits:
+    return GivenBits(stage=stage, allocation=allocation, **{"plan": PLAN, **more})
+
+
+SECOND = given("second", HIGH, after="first")
+
+
 def trained(quantizer: str = "clip"):
     kept, evaluator = MemoryCheckpoints(), small_evaluator()
     trainer = small_trainer(kept, evaluator)
-    trainer.begin(quantizer)
-    list(trainer.train("first", LOW, PLAN))
+    list(trainer.train(given("first", LOW, quantizer=quantizer)))
     return evaluator, trainer, kept
 
 
 @pytest.fixture(scope="module")
 def two_stages():
     evaluator, trainer, kept = trained()
-    list(trainer.train("second", HIGH, PLAN))
+    list(trainer.train(SECOND))
     return evaluator, trainer, kept
 
 
-def test_the_stage_trained_last_is_known(two_stages):
-    assert two_stages[1].stage == "second"
+def test_a_stage_goes_on_from_the_one_it_names(two_stages):
+    kept = MemoryCheckpoints()
+    trainer = small_trainer(kept)
+    trainer.restore("first", two_stages[1].saved("first"))
+    list(trainer.train(given("second", HIGH, after="first")))
+    list(trainer.train(given("anew", HIGH)))
+    wanted, same, other = (
+        t.install(stage).state_dict()["network.left.weight"].clone()
+        for t, stage in ((two_stages[1], "second"), (trainer, "second"), (trainer, "anew"))
+    )
+    assert torch.equal(same, wanted)
+    assert not torch.equal(other, wanted)
+    with pytest.raises(InvalidParams, match="no weights of a finished stage 'never'"):
+        next(trainer.train(given("third", LOW, after="never")))
 
 
 def test_points_carry_their_stage_and_stages_differ(two_stages):
@@ -82,10 +108,10 @@ def test_scores_asked_in_between_do_not_change_what_is_trained():
     evaluator, trainer, _ = trained()
     list(evaluator.score([HIGH, MIXED], "first"))
     list(evaluator.score([MIXED], "first", (0, 32)))
-    list(trainer.train("second", HIGH, PLAN))
+    list(trainer.train(SECOND))
     plain = trained()[1]
-    list(plain.train("second", HIGH, PLAN))
-    first, second = trainer.model.state_dict(), plain.model.state_dict()
+    list(plain.train(SECOND))
+    first, second = (t.install("second").state_dict() for t in (trainer, plain))
     for key, value in first.items():
         assert torch.equal(value, second[key]) if torch.is_tensor(value) else value == second[key]
 
@@ -125,9 +151,8 @@ def test_codes_travel_as_bytes_and_use_no_more_than_their_bits(two_stages):
 def test_training_improves_on_the_images_trained_on():
     kept = MemoryCheckpoints()
     trainer = small_trainer(kept)
-    trainer.begin()
     plan = {"epochs": 10, "batch_images": 32, "rate": 0.05, "augment": False, "distillation": 1.0}
-    events = list(trainer.train("long", LOW, plan))
+    events = list(trainer.train(given("long", LOW, plan=plan)))
     assert events[-1].figures["loss"] < 0.7 * events[0].figures["loss"]
 
 
@@ -137,9 +162,8 @@ def test_a_finished_stage_is_loaded_by_another_trainer(two_stages):
     trainer = small_trainer(kept, other)
     wanted = next(evaluator.score([MIXED], "second")).search
     assert next(other.score([MIXED], "second")).search == wanted
-    trainer.begin()
-    list(trainer.train("first", LOW, PLAN))
-    list(trainer.train("second", HIGH, PLAN))
+    list(trainer.train(given("first", LOW)))
+    list(trainer.train(SECOND))
     assert next(other.score([MIXED], "second")).search == wanted
 
 
@@ -159,9 +183,17 @@ def test_the_quantizer_travels_with_the_stage():
     assert next(other.score([MIXED], "first")).search == wanted
 
 
+def test_an_optimiser_finds_each_scale_in_its_place_whether_the_stage_was_loaded_or_not(two_stages):
+    setup = two_stages[1].setup
+    fresh, quantization = setup.begun("", Quantization())
+    loaded, same = setup.begun("second", Quantization("lsq"))
+    assert same == quantization
+    assert [n for n, _ in loaded.named_parameters()] == [n for n, _ in fresh.named_parameters()]
+
+
 def test_unknown_and_unfinished_stages_are_refused():
     evaluator, trainer, _ = trained()
-    training = trainer.train("half", LOW, {**PLAN, "epochs": 2})
+    training = trainer.train(given("half", LOW, after="first", plan={**PLAN, "epochs": 2}))
     next(training)
     training.close()
     for stage in ("half", "never"):
@@ -174,9 +206,16 @@ def test_unknown_and_unfinished_stages_are_refused():
 
 
 def test_data_without_training_images_is_refused():
-    trainer = Trainer(small_net(), found(0), small_options(), None, [], MemoryCheckpoints())
-    with pytest.raises(InvalidData, match="no training images"):
-        next(trainer.train("first", LOW, PLAN))
+    trainer = small_trainer(MemoryCheckpoints(), images=None)
+    assert trainer.steps(PLAN) == 0
+    for request in (
+        given("first", LOW),
+        SwitchableBits(stage="a", allocation=LOW, norms=NormPlan("switch", {"2/4": LOW})),
+        LearnedBits(stage="b", training="c"),
+        LowBits(stage="d", training="e", allocation=LOW),
+    ):
+        with pytest.raises(InvalidData, match="no training images"):
+            next(trainer.train(request))
 
 
 def test_networks_too_large_for_a_configuration_are_refused_at_once(monkeypatch):
@@ -203,10 +242,11 @@ def test_a_stage_is_scored_alike_from_its_recipe():
     evaluator = Evaluator(QuantizedModel(network, layers), data, batch_size=16)
     options = make_options(layers.spec.layers, (2, 3), (4,))
     images = [x for x, _ in evaluator.calibration]
-    evaluator.trainer = Trainer(network, layers, options, splits[2], images, MemoryCheckpoints())
+    setup = Setup(network, layers, options, splits[2], images, MemoryCheckpoints())
+    evaluator.trainer = Trainer(setup)
     allocation = BitAllocation({name: allowed[0] for name, allowed in options.items()})
-    evaluator.trainer.begin()
-    list(evaluator.trainer.train("first", allocation, {"epochs": 1, "batch_images": 16}))
+    request = given("first", allocation, plan={"epochs": 1, "batch_images": 16})
+    list(evaluator.trainer.train(request))
     recipe = pack_evaluator(
         "first", network, layers.spec, data, "cpu", 16, evaluator.tuning, evaluator.trainer
     )

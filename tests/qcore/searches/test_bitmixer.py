@@ -18,7 +18,8 @@ from qcore.network.layers import find_layers
 from qcore.problem import Point, Problem, Progress
 from qcore.qat.checkpoints import MemoryCheckpoints
 from qcore.qat.model import TrainableModel
-from qcore.qat.switchable.switches import random_allocation
+from qcore.qat.setup import Setup
+from qcore.qat.switches import random_allocation
 from qcore.qat.trainer import Trainer
 from qcore.searches import SEARCHES
 from tests.helpers import FakeTrainer, toy_problem, with_budget
@@ -45,10 +46,11 @@ def test_three_stages_in_turn_and_only_the_first_leaves_weights_in_float():
     assert [(s, e) for s, _, e in trainer.trained] == [
         ("inputs", 2), ("network-wide", 3), ("layer-wise", 5)
     ]  # fmt: skip
-    assert [call["float_weights"] for call in trainer.calls] == [True, False, False]
-    assert [call["rate"] for call in trainer.calls] == [0.02, 0.02, 0.01]
-    assert trainer.plans[0].kind == "pair"
-    assert [bool(call["visits"]) for call in trainer.calls] == [False, False, True]
+    assert [r.after for r in trainer.asked] == ["", "inputs", "network-wide"]
+    assert [r.float_weights for r in trainer.asked] == [True, False, False]
+    assert [r.plan["rate"] for r in trainer.asked] == [0.02, 0.02, 0.01]
+    assert {r.norms.kind for r in trainer.asked} == {"pair"}
+    assert [bool(r.visits) for r in trainer.asked] == [False, False, True]
 
 
 def test_float_inputs_have_no_stage_of_their_own_and_cost_no_epochs():
@@ -59,23 +61,23 @@ def test_float_inputs_have_no_stage_of_their_own_and_cost_no_epochs():
 def test_direct_training_takes_as_many_epochs_and_no_stages():
     trainer = fake(inner(), direct=True)[0]
     assert [(s, e) for s, _, e in trainer.trained] == [("layer-wise", 10)]
-    draw = trainer.calls[0]["draw"]
+    draw = trainer.asked[0].draw
     assert len({len(set(list(draw(step, None).values())[1:-1])) for step in range(20)}) > 1
 
 
 def test_random_bits_taught_by_the_widest_are_one_stage_that_draws_in_its_loss():
     trainer = fake(inner(), mixed=3, norms="producer", distillation=0.5)[0]
     assert [(s, e) for s, _, e in trainer.trained] == [("layer-wise", 10)]
-    [call] = trainer.calls
-    assert (call["draw"], call["joint"].mixed, call["joint"].features) == (None, 3, 0.01)
-    assert call["distillation"] == 0
-    assert trainer.plans[0].kind == "producer"
-    assert fake(inner())[0].calls[0]["joint"] is None
+    [request] = trainer.asked
+    assert (request.draw, request.joint.mixed, request.joint.features) == (None, 3, 0.01)
+    assert request.plan["distillation"] == 0
+    assert request.norms.kind == "producer"
+    assert fake(inner())[0].asked[0].joint is None
 
 
 def test_bits_are_drawn_for_the_network_and_then_ever_more_often_by_layer():
     trainer, _, events = fake(inner(), ramp=1.0)
-    first, second, third = (call["draw"] for call in trainer.calls)
+    first, second, third = (request.draw for request in trainer.asked)
     for draw in (first, second):
         drawn = [draw(step, None) for step in range(40)]
         assert all(len(set(list(a.values())[1:-1])) == 1 for a in drawn)
@@ -93,7 +95,7 @@ def test_bits_are_drawn_for_the_network_and_then_ever_more_often_by_layer():
 
 def test_draws_depend_on_the_step_alone():
     trainer = fake(inner())[0]
-    draw = trainer.calls[-1]["draw"]
+    draw = trainer.asked[-1].draw
     later = [draw(step, None) for step in range(30, 40)]
     assert later == [draw(step, None) for step in range(30, 40)]
     assert len(set(later)) > 5
@@ -150,7 +152,8 @@ def test_bad_settings_are_refused():
     layers = find_layers(net, torch.zeros(1, 1, 8, 8), "plain")
     options = make_options(layers.spec.layers, (2, 4), (2, 4))
     batches = [x for x, _ in small_images(64).batches(32)]
-    trainer = Trainer(net, layers, options, small_images(96, 4), batches, MemoryCheckpoints())
+    setup = Setup(net, layers, options, small_images(96, 4), batches, MemoryCheckpoints())
+    trainer = Trainer(setup)
     problem = Problem(layers.spec, options, Budget(), None, "loss", trainer)
     with pytest.raises(UnsupportedModel, match="plain has no batch-norm"):
         drive(SEARCH, problem, SEARCH.read_params({}), 0, score=small_evaluator().score)
@@ -208,7 +211,7 @@ def test_killed_while_the_widest_teaches_it_ends_at_the_same_points():
 
 def test_any_allocation_is_a_file_that_reproduces_its_logits(whole):
     evaluator, rng = whole[2], np.random.default_rng(0)
-    rungs = evaluator.trainer.model.plan.rungs
+    rungs = evaluator.trainer.install("layer-wise").plan.rungs
     for _ in range(3):
         allocation = random_allocation(rungs, rng)
         point = next(evaluator.score([allocation], "layer-wise"))

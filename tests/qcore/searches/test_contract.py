@@ -10,8 +10,8 @@ from qcore.costs.budget import Budget
 from qcore.engine import Outcome, Reported, drive
 from qcore.errors import InfeasibleBudget, InvalidParams
 from qcore.problem import Point, Progress
-from qcore.qat.requests import Learned
-from qcore.qat.switchable.switches import NormPlan, rungs_of, switches_of
+from qcore.qat.requests import AdoptedStage, Hardened, Learned, LearnedBits, LowBits
+from qcore.qat.switches import NormPlan, rungs_of, switches_of
 from qcore.searches import SEARCHES
 from tests.helpers import FakeTrainer, Toy, toy_problem, with_budget
 
@@ -33,8 +33,13 @@ def run(name: str, toy: Toy, **options) -> tuple[Outcome, list]:
     events: list = []
     problem = toy.problem
     if SEARCHES[name].trains:
-        trainer = FakeTrainer(NormPlan("pair", switches_of(rungs_of(problem))))
-        trainer.learned = Learned(cheapest(toy), True, 0.5)
+        trainer = FakeTrainer(
+            {
+                AdoptedStage: NormPlan("pair", switches_of(rungs_of(problem))),
+                LearnedBits: Learned(cheapest(toy), True, 0.5),
+                LowBits: Hardened(0.0, 0.0),
+            }
+        )
         problem = dataclasses.replace(problem, trainer=trainer)
     outcome = drive(
         SEARCHES[name],
@@ -214,6 +219,14 @@ def test_limits_that_only_clash_together_are_infeasible(name):
     with pytest.raises(InfeasibleBudget, match="all limits at once") as info:
         run(name, dataclasses.replace(toy, problem=problem))
     assert info.value.cheapest == limits
+
+
+@pytest.mark.parametrize("name", [name for name, search in SEARCHES.items() if search.trains])
+def test_a_search_that_trains_is_refused_where_nothing_can_train(name):
+    toy = toy_problem(3)
+    with pytest.raises(InvalidParams, match="nothing to train with"):
+        drive(SEARCHES[name], toy.problem, params_for(name, toy), 0, score=toy.score)
+    assert not toy.tables
 
 
 @every_search

@@ -12,7 +12,7 @@ from qcore.errors import InfeasibleBudget, InvalidParams
 from qcore.models.catalog import bundled_spec
 from qcore.problem import Problem, Progress
 from qcore.qat.checkpoints import MemoryCheckpoints
-from qcore.qat.requests import Learned
+from qcore.qat.requests import Learned, LearnedBits
 from qcore.run_spec import RunSpec, check_run
 from qcore.searches import SEARCHES
 from tests.helpers import FakeTrainer, Toy, toy_problem, with_budget
@@ -22,8 +22,7 @@ SEARCH = SEARCHES["dq"]
 
 
 def run(toy: Toy, learned: BitAllocation, fits: bool = True, **values):
-    trainer, events = FakeTrainer(), []
-    trainer.learned = Learned(learned, fits, 0.9 if fits else None)
+    trainer, events = FakeTrainer({LearnedBits: Learned(learned, fits, 0.9 if fits else None)}), []
     problem = dataclasses.replace(toy.problem, trainer=trainer)
     params = SEARCH.read_params(values)
     outcome = drive(SEARCH, problem, params, 0, score=toy.score, on_event=events.append)
@@ -41,7 +40,8 @@ def limited(share: float = 0.4) -> Toy:
 def test_it_learns_under_the_limits_and_trains_what_was_frozen():
     toy = limited()
     trainer, outcome, _ = run(toy, at(toy, 2), use_slack=False, final_epochs=3)
-    (learning,) = trainer.asked
+    learning, final = trainer.asked
+    assert (learning.training, learning.stage, final.after) == ("bits", "frozen", "frozen")
     assert learning.limits == toy.problem.budget.limits
     assert learning.start is None
     assert trainer.trained == [("final", at(toy, 2), 3)]

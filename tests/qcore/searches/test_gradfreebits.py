@@ -94,26 +94,30 @@ def test_without_alternation_one_long_round_comes_before_all_training():
 
 
 def test_one_clip_begins_in_the_middle():
-    assert run(tight())[0].begun == [("clip", None)]
-    assert run(tight(), bit_dependent_clips=False)[0].begun == [("clip", 3)]
-    assert run(tight(), quantizer="lsq")[0].begun == [("lsq", None)]
+    for values, wanted in (
+        ({}, ("clip", None)),
+        ({"bit_dependent_clips": False}, ("clip", 3)),
+        ({"quantizer": "lsq"}, ("lsq", None)),
+    ):
+        first, *later = run(tight(), **values)[0].asked
+        assert (first.after, first.quantizer, first.one_clip) == ("", *wanted)
+        # every other stage goes on from the one before it
+        assert [request.after for request in later] == [
+            request.stage for request in (first, *later[:-1])
+        ]
 
 
 def test_random_bits_are_within_the_budget_and_end_before_the_last_round_is_trained():
     toy = tight()
-    calls = {stage: call for (stage, _, _), call in zip_calls(run(toy, random_bits=True)[0])}
-    assert calls["round-2/weights"]["draw"] is calls["final"]["draw"] is None
+    asked = {request.stage: request for request in run(toy, random_bits=True)[0].asked}
+    assert asked["round-2/weights"].draw is asked["final"].draw is None
     for stage in ("pretraining", "round-1/weights"):
-        draw = calls[stage]["draw"]
+        draw = asked[stage].draw
         drawn = [draw(step, None) for step in range(30)]
         assert drawn == [draw(step, None) for step in range(30)]
         assert len(set(drawn)) > 20
         assert all(toy.problem.admits(allocation) for allocation in drawn)
-    assert all(call["draw"] is None for _, call in zip_calls(run(toy)[0]))
-
-
-def zip_calls(trainer: FakeTrainer):
-    return list(zip(trainer.trained, trainer.calls, strict=True))
+    assert all(request.draw is None for request in run(toy)[0].asked)
 
 
 def test_progress_tells_what_each_round_chose():
@@ -196,7 +200,7 @@ def test_a_loss_that_is_nan_ends_the_search_and_keeps_its_points(monkeypatch):
     def reckless(**settings):
         return Plan(**{**settings, "rate": 1e30 if len(seen) else settings["rate"]})
 
-    monkeypatch.setattr("qcore.qat.trainer.Plan", reckless)
+    monkeypatch.setattr("qcore.qat.given_bits.training.Plan", reckless)
     kept = MemoryCheckpoints()
     evaluator = small_evaluator()
     trainer = small_trainer(kept, evaluator)

@@ -9,7 +9,8 @@ from qcore.allocation import BitAllocation
 from qcore.engine import drive
 from qcore.errors import InfeasibleBudget, InvalidAllocation, InvalidParams
 from qcore.problem import Progress
-from qcore.quantizers.mirror_maps import METHODS
+from qcore.qat.requests import Hardened, LowBits
+from qcore.quantizers.mirror_methods import METHODS
 from qcore.searches import SEARCHES
 from qcore.searches.mirror import METHODS as CHOICES
 from tests.helpers import FakeTrainer, Toy, toy_problem, with_budget
@@ -18,8 +19,8 @@ SEARCH = SEARCHES["mirror"]
 
 
 def run(toy: Toy, gap: float = 0.0, **values):
-    trainer, events = FakeTrainer(), []
-    trainer.gap = gap
+    hardened = Hardened(gap, 0.0, ("ended too soft",) if gap > 0.005 else ())
+    trainer, events = FakeTrainer({LowBits: hardened}), []
     problem = dataclasses.replace(toy.problem, trainer=trainer)
     params = SEARCH.read_params(values)
     outcome = drive(SEARCH, problem, params, 0, score=toy.score, on_event=events.append)
@@ -42,6 +43,7 @@ def test_the_exact_front_gives_the_bits_and_the_result_is_one_point():
     assert point.stage == "final"
     assert trainer.trained == [("final", point.allocation, 2)]
     (low,) = trainer.asked
+    assert (low.stage, low.training) == ("final", "mirror")
     assert (low.method, low.tail_epochs, low.plan["optimizer"]) == ("proxquant", 1, "adam")
     assert low.plan["decay"] == 0
 

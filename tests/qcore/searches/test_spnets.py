@@ -17,7 +17,7 @@ from qcore.problem import Point, Problem, Progress
 from qcore.qat.checkpoints import MemoryCheckpoints
 from qcore.qat.model import TrainableModel
 from qcore.qat.switchable.joint_loss import joint_loss
-from qcore.qat.switchable.switches import Joint, NormPlan, random_allocation, switches_of
+from qcore.qat.switches import Joint, NormPlan, random_allocation, switches_of
 from qcore.searches import SEARCHES
 from tests.helpers import FakeTrainer, toy_problem, with_budget
 from tests.small_nets import (
@@ -46,28 +46,30 @@ def fake(toy, **values):
 def test_one_stage_trains_all_switches_and_each_becomes_a_point():
     trainer, outcome, events = fake(toy_problem(3, (2, 3, 4, 8), (2, 3, 4, 8), pin_first_last=8))
     assert [(stage, epochs) for stage, _, epochs in trainer.trained] == [("switches", 6)]
-    assert list(trainer.plans[0].switches) == ["8/8", "4/4", "3/3", "2/2"]
-    assert trainer.plans[0].kind == "switch"
-    assert trainer.calls[0]["joint"] == Joint("fixed", 0.5, 0.5, 0.1)
-    assert [p.allocation for p in outcome.points] == list(trainer.plans[0].switches.values())
+    [request] = trainer.asked
+    assert list(request.norms.switches) == ["8/8", "4/4", "3/3", "2/2"]
+    assert request.norms.kind == "switch"
+    assert request.joint == Joint("fixed", 0.5, 0.5, 0.1)
+    assert [p.allocation for p in outcome.points] == list(request.norms.switches.values())
     last = [event for event in events if isinstance(event, Progress)][-1]
     assert list(last.figures["switches"]) == ["8/8", "4/4", "3/3", "2/2"]
 
 
 def test_with_one_weight_width_the_inputs_switch():
     trainer = fake(toy_problem(3, (1,), (1, 2, 4, 8, 32)), quantizer="sign")[0]
-    assert trainer.begun == [("sign", None)]
-    assert list(trainer.plans[0].switches) == ["1/32", "1/8", "1/4", "1/2", "1/1"]
+    [request] = trainer.asked
+    assert (request.quantizer, request.after) == ("sign", "")
+    assert list(request.norms.switches) == ["1/32", "1/8", "1/4", "1/2", "1/1"]
 
 
 def test_shared_norms_can_be_asked_for():
-    assert fake(toy_problem(3), private_norms=False)[0].plans[0].kind == "shared"
+    assert fake(toy_problem(3), private_norms=False)[0].asked[0].norms.kind == "shared"
 
 
 def test_only_switches_within_the_budget_are_measured():
     toy = with_budget(toy_problem(4), 0.3)
     trainer, outcome, _ = fake(toy)
-    assert len(trainer.plans[0].switches) == 4
+    assert len(trainer.asked[0].norms.switches) == 4
     assert 0 < len(outcome.points) < 4
     assert all(toy.problem.admits(point.allocation) for point in outcome.points)
 
@@ -266,7 +268,7 @@ def test_each_switch_is_a_file_that_reproduces_its_logits(whole):
         read = parse_bits(dump_bits(config))
         with torch.no_grad():
             assert torch.equal(apply_bits(small_net(), read)(X), logits)
-        model = evaluator.trainer.model
+        model = evaluator.trainer.install("switches")
         model.set_allocation(point.allocation)
         with torch.no_grad():
             assert torch.allclose(model(X), logits, atol=1e-4)
@@ -304,8 +306,9 @@ def test_the_payload_of_all_switches_is_told(whole):
 def test_without_labels_all_switches_learn_the_float_network(monkeypatch):
     data = small_data(False)
     evaluator = small_evaluator(False)
-    trainer = small_trainer(MemoryCheckpoints(), evaluator)
-    trainer._images = small_images(96, 4, labelled=False)
+    trainer = small_trainer(
+        MemoryCheckpoints(), evaluator, images=small_images(96, 4, labelled=False)
+    )
     assert data.calibration.labels is None
     problem = Problem(found(0).spec, OPTIONS, Budget(), None, "kl", trainer)
     params = SEARCH.read_params({**REAL, "epochs": 6})

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from qcore.allocation import BitAllocation, LayerBits
 from qcore.errors import InvalidAllocation, UnsupportedModel
 from qcore.network.layers import Found
-from qcore.qat.switchable.switches import NormPlan, words
+from qcore.qat.switches import NormPlan, words
 
 END = "end"
 
