@@ -132,29 +132,6 @@ def packed_bytes(values: int, bits: int, word: int) -> int:
     return words * word // 8
 
 
-def wasted_bits(bits: int, word: int) -> int:
-    """Bits of a full word that hold nothing.
-
-    Example:
-        >>> [wasted_bits(bits, 16) for bits in (2, 3, 4, 5, 6, 7, 8)]
-        [0, 1, 0, 1, 4, 2, 0]
-    """
-    return word % bits if bits <= word else -bits % word
-
-
-def plateaus(word: int) -> tuple[tuple[int, ...], ...]:
-    """Bit-widths 1..8 grouped by what they cost.
-
-    Example:
-        >>> plateaus(16)
-        ((1,), (2,), (3,), (4,), (5,), (6, 7, 8))
-    """
-    groups: dict[int, list[int]] = {}
-    for bits in range(1, 9):
-        groups.setdefault(values_per_word(bits, word), []).append(bits)
-    return tuple(tuple(group) for group in groups.values())
-
-
 def price_in_words(word: int, layer: LayerSpec, bits: LayerBits) -> int:
     """Bytes of a layer's weights in words of this width."""
     return packed_bytes(layer.weights, bits.weight, word)

@@ -102,11 +102,6 @@ def prox_step(x: Tensor, levels: Tensor, pull: float) -> Tensor:
     return target + away.sign() * (away.abs() - pull).clamp_min(0)
 
 
-def stuck_share(w: Tensor) -> float:
-    """Share of weights that the form without auxiliary variables can never move again, 0..1."""
-    return float((w.abs() >= 1).double().mean())
-
-
 def sharpness(step: int, steps: int, largest: float, interval: int) -> float:
     """Beta at a step: from 1 to `largest` after `steps` steps, in equal factors every `interval`.
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from qcore.costs import costs_of
 from qcore.formats.config import BitConfig
 from qcore.formats.exports import EXPORTS, packed, write_with_model
-from qcore.formats.exports.packing import pack_codes, packed_size, unpack_codes
+from qcore.formats.exports.packing import pack_codes
 from qcore.formats.exports.templates import packed_reader
 from tests.qcore.formats.exports.nets import CASES, odd
 
@@ -30,8 +30,7 @@ def test_codes_come_back_from_exactly_their_bits(bits, data):
     codes = np.array(data.draw(st.lists(st.integers(low, high), max_size=40)), np.int8)
     codes = 2 * codes - 1 if bits == 1 else codes
     content = pack_codes(codes, bits)
-    assert len(content) == packed_size(len(codes), bits) == -(-len(codes) * bits // 8)
-    assert np.array_equal(unpack_codes(content, len(codes), bits), codes)
+    assert len(content) == -(-len(codes) * bits // 8)
     raw = torch.tensor(list(content), dtype=torch.uint8)
     assert packed_reader.unpack(raw, len(codes), bits).tolist() == codes.tolist()
 
