@@ -1,6 +1,8 @@
 """Tables in the documents say what the benchmarks' results say."""
 
 from benchmarks.allocation import allocators_table, searches_table
+from qcore.costs import COSTS
+from qcore.formats.exports import EXPORTS
 
 
 def test_the_readme_shows_every_measured_allocator():
@@ -30,3 +32,9 @@ def test_a_cell_that_was_not_measured_is_a_dash(monkeypatch):
 def test_the_document_of_searches_says_what_their_records_say():
     """`python -m benchmarks.allocation.searches_table` writes it."""
     assert searches_table.DOCUMENT.read_text(encoding="utf-8") == searches_table.document()
+
+
+def test_every_cost_and_every_export_has_its_row():
+    for document, names in (("costs.md", COSTS), ("exports.md", EXPORTS)):
+        text = (searches_table.DOCUMENT.parent / document).read_text(encoding="utf-8")
+        assert [name for name in names if f"`{name}`" not in text] == []

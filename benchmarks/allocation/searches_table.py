@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from qcore.quantizer_names import POST_TRAINING
 from qcore.search import Search
 from qcore.searches import SEARCHES
 
@@ -18,11 +19,24 @@ Written by `python -m benchmarks.allocation.searches_table` from the records in 
 a setting is passed as `--param NAME=VALUE` of `python -m store run`, or on the Searches page.
 """
 
+QUANTIZERS = """## Quantizers of weights
+
+`--quantizer NAME` says how the step of each output channel is chosen where nothing is trained:
+
+| quantizer | what it is |
+|---|---|"""
+
 
 def document(searches: dict[str, Search] | None = None) -> str:
     """The whole text of docs/searches.md."""
     chosen = SEARCHES if searches is None else searches
-    return "\n".join([HEAD, *map(section, chosen.values())])
+    return "\n".join([HEAD, *map(section, chosen.values()), quantizers()])
+
+
+def quantizers() -> str:
+    """The post-training quantizers that any run may choose among."""
+    rows = [f"| `{each.name}` | {each.title} |" for each in POST_TRAINING.values()]
+    return "\n".join([QUANTIZERS, *rows, ""])
 
 
 def section(search: Search) -> str:

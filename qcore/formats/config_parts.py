@@ -25,7 +25,6 @@ POSITIVE = ("channels", "in_channels", "groups")
 """Counts that costs divide by; no layer has none of these."""
 
 TYPES = {"float32": "<f4", "int8": "<i1", "int16": "<i2"}
-MODEL_KEYS = ("name", "digest", "layers", "left_in_float", "warnings", "input_shape", "classes")
 
 
 def read_model(data: Mapping[str, Any]) -> ModelSpec:

@@ -13,6 +13,13 @@ def test_sixteen_bit_words_hold_as_many_as_the_paper_says():
     assert [values_per_word(bits, 16) for bits in range(2, 9)] == [8, 5, 4, 3, 2, 2, 2]
 
 
+@pytest.mark.parametrize(("word", "alike"), [(16, (6, 7, 8)), (32, (7, 8)), (64, (8,))])
+def test_some_widths_cost_alike_in_whole_words(word, alike):
+    prices = {bits: packed_bytes(1000, bits, word) for bits in range(1, 9)}
+    assert {prices[bits] for bits in alike} == {prices[8]}
+    assert len(set(prices.values())) == 9 - len(alike)
+
+
 @pytest.mark.parametrize("word", WORDS)
 @given(values=st.integers(0, 300), bits=st.sampled_from(BIT_WIDTHS))
 def test_bytes_are_those_of_filling_word_after_word(word, values, bits):

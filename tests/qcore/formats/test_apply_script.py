@@ -1,5 +1,6 @@
 """The downloaded script alone reproduces the logits that were measured."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -71,3 +72,21 @@ def test_the_script_runs_from_the_command_line(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "5 layers quantized" in done.stdout
     assert torch.load(tmp_path / "q.pt", weights_only=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "needs"), [("script", {"torch"}), ("brevitas", {"torch", "brevitas"})]
+)
+def test_a_script_is_one_file_that_imports_nothing_of_ours(name, needs):
+    config, _, _ = exported()
+    tree = ast.parse(write(EXPORTS[name], config))
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.update(alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            found.add(str(node.module).split(".")[0])
+    assert found - sys.stdlib_module_names == needs
+    names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    assert len(set(names)) == len(names)
+    assert {"apply", "main", "load_weights"} <= set(names)

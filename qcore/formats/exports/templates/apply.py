@@ -7,50 +7,23 @@
 by hooks, and the listed batch-norms folded into the layer before them. Written by bitdial.
 """
 
-import argparse
-import base64
-import hashlib
-import importlib
 import json
 import sys
-from array import array
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-CONFIG = ""
-REWRITING: dict[str, str] = {}
-"""Sources of modules that replace attention, which hides its layers, by equal ones."""
-
-
-def read(entry: dict[str, Any]) -> Tensor:
-    """One stored array as a tensor of floats."""
-    kind, letter = next(
-        k for k in (("float32", "f"), ("int8", "b"), ("int16", "h")) if k[0] in entry
-    )
-    values = array(letter, base64.b64decode(entry[kind]))
-    if sys.byteorder == "big":
-        values.byteswap()
-    return torch.tensor(values, dtype=torch.float32).reshape(entry["shape"])
-
-
-def to_rows(weight: Tensor, module: Any) -> Tensor:
-    """Weights as (output channels, rest); transposed convolutions keep inputs first."""
-    if not getattr(module, "transposed", False):
-        return weight.flatten(1)
-    grouped = weight.reshape(module.groups, -1, *weight.shape[1:2], weight[0, 0].numel())
-    return grouped.transpose(1, 2).reshape(module.groups * weight.shape[1], -1)
-
-
-def from_rows(rows: Tensor, weight: Tensor, module: Any) -> Tensor:
-    """The inverse of to_rows."""
-    if not getattr(module, "transposed", False):
-        return rows.reshape(weight.shape)
-    grouped = rows.reshape(module.groups, weight.shape[1], -1, weight[0, 0].numel())
-    return grouped.transpose(1, 2).reshape(weight.shape)
+from qcore.formats.exports.templates.common import (
+    CONFIG,
+    check_weights,
+    explicit,
+    float_model,
+    from_rows,
+    read,
+    to_rows,
+)
 
 
 def quantize(rows: Tensor, step: Tensor, bits: int) -> Tensor:
@@ -70,52 +43,6 @@ def rounding(grid: Tensor) -> Callable[..., Any]:
         return (codes * step + offset, *inputs[1:])
 
     return hook
-
-
-def explicit(model: nn.Module) -> nn.Module:
-    """The network with every layer in a module of its own, as it was measured.
-
-    The network itself where every layer is one already; attention and batch-norms that also apply
-    an activation are replaced by modules that compute the same.
-    """
-    for name, source in REWRITING.items():
-        if name not in sys.modules:
-            sys.modules[name] = ModuleType(name)
-            exec(compile(source, name, "exec"), vars(sys.modules[name]))
-    rewriting: Any = sys.modules.get("bitdial_rewriting")
-    return rewriting.explicit(model) if rewriting else model
-
-
-def digest(model: nn.Module) -> str:
-    """SHA-256 of every tensor by name: what tells one set of weights from another."""
-    found = hashlib.sha256()
-    for key, value in sorted(model.state_dict().items()):
-        if key.endswith("num_batches_tracked") or not isinstance(value, Tensor):
-            continue
-        found.update(f"{key}|{value.dtype}|{tuple(value.shape)}|".encode())
-        flat = value.detach().cpu().contiguous().reshape(-1)
-        found.update(flat.view(torch.uint8).numpy())
-    return found.hexdigest()
-
-
-def check_weights(model: nn.Module, config: dict[str, Any]) -> None:
-    """Stop where these are other weights than those the bits were measured with."""
-    if digest(model) != config["model"]["digest"]:
-        raise SystemExit(
-            f"These are not the weights of {config['model']['name']} that were measured, whose "
-            "scales these are. Load the trained weights first (--weights FILE)."
-        )
-
-
-def load_weights(model: nn.Module, path: str) -> None:
-    """Load a state dict; every entry but batch counters must be there, and no other."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    missing, unexpected = model.load_state_dict(state, strict=False)
-    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
-    if missing or unexpected:
-        raise SystemExit(
-            f"{path} does not fit the model; missing: {missing[:5]}, unexpected: {unexpected[:5]}"
-        )
 
 
 @torch.no_grad()
@@ -156,17 +83,8 @@ def apply(model: nn.Module, config: dict[str, Any] | None = None) -> nn.Module:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", help="package.module:function returning the float model")
-    parser.add_argument("--weights", help="state dict to load into it first")
-    parser.add_argument("--out", help="where to save the quantized state dict")
-    arguments = parser.parse_args()
     config = json.loads(CONFIG)
-    sys.path.insert(0, "")
-    module, _, function = arguments.model.partition(":")
-    model = getattr(importlib.import_module(module), function)()
-    if arguments.weights:
-        load_weights(model, arguments.weights)
+    model, out = float_model(__doc__, "where to save the quantized state dict")
     model = apply(model, config)
     lines = [f"{len(config['bits'])} layers quantized"]
     lines += [f"{name}: {c['value']:,} {c['unit']}" for name, c in config["costs"].items()]
@@ -174,8 +92,8 @@ def main() -> None:
     if test and test["accuracy"] is not None:
         lines.append(f"measured accuracy: {test['accuracy']:.4f} on {test['n']} test images")
     sys.stdout.write("\n".join(lines) + "\n")
-    if arguments.out:
-        torch.save(model.state_dict(), arguments.out)
+    if out:
+        torch.save(model.state_dict(), out)
 
 
 if __name__ == "__main__":
