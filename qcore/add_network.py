@@ -14,7 +14,7 @@ import torch
 
 from qcore.allocation import ModelSpec
 from qcore.models.cards import Card, update_card, write_card
-from qcore.models.catalog import MODELS, refresh_models
+from qcore.models.catalog import MODELS, read_models
 from qcore.models.loading import load_network
 from qcore.models.new_network import NewNetwork
 from qcore.models.preprocessing import Preprocessing
@@ -74,7 +74,6 @@ def add_network(
     )
     tell("Keeping it")
     card = write_card(card, None if new.weights is None else Path(new.weights), found.spec)
-    refresh_models()
     return card, found.spec, list(loaded.notes)
 
 
@@ -162,11 +161,10 @@ def check_network_on(
         "device": point.device,
         "notes": notes,
     }
-    card = MODELS[name].card
+    card = read_models()[name].card
     if card is not None and data not in card.data[:1]:
         others = tuple(entry for entry in card.data if entry != data)
         update_card(replace(card, data=(data, *others)[:20]))
-        refresh_models()
     return Check(prepared.model, point, report)
 
 

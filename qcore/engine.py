@@ -92,7 +92,7 @@ def drive(
         raise InvalidParams(f"{search.name} needs {search.params.__name__}; got {params!r}.")
     if search.trains:
         problem.needed_trainer()
-    search.check_limits(problem.budget.limits)
+    search.check_limits(problem.budget)
     problem.budget.check_feasible(problem.model, problem.options)
     cache = {point.key: point for point in known}
     points: dict[PointKey, Point] = {}
@@ -171,7 +171,7 @@ def front_to_report(problem: Problem, points: Sequence[Point], most: int) -> lis
     names = [name for name, cost in applicable(problem.model).items() if cost.tested in wanted]
     chosen: dict[PointKey, Point] = {}
     for name in names:
-        costs = [float(costs_of(problem.model, p.allocation)[name]) for p in inside]
+        costs = [float(costs_of(problem.model, p.allocation, problem.costs)[name]) for p in inside]
         values = [problem.value(p) for p in inside]
         for index in front_points(costs, values):
             chosen.setdefault(inside[index].key, inside[index])

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from qcore.allocation import BitAllocation, ModelSpec
+from qcore.costs import COSTS
 from qcore.costs.budget import Budget, make_options
+from qcore.costs.formulas import CostModel
 from qcore.data import check_data_fits, load_data
 from qcore.errors import InvalidParams
 from qcore.formats.config import BitConfig
@@ -103,6 +105,7 @@ class Prepared:
             search=point.search,
             test=point.test,
             float_test=self.float_point.test,
+            costs=self.problem.costs,
             provenance={"data_digest": self.data_digest, "stage": point.stage, **provenance},
         )
 
@@ -124,6 +127,7 @@ def prepare(
     checkpoints: Checkpoints | None = None,
     load_stage: Callable[[int, str], bytes | None] = lambda run, stage: None,
     on_step: Callable[[int, int], None] = lambda done, total: None,
+    costs: Mapping[str, CostModel] = COSTS,
 ) -> Prepared:
     """Load the model and the data of a spec, calibrate, and build its problem.
 
@@ -135,6 +139,7 @@ def prepare(
         checkpoints: Where training stages keep their state; None keeps it in memory.
         load_stage: Run number and stage to the state of a stage that run has trained, or None.
         on_step: Told how many of how many steps of a sensitivity table are done.
+        costs: The costs that may be limited; `read_costs` where a user's own are among them.
 
     Raises:
         QcoreError: model or data cannot be loaded, do not fit each other, or the budget is
@@ -162,7 +167,7 @@ def prepare(
     options = make_options(
         found.spec.layers, spec.weight_bits, spec.activation_bits, spec.pin_first_last
     )
-    budget = Budget(spec.limits)
+    budget = Budget(spec.limits, costs)
     budget.check_feasible(found.spec, options)
     on_progress("Calibrating")
     model = QuantizedModel(network, found, quantizer=spec.quantizer, device=device)

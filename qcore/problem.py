@@ -14,6 +14,7 @@ import numpy as np
 from qcore.allocation import BitAllocation, LayerBits, ModelSpec
 from qcore.costs import costs_of
 from qcore.costs.budget import Budget
+from qcore.costs.formulas import CostModel
 from qcore.errors import InvalidAllocation, InvalidParams
 
 Z95 = 1.959963984540054
@@ -292,6 +293,11 @@ class Problem:
             raise InvalidParams("The search trains, and this problem offers nothing to train with.")
         return self.trainer
 
+    @property
+    def costs(self) -> Mapping[str, CostModel]:
+        """Every cost that a limit may name, a user's own among them."""
+        return self.budget.costs
+
     def value(self, point: Point) -> float:
         """What searches minimise: KL or cross-entropy on the search split, nats."""
         loss = point.search.loss
@@ -299,7 +305,7 @@ class Problem:
 
     def admits(self, allocation: BitAllocation) -> bool:
         """True when the allocation is within the budget."""
-        return self.budget.admits(costs_of(self.model, allocation))
+        return self.budget.admits(costs_of(self.model, allocation, self.costs))
 
     def check(self, allocation: BitAllocation) -> None:
         """Raise unless every layer has one of its allowed options.

@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from qcore.allocation import ModelSpec
+from qcore.costs import COSTS
 from qcore.costs.budget import Budget, make_options
+from qcore.costs.formulas import CostModel
 from qcore.errors import InvalidParams
 from qcore.models.catalog import split_data_name
 from qcore.quantizer_names import POST_TRAINING, USUAL
@@ -72,12 +74,15 @@ MOST_IMAGES = 100_000
 MOST_REPORTED = 1_000
 
 
-def check_run(spec: RunSpec, model: ModelSpec | None) -> None:
+def check_run(
+    spec: RunSpec, model: ModelSpec | None, costs: Mapping[str, CostModel] = COSTS
+) -> None:
     """Raise where a run could not even begin; nothing is loaded.
 
     Args:
         spec: What was asked for.
         model: The model's layers where they are known.
+        costs: The costs that may be limited.
 
     Raises:
         QcoreError: says what is wrong with its value, and what to do.
@@ -85,7 +90,7 @@ def check_run(spec: RunSpec, model: ModelSpec | None) -> None:
     split_data_name(spec.data)
     if spec.search not in SEARCHES:
         raise InvalidParams(f"Unknown search {spec.search!r}; known: {', '.join(SEARCHES)}.")
-    SEARCHES[spec.search].read_params(spec.params)
+    SEARCHES[spec.search].read_params(spec.params, costs)
     if spec.quantizer not in POST_TRAINING:
         known = ", ".join(POST_TRAINING)
         raise InvalidParams(f"Unknown quantizer {spec.quantizer!r}; known: {known}.")
@@ -102,7 +107,7 @@ def check_run(spec: RunSpec, model: ModelSpec | None) -> None:
     options = make_options(
         model.layers if model else (), spec.weight_bits, spec.activation_bits, spec.pin_first_last
     )
-    budget = Budget(spec.limits)
-    SEARCHES[spec.search].check_limits(spec.limits)
+    budget = Budget(spec.limits, costs)
+    SEARCHES[spec.search].check_limits(budget)
     if model is not None:
         budget.check_feasible(model, options)

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from qcore.costs import COSTS
+from qcore.costs.budget import Budget
+from qcore.costs.formulas import CostModel
 from qcore.errors import InvalidParams
 from qcore.problem import Problem, Progress, Proposals, Result
 
@@ -19,8 +22,9 @@ def setting(default: object, label: str, words: str, **meta: object) -> Any:
         default: Value that is not given.
         label: What the form calls it.
         words: The form's help.
-        meta: "min", "max" or "choices"; with choices that are listed elsewhere "of", which says of
-            what they are one.
+        meta: "min", "max" or "choices"; "any_cost" where the choices are the names of all costs, a
+            user's own among them; with choices that are listed elsewhere "of", which says of what
+            they are one.
     """
     return field(default=default, metadata={"label": label, "help": words, **meta})
 
@@ -51,7 +55,7 @@ class Search:
         paper: Reference, or "" for a baseline.
         trains: True when it changes weights.
         chance: False when every seed finds the same.
-        refuses: Limits of a budget to the reason why it cannot obey them, or None where it can.
+        refuses: A budget to the reason why it cannot obey its limits, or None where it can.
         look: Number of its colour, marker and dash in the plots, which no other search has; None
             takes one by its title, and another search may have that too.
         quick: Params with which it soon ends, for tests of small problems.
@@ -71,7 +75,7 @@ class Search:
     paper: str = ""
     trains: bool = False
     chance: bool = True
-    refuses: Callable[[Mapping[str, float]], str | None] = lambda limits: None
+    refuses: Callable[[Budget], str | None] = lambda budget: None
     look: int | None = None
     quick: Mapping[str, Any] = field(default_factory=dict)
     ladder: bool = False
@@ -80,18 +84,22 @@ class Search:
     leaves: str = ""
     layer_wise: bool = False
 
-    def check_limits(self, limits: Mapping[str, float]) -> None:
-        """Raise unless it can obey these limits: cost name to largest value.
+    def check_limits(self, budget: Budget) -> None:
+        """Raise unless it can obey the limits of a budget.
 
         Raises:
             InvalidParams: says why not, and what to do.
         """
-        reason = self.refuses(limits)
+        reason = self.refuses(budget)
         if reason is not None:
             raise InvalidParams(reason)
 
-    def read_params(self, values: Mapping[str, Any]) -> Any:
+    def read_params(self, values: Mapping[str, Any], costs: Mapping[str, CostModel] = COSTS) -> Any:
         """Build the params dataclass from plain values, checking names, types and ranges.
+
+        Args:
+            values: By name; what is left out has its default.
+            costs: The costs a parameter may name.
 
         Raises:
             InvalidParams: unknown name, wrong type, or a value outside its metadata's range.
@@ -101,13 +109,26 @@ class Search:
             if name not in fields:
                 known = ", ".join(fields) or "none"
                 raise InvalidParams(f"{self.name} has no parameter {name!r}; known: {known}.")
-            _check(self.name, fields[name], value)
+            _check(self.name, fields[name], value, costs)
         # JSON knows no tuples
         return self.params(**{n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})
 
 
-def _check(search: str, field: "dataclasses.Field[Any]", value: Any) -> None:
+def choices_of(
+    field: "dataclasses.Field[Any]", costs: Mapping[str, CostModel]
+) -> tuple[Any, ...] | None:
+    """What a parameter may be; None where it is no choice."""
+    if field.metadata.get("any_cost"):
+        return tuple(costs)
+    choices = field.metadata.get("choices")
+    return None if choices is None else tuple(choices)
+
+
+def _check(
+    search: str, field: "dataclasses.Field[Any]", value: Any, costs: Mapping[str, CostModel]
+) -> None:
     label, meta = f"{search}: {field.name}", field.metadata
+    choices = choices_of(field, costs)
     expected = type(field.default)
     if isinstance(field.default, (bool, int, float, str)):
         numeric = expected is float and isinstance(value, int) and not isinstance(value, bool)
@@ -116,14 +137,14 @@ def _check(search: str, field: "dataclasses.Field[Any]", value: Any) -> None:
     elif isinstance(field.default, tuple):
         if not isinstance(value, (list, tuple)):
             raise InvalidParams(f"{label} must be a list; got {value!r}.")
-        unknown = [entry for entry in value if entry not in meta.get("choices", value)]
+        unknown = [entry for entry in value if entry not in (value if choices is None else choices)]
         if unknown:
             raise InvalidParams(
-                f"{label} must be among {', '.join(meta['choices'])}; got {unknown[0]!r}."
+                f"{label} must be among {', '.join(choices or ())}; got {unknown[0]!r}."
             )
         return
-    if "choices" in meta and value not in meta["choices"]:
-        raise InvalidParams(f"{label} must be one of {', '.join(meta['choices'])}; got {value!r}.")
+    if choices is not None and value not in choices:
+        raise InvalidParams(f"{label} must be one of {', '.join(choices)}; got {value!r}.")
     if isinstance(value, float) and not math.isfinite(value):
         raise InvalidParams(f"{label} must be a finite number; got {value!r}.")
     if ("min" in meta and value < meta["min"]) or ("max" in meta and value > meta["max"]):

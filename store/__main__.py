@@ -72,7 +72,7 @@ def command_run(store: Store, arguments: argparse.Namespace) -> int:
         device=arguments.device,
         quantizer=arguments.quantizer,
     )
-    check_run(spec, points.model_facts(store, spec.model))
+    check_run(spec, points.model_facts(store, spec.model), store.costs)
     if arguments.detach:
         say(f"run {queue.create_run(store, spec, arguments.name)} queued")
         return 0
@@ -140,7 +140,7 @@ def command_export(store: Store, arguments: argparse.Namespace) -> int:
         raise InvalidParams(
             f"There is no reported point {point}; `python -m store watch RUN` lists them."
         )
-    made = render(parse_bits(text), arguments.format)
+    made = render(parse_bits(text, store.costs), arguments.format)
     path = arguments.out or Path(f"point{point}{EXPORTS[arguments.format].suffix}")
     path.write_bytes(made.content)
     say(str(path))

@@ -1,6 +1,7 @@
 """What can be set from outside: environment variables with defaults, each explained.
 
-Nothing else reads a BITDIAL_ variable: a setting that is nonsense is refused here, by its name.
+Every BITDIAL_ variable is listed here, and one that is nonsense is refused by its name. Two are
+read in the core as well, by the functions that are called here: `data_folder` and `allowed`.
 """
 
 import math
@@ -9,17 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from qcore.data_folder import FOLDER_VARIABLE, data_folder
 from qcore.errors import InvalidParams
 from qcore.models.code_allowed import VARIABLE as CODE_VARIABLE
 from qcore.models.code_allowed import allowed
 from qcore.scoring.executors.address import check_address
-from store.database.locations import (
-    FOLDER_VARIABLE,
-    URL_VARIABLE,
-    data_folder,
-    database_url,
-    shown_url,
-)
+from store.database.locations import URL_VARIABLE, database_url, shown_url
 
 WORKERS_VARIABLE = "BITDIAL_WORKERS"
 LEASE_VARIABLE = "BITDIAL_LEASE_S"

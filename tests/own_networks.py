@@ -10,7 +10,7 @@ from torch import nn
 
 from qcore.allocation import ModelSpec
 from qcore.models.cards import Card, write_card
-from qcore.models.catalog import MODELS, refresh_models
+from qcore.models.catalog import read_models
 from qcore.models.preprocessing import Preprocessing
 from qcore.models.zoo import build_model
 from qcore.network.layers import find_layers
@@ -58,8 +58,7 @@ def add_resnet8(name: str, weights: Path, classes: int = 3) -> Card:
         Preprocessing(1, 8, 8, mean=(0.5,), std=(0.29,)),
     )
     written = write_card(card, weights, replace(_layers(classes), name=name))
-    refresh_models()
-    assert name in MODELS
+    assert name in read_models()
     return written
 
 

@@ -8,7 +8,6 @@ from pages.compare.comparable import OBJECTIVES, Setting
 from pages.shared.hypervolume import Box
 from pages.shared.text import counted, percent
 from qcore import __version__
-from qcore.costs import COSTS
 from qcore.problem import Scores
 from qcore.quantizer_names import USUAL
 
@@ -44,8 +43,8 @@ def caption(
     """
     what = setting.metric.capitalize()
     sentences = [
-        f"{what} of {setting.model} on {setting.data} against {COSTS[box.cost].title.lower()} "
-        f"({COSTS[box.cost].unit})",
+        f"{what} of {setting.model} on {setting.data} against {box.cost.title.lower()} "
+        f"({box.cost.unit})",
         f"Allocations were chosen and scored on a search split of {setting.search_images:,} "
         f"training images; quantizers were set on {counted(setting.calibration_images, 'image')}",
         "Step lines: points of a run that no other of its points dominates. Bars and brackets of "

@@ -12,7 +12,7 @@ import streamlit as st
 from pages.compare.comparable import run_label
 from pages.shared import text
 from pages.shared.run_numbers import read_ids, run_words, write_ids
-from qcore.costs import COSTS
+from qcore.costs.formulas import CostModel
 from store import Run
 
 RUNS, AXIS, TO, FROM = "compare-runs", "compare-x", "compare-pt", "compare-ref"
@@ -90,29 +90,31 @@ def choose_runs(numbers: Sequence[int]) -> None:
     st.session_state[RUNS] = list(numbers)
 
 
-def axis_picker(costs: Sequence[str]) -> str:
+def axis_picker(costs: Sequence[CostModel]) -> CostModel:
     """Choose the cost on the x axis, one of `costs`; bound to the URL key "x"."""
+    named = {cost.name: cost for cost in costs}
+    first = next(iter(named))
     wanted = _moved(AXIS, "x")
     if wanted is not None:
-        if wanted and wanted not in costs:
+        if wanted and wanted not in named:
             st.toast(
                 f"These runs are not priced by {text.literal(wanted, 30)}.",
                 icon=":material/link_off:",
             )
-        st.session_state[AXIS] = wanted if wanted in costs else costs[0]
-    elif st.session_state[AXIS] not in costs:
-        st.session_state[AXIS] = costs[0]
+        st.session_state[AXIS] = wanted if wanted in named else first
+    elif st.session_state[AXIS] not in named:
+        st.session_state[AXIS] = first
     cost = str(
         st.selectbox(
             "Cost on the horizontal axis",
-            list(costs),
+            list(named),
             key=AXIS,
-            format_func=lambda name: COSTS[name].title,
+            format_func=lambda name: named[name].title,
             on_change=_forget_budgets,
         )
     )
     _write(AXIS, "x", cost)
-    return cost
+    return named[cost]
 
 
 def _forget_budgets() -> None:

@@ -22,9 +22,9 @@ from pages.plots.difference import (
 )
 from pages.plots.style import CHART
 from pages.shared import session, text
-from pages.shared.columns import COST_COLUMNS, SEARCH_N, SEARCH_SCORE, TEST_N, TEST_SCORE
+from pages.shared.columns import SEARCH_N, SEARCH_SCORE, TEST_N, TEST_SCORE, column_of
 from qcore.allocation import BitAllocation, ModelSpec
-from qcore.costs import COSTS
+from qcore.costs.formulas import CostModel
 from qcore.errors import QcoreError
 from qcore.formats.config import parse_bits
 from qcore.problem import Scores
@@ -83,8 +83,8 @@ def sides_of(found: Comparison, wanted: Sequence[str] = ()) -> dict[str, Side]:
     return sides
 
 
-def _side(run: int, label: str, row: dict[str, object], cost: str) -> Side:
-    at = text.cost_text(cost, float(str(row[COST_COLUMNS[cost]])))
+def _side(run: int, label: str, row: dict[str, object], cost: CostModel) -> Side:
+    at = text.cost_text(cost, float(str(row[column_of(cost)])))
     score = float(str(row[SEARCH_SCORE]))
     return Side(
         key=f"{run}:{row['point']}",
@@ -199,15 +199,16 @@ def _figures(found: Comparison, a: Side, b: Side) -> None:
         (f"{found.what}, search split, measured", a.search, b.search, change),
         (f"{found.what}, test split, measured", a.test, b.test, _tested(found, a, b)),
     ]
-    for name, (old, new) in diff_totals(found.model, a.allocation, b.allocation).items():
-        if old == new and name not in (*ALWAYS, found.box.cost):
+    for name, (old, new) in diff_totals(
+        found.model, a.allocation, b.allocation, found.costs
+    ).items():
+        cost = found.costs[name]
+        if old == new and name not in (*ALWAYS, found.box.cost.name):
             continue
         share = f" ({100 * (new - old) / old:+.1f} %)" if old else ""
         sign = "+" if new >= old else "-"
-        moved = f"{sign}{text.cost_text(name, abs(new - old))}{share}"
-        rows.append(
-            (COSTS[name].title, text.cost_text(name, old), text.cost_text(name, new), moved)
-        )
+        moved = f"{sign}{text.cost_text(cost, abs(new - old))}{share}"
+        rows.append((cost.title, text.cost_text(cost, old), text.cost_text(cost, new), moved))
     for words, table in list(session.sensitivity_tables(found.store, found.model).items())[:4]:
         before, after = (predicted_damage(table, side.allocation) for side in (a, b))
         if before is None or after is None:

@@ -9,10 +9,10 @@ import plotly.graph_objects as go
 from pages.compare.methods import EFFORT, ELAPSED, Method, Trial, front_rows
 from pages.plots.style import GREY, lay_out, plain
 from pages.shared import frames
-from pages.shared.columns import COST_COLUMNS, SEARCH_HIGH, SEARCH_LOW, SEARCH_SCORE
+from pages.shared.columns import SEARCH_HIGH, SEARCH_LOW, SEARCH_SCORE, column_of
 from pages.shared.hypervolume import Box, Spread, spread, trace
 from pages.shared.text import bits_text, scale_of
-from qcore.costs import COSTS
+from qcore.costs.formulas import CostModel
 
 MOST_FAINT = 1500
 """Evaluated points drawn faint per method; the fronts are always whole."""
@@ -38,7 +38,7 @@ def has_bars(methods: Sequence[Method]) -> bool:
 def fronts_figure(
     methods: Sequence[Method],
     ladder: pd.DataFrame | None,
-    cost: str,
+    cost: CostModel,
     what: str,
     *,
     float_score: float | None = None,
@@ -50,7 +50,7 @@ def fronts_figure(
     Args:
         methods: What is compared; reference methods are drawn as the ladder.
         ladder: Points of uniform bits, drawn grey with their bits; None draws none.
-        cost: Name of the cost on the x axis.
+        cost: The cost on the x axis.
         what: What the y axis shows, such as "Accuracy".
         float_score: The float network's score on the search split, percent.
         limits: Budgets of the table, in the cost's unit, drawn as thin lines.
@@ -59,7 +59,7 @@ def fronts_figure(
     Returns:
         Traces whose `customdata` rows begin with the point's number; fronts add the bits in words.
     """
-    column = COST_COLUMNS[cost]
+    column = column_of(cost)
     drawn = [method for method in methods if not method.reference]
     tables = [trial.rows for method in drawn for trial in method.trials]
     tables += [ladder] if ladder is not None else []
@@ -89,20 +89,20 @@ def fronts_figure(
     figure.update_traces(unselected={"marker": {"opacity": 1}, "textfont": {"color": GREY}})
     figure.update_layout(hovermode="closest", clickmode="event+select")
     figure.update_xaxes(
-        title_text=f"{COSTS[cost].title}, {unit}",
+        title_text=f"{cost.title}, {unit}",
         **({"type": "log"} if logarithmic else {"rangemode": "tozero"}),
     )
     figure.update_yaxes(title_text=f"{what} on the search split, %")
     return figure
 
 
-def _faint(method: Method, cost: str, factor: float, unit: str) -> dict[str, Any]:
+def _faint(method: Method, cost: CostModel, factor: float, unit: str) -> dict[str, Any]:
     """What is on no front: a point under a front's mark would catch its clicks."""
     behind = []
     for trial in method.trials:
         front = front_rows(trial, cost)["point"]
         behind.append(trial.rows[~trial.rows["point"].isin(front)])
-    rows, column = frames.thin(pd.concat(behind), MOST_FAINT), COST_COLUMNS[cost]
+    rows, column = frames.thin(pd.concat(behind), MOST_FAINT), column_of(cost)
     return {
         "x": (rows[column] / factor).tolist(),
         "y": rows[SEARCH_SCORE].tolist(),
@@ -144,13 +144,13 @@ def _uniform_words(allocation: Any) -> str:
 
 
 def _line(
-    method: Method, trial: Trial, cost: str, factor: float, unit: str, bars: bool, first: bool
+    method: Method, trial: Trial, cost: CostModel, factor: float, unit: str, bars: bool, first: bool
 ) -> dict[str, Any]:
     front = front_rows(trial, cost)
     scores = front[SEARCH_SCORE]
     head = f"{method.label}, run {trial.run.id}, seed {trial.run.spec.seed}"
     line: dict[str, Any] = {
-        "x": (front[COST_COLUMNS[cost]] / factor).tolist(),
+        "x": (front[column_of(cost)] / factor).tolist(),
         "y": scores.tolist(),
         "name": plain(method.label),
         "mode": "lines+markers",
@@ -202,7 +202,7 @@ def _bits_words(allocation: Any) -> str:
 def trial_trace(trial: Trial, box: Box, axis: str) -> tuple[list[float], list[float]]:
     """(places on the axis, hypervolume reached there) of one run; axis is EFFORT or ELAPSED."""
     rows = trial.rows.sort_values(axis, kind="stable")
-    costs, scores = rows[COST_COLUMNS[box.cost]], rows[SEARCH_SCORE]
+    costs, scores = rows[column_of(box.cost)], rows[SEARCH_SCORE]
     return rows[axis].tolist(), trace(costs.tolist(), scores.tolist(), box)
 
 

@@ -13,10 +13,12 @@ import pandas as pd
 
 from pages.plots.style import METHOD_DASHES, METHOD_MARKERS, style_of
 from pages.shared import frames
-from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE
+from pages.shared.columns import SEARCH_SCORE, column_of
 from pages.shared.run_facts import is_ladder
 from pages.shared.text import bits_set_text, params_text, short_limits_text
 from qcore.allocation import ModelSpec
+from qcore.costs import COSTS
+from qcore.costs.formulas import CostModel
 from qcore.front import best_within
 from qcore.problem import TUNED
 from qcore.searches import SEARCHES
@@ -63,7 +65,12 @@ class Method:
     reference: bool = False
 
 
-def run_rows(points: Sequence[StoredPoint], run: Run, model: ModelSpec) -> pd.DataFrame:
+def run_rows(
+    points: Sequence[StoredPoint],
+    run: Run,
+    model: ModelSpec,
+    costs: Mapping[str, CostModel] = COSTS,
+) -> pd.DataFrame:
     """Points of one run in the order they came, with the work behind each.
 
     A tuned point counts as known when the point it was tuned from was. Of a search that trains, all
@@ -72,13 +79,14 @@ def run_rows(points: Sequence[StoredPoint], run: Run, model: ModelSpec) -> pd.Da
     Args:
         points: All of the run's, those scored on a window of the images too.
         run: Whose.
-        model: Prices them.
+        model: Whose layers they are of.
+        costs: What they are priced by.
 
     Returns:
         `frames.points_frame` by rising point, with EFFORT and ELAPSED.
     """
     ordered = sorted(points, key=lambda stored: stored.id)
-    rows = frames.points_frame(ordered, {run.id: run}, model).sort_values("point")
+    rows = frames.points_frame(ordered, {run.id: run}, model, costs).sort_values("point")
     images = max((s.point.search.n for s in ordered if s.point.images is None), default=1)
     trains = run.spec.search in SEARCHES and SEARCHES[run.spec.search].trains
     scoring = sum(s.point.seconds for s in ordered if s.point.stage != TUNED)
@@ -108,12 +116,17 @@ def run_seconds(run: Run) -> float | None:
     return max(0.0, (end - start).total_seconds())
 
 
-def methods_of(runs: Sequence[Run], rows: Mapping[int, pd.DataFrame]) -> list[Method]:
+def methods_of(
+    runs: Sequence[Run],
+    rows: Mapping[int, pd.DataFrame],
+    costs: Mapping[str, CostModel] = COSTS,
+) -> list[Method]:
     """Sort runs into methods.
 
     Args:
         runs: Comparable runs.
         rows: Run number to its `run_rows`; runs without points are left out.
+        costs: The costs that limits may name.
 
     Returns:
         In the order searches are listed; a run whose points were also tuned belongs to two.
@@ -127,7 +140,7 @@ def methods_of(runs: Sequence[Run], rows: Mapping[int, pd.DataFrame]) -> list[Me
             found.setdefault((str(label), _settings(run)), []).append(trial)
     places = {search.title: place for place, search in enumerate(SEARCHES.values())}
     keys = sorted(found, key=lambda key: (places.get(key[0].split(",")[0], 99), key[0]))
-    labels = _labels({key: found[key][0].run for key in keys})
+    labels = _labels({key: found[key][0].run for key in keys}, costs)
     seen: dict[str, int] = {}
     methods = []
     for key in keys:
@@ -150,12 +163,14 @@ def _settings(run: Run) -> str:
     return json.dumps(spec, sort_keys=True, default=str)
 
 
-def _labels(firsts: Mapping[tuple[str, str], Run]) -> dict[tuple[str, str], str]:
+def _labels(
+    firsts: Mapping[tuple[str, str], Run], costs: Mapping[str, CostModel]
+) -> dict[tuple[str, str], str]:
     """A label per method: its title, and where titles repeat what tells them apart."""
     labels: dict[tuple[str, str], str] = {}
     for title in dict.fromkeys(key[0] for key in firsts):
         keys = [key for key in firsts if key[0] == title]
-        words = {key: _facts(firsts[key]) for key in keys}
+        words = {key: _facts(firsts[key], costs) for key in keys}
         differing = [
             place
             for place in range(3)
@@ -169,11 +184,11 @@ def _labels(firsts: Mapping[tuple[str, str], Run]) -> dict[tuple[str, str], str]
     return labels
 
 
-def _facts(run: Run) -> tuple[str, str, str]:
+def _facts(run: Run, costs: Mapping[str, CostModel]) -> tuple[str, str, str]:
     return (
         params_text(run.spec.params),
         bits_set_text(run.spec),
-        short_limits_text(run.spec.limits),
+        short_limits_text(run.spec.limits, costs),
     )
 
 
@@ -221,14 +236,14 @@ def cut(methods: Sequence[Method], most: float) -> list[Method]:
     return kept
 
 
-def pick(rows: pd.DataFrame, cost: str, limit: float) -> "pd.Series | None":
+def pick(rows: pd.DataFrame, cost: CostModel, limit: float) -> "pd.Series | None":
     """The best row within a limit on one cost, by the one picking rule; None if none fits."""
-    costs = {cost: rows[COST_COLUMNS[cost]].tolist()}
-    best = best_within(costs, rows[SEARCH_SCORE].tolist(), {cost: limit})
+    costs = {cost.name: rows[column_of(cost)].tolist()}
+    best = best_within(costs, rows[SEARCH_SCORE].tolist(), {cost.name: limit})
     return None if best is None else rows.iloc[best]
 
 
-def front_rows(trial: Trial, cost: str) -> pd.DataFrame:
+def front_rows(trial: Trial, cost: CostModel) -> pd.DataFrame:
     """A trial's front of accuracy against a cost, by rising cost."""
     return frames.front_of(trial.rows, cost)
 

@@ -13,12 +13,15 @@ from pages.compare.comparable import Setting, judge, metric_of, setting_of
 from pages.shared import session
 from pages.shared.run_facts import is_ladder
 from qcore.allocation import ModelSpec
+from qcore.costs.user_tables import Costs
 from store import Run, Store, all_runs, config_text, points_of, test_right
 
 
 def rows_of(store: Store, run: Run, model: ModelSpec) -> pd.DataFrame:
     """`compare_methods.run_rows` of a run; shared, so never change it."""
-    return _rows(store, run, model, str(store.url), model.digest, session.version_of(run))
+    costs = store.costs
+    key = (str(store.url), model.digest, costs.stamp, session.version_of(run))
+    return _rows(store, run, model, costs, key)
 
 
 @st.cache_resource(show_spinner="Reading points", max_entries=128)
@@ -26,12 +29,11 @@ def _rows(
     _store: Store,
     _run: Run,
     _model: ModelSpec,
-    url: str,
-    digest: str,
-    version: session.Version,
+    _costs: Costs,
+    key: tuple[object, ...],
 ) -> pd.DataFrame:
     points = points_of(_store, [_run.id], windows=True)
-    return methods.run_rows(points, _run, _model)
+    return methods.run_rows(points, _run, _model, _costs)
 
 
 def setting(store: Store, run: Run) -> Setting:

@@ -17,7 +17,7 @@ from pages.shared import text
 from pages.shared.hypervolume import Box
 from pages.shared.run_facts import is_ladder
 from qcore.allocation import ModelSpec
-from qcore.costs import COSTS
+from qcore.costs.user_tables import Costs
 from qcore.errors import QcoreError
 from qcore.problem import Scores
 from store import Store
@@ -56,6 +56,11 @@ class Comparison:
     logarithmic: bool
 
     @property
+    def costs(self) -> Costs:
+        """The costs there are."""
+        return self.store.costs
+
+    @property
     def what(self) -> str:
         """What is measured, as titles say it."""
         return self.setting.metric.capitalize()
@@ -72,7 +77,7 @@ class Comparison:
 def fronts(found: Comparison) -> None:
     """Overlaid fronts; a click on a point puts it into the difference below."""
     cost = found.box.cost
-    st.subheader(f"{found.what} against {COSTS[cost].title.lower()}")
+    st.subheader(f"{found.what} against {cost.title.lower()}")
     figure = figures.fronts_figure(
         found.methods,
         found.ladder,
@@ -88,7 +93,7 @@ def fronts(found: Comparison) -> None:
         config=CHART,
         on_select=lambda: controls.clicked(FRONTS, found.run_of),
         selection_mode="points",
-        alt=f"{found.what} against {COSTS[cost].title.lower()}, one front per run.",
+        alt=f"{found.what} against {cost.title.lower()}, one front per run.",
     )
     intervals = (
         "Bars are 95 % intervals"
@@ -106,8 +111,8 @@ def fronts(found: Comparison) -> None:
             "what there is to beat."
         )
     st.caption(words)
-    title = f"{found.what} against {COSTS[cost].title.lower()}: {found.model.name}"
-    html_button(figure, title, f"fronts_{found.model.name[:60]}_{cost[:60]}", "compare-html")
+    title = f"{found.what} against {cost.title.lower()}: {found.model.name}"
+    html_button(figure, title, f"fronts_{found.model.name[:60]}_{cost.name[:60]}", "compare-html")
 
 
 def hypervolume(found: Comparison) -> None:
@@ -146,7 +151,7 @@ def table(found: Comparison, summary: pd.DataFrame) -> None:
     st.download_button(
         "Table as CSV",
         data=lambda: tables.csv_of(summary),
-        file_name=tables.file_name(found.model.name, found.box.cost),
+        file_name=tables.file_name(found.model.name, found.box.cost.name),
         mime="text/csv",
         key="compare-csv",
         on_click="ignore",

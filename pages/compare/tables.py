@@ -14,6 +14,7 @@ from pages.shared.hypervolume import Box
 from pages.shared.text import cost_text, file_safe, scale_of, significant
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.costs import costs_of
+from qcore.costs.formulas import CostModel
 from qcore.errors import InvalidParams
 from qcore.problem import wilson_interval
 
@@ -22,13 +23,13 @@ MOST_BUDGETS = 8
 
 
 def default_budgets(
-    model: ModelSpec, cost: str, widest: int, drawn: Sequence[float] = ()
+    model: ModelSpec, cost: CostModel, widest: int, drawn: Sequence[float] = ()
 ) -> list[float]:
     """Budgets a reader has in mind: what 2, 3, 4 and 8 bits everywhere cost, rounded up.
 
     Args:
         model: Priced.
-        cost: Name of the cost.
+        cost: The cost.
         widest: Activation bits of the ladder where the cost depends on weights too.
         drawn: Costs of the points that are compared: their quartiles serve where the cost does not
             know the ladder.
@@ -36,8 +37,9 @@ def default_budgets(
 
     def ladder(activations: Sequence[int]) -> set[float]:
         uniform = zip(LADDER_BITS, activations, strict=True)
-        priced = [costs_of(model, BitAllocation.uniform(model.layers, w, a)) for w, a in uniform]
-        return {float(costs[cost]) for costs in priced if costs.get(cost, 0) > 0}
+        allocations = [BitAllocation.uniform(model.layers, w, a) for w, a in uniform]
+        priced = [costs_of(model, one, {cost.name: cost}).get(cost.name, 0) for one in allocations]
+        return {float(value) for value in priced if value > 0}
 
     found = ladder([widest] * len(LADDER_BITS))
     if len(found) <= 1:
@@ -47,25 +49,25 @@ def default_budgets(
     return sorted({_rounded_up(cost, max(1.0, value)) for value in found})
 
 
-def _rounded_up(cost: str, value: float) -> float:
+def _rounded_up(cost: CostModel, value: float) -> float:
     """The next figure of three digits in the unit a reader sees, so that the value itself fits."""
     factor, _ = scale_of(cost, value)
     digit = 10.0 ** (math.floor(math.log10(value / factor)) - 2)
     return math.ceil(value / factor / digit - 1e-9) * digit * factor
 
 
-def write_budgets(cost: str, budgets: Sequence[float]) -> tuple[str, str]:
+def write_budgets(cost: CostModel, budgets: Sequence[float]) -> tuple[str, str]:
     """Budgets as the box shows them, and their unit: ("19.3, 28.7", "KiB")."""
     factor, unit = scale_of(cost, max(budgets, default=1.0))
     return ", ".join(significant(value / factor, 3).replace(",", "") for value in budgets), unit
 
 
-def read_budgets(text: str, cost: str, unit_of: float) -> list[float]:
+def read_budgets(text: str, cost: CostModel, unit_of: float) -> list[float]:
     """Read the box of budgets.
 
     Args:
         text: Numbers with commas between them, in the unit the box shows.
-        cost: Name of the cost.
+        cost: The cost.
         unit_of: A cost that is shown in that unit, in the cost's own unit.
 
     Returns:
@@ -128,7 +130,7 @@ def summary(methods: Sequence[Method], box: Box, budgets: Sequence[float]) -> pd
     return pd.DataFrame(rows)
 
 
-def _at_budget(method: Method, cost: str, budget: float, n: int) -> dict[str, float]:
+def _at_budget(method: Method, cost: CostModel, budget: float, n: int) -> dict[str, float]:
     found = [pick(trial.rows, cost, budget) for trial in method.trials]
     scores = [float(row[SEARCH_SCORE]) for row in found if row is not None]
     head = budget_head(cost, budget)
@@ -147,7 +149,7 @@ FITTING = "seeds within it"
 BUDGET_PARTS = ("lowest seed", "highest seed", "95 % low", "95 % high")
 
 
-def budget_head(cost: str, budget: float) -> str:
+def budget_head(cost: CostModel, budget: float) -> str:
     """Column of the accuracy at a budget."""
     return f"At most {cost_text(cost, budget)}, %"
 
@@ -194,7 +196,7 @@ Right = Callable[[Sequence[int]], Mapping[int, np.ndarray]]
 """Point numbers to which test images each named right."""
 
 
-def tested_picks(method: Method, cost: str, budget: float) -> list[int]:
+def tested_picks(method: Method, cost: CostModel, budget: float) -> list[int]:
     """Per run, the point chosen on the search split among those the test split has seen.
 
     Empty unless every run has one within the budget.
@@ -210,14 +212,18 @@ def tested_picks(method: Method, cost: str, budget: float) -> list[int]:
 
 
 def paired_table(
-    methods: Sequence[Method], baseline: str, cost: str, budgets: Sequence[float], right: Right
+    methods: Sequence[Method],
+    baseline: str,
+    cost: CostModel,
+    budgets: Sequence[float],
+    right: Right,
 ) -> pd.DataFrame:
     """Every method against one, at every budget, on the same test images; empty cells are None.
 
     Args:
         methods: What is compared.
         baseline: Label of the method the others are held against.
-        cost: Name of the cost that is limited.
+        cost: The cost that is limited.
         budgets: Limits, in the cost's unit.
         right: Reads which test images points named right.
 

@@ -73,7 +73,7 @@ def _facts(entry: Kept, config: BitConfig) -> None:
     parts = [
         text.literal(config.model.name),
         f"{mean_weight_bits(config.model, config.allocation):.2f} bits per weight",
-        text.cost_text("weight_bytes", size),
+        text.cost_text(COSTS["weight_bytes"], size),
         f"measured {measured(config)}" if measured(config) else "bits alone, not measured yet",
     ]
     st.markdown(" · ".join(part for part in parts if part))

@@ -85,7 +85,7 @@ def configs_frame(kept: Sequence[Kept]) -> pd.DataFrame:
                     if config is None
                     else round(mean_weight_bits(config.model, config.allocation), 2)
                 ),
-                "Weights": "" if size is None else cost_text("weight_bytes", size),
+                "Weights": "" if size is None else cost_text(COSTS["weight_bytes"], size),
                 "Measured (95 % interval)": "" if config is None else measured(config),
                 "Tags": ", ".join(saved.tags),
                 "From": came_from(saved),

@@ -143,10 +143,11 @@ def compare(
         alt="Change of weight and activation bits of every layer that differs.",
     )
     parts = []
-    for cost, (old, new) in difference.diff_totals(model, reference, allocation).items():
-        if cost in ("weight_bytes", "bit_ops"):
+    for name, (old, new) in difference.diff_totals(model, reference, allocation).items():
+        if name in ("weight_bytes", "bit_ops"):
+            cost = COSTS[name]
             parts.append(
-                f"{COSTS[cost].title}: {text.cost_text(cost, old)} to {text.cost_text(cost, new)}"
+                f"{cost.title}: {text.cost_text(cost, old)} to {text.cost_text(cost, new)}"
             )
     st.caption("; ".join(parts) + ".")
 

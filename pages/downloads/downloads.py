@@ -14,6 +14,9 @@ from pages.downloads.report import report
 from pages.shared import frames
 from pages.shared.text import counted, literal
 from qcore.allocation import ModelSpec
+from qcore.costs import COSTS
+from qcore.costs.formulas import CostModel
+from qcore.costs.user_tables import Costs
 from qcore.errors import QcoreError
 from qcore.formats.config import BitConfig, parse_bits
 from qcore.formats.exports import EXPORTS, Export, write
@@ -73,7 +76,7 @@ def downloads(store: Store, point_id: int, stem: str) -> None:
         st.info("This point has no configuration any more; measure it again.")
         return
     try:
-        config = parsed(content)
+        config = parsed(content, store.costs)
     except QcoreError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
@@ -81,10 +84,14 @@ def downloads(store: Store, point_id: int, stem: str) -> None:
     draw(offered + with_network(config, content, stem), f"download-{point_id}")
 
 
-@st.cache_resource(show_spinner=False, max_entries=32)
-def parsed(content: str) -> BitConfig:
+def parsed(content: str, costs: Costs) -> BitConfig:
     """A configuration file's content, read once; shared, so never change it."""
-    return parse_bits(content)
+    return _parsed(content, costs, costs.stamp)
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
+def _parsed(content: str, _costs: Costs, stamp: tuple[object, ...]) -> BitConfig:
+    return parse_bits(content, _costs)
 
 
 def offers(
@@ -120,7 +127,7 @@ def offers(
         frame = points()
         extra = {f"{stem}.report.html": report(config, name or stem, note=note, points=frame)}
         if frame is not None and not frame.empty:
-            extra["front.csv"] = tables_out.front_csv(frame, "weight_bytes")
+            extra["front.csv"] = tables_out.front_csv(frame, COSTS["weight_bytes"])
         return bundle(config, stem, extra)
 
     words = "One page that needs no other file and no network: pictures, tables, where it is from."
@@ -159,7 +166,7 @@ def with_network(config: BitConfig, content: str, stem: str) -> list[Offer]:
         replace(
             _offer(export, config, stem),
             group=GROUPS[2],
-            make=partial(_made_elsewhere, content, export.name),
+            make=partial(_made_elsewhere, content, export.name, config.costs),
         )
         for export in EXPORTS.values()
         if export.needs_model
@@ -167,8 +174,8 @@ def with_network(config: BitConfig, content: str, stem: str) -> list[Offer]:
     return [*files, reader]
 
 
-def _made_elsewhere(content: str, name: str) -> bytes:
-    return export_text(content, name).content
+def _made_elsewhere(content: str, name: str, costs: Mapping[str, CostModel]) -> bytes:
+    return export_text(content, name, costs=costs).content
 
 
 def draw(offered: list[Offer], key: str) -> None:
@@ -216,7 +223,8 @@ def beside(store: Store, config: BitConfig) -> pd.DataFrame | None:
     if not taken:
         return None
     stored = points_of(store, [entry.id for entry in taken])
-    return frames.points_frame(stored, {entry.id: entry for entry in taken}, config.model)
+    known = {entry.id: entry for entry in taken}
+    return frames.points_frame(stored, known, config.model, config.costs)
 
 
 def table_offers(
@@ -228,10 +236,12 @@ def table_offers(
         return points_of(store, list(found))
 
     def front() -> bytes:
-        return tables_out.front_csv(frames.points_frame(stored(), found, model), "weight_bytes")
+        return tables_out.front_csv(
+            frames.points_frame(stored(), found, model, store.costs), COSTS["weight_bytes"]
+        )
 
     def everything() -> bytes:
-        return tables_out.parquet(tables_out.all_points(stored(), found, model))
+        return tables_out.parquet(tables_out.all_points(stored(), found, model, store.costs))
 
     rows = sum(entry.evaluations for entry in found.values())
     parquet, group = "application/vnd.apache.parquet", GROUPS[4]

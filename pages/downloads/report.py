@@ -12,11 +12,12 @@ from typing import Any
 import pandas as pd
 
 from pages.downloads import report_figures
+from pages.plots.difference import diff_totals
 from pages.shared import frames
-from pages.shared.columns import COST_COLUMNS, SEARCH_N, SEARCH_SCORE, WEIGHT_BITS
+from pages.shared.columns import SEARCH_N, SEARCH_SCORE, WEIGHT_BITS, column_of
 from pages.shared.text import cost_text, exact_cost_text, percent
 from qcore import __version__
-from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
+from qcore.allocation import FLOAT_BITS, BitAllocation
 from qcore.costs import COSTS, costs_of, mean_weight_bits
 from qcore.formats.config import BitConfig
 from qcore.problem import Scores
@@ -74,7 +75,7 @@ def report(
         *_front(config, points),
         _heading(f"Difference from {label}"),
         report_figures.change_picture(model, even, allocation, label),
-        _against(model, even, allocation, label),
+        _against(config, even, label),
         _heading("Costs"),
         _costs(config),
         _heading("Layers"),
@@ -131,7 +132,7 @@ def _summary(config: BitConfig, check: str) -> str:
         ("Mean weight bits", f"{mean_weight_bits(model, config.allocation):.2f}"),
         (
             "Weights",
-            f"{cost_text('weight_bytes', size)}, {floats / max(1, size):.1f} times smaller",
+            f"{cost_text(COSTS['weight_bytes'], size)}, {floats / max(1, size):.1f} times smaller",
         ),
         *_scores("Measured on the test split", config.test),
         *_scores("The float network there", config.float_test),
@@ -153,9 +154,9 @@ def _scores(label: str, scores: Scores | None) -> list[tuple[str, str]]:
 def _front(config: BitConfig, points: pd.DataFrame | None) -> list[str]:
     if points is None or points.empty:
         return []
-    cost, here = "weight_bytes", None
+    cost, here = COSTS["weight_bytes"], None
     if config.search is not None:
-        value = float(COSTS[cost].total(config.model, config.allocation))
+        value = float(cost.total(config.model, config.allocation))
         here = (value, 100 * config.search.headline)
     what = "Measured on the search split, %"
     words = (
@@ -176,17 +177,17 @@ def _picks(points: pd.DataFrame) -> str:
     rows = []
     for row in best.drop_duplicates("method").to_dict("records"):
         score = percent(row[SEARCH_SCORE] / 100, int(row[SEARCH_N]))
-        size = cost_text("weight_bytes", row[COST_COLUMNS["weight_bytes"]])
+        size = cost_text(COSTS["weight_bytes"], row[column_of(COSTS["weight_bytes"])])
         rows.append((row["method"], score, f"{row[WEIGHT_BITS]:.2f}", size))
     head = ("Method, its most accurate point", "Search split", "Mean weight bits", "Weights")
     return table(head, rows, (2, 3))
 
 
-def _against(model: ModelSpec, before: BitAllocation, after: BitAllocation, label: str) -> str:
-    old, new = costs_of(model, before), costs_of(model, after)
+def _against(config: BitConfig, before: BitAllocation, label: str) -> str:
+    totals = diff_totals(config.model, before, config.allocation, config.costs)
     rows = [
-        (COSTS[n].title, cost_text(n, old[n]), cost_text(n, new[n]), _change(old[n], new[n]))
-        for n in old
+        (cost.title, cost_text(cost, old), cost_text(cost, new), _change(old, new))
+        for cost, (old, new) in ((config.costs[name], both) for name, both in totals.items())
     ]
     return table(("Cost", label, "This", "Change"), rows, (1, 2, 3))
 
@@ -197,8 +198,11 @@ def _change(old: float, new: float) -> str:
 
 def _costs(config: BitConfig) -> str:
     rows = [
-        (COSTS[name].title, exact_cost_text(name, value), COSTS[name].formula)
-        for name, value in costs_of(config.model, config.allocation).items()
+        (cost.title, exact_cost_text(cost, value), cost.formula)
+        for cost, value in (
+            (config.costs[name], value)
+            for name, value in costs_of(config.model, config.allocation, config.costs).items()
+        )
     ]
     return table(("Cost", "Value", "How it is counted"), rows, (1,))
 

@@ -8,10 +8,11 @@ import pandas as pd
 
 from pages.plots.style import BIT_COLOURS, CELL_TEXT_LAYERS, GREY, digit_colour, style_of
 from pages.shared import frames
-from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE
+from pages.shared.columns import SEARCH_SCORE, column_of
 from pages.shared.text import bits_text, cost_text, scale_of, significant
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
 from qcore.costs import COSTS
+from qcore.costs.formulas import CostModel
 
 Place = Callable[[float, float], tuple[float, float]]
 """(cost, percent) to (x, y) in the picture."""
@@ -100,9 +101,8 @@ def area_picture(model: ModelSpec, allocation: BitAllocation) -> str:
         if wide >= 46:
             name = cut(layer.name, int(wide / 7))
             colour = digit_colour(bits)
-            size = cost_text(
-                "weight_bytes", COSTS["weight_bytes"].layer_cost(layer, allocation[layer.name])
-            )
+            price = COSTS["weight_bytes"]
+            size = cost_text(price, price.layer_cost(layer, allocation[layer.name]))
             for row, line in enumerate((name, f"{bits_text(bits)} bits", size)):
                 if high > 20 + 14 * row:
                     parts.append(words(line, x + 4, tall + 26 - high + 14 * row, fill=colour))
@@ -119,7 +119,7 @@ def area_picture(model: ModelSpec, allocation: BitAllocation) -> str:
 
 
 def front_picture(
-    frame: pd.DataFrame, here: tuple[float, float] | None, cost: str, what: str
+    frame: pd.DataFrame, here: tuple[float, float] | None, cost: CostModel, what: str
 ) -> str:
     """Step-line front of every method against a cost, all points faint, this one ringed.
 
@@ -129,7 +129,7 @@ def front_picture(
         cost: Cost on the x axis.
         what: Title of the y axis, with unit.
     """
-    column, score = COST_COLUMNS[cost], SEARCH_SCORE
+    column, score = column_of(cost), SEARCH_SCORE
     largest = float(max([frame[column].max(), *([here[0]] if here else [])]))
     factor, unit = scale_of(cost, largest)
     lows = [float(frame[score].min()), *([here[1]] if here else [])]
@@ -156,7 +156,7 @@ def front_picture(
         x, y = place(*here)
         ring = {"fill": "none", "stroke": "currentColor", "stroke_width": 2.5}
         parts.append(element("circle", cx=x, cy=y, r=9, **ring))
-    axis = f"{COSTS[cost].title}, {unit}"
+    axis = f"{cost.title}, {unit}"
     parts.append(words(axis, WIDTH / 2, tall + 44, text_anchor="middle"))
     parts.append(words(what, 0, 0, transform=f"translate(14 {tall / 2 + 100:.0f}) rotate(-90)"))
     rows_of_legend = -(-frame["method"].nunique() // 4)

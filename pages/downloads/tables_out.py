@@ -9,6 +9,7 @@ import pandas as pd
 from pages.shared import frames
 from qcore.allocation import ModelSpec
 from qcore.costs import COSTS, costs_of, mean_weight_bits
+from qcore.costs.formulas import CostModel
 from qcore.problem import Scores
 from store import Run, StoredPoint
 
@@ -16,12 +17,12 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet would run a text that starts so."""
 
 
-def front_csv(frame: pd.DataFrame, cost: str) -> bytes:
+def front_csv(frame: pd.DataFrame, cost: CostModel) -> bytes:
     """Every method's front of the score against one cost, one row a point, in UTF-8.
 
     Args:
         frame: `frames.points_frame`.
-        cost: Name of the cost.
+        cost: The cost.
     """
     parts = [frames.front_of(rows, cost) for _, rows in frame.groupby("method", sort=False)]
     front = pd.concat(parts) if parts else frame
@@ -42,7 +43,10 @@ def spreadsheet(table: pd.DataFrame) -> bytes:
 
 
 def all_points(
-    points: Iterable[StoredPoint], runs: Mapping[int, Run], model: ModelSpec
+    points: Iterable[StoredPoint],
+    runs: Mapping[int, Run],
+    model: ModelSpec,
+    costs: Mapping[str, CostModel] = COSTS,
 ) -> pd.DataFrame:
     """One row for every stored point of some runs, in the order they came.
 
@@ -57,7 +61,7 @@ def all_points(
     for stored in points:
         point, spec = stored.point, runs[stored.run_id].spec
         fits = set(point.allocation) == set(model.names)
-        costs = costs_of(model, point.allocation) if fits else dict.fromkeys(COSTS)
+        priced = costs_of(model, point.allocation, costs) if fits else dict.fromkeys(costs)
         rows.append(
             {
                 "point": stored.id,
@@ -69,7 +73,7 @@ def all_points(
                 "allocation": point.allocation.digest,
                 "bits": json.dumps(point.allocation.to_json()),
                 "mean_weight_bits": mean_weight_bits(model, point.allocation) if fits else None,
-                **costs,
+                **priced,
                 **_scores("search", point.search),
                 **_scores("test", point.test),
                 "device": point.device,

@@ -15,9 +15,10 @@ from pages.plots.heatmap import bit_heatmap
 from pages.plots.style import CHART
 from pages.shared import frames, predictions, session, text
 from pages.shared.budgets import budget_sliders
-from pages.shared.columns import COST_COLUMNS, DAMAGE
+from pages.shared.columns import DAMAGE, column_of, cost_columns
 from qcore.allocation import ModelSpec
-from qcore.costs import COSTS
+from qcore.costs.budget import Budget
+from qcore.costs.formulas import CostModel
 from qcore.problem import Problem, SensitivityTable
 
 
@@ -30,37 +31,35 @@ def draw_measured(scene: Scene, float_score: float | None, what: str) -> None:
         what: What the scores are: "Accuracy" or "Agreement with the float network".
     """
     frame, model = scene.frame, scene.model
-    limits = budget_sliders(model, scene.widest)
-    chosen = frames.picks(frame, limits)
+    limits = budget_sliders(model, scene.widest, scene.costs)
+    chosen = frames.picks(frame, limits, costs=scene.costs)
     if chosen.empty:
-        details.below_smallest(frame, limits)
+        details.below_smallest(frame, limits, scene.costs)
     else:
         _heatmap(chosen, model)
     missing = [m for m in dict.fromkeys(frame["method"]) if m not in set(chosen["method"])]
     if missing and not chosen.empty:
         st.caption(f"Nothing measured by {', '.join(missing)} fits these budgets.")
     st.subheader(f"{what} against cost")
-    cost = _axis([name for name, column in COST_COLUMNS.items() if column in frame])
+    cost = _axis([scene.costs[name] for name in cost_columns(scene.costs, frame)])
     figure = front_figure(
         frame,
         chosen,
         cost,
-        limit=limits.get(cost),
+        limit=limits.get(cost.name),
         float_score=float_score,
         score_title=f"{what} on the search split, %",
     )
-    largest = float(max(frame[COST_COLUMNS[cost]].max(), limits.get(cost, 0)))
+    largest = float(max(frame[column_of(cost)].max(), limits.get(cost.name, 0)))
     reference.add_mark(figure, scene.reference, cost, text.scale_of(cost, largest)[0])
-    st.plotly_chart(
-        figure, key="front", config=CHART, alt=f"{what} against {COSTS[cost].title.lower()}."
-    )
+    st.plotly_chart(figure, key="front", config=CHART, alt=f"{what} against {cost.title.lower()}.")
     st.caption(
         "Step lines are each method's front, bars are 95 % intervals; rings mark the best point "
         "of each method within the budgets. Points are chosen on the search split only."
     )
     if chosen.empty:
         return
-    details.picks_table(chosen, what)
+    details.picks_table(chosen, what, scene.costs)
     ranked = details.ranked(chosen)
     st.subheader("Take one away")
     named = point_of(st.query_params.get("pt", ""))
@@ -83,20 +82,22 @@ def draw_predicted(scene: Scene, name: str, table: SensitivityTable) -> None:
         table: The sensitivities.
     """
     model = scene.model
-    limits = budget_sliders(model, scene.widest)
-    chosen = predictions.predicted_pick(name, table, model, limits)
+    limits = budget_sliders(model, scene.widest, scene.costs)
+    chosen = predictions.predicted_pick(name, table, model, limits, scene.costs)
     if not chosen.empty:
         _heatmap(chosen, model)
     st.subheader("Predicted damage against cost")
-    cost = _axis(summed_costs(Problem(model, predictions.table_options(table, model))))
-    front = session.predicted_front(name, table, model, cost)
+    options = predictions.table_options(table, model)
+    problem = Problem(model, options, Budget({}, scene.costs))
+    cost = _axis([scene.costs[name] for name in summed_costs(problem)])
+    front = session.predicted_front(name, table, model, cost.name, scene.costs)
     if chosen.empty:
-        details.below_smallest(front, limits, "predicted")
+        details.below_smallest(front, limits, scene.costs, "predicted")
     figure = front_figure(
         front,
         chosen,
         cost,
-        limit=limits.get(cost),
+        limit=limits.get(cost.name),
         score=DAMAGE,
         score_title=f"Predicted damage, {table.unit}",
     )
@@ -116,14 +117,16 @@ def _heatmap(chosen: pd.DataFrame, model: ModelSpec) -> None:
     )
 
 
-def _axis(costs: Sequence[str]) -> str:
-    return str(
+def _axis(costs: Sequence[CostModel]) -> CostModel:
+    named = {cost.name: cost for cost in costs}
+    chosen = str(
         st.selectbox(
             "Cost on the horizontal axis",
-            costs,
-            format_func=lambda cost: COSTS[cost].title,
+            list(named),
+            format_func=lambda name: named[name].title,
             key="x",
             bind="query-params",
             width=360,
         )
     )
+    return named[chosen]

@@ -42,7 +42,9 @@ def draw_measured(
         The points that are drawn, with the column "selectable", and what the reader has set.
     """
     identity = f"{scene.model.digest}/{setting}"
-    view = read_view(st.query_params.to_dict(), scene.spans, costs_of_points(scene.frame))
+    view = read_view(
+        st.query_params.to_dict(), scene.spans, costs_of_points(scene.frame), scene.costs
+    )
     tables = session.sensitivity_tables(scene.store, scene.model)
     shared = payload.shared_payload(
         identity,
@@ -52,10 +54,10 @@ def draw_measured(
         locked=scene.pinned,
         table=next(iter(tables.values()), None),
     )
-    versions = tuple(session.version_of(run) for run in scene.compared)
+    versions = (*(session.version_of(run) for run in scene.compared), scene.costs.stamp)
     key = (str(scene.store.url), scene.model.digest, versions, what, float_score)
     rows, body = _measured(scene, key)
-    measured = {**shared, **payload.marked(body, scene.reference)}
+    measured = {**shared, **payload.marked(body, scene.reference, scene.costs)}
     budget_explorer(measured, partial(_told, scene, rows))
     return rows, view
 
@@ -69,7 +71,7 @@ def draw_predicted(scene: Scene, name: str, table: SensitivityTable) -> None:
         table: The sensitivities.
     """
     identity = f"{scene.model.digest}/{name}"
-    view = read_view(st.query_params.to_dict(), scene.spans, _cheapest(scene, table))
+    view = read_view(st.query_params.to_dict(), scene.spans, _cheapest(scene, table), scene.costs)
     shared = payload.shared_payload(
         identity,
         scene.model,
@@ -79,12 +81,14 @@ def draw_predicted(scene: Scene, name: str, table: SensitivityTable) -> None:
         table=table,
     )
     limits = view.limits(scene.spans)
-    chosen = predictions.predicted_pick(name, table, scene.model, limits)
-    body = payload.predicted_payload(shared, scene.model, scene.spans, name, table, chosen, limits)
+    chosen = predictions.predicted_pick(name, table, scene.model, limits, scene.costs)
+    body = payload.predicted_payload(
+        shared, scene.model, scene.spans, name, table, chosen, limits, scene.costs
+    )
     budget_explorer(body, partial(_told, scene, None))
     if chosen.empty:
-        front = session.predicted_front(name, table, scene.model, "weight_bytes")
-        details.below_smallest(front, limits, "predicted")
+        front = session.predicted_front(name, table, scene.model, "weight_bytes", scene.costs)
+        details.below_smallest(front, limits, scene.costs, "predicted")
     details.draw_predicted(scene, chosen, table)
 
 
@@ -110,12 +114,14 @@ def _cheapest(scene: Scene, table: SensitivityTable) -> dict[str, np.ndarray]:
 
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _measured(
-    _scene: Scene, key: tuple[str, str, tuple[session.Version, ...], str, float | None]
+    _scene: Scene, key: tuple[str, str, tuple[object, ...], str, float | None]
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     *_, what, float_score = key
     most = picks.most_selectable(_scene.model, _scene.frame["method"].nunique())
     rows = picks.drawn(_scene.frame, list(BUDGETS), most)
-    return rows, payload.measured_body(_scene.model, rows, what, float_score, _scene.spans)
+    return rows, payload.measured_body(
+        _scene.model, rows, what, float_score, _scene.spans, _scene.costs
+    )
 
 
 def _told(scene: Scene, rows: pd.DataFrame | None, name: str, value: Any) -> None:
@@ -123,7 +129,7 @@ def _told(scene: Scene, rows: pd.DataFrame | None, name: str, value: Any) -> Non
     if not isinstance(value, Mapping):
         return
     if name == "commit":
-        query = query_of(value, scene.spans)
+        query = query_of(value, scene.spans, scene.costs)
         for key in ("pt", "focus"):
             if key in st.query_params:
                 del st.query_params[key]

@@ -16,7 +16,6 @@ from pages.plots.style import CHART
 from pages.shared import frames, predictions, session, text, widgets
 from pages.shared.columns import (
     ACTIVATION_BITS,
-    COST_COLUMNS,
     SEARCH_HIGH,
     SEARCH_LOW,
     SEARCH_N,
@@ -26,11 +25,13 @@ from pages.shared.columns import (
     TEST_N,
     TEST_SCORE,
     WEIGHT_BITS,
+    column_of,
 )
 from pages.shared.ranges import BUDGETS
 from pages.shared.runs import given_spec, launch, measures
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.costs import COSTS
+from qcore.costs.formulas import CostModel
 from qcore.errors import QcoreError
 from qcore.problem import PTQ, SensitivityTable
 from qcore.run_spec import RunSpec
@@ -40,14 +41,19 @@ MOST_ROWS = 16
 """A table of no more rows is shown whole."""
 
 
-def below_smallest(frame: pd.DataFrame, limits: Mapping[str, float], how: str = "measured") -> None:
+def below_smallest(
+    frame: pd.DataFrame,
+    limits: Mapping[str, float],
+    costs: Mapping[str, CostModel],
+    how: str = "measured",
+) -> None:
     """Say what the smallest is where nothing fits the budgets."""
     lines = []
-    for cost, limit in limits.items():
-        smallest = float(frame[COST_COLUMNS[cost]].min())
+    for cost, limit in ((costs[name], limit) for name, limit in limits.items()):
+        smallest = float(frame[column_of(cost)].min())
         if smallest > limit:
             lines.append(
-                f"{COSTS[cost].title}: the smallest {how} is "
+                f"{cost.title}: the smallest {how} is "
                 f"{text.exact_cost_text(cost, smallest)}; the budget is "
                 f"{text.exact_cost_text(cost, limit)}."
             )
@@ -64,10 +70,10 @@ def ranked(chosen: pd.DataFrame) -> pd.DataFrame:
     return chosen.sort_values(SEARCH_SCORE, ascending=False, kind="stable")
 
 
-def picks_table(chosen: pd.DataFrame, what: str) -> None:
+def picks_table(chosen: pd.DataFrame, what: str, costs: Mapping[str, CostModel]) -> None:
     """The table under the plots, which holds the numbers they show."""
     st.dataframe(
-        frames.picks_table(chosen, what),
+        frames.picks_table(chosen, what, costs),
         hide_index=True,
         # a handful of methods is seen whole, without a table that scrolls in a page that does
         height="content" if len(chosen) <= MOST_ROWS else "auto",
@@ -107,13 +113,13 @@ def draw_picked(scene: Scene, rows: pd.DataFrame, view: View, what: str) -> None
             f"are among them, at most {int(rows['selectable'].sum()):,}."
         )
     limits = view.limits(scene.spans)
-    chosen = frames.picks(rows[rows["selectable"]], limits)
+    chosen = frames.picks(rows[rows["selectable"]], limits, costs=scene.costs)
     row = _opened(scene, view)
     clicked = row is not None
     if chosen.empty:
-        below_smallest(scene.frame, limits)
+        below_smallest(scene.frame, limits, scene.costs)
     else:
-        picks_table(chosen, what)
+        picks_table(chosen, what, scene.costs)
         best = ranked(chosen)
         wanted = best[best["method"] == view.focus]
         row = row if clicked else (best if wanted.empty else wanted).iloc[0]
@@ -167,7 +173,7 @@ def draw(scene: Scene, row: pd.Series, limits: Mapping[str, float] | None = None
     with why:
         _why(store, allocation, model)
     with origin:
-        _origin(run, allocation)
+        _origin(run, allocation, store.costs)
 
 
 def _actions(
@@ -181,7 +187,7 @@ def _actions(
     with st.container(horizontal=True, vertical_alignment="center"):
         _measure(scene, run.spec, allocation, str(row["stage"]), prepared)
         if not prepared:
-            nearest.offer(scene.frame, row, limits)
+            nearest.offer(scene.frame, row, limits, scene.costs)
         if prepared and st.button("Keep it", icon=":material/keep:", key="keep"):
             keep(scene, row)
         explore_reference.button(scene.reference, row)
@@ -191,7 +197,7 @@ def _actions(
             ":material/edit:",
             {"model": scene.model.name, "pt": f"{row['run']}:{row['point']}"},
         )
-        near = ",".join(f"{name}:{int(row[COST_COLUMNS[name]])}" for name in BUDGETS)
+        near = ",".join(f"{name}:{int(row[column_of(COSTS[name])])}" for name in BUDGETS)
         _link(
             "searches",
             "Search near this budget",
@@ -271,13 +277,13 @@ def _why(store: Store, allocation: BitAllocation, model: ModelSpec) -> None:
     )
 
 
-def _origin(run: Run, allocation: BitAllocation) -> None:
+def _origin(run: Run, allocation: BitAllocation, costs: Mapping[str, CostModel]) -> None:
     made = f"Its points were {run.origin}. " if run.origin else ""
     st.markdown(
         f"Run {run.id}, {text.literal(run.name)}: {frames.method_label(run.spec.search)} "
         f"({text.params_text(run.spec.params)}), seed {run.spec.seed}, "
         f"{run.evaluations:,} evaluations. {made}Bits: {text.bits_set_text(run.spec)}. "
-        f"Budget: {text.limits_text(run.spec.limits)}. Allocation {allocation.digest}."
+        f"Budget: {text.limits_text(run.spec.limits, costs)}. Allocation {allocation.digest}."
     )
     st.page_link(
         "pages/views/searches.py", label="Open this run", query_params={"run": str(run.id)}
@@ -317,7 +323,7 @@ def draw_predicted(scene: Scene, chosen: pd.DataFrame, table: SensitivityTable) 
     if chosen.empty:
         return
     st.dataframe(
-        predictions.predicted_table(chosen, table.unit),
+        predictions.predicted_table(chosen, table.unit, scene.costs),
         hide_index=True,
         alt="The predicted optimum within the budgets, with its costs.",
     )

@@ -8,8 +8,10 @@ import streamlit as st
 
 from pages.explore.reference import key_of
 from pages.shared import frames
-from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE, WEIGHT_BITS
+from pages.shared.columns import SEARCH_SCORE, WEIGHT_BITS, column_of
 from pages.shared.ranges import BUDGETS
+from qcore.costs import COSTS
+from qcore.costs.formulas import CostModel
 
 
 def nearest_with_files(frame: pd.DataFrame, row: pd.Series) -> pd.Series | None:
@@ -26,7 +28,7 @@ def nearest_with_files(frame: pd.DataFrame, row: pd.Series) -> pd.Series | None:
     ready = frame[(frame["method"] == row["method"]) & (frame["config_point"] >= 0)]
     if ready.empty:
         return None
-    columns = [COST_COLUMNS[name] for name in BUDGETS]
+    columns = [column_of(COSTS[name]) for name in BUDGETS]
     logs = [np.log(np.maximum(1.0, ready[column].to_numpy(float))) for column in columns]
     here = [np.log(max(1.0, float(row[column]))) for column in columns]
     apart = sum(np.abs(one - own) for one, own in zip(logs, here, strict=True))
@@ -35,7 +37,10 @@ def nearest_with_files(frame: pd.DataFrame, row: pd.Series) -> pd.Series | None:
 
 
 def best_with_files(
-    frame: pd.DataFrame, row: pd.Series, limits: Mapping[str, float]
+    frame: pd.DataFrame,
+    row: pd.Series,
+    limits: Mapping[str, float],
+    costs: Mapping[str, CostModel] = COSTS,
 ) -> pd.Series | None:
     """What the picking rule chooses among the points of the same method that have files, or None.
 
@@ -43,21 +48,28 @@ def best_with_files(
         frame: As in `nearest_with_files`.
         row: The method's pick within the limits, without files.
         limits: Cost name to limit, in the cost's unit.
+        costs: The costs there are.
     """
     ready = frame[(frame["method"] == row["method"]) & (frame["config_point"] >= 0)]
-    found = frames.picks(ready, limits)
+    found = frames.picks(ready, limits, costs=costs)
     return None if found.empty else found.iloc[0]
 
 
-def offer(frame: pd.DataFrame, row: pd.Series, limits: Mapping[str, float] | None) -> None:
+def offer(
+    frame: pd.DataFrame,
+    row: pd.Series,
+    limits: Mapping[str, float] | None,
+    costs: Mapping[str, CostModel],
+) -> None:
     """Offer to show another point of the method: the best within the budgets, else the nearest.
 
     Args:
         frame: Every point that is shown.
         row: The one without files.
         limits: The budgets it is the pick of; None where it was chosen by itself.
+        costs: The costs there are.
     """
-    best = None if limits is None else best_with_files(frame, row, limits)
+    best = None if limits is None else best_with_files(frame, row, limits, costs)
     found = nearest_with_files(frame, row) if best is None else best
     if found is None:
         return

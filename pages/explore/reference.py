@@ -11,9 +11,10 @@ from pages.explore.view import point_of
 from pages.plots.difference import diff_figure, diff_frame, diff_totals
 from pages.plots.style import GREY
 from pages.shared import session, text
-from pages.shared.columns import COST_COLUMNS, SEARCH_N, SEARCH_SCORE, TEST_SCORE, WEIGHT_BITS
+from pages.shared.columns import SEARCH_N, SEARCH_SCORE, TEST_SCORE, WEIGHT_BITS, column_of
 from qcore.allocation import ModelSpec
 from qcore.costs import COSTS
+from qcore.costs.formulas import CostModel
 from store import Run, Store
 
 NAMED = ("weight_bytes", "model_bytes", "bit_ops")
@@ -76,7 +77,7 @@ def difference_words(model: ModelSpec, reference: pd.Series, row: pd.Series) -> 
     totals = diff_totals(model, reference["allocation"], row["allocation"])
     for name, (old, new) in totals.items():
         if name in NAMED:
-            parts.append(f"{COSTS[name].title.lower()} {_change(name, old, new)}")
+            parts.append(f"{COSTS[name].title.lower()} {_change(COSTS[name], old, new)}")
     bits = row[WEIGHT_BITS] - reference[WEIGHT_BITS]
     parts.append(f"{abs(bits):.2f} bits a weight {'more' if bits > 0 else 'less'}")
     if abs(bits) < 0.005:
@@ -91,7 +92,7 @@ def difference_words(model: ModelSpec, reference: pd.Series, row: pd.Series) -> 
     return ", ".join(parts)
 
 
-def _change(cost: str, old: int, new: int) -> str:
+def _change(cost: CostModel, old: int, new: int) -> str:
     if old == new:
         return "equal"
     share = f" ({100 * (new - old) / old:+.1f} %)" if old else ""
@@ -150,16 +151,18 @@ def _set(words: str) -> None:
         del st.query_params["ref"]
 
 
-def add_mark(figure: go.Figure, reference: pd.Series | None, cost: str, factor: float) -> None:
+def add_mark(
+    figure: go.Figure, reference: pd.Series | None, cost: CostModel, factor: float
+) -> None:
     """Draw the reference into a front.
 
     Args:
         figure: Of `figures.front_figure`.
         reference: Row of the reference, or None.
-        cost: Name of the cost on the x axis.
+        cost: The cost on the x axis.
         factor: Units of that cost in one of the axis's.
     """
-    column = COST_COLUMNS[cost]
+    column = column_of(cost)
     if reference is None or column not in reference:
         return
     figure.add_scatter(

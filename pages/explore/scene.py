@@ -9,6 +9,7 @@ import pandas as pd
 from pages.shared.columns import ACTIVATION_BITS
 from pages.shared.ranges import Range, spans_of
 from qcore.allocation import FLOAT_BITS, ModelSpec
+from qcore.costs.user_tables import Costs
 from store import Run, Store
 
 
@@ -39,6 +40,11 @@ class Scene:
     def pinned(self) -> bool:
         """Whether every run fixed the first and the last layer."""
         return all(run.spec.pin_first_last is not None for run in self.compared)
+
+    @cached_property
+    def costs(self) -> Costs:
+        """The costs there were when the page was begun."""
+        return self.store.costs
 
     @cached_property
     def spans(self) -> Mapping[str, Range]:

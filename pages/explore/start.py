@@ -12,7 +12,7 @@ from pages.shared import frames, text
 from pages.shared.runs import launch, live_progress
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
 from qcore.costs import COSTS, applicable
-from qcore.models.catalog import MODELS, default_data
+from qcore.models.catalog import BUNDLED_NAMES, default_data, read_models
 from qcore.problem import Scores
 from qcore.run_spec import RunSpec
 from qcore.searches import SEARCHES
@@ -56,7 +56,7 @@ def pick_setting(mine: Sequence[Run], linked: Sequence[int] = ()) -> tuple[str, 
 
 def first_data(name: str) -> str:
     """The data name a model is first searched on, or "" where a folder is to be given first."""
-    found = default_data(name) if name in MODELS else ""
+    found = default_data(name) if name in read_models() else ""
     return "" if found.endswith(":") else found
 
 
@@ -74,10 +74,10 @@ def facts(model: ModelSpec | None, search: Scores | None, test: Scores | None) -
         said = text.percent(scores.headline, scores.n)
         parts.append(f"Float network {said} on the {split} split")
     if model is not None:
+        price = COSTS["weight_bytes"]
         sizes = [
             text.cost_text(
-                "weight_bytes",
-                COSTS["weight_bytes"].total(model, BitAllocation.uniform(model.layers, bits, bits)),
+                price, price.total(model, BitAllocation.uniform(model.layers, bits, bits))
             )
             for bits in (FLOAT_BITS, 8, 4)
         ]
@@ -125,7 +125,7 @@ def _first_search(store: Store, name: str) -> None:
     if data:
         if st.button("Start the first search", type="primary", icon=":material/play_arrow:"):
             _launch_quick(store, name, data, QUICK)
-        if MODELS[name].source == "bundled":
+        if name in BUNDLED_NAMES:
             st.caption(
                 "On two idle cores the first points of resnet8 are there after 10 seconds; all is "
                 "done, accuracies on every test image included, after 45."
@@ -202,7 +202,7 @@ def costs_frame(model: ModelSpec) -> pd.DataFrame:
                 "Every weight": row["method"],
                 **{
                     f"{COSTS[name].title} (exact)": text.exact_cost_text(
-                        name, COSTS[name].total(model, row["allocation"])
+                        COSTS[name], COSTS[name].total(model, row["allocation"])
                     )
                     for name in PRICED
                     if name in applicable(model)

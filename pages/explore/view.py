@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pages.shared.columns import COST_COLUMNS
+from pages.shared.columns import cost_columns
 from pages.shared.ranges import BUDGETS, Range
 from qcore.costs import COSTS
+from qcore.costs.formulas import CostModel
 
 OFF = "false"
 
@@ -47,16 +48,15 @@ class View:
 
 def costs_of_points(frame: pd.DataFrame) -> dict[str, np.ndarray]:
     """Cost name to what each point of a table costs, in the cost's unit, of those with a budget."""
-    columns = {name: COST_COLUMNS[name] for name in BUDGETS}
-    return {
-        name: frame[column].to_numpy(float) for name, column in columns.items() if column in frame
-    }
+    columns = cost_columns({name: COSTS[name] for name in BUDGETS}, frame)
+    return {name: frame[column].to_numpy(float) for name, column in columns.items()}
 
 
 def read_view(
     query: Mapping[str, str],
     spans: Mapping[str, Range],
     reached: Mapping[str, np.ndarray] | None = None,
+    costs: Mapping[str, CostModel] = COSTS,
 ) -> View:
     """Read an address; what makes no sense falls back to where the page starts.
 
@@ -66,6 +66,7 @@ def read_view(
         query: The page's query parameters.
         spans: Cost name to the range of its slider.
         reached: Cost name to what each known point costs, in the cost's unit; one place a point.
+        costs: The costs there are.
     """
     values, on, wrong = {}, {}, []
     beyond = []
@@ -90,16 +91,23 @@ def read_view(
     point = point_of(query.get("pt", ""))
     if query.get("pt") and point is None:
         wrong.append("The point of this link makes no sense; it should read RUN:POINT.")
-    return View(values, on, _cost(query.get("x", "")), query.get("focus", ""), point, tuple(wrong))
+    return View(
+        values, on, _cost(query.get("x", ""), costs), query.get("focus", ""), point, tuple(wrong)
+    )
 
 
-def query_of(message: Mapping[str, Any], spans: Mapping[str, Range]) -> dict[str, str]:
+def query_of(
+    message: Mapping[str, Any],
+    spans: Mapping[str, Range],
+    costs: Mapping[str, CostModel] = COSTS,
+) -> dict[str, str]:
     """The address of what the explorer said was set; with all else that a link carries, short.
 
     Args:
         message: Its "commit": values and on by cost name, x and focus. It comes from the browser
             and may hold anything; what makes no sense is left out.
         spans: Cost name to the range of its slider.
+        costs: The costs there are.
     """
     query = {}
     values, on = message.get("values", {}), message.get("on", {})
@@ -110,7 +118,7 @@ def query_of(message: Mapping[str, Any], spans: Mapping[str, Range]) -> dict[str
             query[slider] = f"{value:.{span.decimals}f}"
         query[switch] = "true" if on.get(name) else OFF
     x = message.get("x")
-    query["x"] = COSTS[x if x in COSTS else "weight_bytes"].title
+    query["x"] = costs[x if isinstance(x, str) and x in costs else "weight_bytes"].title
     focus = message.get("focus")
     if isinstance(focus, str) and focus:
         query["focus"] = focus[:60]
@@ -145,9 +153,9 @@ def _number(words: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _cost(words: str) -> str:
+def _cost(words: str, costs: Mapping[str, CostModel]) -> str:
     return next(
-        (name for name, cost in COSTS.items() if words in (name, cost.title)), "weight_bytes"
+        (name for name, cost in costs.items() if words in (name, cost.title)), "weight_bytes"
     )
 
 

@@ -8,7 +8,7 @@ from pages.models import frames
 from pages.shared import session, widgets
 from pages.shared.text import literal
 from qcore.errors import InvalidParams, QcoreError
-from qcore.models.catalog import DATASETS, MODELS, default_data, split_data_name
+from qcore.models.catalog import DATASETS, default_data, read_models, split_data_name
 from store import Store
 from store.jobs import add_network
 
@@ -86,7 +86,7 @@ def busy(slot: str, store: Store) -> bool:
 
 def data_input(name: str) -> str:
     """Let the reader choose the data a network is measured on; returns the data name."""
-    fitting = list(MODELS[name].datasets)
+    fitting = list(read_models()[name].datasets)
     key, _, place = default_data(name).partition(":")
     chosen = str(
         st.selectbox(

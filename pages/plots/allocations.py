@@ -11,10 +11,10 @@ import plotly.graph_objects as go
 
 from pages.plots.difference import short
 from pages.plots.style import BIT_COLOURS, GREY, digit_colour, lay_out, plain
-from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE
+from pages.shared.columns import SEARCH_SCORE, column_of
 from pages.shared.text import bits_text, scale_of, significant
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
-from qcore.costs import COSTS
+from qcore.costs.formulas import CostModel
 
 MOST_ROWS = 40
 """A longer front is thinned evenly, its ends kept."""
@@ -23,12 +23,12 @@ CELLS_WITH_DIGITS = 40
 """Up to this many layers half a page has room for a digit in each cell; else there is a scale."""
 
 
-def carpet_frame(front: pd.DataFrame, cost: str, most: int = MOST_ROWS) -> pd.DataFrame:
+def carpet_frame(front: pd.DataFrame, cost: CostModel, most: int = MOST_ROWS) -> pd.DataFrame:
     """Rows of a front for a carpet.
 
     Args:
         front: Rows by rising cost, as `frames.front_of` returns them.
-        cost: Name of that cost.
+        cost: That cost.
         most: Most rows; at least 2.
 
     Returns:
@@ -38,7 +38,7 @@ def carpet_frame(front: pd.DataFrame, cost: str, most: int = MOST_ROWS) -> pd.Da
     step = max(1, -(-(count - 1) // (most - 1)))
     kept = sorted({*range(0, count, step), count - 1}) if count else []
     rows = front.iloc[kept]
-    column = COST_COLUMNS[cost]
+    column = column_of(cost)
     factor, unit = scale_of(cost, float(rows[column].max()) if count else 1.0)
     labels = [
         f"{significant(value / factor)} {unit}, {score:.1f} %"
@@ -54,14 +54,14 @@ def carpet_frame(front: pd.DataFrame, cost: str, most: int = MOST_ROWS) -> pd.Da
 
 
 def carpet_figure(
-    carpet: pd.DataFrame, model: ModelSpec, cost: str, part: str = "weights"
+    carpet: pd.DataFrame, model: ModelSpec, cost: CostModel, part: str = "weights"
 ) -> go.Figure:
     """Bits of every layer (across) of every allocation of a front (down, rising cost).
 
     Args:
         carpet: What `carpet_frame` returns.
         model: Its layers, in execution order.
-        cost: Name of the cost the rows rise by; titles the vertical axis.
+        cost: The cost the rows rise by; titles the vertical axis.
         part: "weights" or "activations".
     """
     names = list(model.names)
@@ -111,7 +111,7 @@ def carpet_figure(
         zeroline=False,
     )
     figure.update_yaxes(
-        title_text=f"{COSTS[cost].title}, accuracy",
+        title_text=f"{cost.title}, accuracy",
         tickvals=rows,
         ticktext=[plain(label) for label in carpet["label"]],
         autorange="reversed",

@@ -137,9 +137,9 @@ def _digits(bits: LayerBits, cost: str) -> str:
 
 
 def _words(layer: LayerSpec, bits: LayerBits, cost: str) -> str:
-    price = COSTS[cost].layer_cost(layer, bits)
+    priced = COSTS[cost]
     return (
         f"<b>{plain(tidy(layer.name, 80))}</b> ({plain(layer.kind)})"
         f"<br>weights {bits_text(bits.weight)}, activations {bits_text(bits.activation)} bits"
-        f"<br>{COSTS[cost].title}: {cost_text(cost, price)}"
+        f"<br>{priced.title}: {cost_text(priced, priced.layer_cost(layer, bits))}"
     )

@@ -9,6 +9,7 @@ from pages.plots.style import CELL_TEXT_LAYERS, GREY, lay_out, plain
 from pages.shared.text import bits_text
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.costs import COSTS, costs_of
+from qcore.costs.formulas import CostModel
 from qcore.errors import InvalidAllocation
 from qcore.problem import SensitivityTable
 
@@ -63,13 +64,18 @@ def _change(old: int, new: int) -> str:
     return bits_text(old) if old == new else f"{bits_text(old)} → {bits_text(new)}"
 
 
-def diff_totals(model: ModelSpec, a: BitAllocation, b: BitAllocation) -> dict[str, tuple[int, int]]:
+def diff_totals(
+    model: ModelSpec,
+    a: BitAllocation,
+    b: BitAllocation,
+    costs: Mapping[str, CostModel] = COSTS,
+) -> dict[str, tuple[int, int]]:
     """Cost name to (cost of a, cost of b), in the cost's unit, of every cost that both have.
 
     Raises:
         InvalidAllocation: either does not name exactly the model's layers.
     """
-    old, new = costs_of(model, a), costs_of(model, b)
+    old, new = costs_of(model, a, costs), costs_of(model, b, costs)
     return {name: (old[name], new[name]) for name in old if name in new}
 
 

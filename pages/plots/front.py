@@ -11,15 +11,15 @@ import plotly.graph_objects as go
 
 from pages.plots.style import GREY, METHOD_COLOURS, faded, lay_out, plain, style_of
 from pages.shared import frames
-from pages.shared.columns import COST_COLUMNS, DAMAGE, SEARCH_HIGH, SEARCH_LOW, SEARCH_SCORE
+from pages.shared.columns import DAMAGE, SEARCH_HIGH, SEARCH_LOW, SEARCH_SCORE, column_of
 from pages.shared.text import bits_text, scale_of
-from qcore.costs import COSTS
+from qcore.costs.formulas import CostModel
 
 
 def front_figure(
     frame: pd.DataFrame,
     chosen: pd.DataFrame,
-    cost: str,
+    cost: CostModel,
     *,
     limit: float | None = None,
     float_score: float | None = None,
@@ -31,7 +31,7 @@ def front_figure(
     Args:
         frame: Every point, measured or predicted, never both.
         chosen: The picked point of each method; marked by a ring.
-        cost: Name of the cost on the x axis.
+        cost: The cost on the x axis.
         limit: Budget on that cost, in its unit; drawn with the side beyond it shaded.
         float_score: The float network's score in percent, drawn as a line of reference.
         score: Column on the y axis; DAMAGE gives hollow marks, for what was not measured.
@@ -40,7 +40,7 @@ def front_figure(
     Returns:
         Per method a trace of all points (measured only), then its front; then the picks.
     """
-    column, predicted = COST_COLUMNS[cost], score == DAMAGE
+    column, predicted = column_of(cost), score == DAMAGE
     largest = float(max(frame[column].max(), limit or 0)) if len(frame) else float(limit or 1)
     factor, unit = scale_of(cost, largest)
     figure = go.Figure()
@@ -72,18 +72,18 @@ def front_figure(
     _add_references(figure, limit, factor, unit, largest, float_score)
     lay_out(figure, 460)
     figure.update_layout(hovermode="closest")
-    figure.update_xaxes(title_text=f"{COSTS[cost].title}, {unit}", rangemode="tozero")
+    figure.update_xaxes(title_text=f"{cost.title}, {unit}", rangemode="tozero")
     figure.update_yaxes(title_text=score_title)
     return figure
 
 
 def _front_line(
-    method: str, rows: pd.DataFrame, cost: str, factor: float, unit: str, score: str
+    method: str, rows: pd.DataFrame, cost: CostModel, factor: float, unit: str, score: str
 ) -> dict[str, object]:
     style, predicted = style_of(method), score == DAMAGE
     front = frames.front_of(rows, cost, score)
     line: dict[str, object] = {
-        "x": (front[COST_COLUMNS[cost]] / factor).tolist(),
+        "x": (front[column_of(cost)] / factor).tolist(),
         "y": front[score].tolist(),
         "name": plain(f"{method}, predicted" if predicted else method),
         "mode": "lines+markers",

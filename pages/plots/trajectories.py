@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 
 from pages.plots.style import GREY, METHOD_COLOURS, lay_out, plain
 from qcore.costs import COSTS
+from qcore.costs.formulas import CostModel
 
 Figures = Mapping[str, Any]
 
@@ -133,14 +134,14 @@ def grids_figure(frame: pd.DataFrame, part: str) -> go.Figure:
     return figure
 
 
-def excess_figure(frame: pd.DataFrame) -> go.Figure:
+def excess_figure(frame: pd.DataFrame, costs: Mapping[str, CostModel] = COSTS) -> go.Figure:
     """How far each limited cost is over its limit, in percent of it, over the steps."""
     figure = go.Figure()
     for place, (cost, rows) in enumerate(frame.groupby("cost", sort=False)):
         figure.add_scatter(
             x=rows["Step"].tolist(),
             y=rows["excess, %"].tolist(),
-            name=COSTS[str(cost)].title if cost in COSTS else plain(str(cost)),
+            name=costs[str(cost)].title if cost in costs else plain(str(cost)),
             mode="lines",
             line={"color": METHOD_COLOURS[place % len(METHOD_COLOURS)], "shape": "hv"},
         )
@@ -184,7 +185,9 @@ def hardening_figure(frame: pd.DataFrame) -> go.Figure:
     return figure
 
 
-def drawn(kept: Sequence[Figures]) -> dict[str, tuple[go.Figure, str]]:
+def drawn(
+    kept: Sequence[Figures], costs: Mapping[str, CostModel] = COSTS
+) -> dict[str, tuple[go.Figure, str]]:
     """Tab title to figure and description, for whatever was sent of this kind."""
     found: dict[str, tuple[go.Figure, str]] = {}
     learned, excess, hardening = trajectory_frame(kept), excess_frame(kept), hardening_frame(kept)
@@ -199,7 +202,7 @@ def drawn(kept: Sequence[Figures]) -> dict[str, tuple[go.Figure, str]]:
         )
     if len(excess):
         found["Limits"] = (
-            excess_figure(excess),
+            excess_figure(excess, costs),
             "How far each cost is over its limit while bits are learned.",
         )
     if len(hardening):

@@ -42,7 +42,7 @@ def waterfall_figure(model: ModelSpec, allocation: BitAllocation) -> go.Figure:
     saved = savings_frame(model, allocation)
     price = COSTS["weight_bytes"]
     full = price.total(model, BitAllocation.uniform(model.layers, 8, 8))
-    factor, unit = scale_of("weight_bytes", full)
+    factor, unit = scale_of(price, full)
     steps = [full, *(-saved["saved"]), price.total(model, allocation)]
     names = [plain(f"{part[:24]}") for part in saved["part"]]
     # places, not names, are the axis: two parts may be called alike once they are cut short

@@ -9,6 +9,8 @@ from itertools import count
 from statistics import median
 
 from pages.shared.text import ACTIVE, counted, limits_text
+from qcore.costs import COSTS
+from qcore.costs.formulas import CostModel
 from qcore.errors import InvalidParams
 from qcore.run_spec import RunSpec
 from qcore.searches import SEARCHES
@@ -63,6 +65,7 @@ def batch(
     budgets: Sequence[Mapping[str, float]],
     seeds: Sequence[int],
     name: str = "",
+    costs: Mapping[str, CostModel] = COSTS,
 ) -> list[tuple[RunSpec, str]]:
     """List the runs to queue, each with its name.
 
@@ -72,6 +75,7 @@ def batch(
         budgets: Limits, one mapping a budget; {} is no limit.
         seeds: Seeds; a method that leaves nothing to chance takes the first alone.
         name: What to call them; "" is method and model.
+        costs: The costs that limits may name.
 
     Raises:
         InvalidParams: more than `MOST_RUNS`.
@@ -91,7 +95,7 @@ def batch(
                 if name and also:
                     parts = [f"{name}: {title}"]
                 if len(budgets) > 1:
-                    parts.append(limits_text(limits))
+                    parts.append(limits_text(limits, costs))
                 if len(own[method]) > 1:
                     parts.append(f"seed {seed}")
                 one = dataclasses.replace(

@@ -1,6 +1,6 @@
 """The form that sets up a search. Its inputs come from the chosen search's params dataclass."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
@@ -9,10 +9,11 @@ from pages.searches.params_form import params_form
 from pages.shared import session, text, widgets
 from pages.shared.runs import launch
 from qcore.allocation import FLOAT_BITS, ModelSpec
-from qcore.costs import COSTS, applicable
+from qcore.costs import applicable
 from qcore.costs.budget import cheapest_total, make_options
+from qcore.costs.formulas import CostModel
 from qcore.errors import InvalidParams, QcoreError
-from qcore.models.catalog import DATASETS, MODELS, default_data
+from qcore.models.catalog import DATASETS, default_data, network_title, read_models
 from qcore.quantizer_names import POST_TRAINING
 from qcore.run_spec import RunSpec, check_run
 from qcore.searches import SEARCHES
@@ -27,7 +28,7 @@ DEVICES = {"choose for me": "auto", "CPU": "cpu", "NVIDIA GPU": "cuda", "Apple G
 
 def launch_form(store: Store, name: str) -> None:
     """Draw the form; queue the search when it is asked for and nothing is wrong with it."""
-    model = session.model_facts(store, name)
+    model, costs = session.model_facts(store, name), store.costs
     search = SEARCHES[
         str(
             st.selectbox(
@@ -48,18 +49,18 @@ def launch_form(store: Store, name: str) -> None:
         key="f-also",
         placeholder="none",
     )
-    network = text.literal(MODELS[name].title if name in MODELS else name)
+    network = text.literal(network_title(name))
     st.caption(f"Model: {network} (chosen in the sidebar).")
     try:
         left, right = st.columns(2, gap="large")
         with left:
             data = _data(name)
-            weight_bits, activation_bits = _bits()
+            weight_bits, activation_bits = _bits(_near(costs))
             pinned = 8 if st.toggle("First and last layer at 8 bits", key="f-pin") else None
-            limits, reaches = _limits(model, weight_bits, activation_bits, pinned)
+            limits, reaches = _limits(model, weight_bits, activation_bits, pinned, costs)
             budgets = _budgets(limits, reaches)
         with right:
-            params = params_form(search.params, f"p-{search.name}")
+            params = params_form(search.params, f"p-{search.name}", costs)
             seeds = st.text_input(
                 "Seeds",
                 value="0, 1, 2",
@@ -95,13 +96,15 @@ def launch_form(store: Store, name: str) -> None:
             device=device,
             quantizer=quantizer,
         )
-        asked = launch_batch.batch(spec, also, budgets, launch_batch.seeds_of(seeds), title.strip())
+        asked = launch_batch.batch(
+            spec, also, budgets, launch_batch.seeds_of(seeds), title.strip(), costs
+        )
         known = all_runs(store)
         asked = asked if title.strip() else launch_batch.apart(asked, known)
         _estimate([one for one, _ in asked], known)
         if pressed:
             for one, _ in asked:
-                check_run(one, model)
+                check_run(one, model, costs)
             if launch(store, asked):
                 st.rerun()
     except QcoreError as error:
@@ -119,8 +122,9 @@ def _estimate(asked: Sequence[RunSpec], known: Sequence[Run]) -> None:
 
 def _data(name: str) -> str:
     """The data name; begins with what the reader's own network was added with."""
-    fitting = list(MODELS[name].datasets if name in MODELS else DATASETS)
-    usual, _, place = (default_data(name) if name in MODELS else "").partition(":")
+    models = read_models()
+    fitting = list(models[name].datasets if name in models else DATASETS)
+    usual, _, place = (default_data(name) if name in models else "").partition(":")
     chosen = str(
         st.selectbox(
             "Data",
@@ -140,7 +144,7 @@ def _data(name: str) -> str:
     return f"{chosen}:{path.strip()}"
 
 
-def _bits() -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _bits(near: Mapping[str, float]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     weight_bits = st.pills(
         "Weight bits", WIDTHS, selection_mode="multi", default=(2, 3, 4, 8), key="f-weights"
     )
@@ -148,7 +152,7 @@ def _bits() -> tuple[tuple[int, ...], tuple[int, ...]]:
         "What is quantized",
         ["weights", "weights and activations"],
         # operations are few only where both factors are
-        default="weights and activations" if "bit_ops" in _near() else "weights",
+        default="weights and activations" if "bit_ops" in near else "weights",
         required=True,
         key="f-what",
     )
@@ -165,44 +169,46 @@ def _limits(
     weight_bits: tuple[int, ...],
     activation_bits: tuple[int, ...],
     pinned: int | None,
+    costs: Mapping[str, CostModel],
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
     """One number per limited cost, with the feasible interval under it; limits and intervals."""
-    near = _near()
+    near = _near(costs)
     chosen = st.multiselect(
         "Budget",
-        list(COSTS if model is None else applicable(model)),
-        format_func=lambda cost: COSTS[cost].title,
+        list(costs if model is None else applicable(model, costs)),
+        format_func=lambda name: costs[name].title,
         default=list(near),
         key="f-limits",
         placeholder="none: the whole front",
     )
     limits, reaches = {}, {}
-    for cost in chosen:
+    for name in chosen:
+        cost = costs[name]
         reach = _reach(cost, model, weight_bits, activation_bits, pinned)
-        start = near.get(cost, (reach[0] * reach[1]) ** 0.5 if reach else 2.0**20)
+        start = near.get(name, (reach[0] * reach[1]) ** 0.5 if reach else 2.0**20)
         factor, unit = text.scale_of(cost, start)
         value = st.number_input(
-            f"{COSTS[cost].title} at most, {unit}",
+            f"{cost.title} at most, {unit}",
             value=round(start / factor, 1),
-            key=f"f-limit-{cost}-{unit}",
-            help=COSTS[cost].formula,
+            key=f"f-limit-{name}-{unit}",
+            help=cost.formula,
         )
         if reach:
-            reaches[cost] = reach
+            reaches[name] = reach
             st.caption(
                 f"With these bits from {text.cost_text(cost, reach[0])} "
                 f"to {text.cost_text(cost, reach[1])}."
             )
-        limits[cost] = value * factor
+        limits[name] = value * factor
     return limits, reaches
 
 
-def _near() -> dict[str, float]:
+def _near(costs: Mapping[str, CostModel]) -> dict[str, float]:
     """Costs of the point a link asks to search near: "weight_bytes:40000,bit_ops:9000000"."""
     found = {}
     for part in st.query_params.get("near", "").split(","):
         cost, _, value = part.partition(":")
-        if cost in COSTS and value.isdecimal() and int(value) > 0:
+        if cost in costs and value.isdecimal() and int(value) > 0:
             found[cost] = float(value)
     return found
 
@@ -222,7 +228,7 @@ def _budgets(
 
 
 def _reach(
-    cost: str,
+    cost: CostModel,
     model: ModelSpec | None,
     weight_bits: tuple[int, ...],
     activation_bits: tuple[int, ...],
@@ -232,7 +238,7 @@ def _reach(
         return None
     options = make_options(model.layers, weight_bits, activation_bits, pinned)
     dearest = {name: row[-1] for name, row in options.items()}
-    return cheapest_total(COSTS[cost], model, options), COSTS[cost].total(model, dearest)
+    return cheapest_total(cost, model, options), cost.total(model, dearest)
 
 
 def _quantizer() -> str:

@@ -2,19 +2,23 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
 
+from qcore.costs.formulas import CostModel
 from qcore.errors import InvalidParams
+from qcore.search import choices_of
 
 
-def params_form(params: type, prefix: str) -> dict[str, Any]:
+def params_form(params: type, prefix: str, costs: Mapping[str, CostModel]) -> dict[str, Any]:
     """Draw one input per field of a search's params, from the field's metadata.
 
     Args:
         params: Frozen dataclass whose fields all have defaults.
         prefix: Makes the widgets' keys unique.
+        costs: The costs a parameter may name.
 
     Returns:
         The fields that differ from their defaults.
@@ -24,22 +28,21 @@ def params_form(params: type, prefix: str) -> dict[str, Any]:
     """
     values = {}
     for field in dataclasses.fields(params):
-        value = _field_input(field, f"{prefix}-{field.name}")
+        value = _field_input(field, f"{prefix}-{field.name}", choices_of(field, costs))
         if value != field.default:
             values[field.name] = value
     return values
 
 
-def _field_input(field: "dataclasses.Field[Any]", key: str) -> Any:
+def _field_input(field: "dataclasses.Field[Any]", key: str, choices: tuple[Any, ...] | None) -> Any:
     meta, default = field.metadata, field.default
     label = str(meta.get("label", field.name.replace("_", " ").capitalize()))
     common: dict[str, Any] = {"key": key, "help": meta.get("help")}
     if isinstance(default, tuple):
-        if "choices" in meta:
-            return tuple(st.multiselect(label, meta["choices"], default=default, **common))
+        if choices is not None:
+            return tuple(st.multiselect(label, choices, default=default, **common))
         return _read_lines(st.text_area(f"{label}, one per line", **common))
-    if "choices" in meta:
-        choices = list(meta["choices"])
+    if choices is not None:
         return st.selectbox(label, choices, index=choices.index(default), **common)
     if isinstance(default, bool):
         return st.toggle(label, value=default, **common)

@@ -11,7 +11,6 @@ from pages.searches import run_network
 from pages.searches.launch_batch import command_line
 from pages.shared import frames, session, switchable_runs, text, widgets
 from pages.shared.runs import launch, progress_line
-from qcore.costs import COSTS
 from qcore.errors import QcoreError, RunNotFound
 from qcore.solvers.switchable import METHODS
 from store import (
@@ -46,7 +45,7 @@ def details(store: Store, at: int) -> None:
     st.markdown(
         f"**{text.state_words(entry)}** · {frames.method_label(spec.search)} "
         f"({text.params_text(spec.params)}) · {frames.setting_of(entry)} · "
-        f"{text.bits_set_text(spec)} · budget: {text.limits_text(spec.limits)} · "
+        f"{text.bits_set_text(spec)} · budget: {text.limits_text(spec.limits, store.costs)} · "
         f"seed {spec.seed} · {_where(entry)}"
     )
     if entry.origin:
@@ -172,7 +171,8 @@ def _history(store: Store, entry: Run) -> None:
     what = _what(stored)
     st.plotly_chart(
         front.history_figure(
-            frames.history_frame(stored, entry, model), f"{what} on the search split, %"
+            frames.history_frame(stored, entry, model, store.costs),
+            f"{what} on the search split, %",
         ),
         key="history",
         config=CHART,
@@ -186,14 +186,15 @@ def _front(store: Store, entry: Run) -> None:
     frame = session.frame(store, [entry], model) if model else None
     if model is None or frame is None or frame.empty:
         return
-    cost = next((name for name in entry.spec.limits if name in COSTS), "weight_bytes")
+    costs = store.costs
+    cost = costs[next((name for name in entry.spec.limits if name in costs), "weight_bytes")]
     what = _what(session.points(store, entry))
     float_search, _ = session.float_scores(store, entry.spec.model, entry.spec.data)
     figure = front.front_figure(
         frame,
         frame.iloc[:0],
         cost,
-        limit=entry.spec.limits.get(cost),
+        limit=entry.spec.limits.get(cost.name),
         float_score=100 * float_search.headline if float_search else None,
         score_title=f"{what} on the search split, %",
     )
@@ -201,7 +202,7 @@ def _front(store: Store, entry: Run) -> None:
         figure,
         key="run-front",
         config=CHART,
-        alt=f"{what} of this run's points against {COSTS[cost].title.lower()}.",
+        alt=f"{what} of this run's points against {cost.title.lower()}.",
     )
     html_button(figure, f"{entry.name}: {entry.spec.model}", f"front_run-{entry.id}", "run-html")
 
@@ -235,7 +236,7 @@ def _diagnostics(store: Store, entry: Run) -> None:
             diagnostics.epochs_figure(epochs),
             "Training loss and accuracy of every epoch.",
         )
-    drawn.update(trajectories.drawn(kept))
+    drawn.update(trajectories.drawn(kept, store.costs))
     shown = {title: row for title, row in drawn.items() if row[0] is not None}
     if shown:  # what a search sends need not be anything to plot
         with st.expander("How it searched", expanded=True):

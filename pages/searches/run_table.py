@@ -9,11 +9,11 @@ import streamlit as st
 from pages.searches.launch_batch import duration, seconds_of
 from pages.shared import frames, hypervolume, session
 from qcore.allocation import ModelSpec, bits_matrices
-from qcore.costs import costs_of_many
+from qcore.costs import COSTS, costs_of_many
 from qcore.problem import Scores
 from store import Run, Store
 
-COST = "weight_bytes"
+COST = COSTS["weight_bytes"]
 """The cost whose front the table's hypervolume is of."""
 
 
@@ -85,7 +85,8 @@ def _volume(
     if not points:
         return None
     allocations = [point.allocation for point in points]
-    costs = costs_of_many(_model, *bits_matrices(_model.layers, allocations))[COST].tolist()
+    weight, activation = bits_matrices(_model.layers, allocations)
+    costs = costs_of_many(_model, weight, activation)[COST.name].tolist()
     scores = [100 * point.search.headline for point in points]
     return hypervolume.normalised(costs, scores, hypervolume.box_of(_model, COST, floor))
 
@@ -104,4 +105,4 @@ def table(store: Store, runs: Sequence[Run]) -> pd.DataFrame:
             floats, _ = session.float_scores(store, run.spec.model, run.spec.data)
             best[run.id] = session.best_scores(store, run, model)
             volumes[run.id] = volume(store, run, model, floats)
-    return with_speed(frames.runs_frame(runs, best), runs, volumes)
+    return with_speed(frames.runs_frame(runs, best, store.costs), runs, volumes)

@@ -1,11 +1,14 @@
 """Budget sliders: the widgets, bound to the address."""
 
+from collections.abc import Mapping
+
 import streamlit as st
 
 from pages.shared import text
-from pages.shared.ranges import BUDGETS, budget_keys, budget_range
+from pages.shared.ranges import BUDGETS, budget_keys, budget_range, is_budget_key
 from qcore.allocation import ModelSpec
-from qcore.costs import COSTS, applicable, refusals
+from qcore.costs import applicable, refusals
+from qcore.costs.formulas import CostModel
 
 ALSO = "also"
 """URL key of the further costs that have a slider."""
@@ -13,44 +16,47 @@ ALSO = "also"
 
 def forget_budgets() -> None:
     """Drop budgets that were set for another model's range."""
-    for slider, _ in map(budget_keys, COSTS):
-        st.session_state.pop(slider, None)
+    for key in [str(key) for key in st.session_state if is_budget_key(str(key))]:
+        del st.session_state[key]
     st.session_state.pop(ALSO, None)
 
 
-def budget_sliders(model: ModelSpec, widest: int) -> dict[str, float]:
+def budget_sliders(
+    model: ModelSpec, widest: int, costs: Mapping[str, CostModel]
+) -> dict[str, float]:
     """Two budgets and those of further costs on demand, each with a switch; bound to the URL.
 
     Args:
         model: Prices the ends of the sliders.
         widest: As in `ranges.budget_range`.
+        costs: The costs there are.
 
     Returns:
         Cost name to limit in the cost's unit; costs that are switched off are absent.
     """
     limits = {}
-    known = applicable(model)
+    known = applicable(model, costs)
     further = st.multiselect(
         "More budgets",
         [name for name in known if name not in BUDGETS],
-        format_func=lambda name: COSTS[name].title,
+        format_func=lambda name: costs[name].title,
         key=ALSO,
         bind="query-params",
         placeholder="limit another cost",
-        help=_left_out(model),
+        help=_left_out(model, costs),
     )
-    costs = [*BUDGETS, *further]
-    columns = [c for at in range(0, len(costs), 2) for c in st.columns(2, gap="large")]
-    for column, cost in zip(columns, costs, strict=False):
-        slider, switch = budget_keys(cost)
+    limited = [*BUDGETS, *further]
+    columns = [c for at in range(0, len(limited), 2) for c in st.columns(2, gap="large")]
+    for column, cost in zip(columns, (costs[name] for name in limited), strict=False):
+        slider, switch = budget_keys(cost.name)
         with column:
-            title = COSTS[cost].title
+            title = cost.title
             on = st.toggle(
                 f"Limit {title.lower()}",
-                value=cost != "bit_ops",
+                value=cost.name != "bit_ops",
                 key=switch,
                 bind="query-params",
-                help=COSTS[cost].formula,
+                help=cost.formula,
             )
             span = budget_range(cost, model, widest)
             kept = st.session_state.get(slider)
@@ -68,12 +74,12 @@ def budget_sliders(model: ModelSpec, widest: int) -> dict[str, float]:
                 disabled=not on,
             )
             if on:
-                limits[cost] = value * span.factor
+                limits[cost.name] = value * span.factor
     return limits
 
 
-def _left_out(model: ModelSpec) -> str | None:
-    reasons = [f"{COSTS[name].title}: {reason}." for name, reason in refusals(model).items()]
+def _left_out(model: ModelSpec, costs: Mapping[str, CostModel]) -> str | None:
+    reasons = [f"{costs[name].title}: {why}." for name, why in refusals(model, costs).items()]
     if not reasons:
         return None
     return f"Left out for this network. {text.literal(' '.join(reasons))}"

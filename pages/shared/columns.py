@@ -1,25 +1,22 @@
 """Names of the columns of the pages' tables, each with its unit."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-from qcore.costs import COSTS
+import pandas as pd
 
-
-class _CostColumns(Mapping[str, str]):
-    """The columns of the costs there are now: a user's tables come and go."""
-
-    def __getitem__(self, name: str) -> str:
-        return f"{COSTS[name].title}, {COSTS[name].unit}"
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(list(COSTS))
-
-    def __len__(self) -> int:
-        return len(COSTS)
+from qcore.costs.formulas import CostModel
 
 
-COST_COLUMNS: Mapping[str, str] = _CostColumns()
-"""Cost name to the column that holds it. A table has those columns that all its rows have."""
+def column_of(cost: CostModel) -> str:
+    """The column that holds a cost."""
+    return f"{cost.title}, {cost.unit}"
+
+
+def cost_columns(costs: Mapping[str, CostModel], frame: pd.DataFrame) -> dict[str, str]:
+    """Cost name to its column, of those costs that a table has: all of its rows have them."""
+    named = {name: column_of(cost) for name, cost in costs.items()}
+    return {name: column for name, column in named.items() if column in frame}
+
 
 SEARCH_SCORE = "Search split, %"
 SEARCH_LOW = "Search split low, %"

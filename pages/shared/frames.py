@@ -11,7 +11,6 @@ import pandas as pd
 
 from pages.shared.columns import (
     ACTIVATION_BITS,
-    COST_COLUMNS,
     DAMAGE,
     POINT_COLUMNS,
     SEARCH_N,
@@ -19,11 +18,14 @@ from pages.shared.columns import (
     SPLITS,
     TEST_N,
     WEIGHT_BITS,
+    column_of,
+    cost_columns,
 )
 from pages.shared.text import ago, limits_text, scale_of, state_words
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec, bits_matrices
 from qcore.costs import COSTS, applicable, costs_of, costs_of_many, mean_weight_bits
 from qcore.costs.budget import Budget
+from qcore.costs.formulas import CostModel
 from qcore.front import best_within, front_points
 from qcore.problem import PTQ, TUNED, Scores
 from qcore.quantizer_names import USUAL
@@ -51,7 +53,10 @@ def setting_of(run: Run) -> str:
 
 
 def points_frame(
-    points: Iterable[StoredPoint], runs: Mapping[int, Run], model: ModelSpec
+    points: Iterable[StoredPoint],
+    runs: Mapping[int, Run],
+    model: ModelSpec,
+    costs: Mapping[str, CostModel] = COSTS,
 ) -> pd.DataFrame:
     """One row per distinct (method, weights stage, allocation).
 
@@ -63,6 +68,7 @@ def points_frame(
             model's layers are left out.
         runs: Run id to run.
         model: The model all points belong to.
+        costs: What they are priced by.
 
     Returns:
         Columns: point, run, method, stage, digest, allocation, config_point (id of the point whose
@@ -91,10 +97,10 @@ def points_frame(
         head = (stored.id, stored.run_id, method, *key, point.allocation, ready.get(key, -1))
         rows.append((*head, *_scores(point.search), *_scores(tested.get(key))))
     if not rows:
-        return with_costs([], POINT_COLUMNS, model)
+        return with_costs([], POINT_COLUMNS, model, costs)
     mean_bits = (WEIGHT_BITS, ACTIVATION_BITS)
     out = pd.DataFrame(rows, columns=[c for c in POINT_COLUMNS if c not in mean_bits])
-    return out.assign(**facts_of_all(out["allocation"].tolist(), model))
+    return out.assign(**facts_of_all(out["allocation"].tolist(), model, costs))
 
 
 def fitting(points: Iterable[StoredPoint], model: ModelSpec) -> list[StoredPoint]:
@@ -108,13 +114,16 @@ def fitting(points: Iterable[StoredPoint], model: ModelSpec) -> list[StoredPoint
 
 
 def with_costs(
-    rows: Sequence[Mapping[str, object]], columns: Sequence[str], model: ModelSpec
+    rows: Sequence[Mapping[str, object]],
+    columns: Sequence[str],
+    model: ModelSpec,
+    costs: Mapping[str, CostModel] = COSTS,
 ) -> pd.DataFrame:
     """A table of rows with `allocation_facts`: these columns, then the costs that all rows have.
 
     Without rows there are the columns of all costs that apply to the model.
     """
-    priced = [COST_COLUMNS[name] for name in applicable(model)]
+    priced = [column_of(cost) for cost in applicable(model, costs).values()]
     kept = [column for column in priced if all(column in row for row in rows)]
     return pd.DataFrame(list(rows), columns=[*columns, *kept])
 
@@ -126,36 +135,45 @@ def _scores(scores: Scores | None) -> tuple[float, float, float, float]:
     return 100 * scores.headline, 100 * low, 100 * high, scores.n
 
 
-def allocation_facts(allocation: BitAllocation, model: ModelSpec) -> dict[str, float]:
+def allocation_facts(
+    allocation: BitAllocation, model: ModelSpec, costs: Mapping[str, CostModel] = COSTS
+) -> dict[str, float]:
     """Mean bits and every cost that an allocation has, by column name.
 
     Weight bits are averaged over weights, activation bits over input elements.
     """
     inputs = sum(layer.inputs for layer in model.layers)
     bits = sum(layer.inputs * allocation[layer.name].activation for layer in model.layers)
-    costs = costs_of(model, allocation)
+    priced = costs_of(model, allocation, costs)
     return {
         WEIGHT_BITS: mean_weight_bits(model, allocation),
         ACTIVATION_BITS: bits / max(1, inputs),
-        **{COST_COLUMNS[name]: value for name, value in costs.items()},
+        **{column_of(costs[name]): value for name, value in priced.items()},
     }
 
 
-def facts_of_all(allocations: Sequence[BitAllocation], model: ModelSpec) -> dict[str, np.ndarray]:
+def facts_of_all(
+    allocations: Sequence[BitAllocation],
+    model: ModelSpec,
+    costs: Mapping[str, CostModel] = COSTS,
+) -> dict[str, np.ndarray]:
     """`allocation_facts` of many allocations at once; the costs that all of them have."""
     weight, activation = bits_matrices(model.layers, allocations)
     weights = np.array([layer.weights for layer in model.layers], np.int64)
     inputs = np.array([layer.inputs for layer in model.layers], np.int64)
-    costs = costs_of_many(model, weight, activation)
+    priced = costs_of_many(model, weight, activation, costs)
     return {
         WEIGHT_BITS: weight @ weights / max(1, int(weights.sum())),
         ACTIVATION_BITS: activation @ inputs / max(1, int(inputs.sum())),
-        **{COST_COLUMNS[name]: values for name, values in costs.items()},
+        **{column_of(costs[name]): values for name, values in priced.items()},
     }
 
 
 def picks(
-    frame: pd.DataFrame, limits: Mapping[str, float], score: str = SEARCH_SCORE
+    frame: pd.DataFrame,
+    limits: Mapping[str, float],
+    score: str = SEARCH_SCORE,
+    costs: Mapping[str, CostModel] = COSTS,
 ) -> pd.DataFrame:
     """The best row of each method within the budget, by the one picking rule of `qcore.front`.
 
@@ -164,28 +182,29 @@ def picks(
         limits: Cost name to its limit, in the cost's unit; nothing fits a limit on a cost that the
             table does not have.
         score: Column to rank by: accuracy (higher is better), or DAMAGE (lower is better).
+        costs: The costs there are.
 
     Returns:
         Rows of `frame`, at most one per method, in the order methods appear.
     """
     chosen: list[int] = []
     sign = -1.0 if score == DAMAGE else 1.0
-    columns = {name: column for name, column in COST_COLUMNS.items() if column in frame}
+    columns = cost_columns(costs, frame)
     if not set(limits) <= set(columns):
         return frame.iloc[:0].reset_index(drop=True)
     for _, rows in frame.groupby("method", sort=False):
-        costs = {name: rows[column].tolist() for name, column in columns.items()}
-        best = best_within(costs, (sign * rows[score]).tolist(), limits)
+        priced = {name: rows[column].tolist() for name, column in columns.items()}
+        best = best_within(priced, (sign * rows[score]).tolist(), limits)
         if best is not None:
             chosen.append(int(rows.index[best]))
     return frame.loc[chosen].reset_index(drop=True)
 
 
-def front_of(rows: pd.DataFrame, cost: str, score: str = SEARCH_SCORE) -> pd.DataFrame:
+def front_of(rows: pd.DataFrame, cost: CostModel, score: str = SEARCH_SCORE) -> pd.DataFrame:
     """Rows on the front of a score against a cost, by rising cost."""
     sign = 1.0 if score == DAMAGE else -1.0
     values = (sign * rows[score]).tolist()
-    return rows.iloc[front_points(rows[COST_COLUMNS[cost]].tolist(), values)]
+    return rows.iloc[front_points(rows[column_of(cost)].tolist(), values)]
 
 
 def thin(frame: pd.DataFrame, most: int = 5000) -> pd.DataFrame:
@@ -243,19 +262,21 @@ def layers_frame(allocation: BitAllocation, model: ModelSpec) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def scaled(frame: pd.DataFrame, costs: Sequence[str] | None = None) -> pd.DataFrame:
-    """Return the frame with its cost columns in readable units, renamed to say so."""
+def scaled(frame: pd.DataFrame, costs: Mapping[str, CostModel] = COSTS) -> pd.DataFrame:
+    """Return the frame with the columns of these costs in readable units, renamed to say so."""
     out = frame.copy()
-    for name in COSTS if costs is None else costs:
-        column = COST_COLUMNS[name]
+    for cost in costs.values():
+        column = column_of(cost)
         if column in out and len(out):
-            factor, unit = scale_of(name, float(out[column].max()))
+            factor, unit = scale_of(cost, float(out[column].max()))
             out[column] = (out[column] / factor).round(2)
-            out = out.rename(columns={column: f"{COSTS[name].title}, {unit}"})
+            out = out.rename(columns={column: f"{cost.title}, {unit}"})
     return out
 
 
-def picks_table(chosen: pd.DataFrame, what: str = "Accuracy") -> pd.DataFrame:
+def picks_table(
+    chosen: pd.DataFrame, what: str = "Accuracy", costs: Mapping[str, CostModel] = COSTS
+) -> pd.DataFrame:
     """What stands under the front: method, accuracy with its 95 % interval, costs.
 
     Each split has its own column, for figures of one are never held against those of another; the
@@ -274,11 +295,11 @@ def picks_table(chosen: pd.DataFrame, what: str = "Accuracy") -> pd.DataFrame:
                 "Method": row["method"],
                 **scores,
                 **{name: round(row[name], 2) for name in (WEIGHT_BITS, ACTIVATION_BITS)},
-                **{column: row[column] for column in COST_COLUMNS.values() if column in row},
+                **{column: row[column] for column in cost_columns(costs, chosen).values()},
                 "Run": row["run"],
             }
         )
-    return scaled(pd.DataFrame(rows))
+    return scaled(pd.DataFrame(rows), costs)
 
 
 def splits_words(chosen: pd.DataFrame) -> str:
@@ -293,25 +314,30 @@ def splits_words(chosen: pd.DataFrame) -> str:
     return " ".join(parts)
 
 
-def budget_of(run: Run) -> Budget:
+def budget_of(run: Run, costs: Mapping[str, CostModel] = COSTS) -> Budget:
     """A run's budget without limits on costs that are no longer there."""
-    return Budget({name: limit for name, limit in run.spec.limits.items() if name in COSTS})
+    return Budget({name: limit for name, limit in run.spec.limits.items() if name in costs}, costs)
 
 
-def _admitted(points: Sequence[StoredPoint], run: Run, model: ModelSpec) -> list[bool]:
-    """Which points are within the run's own budget; each of exactly the model's layers."""
-    budget = budget_of(run)
+def _admitted(points: Sequence[StoredPoint], model: ModelSpec, budget: Budget) -> list[bool]:
+    """Which points are within a budget; each of exactly the model's layers."""
     allocations = [stored.point.allocation for stored in points]
     if not budget.limits or not allocations:
         return [True] * len(allocations)
-    costs = costs_of_many(model, *bits_matrices(model.layers, allocations))
-    if not set(budget.limits) <= set(costs):  # a table has no row for some of them
-        return [budget.admits(costs_of(model, allocation)) for allocation in allocations]
-    fits = np.all([costs[name] <= limit for name, limit in budget.limits.items()], axis=0)
+    weight, activation = bits_matrices(model.layers, allocations)
+    priced = costs_of_many(model, weight, activation, budget.costs)
+    if not set(budget.limits) <= set(priced):  # a table has no row for some of them
+        return [budget.admits(costs_of(model, one, budget.costs)) for one in allocations]
+    fits = np.all([priced[name] <= limit for name, limit in budget.limits.items()], axis=0)
     return [bool(each) for each in fits]
 
 
-def history_frame(points: Sequence[StoredPoint], run: Run, model: ModelSpec) -> pd.DataFrame:
+def history_frame(
+    points: Sequence[StoredPoint],
+    run: Run,
+    model: ModelSpec,
+    costs: Mapping[str, CostModel] = COSTS,
+) -> pd.DataFrame:
     """How a run got better: one row per evaluation, in order; tuned copies are left out.
 
     Returns:
@@ -321,7 +347,7 @@ def history_frame(points: Sequence[StoredPoint], run: Run, model: ModelSpec) -> 
     rows: list[tuple[int, float, bool, float | None]] = []
     best: float | None = None
     measured = [p for p in fitting(points, model) if p.point.stage != TUNED]
-    admitted = _admitted(measured, run, model)
+    admitted = _admitted(measured, model, budget_of(run, costs))
     for count, (stored, fits) in enumerate(zip(measured, admitted, strict=True), start=1):
         score = 100 * stored.point.search.headline
         if fits:
@@ -332,20 +358,30 @@ def history_frame(points: Sequence[StoredPoint], run: Run, model: ModelSpec) -> 
     )
 
 
-def best_scores(points: Iterable[StoredPoint], run: Run, model: ModelSpec) -> Scores | None:
+def best_scores(
+    points: Iterable[StoredPoint],
+    run: Run,
+    model: ModelSpec,
+    costs: Mapping[str, CostModel] = COSTS,
+) -> Scores | None:
     """Search-split scores of a run's best point within its own budget, or None."""
     usable = fitting(points, model)
-    admitted = _admitted(usable, run, model)
+    admitted = _admitted(usable, model, budget_of(run, costs))
     scores = [stored.point.search for stored, fits in zip(usable, admitted, strict=True) if fits]
     return max(scores, key=lambda score: score.headline, default=None)
 
 
-def runs_frame(runs: Sequence[Run], best: Mapping[int, Scores | None]) -> pd.DataFrame:
+def runs_frame(
+    runs: Sequence[Run],
+    best: Mapping[int, Scores | None],
+    costs: Mapping[str, CostModel] = COSTS,
+) -> pd.DataFrame:
     """The table of runs, newest first.
 
     Args:
         runs: Runs to list.
         best: Run id to the scores of its best point within its budget, where it has one.
+        costs: The costs there are.
     """
     rows = []
     for run in runs:
@@ -362,7 +398,7 @@ def runs_frame(runs: Sequence[Run], best: Mapping[int, Scores | None]) -> pd.Dat
                 "Best within budget, %": 100 * scores.headline if scores else None,
                 "95 % interval, %": f"{100 * low:.1f} to {100 * high:.1f}" if scores else "",
                 "Evaluations": run.evaluations,
-                "Budget": limits_text(run.spec.limits),
+                "Budget": limits_text(run.spec.limits, costs),
                 "Message": run.error or run.message,
                 "Started": ago(run.started),
                 "Model": run.spec.model,

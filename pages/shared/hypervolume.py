@@ -16,6 +16,7 @@ import numpy as np
 from pages.shared.text import cost_text
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
 from qcore.costs import costs_of
+from qcore.costs.formulas import CostModel
 from qcore.front import hypervolume
 
 FLOOR_BELOW_FLOAT = 10
@@ -27,12 +28,12 @@ class Box:
     """The part of the plane that counts: its corner of reference is (`most`, `floor`).
 
     Attributes:
-        cost: Name of the cost.
+        cost: The cost.
         most: Cost at the reference point, in the cost's unit; above 0.
         floor: Accuracy at the reference point, percent, 0 <= floor < 100.
     """
 
-    cost: str
+    cost: CostModel
     most: float
     floor: float
 
@@ -58,18 +59,23 @@ def default_floor(float_score: float | None) -> float:
 
 
 def box_of(
-    model: ModelSpec, cost: str, floor: float, widest: int = FLOAT_BITS, otherwise: float = 1.0
+    model: ModelSpec,
+    cost: CostModel,
+    floor: float,
+    widest: int = FLOAT_BITS,
+    otherwise: float = 1.0,
 ) -> Box:
     """The box of a model: up to the cost of 8-bit weights everywhere.
 
     Args:
         model: Priced.
-        cost: Name of the cost.
+        cost: The cost.
         floor: Accuracy that begins to count, percent.
         widest: Activation bits at the reference point: 32 where activations may stay in float.
         otherwise: Cost at the reference point where the cost's table does not hold 8 bits.
     """
-    top = costs_of(model, BitAllocation.uniform(model.layers, 8, widest)).get(cost, otherwise)
+    eight = BitAllocation.uniform(model.layers, 8, widest)
+    top = costs_of(model, eight, {cost.name: cost}).get(cost.name, otherwise)
     return Box(cost, float(max(1, top)), floor)
 
 

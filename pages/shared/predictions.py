@@ -12,18 +12,21 @@ from pages.shared.columns import ACTIVATION_BITS, DAMAGE, WEIGHT_BITS
 from pages.shared.frames import allocation_facts, scaled, with_costs
 from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits, ModelSpec
 from qcore.costs import COSTS
-from qcore.costs.budget import make_options
+from qcore.costs.budget import Budget, make_options
+from qcore.costs.formulas import CostModel
 from qcore.front import SLACK
 from qcore.problem import Problem, SensitivityTable
 from qcore.solvers.knapsack import exact_front, layer_tables
 from qcore.solvers.lagrangian import exact_best
 
 
-def predicted_table(chosen: pd.DataFrame, unit: str) -> pd.DataFrame:
+def predicted_table(
+    chosen: pd.DataFrame, unit: str, costs: Mapping[str, CostModel] = COSTS
+) -> pd.DataFrame:
     """What stands under a predicted front: damage in `unit`, mean bits and costs."""
     names = {"method": "Method", DAMAGE: f"{DAMAGE}, {unit}"}
     table = chosen.drop(columns="allocation").rename(columns=names)
-    return scaled(table.round({WEIGHT_BITS: 2, ACTIVATION_BITS: 2}))
+    return scaled(table.round({WEIGHT_BITS: 2, ACTIVATION_BITS: 2}), costs)
 
 
 def table_options(table: SensitivityTable, model: ModelSpec) -> dict[str, tuple[LayerBits, ...]]:
@@ -37,7 +40,12 @@ def table_options(table: SensitivityTable, model: ModelSpec) -> dict[str, tuple[
 
 
 def predicted_front(
-    name: str, table: SensitivityTable, model: ModelSpec, cost: str, most: int = 400
+    name: str,
+    table: SensitivityTable,
+    model: ModelSpec,
+    cost: str,
+    most: int = 400,
+    costs: Mapping[str, CostModel] = COSTS,
 ) -> pd.DataFrame:
     """Members of the exact front of a sensitivity table against one cost; nothing is measured.
 
@@ -47,21 +55,26 @@ def predicted_front(
         model: Whose layers they are of.
         cost: The summed cost that is traded against the damage.
         most: Most rows; a longer front is thinned evenly, its ends kept.
+        costs: The costs there are.
 
     Returns:
         Columns: method, allocation, DAMAGE (in the table's unit), mean bits and all costs.
     """
-    problem = Problem(model, table_options(table, model))
+    problem = Problem(model, table_options(table, model), Budget({}, costs))
     options, prices, scores = layer_tables(problem, table, (cost,))
     front = exact_front(prices, scores)
     count = len(front.scores)
     kept = sorted({round(at) for at in np.linspace(0, count - 1, min(most, count))})
     members = [(front.choices[at], float(front.scores[at])) for at in kept]
-    return _predicted_rows(name, members, options, model)
+    return _predicted_rows(name, members, options, model, costs)
 
 
 def predicted_pick(
-    name: str, table: SensitivityTable, model: ModelSpec, limits: Mapping[str, float]
+    name: str,
+    table: SensitivityTable,
+    model: ModelSpec,
+    limits: Mapping[str, float],
+    costs: Mapping[str, CostModel] = COSTS,
 ) -> pd.DataFrame:
     """The allocation of least predicted damage within the limits: one row, or none.
 
@@ -70,23 +83,24 @@ def predicted_pick(
         table: The stored sensitivities.
         model: Whose layers they are of.
         limits: Limits on at most two summed costs of this model, by cost name, in their units.
+        costs: The costs there are.
 
     Returns:
         As `predicted_front`.
     """
-    problem = Problem(model, table_options(table, model))
+    problem = Problem(model, table_options(table, model), Budget({}, costs))
     names = tuple(limits) or ("weight_bytes",)
     options, prices, scores = layer_tables(problem, table, names)
     most = np.sum([price.max(axis=0) for price in prices], axis=0)
     within = [
-        min(limits.get(cost, np.inf) * (1 + SLACK) - COSTS[cost].fixed(model), float(ceiling))
+        min(limits.get(cost, np.inf) * (1 + SLACK) - costs[cost].fixed(model), float(ceiling))
         for cost, ceiling in zip(names, most, strict=True)
     ]
     choice = exact_best(prices, scores, within)
     if choice is None:
-        return _predicted_rows(name, [], options, model)
+        return _predicted_rows(name, [], options, model, costs)
     damage = sum(float(row[at]) for row, at in zip(scores, choice, strict=True))
-    return _predicted_rows(name, [(choice, damage)], options, model)
+    return _predicted_rows(name, [(choice, damage)], options, model, costs)
 
 
 def _predicted_rows(
@@ -94,12 +108,13 @@ def _predicted_rows(
     members: Sequence[tuple[np.ndarray, float]],
     options: Sequence[tuple[LayerBits, ...]],
     model: ModelSpec,
+    costs: Mapping[str, CostModel],
 ) -> pd.DataFrame:
     rows = []
     for choice, damage in members:
         chosen = zip(model.names, options, choice, strict=True)
         allocation = BitAllocation({layer: row[at] for layer, row, at in chosen})
         head = {"method": name, "allocation": allocation, DAMAGE: damage}
-        rows.append({**head, **allocation_facts(allocation, model)})
+        rows.append({**head, **allocation_facts(allocation, model, costs)})
     columns = ("method", "allocation", DAMAGE, WEIGHT_BITS, ACTIVATION_BITS)
-    return with_costs(rows, columns, model)
+    return with_costs(rows, columns, model, costs)

@@ -20,6 +20,11 @@ def budget_keys(cost: str) -> tuple[str, str]:
     return BUDGETS.get(cost, (f"b-{cost}", f"l-{cost}"))
 
 
+def is_budget_key(key: str) -> bool:
+    """Whether a URL key is that of some cost's slider."""
+    return key.startswith("b-") or key in {slider for slider, _ in BUDGETS.values()}
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Range:
     """A slider's range, in `unit`; multiply by `factor` for the cost's own unit."""
@@ -43,19 +48,17 @@ class Range:
         )
 
 
-def budget_range(cost: str, model: ModelSpec, widest: int = 8) -> Range:
+def budget_range(cost: CostModel, model: ModelSpec, widest: int = 8) -> Range:
     """Range of a budget slider: from 1 bit everywhere to 8 bits everywhere.
 
     It depends on the model alone, so that the slider stays put while points arrive.
 
     Args:
-        cost: Name of the cost.
+        cost: The cost.
         model: The model to price.
         widest: Activation bits at the upper end: 32 where activations may stay in float.
     """
-    ends = (
-        _looked_up_ends(COSTS[cost], model) if COSTS[cost].looked_up else _ends(cost, model, widest)
-    )
+    ends = _looked_up_ends(cost, model) if cost.looked_up else _ends(cost, model, widest)
     factor, unit = scale_of(cost, ends[2])
     low, start, high = (end / factor for end in ends)
     exponent = math.floor(math.log10(max((high - low) / 300, 1e-6)))
@@ -67,10 +70,10 @@ def budget_range(cost: str, model: ModelSpec, widest: int = 8) -> Range:
     return Range(low, high, start, round(step, decimals), factor, unit, decimals)
 
 
-def _ends(cost: str, model: ModelSpec, widest: int) -> list[int]:
+def _ends(cost: CostModel, model: ModelSpec, widest: int) -> list[int]:
     """Lowest, first and highest value of a slider, in the cost's unit."""
     return [
-        COSTS[cost].total(model, BitAllocation.uniform(model.layers, weight, activation))
+        cost.total(model, BitAllocation.uniform(model.layers, weight, activation))
         for weight, activation in ((1, 1), (4, widest), (8, widest))
     ]
 
@@ -86,4 +89,4 @@ def _looked_up_ends(cost: CostModel, model: ModelSpec) -> list[int]:
 
 def spans_of(model: ModelSpec, widest: int = 8) -> dict[str, Range]:
     """Cost name to the range of its slider, of the budgets always offered; see `budget_range`."""
-    return {name: budget_range(name, model, widest) for name in BUDGETS}
+    return {name: budget_range(COSTS[name], model, widest) for name in BUDGETS}

@@ -10,6 +10,7 @@ import streamlit as st
 
 from pages.shared import frames, predictions
 from qcore.allocation import ModelSpec
+from qcore.costs.user_tables import Costs
 from qcore.errors import DatabaseTooNew, DatabaseUnavailable, DataUnavailable
 from qcore.models.catalog import BUNDLED_NAMES, bundled_facts
 from qcore.problem import Point, Scores, SensitivityTable
@@ -105,7 +106,10 @@ def _points(_store: Store, url: str, run_id: int, version: Version) -> tuple[Sto
 def frame(store: Store, runs: Sequence[Run], model: ModelSpec) -> pd.DataFrame:
     """`frames.points_frame` over runs of one setting; shared, so never change it."""
     versions = tuple(version_of(run) for run in runs)
-    return _frame(store, list(runs), model, str(store.url), model.digest, versions)
+    costs = store.costs
+    return _frame(
+        store, list(runs), model, costs, str(store.url), model.digest, costs.stamp, versions
+    )
 
 
 @st.cache_resource(show_spinner=False, max_entries=16)
@@ -113,22 +117,33 @@ def _frame(
     _store: Store,
     _runs: list[Run],
     _model: ModelSpec,
+    _costs: Costs,
     url: str,
     digest: str,
+    stamp: tuple[object, ...],
     versions: tuple[Version, ...],
 ) -> pd.DataFrame:
     stored = [point for run in _runs for point in points(_store, run)]
-    return frames.points_frame(stored, {run.id: run for run in _runs}, _model)
+    return frames.points_frame(stored, {run.id: run for run in _runs}, _model, _costs)
 
 
 def best_scores(store: Store, run: Run, model: ModelSpec) -> Scores | None:
     """Scores of a run's best point within its budget."""
-    return _best(store, run, model, str(store.url), version_of(run))
+    costs = store.costs
+    return _best(store, run, model, costs, str(store.url), costs.stamp, version_of(run))
 
 
 @st.cache_resource(show_spinner=False, max_entries=256)
-def _best(_store: Store, _run: Run, _model: ModelSpec, url: str, version: Version) -> Scores | None:
-    return frames.best_scores(points(_store, _run), _run, _model)
+def _best(
+    _store: Store,
+    _run: Run,
+    _model: ModelSpec,
+    _costs: Costs,
+    url: str,
+    stamp: tuple[object, ...],
+    version: Version,
+) -> Scores | None:
+    return frames.best_scores(points(_store, _run), _run, _model, _costs)
 
 
 def sensitivity_tables(store: Store, model: ModelSpec) -> dict[str, SensitivityTable]:
@@ -146,19 +161,21 @@ def sensitivity_tables(store: Store, model: ModelSpec) -> dict[str, SensitivityT
 
 
 def predicted_front(
-    name: str, table: SensitivityTable, model: ModelSpec, cost: str
+    name: str, table: SensitivityTable, model: ModelSpec, cost: str, costs: Costs
 ) -> pd.DataFrame:
     """`predictions.predicted_front`, kept; shared, so never change it."""
-    return _predicted_front(table, model, name, model.digest, cost, (table.n, table.seconds))
+    versions = (table.n, table.seconds, costs.stamp)
+    return _predicted_front(table, model, costs, name, model.digest, cost, versions)
 
 
 @st.cache_resource(show_spinner="Computing the exact front", max_entries=32)
 def _predicted_front(
     _table: SensitivityTable,
     _model: ModelSpec,
+    _costs: Costs,
     name: str,
     digest: str,
     cost: str,
-    stamp: tuple[int, float],
+    stamp: tuple[object, ...],
 ) -> pd.DataFrame:
-    return predictions.predicted_front(name, _table, _model, cost)
+    return predictions.predicted_front(name, _table, _model, cost, costs=_costs)

@@ -7,7 +7,8 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared.text import cost_text, literal
-from qcore.costs.user_tables import broken_tables, odd_tables
+from qcore.costs import COSTS
+from qcore.costs.user_tables import Costs
 from store.health.checks import Finding
 from store.health.status import Health
 from store.settings import SettingRow, describe_settings
@@ -33,11 +34,11 @@ def health_frame(found: Health, cards: Sequence[str]) -> pd.DataFrame:
         schema = f"{found.revision}; this bitdial works with {found.newest}"
     facts = {
         "Database": f"{found.product}, {found.address}",
-        "Size": cost_text("model_bytes", found.size),
+        "Size": cost_text(COSTS["model_bytes"], found.size),
         "Schema": schema,
         "Journal": found.journal,
         "Folder of locks, logs and checkpoints": str(found.folder),
-        "Free on its disk": cost_text("model_bytes", found.free),
+        "Free on its disk": cost_text(COSTS["model_bytes"], found.free),
         "Starts the searches": found.leader or "nobody: start the dashboard again",
         "GPUs": "; ".join(cards) or "none found: searches use the processor",
     }
@@ -86,14 +87,13 @@ def network_warning(address: str | None) -> None:
         )
 
 
-def cost_table_notes() -> None:
+def cost_table_notes(costs: Costs) -> None:
     """Say which of the user's cost tables cannot be used, and what is odd about others."""
-    broken, odd = broken_tables(), odd_tables()
-    if not broken and not odd:
+    if not costs.broken and not costs.odd:
         return
-    with st.expander("Cost tables", icon=":material/table:", expanded=bool(broken)):
-        for reason in broken.values():
+    with st.expander("Cost tables", icon=":material/table:", expanded=bool(costs.broken)):
+        for reason in costs.broken.values():
             st.error(literal(reason))
-        for file, sentences in odd.items():
+        for file, sentences in costs.odd.items():
             more = f" And {len(sentences) - 3} more." if len(sentences) > 3 else ""
             st.warning(literal(f"{file}: {' '.join(sentences[:3])}{more}"))

@@ -9,6 +9,7 @@ from typing import Any
 
 from qcore.allocation import FLOAT_BITS
 from qcore.costs import COSTS
+from qcore.costs.formulas import CostModel
 from qcore.problem import wilson_interval
 from qcore.run_spec import RunSpec
 from store import Run
@@ -31,24 +32,24 @@ ACTIVE = frozenset({"queued", "running"})
 """States in which a run may still change."""
 
 
-def scale_of(cost: str, largest: float) -> tuple[float, str]:
+def scale_of(cost: CostModel, largest: float) -> tuple[float, str]:
     """Choose the unit in which values of a cost up to `largest` read well.
 
     Returns:
         (factor, unit): divide by the factor to get the unit, such as (1024.0, "KiB").
 
     Example:
-        >>> scale_of("bit_ops", 3.2e8)
+        >>> scale_of(COSTS["bit_ops"], 3.2e8)
         (1000000.0, 'M bit-ops')
     """
-    return COSTS[cost].scale(largest)
+    return cost.scale(largest)
 
 
-def cost_text(cost: str, value: float) -> str:
+def cost_text(cost: CostModel, value: float) -> str:
     """Write a cost with its unit, three significant digits.
 
     Example:
-        >>> cost_text("weight_bytes", 9700)
+        >>> cost_text(COSTS["weight_bytes"], 9700)
         '9.47 KiB'
     """
     factor, unit = scale_of(cost, value)
@@ -57,9 +58,9 @@ def cost_text(cost: str, value: float) -> str:
     return f"{significant(value / factor)} {unit}"
 
 
-def exact_cost_text(cost: str, value: float) -> str:
+def exact_cost_text(cost: CostModel, value: float) -> str:
     """Write a cost exactly, with the rounded figure beside it: "9,700 B (9.47 KiB)"."""
-    exact = f"{value:,.0f} {COSTS[cost].unit}"
+    exact = f"{value:,.0f} {cost.unit}"
     return exact if scale_of(cost, value)[0] == 1.0 else f"{exact} ({cost_text(cost, value)})"
 
 
@@ -94,19 +95,19 @@ def bits_text(bits: int | None) -> str:
     return "fp" if bits == FLOAT_BITS else str(bits)
 
 
-def limits_text(limits: Mapping[str, float]) -> str:
+def limits_text(limits: Mapping[str, float], costs: Mapping[str, CostModel] = COSTS) -> str:
     """Write a budget: "Weights at most 40 KiB, Compute at most 12 M bit-ops", or "none"."""
     if not limits:
         return "none"
     return ", ".join(
-        f"{COSTS[name].title} at most {cost_text(name, limit)}"
-        if name in COSTS
+        f"{costs[name].title} at most {cost_text(costs[name], limit)}"
+        if name in costs
         else f"{name} (its table is gone) at most {limit:,.0f}"
         for name, limit in limits.items()
     )
 
 
-def short_limits_text(limits: Mapping[str, float]) -> str:
+def short_limits_text(limits: Mapping[str, float], costs: Mapping[str, CostModel] = COSTS) -> str:
     """Write a budget for a legend: "≤ 40 KiB, ≤ 12 M bit-ops", or "no budget".
 
     Weights come first and without their name, compute is known by its unit.
@@ -114,10 +115,10 @@ def short_limits_text(limits: Mapping[str, float]) -> str:
     plain = ("weight_bytes", "bit_ops")
     ordered = sorted(limits, key=lambda name: (plain.index(name) if name in plain else 2, name))
     parts = [
-        f"≤ {cost_text(name, limits[name])}"
+        f"≤ {cost_text(costs[name], limits[name])}"
         if name in plain
-        else f"{COSTS[name].title} ≤ {cost_text(name, limits[name])}"
-        if name in COSTS
+        else f"{costs[name].title} ≤ {cost_text(costs[name], limits[name])}"
+        if name in costs
         else f"{name} ≤ {limits[name]:,.0f}"
         for name in ordered
     ]

@@ -5,9 +5,8 @@ import streamlit as st
 from pages.shared import text
 from pages.shared.budgets import forget_budgets
 from pages.shared.setup import cost_table_notes
-from qcore.costs.user_tables import refresh_costs
 from qcore.errors import QcoreError
-from qcore.models.catalog import model_names
+from qcore.models.catalog import read_models
 from store import Store, all_runs
 
 
@@ -21,9 +20,8 @@ def model_picker(store: Store) -> str:
 
     Models of stored runs that are no longer listed can still be chosen.
     """
-    refresh_costs(store.folder / "costs")
     everywhere = all_runs(store)
-    names = list(dict.fromkeys([*model_names(), *(run.spec.model for run in everywhere)]))
+    names = list(dict.fromkeys([*read_models(), *(run.spec.model for run in everywhere)]))
 
     with st.sidebar:
         name = st.selectbox(
@@ -39,5 +37,5 @@ def model_picker(store: Store) -> str:
             if active
             else "No search is running."
         )
-        cost_table_notes()
+        cost_table_notes(store.costs)
     return str(name)

@@ -12,12 +12,13 @@ from pages.compare.difference import difference
 from pages.compare.sections import Comparison
 from pages.shared import hypervolume as hv
 from pages.shared import session, text, widgets
-from pages.shared.columns import ACTIVATION_BITS, COST_COLUMNS
+from pages.shared.columns import ACTIVATION_BITS, column_of
 from pages.shared.run_facts import is_ladder
 from pages.shared.run_numbers import MOST_RUNS, run_words
 from pages.shared.runs import live_progress
 from qcore.allocation import FLOAT_BITS, ModelSpec
 from qcore.costs import COSTS
+from qcore.costs.formulas import CostModel
 from qcore.errors import QcoreError
 from qcore.searches import SEARCHES
 from store import Run, Store, all_runs
@@ -120,7 +121,7 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
         ladder = read.ladders_like(store, setting)[:1]
         rows |= {run.id: read.rows_of(store, run, model) for run in ladder}
         drawn += [run for run in ladder if len(rows[run.id])]
-    compared = methods.methods_of(drawn, rows)
+    compared = methods.methods_of(drawn, rows, store.costs)
     float_inputs = any((table[ACTIVATION_BITS] > 8).any() for table in rows.values())
     float_search, _ = session.float_scores(store, name, setting.data)
     found = _choices(
@@ -130,7 +131,7 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
             model=model,
             methods=compared,
             ladder=methods.ladder_rows(compared),
-            box=hv.Box("weight_bytes", 1.0, 0.0),
+            box=hv.Box(COSTS["weight_bytes"], 1.0, 0.0),
             budgets=(),
             float_search=float_search,
             cut_at=None,
@@ -156,14 +157,15 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
     sections.caption(found, summary)
 
 
-def _priced(found: Comparison) -> list[str]:
+def _priced(found: Comparison) -> list[CostModel]:
     """Costs that every point has; not each applies to every network."""
     tables = [trial.rows for method in found.methods for trial in method.trials]
-    columns = COST_COLUMNS
     return [
         cost
-        for cost in COSTS
-        if all(columns[cost] in table and table[columns[cost]].notna().all() for table in tables)
+        for cost in found.costs.values()
+        if all(
+            column_of(cost) in table and table[column_of(cost)].notna().all() for table in tables
+        )
     ]
 
 
@@ -174,7 +176,7 @@ def _choices(found: Comparison, widest: int) -> Comparison:
     with left:
         cost = controls.axis_picker(_priced(found))
         logarithmic = st.toggle("Logarithmic", key="log", bind="query-params")
-    column = COST_COLUMNS[cost]
+    column = column_of(cost)
     costs = [float(value) for m in found.methods for t in m.trials for value in t.rows[column]]
     proposed = compare_tables.default_budgets(model, cost, widest, costs)
     words, unit = compare_tables.write_budgets(cost, proposed)

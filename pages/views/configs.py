@@ -16,7 +16,8 @@ def main() -> None:
     store = session.database()
     name = widgets.model_picker(store)
     st.title("Configurations")
-    kept = [read(saved, parsed) for saved in configs(store)]
+    costs = store.costs
+    kept = [read(saved, lambda content: parsed(content, costs)) for saved in configs(store)]
     model = session.model_facts(store, name)
     mine = sorted(all_runs(store, model=name), key=lambda run: -run.id)
     with st.expander("Import", expanded=not kept, icon=":material/upload_file:"):

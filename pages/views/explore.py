@@ -11,7 +11,7 @@ from pages.plots import reliability
 from pages.shared import session, text, widgets
 from pages.shared.runs import live_progress
 from qcore.allocation import ModelSpec
-from qcore.models.catalog import MODELS
+from qcore.models.catalog import network_title
 from qcore.problem import SensitivityTable
 from store import Run, Store, all_runs
 
@@ -23,7 +23,7 @@ def main() -> None:
     basic = st.query_params.get("ui") == "basic"
     if runs_shown.left_another(name):
         _forget(basic)
-    st.title(text.literal(MODELS[name].title if name in MODELS else name))
+    st.title(text.literal(network_title(name)))
     model = session.model_facts(store, name)
     mine = all_runs(store, model=name)
     setting, everything = start.pick_setting(mine, runs_shown.linked())

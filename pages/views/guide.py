@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from qcore.costs import COSTS
+from qcore.costs.user_tables import read_costs
 from qcore.formats.exports import EXPORTS
 from qcore.searches import SEARCHES
 
@@ -130,11 +130,12 @@ def main() -> None:
         "Methods",
     )
     st.subheader("Costs")
+    costs = read_costs()
     _table(
         {
-            "Cost": [cost.title for cost in COSTS.values()],
-            "Unit": [cost.unit for cost in COSTS.values()],
-            "Formula": [cost.formula for cost in COSTS.values()],
+            "Cost": [cost.title for cost in costs.values()],
+            "Unit": [cost.unit for cost in costs.values()],
+            "Formula": [cost.formula for cost in costs.values()],
         },
         "Costs",
     )

@@ -9,7 +9,8 @@ from pages.shared.text import literal
 from qcore.allocation import ModelSpec
 from qcore.errors import QcoreError
 from qcore.models import cards
-from qcore.models.catalog import MODELS, broken_cards, default_data, model_names
+from qcore.models.catalog import Models, default_data, read_models
+from qcore.models.entries import ModelEntry
 from qcore.problem import Scores
 from store import Store
 from store.jobs import add_network
@@ -21,23 +22,24 @@ def main() -> None:
     """Draw the page."""
     store = session.database()
     name = widgets.model_picker(store)
+    models = read_models()
     st.title("Models")
-    _networks(store)
-    own = any(entry.source == "own" for entry in MODELS.values())
+    _networks(store, models)
+    own = any(entry.source == "own" for entry in models.values())
     with st.expander("Add a network of your own", icon=":material/add:", expanded=not own):
         _add(store)
-    if name not in MODELS:
+    if name not in models:
         st.info(f"{literal(name)} is known from searches only; it cannot be loaded any more.")
         return
-    _chosen(store, name)
+    _chosen(store, models[name])
 
 
-def _networks(store: Store) -> None:
-    names = [name for name in model_names() if MODELS[name].source != "torchvision"]
+def _networks(store: Store, models: Models) -> None:
+    names = [name for name, entry in models.items() if entry.source != "torchvision"]
     specs = {name: session.model_facts(store, name) for name in names}
     floats = {name: _float(store, name) for name in names}
     st.dataframe(
-        frames.networks_frame([MODELS[name] for name in names], specs, floats),
+        frames.networks_frame([models[name] for name in names], specs, floats),
         hide_index=True,
         column_config={
             "Weights, million": st.column_config.NumberColumn(format="%.3f"),
@@ -46,12 +48,12 @@ def _networks(store: Store) -> None:
         },
         alt="Networks that come with bitdial and your own.",
     )
-    others = len(MODELS) - len(names)
+    others = len(models) - len(names)
     st.caption(
         f"And {others} of torchvision's ImageNet classifiers, whose weights are fetched once; "
         "choose any of them in the sidebar."
     )
-    for place, reason in broken_cards().items():
+    for place, reason in models.broken.items():
         st.error(f"{literal(place)} cannot be used: {literal(reason)}", icon=":material/error:")
 
 
@@ -89,8 +91,8 @@ def _open(name: str) -> None:
     forget_budgets()
 
 
-def _chosen(store: Store, name: str) -> None:
-    entry = MODELS[name]
+def _chosen(store: Store, entry: ModelEntry) -> None:
+    name = entry.name
     st.header(literal(entry.title))
     st.caption(
         f"{frames.source_words(entry)}; images of "
@@ -183,7 +185,7 @@ def _gone(name: str) -> None:
     except (QcoreError, OSError) as error:
         st.toast(literal(str(error)), icon=":material/error:")
         return
-    st.session_state["model"] = model_names()[0]
+    st.session_state["model"] = next(iter(read_models()))
     forget_budgets()
 
 

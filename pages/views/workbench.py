@@ -10,7 +10,7 @@ from pages.workbench import controls, numbers, panels, why
 from pages.workbench.bench import Bench, arrive
 from pages.workbench.draft import Start, allocation_of, problems
 from qcore.allocation import BitAllocation, ModelSpec
-from qcore.models.catalog import MODELS
+from qcore.models.catalog import network_title
 from store import Run, Store, all_runs, points_of
 
 
@@ -28,15 +28,15 @@ def main() -> None:
     compared = session.newest_within(everything)
     frame = session.frame(store, compared, model) if compared else None
     bench = arrive(model, lambda link: _find_point(store, mine, model, link))
-    title = MODELS[name].title if name in MODELS else name
+    title = text.literal(network_title(name))
     st.markdown(
-        f"{text.literal(title)} · starting point: {text.literal(bench.now.start.label)}"
+        f"{title} · starting point: {text.literal(bench.now.start.label)}"
         + (f" · measured on {text.literal(setting)}" if setting else "")
     )
     controls.start_chooser(store, model, frame)
     controls.toolbar(model, bench)
     now, start = _usable(bench, model), bench.now.start.allocation
-    panels.costs_panel(model, now, start)
+    panels.costs_panel(model, now, start, store.costs)
     table, panel = st.columns([2, 1], gap="medium")
     with table:
         controls.bits_editor(model, bench)

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared import frames, text
-from pages.shared.columns import COST_COLUMNS, SEARCH_N, SEARCH_SCORE
+from pages.shared.columns import SEARCH_N, SEARCH_SCORE, column_of
 from pages.workbench.bench import HERE, Bench, change, editor_key, uniform_draft
 from pages.workbench.draft import (
     ACTIVATION,
@@ -26,6 +26,7 @@ from pages.workbench.history import History
 from pages.workbench.reading import FORMATS, read_bits
 from pages.workbench.rules import LAYER_SETS, NAMED, PARTS, STEPS, Rule, apply_rule, matching
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
+from qcore.costs import COSTS
 from qcore.errors import QcoreError
 from store import Store, configs
 
@@ -188,12 +189,12 @@ def _from_point(model: ModelSpec, frame: pd.DataFrame | None) -> Draft | None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         methods = list(dict.fromkeys(frame["method"]))
         method = st.selectbox("Method", methods, key="wb-method", width=240)
-        rows = frames.front_of(frame[frame["method"] == method], "weight_bytes")
+        rows = frames.front_of(frame[frame["method"] == method], COSTS["weight_bytes"])
         words = {
-            int(row["point"]): f"{text.cost_text('weight_bytes', size)}: "
+            int(row["point"]): f"{text.cost_text(COSTS['weight_bytes'], size)}: "
             f"{row[SEARCH_SCORE]:.1f} % on {row[SEARCH_N]:,.0f} search images"
             for row in rows.to_dict("records")
-            for size in [float(row[COST_COLUMNS["weight_bytes"]])]
+            for size in [float(row[column_of(COSTS["weight_bytes"])])]
         }
         chosen = st.selectbox(
             "Point on its front of weights",

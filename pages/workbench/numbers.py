@@ -21,7 +21,8 @@ from pages.shared.columns import (
 from pages.shared.text import cost_text, scale_of, significant
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
 from qcore.costs import COSTS, costs_of, mean_weight_bits
-from qcore.models.catalog import DATASETS, MODELS
+from qcore.costs.formulas import CostModel
+from qcore.models.catalog import DATASETS, read_models
 from qcore.run_spec import RunSpec
 from store import Run
 
@@ -32,17 +33,22 @@ SENSITIVITY_WIDTHS = (2, 3, 4, 5, 6, 7, 8)
 """Bit-widths that a sensitivity asked for here knows, and those in use."""
 
 
-def costs_table(model: ModelSpec, now: BitAllocation, start: BitAllocation) -> pd.DataFrame:
+def costs_table(
+    model: ModelSpec,
+    now: BitAllocation,
+    start: BitAllocation,
+    costs: Mapping[str, CostModel] = COSTS,
+) -> pd.DataFrame:
     """One row per cost that all have: these bits, the starting point, 8 bits, and the change."""
     eight = BitAllocation.uniform(model.layers, 8, 8)
-    mine, before, full = (costs_of(model, bits) for bits in (now, start, eight))
+    mine, before, full = (costs_of(model, bits, costs) for bits in (now, start, eight))
     rows = [
         {
-            "Cost": COSTS[name].title,
-            "These bits": cost_text(name, mine[name]),
-            "Starting point": cost_text(name, before[name]),
+            "Cost": costs[name].title,
+            "These bits": cost_text(costs[name], mine[name]),
+            "Starting point": cost_text(costs[name], before[name]),
             "Change, %": _change(mine[name], before[name]),
-            "8/8 bits": cost_text(name, full[name]) if name in full else "",
+            "8/8 bits": cost_text(costs[name], full[name]) if name in full else "",
         }
         for name in mine
         if name in before
@@ -54,11 +60,11 @@ def _change(now: float, before: float) -> float | None:
     return None if before == 0 else round(100 * (now - before) / before, 1)
 
 
-def change_text(name: str, now: float, before: float) -> str | None:
+def change_text(cost: CostModel, now: float, before: float) -> str | None:
     """The change of a cost with sign and unit, "-1.25 KiB"; None where nothing changed."""
     if now == before:
         return None
-    factor, unit = scale_of(name, abs(now - before))
+    factor, unit = scale_of(cost, abs(now - before))
     return f"{'-' if now < before else '+'}{significant(abs(now - before) / factor)} {unit}"
 
 
@@ -86,7 +92,8 @@ def measure_like(model: ModelSpec, compared: Sequence[Run]) -> RunSpec | None:
     """
     if compared:
         return max(compared, key=lambda run: run.id).spec
-    fitting = MODELS[model.name].datasets if model.name in MODELS else ()
+    models = read_models()
+    fitting = models[model.name].datasets if model.name in models else ()
     for name in fitting:
         if name in DATASETS and not DATASETS[name].needs_path:
             return RunSpec(model.name, name, "given", **QUICK)

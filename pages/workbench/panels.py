@@ -15,6 +15,7 @@ from pages.shared.runs import given_spec, launch, measures
 from pages.workbench import numbers
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.costs import COSTS, costs_of
+from qcore.costs.formulas import CostModel
 from qcore.errors import InvalidParams, QcoreError
 from qcore.problem import SensitivityTable
 from qcore.run_spec import RunSpec
@@ -23,15 +24,17 @@ from store import Run, Store, all_runs, config_text, save_config
 LARGE = ("weight_bytes", "bit_ops", "model_bytes")
 
 
-def costs_panel(model: ModelSpec, now: BitAllocation, start: BitAllocation) -> None:
+def costs_panel(
+    model: ModelSpec, now: BitAllocation, start: BitAllocation, costs: Mapping[str, CostModel]
+) -> None:
     """Main costs large, with their change; all of them in a table."""
     mine, before = costs_of(model, now), costs_of(model, start)
     columns = st.columns([3, 3, 3, 2])
     for column, name in zip(columns, LARGE, strict=False):
         column.metric(
             COSTS[name].title,
-            text.cost_text(name, mine[name]),
-            numbers.change_text(name, mine[name], before[name]),
+            text.cost_text(COSTS[name], mine[name]),
+            numbers.change_text(COSTS[name], mine[name], before[name]),
             delta_color="inverse",
             help=COSTS[name].formula,
         )
@@ -42,7 +45,7 @@ def costs_panel(model: ModelSpec, now: BitAllocation, start: BitAllocation) -> N
     )
     with st.expander("All costs beside the starting point"):
         st.dataframe(
-            numbers.costs_table(model, now, start),
+            numbers.costs_table(model, now, start, costs),
             hide_index=True,
             alt="Every cost of these bits, of the starting point and of 8 bits everywhere.",
         )

@@ -3,12 +3,13 @@
 Each cost model is one pure function of (layer, bits) and how layers combine, sum or maximum. That
 separability keeps the exact solver of `front` exact. Add one by adding an entry to COSTS; with a
 smooth form beside the exact one, bits can also be learned by gradient under a limit on it. Costs
-that are looked up in a table (`hardware`, `cost_tables`) hold for the models they cover;
+that are looked up in a table (`accelerators`, `user_tables`) hold for the models they cover;
 `applicable` says which those are.
 """
 
 from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 
 import numpy as np
 
@@ -39,7 +40,7 @@ from qcore.costs.formulas import (
 )
 from qcore.costs.price_table import price_table
 
-COSTS: dict[str, CostModel] = {
+_SHIPPED = {
     model.name: model
     for model in (
         CostModel(
@@ -124,10 +125,14 @@ COSTS: dict[str, CostModel] = {
         ),
     )
 }
-"""Every cost by name; `cost_tables` adds a user's own."""
+
+COSTS: Mapping[str, CostModel] = MappingProxyType(_SHIPPED)
+"""bitdial's costs by name; `user_tables.read_costs` gives them together with a user's own."""
 
 
-def costs_of(model: ModelSpec, allocation: BitAllocation) -> dict[str, int]:
+def costs_of(
+    model: ModelSpec, allocation: BitAllocation, costs: Mapping[str, CostModel] = COSTS
+) -> dict[str, int]:
     """Price an allocation by every cost model that knows it: {cost name: value in its unit}.
 
     A cost that does not apply to the model is absent, and so is one whose table has no row for
@@ -137,14 +142,17 @@ def costs_of(model: ModelSpec, allocation: BitAllocation) -> dict[str, int]:
         InvalidAllocation: the allocation does not name exactly the model's layers.
     """
     allocation.check_names(model.layers)
-    costs = tuple(COSTS.values())
-    totals = price_table(model, costs).totals(model, allocation)
-    pairs = zip(costs, totals, strict=True)
+    models = tuple(costs.values())
+    totals = price_table(model, models).totals(model, allocation)
+    pairs = zip(models, totals, strict=True)
     return {cost.name: total for cost, total in pairs if total < UNPRICED}
 
 
 def costs_of_many(
-    model: ModelSpec, weight: np.ndarray, activation: np.ndarray
+    model: ModelSpec,
+    weight: np.ndarray,
+    activation: np.ndarray,
+    costs: Mapping[str, CostModel] = COSTS,
 ) -> dict[str, np.ndarray]:
     """`costs_of` for many allocations at once, each of exactly the model's layers.
 
@@ -152,24 +160,25 @@ def costs_of_many(
         model: Priced.
         weight: Weight bits (allocations, layers), as `bits_matrices` gives them.
         activation: Activation bits, the same.
+        costs: By which costs.
 
     Returns:
         Cost name to its values, int64 (allocations,); costs that some allocation lacks are absent.
     """
-    costs = tuple(COSTS.values())
-    totals = price_table(model, costs).totals_of(model, weight, activation)
-    pairs = zip(costs, totals.T, strict=True)
+    models = tuple(costs.values())
+    totals = price_table(model, models).totals_of(model, weight, activation)
+    pairs = zip(models, totals.T, strict=True)
     return {cost.name: column for cost, column in pairs if bool((column < UNPRICED).all())}
 
 
-def applicable(model: ModelSpec) -> dict[str, CostModel]:
-    """The costs this model has, by name, in the order of COSTS."""
-    return {name: cost for name, cost in list(COSTS.items()) if cost.refuses(model) is None}
+def applicable(model: ModelSpec, costs: Mapping[str, CostModel] = COSTS) -> dict[str, CostModel]:
+    """Those of the costs that this model has, by name, in their order."""
+    return {name: cost for name, cost in costs.items() if cost.refuses(model) is None}
 
 
-def refusals(model: ModelSpec) -> dict[str, str]:
+def refusals(model: ModelSpec, costs: Mapping[str, CostModel] = COSTS) -> dict[str, str]:
     """Why the other costs are left out for this model: {cost name: reason}."""
-    reasons = ((name, cost.refuses(model)) for name, cost in list(COSTS.items()))
+    reasons = ((name, cost.refuses(model)) for name, cost in costs.items())
     return {name: reason for name, reason in reasons if reason is not None}
 
 

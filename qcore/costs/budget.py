@@ -18,17 +18,19 @@ class Budget:
     Attributes:
         limits: Cost name to largest allowed value, in that cost's unit; a cost that is absent is
             unconstrained.
+        costs: The costs there are: bitdial's, or `read_costs` where a user's own are among them.
 
     Raises:
-        InvalidParams: a name is not in COSTS, or a limit is not a positive number.
+        InvalidParams: a name is not among the costs, or a limit is not a positive number.
     """
 
     limits: Mapping[str, float] = field(default_factory=dict)
+    costs: Mapping[str, CostModel] = field(default_factory=lambda: COSTS, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name, limit in self.limits.items():
-            if name not in COSTS:
-                raise InvalidParams(f"Unknown cost {name!r}; known: {', '.join(COSTS)}.")
+            if name not in self.costs:
+                raise InvalidParams(f"Unknown cost {name!r}; known: {', '.join(self.costs)}.")
             number = isinstance(limit, Real) and not isinstance(limit, bool)
             if not number or not 0 < limit < math.inf:
                 raise InvalidParams(f"The limit on {name} must be a number above 0; got {limit!r}.")
@@ -50,14 +52,15 @@ class Budget:
             InvalidParams: a limited cost has no value for this model and these bits.
         """
         for name, limit in self.limits.items():
-            cheapest = cheapest_total(COSTS[name], model, options)
+            cost = self.costs[name]
+            cheapest = cheapest_total(cost, model, options)
             if cheapest >= UNPRICED:
-                reason = COSTS[name].refuses(model) or "its table has no row for the allowed bits"
-                raise InvalidParams(f"{COSTS[name].title} cannot be limited here: {reason}.")
+                reason = cost.refuses(model) or "its table has no row for the allowed bits"
+                raise InvalidParams(f"{cost.title} cannot be limited here: {reason}.")
             if cheapest > limit:
                 raise InfeasibleBudget(
-                    f"No allocation fits {name} <= {limit:,.0f} {COSTS[name].unit}: the smallest "
-                    f"possible is {cheapest:,} {COSTS[name].unit}. Raise the budget, allow fewer "
+                    f"No allocation fits {name} <= {limit:,.0f} {cost.unit}: the smallest "
+                    f"possible is {cheapest:,} {cost.unit}. Raise the budget, allow fewer "
                     "bits, or release the first and last layers.",
                     {name: cheapest},
                 )

@@ -8,17 +8,17 @@
 
 One row for each layer and pair of bit-widths (32 is float). The last column's name says what it is
 and its unit: latency or energy, in s, ms, us, ns, cycles, J, mJ, uJ, nJ or pJ. A file holds the
-layers of one network; each file becomes an entry of COSTS under its name.
+layers of one network; each file becomes a cost under its name. `read_costs` gives them
+together with bitdial's own as one value; whoever needs a user's costs is handed it.
 """
 
 import csv
 import logging
 import math
-import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,9 @@ from qcore.allocation import BIT_WIDTHS, LayerBits, LayerSpec, ModelSpec
 from qcore.costs import COSTS
 from qcore.costs.formulas import UNPRICED, CostModel
 from qcore.costs.interpolation import interpolated, spread
+from qcore.data_folder import data_folder
 from qcore.errors import InvalidConfig
 
-FOLDER_VARIABLE = "BITDIAL_DATA"
 MOST_BYTES = 8 << 20
 COLUMNS = ("layer", "weight_bits", "activation_bits")
 
@@ -55,7 +55,7 @@ class Table:
     """What a file says.
 
     Attributes:
-        name: File name without ".csv"; the key in COSTS.
+        name: File name without ".csv"; the cost's name.
         what: "latency" or "energy".
         unit: "ns", "pJ" or "cycles".
         rows: Layer to {bits: value}, whole numbers in the unit.
@@ -221,38 +221,62 @@ def cost_of(table: Table) -> CostModel:
     )
 
 
-def costs_folder() -> Path:
-    """Folder of the files: "costs" in $BITDIAL_DATA, or in ./bitdial-data."""
-    return Path(os.environ.get(FOLDER_VARIABLE) or "bitdial-data").expanduser() / "costs"
+@dataclass(frozen=True)
+class Costs(Mapping[str, CostModel]):
+    """Every cost there is at one moment: bitdial's own, then those of the user's tables.
+
+    Attributes:
+        models: Cost name to cost model.
+        broken: File name of each table that cannot be used, to why.
+        odd: File name of each table in use that is odd, to a sentence on each oddity.
+        stamp: Path, time and size of every table: another one means other costs.
+    """
+
+    models: Mapping[str, CostModel]
+    broken: Mapping[str, str] = field(default_factory=dict)
+    odd: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    stamp: tuple[tuple[Path, int, int], ...] = ()
+
+    def __getitem__(self, name: str) -> CostModel:
+        return self.models[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.models)
+
+    def __len__(self) -> int:
+        return len(self.models)
 
 
-_STATE: dict[str, Any] = {"stamp": None, "own": (), "broken": {}, "warnings": {}}
+def read_costs(folder: Path | None = None) -> Costs:
+    """The costs there are now; cheap where no table was added, changed or removed since.
 
-
-def refresh_costs(folder: Path | None = None) -> None:
-    """Take over tables that were added, changed or removed since; cheap where none was."""
-    folder = costs_folder() if folder is None else folder
+    Args:
+        folder: Of the tables; None is "costs" in the data folder.
+    """
+    folder = data_folder() / "costs" if folder is None else folder
     paths = sorted(folder.glob("*.csv")) if folder.is_dir() else []
-    stamp = (folder, tuple((path, *_stamp(path)) for path in paths))
-    if stamp == _STATE["stamp"]:
-        return
+    return _read(tuple((path, *_stamp(path)) for path in paths))
+
+
+@lru_cache(maxsize=8)
+def _read(stamps: tuple[tuple[Path, int, int], ...]) -> Costs:
     found: dict[str, Table] = {}
     broken: dict[str, str] = {}
-    for path in paths:
+    for path, *_ in stamps:
         try:
             table = read_table(path)
-            if path.stem in COSTS and path.stem not in _STATE["own"]:
+            if path.stem in COSTS:
                 raise InvalidConfig(f"{path.name}: bitdial has a cost of this name; rename it.")
             found[table.name] = table
         except InvalidConfig as error:
             broken[path.name] = str(error)
             logging.getLogger("bitdial").warning("A cost table cannot be used: %s", error)
-    # one key at a time and never emptied: other threads read COSTS meanwhile
-    for name in set(_STATE["own"]) - set(found):
-        COSTS.pop(name, None)
-    COSTS.update({name: cost_of(table) for name, table in found.items()})
-    warnings = {f"{name}.csv": t.warnings for name, t in found.items() if t.warnings}
-    _STATE.update(stamp=stamp, own=tuple(found), broken=broken, warnings=warnings)
+    return Costs(
+        {**COSTS, **{name: cost_of(table) for name, table in found.items()}},
+        broken,
+        {f"{name}.csv": table.warnings for name, table in found.items() if table.warnings},
+        stamps,
+    )
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -261,13 +285,3 @@ def _stamp(path: Path) -> tuple[int, int]:
     except OSError:
         return 0, 0
     return status.st_mtime_ns, status.st_size
-
-
-def broken_tables() -> dict[str, str]:
-    """File name of each table that cannot be used, to why; as of the last refresh."""
-    return dict(_STATE["broken"])
-
-
-def odd_tables() -> dict[str, tuple[str, ...]]:
-    """File name of each table in use that is odd, to a sentence on each oddity."""
-    return dict(_STATE["warnings"])

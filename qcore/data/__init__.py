@@ -29,7 +29,7 @@ from qcore.data.splits import Data, Images, assemble, draw, normalisation_note
 from qcore.data.tensor_file import read_tensors
 from qcore.data.torchvision_sets import ARRAYS, PHOTOGRAPHS, open_photographs, read_arrays
 from qcore.errors import DataUnavailable, InvalidData, InvalidParams
-from qcore.models.catalog import MODELS, PREPROCESSING, refresh_models, split_data_name
+from qcore.models.catalog import PREPROCESSING, read_models, split_data_name
 from qcore.models.preprocessing import Preprocessing
 
 __all__ = [
@@ -69,7 +69,7 @@ def load_data(
         root: Folder of downloaded data sets; None looks into "datasets" in the data folder, which
             is where they are fetched to, and into ./data.
         full: For fashion-mnist, all 60,000 training images instead of the shipped 10,000.
-        model: Key of MODELS whose resize, crop and normalisation photographs get; None is
+        model: Name of the network whose resize, crop and normalisation photographs get; None is
             ImageNet's usual 256, 224. A network of the user's decides the normalisation of every
             set, the others that of photographs and tensors.
         training: Also give the training images that are left over; of the full Fashion-MNIST
@@ -114,8 +114,8 @@ def load_data(
 
 
 def _is_own(model: str) -> bool:
-    refresh_models()
-    return model in MODELS and MODELS[model].source == "own"
+    models = read_models()
+    return model in models and models[model].source == "own"
 
 
 def _steps(model: str | None) -> Preprocessing:
@@ -167,10 +167,10 @@ def check_data_fits(data: Data, model: ModelSpec) -> None:
 def _preprocessing(model: str | None) -> Preprocessing:
     if model is None:
         return PREPROCESSING
-    refresh_models()
-    if model not in MODELS:
-        raise InvalidParams(f"Unknown model {model!r}; the list is in qcore.models.catalog.MODELS.")
-    return MODELS[model].preprocessing
+    models = read_models()
+    if model not in models:
+        raise InvalidParams(f"Unknown model {model!r}; the list is in qcore.models.catalog.")
+    return models[model].preprocessing
 
 
 def _folder_data(

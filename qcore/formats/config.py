@@ -17,6 +17,7 @@ import numpy as np
 
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.costs import COSTS, costs_of
+from qcore.costs.formulas import CostModel
 from qcore.errors import InvalidAllocation, InvalidConfig
 from qcore.formats.config_parts import encode_array, read_model, read_norms, read_scores, read_state
 from qcore.problem import Scores
@@ -41,6 +42,7 @@ class BitConfig:
         test: Scores on the test split.
         float_test: The float network's scores on the same test split.
         provenance: Data, search, parameters, seed, versions, dates: plain JSON values.
+        costs: Those by which the file tells what the allocation costs.
     """
 
     model: ModelSpec
@@ -51,6 +53,7 @@ class BitConfig:
     test: Scores | None = None
     float_test: Scores | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    costs: Mapping[str, CostModel] = field(default_factory=lambda: COSTS, repr=False, compare=False)
 
 
 def dump_bits(config: BitConfig) -> str:
@@ -61,8 +64,8 @@ def dump_bits(config: BitConfig) -> str:
         InvalidAllocation: the allocation does not name exactly the model's layers.
     """
     costs = {
-        name: {"value": value, "unit": COSTS[name].unit}
-        for name, value in costs_of(config.model, config.allocation).items()
+        name: {"value": value, "unit": config.costs[name].unit}
+        for name, value in costs_of(config.model, config.allocation, config.costs).items()
     }
     scores = {
         name: None if value is None else asdict(value)
@@ -110,8 +113,12 @@ def write_bits(config: BitConfig, path: str | Path) -> None:
         raise InvalidConfig(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
-def load_bits(path: str | Path) -> BitConfig:
+def load_bits(path: str | Path, costs: Mapping[str, CostModel] = COSTS) -> BitConfig:
     """Read and validate a configuration file.
+
+    Args:
+        path: The file.
+        costs: Those that it is priced by when it is written again.
 
     Raises:
         InvalidConfig: not there, larger than 20 MiB, not JSON, of another format or a later
@@ -129,13 +136,18 @@ def load_bits(path: str | Path) -> BitConfig:
     except OSError as error:
         raise InvalidConfig(f"Cannot read {path}: {error.strerror or error}.") from error
     try:
-        return parse_bits(data.decode())
+        return parse_bits(data.decode(), costs)
     except UnicodeDecodeError as error:
         raise InvalidConfig(f"{path.name} is not a text file, so not a configuration.") from error
 
 
-def parse_bits(text: str) -> BitConfig:
-    """Validate the text of a configuration file; raises as `load_bits` does."""
+def parse_bits(text: str, costs: Mapping[str, CostModel] = COSTS) -> BitConfig:
+    """Validate the text of a configuration file; raises as `load_bits` does.
+
+    Args:
+        text: Of the file.
+        costs: Those that it is priced by when it is written again.
+    """
     if len(text) > MAX_BYTES:
         raise InvalidConfig(f"This text is larger than {MAX_BYTES // 2**20} MiB.")
     try:
@@ -146,15 +158,15 @@ def parse_bits(text: str) -> BitConfig:
     model = read_model(document["model"])
     try:
         allocation = BitAllocation.from_json(document["bits"])
-        costs = costs_of(model, allocation)
+        priced = costs_of(model, allocation)
     except InvalidAllocation as error:
         raise InvalidConfig(str(error)) from error
     for name, entry in document["costs"].items():
         value = entry.get("value") if isinstance(entry, dict) else None
         # a table may have been measured anew since; formulas may not
-        if name in costs and not COSTS[name].looked_up and value != costs[name]:
+        if name in priced and not COSTS[name].looked_up and value != priced[name]:
             raise InvalidConfig(
-                f"The file says {name} is {value}, but its bits cost {costs[name]:,} "
+                f"The file says {name} is {value}, but its bits cost {priced[name]:,} "
                 f"{COSTS[name].unit}: it was edited or damaged. Export it again."
             )
     return BitConfig(
@@ -166,6 +178,7 @@ def parse_bits(text: str) -> BitConfig:
         test=read_scores("test", document["scores"].get("test")),
         float_test=read_scores("float_test", document["scores"].get("float_test")),
         provenance=document["provenance"],
+        costs=costs,
     )
 
 

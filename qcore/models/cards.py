@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from qcore.allocation import ModelSpec
+from qcore.data_folder import data_folder
 from qcore.errors import InvalidConfig, InvalidParams, UnsupportedModel
 from qcore.models.preprocessing import Preprocessing
 
-FOLDER_VARIABLE = "BITDIAL_DATA"
 SOURCES = ("bundled", "torchvision", "timm", "onnx", "factory", "pt2")
 """Where a network's structure comes from; "factory" and "pt2" run code of the user's."""
 
@@ -176,9 +176,8 @@ def check_name(name: str) -> None:
 
 
 def networks_folder() -> Path:
-    """Folder of the user's networks: "networks" in $BITDIAL_DATA, or in ./bitdial-data."""
-    words = os.environ.get(FOLDER_VARIABLE) or "bitdial-data"
-    return Path(words).expanduser().resolve() / "networks"
+    """Folder of the user's networks: "networks" in the data folder."""
+    return data_folder() / "networks"
 
 
 def card_folder(name: str) -> Path:

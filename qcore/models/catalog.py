@@ -1,14 +1,17 @@
 """What can be chosen: the models and the data sets, as plain lists. Torch-free.
 
 Pages list these without importing torch; `zoo` builds the models and `data` reads the sets. The
-facts of the bundled networks lie in JSON files beside their weights. The user's own networks are
-read from their cards in the data folder when this is imported, and again by `refresh_models`.
+facts of the bundled networks lie in JSON files beside their weights. `read_models` gives
+them together with the user's own networks, which are cards in the data folder, as one value.
 """
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from qcore.allocation import ModelSpec
@@ -93,14 +96,16 @@ _TORCHVISION_ENTRIES = [
     _torchvision(name, *key) for key, names in _TORCHVISION.items() for name in names.split()
 ]
 
-MODELS: dict[str, ModelEntry] = {
-    entry.name: entry
-    for entry in (
-        *map(_bundled, BUNDLED_NAMES),
-        *sorted(_TORCHVISION_ENTRIES, key=lambda entry: entry.name),
-    )
-}
-"""Bundled networks first, then torchvision's classifiers by name."""
+MODELS: Mapping[str, ModelEntry] = MappingProxyType(
+    {
+        entry.name: entry
+        for entry in (
+            *map(_bundled, BUNDLED_NAMES),
+            *sorted(_TORCHVISION_ENTRIES, key=lambda entry: entry.name),
+        )
+    }
+)
+"""What comes with bitdial: bundled networks first, then torchvision's classifiers by name."""
 
 _CIFAR, _MNIST = (3, 32, 32), (1, 28, 28)
 _PATHS = ("imagefolder", "images", "tensors")
@@ -189,40 +194,51 @@ DATASETS: dict[str, DataEntry] = {
     )
 }
 
-_CHANGED: dict[str, Any] = {"stamp": None, "broken": {}}
+
+@dataclass(frozen=True)
+class Models(Mapping[str, ModelEntry]):
+    """Every network that can be chosen at one moment: bundled ones, the user's own, torchvision's.
+
+    Attributes:
+        entries: Name to entry.
+        broken: Name of each card of the user's that cannot be used, to why.
+    """
+
+    entries: Mapping[str, ModelEntry]
+    broken: Mapping[str, str] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> ModelEntry:
+        return self.entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
 
 
-def refresh_models() -> None:
-    """Take over cards that were added, changed or removed since; cheap where none was."""
-    stamp = cards.stamp()
-    if stamp == _CHANGED["stamp"]:
-        return
+def read_models() -> Models:
+    """The networks there are now; cheap where no card was added, changed or removed since."""
+    return _read(cards.stamp())
+
+
+@lru_cache(maxsize=8)
+def _read(stamp: tuple[Any, ...]) -> Models:
     found, broken = cards.read_cards()
-    for name in [n for n in found if n in MODELS and MODELS[n].source != "own"]:
+    for name in [name for name in found if name in MODELS]:
         broken[name] = f"{name!r} is the name of a network that comes with bitdial; rename yours."
         del found[name]
-    # one key at a time and never emptied: other threads read MODELS meanwhile
-    for name, card in found.items():
-        MODELS[name] = _own(card)
-    for name in [n for n, entry in MODELS.items() if entry.source == "own" and n not in found]:
-        MODELS.pop(name, None)
     for name, reason in broken.items():
         logging.getLogger("bitdial").warning("The network %s cannot be used: %s", name, reason)
-    _CHANGED.update(stamp=stamp, broken=broken)
-
-
-def broken_cards() -> dict[str, str]:
-    """Name of each card of the user's that cannot be used, to why."""
-    refresh_models()
-    return dict(_CHANGED["broken"])
-
-
-def model_names() -> list[str]:
-    """Keys of MODELS as they are shown: bundled ones, the user's own, torchvision's."""
-    refresh_models()
+    everything = [*MODELS.values(), *map(_own, found.values())]
     order = ("bundled", "own", "torchvision")
-    entries = list(MODELS.values())
-    return [entry.name for source in order for entry in entries if entry.source == source]
+    return Models({e.name: e for source in order for e in everything if e.source == source}, broken)
+
+
+def network_title(name: str) -> str:
+    """What pages call a network: its title, or its name where it is not there any more."""
+    models = read_models()
+    return models[name].title if name in models else name
 
 
 def default_data(name: str) -> str:
@@ -231,10 +247,10 @@ def default_data(name: str) -> str:
     Raises:
         UnsupportedModel: no model has this name.
     """
-    refresh_models()
-    if name not in MODELS:
+    models = read_models()
+    if name not in models:
         raise UnsupportedModel(f"There is no model named {name!r}.")
-    entry = MODELS[name]
+    entry = models[name]
     if entry.card is not None and entry.card.data:
         return entry.card.data[0]
     key = entry.datasets[0]
@@ -307,6 +323,3 @@ def _read_json(name: str, file: str) -> dict[str, Any]:
             f"python -m benchmarks.networks.train_zoo {name}."
         )
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-refresh_models()

@@ -10,7 +10,7 @@ from typing import Any
 
 from qcore.errors import DataUnavailable, InvalidParams
 from qcore.models.cards import MOST_CLASSES, SOURCES, check_name, check_preprocessing
-from qcore.models.catalog import MODELS, refresh_models
+from qcore.models.catalog import MODELS
 from qcore.models.preprocessing import Preprocessing
 
 NEEDS_NAME = {
@@ -68,8 +68,7 @@ class NewNetwork:
             DataUnavailable: there is no such file.
         """
         check_name(self.name)
-        refresh_models()
-        if self.name in MODELS and MODELS[self.name].source != "own":
+        if self.name in MODELS:
             raise InvalidParams(
                 f"{self.name!r} is the name of a network that comes with bitdial; choose another."
             )

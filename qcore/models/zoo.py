@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from qcore.errors import DataUnavailable, UnsupportedModel
 from qcore.models.bundled import BUNDLED
-from qcore.models.catalog import MODELS, WEIGHTS, refresh_models
+from qcore.models.catalog import MODELS, WEIGHTS, read_models
+from qcore.models.entries import ModelEntry
 from qcore.models.loading import build_card, fill, load_card, read_weights
 from qcore.models.loading.weights import other_sizes
 from qcore.network.layers import find_layers
@@ -35,7 +36,7 @@ def build_model(
     """Return an untrained model in eval mode; same seed, same weights.
 
     Args:
-        name: Key of MODELS.
+        name: Of a bundled, torchvision's or one of the user's own networks.
         classes: Number of outputs; None is the catalogue's.
         in_channels: Channels of the input, for bundled networks only; None is 1.
         seed: Seed of the initial weights; the global random state is left as it was.
@@ -43,8 +44,7 @@ def build_model(
     Raises:
         UnsupportedModel: no model has this name, or in_channels for a torchvision model.
     """
-    _check_name(name)
-    entry = MODELS[name]
+    entry = _entry(name)
     if entry.card is not None:
         if classes not in (None, entry.classes) or in_channels not in (None, entry.input_shape[0]):
             raise UnsupportedModel(f"{name} is as its card says; leave its sizes out.")
@@ -63,7 +63,7 @@ def load_model(name: str, weights: Path | None = None) -> nn.Module:
     """Return a model with its trained weights, float32, in eval mode.
 
     Args:
-        name: Key of MODELS.
+        name: Of a bundled, torchvision's or one of the user's own networks.
         weights: A state-dict file for this architecture; its number of classes (and of input
             channels, for a bundled network) is read from its shapes. None takes the shipped
             weights, or torchvision's default ones, fetched once.
@@ -73,17 +73,16 @@ def load_model(name: str, weights: Path | None = None) -> nn.Module:
         DataUnavailable: the weights are not here and cannot be fetched.
         InvalidConfig: the file is no plain state dict, or its names or shapes do not fit.
     """
-    _check_name(name)
-    card = MODELS[name].card
+    entry = _entry(name)
+    card = entry.card
     if card is not None:
         return _own(name, weights) if weights is not None else load_card(card)
-    if weights is None and MODELS[name].source == "torchvision":
+    if weights is None and entry.source == "torchvision":
         state, source = _fetch(name), f"torchvision's weights of {name}"
     else:
         path = Path(weights) if weights is not None else WEIGHTS / f"{name}.pt"
         state, source = _read_state(path, name), str(path)
     model = build_model(name)
-    entry = MODELS[name]
     other = other_sizes(model.state_dict(), state, entry.classes, entry.input_shape[0])
     if entry.source != "bundled":
         other.pop("in_channels", None)
@@ -113,11 +112,11 @@ def write_spec(name: str) -> Path:
     return path
 
 
-def _check_name(name: str) -> None:
-    refresh_models()
-    if name in MODELS:
-        return
-    near = difflib.get_close_matches(name, MODELS, n=3)
+def _entry(name: str) -> ModelEntry:
+    models = read_models()
+    if name in models:
+        return models[name]
+    near = difflib.get_close_matches(name, models, n=3)
     hint = (
         f"did you mean {', '.join(near)}?" if near else "the list is qcore.models.catalog.MODELS."
     )

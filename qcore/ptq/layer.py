@@ -1,5 +1,7 @@
 """One layer of a quantized model: the float layer, its bits, and what they do to its forward.
 
+Fake quantization: codes are whole numbers, and what is computed with are their float values.
+
 `QuantizedLayer` stands where a convolution or linear layer stood. Switching its bits takes a look-
 up, not a quantization: the quantized weights of each width are prepared once and referred to.
 """

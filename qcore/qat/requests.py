@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qcore.allocation import BitAllocation
+from qcore.costs import COSTS
+from qcore.costs.formulas import CostModel
 from qcore.problem import Request
 from qcore.qat.switches import Joint, NormPlan
 
@@ -122,6 +124,7 @@ class LearnedBits(Request[Learned]):
         validation_images: Training images that choose the state that is kept, and train nothing.
         check_every: Steps between two looks at the validation images.
         limits: Cost name to limit, in the cost's unit.
+        costs: The costs there are.
         plan: How, and how long.
     """
 
@@ -133,6 +136,7 @@ class LearnedBits(Request[Learned]):
     validation_images: int = 512
     check_every: int = 10
     limits: Mapping[str, float] = field(default_factory=dict)
+    costs: Mapping[str, CostModel] = field(default_factory=lambda: COSTS, repr=False, compare=False)
     plan: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -1,4 +1,4 @@
-"""The quantizers: QUANTIZERS after training, LEARNED_QUANTIZERS while training, by name.
+"""By name: QUANTIZERS after training (PTQ), LEARNED_QUANTIZERS while training (QAT).
 
 They are listed in `qcore.quantizer_names`, which needs no torch.
 """

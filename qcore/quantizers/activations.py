@@ -1,7 +1,8 @@
-"""Post-training activation quantizers: per tensor, from one histogram that serves every width.
+"""Post-training (PTQ) activation quantizers: per tensor, one histogram serves every width.
 
 The grid is offset + step * code with whole codes low..high, 2^bits of them. Zero is on the grid
-(offset 0) but for one-bit activations of both signs, whose two levels are free.
+(offset 0; as codes from 0 up its zero point is -low) but for one-bit activations of both signs,
+whose two levels are free.
 """
 
 from dataclasses import dataclass

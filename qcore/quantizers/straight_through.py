@@ -1,5 +1,7 @@
 """The grid all learned quantizers round to, with the gradients that go straight through it.
 
+Fake quantization with straight-through gradients (STE).
+
 Values become scale / levels * code with whole codes low..high. What differs between the papers is
 what `scale` means (`levels`), whether clipped values still pass a gradient, and how strongly the
 scale follows its own.

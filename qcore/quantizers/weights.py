@@ -1,4 +1,4 @@
-"""Post-training weight quantizers: one scale per output channel, at most 2^bits codes.
+"""Post-training (PTQ) weight quantizers: one scale per output channel, at most 2^bits codes.
 
 A weight is given as rows (channels, elements of one channel). From two bits up the codes are the
 two's complement ones, -2^(b-1) .. 2^(b-1)-1, and the step of a channel may be negative, which puts

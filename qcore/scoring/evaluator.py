@@ -1,4 +1,4 @@
-"""Evaluator: scores allocations of one model on fixed images.
+"""Evaluator: scores allocations of one model on fixed images, after training (PTQ) or at a stage.
 
 Searches see the search split only. The test split is read once per reported point and never to
 choose. What is scored is the post-training base: MSE-searched scales, ranges from histograms, bias

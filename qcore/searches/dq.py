@@ -21,7 +21,7 @@ obeyed in the same way, with the strength the paper has for weights, and that a 
 without one is refused; another the use of slack.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,8 @@ import numpy as np
 
 from qcore import search
 from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits
-from qcore.costs import COSTS, costs_of
+from qcore.costs import costs_of
+from qcore.costs.budget import Budget
 from qcore.problem import Ask, Point, Problem, Progress, Proposals
 from qcore.qat.requests import GivenBits, LearnedBits
 from qcore.search import EPOCH_STEPS, Clock, Search
@@ -132,6 +133,7 @@ def dq(problem: Problem, params: DqParams, rng: np.random.Generator) -> Proposal
         validation_images=params.validation_images,
         check_every=params.check_every,
         limits=dict(limits),
+        costs=problem.costs,
         plan={**plan, "epochs": params.bits_epochs},
     )
     learned = yield from clock.stage(trainer.train(learning), params.bits_epochs)
@@ -154,15 +156,15 @@ def dq(problem: Problem, params: DqParams, rng: np.random.Generator) -> Proposal
     yield clock.tick(1, f"finished: {value:.4g} nats", value=value, **_figures(problem, chosen))
 
 
-def refused(limits: Mapping[str, float]) -> str | None:
+def refused(budget: Budget) -> str | None:
     """Why bits cannot be learned under these limits, or None where they can."""
-    if {"activation_bytes_sum", "activation_bytes_max"} <= set(limits):
+    if {"activation_bytes_sum", "activation_bytes_max"} <= set(budget.limits):
         return (
             "dq takes a limit on the total of all activations (hardware that works on all layers "
             "at once) or on the largest one (hardware that works on one after the other), not on "
             "both: they describe different hardware. Drop one of the two."
         )
-    for cost in (COSTS[name] for name in limits):
+    for cost in (budget.costs[name] for name in budget.limits):
         if cost.smooth is None:
             return (
                 f"dq learns bits by gradient, and {cost.title} ({cost.name}) has no smooth form "
@@ -177,7 +179,7 @@ def _validation(accuracy: float | None) -> str:
 
 
 def _figures(problem: Problem, allocation: BitAllocation) -> dict[str, Any]:
-    costs = costs_of(problem.model, allocation)
+    costs = costs_of(problem.model, allocation, problem.costs)
     return {
         "allocation": allocation.to_json(),
         "unused": {n: 1 - costs[n] / limit for n, limit in problem.budget.limits.items()},
@@ -238,7 +240,7 @@ def _next(options: tuple[LayerBits, ...], now: LayerBits) -> list[LayerBits]:
 
 
 def _share(problem: Problem, allocation: BitAllocation) -> float:
-    costs = costs_of(problem.model, allocation)
+    costs = costs_of(problem.model, allocation, problem.costs)
     return float(sum(costs[name] / limit for name, limit in problem.budget.limits.items()))
 
 

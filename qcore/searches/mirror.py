@@ -122,7 +122,7 @@ def mirror(problem: Problem, params: MirrorParams, rng: np.random.Generator) -> 
         round=1,
         value=value,
         allocation=allocation.to_json(),
-        costs=costs_of(problem.model, allocation),
+        costs=costs_of(problem.model, allocation, problem.costs),
         gap=result.gap,
         off_level=result.off_level,
     )

@@ -44,7 +44,8 @@ class Nsga2Params:
         "weight_bytes",
         "Cost",
         "What is traded against the damage: any cost this network has, energy or latency too.",
-        choices=COSTS,
+        choices=tuple(COSTS),
+        any_cost=True,
         of="[cost](costs.md)",
     )
     evaluations: int = setting(
@@ -71,7 +72,7 @@ def nsga2(problem: Problem, params: Nsga2Params, rng: np.random.Generator) -> Pr
         InvalidParams: the cost does not apply to this model, or a population larger than the
             evaluations.
     """
-    cost = COSTS[params.cost]
+    cost = problem.costs[params.cost]
     reason = cost.refuses(problem.model)
     if reason is not None:
         raise InvalidParams(f"nsga2: {cost.title} does not apply to this network: {reason}.")

@@ -1,4 +1,4 @@
-"""The exact accuracy-vs-cost front of an additive score. Torch-free.
+"""The exact Pareto front of an additive score against cost. Torch-free.
 
 Choosing one option per layer to minimise a sum of scores under limits on one or two summed costs is
 the multiple-choice knapsack problem. `exact_front` computes the whole front in one run, which is
@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from qcore.allocation import BitAllocation, LayerBits
-from qcore.costs import COSTS
 from qcore.errors import InfeasibleBudget, InvalidParams
 from qcore.problem import Problem, SensitivityTable
 from qcore.solvers.dynamic_program import FrontTable, check_tables, non_dominated, solve
@@ -72,16 +71,17 @@ def layer_tables(
         InvalidParams: a named cost is of the max type.
         InfeasibleBudget: a max-type limit leaves a layer no option.
     """
+    known = problem.costs
     for name in cost_names:
-        if COSTS[name].reduce == "max":
+        if known[name].reduce == "max":
             raise InvalidParams(f"{name} is a maximum over layers; give it as a budget instead.")
-    ceilings = {n: v for n, v in problem.budget.limits.items() if COSTS[n].reduce == "max"}
+    ceilings = {n: v for n, v in problem.budget.limits.items() if known[n].reduce == "max"}
     options, prices, scores = [], [], []
     for layer in problem.model.layers:
         allowed = tuple(
             bits
             for bits in problem.options[layer.name]
-            if all(COSTS[n].layer_cost(layer, bits) <= v for n, v in ceilings.items())
+            if all(known[n].layer_cost(layer, bits) <= v for n, v in ceilings.items())
         )
         if not allowed:
             raise InfeasibleBudget(
@@ -90,7 +90,7 @@ def layer_tables(
             )
         options.append(allowed)
         prices.append(
-            np.array([[COSTS[n].layer_cost(layer, b) for n in cost_names] for b in allowed])
+            np.array([[known[n].layer_cost(layer, b) for n in cost_names] for b in allowed])
         )
         scores.append(np.array([table.score(layer.name, b) for b in allowed], float))
     return options, prices, scores
@@ -110,7 +110,7 @@ def problem_front(
         InfeasibleBudget: a max-type limit leaves a layer no option.
     """
     options, prices, scores = layer_tables(problem, table, cost_names)
-    fixed = [COSTS[name].fixed(problem.model) for name in cost_names]
+    fixed = [problem.costs[name].fixed(problem.model) for name in cost_names]
     limits = [
         problem.budget.limits.get(name, np.inf) - constant
         for name, constant in zip(cost_names, fixed, strict=True)

@@ -1,4 +1,4 @@
-"""The exact optimum within limits on one or two costs, without the whole front. Torch-free.
+"""The exact optimum within limits on one or two costs, without the Pareto front. Torch-free.
 
 A Lagrangian relaxation bounds what a partial solution can become; solutions found with few labels
 and improved by exchanges give something to compare with; labels that are proven worse are dropped.

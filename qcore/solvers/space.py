@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from qcore.allocation import BitAllocation, LayerBits
-from qcore.costs import COSTS
 from qcore.errors import InfeasibleBudget, InvalidParams
 from qcore.problem import Ask, Point, Problem, Progress, SensitivityTable
 from qcore.solvers.dynamic_program import FrontTable
@@ -36,6 +35,7 @@ class Space:
         prices: Per layer, integers of shape (options, costs), each in its cost's unit.
         limits: Most that `price` may be, shape (costs,); infinite where there is no limit.
         fixed: What no choice changes, shape (costs,); not contained in prices or limits.
+        units: Of each cost.
     """
 
     names: tuple[str, ...]
@@ -44,6 +44,7 @@ class Space:
     prices: tuple[np.ndarray, ...]
     limits: np.ndarray
     fixed: np.ndarray
+    units: tuple[str, ...]
 
     @property
     def limited(self) -> bool:
@@ -156,8 +157,8 @@ class Space:
         """Build the error for limits that can only be met one at a time."""
         smallest = (self.cheapest + self.fixed).tolist()
         listed = "; ".join(
-            f"{name} {low:,} {COSTS[name].unit}"
-            for name, low in zip(self.costs, smallest, strict=True)
+            f"{name} {low:,} {unit}"
+            for name, low, unit in zip(self.costs, smallest, self.units, strict=True)
         )
         return InfeasibleBudget(
             "No allocation meets all limits at once. Smallest possible, each taken alone: "
@@ -172,9 +173,9 @@ def space_of(problem: Problem) -> Space:
     Raises:
         InfeasibleBudget: a limit is below the smallest possible value of its cost.
     """
-    model, limits = problem.model, problem.budget.limits
+    model, limits, known = problem.model, problem.budget.limits, problem.costs
     problem.budget.check_feasible(model, problem.options)
-    largest = [(COSTS[name], limit) for name, limit in limits.items() if _is_max(name)]
+    largest = [(known[name], most) for name, most in limits.items() if known[name].reduce == "max"]
     options = tuple(
         tuple(
             bits
@@ -183,21 +184,18 @@ def space_of(problem: Problem) -> Space:
         )
         for layer in model.layers
     )
-    costs = tuple(name for name in limits if not _is_max(name)) or ("weight_bytes",)
+    costs = tuple(name for name in limits if known[name].reduce == "sum") or ("weight_bytes",)
     prices = tuple(
         np.array(
-            [[COSTS[name].layer_cost(layer, bits) for name in costs] for bits in allowed],
+            [[known[name].layer_cost(layer, bits) for name in costs] for bits in allowed],
             dtype=np.int64,
         )
         for layer, allowed in zip(model.layers, options, strict=True)
     )
-    fixed = np.array([COSTS[name].fixed(model) for name in costs], dtype=np.int64)
+    fixed = np.array([known[name].fixed(model) for name in costs], dtype=np.int64)
     most = np.array([limits.get(name, np.inf) for name in costs], dtype=float) - fixed
-    return Space(model.names, options, costs, prices, most, fixed)
-
-
-def _is_max(name: str) -> bool:
-    return COSTS[name].reduce == "max"
+    units = tuple(known[name].unit for name in costs)
+    return Space(model.names, options, costs, prices, most, fixed, units)
 
 
 def sensitivity_of(problem: Problem, search: str, kind: str) -> SensitivityTable:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from qcore.costs.budget import Budget
 from qcore.errors import InfeasibleBudget
 from qcore.problem import Ask, Point, Problem, Progress
 from qcore.qat.switches import Rungs
@@ -221,7 +220,8 @@ def _evolved(
             problem = run.problem
             if not space.limited:
                 limits = dict(zip(space.costs, (level + space.fixed).tolist(), strict=True))
-                problem = replace(problem, budget=Budget({**problem.budget.limits, **limits}))
+                limits = {**problem.budget.limits, **limits}
+                problem = replace(problem, budget=replace(problem.budget, limits=limits))
             inner = space_of(problem)
             fixer, genes = repair_of(inner), genes_of(inner)
             known = {key: v for key, v in run.values.items() if np.isfinite(v)}

@@ -19,12 +19,13 @@ from filelock import FileLock, Timeout
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
-from qcore.costs.user_tables import refresh_costs
+from qcore.costs.user_tables import Costs, read_costs
+from qcore.data_folder import data_folder
 from qcore.errors import DatabaseUnavailable
 from store.database.errors_explained import explained
 from store.database.filesystems import mount_table, refuse_network
 from store.database.json_text import dump_json, load_json
-from store.database.locations import data_folder, database_url, shown_url, sqlite_file
+from store.database.locations import database_url, shown_url, sqlite_file
 from store.database.upgrade import bring_up_to_date
 
 TIMEOUT_S = 30
@@ -53,6 +54,11 @@ class Store:
     def shown(self) -> str:
         """The URL without its password."""
         return shown_url(self.url)
+
+    @property
+    def costs(self) -> Costs:
+        """Every cost there is now: bitdial's own and those of the tables in the folder "costs"."""
+        return read_costs(self.folder / "costs")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -197,7 +203,6 @@ def open_store(location: str | Path | None = None) -> Store:
             f"The data folder {folder} cannot be written ({error.strerror or error}). Change its "
             "permissions, or choose another folder with BITDIAL_DATA."
         ) from error
-    refresh_costs(folder / "costs")
     store = Store(engine, url, folder)
     # connections of a store that nobody has any more are closed, not left to the collector
     weakref.finalize(store, engine.dispose)

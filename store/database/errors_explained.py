@@ -7,8 +7,9 @@ from sqlite3 import DatabaseError as SqliteError
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from qcore.data_folder import FOLDER_VARIABLE
 from qcore.errors import DatabaseUnavailable, StoreError
-from store.database.locations import FOLDER_VARIABLE, URL_VARIABLE, shown_url, sqlite_file
+from store.database.locations import URL_VARIABLE, shown_url, sqlite_file
 
 FILE = (
     (

@@ -7,17 +7,11 @@ from pathlib import Path
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from qcore.data_folder import data_folder
+
 URL_VARIABLE = "BITDIAL_DATABASE_URL"
-FOLDER_VARIABLE = "BITDIAL_DATA"
-DEFAULT_FOLDER = Path("bitdial-data")
 FILE_NAME = "bitdial.db"
 SQLITE = "sqlite:///"
-
-
-def data_folder(env: Mapping[str, str] | None = None) -> Path:
-    """Folder of the database, locks, logs and checkpoints: $BITDIAL_DATA, or ./bitdial-data."""
-    words = (os.environ if env is None else env).get(FOLDER_VARIABLE)
-    return Path(words or DEFAULT_FOLDER).expanduser().resolve()
 
 
 def database_url(location: str | Path | None = None, env: Mapping[str, str] | None = None) -> str:

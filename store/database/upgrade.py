@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, inspect
 
+from qcore.data_folder import FOLDER_VARIABLE
 from qcore.errors import DatabaseTooNew, DatabaseUnavailable, StoreError
-from store.database.locations import FOLDER_VARIABLE, URL_VARIABLE, shown_url, sqlite_file
+from store.database.locations import URL_VARIABLE, shown_url, sqlite_file
 
 if TYPE_CHECKING:
     from alembic.config import Config

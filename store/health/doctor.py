@@ -7,10 +7,11 @@ from pathlib import Path
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from qcore.data_folder import data_folder
 from qcore.errors import InvalidParams, QcoreError
 from store.database import Store, connect
 from store.database.errors_explained import explained
-from store.database.locations import data_folder, database_url, sqlite_file
+from store.database.locations import database_url, sqlite_file
 from store.database.schema import RunRow
 from store.database.upgrade import newest_revision, revision_of
 from store.health import checks

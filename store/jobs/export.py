@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from qcore.costs import COSTS
+from qcore.costs.formulas import CostModel
+from qcore.costs.user_tables import read_costs
 from qcore.errors import ExportRefused, QcoreError
 from qcore.formats.config import BitConfig, parse_bits
 from qcore.formats.exports import EXPORTS, Rendered, write, write_with_model
@@ -35,13 +38,19 @@ class Exported:
     report: Mapping[str, Any] = field(default_factory=dict)
 
 
-def export_text(text: str, name: str, timeout_s: float = TIMEOUT_S) -> Exported:
+def export_text(
+    text: str,
+    name: str,
+    timeout_s: float = TIMEOUT_S,
+    costs: Mapping[str, CostModel] = COSTS,
+) -> Exported:
     """A configuration in one of EXPORTS; formats with the network inside in a new process.
 
     Args:
         text: The configuration file's text.
         name: Key of EXPORTS.
         timeout_s: Seconds after which the process is ended.
+        costs: By which the file tells what the allocation costs.
 
     Raises:
         ExportRefused: the format cannot carry the configuration, took too long, or its process
@@ -50,7 +59,7 @@ def export_text(text: str, name: str, timeout_s: float = TIMEOUT_S) -> Exported:
     """
     export = EXPORTS[name]
     if not export.needs_model:
-        return Exported(write(export, parse_bits(text)))
+        return Exported(write(export, parse_bits(text, costs)))
     with tempfile.TemporaryDirectory(prefix="bitdial-export-") as folder:
         given, made, told = (Path(folder) / part for part in ("config", "file", "report"))
         given.write_text(text, encoding="utf-8")
@@ -99,7 +108,7 @@ def main(words: Sequence[str]) -> int:
     """`python -m store.jobs.export CONFIGURATION FORMAT FILE REPORT`; our errors are one line."""
     given, name, made, told = words
     try:
-        found = render(parse_bits(Path(given).read_text(encoding="utf-8")), name)
+        found = render(parse_bits(Path(given).read_text(encoding="utf-8"), read_costs()), name)
     except QcoreError as error:
         sys.stderr.write(" ".join(str(error).split()) + "\n")
         return REFUSED

@@ -11,7 +11,7 @@ from sqlalchemy import and_, delete, insert, select, update
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.errors import DataUnavailable, QcoreError, StoreError
 from qcore.models.cards import card_spec
-from qcore.models.catalog import BUNDLED_NAMES, MODELS, bundled_spec
+from qcore.models.catalog import BUNDLED_NAMES, bundled_spec, read_models
 from qcore.problem import Point, Scores, SensitivityTable, window_key, window_of
 from store.database import Store, now
 from store.database.schema import ModelRow, PointRow, TableRow
@@ -208,7 +208,8 @@ def model_facts(store: Store, name: str) -> ModelSpec | None:
         except DataUnavailable:
             return None
     # the user's own may have been replaced since it was last searched
-    return (card_spec(name) or spec) if name in MODELS and MODELS[name].card else spec
+    models = read_models()
+    return (card_spec(name) or spec) if name in models and models[name].card else spec
 
 
 def float_point(store: Store, name: str, data: str) -> Point | None:

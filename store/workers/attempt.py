@@ -53,7 +53,8 @@ def execute(
         names = ", ".join(SEARCHES)
         raise StoreError(f"This bitdial has no search {spec.search!r}; known: {names}.")
     search = SEARCHES[spec.search]
-    params = search.read_params(spec.params)
+    costs = store.costs
+    params = search.read_params(spec.params, costs)
 
     def tell(words: str) -> None:
         queue.note(store, *held, "progress", words)
@@ -65,6 +66,7 @@ def execute(
         on_progress=tell,
         checkpoints=FileCheckpoints(store, *held),
         load_stage=lambda number, stage: trained_stage(store, number, stage),
+        costs=costs,
     )
     points.save_model(store, prepared.model, spec.data, prepared.float_point)
     record = Record(store, run, attempt, prepared, stop)

@@ -9,7 +9,8 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from store.database.locations import FOLDER_VARIABLE, URL_VARIABLE
+from qcore.data_folder import FOLDER_VARIABLE
+from store.database.locations import URL_VARIABLE
 
 CPU = "cpu"
 VISIBLE = "CUDA_VISIBLE_DEVICES"

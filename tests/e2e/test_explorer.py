@@ -9,10 +9,10 @@ import pytest
 
 from benchmarks.dashboard import bare
 from pages.shared import frames
-from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE
+from pages.shared.columns import SEARCH_SCORE, column_of
 from pages.shared.text import significant
 from qcore.allocation import BitAllocation, LayerBits
-from qcore.costs import costs_of
+from qcore.costs import COSTS, costs_of
 
 pytestmark = [
     pytest.mark.e2e,
@@ -233,7 +233,7 @@ def test_the_browser_picks_what_python_picks(page):
     frame, data = bare.measured(model, ["portfolio", "random", "cmaes"], 600)
     page.evaluate("data => { window.methods = data.methods.map(code.decode) }", data)
     rng = random.Random(1)
-    columns = {name: frame[COST_COLUMNS[name]] for name in ("weight_bytes", "bit_ops")}
+    columns = {name: frame[column_of(COSTS[name])] for name in ("weight_bytes", "bit_ops")}
     asked, wanted = [], []
     for trial in range(80):
         names = [("weight_bytes",), ("bit_ops",), ("weight_bytes", "bit_ops"), ()][trial % 4]
@@ -352,7 +352,7 @@ def test_a_screen_reader_is_told_every_pick_when_the_budget_rests(page):
     expect(summary).not_to_have_text(before)
     span = data["budgets"][0]
     picks = frames.picks(frame, {"weight_bytes": float(slider.input_value()) * span["factor"]})
-    column = COST_COLUMNS["weight_bytes"]
+    column = column_of(COSTS["weight_bytes"])
     assert len(picks) >= 1
     assert summary.text_content().count("nothing fits") == 2 - len(picks)
     for row in picks.to_dict("records"):

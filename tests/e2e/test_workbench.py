@@ -36,7 +36,7 @@ def weights_text(changed):
         name = sample.MODEL.names[place]
         bits[name] = replace(bits[name], weight=width)
     return text.cost_text(
-        "weight_bytes", COSTS["weight_bytes"].total(sample.MODEL, BitAllocation(bits))
+        COSTS["weight_bytes"], COSTS["weight_bytes"].total(sample.MODEL, BitAllocation(bits))
     )
 
 

@@ -12,7 +12,7 @@ FURTHER = [name for name in COSTS if name not in BUDGETS]
 
 @pytest.mark.parametrize("cost", list(COSTS))
 def test_a_slider_spans_what_bits_can_reach(cost):
-    span = budget_range(cost, sample.MODEL, 32)
+    span = budget_range(COSTS[cost], sample.MODEL, 32)
     assert 0 < span.low <= span.start <= span.high
     assert span.high * span.factor < UNPRICED
     prices = [COSTS[cost].total(sample.MODEL, sample.uniform(bits, 32)) for bits in (1, 4, 8)]

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from pages.downloads import downloads
+from qcore.costs.user_tables import read_costs
 from qcore.formats.config import BitConfig, dump_bits
 from qcore.formats.exports import EXPORTS, write
 from store import all_runs, configs, delete_config, save_config, update_config
@@ -81,7 +82,7 @@ def test_every_format_is_offered_and_what_it_cannot_hold_is_greyed_with_the_reas
     free = [export for export in EXPORTS.values() if not export.needs_model]
     assert {export.title for export in free} <= set(found)
     assert {"Report", "Bundle", "Schema", "All points (Parquet)", "Fronts (CSV)"} <= set(found)
-    config = downloads.parsed(configs(kept)[-1].text)
+    config = downloads.parsed(configs(kept)[-1].text, read_costs())
     for export in free:
         reason = export.carries(config)
         assert found[export.title].disabled == (reason is not None)
@@ -115,7 +116,7 @@ def test_bits_that_a_run_has_measured_can_be_kept_with_their_scores(app, kept):
     assert not at.exception
     saved = configs(kept)[0]
     assert saved.name == "bits alone (measured)"
-    assert downloads.parsed(saved.text).test is not None
+    assert downloads.parsed(saved.text, read_costs()).test is not None
     assert set(saved.source) == {"run", "point"}
 
 
@@ -172,9 +173,9 @@ def test_a_pasted_file_is_read_compared_and_kept(app, filled, name):
     at.button(key="import-keep").click().run()
     assert not at.exception
     (saved,) = configs(filled)
-    assert downloads.parsed(saved.text).allocation == bits
+    assert downloads.parsed(saved.text, read_costs()).allocation == bits
     assert saved.source["format"] == name
-    assert (downloads.parsed(saved.text).test is not None) == (name == "json")
+    assert (downloads.parsed(saved.text, read_costs()).test is not None) == (name == "json")
 
 
 def test_keeping_and_measuring_queues_just_these_bits(app, filled):
@@ -207,7 +208,7 @@ def test_scores_of_other_weights_are_not_taken_over(app, filled):
     at = app("configs")
     at.text_area(key="import-text").set_value(content).run()
     at.button(key="import-keep").click().run()
-    config = downloads.parsed(configs(filled)[0].text)
+    config = downloads.parsed(configs(filled)[0].text, read_costs())
     assert config.test is None
     assert not config.state
 

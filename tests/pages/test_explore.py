@@ -3,7 +3,7 @@ import json
 import pytest
 
 from pages.shared import frames, session
-from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE, WEIGHT_BITS
+from pages.shared.columns import SEARCH_SCORE, WEIGHT_BITS, column_of
 from pages.shared.text import literal
 from qcore.costs import COSTS, mean_weight_bits
 from qcore.formats.config import parse_bits
@@ -106,7 +106,7 @@ def test_a_budget_below_the_smallest_says_the_smallest_in_bytes(basic, filled):
     at = basic()
     at.slider(key="bw").set_value(at.slider(key="bw").min).run()
     assert not at.exception
-    smallest = int(frame_of(filled)[COST_COLUMNS["weight_bytes"]].min())
+    smallest = int(frame_of(filled)[column_of(COSTS["weight_bytes"])].min())
     (info,) = at.info
     assert f"{smallest:,} B" in info.value
     assert len(at.get("plotly_chart")) == 1

@@ -9,8 +9,9 @@ import pytest
 from pages.explore import nearest, reference, runs_shown
 from pages.explore.view import query_of
 from pages.shared import frames, session
-from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE, WEIGHT_BITS
+from pages.shared.columns import SEARCH_SCORE, WEIGHT_BITS, column_of
 from pages.shared.run_numbers import MOST_CHOSEN
+from qcore.costs import COSTS
 from qcore.searches import SEARCHES
 from store import all_runs
 from store.runs.queue import finish
@@ -115,7 +116,7 @@ def test_a_reference_is_drawn_and_the_difference_is_said(app, filled, ui):
         )
         (mark,) = [trace for trace in figure["data"] if trace["name"] == "reference"]
         assert mark["y"] == [ref[SEARCH_SCORE]]
-        assert mark["x"][0] * 1024 == pytest.approx(ref[COST_COLUMNS["weight_bytes"]])
+        assert mark["x"][0] * 1024 == pytest.approx(ref[column_of(COSTS["weight_bytes"])])
         at.selectbox(key="take").set_value("Portfolio").run()
     else:
         (label,) = [r["label"] for r in sent(at)["refs"] if "reference" in r["label"]]
@@ -165,7 +166,7 @@ def test_a_reference_of_a_hidden_run_counts_and_one_that_is_not_there_is_dropped
 def test_a_difference_counts_bytes_bits_and_points(filled):
     eight, four = (point_of(filled, UNIFORM, place) for place in (3, 2))
     words = reference.difference_words(sample.MODEL, eight, four)
-    less = int(eight[COST_COLUMNS["weight_bytes"]] / 2)
+    less = int(eight[column_of(COSTS["weight_bytes"])] / 2)
     assert f"weights {less / 1024:.1f} KiB less (-50.0 %)" in words
     assert "compute" in words
     assert "4.00 bits a weight less" in words
@@ -221,7 +222,7 @@ def test_a_pick_without_files_offers_the_nearest_that_has_some(app, filled, ui):
 
 def test_the_nearest_with_files_is_of_the_same_method_and_nearest_in_cost(filled):
     frame = session.frame(filled, all_runs(filled, "resnet8"), sample.MODEL)
-    columns = [COST_COLUMNS[name] for name in ("weight_bytes", "bit_ops")]
+    columns = [column_of(COSTS[name]) for name in ("weight_bytes", "bit_ops")]
     for _, row in frame[frame["config_point"] < 0].iterrows():
         found = nearest.nearest_with_files(frame, row)
         if row["method"] == "Random":
@@ -234,7 +235,7 @@ def test_the_nearest_with_files_is_of_the_same_method_and_nearest_in_cost(filled
 
 def test_a_pick_without_files_offers_the_best_within_the_same_budgets(app, filled):
     frame = session.frame(filled, all_runs(filled, "resnet8"), sample.MODEL)
-    size = COST_COLUMNS["weight_bytes"]
+    size = column_of(COSTS["weight_bytes"])
     for limit in (20_000, 40_000, 60_000, 80_000):
         for _, row in frames.picks(frame, {"weight_bytes": limit}).iterrows():
             found = nearest.best_with_files(frame, row, {"weight_bytes": limit})

@@ -13,7 +13,7 @@ from pages.shared.text import literal
 from qcore.allocation import LayerSpec, ModelSpec
 from qcore.errors import InvalidParams
 from qcore.models.cards import Card, write_card
-from qcore.models.catalog import MODELS, refresh_models
+from qcore.models.catalog import read_models
 from qcore.models.preprocessing import Preprocessing
 from store.jobs import add_network
 
@@ -38,10 +38,8 @@ def own(place):
     """A network of one's own with hostile names in it."""
     card = Card("mine", HOSTILE, "onnx", "onnx2torch", (1, 8, 8), 3, STEPS)
     write_card(card, None, spec_of("mine"))
-    refresh_models()
     yield card
     shutil.rmtree(place / "networks")
-    refresh_models()
 
 
 @pytest.fixture
@@ -153,7 +151,7 @@ def test_a_network_can_be_removed(app, own, place):
     at = app("models", model="mine")
     at.button(key="m-remove").click().run()
     assert not at.exception
-    assert "mine" not in MODELS
+    assert "mine" not in read_models()
     assert not (place / "networks" / "mine").exists()
     assert at.selectbox(key="model").value == "resnet8"
 

@@ -6,7 +6,6 @@ from sqlalchemy import update
 
 from pages.shared.text import literal
 from qcore.models.cards import Card, write_card
-from qcore.models.catalog import refresh_models
 from qcore.models.preprocessing import Preprocessing
 from qcore.searches import SEARCHES
 from store import all_runs, run
@@ -272,10 +271,8 @@ def own(place):
     data = ("tensors:/home/ann/*all*.npz", "imagefolder:/other")
     card = Card("mine", "Mine", "onnx", "onnx2torch", (1, 8, 8), 3, steps, data=data)
     write_card(card, None, dataclasses.replace(sample.MODEL, name="mine"))
-    refresh_models()
     yield card
     shutil.rmtree(place / "networks")
-    refresh_models()
 
 
 def test_a_network_of_ones_own_begins_with_the_data_it_was_added_with(app, store, own):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from qcore.models.catalog import MODELS, default_data, refresh_models
+from qcore.models.catalog import default_data, read_models
 from store import config_text, float_point, model_spec, open_store, points_of, tables
 from store.__main__ import main
 from store.jobs.add_network import write_json
@@ -33,7 +33,6 @@ def place(tmp_path, monkeypatch):
         patch.setenv("BITDIAL_DATA", str(tmp_path / "data"))
         patch.delenv("BITDIAL_DATABASE_URL", raising=False)
         yield tmp_path
-    refresh_models()
 
 
 def test_from_a_file_to_a_configuration_that_another_process_reproduces(place, capsys):
@@ -92,7 +91,7 @@ def test_the_steps_of_the_page_leave_layers_scores_and_a_table(place):
         write_json(place / "request.json", request)
         assert work(str(place), piped=False) == 0
         reports.append(json.loads((place / "result.json").read_text())["report"])
-    assert MODELS["mine"].classes == 3
+    assert read_models()["mine"].classes == 3
     assert len(reports[0]["spec"]["layers"]) == 10
     assert reports[1]["splits"] == {"calibration": 16, "search": 16, "test": 28}
     assert "where guessing comes to 33.3 %" in reports[1]["notes"][-1]

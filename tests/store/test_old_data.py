@@ -28,13 +28,14 @@ import torch
 import yaml
 from torch import nn
 
-from qcore import COSTS, BitAllocation, apply_bits, load_bits, load_model
+from qcore import BitAllocation, apply_bits, load_bits, load_model
 from qcore.costs import costs_of
+from qcore.costs.user_tables import read_costs
 from qcore.data import load_data
 from qcore.formats.config import dump_bits
 from qcore.formats.exports.templates import packed_reader
 from qcore.formats.imports import read_allocations
-from qcore.models.catalog import MODELS, refresh_models
+from qcore.models.catalog import read_models
 from qcore.qat.switchable.runtime import load_switchable
 from store import (
     all_runs,
@@ -96,10 +97,7 @@ def place(unpacked, tmp_path):
         patch.delenv("BITDIAL_DATABASE_URL", raising=False)
         patch.syspath_prepend(BEFORE)
         patch.chdir(folder)
-        refresh_models()
         yield folder
-    open_store(tmp_path / "other" / "bitdial.db").engine.dispose()  # forgets the costs
-    refresh_models()
 
 
 @pytest.fixture
@@ -268,14 +266,14 @@ def test_what_belongs_to_a_network_is_read(old):
 
 def test_networks_of_ones_own_are_loaded(place, images):
     for name, said in SAID["models"].items():
-        assert MODELS[name].source == "own"
+        assert read_models()[name].source == "own"
         with torch.no_grad():
             assert near(load_model(name)(images), said["logits"])
 
 
 def test_a_cost_table_of_ones_own_prices_as_before(old):
-    assert COSTS["bench"].unit == "ns"
-    found = costs_of(model_spec(old, "tiny"), bits_of("linear"))
+    assert old.costs["bench"].unit == "ns"
+    found = costs_of(model_spec(old, "tiny"), bits_of("linear"), old.costs)
     assert {name: found[name] for name in SAID["costs"]} == SAID["costs"]
 
 
@@ -369,7 +367,7 @@ def test_a_later_search_measures_the_network_of_an_old_run(old, untaught):
 @pytest.mark.parametrize("name", FILES)
 def test_a_downloaded_configuration_gives_its_bits_scores_and_logits(old, images, name):
     said, path = FILES[name], file_of(name, "json")
-    config = load_bits(path)
+    config = load_bits(path, read_costs())
     assert config.allocation == bits_of(name)
     assert config.allocation.digest == said["digest"]
     assert dataclasses.asdict(config.test) == said["test"]
@@ -419,7 +417,7 @@ def test_tables_name_the_bits_of_each_layer_and_the_points_of_the_database(old):
         assert allocation == stored[row["point"]].allocation
         if "search_kl" in row:
             assert row["search_kl"] == stored[row["point"]].search.kl
-            assert row["bench"] == costs_of(model_spec(old, "tiny"), allocation)["bench"]
+            assert row["bench"] == costs_of(model_spec(old, "tiny"), allocation, old.costs)["bench"]
 
 
 def test_a_bundle_is_whole_and_its_files_are_read(old):

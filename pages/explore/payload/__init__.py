@@ -26,10 +26,18 @@ from pages.explore.payload.predicted import predicted_payload as predicted_paylo
 from pages.explore.payload.predicted import summed_costs as summed_costs
 from pages.explore.view import View
 from pages.plots.style import BIT_COLOURS, digit_colour
-from pages.shared.columns import COST_COLUMNS, SEARCH_HIGH, SEARCH_LOW, SEARCH_N, SEARCH_SCORE
+from pages.shared.columns import (
+    SEARCH_HIGH,
+    SEARCH_LOW,
+    SEARCH_N,
+    SEARCH_SCORE,
+    column_of,
+    cost_columns,
+)
 from pages.shared.ranges import Range
 from qcore.allocation import FLOAT_BITS, BitAllocation, LayerSpec, ModelSpec
 from qcore.costs import COSTS
+from qcore.costs.formulas import CostModel
 from qcore.front import front_points
 from qcore.problem import SensitivityTable
 
@@ -98,6 +106,7 @@ def measured_body(
     score: str,
     float_score: float | None,
     spans: Mapping[str, Range],
+    costs: Mapping[str, CostModel] = COSTS,
 ) -> dict[str, Any]:
     """What only the payload of measured points has; goes beside `shared_payload`.
 
@@ -107,10 +116,11 @@ def measured_body(
         score: What the scores are: "Accuracy" or "Agreement with the float network".
         float_score: The float network's, in percent, where known.
         spans: Cost name to the range of its slider.
+        costs: The costs there are.
     """
-    costs = [name for name, column in COST_COLUMNS.items() if column in rows]
+    columns = cost_columns(costs, rows)
     fronts = [
-        (found, {cost: _front(found, cost) for cost in costs})
+        (found, {name: _front(found, column) for name, column in columns.items()})
         for _, found in rows.groupby("method", sort=False)
     ]
     return {
@@ -121,38 +131,38 @@ def measured_body(
         },
         "nothing": "Nothing measured fits these budgets.",
         "float": float_score,
-        "refs": _references(rows, costs),
-        "methods": [_method(found, front, model, spans) for found, front in fronts],
+        "refs": _references(rows, columns),
+        "methods": [_method(found, front, columns, model, spans) for found, front in fronts],
         "axes": [
-            _measured_axis(name, fronts, rows, float_score, spans, f"{score} on the search split")
-            for name in costs
+            _measured_axis(
+                costs[name], fronts, rows, float_score, spans, f"{score} on the search split"
+            )
+            for name in columns
         ],
     }
 
 
-def _front(rows: pd.DataFrame, cost: str) -> np.ndarray:
+def _front(rows: pd.DataFrame, column: str) -> np.ndarray:
     """Places among the rows of one method that are on its Pareto front, by rising cost."""
-    return np.array(
-        front_points(rows[COST_COLUMNS[cost]].tolist(), (-rows[SEARCH_SCORE]).tolist()), int
-    )
+    return np.array(front_points(rows[column].tolist(), (-rows[SEARCH_SCORE]).tolist()), int)
 
 
 def _measured_axis(
-    name: str,
+    cost: CostModel,
     fronts: Sequence[tuple[pd.DataFrame, Mapping[str, np.ndarray]]],
     rows: pd.DataFrame,
     float_score: float | None,
     spans: Mapping[str, Range],
     score: str,
 ) -> dict[str, Any]:
-    column = COST_COLUMNS[name]
-    shown = pd.concat([found.iloc[front[name]] for found, front in fronts])
+    column = column_of(cost)
+    shown = pd.concat([found.iloc[front[cost.name]] for found, front in fronts])
     scores, uppers = shown[SEARCH_SCORE].tolist(), shown[SEARCH_HIGH].tolist()
     scale = score_scale(scores, uppers, float_score, f"{score}, %")
     below = int((rows[SEARCH_SCORE] < scale["low"]).sum())
     scale["lost"] = f"{below} of the points lie below" if below else ""
     least = float(rows.loc[rows["selectable"], column].min())
-    return axis_of(name, float(rows[column].max()), shown[column].tolist(), spans, least, scale)
+    return axis_of(cost, float(rows[column].max()), shown[column].tolist(), spans, least, scale)
 
 
 def _layer(place: int, layer: LayerSpec, ranks: Mapping[str, int], locked: bool) -> dict[str, Any]:
@@ -220,6 +230,7 @@ def _budget(name: str, span: Range, model: ModelSpec, view: View) -> dict[str, A
 def _method(
     rows: pd.DataFrame,
     fronts: Mapping[str, np.ndarray],
+    columns: Mapping[str, str],
     model: ModelSpec,
     spans: Mapping[str, Range],
 ) -> dict[str, Any]:
@@ -227,7 +238,7 @@ def _method(
     bits = [rows["allocation"].iloc[at] for at in chosen]
     weights = [[found[layer].weight for layer in model.names] for found in bits]
     inputs = [[found[layer].activation for layer in model.names] for found in bits]
-    prices = {cost: rows[COST_COLUMNS[cost]].to_numpy(float) for cost in fronts}
+    prices = {name: rows[column].to_numpy(float) for name, column in columns.items()}
     row = np.full(len(rows), -1)
     row[chosen] = np.arange(len(chosen))
     return {
@@ -251,7 +262,7 @@ def _method(
     }
 
 
-def _references(rows: pd.DataFrame, costs: Sequence[str]) -> list[dict[str, Any]]:
+def _references(rows: pd.DataFrame, columns: Mapping[str, str]) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for row in rows.to_dict("records"):
         if len(set(row["allocation"].values())) > 1:
@@ -262,25 +273,27 @@ def _references(rows: pd.DataFrame, costs: Sequence[str]) -> list[dict[str, Any]
         )
         found[label] = {
             "label": label,
-            "cost": {cost: float(row[COST_COLUMNS[cost]]) for cost in costs},
+            "cost": {name: float(row[column]) for name, column in columns.items()},
             "acc": float(row[SEARCH_SCORE]),
         }
     return list(found.values())
 
 
-def marked(body: dict[str, Any], reference: pd.Series | None) -> dict[str, Any]:
+def marked(
+    body: dict[str, Any], reference: pd.Series | None, costs: Mapping[str, CostModel] = COSTS
+) -> dict[str, Any]:
     """The payload with a reference among the labels of its front.
 
     Args:
         body: What `measured_body` returned.
         reference: Row of the point to compare with, of `frames.points_frame`, or None.
+        costs: The costs there are.
     """
     if reference is None:
         return body
+    columns = {name: column_of(cost) for name, cost in costs.items()}
     known = {
-        name: float(reference[column])
-        for name, column in COST_COLUMNS.items()
-        if column in reference
+        name: float(reference[column]) for name, column in columns.items() if column in reference
     }
     score = float(reference[SEARCH_SCORE])
     others = [r for r in body["refs"] if (r["cost"], r["acc"]) != (known, score)]

@@ -12,7 +12,7 @@ import numpy as np
 
 from pages.shared.ranges import Range
 from pages.shared.text import scale_of, significant
-from qcore.costs import COSTS
+from qcore.costs.formulas import CostModel
 
 TICKS = 6
 """Spaces between the ticks of an axis, about."""
@@ -24,7 +24,7 @@ _ROUND = 1e-9
 
 
 def axis_of(
-    name: str,
+    cost: CostModel,
     largest: float,
     shown: Sequence[float],
     spans: Mapping[str, Range],
@@ -34,18 +34,18 @@ def axis_of(
     """A cost as the front's horizontal axis, and the scores that stand against it.
 
     Args:
-        name: Of the cost.
+        cost: The cost.
         largest: The dearest there is; decides on the unit where no slider does.
         shown: What is on the front.
         spans: Cost name to the range of its slider.
         least: The cheapest that a budget can ask for.
         score: The vertical axis: of `score_scale` or `damage_scale`.
     """
-    span, label = spans.get(name), COSTS[name].title
-    factor, unit = (span.factor, span.unit) if span else scale_of(name, largest)
+    span, label = spans.get(cost.name), cost.title
+    factor, unit = (span.factor, span.unit) if span else scale_of(cost, largest)
     words = f"{label}: the smallest is {significant(least / factor)} {unit}."
     return {
-        "id": name,
+        "id": cost.name,
         "label": label,
         "unit": unit,
         "factor": factor,

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE
+from pages.shared.columns import SEARCH_SCORE, column_of
 from qcore.allocation import ModelSpec
+from qcore.costs import COSTS
 
 MOST_SELECTABLE = 500
 """Most points of one method whose bits are sent to the browser."""
@@ -43,7 +44,7 @@ def selectable(rows: pd.DataFrame, costs: Sequence[str], score: str = SEARCH_SCO
     """
     found: set[int] = set()
     scores = rows[score].to_numpy(float)
-    prices = {name: rows[COST_COLUMNS[name]].to_numpy(float) for name in costs}
+    prices = {name: rows[column_of(COSTS[name])].to_numpy(float) for name in costs}
     places = np.arange(len(rows))
     for count in range(1, len(costs) + 1):
         for limited in itertools.combinations(costs, count):
@@ -84,7 +85,7 @@ def drawn(
     chosen: list[int] = []
     for _, rows in frame.groupby("method", sort=False):
         places = selectable(rows, costs)
-        first = rows[COST_COLUMNS[costs[0]]].tolist()
+        first = rows[column_of(COSTS[costs[0]])].tolist()
         chosen += rows.index[spread(places, first, most)].tolist()
     marked = frame.assign(selectable=frame.index.isin(chosen))
     rest = marked[~marked["selectable"]]

@@ -12,11 +12,12 @@ import pandas as pd
 from pages.explore.payload.axes import axis_of, damage_scale
 from pages.explore.payload.looks import look_of, marker_path, packed, parts_of
 from pages.shared import predictions
-from pages.shared.columns import COST_COLUMNS, DAMAGE
+from pages.shared.columns import DAMAGE, column_of
 from pages.shared.ranges import Range
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
 from qcore.costs import COSTS, applicable
-from qcore.costs.formulas import UNPRICED
+from qcore.costs.budget import Budget
+from qcore.costs.formulas import UNPRICED, CostModel
 from qcore.front import front_points
 from qcore.problem import Problem, SensitivityTable
 from qcore.solvers.knapsack import layer_tables
@@ -33,6 +34,7 @@ def predicted_payload(
     table: SensitivityTable,
     settled: pd.DataFrame | None = None,
     limits: Mapping[str, float] | None = None,
+    costs: Mapping[str, CostModel] = COSTS,
 ) -> dict[str, Any]:
     """The payload of predicted mode, in which the browser solves the additive problem itself.
 
@@ -44,27 +46,28 @@ def predicted_payload(
         table: The stored sensitivities.
         settled: The exact optimum for `limits`, one row of `predictions.predicted_pick`.
         limits: The limits it holds for, in their units.
+        costs: The costs there are.
     """
-    problem = Problem(model, predictions.table_options(table, model))
+    problem = Problem(model, predictions.table_options(table, model), Budget({}, costs))
     names = summed_costs(problem)
     options, prices, scores = layer_tables(problem, table, names)
     flat, damages = np.concatenate(prices), np.concatenate(scores)
-    fixed = np.array([COSTS[cost].fixed(model) for cost in names], float)
+    fixed = np.array([costs[cost].fixed(model) for cost in names], float)
     least = np.sum([price.min(axis=0) for price in prices], axis=0) + fixed
     most = np.sum([price.max(axis=0) for price in prices], axis=0) + fixed
     pairs = [bits for row in options for bits in row]
     starts = np.cumsum([0, *map(len, options)])
-    costs, totals = _members(prices, scores, fixed)
-    fronts = [front_points(costs[:, at].tolist(), totals.tolist()) for at in range(len(names))]
+    priced, totals = _members(prices, scores, fixed)
+    fronts = [front_points(priced[:, at].tolist(), totals.tolist()) for at in range(len(names))]
     axis = f"Predicted damage, {table.unit} (lower is better)"
     return {
         **shared,
         "score": {"title": "Predicted damage against cost", "unit": table.unit, "n": ""},
         "axes": [
             axis_of(
-                cost,
+                costs[cost],
                 float(most[at]),
-                costs[fronts[at], at].tolist(),
+                priced[fronts[at], at].tolist(),
                 spans,
                 float(least[at]),
                 {**damage_scale(totals[fronts[at]].tolist(), axis), "lost": ""},
@@ -78,10 +81,10 @@ def predicted_payload(
                 "path": marker_path("circle"),
                 **parts_of(all(bits.activation == FLOAT_BITS for bits in pairs)),
                 "acc": packed(totals, "f8"),
-                "cost": {cost: packed(costs[:, at], "f8") for at, cost in enumerate(names)},
+                "cost": {cost: packed(priced[:, at], "f8") for at, cost in enumerate(names)},
                 "front": {cost: packed(fronts[at], "u4") for at, cost in enumerate(names)},
                 "stops": {
-                    cost: packed(spans[cost].stops(costs[fronts[at], at].tolist()), "f8")
+                    cost: packed(spans[cost].stops(priced[fronts[at], at].tolist()), "f8")
                     for at, cost in enumerate(names)
                     if cost in spans
                 },
@@ -93,9 +96,11 @@ def predicted_payload(
             "w": packed([bits.weight for bits in pairs], "u1"),
             "a": packed([bits.activation for bits in pairs], "u1"),
             "cost": {cost: packed(flat[:, at], "f8") for at, cost in enumerate(names)},
-            "fixed": {cost: COSTS[cost].fixed(model) for cost in names},
+            "fixed": {cost: costs[cost].fixed(model) for cost in names},
         },
-        "settled": _settled(settled, limits or {}, model, options, starts, names),
+        "settled": _settled(
+            settled, limits or {}, model, options, starts, [costs[name] for name in names]
+        ),
     }
 
 
@@ -103,7 +108,7 @@ def summed_costs(problem: Problem) -> list[str]:
     """Names of the model's costs that add up over layers and have a price for every option."""
     return [
         name
-        for name, cost in applicable(problem.model).items()
+        for name, cost in applicable(problem.model, problem.costs).items()
         if cost.reduce == "sum"
         and all(
             cost.layer_cost(layer, bits) < UNPRICED
@@ -141,7 +146,7 @@ def _settled(
     model: ModelSpec,
     options: Sequence[Sequence[Any]],
     starts: np.ndarray,
-    names: Sequence[str],
+    costs: Sequence[CostModel],
 ) -> dict[str, Any] | None:
     if settled is None or settled.empty:
         return None
@@ -156,5 +161,5 @@ def _settled(
         "choice": packed(choice, "u4"),
         "gap": 0.0,
         "score": float(row[DAMAGE]),
-        "cost": {cost: float(row[COST_COLUMNS[cost]]) for cost in names},
+        "cost": {cost.name: float(row[column_of(cost)]) for cost in costs},
     }

@@ -73,8 +73,14 @@ class DqModel(QatModel[DqLayer]):
         """The allocation whose codes hold everything the grids use now."""
         return BitAllocation({name: layer.chosen() for name, layer in self.layers.items()})
 
-    def costs(self, names: Iterable[str]) -> dict[str, Tensor]:
+    def costs(
+        self, names: Iterable[str], costs: Mapping[str, CostModel] = COSTS
+    ) -> dict[str, Tensor]:
         """Smooth costs of the bits in use, in their units, shape () and differentiable.
+
+        Args:
+            names: Of the costs that are wanted.
+            costs: The costs there are.
 
         Raises:
             InvalidParams: a cost has no smooth form.
@@ -88,7 +94,7 @@ class DqModel(QatModel[DqLayer]):
                 else layer.weights.bits(weights),
                 FLOAT_BITS if layer.inputs is None or inputs is None else layer.inputs.bits(inputs),
             )
-        return {name: self._smooth(COSTS[name], pairs) for name in names}
+        return {name: self._smooth(costs[name], pairs) for name in names}
 
     def _smooth(
         self, cost: CostModel, pairs: Mapping[str, tuple[Tensor | float, Tensor | float]]
@@ -141,7 +147,11 @@ class DqModel(QatModel[DqLayer]):
 
 
 def penalty(
-    model: DqModel, limits: Mapping[str, float], strength: float, exact: Mapping[str, int]
+    model: DqModel,
+    limits: Mapping[str, float],
+    strength: float,
+    exact: Mapping[str, int],
+    costs: Mapping[str, CostModel] = COSTS,
 ) -> Tensor:
     """Squared hinge over the limits, as if the network had the paper's own sizes.
 
@@ -154,9 +164,10 @@ def penalty(
         strength: The paper's lambda, 0.1.
         exact: The costs S in whole units; the gradient is that of their smooth forms. One that is
             absent has bits that its table does not list, and is over any limit.
+        costs: The costs there are.
     """
     total = torch.zeros(())
-    for name, smooth in model.costs(limits).items():
+    for name, smooth in model.costs(limits, costs).items():
         value = smooth + (exact.get(name, UNPRICED) - smooth.detach())
         over = (value / limits[name] - 1).clamp_min(0)
         total = total.to(over.device) + strength * (PAPER_KB.get(name, 70.1) * over) ** 2

@@ -111,10 +111,11 @@ class _Watch:
         self.kept: list[dict[str, Any]] = []
 
     def exact(self) -> dict[str, int]:
-        return costs_of(self.model.spec, self.model.chosen())
+        return costs_of(self.model.spec, self.model.chosen(), self.request.costs)
 
     def penalty(self) -> Tensor:
-        return penalty(self.model, self.request.limits, self.request.strength, self.exact())
+        wanted = self.request
+        return penalty(self.model, wanted.limits, wanted.strength, self.exact(), wanted.costs)
 
     def look(self, step: int, generator: torch.Generator) -> None:
         if step and step % self.request.check_every == 0:
@@ -123,7 +124,7 @@ class _Watch:
 
     def check(self) -> None:
         """Keep the state where it is within the limits and the best so far."""
-        if Budget(self.request.limits).admits(self.exact()):
+        if Budget(self.request.limits, self.request.costs).admits(self.exact()):
             self.model.remember(self.accuracy())
 
     @torch.no_grad()

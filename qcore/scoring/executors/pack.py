@@ -20,7 +20,7 @@ from qcore.allocation import LayerBits, ModelSpec
 from qcore.data import Data, Images
 from qcore.memory import keep_freed_memory
 from qcore.models.cards import Card
-from qcore.models.catalog import MODELS
+from qcore.models.catalog import MODELS, read_models
 from qcore.models.loading import build_card
 from qcore.models.loading.network import WHOLE, card_file
 from qcore.models.zoo import build_model
@@ -143,7 +143,8 @@ def rebuild_evaluator(
 
 
 def _pack_card(name: str) -> dict[str, Any] | None:
-    card = MODELS[name].card if name in MODELS else None
+    models = read_models()
+    card = models[name].card if name in models else None
     if card is None:
         return None
     file = card_file(card).read_bytes() if card.source in WHOLE else b""

@@ -5,7 +5,8 @@ import pytest
 
 from pages.compare import methods
 from pages.compare.methods import EFFORT, ELAPSED
-from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE
+from pages.shared.columns import SEARCH_SCORE, column_of
+from qcore.costs import COSTS
 from qcore.problem import Scores
 from tests.pages import sample
 
@@ -115,9 +116,9 @@ def test_the_cut_is_at_the_shortest_run_and_spares_the_ladder():
 
 def test_the_pick_is_the_best_within_the_limit_by_brute_force():
     table = rows(points(30), sample.run_of(1, "random"))
-    column = COST_COLUMNS["weight_bytes"]
+    column = column_of(COSTS["weight_bytes"])
     for limit in np.linspace(table[column].min() - 1, table[column].max(), 9):
-        best = methods.pick(table, "weight_bytes", float(limit))
+        best = methods.pick(table, COSTS["weight_bytes"], float(limit))
         fitting = table[table[column] <= limit]
         if fitting.empty:
             assert best is None

@@ -10,14 +10,15 @@ from pages.compare.bootstrap import paired_bootstrap
 from pages.compare.comparable import setting_of
 from pages.compare.methods import EFFORT, ladder_rows, methods_of, run_rows
 from pages.shared import frames
-from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE, TEST_SCORE
+from pages.shared.columns import SEARCH_SCORE, TEST_SCORE, column_of
 from pages.shared.hypervolume import box_of, normalised
+from qcore.costs import COSTS
 from qcore.errors import InvalidParams
 from qcore.problem import Scores, wilson_interval
 from tests.pages import sample
 
-COST = "weight_bytes"
-COLUMN = COST_COLUMNS[COST]
+COST = COSTS["weight_bytes"]
+COLUMN = column_of(COST)
 
 
 @pytest.fixture(scope="module")
@@ -130,13 +131,13 @@ def test_what_cannot_be_paired_says_why(found):
 
 @pytest.mark.parametrize("cost", ["weight_bytes", "bit_ops", "activation_bytes_sum"])
 def test_budgets_survive_the_box_and_admit_the_ladder(cost):
-    budgets = compare_tables.default_budgets(sample.MODEL, cost, 8)
-    words, _ = compare_tables.write_budgets(cost, budgets)
-    again = compare_tables.read_budgets(words, cost, max(budgets))
+    budgets = compare_tables.default_budgets(sample.MODEL, COSTS[cost], 8)
+    words, _ = compare_tables.write_budgets(COSTS[cost], budgets)
+    again = compare_tables.read_budgets(words, COSTS[cost], max(budgets))
     assert again == pytest.approx(budgets, rel=1e-3)
     uniform = frames.allocation_facts(sample.uniform(2, 8), sample.MODEL)
     if cost != "activation_bytes_sum":
-        assert uniform[COST_COLUMNS[cost]] <= again[0]
+        assert uniform[column_of(COSTS[cost])] <= again[0]
 
 
 @pytest.mark.parametrize("text", ["", "ten", "0", "-3", "nan", "inf", "1,2,3,4,5,6,7,8,9", "1;2"])
@@ -148,7 +149,7 @@ def test_budgets_that_are_none_are_refused_in_words(text):
 def test_the_file_holds_the_table_and_no_formula(found, box, tmp_path):
     table = compare_tables.summary(found, box, BUDGETS)
     table.loc[0, "Method"] = "=cmd()"
-    assert compare_tables.file_name("../a\u202e b", COST) == "compare_..ab_weight_bytes.csv"
+    assert compare_tables.file_name("../a\u202e b", COST.name) == "compare_..ab_weight_bytes.csv"
     path = tmp_path / "table.csv"
     path.write_bytes(compare_tables.csv_of(table))
     read = pd.read_csv(path)

@@ -15,9 +15,9 @@ import yaml
 from pages.downloads import bundle, downloads, tables_out
 from pages.downloads.report import report
 from pages.shared import frames
-from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE
+from pages.shared.columns import SEARCH_SCORE, column_of
 from qcore.allocation import LayerSpec, ModelSpec
-from qcore.costs import costs_of
+from qcore.costs import COSTS, costs_of
 from qcore.formats.config import parse_bits
 from tests import configs
 from tests.pages import sample
@@ -147,10 +147,10 @@ def test_the_points_table_has_a_row_for_each_point_with_its_costs():
 
 
 def test_the_front_table_is_each_methods_front():
-    read = pd.read_csv(io.BytesIO(tables_out.front_csv(frame(), "weight_bytes")))
-    column = COST_COLUMNS["weight_bytes"]
+    read = pd.read_csv(io.BytesIO(tables_out.front_csv(frame(), COSTS["weight_bytes"])))
+    column = column_of(COSTS["weight_bytes"])
     for method, rows in frame().groupby("method"):
-        wanted = frames.front_of(rows, "weight_bytes")
+        wanted = frames.front_of(rows, COSTS["weight_bytes"])
         got = read[read["method"] == method]
         assert got[column].tolist() == wanted[column].tolist()
         assert got[SEARCH_SCORE].is_monotonic_increasing
@@ -194,7 +194,7 @@ def test_what_was_measured_beside_a_configuration_has_its_setting(tmp_path):
 def test_files_with_the_network_are_asked_of_another_process(monkeypatch):
     asked = []
 
-    def made(text, name):
+    def made(text, name, costs):
         asked.append((text, name))
         return type("Exported", (), {"content": b"file"})
 

@@ -8,7 +8,7 @@ from pages.explore import payload
 from pages.explore.payload import picks
 from pages.explore.view import read_view
 from pages.shared import frames, predictions
-from pages.shared.columns import COST_COLUMNS, DAMAGE, SEARCH_SCORE
+from pages.shared.columns import DAMAGE, SEARCH_SCORE, column_of
 from pages.shared.ranges import BUDGETS, spans_of
 from qcore.allocation import LayerSpec, ModelSpec
 from qcore.costs import COSTS, costs_of
@@ -48,7 +48,7 @@ def test_every_number_of_a_point_arrives_unchanged():
         assert numbers(method["acc"], "<f8").tolist() == mine[SEARCH_SCORE].tolist()
         for axis in body["axes"]:
             sent = numbers(method["cost"][axis["id"]], "<f8").tolist()
-            assert sent == mine[COST_COLUMNS[axis["id"]]].tolist()
+            assert sent == mine[column_of(COSTS[axis["id"]])].tolist()
         chosen = mine[mine["selectable"]]
         bits = numbers(method["w"], "u1").reshape(len(chosen), -1)
         inputs = numbers(method["a"], "u1").reshape(len(chosen), -1)
@@ -114,10 +114,10 @@ def test_fronts_and_their_stops_are_those_of_the_points():
         assert (chosen >= 0).tolist() == mine["selectable"].tolist()
         for name, span in SPANS.items():
             front = numbers(method["front"][name], "<u4")
-            wanted = frames.front_of(mine, name)
+            wanted = frames.front_of(mine, COSTS[name])
             assert mine["point"].iloc[front].tolist() == wanted["point"].tolist()
             stops = numbers(method["stops"][name], "<f8")
-            for cost in wanted[COST_COLUMNS[name]]:
+            for cost in wanted[column_of(COSTS[name])]:
                 # the least budget on the slider's grid that allows it
                 allowing = stops[stops * span.factor >= cost * (1 - 1e-9)]
                 assert allowing[0] * span.factor - cost < span.factor * 10.0**-span.decimals
@@ -127,7 +127,7 @@ def test_an_axis_shows_all_of_its_front_and_its_ticks_lie_on_it():
     table = frame()
     rows = picks.drawn(table, list(BUDGETS))
     for axis in payload.measured_body(sample.MODEL, rows, "Accuracy", 92.0, SPANS)["axes"]:
-        costs = rows[COST_COLUMNS[axis["id"]]]
+        costs = rows[column_of(COSTS[axis["id"]])]
         for scale in (axis["lin"], axis["log"], axis["score"]):
             places = [place for place, _ in scale["ticks"]]
             assert len(places) >= 3

@@ -5,9 +5,10 @@ import pytest
 
 from pages.explore.payload import picks
 from pages.shared import frames
-from pages.shared.columns import COST_COLUMNS, SEARCH_SCORE
+from pages.shared.columns import SEARCH_SCORE, column_of
+from qcore.costs import COSTS
 
-COSTS = ("weight_bytes", "bit_ops")
+NAMES = ("weight_bytes", "bit_ops")
 
 
 def made_up(count, seed, methods=("A", "B")):
@@ -18,7 +19,7 @@ def made_up(count, seed, methods=("A", "B")):
             "method": methods[at * len(methods) // count],
             "point": at,
             SEARCH_SCORE: float(rng.randrange(12)),
-            **{column: rng.randrange(10) for column in COST_COLUMNS.values()},
+            **{column_of(COSTS[name]): rng.randrange(10) for name in NAMES},
         }
         for at in range(count)
     ]
@@ -26,14 +27,14 @@ def made_up(count, seed, methods=("A", "B")):
 
 
 def limits_of(rng):
-    names = [name for name in COSTS if rng.random() < 0.7]
+    names = [name for name in NAMES if rng.random() < 0.7]
     return {name: rng.choice([*range(1, 10), 4.5]) for name in names}
 
 
 @pytest.mark.parametrize("seed", range(6))
 def test_picking_from_the_selectable_points_is_picking_from_all(seed):
     frame = made_up(80, seed)
-    rows = picks.drawn(frame, COSTS)
+    rows = picks.drawn(frame, NAMES)
     rng = random.Random(seed)
     for _ in range(60):
         limits = limits_of(rng)
@@ -54,23 +55,23 @@ def test_every_selectable_point_is_the_pick_of_some_budget(seed):
             limits = {name: limit for name, limit in asked.items() if limit is not None}
             picked |= set(frames.picks(frame, limits)["point"])
     # a limit of 0 is below every slider, yet costs of 0 occur here
-    assert set(frame["point"].iloc[picks.selectable(frame, COSTS)]) == picked
+    assert set(frame["point"].iloc[picks.selectable(frame, NAMES)]) == picked
 
 
 def test_all_rows_are_drawn_where_there_are_few():
     frame = made_up(50, 1)
-    rows = picks.drawn(frame, COSTS)
+    rows = picks.drawn(frame, NAMES)
     assert rows["point"].tolist() == frame["point"].tolist()
 
 
 def test_more_rows_are_thinned_but_never_those_that_can_be_picked():
     frame = made_up(400, 2)
-    rows = picks.drawn(frame, COSTS, all_of=50)
+    rows = picks.drawn(frame, NAMES, all_of=50)
     assert len(rows) == 50
     chosen = [
         point
         for _, part in frame.groupby("method", sort=False)
-        for point in part["point"].iloc[picks.selectable(part, COSTS)]
+        for point in part["point"].iloc[picks.selectable(part, NAMES)]
     ]
     assert rows.loc[rows["selectable"], "point"].tolist() == chosen
 

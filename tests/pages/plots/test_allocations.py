@@ -3,7 +3,8 @@ import pytest
 from pages.plots import allocations
 from pages.plots.style import BIT_COLOURS
 from pages.shared import frames
-from pages.shared.columns import COST_COLUMNS
+from pages.shared.columns import column_of
+from qcore.costs import COSTS
 from tests.pages import sample
 
 
@@ -14,7 +15,7 @@ def front():
         for at, allocation in enumerate(sample.allocations(60, activations=(4, 8)))
     ]
     rows = frames.points_frame(points, {1: sample.run_of(1, "random")}, sample.MODEL)
-    return rows.sort_values(COST_COLUMNS["weight_bytes"])
+    return rows.sort_values(column_of(COSTS["weight_bytes"]))
 
 
 def widths(figure):
@@ -25,8 +26,8 @@ def widths(figure):
 
 @pytest.mark.parametrize("part", ["weights", "activations"])
 def test_each_row_is_an_allocation_and_each_column_a_layer(front, part):
-    found = allocations.carpet_frame(front.head(9), "weight_bytes")
-    figure = allocations.carpet_figure(found, sample.MODEL, "weight_bytes", part)
+    found = allocations.carpet_frame(front.head(9), COSTS["weight_bytes"])
+    figure = allocations.carpet_figure(found, sample.MODEL, COSTS["weight_bytes"], part)
     side = {"weights": "weight", "activations": "activation"}[part]
     assert widths(figure) == [
         [getattr(allocation[name], side) for name in sample.MODEL.names]
@@ -40,15 +41,15 @@ def test_each_row_is_an_allocation_and_each_column_a_layer(front, part):
 
 
 def test_a_long_front_is_thinned_and_keeps_its_ends(front):
-    found = allocations.carpet_frame(front, "weight_bytes", most=7)
+    found = allocations.carpet_frame(front, COSTS["weight_bytes"], most=7)
     assert len(found) <= 8
     ends = front["point"].tolist()[0], front["point"].tolist()[-1]
     assert (found["point"].iloc[0], found["point"].iloc[-1]) == ends
-    assert len(allocations.carpet_frame(front.head(5), "weight_bytes", most=7)) == 5
-    assert allocations.carpet_frame(front.head(0), "weight_bytes").empty
+    assert len(allocations.carpet_frame(front.head(5), COSTS["weight_bytes"], most=7)) == 5
+    assert allocations.carpet_frame(front.head(0), COSTS["weight_bytes"]).empty
 
 
 def test_rows_say_cost_with_unit_and_accuracy(front):
-    label = allocations.carpet_frame(front.head(1), "weight_bytes")["label"][0]
+    label = allocations.carpet_frame(front.head(1), COSTS["weight_bytes"])["label"][0]
     assert "KiB" in label
     assert label.endswith("%")

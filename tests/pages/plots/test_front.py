@@ -5,7 +5,7 @@ from pages.plots import heatmap
 from pages.plots.heatmap import bit_heatmap
 from pages.plots.style import BIT_COLOURS, DARK_DIGITS_FROM, icon, style_of
 from pages.shared import frames, predictions
-from pages.shared.columns import COST_COLUMNS, DAMAGE
+from pages.shared.columns import DAMAGE, column_of
 from qcore.costs import COSTS
 from qcore.searches import SEARCHES
 from tests.pages import sample
@@ -85,7 +85,7 @@ def test_digits_are_left_out_where_cells_are_too_narrow(monkeypatch, frame):
 
 @pytest.mark.parametrize("cost", list(COSTS))
 def test_axes_carry_title_and_unit(frame, cost):
-    figure = figures.front_figure(frame, frames.picks(frame, {}), cost)
+    figure = figures.front_figure(frame, frames.picks(frame, {}), COSTS[cost])
     title = figure.layout.xaxis.title.text
     assert title.startswith(COSTS[cost].title)
     assert title.endswith(("B", "bit-ops", "J", "cycles"))
@@ -93,27 +93,27 @@ def test_axes_carry_title_and_unit(frame, cost):
 
 
 def test_a_front_is_a_step_line_with_intervals_over_all_points(frame):
-    figure = figures.front_figure(frame, frames.picks(frame, {}), "weight_bytes")
+    figure = figures.front_figure(frame, frames.picks(frame, {}), COSTS["weight_bytes"])
     rows = frame[frame["method"] == "Exact front"]
     (faint,) = named(figure, "Exact front: all evaluated")
     (front,) = named(figure, "Exact front")
     assert len(faint.x) == len(rows)
     assert faint.opacity < 0.5
-    assert len(front.x) == len(frames.front_of(rows, "weight_bytes"))
+    assert len(front.x) == len(frames.front_of(rows, COSTS["weight_bytes"]))
     assert front.line.shape == "hv"
     assert all(above > 0 for above in front.error_y.array)
     assert all(below > 0 for below in front.error_y.arrayminus)
 
 
 def test_a_point_tells_all_its_bits_when_hovered(frame):
-    figure = figures.front_figure(frame, frames.picks(frame, {}), "weight_bytes")
+    figure = figures.front_figure(frame, frames.picks(frame, {}), COSTS["weight_bytes"])
     (ladder,) = named(figure, "Uniform bits")
     assert ladder.customdata[0][1].count("2/fp") == len(sample.MODEL.layers)
 
 
 def test_budget_and_float_network_are_drawn(frame):
     figure = figures.front_figure(
-        frame, frames.picks(frame, {}), "weight_bytes", limit=30_720, float_score=93.0
+        frame, frames.picks(frame, {}), COSTS["weight_bytes"], limit=30_720, float_score=93.0
     )
     shapes = [(shape.type, shape.x0, shape.y0) for shape in figure.layout.shapes]
     assert ("rect", 30.0, 0) in shapes
@@ -124,23 +124,23 @@ def test_budget_and_float_network_are_drawn(frame):
 
 
 def test_words_of_a_budget_stay_within_the_plot(frame):
-    column = COST_COLUMNS["weight_bytes"]
+    column = column_of(COSTS["weight_bytes"])
     for share, side in ((0.2, "left"), (0.95, "right")):
         figure = figures.front_figure(
-            frame, frames.picks(frame, {}), "weight_bytes", limit=share * frame[column].max()
+            frame, frames.picks(frame, {}), COSTS["weight_bytes"], limit=share * frame[column].max()
         )
         (note,) = (note for note in figure.layout.annotations if "budget" in note.text)
         assert note.xanchor == side
 
 
 def test_no_budget_draws_no_line(frame):
-    figure = figures.front_figure(frame, frames.picks(frame, {}), "bit_ops")
+    figure = figures.front_figure(frame, frames.picks(frame, {}), COSTS["bit_ops"])
     assert not figure.layout.shapes
 
 
 def test_an_empty_pick_still_draws_the_front(frame):
     chosen = frames.picks(frame, {"weight_bytes": 1})
-    figure = figures.front_figure(frame, chosen, "weight_bytes", limit=1)
+    figure = figures.front_figure(frame, chosen, COSTS["weight_bytes"], limit=1)
     assert len(named(figure, "Exact front")) == 1
     assert not named(figure, "best within the budget")[0].x
 
@@ -150,7 +150,7 @@ def test_predictions_have_hollow_marks_and_no_intervals():
     figure = figures.front_figure(
         front,
         front.head(1),
-        "weight_bytes",
+        COSTS["weight_bytes"],
         score=DAMAGE,
         score_title="Predicted damage, nats",
     )
@@ -173,7 +173,7 @@ def test_each_method_has_its_own_look():
 
 def test_figures_bring_no_background_and_no_text_colour_of_their_own(frame):
     for figure in (
-        figures.front_figure(frame, frames.picks(frame, {}), "weight_bytes"),
+        figures.front_figure(frame, frames.picks(frame, {}), COSTS["weight_bytes"]),
         bit_heatmap(frames.bits_frame(frames.picks(frame, {}), sample.MODEL)),
     ):
         assert figure.layout.paper_bgcolor == "rgba(0,0,0,0)"

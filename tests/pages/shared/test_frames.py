@@ -3,13 +3,13 @@ import pytest
 
 from pages.shared import frames
 from pages.shared.columns import (
-    COST_COLUMNS,
     POINT_COLUMNS,
     SEARCH_HIGH,
     SEARCH_LOW,
     SEARCH_N,
     SEARCH_SCORE,
     TEST_SCORE,
+    column_of,
 )
 from qcore.costs import COSTS, applicable, costs_of
 from qcore.front import best_within
@@ -31,8 +31,8 @@ def measured(count=12):
 
 
 def test_every_number_says_its_unit():
-    for column in COST_COLUMNS.values():
-        assert column.endswith((", B", ", bit-ops", ", pJ", ", cycles"))
+    for cost in COSTS.values():
+        assert column_of(cost).endswith((", B", ", bit-ops", ", pJ", ", cycles"))
     for column in (SEARCH_SCORE, TEST_SCORE, SEARCH_LOW):
         assert column.endswith("%")
 
@@ -41,7 +41,7 @@ def test_costs_in_the_table_are_those_of_the_allocation():
     frame = frames.points_frame(measured(), RUNS, sample.MODEL)
     for row in frame.to_dict("records"):
         for name, value in costs_of(sample.MODEL, row["allocation"]).items():
-            assert row[COST_COLUMNS[name]] == value
+            assert row[column_of(COSTS[name])] == value
 
 
 def test_scores_are_in_percent_with_their_interval():
@@ -91,7 +91,7 @@ def test_points_of_another_model_are_left_out():
     points = [sample.stored(1, 1, sample.point(foreign, 900))]
     frame = frames.points_frame(points, RUNS, sample.MODEL)
     assert frame.empty
-    priced = [COST_COLUMNS[name] for name in applicable(sample.MODEL)]
+    priced = [column_of(COSTS[name]) for name in applicable(sample.MODEL)]
     assert list(frame.columns) == [*POINT_COLUMNS, *priced]
 
 
@@ -100,7 +100,7 @@ def test_each_method_shows_the_pick_of_the_one_rule(limits):
     frame = frames.points_frame(measured(), RUNS, sample.MODEL)
     chosen = frames.picks(frame, limits)
     for method, rows in frame.groupby("method"):
-        costs = {name: rows[column].tolist() for name, column in COST_COLUMNS.items()}
+        costs = {name: rows[column_of(cost)].tolist() for name, cost in COSTS.items()}
         best = best_within(costs, rows[SEARCH_SCORE].tolist(), limits)
         assert chosen[chosen["method"] == method]["point"].tolist() == [rows["point"].iloc[best]]
 
@@ -112,8 +112,8 @@ def test_nothing_is_picked_below_the_smallest():
 
 def test_a_front_rises_in_cost_and_in_accuracy():
     frame = frames.points_frame(measured(60), RUNS, sample.MODEL)
-    front = frames.front_of(frame, "weight_bytes")
-    assert front[COST_COLUMNS["weight_bytes"]].is_monotonic_increasing
+    front = frames.front_of(frame, COSTS["weight_bytes"])
+    assert front[column_of(COSTS["weight_bytes"])].is_monotonic_increasing
     assert front[SEARCH_SCORE].is_monotonic_increasing
     assert len(front) > 1
 

@@ -8,7 +8,7 @@ from pages.shared.hypervolume import Box, box_of, default_floor, normalised, spr
 from qcore.costs import COSTS
 from tests.pages import sample
 
-BOX = Box("weight_bytes", 12.0, 80.0)
+BOX = Box(COSTS["weight_bytes"], 12.0, 80.0)
 points = st.lists(st.tuples(st.integers(0, 15), st.integers(70, 100)), max_size=12)
 lines = st.lists(
     st.lists(st.tuples(st.integers(1, 9), st.floats(0, 1)), min_size=1, max_size=5),
@@ -49,7 +49,7 @@ def test_full_accuracy_at_no_cost_is_one_and_beyond_the_reference_is_nothing():
 
 
 def test_the_box_depends_on_the_model_alone_and_prints_its_corner():
-    box = box_of(sample.MODEL, "weight_bytes", 84.0)
+    box = box_of(sample.MODEL, COSTS["weight_bytes"], 84.0)
     assert box.most == COSTS["weight_bytes"].total(sample.MODEL, sample.uniform(8))
     assert "75.3 KiB at 84 %" in box.words()
     assert [default_floor(score) for score in (None, 4.0, 94.7, 100.0)] == [0, 0, 84, 90]

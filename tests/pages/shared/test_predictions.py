@@ -3,9 +3,9 @@ import itertools
 import pytest
 
 from pages.shared import predictions
-from pages.shared.columns import COST_COLUMNS, DAMAGE
+from pages.shared.columns import DAMAGE, column_of
 from qcore.allocation import BitAllocation, LayerBits
-from qcore.costs import costs_of
+from qcore.costs import COSTS, costs_of
 from tests.pages import sample
 
 
@@ -19,8 +19,8 @@ def test_a_predicted_front_is_priced_and_scored_exactly():
     for row in front.to_dict("records"):
         assert row[DAMAGE] == pytest.approx(damage_of(table, row["allocation"]))
         costs = costs_of(sample.MODEL, row["allocation"])
-        assert row[COST_COLUMNS["weight_bytes"]] == costs["weight_bytes"]
-    assert front[COST_COLUMNS["weight_bytes"]].is_monotonic_increasing
+        assert row[column_of(COSTS["weight_bytes"])] == costs["weight_bytes"]
+    assert front[column_of(COSTS["weight_bytes"])].is_monotonic_increasing
     assert front[DAMAGE].is_monotonic_decreasing
 
 

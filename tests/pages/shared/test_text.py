@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from pages.shared import text
+from qcore.costs import COSTS
 from tests.pages import sample
 
 
@@ -22,11 +23,11 @@ from tests.pages import sample
     ],
 )
 def test_costs_are_written_with_a_unit_that_suits_their_size(cost, value, words):
-    assert text.cost_text(cost, value) == words
+    assert text.cost_text(COSTS[cost], value) == words
 
 
 def test_an_exact_cost_keeps_every_byte():
-    assert text.exact_cost_text("weight_bytes", 19_268) == "19,268 B (18.8 KiB)"
+    assert text.exact_cost_text(COSTS["weight_bytes"], 19_268) == "19,268 B (18.8 KiB)"
 
 
 def test_a_share_carries_its_interval_and_count():

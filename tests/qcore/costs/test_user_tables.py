@@ -8,8 +8,9 @@ from qcore.allocation import BitAllocation, LayerBits
 from qcore.costs import COSTS, applicable, costs_of, refusals
 from qcore.costs.budget import Budget, make_options
 from qcore.costs.formulas import UNPRICED
-from qcore.costs.user_tables import broken_tables, cost_of, odd_tables, read_table, refresh_costs
+from qcore.costs.user_tables import cost_of, read_costs, read_table
 from qcore.errors import InfeasibleBudget, InvalidConfig, InvalidParams
+from qcore.models.catalog import MODELS
 from qcore.problem import Problem, SensitivityTable
 from qcore.solvers.knapsack import problem_front
 from tests.strategies import model
@@ -20,8 +21,7 @@ ROWS = "conv,8,8,4\nconv,4,8,2.5\nconv,4,4,2\nfc,8,8,10\nfc,4,8,6\nfc,4,4,5.0\n"
 
 @pytest.fixture
 def folder(tmp_path):
-    yield tmp_path
-    refresh_costs(tmp_path / "gone")
+    return tmp_path
 
 
 def write(folder, text, name="phone"):
@@ -51,49 +51,56 @@ def test_units_are_read_from_the_last_column(folder, head, unit, value):
 
 def test_a_table_is_a_cost_like_any_other(folder):
     write(folder, HEAD + ROWS)
-    refresh_costs(folder)
+    costs = read_costs(folder)
     spec = model()
-    assert "phone" in applicable(spec)
+    assert "phone" in applicable(spec, costs)
     bits = BitAllocation({"conv": LayerBits(4, 4), "fc": LayerBits(8, 8)})
-    assert costs_of(spec, bits)["phone"] == 2000 + 10_000
+    assert costs_of(spec, bits, costs)["phone"] == 2000 + 10_000
+    options = make_options(spec.layers, (4, 8), (4, 8))
     with pytest.raises(InfeasibleBudget, match="7,000 ns"):
-        Budget({"phone": 6999}).check_feasible(spec, make_options(spec.layers, (4, 8), (4, 8)))
+        Budget({"phone": 6999}, costs).check_feasible(spec, options)
     (folder / "phone.csv").unlink()
-    refresh_costs(folder)
-    assert "phone" not in COSTS
+    assert "phone" not in read_costs(folder)
+    assert "phone" in costs, "a value that was handed out stays as it was"
+
+
+def test_bitdials_own_costs_and_networks_cannot_be_changed_in_place(folder):
+    for shipped in (COSTS, MODELS):
+        with pytest.raises(TypeError):
+            shipped["phone"] = None
 
 
 def test_a_changed_file_is_read_again(folder):
     path = write(folder, HEAD + ROWS)
-    refresh_costs(folder)
-    path.write_text(HEAD + ROWS.replace("fc,8,8,10", "fc,8,8,1000"), encoding="utf-8")
-    refresh_costs(folder)
     top = BitAllocation.uniform(model().layers, 8, 8)
-    assert costs_of(model(), top)["phone"] == 4000 + 1_000_000
+    assert costs_of(model(), top, read_costs(folder))["phone"] == 4000 + 10_000
+    path.write_text(HEAD + ROWS.replace("fc,8,8,10", "fc,8,8,1000"), encoding="utf-8")
+    assert costs_of(model(), top, read_costs(folder))["phone"] == 4000 + 1_000_000
 
 
 def test_the_exact_front_over_a_table_is_the_brute_force_one(folder):
     # more bits may take less here: no solver relies on rising costs
     write(folder, HEAD + ROWS.replace("conv,8,8,4\n", "conv,8,8,1\n"))
-    refresh_costs(folder)
+    costs = read_costs(folder)
     spec = model()
     options = make_options(spec.layers, (4, 8), (4, 8))
     rows = {name: {4: 3.0, 8: 1.0} for name in spec.names}
     table = SensitivityTable("kl", "nats", weight=rows, activation=rows)
-    front = problem_front(Problem(spec, options), table, ("phone",))
+    front = problem_front(Problem(spec, options, Budget({}, costs)), table, ("phone",))
     every = [
         BitAllocation(dict(zip(spec.names, pair, strict=True)))
         for pair in itertools.product(*(options[name] for name in spec.names))
     ]
     points = [
-        (costs_of(spec, a)["phone"], sum(table.score(n, b) for n, b in a.items())) for a in every
+        (costs_of(spec, a, costs)["phone"], sum(table.score(n, b) for n, b in a.items()))
+        for a in every
     ]
     best = {
         (cost, score)
         for cost, score in points
         if not any(c <= cost and s <= score and (c, s) != (cost, score) for c, s in points)
     }
-    assert {(costs["phone"], score) for _, costs, score in front} == best
+    assert {(found["phone"], score) for _, found, score in front} == best
 
 
 def test_a_width_without_a_row_costs_what_the_cheapest_wider_one_does(folder):
@@ -106,13 +113,13 @@ def test_a_width_without_a_row_costs_what_the_cheapest_wider_one_does(folder):
 
 def test_bits_beyond_the_table_have_no_such_cost_and_fit_no_limit(folder):
     write(folder, HEAD + ROWS)
-    refresh_costs(folder)
-    spec = model()
-    floats = costs_of(spec, BitAllocation.uniform(spec.layers, 8, 32))
+    costs, spec = read_costs(folder), model()
+    floats = costs_of(spec, BitAllocation.uniform(spec.layers, 8, 32), costs)
     assert "phone" not in floats
-    assert not Budget({"phone": 10**9}).admits(floats)
+    budget = Budget({"phone": 10**9}, costs)
+    assert not budget.admits(floats)
     with pytest.raises(InvalidParams, match="no row for the allowed bits"):
-        Budget({"phone": 10**9}).check_feasible(spec, make_options(spec.layers, (8,), (32,)))
+        budget.check_feasible(spec, make_options(spec.layers, (8,), (32,)))
 
 
 @pytest.mark.parametrize(
@@ -124,9 +131,9 @@ def test_bits_beyond_the_table_have_no_such_cost_and_fit_no_limit(folder):
 )
 def test_another_networks_table_is_left_out_with_the_reason(folder, rows, words):
     write(folder, HEAD + rows)
-    refresh_costs(folder)
-    assert "phone" not in applicable(model())
-    assert words in refusals(model())["phone"]
+    costs = read_costs(folder)
+    assert "phone" not in applicable(model(), costs)
+    assert words in refusals(model(), costs)["phone"]
 
 
 @pytest.mark.parametrize(
@@ -152,9 +159,9 @@ def test_wrong_files_are_refused_with_the_place(folder, text, words):
     path = write(folder, text)
     with pytest.raises(InvalidConfig, match=words):
         read_table(path)
-    refresh_costs(folder)
-    assert list(broken_tables()) == ["phone.csv"]
-    assert "phone" not in COSTS
+    costs = read_costs(folder)
+    assert list(costs.broken) == ["phone.csv"]
+    assert "phone" not in costs
 
 
 def test_bytes_that_are_no_text_are_refused(folder):
@@ -165,17 +172,16 @@ def test_bytes_that_are_no_text_are_refused(folder):
 
 @pytest.mark.parametrize("name", ["weight_bytes", "Grosse Tabelle", "a" * 41])
 def test_names_that_are_taken_or_no_names_are_refused(folder, name):
-    before = dict(COSTS)
     write(folder, HEAD + ROWS, name)
-    refresh_costs(folder)
-    assert list(broken_tables()) == [f"{name}.csv"]
-    assert before == COSTS
+    costs = read_costs(folder)
+    assert list(costs.broken) == [f"{name}.csv"]
+    assert costs.models == COSTS
 
 
 def test_odd_files_are_used_and_said_to_be_odd(folder):
     write(folder, HEAD + ROWS + "fc,8,8,10\n" + "fc,3,4,7\n")
-    refresh_costs(folder)
-    repeated, falling = odd_tables()["phone.csv"]
+    costs = read_costs(folder)
+    repeated, falling = costs.odd["phone.csv"]
     assert repeated == "Line 8 repeats an earlier row."
     assert falling == "fc: 4/8 bits take less than 3/4."
-    assert "phone" in applicable(model())
+    assert "phone" in applicable(model(), costs)

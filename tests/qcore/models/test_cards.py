@@ -10,10 +10,8 @@ from qcore.models import cards
 from qcore.models.catalog import (
     BUNDLED_NAMES,
     MODELS,
-    broken_cards,
     default_data,
-    model_names,
-    refresh_models,
+    read_models,
 )
 from qcore.models.zoo import build_model, load_model
 from qcore.network.layers import find_layers, weights_digest
@@ -27,7 +25,6 @@ def data_folder(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setenv("BITDIAL_DATA", str(tmp_path / "data"))
         yield tmp_path / "data"
-    refresh_models()
 
 
 @pytest.fixture
@@ -37,10 +34,10 @@ def card(tmp_path):
 
 def test_a_card_survives_its_file_and_lists_between_bundled_and_torchvision(card):
     assert cards.read_cards() == ({"mine": card}, {})
-    names = model_names()
+    names = list(read_models())
     assert names[: len(BUNDLED_NAMES) + 1] == [*BUNDLED_NAMES, "mine"]
     assert names[-1] == "wide_resnet50_2"
-    assert set(names) == set(MODELS)
+    assert set(names) == {*MODELS, "mine"}
     assert default_data("mine") == "imagefolder:"
 
 
@@ -56,7 +53,7 @@ def test_a_card_that_is_removed_is_gone_everywhere(card, data_folder):
     assert not (data_folder / "networks" / "mine").exists()
     with pytest.raises(UnsupportedModel, match="There is no model named 'mine'"):
         load_model("mine")
-    assert "mine" not in model_names()
+    assert "mine" not in read_models()
     with pytest.raises(UnsupportedModel, match="'mine'"):
         cards.remove_card("mine")
 
@@ -94,16 +91,16 @@ def test_a_card_that_cannot_be_is_named_with_its_reason(card, data_folder, chang
     path = data_folder / "networks" / "mine" / "card.json"
     text = change if isinstance(change, str) else json.dumps(card.to_json() | change)
     path.write_text(text)
-    assert words in broken_cards()["mine"]
-    assert "mine" not in MODELS
+    assert words in read_models().broken["mine"]
+    assert "mine" not in read_models()
 
 
 def test_a_card_cannot_take_the_place_of_a_shipped_network(card, data_folder):
     (data_folder / "networks" / "mine").rename(data_folder / "networks" / "resnet8")
     path = data_folder / "networks" / "resnet8" / "card.json"
     path.write_text(json.dumps(card.to_json() | {"name": "resnet8"}))
-    assert "comes with bitdial" in broken_cards()["resnet8"]
-    assert MODELS["resnet8"].source == "bundled"
+    assert "comes with bitdial" in read_models().broken["resnet8"]
+    assert read_models()["resnet8"].source == "bundled"
 
 
 def test_another_process_scores_an_own_network_just_the_same(card, tmp_path):

@@ -185,13 +185,13 @@ def test_the_largest_activation_alone_feels_its_limit_and_all_feel_the_total():
 
 
 @pytest.mark.parametrize("cost", ["packed32_bytes", "model_bytes", "bit_ops", "phone"])
-def test_every_limit_on_weights_pulls_at_the_grids_of_all_weights(cost, monkeypatch):
+def test_every_limit_on_weights_pulls_at_the_grids_of_all_weights(cost):
     rows = {LayerBits(w, a): 10 * w + a for w in (2, 4, 8) for a in (2, 4, 8)}
     table = Table("phone", "latency", "ns", dict.fromkeys(SPEC.names, rows))
-    monkeypatch.setitem(COSTS, "phone", cost_of(table))
+    costs = {**COSTS, "phone": cost_of(table)}
     made = model(weights=(2, 4, 8), inputs=(2, 4, 8))
-    exact = costs_of(SPEC, made.chosen())
-    penalty(made, {cost: exact[cost] * 0.8}, 0.1, exact).backward()
+    exact = costs_of(SPEC, made.chosen(), costs)
+    penalty(made, {cost: exact[cost] * 0.8}, 0.1, exact, costs).backward()
     for layer in made.layers.values():
         # a longer reach at the same step takes more bits
         assert layer.weights.second.grad.item() > 0
@@ -208,24 +208,26 @@ def test_training_under_a_limit_on_words_ends_within_it():
     assert costs_of(SPEC, free.allocation)["packed32_bytes"] > 1.3 * low
 
 
-def test_bits_that_a_table_does_not_list_are_over_the_limit_and_pulled_back(monkeypatch):
+def test_bits_that_a_table_does_not_list_are_over_the_limit_and_pulled_back():
     rows = {LayerBits(w, a): 10 * w + a for w in (2, 3) for a in (2, 4, 8)}
     table = Table("phone", "latency", "ns", dict.fromkeys(SPEC.names, rows))
-    monkeypatch.setitem(COSTS, "phone", cost_of(table))
+    costs = {**COSTS, "phone": cost_of(table)}
     made = model(weights=(2, 3, 4), inputs=(2, 4, 8))
-    assert "phone" not in costs_of(SPEC, made.chosen())
-    penalty(made, {"phone": 1000.0}, 0.1, costs_of(SPEC, made.chosen())).backward()
+    exact = costs_of(SPEC, made.chosen(), costs)
+    assert "phone" not in exact
+    penalty(made, {"phone": 1000.0}, 0.1, exact, costs).backward()
     assert all(layer.weights.second.grad.item() > 0 for layer in made.layers.values())
-    learned, seen = learn(small_trainer(MemoryCheckpoints()), learning(limits={"phone": 150.0}))
+    learned, seen = learn(
+        small_trainer(MemoryCheckpoints()), learning(limits={"phone": 150.0}, costs=costs)
+    )
     assert learned.allocation
     json.dumps([progress.figures for progress in seen])
 
 
-def test_a_limit_on_a_cost_that_cannot_be_felt_is_refused(monkeypatch):
+def test_a_limit_on_a_cost_that_cannot_be_felt_is_refused():
     bare = dataclasses.replace(COSTS["weight_bytes"], name="bare", title="Bare", smooth=None)
-    monkeypatch.setitem(COSTS, "bare", bare)
     with pytest.raises(InvalidParams, match="Bare has no smooth form"):
-        model().costs(["bare"])
+        model().costs(["bare"], {"bare": bare})
 
 
 def test_a_gradient_is_no_longer_than_the_step():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from qcore.costs import COSTS
+from qcore.costs.budget import Budget
 from qcore.engine import drive
 from qcore.errors import InfeasibleBudget, InvalidParams
 from qcore.problem import Point, Progress, Scores
@@ -252,20 +253,20 @@ def test_a_budget_below_the_smallest_is_refused_before_anything_is_computed():
     assert not toy.tables
 
 
-def test_limits_on_the_largest_layer_that_leave_no_option_are_refused(monkeypatch):
+def test_limits_on_the_largest_layer_that_leave_no_option_are_refused():
     other = dataclasses.replace(
         COSTS["weight_bytes"],
         name="trade_max",
         reduce="max",
         layer_cost=lambda layer, bits: 1000 // bits.activation,
     )
-    monkeypatch.setitem(COSTS, "trade_max", other)
     toy = toy_problem(2, (4,), (2, 8))
     limits = {
         "trade_max": 200,
         "activation_bytes_max": toy.cost(toy.all_allocations()[0], "activation_bytes_max"),
     }
-    toy = toy_problem(2, (4,), (2, 8), limits=limits)
+    budget = Budget(limits, {**COSTS, "trade_max": other})
+    toy = dataclasses.replace(toy, problem=dataclasses.replace(toy.problem, budget=budget))
     with pytest.raises(InfeasibleBudget, match="largest layer"):
         run(toy)
 

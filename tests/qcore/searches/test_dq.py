@@ -99,18 +99,20 @@ def test_both_activation_limits_are_refused_with_the_reason():
         run(toy, at(toy, 2, 4))
 
 
-def test_a_limit_that_no_gradient_feels_is_refused_before_the_run_and_in_it(monkeypatch):
+def test_a_limit_that_no_gradient_feels_is_refused_before_the_run_and_in_it():
     bare = dataclasses.replace(COSTS["weight_bytes"], name="bare", title="Bare", smooth=None)
-    monkeypatch.setitem(COSTS, "bare", bare)
-    toy = toy_problem(3, limits={"bare": 10_000.0})
+    costs = {**COSTS, "bare": bare}
+    toy = toy_problem(3)
+    budget = Budget({"bare": 10_000.0}, costs)
+    toy = dataclasses.replace(toy, problem=dataclasses.replace(toy.problem, budget=budget))
     words = r"Bare \(bare\) has no smooth form .* Limit another cost"
     with pytest.raises(InvalidParams, match=words):
         run(toy, at(toy, 2))
     spec = RunSpec("resnet8", "fashion-mnist", "dq", limits={"bare": 1e6})
     for model in (None, bundled_spec("resnet8")):
         with pytest.raises(InvalidParams, match=words):
-            check_run(spec, model)
-    check_run(dataclasses.replace(spec, search="exact"), None)
+            check_run(spec, model, costs)
+    check_run(dataclasses.replace(spec, search="exact"), None, costs)
     check_run(dataclasses.replace(spec, limits={"packed32_bytes": 1e6}), None)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from qcore.allocation import LayerBits
 from qcore.costs import COSTS
-from qcore.costs.budget import make_options
+from qcore.costs.budget import Budget, make_options
 from qcore.costs.formulas import UNPRICED, CostModel
 from qcore.engine import drive
 from qcore.errors import InvalidParams
@@ -121,13 +121,17 @@ def test_energy_on_an_accelerator_can_be_the_cost():
     assert 0 < min(energy) < max(energy) < UNPRICED
 
 
-def test_a_cost_that_the_network_lacks_is_refused_with_the_reason(monkeypatch):
+def test_a_cost_that_the_network_lacks_is_refused_with_the_reason():
     never = CostModel(
         "elsewhere", "Elsewhere", "ns", lambda layer, bits: 1, refuses=lambda model: "no such layer"
     )
-    monkeypatch.setitem(COSTS, "elsewhere", never)
+    costs = {**COSTS, "elsewhere": never}
+    toy = toy_problem(4)
+    problem = dataclasses.replace(toy.problem, budget=Budget({}, costs))
+    search = SEARCHES["nsga2"]
+    params = search.read_params({"cost": "elsewhere"}, costs)
     with pytest.raises(InvalidParams, match="no such layer"):
-        run(toy_problem(4), cost="elsewhere")
+        drive(search, problem, params, 0, score=toy.score)
 
 
 def test_a_population_must_fit_the_evaluations():

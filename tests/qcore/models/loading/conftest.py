@@ -1,7 +1,5 @@
 import pytest
 
-from qcore.models.catalog import refresh_models
-
 
 @pytest.fixture(autouse=True)
 def data_folder(tmp_path, monkeypatch):
@@ -9,4 +7,3 @@ def data_folder(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setenv("BITDIAL_DATA", str(tmp_path / "data"))
         yield tmp_path / "data"
-    refresh_models()
