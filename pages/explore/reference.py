@@ -154,7 +154,7 @@ def add_mark(figure: go.Figure, reference: pd.Series | None, cost: str, factor: 
     """Draw the reference into a front.
 
     Args:
-        figure: Of `figures.front_figure`.
+        figure: Of `front.front_figure`.
         reference: Row of the reference, or None.
         cost: Name of the cost on the x axis.
         factor: Units of that cost in one of the axis's.
