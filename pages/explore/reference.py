@@ -157,7 +157,7 @@ def add_mark(
     """Draw the reference into a front.
 
     Args:
-        figure: Of `figures.front_figure`.
+        figure: Of `front.front_figure`.
         reference: Row of the reference, or None.
         cost: The cost on the x axis.
         factor: Units of that cost in one of the axis's.

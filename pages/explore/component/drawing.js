@@ -1,7 +1,11 @@
 // How the explorer draws: bit heatmap, front and area-true allocation, each on its canvas.
 // Names of layers and methods may hold anything: they are drawn as text only.
 
-const FLOAT = 32, GRIP = 9, GREY = "#888888", GRID = "#88888838", SHADE = "#8888882e";
+const FLOAT = 32;
+const GRIP = 9;
+const GREY = "#888888";
+const GRID = "#88888838";
+const SHADE = "#8888882e";
 const RING = { path: "M1 0A1 1 0 1 1 -1 0A1 1 0 1 1 1 0Z" };
 
 const fit = (text, most, letters = [...text]) =>
@@ -10,7 +14,8 @@ const fit = (text, most, letters = [...text]) =>
 /** An axis in pixels: where a value lies, and what lies at a place. */
 function scale(axis, from, to) {
   const [there, back] = axis.log ? [Math.log, Math.exp] : [Number, Number];
-  const low = there(axis.low), slope = (to - from) / (there(axis.high) - low);
+  const low = there(axis.low);
+  const slope = (to - from) / (there(axis.high) - low);
   return {
     ...axis,
     from,
@@ -23,7 +28,8 @@ function scale(axis, from, to) {
 /** A cleared canvas in CSS pixels, and the few marks that every plot is made of. */
 class Pen {
   constructor(canvas, width, height, theme) {
-    const ratio = window.devicePixelRatio || 1, ink = canvas.getContext("2d");
+    const ratio = window.devicePixelRatio || 1;
+    const ink = canvas.getContext("2d");
     Object.assign(this, { canvas, ink, width, height, theme });
     Object.assign(canvas, { width: Math.ceil(width * ratio), height: Math.ceil(height * ratio) });
     ink.scale(canvas.width / width, canvas.height / height);
@@ -138,7 +144,8 @@ class Drawing {
 
   /** Bits as a colour and a digit; float is striped. */
   block(pen, { cmap, ink }, bits, x, y, width, height, down = height / 2 + 0.5) {
-    const text = bits === FLOAT ? "fp" : `${bits}`, colour = ink[bits];
+    const text = bits === FLOAT ? "fp" : `${bits}`;
+    const colour = ink[bits];
     pen.bar(x, y, width, height, cmap[bits]);
     const stripes = bits === FLOAT ? height : 0;
     for (let at = 2; at < stripes; at += 4) pen.bar(x, y + at, width, 1, "#c8c8c8");
@@ -147,10 +154,15 @@ class Drawing {
   }
 
   drawHeat(shown) {
-    const { data, layers, methods, hover } = shown, { theme } = this, full = this.heat.clientWidth;
+    const { data, layers, methods, hover } = shown;
+    const { theme } = this;
+    const full = this.heat.clientWidth;
     const left = Math.min(190, Math.max(110, full * 0.24));
-    const wide = (full - left - 2) / layers.length, letters = Math.floor((left - 24) / 6.8);
-    const tall = methods.length > 8 ? 16 : 22, room = full - left - 2, gap = wide > 5 ? 1 : 0;
+    const wide = (full - left - 2) / layers.length;
+    const letters = Math.floor((left - 24) / 6.8);
+    const tall = methods.length > 8 ? 16 : 22;
+    const room = full - left - 2;
+    const gap = wide > 5 ? 1 : 0;
     let bottom = 2;
     const rows = methods.map(({ floats }) => {
       const row = { top: bottom, low: floats ? 8 : tall };
@@ -166,7 +178,9 @@ class Drawing {
           this.block(sheet, data, bits, 0, 0, ...place.slice(2)));
     this.heatMap = { left, wide, rows };
     rows.forEach(({ top, low }, at) => {
-      const method = methods[at], bold = at === shown.at, middle = top + tall / 2;
+      const method = methods[at];
+      const bold = at === shown.at;
+      const middle = top + tall / 2;
       const r = (hover.method === at && shown.result(method, hover.point)) || shown.now[at];
       pen.mark(method, 9, middle, 5, shown.proxy);
       pen.say(fit(method.title, letters), 20, middle, { bold, size: 13 });
@@ -205,7 +219,8 @@ class Drawing {
 
   /** Names and stages of the layers, under the heatmap. */
   drawNames({ data, layers, hover }, pen) {
-    const { theme, heatMap: { left, wide } } = this, every = Math.ceil(13 / wide);
+    const { theme, heatMap: { left, wide } } = this;
+    const every = Math.ceil(13 / wide);
     layers.forEach((layer, i) => {
       const colour = i === hover.layer ? theme.primary : theme.ink;
       if (i % every === 0) {
@@ -218,7 +233,8 @@ class Drawing {
       }
     });
     for (const [name, from, to] of data.stages) {
-      const x = left + from * wide, span = (to - from) * wide;
+      const x = left + from * wide;
+      const span = (to - from) * wide;
       pen.bar(x + 1, 2, span - 3, 1.5, GREY);
       if (span > 44 && to - from > 1) {
         pen.say(fit(name, Math.floor(span / 7)), x + span / 2, 10, {
@@ -231,10 +247,14 @@ class Drawing {
   }
 
   drawFront(shown) {
-    const { view, hover, data, methods } = shown, { theme } = this;
-    const { x: id } = view, axis = shown.axes.get(id);
-    const pen = this.pen(this.front, 380), y = scale(axis.score, 336, 12);
-    const x = scale(view.log ? axis.log : axis.lin, 58, pen.width - 12), tall = y.from - y.to;
+    const { view, hover, data, methods } = shown;
+    const { theme } = this;
+    const { x: id } = view;
+    const axis = shown.axes.get(id);
+    const pen = this.pen(this.front, 380);
+    const y = scale(axis.score, 336, 12);
+    const x = scale(view.log ? axis.log : axis.lin, 58, pen.width - 12);
+    const tall = y.from - y.to;
     const b = view.on[id] && shown.sliders[id]?.b;
     const spot = (m, at) => [x.at(m.cost[id][at]), y.at(m.acc[at])];
     const line = b && Math.max(x.from, Math.min(x.at(view.values[id] * b.factor), x.to));
@@ -282,7 +302,8 @@ class Drawing {
       pen.say(`float ${data.float.toFixed(1)} %`, x.from + 6, y.at(data.float) + 9, faint);
     }
     for (const m of methods) {
-      const line = [...m.front[id]], spots = line.map((i) => spot(m, i));
+      const line = [...m.front[id]];
+      const spots = line.map((i) => spot(m, i));
       for (let i = 0; i < m.acc.length && !proxy; i++) {
         const [px, py] = spot(m, i);
         pen.bar(px - 1.5, py - 1.5, 3, 3, `${m.colour}4d`);
@@ -300,9 +321,11 @@ class Drawing {
   }
 
   drawArea(shown) {
-    const { data, layers, hover, now, view: { widths } } = shown, { theme } = this;
+    const { data, layers, hover, now, view: { widths } } = shown;
+    const { theme } = this;
     const words = data.areas[widths];
-    const r = now[shown.at], others = now.filter((o, at) => at !== shown.at && o?.w);
+    const r = now[shown.at];
+    const others = now.filter((o, at) => at !== shown.at && o?.w);
     // the same bits everywhere are what to compare with; for them, the best of the others
     const other = others.find((o) => o.method.uniform) ?? others.sort((a, b) => b.acc - a.acc)[0];
     const height = (o, i) => widths === "ops" ? o.w[i] * o.a[i] : o.w[i];
@@ -322,7 +345,9 @@ class Drawing {
     if (!note) return;
     let outline = `M${x.from} ${y.from}`;
     layers.forEach((layer, i) => {
-      const wide = edges[i + 1] - edges[i], top = y.at(height(r, i)), tall = y.from - top;
+      const wide = edges[i + 1] - edges[i];
+      const top = y.at(height(r, i));
+      const tall = y.from - top;
       this.block(
         pen,
         data,

@@ -1,7 +1,9 @@
 // The budget explorer on the page: controls, pointer, keys, and what the server is told on release.
 // Names of layers and methods may hold anything: they reach the page as text only.
 
-const HINTS = "bitdial-hints", REACH = 14, IDLE_MS = 150;
+const HINTS = "bitdial-hints";
+const REACH = 14;
+const IDLE_MS = 150;
 const TURNS = {
   ArrowRight: 1,
   ArrowUp: 1,
@@ -58,7 +60,8 @@ export class Explorer {
   }
 
   update({ data: sent, setStateValue, setTriggerValue }) {
-    const data = decode(sent), { layers, methods, proxy } = data;
+    const data = decode(sent);
+    const { layers, methods, proxy } = data;
     const of = (key) => Object.fromEntries(data.budgets.map((b) => [b.id, b[key]]));
     if (this.data?.id !== data.id) this.view = { ...data.init, values: of("value"), on: of("on") };
     Object.assign(this, {
@@ -83,7 +86,8 @@ export class Explorer {
   build() {
     const { data, view, axis, log, widths } = this;
     this.sliders = Object.fromEntries(data.budgets.map((b) => {
-      const node = copyOf(this.budgetShape), [box, range] = node.querySelectorAll("input");
+      const node = copyOf(this.budgetShape);
+      const [box, range] = node.querySelectorAll("input");
       put(node, { ".words": b.label });
       box.checked = view.on[b.id];
       Object.assign(range, { name: b.id, min: b.lo, max: b.hi, ariaLabel: b.aria });
@@ -92,7 +96,8 @@ export class Explorer {
     }));
     this.controls.replaceChildren(...Object.values(this.sliders).map(({ node }) => node));
     this.cards.replaceChildren(...this.methods.map(({ title, path, colour, label }, method) => {
-      const card = copyOf(this.cardShape), mark = card.querySelector("path");
+      const card = copyOf(this.cardShape);
+      const mark = card.querySelector("path");
       put(card, { b: title });
       mark.setAttribute("d", path);
       mark.style.color = colour;
@@ -132,8 +137,10 @@ export class Explorer {
   /** Bits and scores of a point; null where there is none. */
   result(method, at) {
     if (!(at >= 0)) return null;
-    const of = (table) => each(table, (all) => all[at]), count = this.layers.length;
-    const { acc, lo, hi, ids: id, runs: run } = method, from = method.row[at] * count;
+    const of = (table) => each(table, (all) => all[at]);
+    const count = this.layers.length;
+    const { acc, lo, hi, ids: id, runs: run } = method;
+    const from = method.row[at] * count;
     const bits = (all) => from < 0 ? null : all.subarray(from, from + count);
     return {
       method,
@@ -155,7 +162,8 @@ export class Explorer {
 
   /** What each method gives within the budgets, and which is in focus: chosen, else the best. */
   choose() {
-    const limits = this.limits(), { methods, proxy, view } = this;
+    const limits = this.limits();
+    const { methods, proxy, view } = this;
     this.now = methods.map((m) => proxy ? this.solved(limits) : this.result(m, pick(m, limits)));
     this.at = methods.findIndex((method) => method.label === view.focus);
     if (this.at < 0) {
@@ -195,10 +203,13 @@ export class Explorer {
 
   /** The words and numbers of the budgets and of the cards. */
   write() {
-    const { view, data, proxy, now } = this, limits = this.limits();
+    const { view, data, proxy, now } = this;
+    const limits = this.limits();
     const id = limits[0]?.[0] ?? data.axes[0].id;
     for (const { range, node, b } of Object.values(this.sliders)) {
-      const value = view.values[b.id], on = view.on[b.id], text = this.budgetText(b);
+      const value = view.values[b.id];
+      const on = view.on[b.id];
+      const text = this.budgetText(b);
       Object.assign(range, { value, disabled: !on, ariaValueText: text });
       range.style.setProperty("--share", `${(100 * (value - b.lo)) / (b.hi - b.lo)}%`);
       put(node, {
@@ -242,16 +253,19 @@ export class Explorer {
 
   /** The measured point near a place of the front. */
   findPoint(x, y) {
-    let far = REACH, hover = {};
+    let far = REACH;
+    let hover = {};
     if (!this.proxy) {
       this.methods.forEach((m, method) =>
         m.acc.forEach((acc, point) => {
-          const [px, py] = this.drawing.place.spot(m, point), away = Math.hypot(px - x, py - y);
+          const [px, py] = this.drawing.place.spot(m, point);
+          const away = Math.hypot(px - x, py - y);
           if (away < far) [far, hover] = [away, { method, point }];
         })
       );
     }
-    const r = this.result(this.methods[hover.method], hover.point), { axes, score } = this.data;
+    const r = this.result(this.methods[hover.method], hover.point);
+    const { axes, score } = this.data;
     return r
       ? [hover, [
         r.method.title,
@@ -264,11 +278,13 @@ export class Explorer {
   /** What lies at a place of a canvas: a point, or a layer and the method whose row it is in. */
   find(canvas, { offsetX: x, offsetY: y }) {
     if (canvas === this.front) return this.findPoint(x, y);
-    const { heatMap: { left, wide, rows }, edges } = this.drawing, heat = canvas === this.heat;
+    const { heatMap: { left, wide, rows }, edges } = this.drawing;
+    const heat = canvas === this.heat;
     const row = heat ? rows.findIndex(({ end }) => y < end - 4) : -1;
-    const method = row < 0 ? undefined : row,
-      layer = heat ? Math.floor((x - left) / wide) : edges.findLastIndex((edge) => x >= edge);
-    const facts = this.layers[layer], r = this.now[method ?? this.at];
+    const method = row < 0 ? undefined : row;
+    const layer = heat ? Math.floor((x - left) / wide) : edges.findLastIndex((edge) => x >= edge);
+    const facts = this.layers[layer];
+    const r = this.now[method ?? this.at];
     if (!facts) return [{ method }];
     const bits = (all) => all[layer] === FLOAT ? "float" : `${all[layer]} bits`;
     const bytes = r?.w && Math.ceil((facts.weights * r.w[layer]) / 8).toLocaleString("en-US");
@@ -283,8 +299,8 @@ export class Explorer {
 
   /** The pointer moves: the budget line goes with it, or what lies under it is told. */
   point(canvas, event) {
-    const { dragging: b, tip, drawing: { place } } = this,
-      around = this.box.getBoundingClientRect();
+    const { dragging: b, tip, drawing: { place } } = this;
+    const around = this.box.getBoundingClientRect();
     if (b) return this.set(b.id, place.x.value(event.offsetX) / b.factor);
     this.look(...this.find(canvas, event));
     const grip = canvas === this.front && place.grip(event.offsetX);
@@ -297,7 +313,8 @@ export class Explorer {
     // a click also ends every drag of the budget line
     if (canvas === this.front && this.held) return;
     this.point(canvas, event);
-    const { method: at, point } = this.hover, method = this.methods[at];
+    const { method: at, point } = this.hover;
+    const method = this.methods[at];
     if (point >= 0) {
       this.setTriggerValue("open", { run: method.runs[point], id: method.ids[point] });
     } else if (method) this.focus(method.label);
@@ -309,8 +326,10 @@ export class Explorer {
   }
 
   key(event, id) {
-    const slider = this.view.on[id] && this.sliders[id], act = ACTS[event.key];
-    const turn = TURNS[event.key] * (event.shiftKey ? 10 : 1), odd = event.ctrlKey || event.metaKey;
+    const slider = this.view.on[id] && this.sliders[id];
+    const act = ACTS[event.key];
+    const turn = TURNS[event.key] * (event.shiftKey ? 10 : 1);
+    const odd = event.ctrlKey || event.metaKey;
     const mine = event.target.matches("[type=range], .front, .card");
     if (!mine || odd || event.altKey || (turn ? !slider : !act)) return;
     event.preventDefault();
@@ -330,8 +349,10 @@ export class Explorer {
 
   /** Set the budget to the next or previous member of the focused method's front. */
   step(turn) {
-    const limited = this.limits().map(([id]) => id), { x, values } = this.view;
-    const id = limited.includes(x) ? x : limited[0], stops = this.methods[this.at].stops[id] ?? [];
+    const limited = this.limits().map(([id]) => id);
+    const { x, values } = this.view;
+    const id = limited.includes(x) ? x : limited[0];
+    const stops = this.methods[this.at].stops[id] ?? [];
     const next = stops[stops.findLastIndex((stop) => stop <= values[id]) + turn];
     if (next !== undefined) this.set(id, next);
   }
@@ -353,7 +374,9 @@ export class Explorer {
   }
 
   save() {
-    const all = [this.heat, this.front, this.area], gap = 16, link = document.createElement("a");
+    const all = [this.heat, this.front, this.area];
+    const gap = 16;
+    const link = document.createElement("a");
     const width = this.box.clientWidth + 2 * gap;
     const height = all.reduce((total, canvas) => total + canvas.clientHeight + gap, gap);
     const { theme } = this.drawing;
@@ -377,7 +400,8 @@ export class Explorer {
 
   /** Three hints for a first visit; what was read stays read in this browser. */
   coach(read) {
-    const { hint, data: { hints } } = this, [next, dismiss] = hint.querySelectorAll("button");
+    const { hint, data: { hints } } = this;
+    const [next, dismiss] = hint.querySelectorAll("button");
     let at = hints.length;
     try {
       if (read) localStorage.setItem(HINTS, read);

@@ -52,17 +52,21 @@ function cheapest(start, score, columns, prices) {
  * Lagrangian relaxation (Fisher 1981) by bisection, then the exchanges that still fit; `gap` is
  * how far from the least possible it can be at most, by the bound of the relaxation. */
 export function solve(proxy, limits) {
-  const { start, score, cost, fixed } = proxy, columns = limits.map(([name]) => cost[name]);
+  const { start, score, cost, fixed } = proxy;
+  const columns = limits.map(([name]) => cost[name]);
   const room = limits.map(([name, limit]) => limit * (1 + SLACK) - fixed[name]);
   const least = columns.map((column) => sum(cheapest(start, column, [], []), column));
   if (least.some((value, k) => value > room[k])) return null;
   const scale = room.map((value, k) => Math.max(value - least[k], 1));
   const excess = (choice) => columns.map((column, k) => (sum(choice, column) - room[k]) / scale[k]);
   const top = 2 * score.reduce((total, value) => total + Math.abs(value), 0);
-  let bound = -Infinity, damage = Infinity, best = null;
+  let bound = -Infinity;
+  let damage = Infinity;
+  let best = null;
   const attempt = (prices) => {
     const choice = cheapest(start, score, columns, prices.map((price, k) => price / scale[k]));
-    const found = sum(choice, score), over = excess(choice);
+    const found = sum(choice, score);
+    const over = excess(choice);
     bound = Math.max(bound, over.reduce((value, o, k) => value + prices[k] * o, found));
     if (found < damage && over.every((o) => o <= 0)) [damage, best] = [found, choice];
     return over;
@@ -105,7 +109,9 @@ export function solve(proxy, limits) {
 function improve({ start, score }, columns, room, choice) {
   const left = columns.map((column, k) => room[k] - sum(choice, column));
   for (let rounds = 0; rounds < 400; rounds++) {
-    let gain = -1e-15, place = -1, option = 0;
+    let gain = -1e-15;
+    let place = -1;
+    let option = 0;
     choice.forEach((now, layer) => {
       for (let at = start[layer]; at < start[layer + 1]; at++) {
         const change = score[at] - score[now];
