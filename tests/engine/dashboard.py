@@ -17,12 +17,12 @@ from websockets.sync.client import connect
 from websockets.typing import Origin, Subprotocol
 
 from store import Store, open_store
-from tests.e2e.conftest import free_port
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 TOYS = Path(__file__).parent / "fast"
 SETTINGS = ("headless=true", "fileWatcherType=none")
-START_S = 60
+START_S = 120
 
 
 class Dashboard:
