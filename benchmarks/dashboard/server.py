@@ -1,5 +1,6 @@
 """A real `streamlit run app.py` of its own, to be measured, and killed in every way there is."""
 
+import itertools
 import os
 import socket
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -17,14 +19,20 @@ from store import Store, open_store
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = ("headless=true", "fileWatcherType=none")
-START_S = 60
+START_S = 120
+
+
+# below those that systems give to connections going out; far from those of other processes
+_PORTS = itertools.count(20_000 + 31 * os.getpid() % 10_000)
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port of this machine that nobody listens on, and that no server here was given before."""
+    while True:
+        port = next(_PORTS)
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Dashboard:

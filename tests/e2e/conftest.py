@@ -26,7 +26,9 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-START_SECONDS = 60
+START_SECONDS = 120
+WAIT_MS = 60_000.0
+"""Nothing is waited for longer; what is there is seen at once."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,10 @@ def wait_until_up(process: subprocess.Popen, port: int, log: Path) -> None:
 @pytest.fixture(scope="session")
 def browser():
     try:
-        from playwright.sync_api import Error, sync_playwright
+        from playwright.sync_api import Error, expect, sync_playwright
     except ImportError:
         missing("playwright is not installed")
+    expect.set_options(timeout=WAIT_MS)
     names = ("chromium", "chromium-browser", "google-chrome")
     path = os.environ.get("E2E_BROWSER") or next(filter(None, map(shutil.which, names)), None)
     with sync_playwright() as playwright:
@@ -130,6 +133,7 @@ def server(tmp_path_factory) -> Iterator[Server]:
 def page(browser):
     """A browser page; the test fails if the page's own code complains."""
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    context.set_default_timeout(WAIT_MS)
     opened = context.new_page()
     complaints: list[str] = []
     opened.on("pageerror", lambda error: complaints.append(str(error)))

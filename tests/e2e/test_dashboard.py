@@ -42,13 +42,13 @@ def test_the_budget_slider_moves_by_keyboard_and_the_bits_follow(server, page):
     thumb.focus()
     for _ in range(7):
         thumb.press("PageDown")
-    expect(page).to_have_url(re.compile(r"[?&]bw=(?!70)"), timeout=30 * SECONDS)
+    expect(page).to_have_url(re.compile(r"[?&]bw=(?!70)"), timeout=60 * SECONDS)
     expect(thumb).not_to_have_value("70")
     page.wait_for_function(
         "before => { const now = [...document.querySelectorAll('.st-key-heatmap text')]"
         ".map(node => node.textContent); return now.length && now.join() !== before }",
         arg=",".join(before),
-        timeout=30 * SECONDS,
+        timeout=60 * SECONDS,
     )
 
 

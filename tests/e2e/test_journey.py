@@ -1,10 +1,8 @@
 """A newcomer's way: start, search, choose, take away, and get the same accuracy elsewhere."""
 
 import os
-import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +10,7 @@ import pytest
 
 from qcore import load_bits
 from qcore.data import SHIPPED_FASHION
-from store import create_run, open_store, run
 from tests.e2e.conftest import serve
-from tests.store import fake
 
 pytestmark = [
     pytest.mark.e2e,
@@ -107,24 +103,3 @@ def test_from_an_empty_folder_to_a_configuration_that_keeps_its_promise(
     assert done.returncode == 0, done.stderr
     assert "reproduced" in done.stdout
     assert load_bits(path).test.n == TEST_IMAGES
-
-
-def test_a_search_is_paused_resumed_and_cancelled_in_the_browser(page, tmp_path):
-    toys = str(ROOT / "tests" / "engine" / "fast")
-    with serve(tmp_path / "data", PYTHONPATH=toys, OMP_NUM_THREADS="1") as server:
-        store = open_store(server.data / "bitdial.db")
-        wanted = replace(fake.SPEC, data="toys 0.1", params={"evaluations": 500})
-        run_id = create_run(store, wanted)
-        page.goto(f"{server.url}/searches?run={run_id}")
-        page.get_by_text(re.compile(r"[1-9]\d* evaluations")).first.wait_for(timeout=MINUTES)
-        for button, state in (
-            ("Pause", "paused: keeps its place and goes on when resumed"),
-            ("Resume", "running"),
-            ("Cancel", "cancelled: what was measured until then is kept"),
-        ):
-            page.get_by_role("button", name=button).click(timeout=MINUTES)
-            page.locator("strong").filter(has_text=state).first.wait_for(timeout=MINUTES)
-        assert 0 < run(store, run_id).evaluations < 500
-        store.engine.dispose()
-        # a page that is left open would complain that its server stops
-        page.goto("about:blank")

@@ -237,17 +237,19 @@ def test_every_download_is_read_again(served, page, tmp_path):
 
 
 def test_a_search_goes_on_when_the_page_is_closed(served, store, browser):
-    spec = replace(fake.SPEC, data="toys 0.1", params={"evaluations": 120})
+    spec = replace(fake.SPEC, data="toys 0.5", params={"evaluations": 120})
     context = browser.new_context()
     tab = context.new_page()
     run_id = create_run(store, spec, "left alone")
     tab.goto(f"{served.url}/searches?run={run_id}")
     tab.get_by_text(re.compile(r"[1-9]\d* evaluations")).first.wait_for(timeout=60 * SECONDS)
     context.close()
-    seen = run(store, run_id).evaluations
+    seen, hurry = run(store, run_id).evaluations, served.data / "hurry"
+    hurry.touch()
     deadline = time.monotonic() + 120
     while run(store, run_id).state == "running" and time.monotonic() < deadline:
         time.sleep(0.1)
+    hurry.unlink()
     assert run(store, run_id).state == "done"
     assert run(store, run_id).evaluations > seen
     context = browser.new_context()
@@ -258,6 +260,21 @@ def test_a_search_goes_on_when_the_page_is_closed(served, store, browser):
     tab.get_by_role("link", name="Explore").wait_for()
     tab.locator("strong").filter(has_text="done").first.wait_for(timeout=60 * SECONDS)
     context.close()
+
+
+def test_a_search_is_paused_resumed_and_cancelled_in_the_browser(served, store, page):
+    wanted = replace(fake.SPEC, data="toys 0.5", params={"evaluations": 120})
+    run_id = create_run(store, wanted)
+    page.goto(f"{served.url}/searches?run={run_id}")
+    page.get_by_text(re.compile(r"[1-9]\d* evaluations")).first.wait_for(timeout=60 * SECONDS)
+    for button, state in (
+        ("Pause", "paused: keeps its place and goes on when resumed"),
+        ("Resume", "running"),
+        ("Cancel", "cancelled: what was measured until then is kept"),
+    ):
+        page.get_by_role("button", name=button).click(timeout=60 * SECONDS)
+        page.locator("strong").filter(has_text=state).first.wait_for(timeout=60 * SECONDS)
+    assert 0 < run(store, run_id).evaluations < 120
 
 
 def test_two_tabs_may_edit_and_delete_the_same_configuration(served, store, page):

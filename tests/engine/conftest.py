@@ -16,7 +16,7 @@ from tests.store import fake
 NUMBERS = itertools.count(1)
 
 
-def spec(delay_s=0.05, search="random", params=None):
+def spec(delay_s=0.3, search="random", params=None):
     """A search no other test made: its seed is its own."""
     return dataclasses.replace(
         fake.SPEC,
@@ -52,13 +52,21 @@ def uninterrupted(wanted):
 def eventually():
     """Wait until a condition holds; fail after a deadline."""
 
-    def wait(condition, seconds=40.0):
+    def wait(condition, seconds=120.0):
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, "it never happened"
             time.sleep(0.03)
 
     return wait
+
+
+@pytest.fixture
+def hurry(dashboards):
+    """Let the toys of every server take no time from now on, until the test has ended."""
+    yield lambda: [(one.data / "hurry").touch() for one in dashboards.made]
+    for one in dashboards.made:
+        (one.data / "hurry").unlink(missing_ok=True)
 
 
 # whole servers are killed on SQLite in the default run, on PostgreSQL by `make test-all`
@@ -77,14 +85,15 @@ def database(request):
 @pytest.fixture(scope="module")
 def dashboards(tmp_path_factory, database):
     """Makes dashboards, each on a data folder of its own or a given one; none is left over."""
-    made = []
 
     def make(data=None, **more):
-        made.append(Dashboard(data or tmp_path_factory.mktemp("data"), database, **more))
-        return made[-1]
+        one = Dashboard(data or tmp_path_factory.mktemp("data"), database, **more)
+        make.made.append(one)
+        return one
 
+    make.made = []
     yield make
-    for one in made:
+    for one in make.made:
         one.stop()
 
 

@@ -46,7 +46,7 @@ def all_get(host, number):
         process.send_signal(number)
 
 
-def test_a_dead_host_is_taken_over_after_the_lease(hosts, store, eventually):
+def test_a_dead_host_is_taken_over_after_the_lease(hosts, store, eventually, hurry):
     wanted = spec()
     run_id = create_run(store, wanted)
     eventually(lambda: run(store, run_id).evaluations > 4)
@@ -55,14 +55,15 @@ def test_a_dead_host_is_taken_over_after_the_lease(hosts, store, eventually):
     dead.server.wait()
     assert run(store, run_id).attempt == 1
     eventually(lambda: other.workers(run_id))
+    hurry()
     eventually(lambda: run(store, run_id).state == "done")
     assert run(store, run_id).attempt == 2
     assert essence(store, run_id) == uninterrupted(wanted)
     eventually(lambda: dead.processes() + other.workers() == [])
 
 
-def test_a_host_that_froze_and_wakes_is_fenced(hosts, store, eventually):
-    wanted = spec(0.15)
+def test_a_host_that_froze_and_wakes_is_fenced(hosts, store, eventually, hurry):
+    wanted = spec()
     run_id = create_run(store, wanted)
     eventually(lambda: run(store, run_id).evaluations > 4)
     frozen, other = holder(hosts, run_id)
@@ -74,6 +75,7 @@ def test_a_host_that_froze_and_wakes_is_fenced(hosts, store, eventually):
         all_get(frozen, signal.SIGCONT)
     assert run(store, run_id).state == "running"
     eventually(lambda: frozen.workers() == [])
+    hurry()
     eventually(lambda: run(store, run_id).state == "done")
     assert run(store, run_id).attempt == 2
     assert run(store, run_id).host.endswith(str(other.data))

@@ -22,8 +22,10 @@ def scorers(worker):
     return [p for p in worker.children() if any("spawn_main" in word for word in p.cmdline())]
 
 
-def test_a_killed_scoring_process_and_a_killed_worker_change_nothing(server, store, eventually):
-    wanted = spec(0.1)
+def test_a_killed_scoring_process_and_a_killed_worker_change_nothing(
+    server, store, eventually, hurry
+):
+    wanted = spec()
     run_id = create_run(store, wanted)
     eventually(lambda: run(store, run_id).evaluations > 4)
     [worker] = server.workers(run_id)
@@ -35,6 +37,7 @@ def test_a_killed_scoring_process_and_a_killed_worker_change_nothing(server, sto
     assert run(store, run_id).attempt == 1
     worker.kill()
     eventually(lambda: not second.is_running())
+    hurry()
     eventually(lambda: run(store, run_id).state == "done")
     assert run(store, run_id).attempt == 2
     assert essence(store, run_id) == uninterrupted(wanted)

@@ -60,7 +60,7 @@ def app(place):
     """Open the dashboard, at a page and with URL parameters, and check that nothing blew up."""
 
     def open_page(page: str = "explore", **query: str) -> AppTest:
-        at = AppTest.from_file(APP, default_timeout=30)
+        at = AppTest.from_file(APP, default_timeout=120)
         for name, value in query.items():
             at.query_params[name] = value
         if page != "explore":

@@ -74,7 +74,7 @@ def postgres_store(template, tmp_path, monkeypatch):
 def eventually():
     """Wait until a condition holds; fail after a deadline."""
 
-    def wait(condition, seconds=40.0):
+    def wait(condition, seconds=120.0):
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, "it never happened"

@@ -60,8 +60,8 @@ BATCHED_SEARCH = Search("batched", "Batched", "Tests the engine.", BatchedParams
 class FakePrepared:
     """What qcore.prepare gives, on a toy."""
 
-    def __init__(self, delay_s=0.0, checkpoints=None, trained=None, dies=None):
-        self._toy, self._delay_s = toy_problem(), delay_s
+    def __init__(self, delay_s=0.0, checkpoints=None, trained=None, dies=None, hurry=None):
+        self._toy, self._delay_s, self._hurry = toy_problem(), delay_s, hurry
         self._checkpoints = checkpoints or MemoryCheckpoints()
         self._trained, self._dies = [] if trained is None else trained, dies
         self.problem = replace(self._toy.problem, trainer=self)
@@ -72,7 +72,8 @@ class FakePrepared:
 
     def score(self, allocations, stage="ptq", images=None):
         for point in self._toy.score(allocations, stage, images):
-            time.sleep(self._delay_s)
+            if self._hurry is None or not self._hurry.exists():
+                time.sleep(self._delay_s)
             yield point
 
     def recipe(self, stage):
@@ -107,7 +108,10 @@ class FakePrepared:
 
 
 def prepare(spec, **callbacks):
-    """Behave as spec.data says: toys, slow toys, or data that cannot be read."""
+    """Behave as spec.data says: toys, slow toys, or data that cannot be read.
+
+    Slow toys are slow until the data folder has a file "hurry".
+    """
     callbacks["on_progress"]("Loading toys")
     if spec.data == "broken":
         raise InvalidData("toys/3.png is not an image; remove it.")
@@ -122,7 +126,8 @@ def prepare(spec, **callbacks):
     if spec.data == "talkative toys":
         sys.stderr.write(f"card {os.environ.get('CUDA_VISIBLE_DEVICES')}\n")
     delay_s = 0.15 if spec.data == "slow toys" else 0.0
-    return FakePrepared(delay_s, callbacks.get("checkpoints"))
+    hurry = Path(os.environ["BITDIAL_DATA"]) / "hurry" if delay_s else None
+    return FakePrepared(delay_s, callbacks.get("checkpoints"), hurry=hurry)
 
 
 def command(run_id, attempt):

@@ -29,7 +29,9 @@ from store.workers.supervisor import worker_command
 from tests.store.fake import SPEC, command, prepare
 
 SHORT = dataclasses.replace(SPEC, params={"evaluations": 12})
-SLOW = dataclasses.replace(SHORT, data="slow toys")
+SLOW = dataclasses.replace(SPEC, params={"evaluations": 60}, data="slow toys")
+"""Long enough that whatever a test does to it comes before its end."""
+
 LEASE_S = 3.0
 
 on_sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
@@ -53,9 +55,15 @@ def supervisor(store, monkeypatch):
 
 
 @pytest.fixture
+def hurry(tmp_path):
+    """Let slow toys take no time from now on."""
+    return (tmp_path / "hurry").touch
+
+
+@pytest.fixture
 def straight(store):
-    """Allocations of a run that nothing disturbed, in the order they were measured."""
-    run_id = create_run(store, SHORT)
+    """Allocations of a slow run that nothing disturbed, in the order they were measured."""
+    run_id = create_run(store, dataclasses.replace(SLOW, data="toys"))
     assert worker.work(store, *queue.claim(store, "here"), worker.Signals(), prepare) == 0
     return measured(store, run_id)
 
@@ -95,15 +103,16 @@ def test_a_cancelled_run_stops_and_keeps_its_points(store, supervisor, eventuall
     eventually(lambda: run(store, run_id).evaluations > 1)
     request_cancel(store, run_id)
     eventually(lambda: run(store, run_id).state == "cancelled")
-    assert 1 < run(store, run_id).evaluations < 12
+    assert 1 < run(store, run_id).evaluations < 60
 
 
 def test_a_killed_worker_loses_nothing_but_what_it_had_in_hand(
-    store, straight, supervisor, eventually
+    store, straight, supervisor, eventually, hurry
 ):
     one, killed = supervisor(), create_run(store, SLOW)
     eventually(lambda: run(store, killed).evaluations > 2)
     os.kill(pids(one)[killed], signal.SIGKILL)
+    hurry()
     eventually(lambda: run(store, killed).state == "done")
     assert run(store, killed).attempt == 2
     assert measured(store, killed) == straight
@@ -111,38 +120,44 @@ def test_a_killed_worker_loses_nothing_but_what_it_had_in_hand(
 
 
 def test_a_paused_run_frees_its_slot_and_goes_on_when_resumed(
-    store, straight, supervisor, eventually
+    store, straight, supervisor, eventually, hurry
 ):
     one, run_id = supervisor(), create_run(store, SLOW)
     eventually(lambda: run(store, run_id).evaluations > 1)
     request_pause(store, run_id)
     eventually(lambda: run(store, run_id).state == "paused")
     eventually(lambda: not pids(one))
-    assert 0 < run(store, run_id).evaluations < 12
+    assert 0 < run(store, run_id).evaluations < 60
     resume(store, run_id)
+    hurry()
     eventually(lambda: run(store, run_id).state == "done")
     assert measured(store, run_id) == straight
 
 
 @on_sqlite
 def test_stopping_now_does_not_wait_for_a_worker_that_hangs(
-    store, straight, supervisor, eventually
+    store, straight, supervisor, eventually, hurry, monkeypatch
 ):
+    monkeypatch.setenv("BITDIAL_LEASE_S", "120")  # longer than anybody waits here
     one, run_id = supervisor(), create_run(store, SLOW)
     eventually(lambda: run(store, run_id).evaluations > 1)
     os.kill(pids(one)[run_id], signal.SIGSTOP)
     stop_now(store, run_id)
-    eventually(lambda: run(store, run_id).state == "paused", LEASE_S)
+    eventually(lambda: run(store, run_id).state == "paused")
     resume(store, run_id)
+    hurry()
     eventually(lambda: run(store, run_id).state == "done")
     assert measured(store, run_id) == straight
 
 
 @on_sqlite
-def test_a_worker_that_hangs_is_replaced_after_the_lease(store, straight, supervisor, eventually):
+def test_a_worker_that_hangs_is_replaced_after_the_lease(
+    store, straight, supervisor, eventually, hurry
+):
     one, run_id = supervisor(), create_run(store, SLOW)
     eventually(lambda: run(store, run_id).evaluations > 1)
     os.kill(pids(one)[run_id], signal.SIGSTOP)
+    hurry()
     eventually(lambda: run(store, run_id).state == "done")
     assert run(store, run_id).attempt > 1
     assert measured(store, run_id) == straight

@@ -1,11 +1,12 @@
 """A Dask cluster on loopback that tests may break and mend."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from benchmarks.dashboard.server import free_port
 
 ROOT = Path(__file__).parents[3]
 FAST = {"DASK_DISTRIBUTED__SCHEDULER__WORK_STEALING_INTERVAL": "100ms"}
@@ -16,9 +17,7 @@ class ToyCluster:
 
     def __init__(self, folder, **settings):
         self.folder, self.settings = folder, {**FAST, **settings}
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.address = f"tcp://127.0.0.1:{self.port}"
         self.scheduler, self.workers, self._number = None, [], 0
 
