@@ -1,6 +1,8 @@
-"""The place where readers of packed files look that were handed out before version 0.1.0.
+"""The place where readers of packed files look that an earlier bitdial handed out.
 
 Such a reader asks for `qcore.rewriting` by name when its network has attention.
 """
 
-from qcore.network.rewriting import explicit as explicit
+from qcore.network.rewriting import expose_layers as explicit
+
+__all__ = ["explicit"]

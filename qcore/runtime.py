@@ -1,3 +1,3 @@
-"""The place where scripts look that were written for trained switchable networks before 0.1.0."""
+"""The place where scripts look that were written for an earlier bitdial's networks."""
 
 from qcore.qat.switchable.runtime import load_switchable as load_switchable

@@ -22,7 +22,7 @@ from torch import nn
 from benchmarks.networks.coverage_table import RESULTS, write_table
 from qcore.models._torchvision import torchvision
 from qcore.network.layers import Found, find_layers
-from qcore.network.rewriting import REWRITES, explicit, forward_of
+from qcore.network.rewriting import REWRITES, expose_layers, forward_of
 from qcore.ptq.model import QuantizedModel, float_gap
 
 TIMM = (
@@ -140,7 +140,7 @@ def no_initialisation() -> Iterator[None]:
 
 def accounted(model: nn.Module, found: Found) -> int:
     """Parameters under a bit-width, biases of layers, folded norms, or listed as left in float."""
-    rewritten = explicit(model)
+    rewritten = expose_layers(model)
     paths = [*found.spec.names, *found.norms.values()]
     inside = {
         id(p): p.numel()
@@ -152,7 +152,7 @@ def accounted(model: nn.Module, found: Found) -> int:
 
 def by_kind(model: nn.Module, found: Found) -> dict[str, int]:
     """Parameters left in float, by what they are."""
-    rewritten, kinds = explicit(model), dict.fromkeys((*KINDS, "other"), 0)
+    rewritten, kinds = expose_layers(model), dict.fromkeys((*KINDS, "other"), 0)
     for name, count in found.spec.left_in_float.items():
         owner = type(rewritten.get_submodule(name.rpartition(".")[0])).__name__
         text = f"{name}.{owner}".lower()

@@ -1,4 +1,4 @@
-"""Figures of the Compare page: fronts laid over one another, hypervolume over work. Pure."""
+"""Figures of the Compare page: Pareto fronts laid over one another, hypervolume over work. Pure."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -202,7 +202,7 @@ def paired(found: Comparison) -> None:
     )
 
 
-def carpets(found: Comparison) -> None:
+def allocations_along_fronts(found: Comparison) -> None:
     """Every allocation along each method's front, side by side."""
     st.subheader("Allocations along the fronts")
     drawn = [method for method in found.methods if not method.reference][:MOST_CARPETS]
@@ -226,12 +226,12 @@ def carpets(found: Comparison) -> None:
     columns = st.columns(2) if len(drawn) > 1 else [st.container()]
     for place, method in enumerate(drawn):
         trial = method.trials[0]
-        rows = allocations.carpet_frame(front_rows(trial, found.box.cost), found.box.cost)
+        rows = allocations.allocations_frame(front_rows(trial, found.box.cost), found.box.cost)
         with columns[place % len(columns)]:
             st.markdown(f"**{text.literal(method.label, 160)}**, run {trial.run.id}")
             st.plotly_chart(
-                allocations.carpet_figure(rows, found.model, found.box.cost, part),
-                key=f"compare-carpet-{place}",
+                allocations.allocations_figure(rows, found.model, found.box.cost, part),
+                key=f"compare-allocations-{place}",
                 config=CHART,
                 alt=f"Bits of the {part} of every layer, one row per point of the front.",
             )

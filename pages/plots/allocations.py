@@ -1,4 +1,4 @@
-"""The allocation carpet: every allocation along a front, one row each, one column per layer. Pure.
+"""Allocations along a Pareto front: one row each, cheapest first, one column per layer. Pure.
 
 Rows go from cheap to dear, so a front whose allocations grow out of one another shows as stairs,
 and a layer that keeps its bits as a column of one colour.
@@ -23,8 +23,8 @@ CELLS_WITH_DIGITS = 40
 """Up to this many layers half a page has room for a digit in each cell; else there is a scale."""
 
 
-def carpet_frame(front: pd.DataFrame, cost: CostModel, most: int = MOST_ROWS) -> pd.DataFrame:
-    """Rows of a front for a carpet.
+def allocations_frame(front: pd.DataFrame, cost: CostModel, most: int = MOST_ROWS) -> pd.DataFrame:
+    """Rows of a front, as `allocations_figure` draws them.
 
     Args:
         front: Rows by rising cost, as `frames.front_of` returns them.
@@ -53,19 +53,19 @@ def carpet_frame(front: pd.DataFrame, cost: CostModel, most: int = MOST_ROWS) ->
     )
 
 
-def carpet_figure(
-    carpet: pd.DataFrame, model: ModelSpec, cost: CostModel, part: str = "weights"
+def allocations_figure(
+    listed: pd.DataFrame, model: ModelSpec, cost: CostModel, part: str = "weights"
 ) -> go.Figure:
     """Bits of every layer (across) of every allocation of a front (down, rising cost).
 
     Args:
-        carpet: What `carpet_frame` returns.
+        listed: What `allocations_frame` returns.
         model: Its layers, in execution order.
         cost: The cost the rows rise by; titles the vertical axis.
         part: "weights" or "activations".
     """
     names = list(model.names)
-    table = [_bits(allocation, names, part) for allocation in carpet["allocation"]]
+    table = [_bits(allocation, names, part) for allocation in listed["allocation"]]
     codes = {width: code for code, width in enumerate(BIT_COLOURS, start=1)}
     places, rows = list(range(1, len(names) + 1)), list(range(1, len(table) + 1))
     figure = go.Figure()
@@ -78,7 +78,7 @@ def carpet_figure(
                 f"<b>{plain(short(name))}</b><br>{part}: {_words(width)}<br>at {plain(label)}"
                 for name, width in zip(names, row, strict=True)
             ]
-            for row, label in zip(table, carpet["label"], strict=True)
+            for row, label in zip(table, listed["label"], strict=True)
         ],
         hovertemplate="%{hovertext}<extra></extra>",
         colorscale=_steps(),
@@ -113,7 +113,7 @@ def carpet_figure(
     figure.update_yaxes(
         title_text=f"{cost.title}, accuracy",
         tickvals=rows,
-        ticktext=[plain(label) for label in carpet["label"]],
+        ticktext=[plain(label) for label in listed["label"]],
         autorange="reversed",
         showgrid=False,
         zeroline=False,

@@ -57,7 +57,7 @@ AREAS: dict[str, Area] = {
 """Costs that are an area: cost name to its sides."""
 
 
-def marimekko_figure(
+def area_figure(
     model: ModelSpec,
     allocation: Mapping[str, LayerBits],
     cost: str,

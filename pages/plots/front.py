@@ -1,4 +1,4 @@
-"""Figures from tables; no data is fetched and nothing is drawn on a page here. Pure functions.
+"""Pareto fronts of scores against a cost, and how a search got better. Pure functions.
 
 Text colours are left to Streamlit's theme and backgrounds are transparent, so that each figure
 reads in light and in dark. Lines of reference use a grey that shows on both.

@@ -152,7 +152,7 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
     sections.hypervolume(found)
     sections.table(found, summary)
     sections.paired(found)
-    sections.carpets(found)
+    sections.allocations_along_fronts(found)
     difference(found)
     sections.caption(found, summary)
 

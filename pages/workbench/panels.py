@@ -7,7 +7,7 @@ import streamlit as st
 
 from pages.downloads.downloads import downloads
 from pages.plots import difference, reliability
-from pages.plots.area import AREAS, marimekko_figure
+from pages.plots.area import AREAS, area_figure
 from pages.plots.style import CHART
 from pages.shared import switchable_runs, text, widgets
 from pages.shared.columns import ACTIVATION_BITS, WEIGHT_BITS
@@ -52,7 +52,7 @@ def costs_panel(
 
 
 def area_panel(model: ModelSpec, now: BitAllocation, start: BitAllocation) -> None:
-    """The Marimekko, with the starting point as outline where it differs."""
+    """Each layer as a block of its cost (a Marimekko chart); the starting point as outline."""
     st.subheader("Where the cost lies")
     cost = st.segmented_control(
         "Area is",
@@ -64,8 +64,8 @@ def area_panel(model: ModelSpec, now: BitAllocation, start: BitAllocation) -> No
     )
     outline = None if now == start else start
     st.plotly_chart(
-        marimekko_figure(model, now, str(cost), outline),
-        key="marimekko",
+        area_figure(model, now, str(cost), outline),
+        key="area",
         config=CHART,
         alt="One block per layer; its area is the layer's share of the cost.",
     )

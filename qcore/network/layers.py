@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from qcore.allocation import LayerSpec, ModelSpec
 from qcore.network.forward_pass import NORMS, Run, add_call, explicit_attention, watch
 from qcore.network.graph import Wiring, read_wiring
-from qcore.network.rewriting import explicit, plain
+from qcore.network.rewriting import expose_layers, plain
 
 _GEOMETRY = ("stride", "padding", "output_padding", "dilation", "groups", "padding_mode")
 
@@ -48,8 +48,8 @@ class Found:
 def find_layers(model: nn.Module, example: Tensor, name: str) -> Found:
     """Return the quantizable layers of a model, run once in eval mode on one example.
 
-    Modules that hide layers are first rewritten (`rewriting.explicit`): the names are those of the
-    rewritten model, the same for every model of the architecture.
+    Modules that hide layers are first rewritten (`rewriting.expose_layers`): the names are those of
+    the rewritten model, the same for every model of the architecture.
 
     Multiply-accumulates are for one sample: numel(output) * numel(weight[0]) for a convolution,
     numel(input) * numel(weight) / in_channels for a transposed one and numel(output) * in_features
@@ -68,7 +68,7 @@ def find_layers(model: nn.Module, example: Tensor, name: str) -> Found:
         UnsupportedModel: no convolution or linear layer runs, or the output is no tensor.
         InvalidData: the model cannot run on the example; says the channels it expects.
     """
-    model = explicit(model)
+    model = expose_layers(model)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     example = example[:1].to(device)
     modes = {module: module.training for module in model.modules()}
@@ -117,9 +117,9 @@ def weights_digest(model: nn.Module) -> str:
     """64 hex digits of SHA-256 over every tensor of the state dict, sorted by name.
 
     Names, types, shapes and bytes enter; batch counters do not. It is that of the rewritten model
-    (`rewriting.explicit`). Tensors on the meta device have no bytes.
+    (`rewriting.expose_layers`). Tensors on the meta device have no bytes.
     """
-    model = explicit(model)
+    model = expose_layers(model)
     digest = hashlib.sha256()
     for key, value in sorted(model.state_dict().items()):
         if key.endswith("num_batches_tracked") or not isinstance(value, Tensor):

@@ -1,4 +1,4 @@
-"""Calibration without gradients: activation ranges, and the correction of biases and norms.
+"""Post-training (PTQ) calibration: activation ranges, and the correction of biases and norms.
 
 `measure_ranges` fills one histogram per layer input. `Correction` re-estimates, for whatever
 allocation is set, each channel's mean (bias correction) and, where a batch-norm was folded in, its

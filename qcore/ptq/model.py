@@ -1,8 +1,8 @@
-"""QuantizedModel: the user's own network with bits that switch in O(layers).
+"""QuantizedModel: the user's own network after post-training quantization (PTQ), at any bits.
 
 The network is copied, batch-norms that follow a layer are folded into it, and each layer is
 replaced by a `QuantizedLayer`. Quantized weights are prepared once per (layer, bits), kept up to a
-memory limit, and switched by reference.
+memory limit, and switched by reference, in O(layers).
 """
 
 import copy
@@ -19,7 +19,7 @@ from qcore.errors import InvalidConfig, NotCalibrated
 from qcore.network.forward_pass import explicit_attention
 from qcore.network.layers import Found
 from qcore.network.operation import from_rows, operation_of, to_rows
-from qcore.network.rewriting import explicit
+from qcore.network.rewriting import expose_layers
 from qcore.ptq.layer import QuantizedLayer
 from qcore.quantizer_names import USUAL
 from qcore.quantizers import QUANTIZERS, ActivationGrid, Histogram, mse_grid, quantize_rows
@@ -73,7 +73,7 @@ class QuantizedModel(nn.Module):
     ) -> None:
         super().__init__()
         self.spec, self.norms = found.spec, dict(found.norms)
-        self.network = explicit(copy.deepcopy(model)).eval().requires_grad_(False).to(device)
+        self.network = expose_layers(copy.deepcopy(model)).eval().requires_grad_(False).to(device)
         if any(isinstance(m, nn.Conv2d) for m in self.network.modules()):
             self.network = self.network.to(memory_format=torch.channels_last)
         self.layers: dict[str, QuantizedLayer] = {}

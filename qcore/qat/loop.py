@@ -1,4 +1,4 @@
-"""The one training loop: staged, resumable, the same for every search that trains.
+"""The one loop of quantization-aware training (QAT): staged, resumable, the same for every search.
 
 `train_stage` trains a model for one named stage ("round-2/weights") and saves its state after every
 epoch. Run again, a finished stage is loaded, and an interrupted one goes on to the very weights it

@@ -23,7 +23,7 @@ from qcore.errors import InvalidAllocation, InvalidParams
 from qcore.network.forward_pass import explicit_attention
 from qcore.network.layers import Found
 from qcore.network.operation import to_rows
-from qcore.network.rewriting import explicit
+from qcore.network.rewriting import expose_layers
 from qcore.qat.layer import QatLayer, TrainableLayer
 from qcore.qat.norms import TransitionalNorm, install_norms
 from qcore.qat.switches import NormPlan
@@ -67,7 +67,7 @@ class QatModel(nn.Module, Generic[Layer]):
     ) -> None:
         super().__init__()
         self.spec, self.options, self.plan = found.spec, options, plan
-        self.network = explicit(copy.deepcopy(model)).eval().requires_grad_(False).to(device)
+        self.network = expose_layers(copy.deepcopy(model)).eval().requires_grad_(False).to(device)
         if any(isinstance(m, nn.Conv2d) for m in self.network.modules()):
             self.network = self.network.to(memory_format=torch.channels_last)
         self.layers: dict[str, Layer] = {}

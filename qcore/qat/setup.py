@@ -12,7 +12,7 @@ from qcore.allocation import BitAllocation
 from qcore.data import Images
 from qcore.errors import InvalidData, InvalidParams
 from qcore.network.layers import Found
-from qcore.network.rewriting import explicit
+from qcore.network.rewriting import expose_layers
 from qcore.qat.checkpoints import Checkpoints
 from qcore.qat.loop import Plan, Stage, read_state, train_stage
 from qcore.qat.model import Options, TrainableModel
@@ -62,21 +62,21 @@ class Setup:
         return self.images
 
     @cached_property
-    def explicit_network(self) -> nn.Module:
+    def exposed_network(self) -> nn.Module:
         """The float network with every layer in a module of its own."""
-        return explicit(self.network)
+        return expose_layers(self.network)
 
     @cached_property
     def teacher(self) -> nn.Module:
         """The float network to distil from, a copy that is never trained."""
-        network = copy.deepcopy(self.explicit_network)
+        network = copy.deepcopy(self.exposed_network)
         return network.eval().requires_grad_(False).to(self.device)
 
     def build(self, quantization: Quantization) -> TrainableModel:
         """The float network quantized like this, its scales not begun."""
         norms = quantization.norms
         return TrainableModel(
-            self.explicit_network,
+            self.exposed_network,
             self.found,
             self.options,
             quantizer=quantization.quantizer,

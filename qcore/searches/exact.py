@@ -1,7 +1,8 @@
-"""The exact front of an additive sensitivity, its members truly measured.
+"""The exact Pareto front of an additive sensitivity, its members truly measured.
 
 Finding bits under a limit is a multiple-choice knapsack once damage adds up over layers, the
-integer program of HAWQ-V3 (Yao et al., ICML 2021). `qcore.front` solves it for every limit at once.
+integer program of HAWQ-V3 (Yao et al., ICML 2021). `solvers.knapsack` solves it for every limit at
+once.
 """
 
 from collections.abc import Iterator, Sequence

@@ -64,7 +64,7 @@ def test_typed_bits_change_costs_prediction_and_link_at_once(app, filled):
     assert metric(at, "Weights").delta == "-1.12 KiB"
     assert "Damage about **0.391 nats** (starting point 0.215)" in texts(at)
     assert at.query_params["bits"] == "8848888888.f"
-    assert any(trace["name"] == "starting point" for trace in figure(at, "marimekko")["data"])
+    assert any(trace["name"] == "starting point" for trace in figure(at, "area")["data"])
 
 
 def test_undo_redo_and_reset_go_through_what_was_typed(app, filled):

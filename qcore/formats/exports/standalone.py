@@ -3,7 +3,7 @@
 What all scripts do alike, `templates/common.py`, takes the place of the template's import of it.
 
 Networks with attention, and some batch-norms, compute layers that are no modules. Their bits were
-measured on the network that `qcore.network.rewriting.explicit` makes, so a script has to make it as
+measured on the network that `network.rewriting.expose_layers` makes, so a script has to make it as
 well. The modules named here import nothing but torch and each other; their sources travel in the
 script under names of their own, so that an installed bitdial is not disturbed. Torch-free.
 """

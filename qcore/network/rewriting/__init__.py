@@ -1,10 +1,10 @@
 """Rewrites modules that hide their layers into equal ones whose layers are modules of their own.
 
 Some modules compute with weights that no module of their own multiplies: attention hands them to a
-function, and some batch-norms apply the activation as well. `explicit` replaces these, and only
-these, by modules with the same outputs (as far as floats add up alike) and the same parameters,
-under names that depend on the model alone. Whoever wraps a model calls it first, so the user's own
-model, untouched, always leads to the same layers.
+function, and some batch-norms apply the activation as well. `expose_layers` replaces these, and
+only these, by modules with the same outputs (as far as floats add up alike) and the same
+parameters, under names that depend on the model alone. Whoever wraps a model calls it first, so the
+user's own model, untouched, always leads to the same layers.
 """
 
 import copy
@@ -31,7 +31,7 @@ Classes are named, not imported: their packages are slow to import, or need not 
 subclass with a forward pass of its own is left as it is."""
 
 
-def explicit(model: nn.Module) -> nn.Module:
+def expose_layers(model: nn.Module) -> nn.Module:
     """Return the model with every layer in a module of its own.
 
     Returns:

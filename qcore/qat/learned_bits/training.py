@@ -43,7 +43,7 @@ def train(setup: Setup, request: LearnedBits) -> Generator[Progress, None, Learn
     images, held = held_out(setup.training_images, request.validation_images, setup.seed)
     plan = Plan(**request.plan)
     model = DqModel(
-        setup.explicit_network,
+        setup.exposed_network,
         setup.found,
         setup.options,
         kind=request.kind,

@@ -48,7 +48,7 @@ class MirrorModel(TrainableModel):
     """
 
     def __init__(self, setup: Setup, low: LowBits) -> None:
-        found, device, network = setup.found, setup.device, setup.explicit_network
+        found, device, network = setup.found, setup.device, setup.exposed_network
         super().__init__(
             network, found, setup.options, quantizer=QUANTIZATION.quantizer, device=device
         )

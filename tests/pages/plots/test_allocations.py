@@ -19,15 +19,15 @@ def front():
 
 
 def widths(figure):
-    """Bit-widths a carpet's cells stand for, read back from their colours."""
+    """Bit-widths the figure's cells stand for, read back from their colours."""
     codes = list(BIT_COLOURS)
     return [[codes[code - 1] for code in row] for row in figure.data[0].z]
 
 
 @pytest.mark.parametrize("part", ["weights", "activations"])
 def test_each_row_is_an_allocation_and_each_column_a_layer(front, part):
-    found = allocations.carpet_frame(front.head(9), COSTS["weight_bytes"])
-    figure = allocations.carpet_figure(found, sample.MODEL, COSTS["weight_bytes"], part)
+    found = allocations.allocations_frame(front.head(9), COSTS["weight_bytes"])
+    figure = allocations.allocations_figure(found, sample.MODEL, COSTS["weight_bytes"], part)
     side = {"weights": "weight", "activations": "activation"}[part]
     assert widths(figure) == [
         [getattr(allocation[name], side) for name in sample.MODEL.names]
@@ -41,15 +41,15 @@ def test_each_row_is_an_allocation_and_each_column_a_layer(front, part):
 
 
 def test_a_long_front_is_thinned_and_keeps_its_ends(front):
-    found = allocations.carpet_frame(front, COSTS["weight_bytes"], most=7)
+    found = allocations.allocations_frame(front, COSTS["weight_bytes"], most=7)
     assert len(found) <= 8
     ends = front["point"].tolist()[0], front["point"].tolist()[-1]
     assert (found["point"].iloc[0], found["point"].iloc[-1]) == ends
-    assert len(allocations.carpet_frame(front.head(5), COSTS["weight_bytes"], most=7)) == 5
-    assert allocations.carpet_frame(front.head(0), COSTS["weight_bytes"]).empty
+    assert len(allocations.allocations_frame(front.head(5), COSTS["weight_bytes"], most=7)) == 5
+    assert allocations.allocations_frame(front.head(0), COSTS["weight_bytes"]).empty
 
 
 def test_rows_say_cost_with_unit_and_accuracy(front):
-    label = allocations.carpet_frame(front.head(1), COSTS["weight_bytes"])["label"][0]
+    label = allocations.allocations_frame(front.head(1), COSTS["weight_bytes"])["label"][0]
     assert "KiB" in label
     assert label.endswith("%")

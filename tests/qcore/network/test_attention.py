@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from qcore.models._torchvision import torchvision
-from qcore.network.rewriting import explicit
+from qcore.network.rewriting import expose_layers
 from qcore.network.rewriting.attention import ExplicitAttention
 
 SWIN = torchvision.models.swin_transformer
@@ -54,7 +54,7 @@ def masks(kind: str, batch: int, sources: int) -> dict[str, torch.Tensor]:
 )
 def test_attention_equals_the_original(options, kind):
     original = randomised(nn.MultiheadAttention(8, 2, **options))
-    rewritten = explicit(original)
+    rewritten = expose_layers(original)
     assert isinstance(rewritten, ExplicitAttention)
     generator = torch.Generator().manual_seed(1)
     for batch, need, average in itertools.product((3, 1), (True, False), (True, False)):
@@ -85,7 +85,7 @@ def test_attention_equals_the_original(options, kind):
 @pytest.mark.parametrize("options", [{}, {"kdim": 6, "vdim": 3}, {"bias": False}])
 def test_a_state_dict_of_the_original_loads(options):
     original = randomised(nn.MultiheadAttention(8, 2, **options))
-    rewritten = copy.deepcopy(explicit(nn.Sequential(original)))
+    rewritten = copy.deepcopy(expose_layers(nn.Sequential(original)))
     for parameter in rewritten.parameters():
         nn.init.zeros_(parameter)
     rewritten.load_state_dict({f"0.{k}": v for k, v in original.state_dict().items()})
@@ -94,7 +94,7 @@ def test_a_state_dict_of_the_original_loads(options):
 
 
 def test_a_causal_hint_without_a_mask_is_refused_like_the_original():
-    rewritten = explicit(nn.MultiheadAttention(8, 2))
+    rewritten = expose_layers(nn.MultiheadAttention(8, 2))
     x = torch.zeros(3, 1, 8)
     with pytest.raises(RuntimeError, match="attn_mask"):
         rewritten(x, x, x, is_causal=True)
@@ -114,7 +114,7 @@ def test_a_causal_hint_without_a_mask_is_refused_like_the_original():
 )
 def test_window_attention_equals_the_original(kind, bias, window, shift, side):
     original = randomised(kind(12, window, shift, 3, qkv_bias=bias, proj_bias=bias))
-    rewritten = explicit(original)
+    rewritten = expose_layers(original)
     x = torch.randn(2, *side, 12)
     torch.testing.assert_close(rewritten(x), original(x))
     assert list(rewritten.state_dict()) == list(original.state_dict())

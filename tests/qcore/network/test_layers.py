@@ -9,7 +9,7 @@ from qcore.errors import InvalidData, UnsupportedModel
 from qcore.models._torchvision import torchvision
 from qcore.models.zoo import build_model
 from qcore.network.layers import find_layers, weights_digest
-from qcore.network.rewriting import explicit
+from qcore.network.rewriting import expose_layers
 from qcore.ptq.calibration import measure_ranges
 from qcore.ptq.model import QuantizedModel, float_gap
 from tests.wired import Residual, layer, of
@@ -19,7 +19,7 @@ torch.set_num_threads(1)
 
 def accounted(model, found):
     """Parameters that are under a bit-width, biases of layers, folded norms, or listed."""
-    model = explicit(model)
+    model = expose_layers(model)
     total = sum(found.spec.left_in_float.values())
     for spec in found.spec.layers:
         module = model.get_submodule(spec.name)

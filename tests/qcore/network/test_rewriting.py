@@ -11,7 +11,7 @@ from qcore.costs.budget import make_options
 from qcore.formats.apply import apply_bits
 from qcore.formats.config import BitConfig, dump_bits, parse_bits
 from qcore.network.layers import weights_digest
-from qcore.network.rewriting import explicit
+from qcore.network.rewriting import expose_layers
 from qcore.ptq.calibration import measure_ranges
 from qcore.ptq.model import QuantizedModel
 from qcore.qat.model import TrainableModel
@@ -91,8 +91,8 @@ def test_the_products_of_attention_are_counted_and_said_to_stay_in_float():
 
 def test_rewriting_shares_parameters_and_is_done_once():
     net = vit()
-    rewritten = explicit(net)
-    assert explicit(rewritten) is rewritten
+    rewritten = expose_layers(net)
+    assert expose_layers(rewritten) is rewritten
     weight = net.encoder.layers[0].self_attention.in_proj_weight
     with torch.no_grad():
         weight[16:32] = 7
@@ -103,7 +103,7 @@ def test_rewriting_shares_parameters_and_is_done_once():
 
 def test_a_network_without_hidden_layers_is_left_alone():
     net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
-    assert explicit(net) is net
+    assert expose_layers(net) is net
 
 
 def test_a_subclass_with_a_forward_pass_of_its_own_is_left_alone():
@@ -112,13 +112,13 @@ def test_a_subclass_with_a_forward_pass_of_its_own_is_left_alone():
             return x
 
     net = nn.Sequential(Own(8, [2, 2], [0, 0], 2))
-    assert explicit(net) is net
+    assert expose_layers(net) is net
 
 
 def test_the_same_attention_used_twice_stays_one():
     attention = nn.MultiheadAttention(8, 2)
     other = nn.MultiheadAttention(8, 2)
     other.in_proj_weight = attention.in_proj_weight
-    rewritten = explicit(nn.ModuleList([attention, attention, other]))
+    rewritten = expose_layers(nn.ModuleList([attention, attention, other]))
     assert rewritten[0] is rewritten[1]
     assert rewritten[2].k_proj.weight is rewritten[0].k_proj.weight

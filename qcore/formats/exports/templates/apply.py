@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from qcore.formats.exports.templates.common import (
     CONFIG,
     check_weights,
-    explicit,
+    expose_layers,
     float_model,
     from_rows,
     read,
@@ -49,7 +49,7 @@ def rounding(grid: Tensor) -> Callable[..., Any]:
 def apply(model: nn.Module, config: dict[str, Any] | None = None) -> nn.Module:
     """Quantize a float model and return it, in inference mode: itself, unless it had attention."""
     config = config or json.loads(CONFIG)
-    model = explicit(model)
+    model = expose_layers(model)
     names: dict[str, Any] = dict(model.named_modules())
     wanted = [*config["bits"], *config["norms"].values()]
     missing = [name for name in wanted if name not in names]

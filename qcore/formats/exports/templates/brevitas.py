@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from qcore.formats.exports.templates.common import (
     CONFIG,
     check_weights,
-    explicit,
+    expose_layers,
     float_model,
     from_rows,
     read,
@@ -113,7 +113,7 @@ def apply(model: nn.Module, config: dict[str, Any] | None = None) -> nn.Module:
     The model itself, changed, unless it had attention.
     """
     config = config or json.loads(CONFIG)
-    model = explicit(model)
+    model = expose_layers(model)
     names: dict[str, Any] = dict(model.named_modules())
     missing = [n for n in (*config["bits"], *config["norms"].values()) if n not in names]
     if missing:

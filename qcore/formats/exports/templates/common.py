@@ -47,7 +47,7 @@ def from_rows(rows: Tensor, weight: Tensor, module: Any) -> Tensor:
     return grouped.transpose(1, 2).reshape(weight.shape)
 
 
-def explicit(model: nn.Module) -> nn.Module:
+def expose_layers(model: nn.Module) -> nn.Module:
     """The network with every layer in a module of its own, as it was measured.
 
     The network itself where every layer is one already; attention and batch-norms that also apply
@@ -58,7 +58,7 @@ def explicit(model: nn.Module) -> nn.Module:
             sys.modules[name] = ModuleType(name)
             exec(compile(source, name, "exec"), vars(sys.modules[name]))
     rewriting: Any = sys.modules.get("bitdial_rewriting")
-    return rewriting.explicit(model) if rewriting else model
+    return rewriting.expose_layers(model) if rewriting else model
 
 
 def digest(model: nn.Module) -> str:

@@ -102,7 +102,7 @@ def rounding(grid: Tensor) -> Callable[..., Any]:
     return hook
 
 
-def explicit(model: nn.Module) -> nn.Module:
+def expose_layers(model: nn.Module) -> nn.Module:
     """The network with every layer in a module of its own, as it was measured.
 
     Raises:
@@ -119,7 +119,7 @@ def explicit(model: nn.Module) -> nn.Module:
             f"Layers are hidden in {', '.join(hiding)}. To read this file bitdial must be there "
             "too: put its folder on PYTHONPATH."
         ) from error
-    return rewriting.explicit(model)
+    return rewriting.expose_layers(model)
 
 
 @torch.no_grad()
@@ -129,7 +129,7 @@ def apply(model: nn.Module, tensors: dict[str, Any]) -> nn.Module:
     Raises:
         ValueError: this is not the network the file was made from, or it hides layers.
     """
-    model = explicit(copy.deepcopy(model))
+    model = expose_layers(copy.deepcopy(model))
     names: dict[str, Any] = dict(model.named_modules())
     layers = json.loads(tensors["__metadata__"]["layers"])
     norms = json.loads(tensors["__metadata__"]["norms"])

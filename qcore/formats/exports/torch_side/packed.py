@@ -22,7 +22,7 @@ from qcore.formats.exports.torch_side.parts import (
     logits_of,
     take_apart,
 )
-from qcore.network.rewriting import explicit
+from qcore.network.rewriting import expose_layers
 
 TYPES = {torch.float32: "F32", torch.float16: "F16", torch.int64: "I64", torch.uint8: "U8"}
 TYPES |= {torch.float64: "F64", torch.int32: "I32", torch.bool: "BOOL", torch.int16: "I16"}
@@ -69,7 +69,7 @@ def render(config: BitConfig, model: nn.Module, sample: Tensor) -> Rendered:
     }
     tensors = packed_reader.parse(content)
     network = packed_reader.apply(model, tensors)
-    if explicit(model) is not model:
+    if expose_layers(model) is not model:
         report["note"] = (
             "To read it, packed_reader.py needs bitdial's folder on PYTHONPATH as well: some "
             "layers of this network are parts of functional code."
