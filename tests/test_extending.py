@@ -54,7 +54,7 @@ import torch
 from pages.plots.style import style_of
 from pages.shared.text import cost_text
 from qcore.allocation import BitAllocation
-from qcore.costs import applicable, costs_of
+from qcore.costs import COSTS, applicable, costs_of
 from qcore.quantizer_names import learned_for
 from qcore.quantizers import LEARNED_QUANTIZERS
 from qcore.run_spec import RunSpec, check_run
@@ -79,7 +79,7 @@ def test_the_cost_is_priced_and_reads_well():
     price = costs_of(MODEL, BitAllocation.uniform(MODEL.layers, 4, 8))["traffic_bytes"]
     parts = costs_of(MODEL, BitAllocation.uniform(MODEL.layers, 4, 8))
     assert price == parts["weight_bytes"] + parts["activation_bytes_sum"]
-    assert cost_text("traffic_bytes", price).endswith("KiB")
+    assert cost_text(COSTS["traffic_bytes"], price).endswith("KiB")
 
 
 def test_the_learned_quantizer_is_offered_and_trains_a_step():
