@@ -89,7 +89,7 @@ def test_every_request_that_comes_along_has_a_way():
         for kind in vars(requests).values()
         if isinstance(kind, type) and issubclass(kind, Request) and kind is not Request
     ]
-    assert set(kinds) == set(ways.WAYS)
-    for kind in kinds:
+    assert set(kinds) <= set(ways.WAYS)
+    for kind in ways.WAYS:
         assert dataclasses.fields(kind)[0].name == "stage"
         assert kind.__dataclass_params__.frozen
