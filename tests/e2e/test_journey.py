@@ -1,15 +1,12 @@
 """A newcomer's way: start, search, choose, take away, and get the same accuracy elsewhere."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from qcore import load_bits
-from qcore.data import SHIPPED_FASHION
 from tests.e2e.conftest import serve
 
 pytestmark = [
@@ -20,8 +17,6 @@ pytestmark = [
 
 ROOT = Path(__file__).parents[2]
 MINUTES = 60_000.0
-TEST_IMAGES = 1000
-"""Of 10,000: what is promised is counted in images, whatever their number."""
 
 REPRODUCE = """
 import sys
@@ -46,26 +41,13 @@ print("reproduced", right, claimed)
 
 
 @pytest.fixture
-def few(tmp_path):
-    """Environment in which the shipped subset has only the first test images."""
-    file = tmp_path / "few.npz"
-    with np.load(SHIPPED_FASHION) as stored:
-        parts = {
-            name: array[:TEST_IMAGES] if name.startswith("test_") else array
-            for name, array in stored.items()
-        }
-    np.savez(file, **parts)
-    return {"PYTHONPATH": str(ROOT / "tests" / "e2e" / "few"), "FEW_IMAGES": str(file)}
-
-
-@pytest.fixture
-def empty_server(tmp_path, few):
-    with serve(tmp_path / "data", **few) as running:
+def empty_server(tmp_path):
+    with serve(tmp_path / "data") as running:
         yield running
 
 
 def test_from_an_empty_folder_to_a_configuration_that_keeps_its_promise(
-    empty_server, few, page, tmp_path
+    empty_server, page, tmp_path
 ):
     # a link is the first thing this server is asked for
     page.goto(f"{empty_server.url}/searches")
@@ -94,7 +76,6 @@ def test_from_an_empty_folder_to_a_configuration_that_keeps_its_promise(
     done = subprocess.run(
         [sys.executable, "-c", REPRODUCE, str(path)],
         cwd=ROOT,
-        env={**os.environ, **few},
         capture_output=True,
         text=True,
         timeout=600,
@@ -102,4 +83,4 @@ def test_from_an_empty_folder_to_a_configuration_that_keeps_its_promise(
     )
     assert done.returncode == 0, done.stderr
     assert "reproduced" in done.stdout
-    assert load_bits(path).test.n == TEST_IMAGES
+    assert load_bits(path).test.n == 10_000
