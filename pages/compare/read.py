@@ -18,7 +18,7 @@ from store import Run, Store, all_runs, config_text, points_of, test_right
 
 
 def rows_of(store: Store, run: Run, model: ModelSpec) -> pd.DataFrame:
-    """`compare_methods.run_rows` of a run; shared, so never change it."""
+    """`methods.run_rows` of a run; shared, so never change it."""
     costs = store.costs
     key = (str(store.url), model.digest, costs.stamp, session.version_of(run))
     return _rows(store, run, model, costs, key)

@@ -1,8 +1,8 @@
 """What an allocation costs. Torch-free, exact integers, derived whenever asked and never stored.
 
 Each cost model is one pure function of (layer, bits) and how layers combine, sum or maximum. That
-separability keeps the exact solver of `front` exact. Add one by adding an entry to COSTS; with a
-smooth form beside the exact one, bits can also be learned by gradient under a limit on it. Costs
+separability keeps the solver of `solvers.knapsack` exact. Add one by adding an entry to COSTS; with
+a smooth form beside the exact one, bits can also be learned by gradient under a limit on it. Costs
 that are looked up in a table (`accelerators`, `user_tables`) hold for the models they cover;
 `applicable` says which those are.
 """

@@ -11,7 +11,7 @@ BinaryConnect, NeurIPS 2015. ProxQuant: Bai, Wang and Liberty, ICLR 2019.
 Differs from the paper: a trained network is made low-bit, other layers may have more bits, biases
 stay in float, and each layer has a scale, learned unless switched off (an extension; the paper lets
 batch-norms without an affine part give it). Weights on three levels are saved, and counted, as the
-two-bit codes they are. After the annealing comes a tail at hard levels (`mirror_training`).
+two-bit codes they are. After the annealing comes a tail at hard levels (`qat.mirror.training`).
 """
 
 import json
