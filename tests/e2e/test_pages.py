@@ -168,12 +168,25 @@ def click_all(page, folder):
         title = button.text_content().replace("download", "").strip()
         if button.is_disabled() or any(title.endswith(name) for name in skipped):
             continue
-        with page.expect_download(timeout=60 * SECONDS) as waiting:
-            button.click()
-        name = waiting.value.suggested_filename
-        waiting.value.save_as(folder / name)
+        file = download(page, button)
+        name = file.suggested_filename
+        file.save_as(folder / name)
         files[name] = folder / name
     return files
+
+
+def download(page, button, tries=4):
+    """Click a button for its file; Chromium drops the eleventh of a page within a moment."""
+    from playwright.sync_api import TimeoutError as NoDownload
+
+    for left in reversed(range(tries)):
+        try:
+            with page.expect_download(timeout=(15 if left else 60) * SECONDS) as waiting:
+                button.click()
+            return waiting.value
+        except NoDownload:
+            if not left:
+                raise
 
 
 def check_files(files):
