@@ -16,7 +16,7 @@ from qcore.errors import QcoreError
 from qcore.formats.config import MAX_BYTES, BitConfig, dump_bits
 from qcore.formats.imports import IMPORTS, Imported, read_allocations
 from qcore.formats.imports.own import read_config
-from qcore.models.catalog import MODELS
+from qcore.models.catalog import read_models
 from qcore.run_spec import RunSpec
 from store import Run, Store, save_config
 
@@ -160,7 +160,8 @@ def measure(store: Store, model: ModelSpec, allocation: BitAllocation, mine: Seq
     """
     like = mine[0].spec if mine else None
     if like is None:
-        data = MODELS[model.name].datasets if model.name in MODELS else ()
+        models = read_models()
+        data = models[model.name].datasets if model.name in models else ()
         if not data:
             st.info(
                 "Nothing was measured for this network yet, so it is not known on which images: "

@@ -5,10 +5,14 @@ from dataclasses import replace
 
 import pytest
 
+from pages.configs import import_form
 from pages.downloads import downloads
 from qcore.costs.user_tables import read_costs
 from qcore.formats.config import BitConfig, dump_bits
 from qcore.formats.exports import EXPORTS, write
+from qcore.models.cards import Card, write_card
+from qcore.models.catalog import read_models
+from qcore.models.preprocessing import Preprocessing
 from store import all_runs, configs, delete_config, save_config, update_config
 from tests import configs as made
 from tests.pages import sample
@@ -216,3 +220,14 @@ def test_scores_of_other_weights_are_not_taken_over(app, filled):
 @pytest.mark.parametrize("link", ["99", "-1", "many"])
 def test_a_stale_link_shows_the_newest(app, kept, link):
     assert app("configs", config=link).selectbox(key="config").value == 3
+
+
+def test_an_imported_file_of_ones_own_network_can_be_measured_first(monkeypatch, tmp_path):
+    monkeypatch.setenv("BITDIAL_DATA", str(tmp_path))
+    steps = Preprocessing(1, 28, 28, mean=(0.5,), std=(0.5,))
+    model = replace(sample.MODEL, name="mine")
+    write_card(Card("mine", "Mine", "onnx", "onnx2torch", (1, 28, 28), 10, steps), None, model)
+    asked = []
+    monkeypatch.setattr(import_form, "launch", lambda store, specs: not asked.extend(specs))
+    assert import_form.measure(None, model, sample.uniform(4), [])
+    assert asked[0][0].data == read_models()["mine"].datasets[0]
