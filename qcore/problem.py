@@ -30,6 +30,10 @@ class Scores:
         agreement: Share of images (0..1) on which both networks name the same class.
         accuracy: Top-1 accuracy, 0..1; None where the images have no labels.
         loss: Mean cross-entropy, nats per image; None where the images have no labels.
+        lost: Images that the float network names right and the quantized one wrong; where they
+            have no labels, that the two name differently. None where it was not counted.
+        gained: The other way round; 0 where the images have no labels.
+        kl_error: Standard error of `kl`, nats.
     """
 
     n: int
@@ -37,6 +41,9 @@ class Scores:
     agreement: float
     accuracy: float | None = None
     loss: float | None = None
+    lost: int | None = None
+    gained: int | None = None
+    kl_error: float | None = None
 
     @property
     def headline(self) -> float:

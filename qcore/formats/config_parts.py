@@ -73,15 +73,19 @@ def read_scores(name: str, data: Any) -> Scores | None:
     if not isinstance(data, Mapping) or not {"n", "kl", "agreement"} <= set(data) <= known:
         raise InvalidConfig(f'The scores "{name}" must have {sorted(known)}; got {data!r}.')
     for key, value in data.items():
-        if value is None and key in ("accuracy", "loss"):
+        if value is None and key not in ("n", "kl", "agreement"):
             continue
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not number or not math.isfinite(value):
             raise InvalidConfig(f"{key} of the {name} scores must be a number; got {value!r}.")
         if key in ("accuracy", "agreement") and not 0 <= value <= 1:
             raise InvalidConfig(f"{key} of the {name} scores must be from 0 to 1; got {value!r}.")
-    if not isinstance(data["n"], int) or data["n"] < 0:
-        raise InvalidConfig(f"n of the {name} scores must be a whole number; got {data['n']!r}.")
+    for key in ("n", "lost", "gained"):
+        value = data.get(key, 0)
+        if value is not None and (not isinstance(value, int) or value < 0):
+            raise InvalidConfig(
+                f"{key} of the {name} scores must be a whole number; got {value!r}."
+            )
     return Scores(**data)
 
 

@@ -6,6 +6,7 @@ correction and batch-norm re-estimation ("ptq"), and on request tuning without l
 The weights of a training stage come from the trainer of the search that trains.
 """
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -91,21 +92,27 @@ def tally(
     Raises:
         InvalidData: an output is NaN.
     """
-    n = hits = agreed = 0
-    kl = loss = 0.0
+    n = hits = agreed = lost = gained = 0
+    kl = squares = loss = 0.0
     labelled = True
     for (x, y), logs, wanted in zip(batches, outputs, reference, strict=True):
         n += len(x)
-        kl += float((wanted.exp() * (wanted - logs)).sum())
-        top = logs.argmax(1)
-        agreed += int((top == wanted.argmax(1)).sum())
+        terms = wanted.exp() * (wanted - logs)
+        kl += float(terms.sum())
+        squares += float(terms.sum(1).square().sum())
+        top, told = logs.argmax(1), wanted.argmax(1)
+        agreed += int((top == told).sum())
+        named = top == (told if y is None else y)
+        expected = told == (told if y is None else y)
+        lost += int((expected & ~named).sum())
+        gained += int((named & ~expected).sum())
         if right is not None:
-            right.append((top == (wanted.argmax(1) if y is None else y)).cpu())
+            right.append(named.cpu())
         if y is None:
             labelled = False
             continue
         loss += float(functional.nll_loss(logs, y, reduction="sum"))
-        hits += int((top == y).sum())
+        hits += int(named.sum())
     if kl != kl:
         raise InvalidData(
             "The network's outputs are NaN on these images; check the images and its weights."
@@ -117,6 +124,9 @@ def tally(
         agreement=agreed / n,
         accuracy=hits / n if labelled else None,
         loss=loss / n if labelled else None,
+        lost=lost,
+        gained=gained,
+        kl_error=math.sqrt(max(0.0, squares / n - (kl / n) ** 2) / n),
     )
 
 
