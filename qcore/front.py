@@ -1,7 +1,7 @@
 """Pareto fronts of measured points: dominance, hypervolume, the best within a budget.
 
-Costs and values are both minimised except where a function says otherwise. The exact fronts of
-additive scores are computed in `solvers.knapsack`.
+Costs and values are both minimised. The exact fronts of additive scores are computed in
+`solvers.knapsack`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -62,11 +62,11 @@ def hypervolume(
 def best_within(
     costs: Mapping[str, Sequence[float]], values: Sequence[float], limits: Mapping[str, float]
 ) -> int | None:
-    """The one picking rule: the point with the highest value among those within every limit.
+    """The one picking rule: the point with the lowest value among those within every limit.
 
     Args:
         costs: Cost name to the cost of each point.
-        values: Value of each point, such as accuracy; HIGHER is better.
+        values: Value of each point: what the search minimised.
         limits: Cost name to its limit; costs without a limit are free.
 
     Returns:
@@ -81,4 +81,4 @@ def best_within(
     ]
     if not fitting:
         return None
-    return min(fitting, key=lambda i: (-values[i], costs[tie][i] if tie else 0, i))
+    return min(fitting, key=lambda i: (values[i], costs[tie][i] if tie else 0, i))

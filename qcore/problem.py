@@ -50,6 +50,10 @@ class Scores:
         """Accuracy, or agreement with the float network where there are no labels; 0..1."""
         return self.agreement if self.accuracy is None else self.accuracy
 
+    def value(self, objective: str) -> float:
+        """What is minimised, nats: `kl`, or for "loss" the cross-entropy where there are labels."""
+        return self.kl if objective != "loss" or self.loss is None else self.loss
+
     @property
     def interval(self) -> tuple[float, float]:
         """95 % interval of `headline` (Wilson score interval, Wilson 1927), both in 0..1."""
@@ -307,8 +311,7 @@ class Problem:
 
     def value(self, point: Point) -> float:
         """What searches minimise: KL or cross-entropy on the search split, nats."""
-        loss = point.search.loss
-        return point.search.kl if self.objective == "kl" or loss is None else loss
+        return point.search.value(self.objective)
 
     def admits(self, allocation: BitAllocation) -> bool:
         """True when the allocation is within the budget."""

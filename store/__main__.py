@@ -160,8 +160,9 @@ def _best_point(store: Store, run: int | None, wanted: int | None) -> int:
         raise InvalidParams(
             f"Run {run} has no such reported point; `python -m store watch` lists them."
         )
-    # by the search split: the test split is never used to choose
-    return max(ready, key=lambda p: (p.point.search.headline, -p.point.search.kl)).id
+    # by what the search minimised, on its own split: the test split is never used to choose
+    loss = queue.run(store, run).spec.objective == "loss"
+    return min(ready, key=lambda p: p.point.search.loss or 0 if loss else p.point.search.kl).id
 
 
 def _asked(ask: Callable[[Store, int], None]) -> Command:
@@ -231,7 +232,7 @@ def parser() -> argparse.ArgumentParser:
     export.set_defaults(function=command_export)
     export.add_argument("run", type=int, nargs="?", help="not needed with --point")
     export.add_argument(
-        "--point", type=int, help="default: the most accurate reported one on the search split"
+        "--point", type=int, help="default: the best reported one by the search's objective"
     )
     export.add_argument("--format", choices=list(EXPORTS), default="json")
     export.add_argument("--out", type=Path)

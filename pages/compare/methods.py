@@ -13,14 +13,14 @@ import pandas as pd
 
 from pages.plots.style import METHOD_DASHES, METHOD_MARKERS, style_of
 from pages.shared import frames
-from pages.shared.columns import SEARCH_SCORE, column_of
+from pages.shared.columns import OBJECTIVE, column_of
 from pages.shared.run_facts import is_ladder
 from pages.shared.text import bits_set_text, params_text, short_limits_text
 from qcore.allocation import ModelSpec
 from qcore.costs import COSTS
 from qcore.costs.formulas import CostModel
 from qcore.front import best_within
-from qcore.problem import TUNED
+from qcore.problem import TUNED, Scores
 from qcore.searches import SEARCHES
 from store import Run, StoredPoint
 
@@ -70,6 +70,7 @@ def run_rows(
     run: Run,
     model: ModelSpec,
     costs: Mapping[str, CostModel] = COSTS,
+    floats: tuple[Scores | None, Scores | None] = (None, None),
 ) -> pd.DataFrame:
     """Points of one run in the order they came, with the work behind each.
 
@@ -81,12 +82,13 @@ def run_rows(
         run: Whose.
         model: Whose layers they are of.
         costs: What they are priced by.
+        floats: The float network's scores on the search and on the test split, where known.
 
     Returns:
         `frames.points_frame` by rising point, with EFFORT and ELAPSED.
     """
     ordered = sorted(points, key=lambda stored: stored.id)
-    rows = frames.points_frame(ordered, {run.id: run}, model, costs).sort_values("point")
+    rows = frames.points_frame(ordered, {run.id: run}, model, costs, floats).sort_values("point")
     images = max((s.point.search.n for s in ordered if s.point.images is None), default=1)
     trains = run.spec.search in SEARCHES and SEARCHES[run.spec.search].trains
     scoring = sum(s.point.seconds for s in ordered if s.point.stage != TUNED)
@@ -239,12 +241,12 @@ def cut(methods: Sequence[Method], most: float) -> list[Method]:
 def pick(rows: pd.DataFrame, cost: CostModel, limit: float) -> "pd.Series | None":
     """The best row within a limit on one cost, by the one picking rule; None if none fits."""
     costs = {cost.name: rows[column_of(cost)].tolist()}
-    best = best_within(costs, rows[SEARCH_SCORE].tolist(), {cost.name: limit})
+    best = best_within(costs, rows[OBJECTIVE].tolist(), {cost.name: limit})
     return None if best is None else rows.iloc[best]
 
 
 def front_rows(trial: Trial, cost: CostModel) -> pd.DataFrame:
-    """A trial's front of accuracy against a cost, by rising cost."""
+    """A trial's front of its objective against a cost, by rising cost."""
     return frames.front_of(trial.rows, cost)
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,8 @@ from store import Run, Store, all_runs, config_text, points_of, test_right
 def rows_of(store: Store, run: Run, model: ModelSpec) -> pd.DataFrame:
     """`methods.run_rows` of a run; shared, so never change it."""
     costs = store.costs
-    key = (str(store.url), model.digest, costs.stamp, session.version_of(run))
+    floats = session.float_scores(store, model.name, run.spec.data)
+    key = (str(store.url), model.digest, costs.stamp, session.version_of(run), floats)
     return _rows(store, run, model, costs, key)
 
 
@@ -30,10 +32,10 @@ def _rows(
     _run: Run,
     _model: ModelSpec,
     _costs: Costs,
-    key: tuple[object, ...],
+    key: tuple[Any, ...],
 ) -> pd.DataFrame:
     points = points_of(_store, [_run.id], windows=True)
-    return methods.run_rows(points, _run, _model, _costs)
+    return methods.run_rows(points, _run, _model, _costs, key[-1])
 
 
 def setting(store: Store, run: Run) -> Setting:

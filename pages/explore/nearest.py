@@ -8,7 +8,7 @@ import streamlit as st
 
 from pages.explore.reference import key_of
 from pages.shared import frames
-from pages.shared.columns import SEARCH_SCORE, WEIGHT_BITS, column_of
+from pages.shared.columns import OBJECTIVE, SEARCH_SCORE, WEIGHT_BITS, column_of
 from pages.shared.ranges import BUDGETS
 from qcore.costs import COSTS
 from qcore.costs.formulas import CostModel
@@ -23,7 +23,7 @@ def nearest_with_files(frame: pd.DataFrame, row: pd.Series) -> pd.Series | None:
 
     Returns:
         The row with the smallest sum of |log ratio| of the costs that have a budget; of equals the
-        most accurate.
+        one with the least objective.
     """
     ready = frame[(frame["method"] == row["method"]) & (frame["config_point"] >= 0)]
     if ready.empty:
@@ -32,7 +32,7 @@ def nearest_with_files(frame: pd.DataFrame, row: pd.Series) -> pd.Series | None:
     logs = [np.log(np.maximum(1.0, ready[column].to_numpy(float))) for column in columns]
     here = [np.log(max(1.0, float(row[column]))) for column in columns]
     apart = sum(np.abs(one - own) for one, own in zip(logs, here, strict=True))
-    order = np.lexsort((-ready[SEARCH_SCORE].to_numpy(float), np.round(apart, 9)))
+    order = np.lexsort((ready[OBJECTIVE].to_numpy(float), np.round(apart, 9)))
     return ready.iloc[int(order[0])]
 
 

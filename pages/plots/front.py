@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 
 from pages.plots.style import GREY, METHOD_COLOURS, faded, lay_out, plain, style_of
 from pages.shared import frames
-from pages.shared.columns import DAMAGE, SEARCH_HIGH, SEARCH_LOW, SEARCH_SCORE, column_of
+from pages.shared.columns import DAMAGE, OBJECTIVE, SEARCH_HIGH, SEARCH_LOW, SEARCH_SCORE, column_of
 from pages.shared.text import bits_text, scale_of
 from qcore.costs.formulas import CostModel
 
@@ -81,7 +81,7 @@ def _front_line(
     method: str, rows: pd.DataFrame, cost: CostModel, factor: float, unit: str, score: str
 ) -> dict[str, object]:
     style, predicted = style_of(method), score == DAMAGE
-    front = frames.front_of(rows, cost, score)
+    front = frames.front_of(rows, cost, DAMAGE if predicted else OBJECTIVE)
     line: dict[str, object] = {
         "x": (front[column_of(cost)] / factor).tolist(),
         "y": front[score].tolist(),

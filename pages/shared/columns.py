@@ -26,6 +26,25 @@ TEST_SCORE = "Test split, %"
 TEST_LOW = "Test split low, %"
 TEST_HIGH = "Test split high, %"
 TEST_N = "Test split, images"
+OBJECTIVE = "Objective, nats"
+"""What the run's search minimised on the search split; what every pick and front goes by."""
+
+AIM = "Objective"
+"""Which one that is: "kl", the divergence from the float network, or "loss", on labels."""
+
+SEARCH_LOSS = "Loss on the search split, points"
+SEARCH_LOSS_LOW = "Loss on the search split low, points"
+SEARCH_LOSS_HIGH = "Loss on the search split high, points"
+TEST_LOSS = "Loss on the test split, points"
+TEST_LOSS_LOW = "Loss on the test split low, points"
+TEST_LOSS_HIGH = "Loss on the test split high, points"
+TEST_BOUND = "Loss on the test split at most, points"
+"""Accuracy lost against the float network on the same images, paired, with 95 % intervals; and
+what it stays below with 95 % confidence, one-sided (`qcore.paired`)."""
+
+TRAINED = "Trained"
+"""Whether weights were trained, other than by tuning without labels."""
+
 DAMAGE = "Predicted damage"
 WEIGHT_BITS = "Mean weight bits"
 ACTIVATION_BITS = "Mean activation bits"
@@ -38,6 +57,9 @@ POINT_COLUMNS = (
     "digest",
     "allocation",
     "config_point",
+    TRAINED,
+    AIM,
+    OBJECTIVE,
     SEARCH_SCORE,
     SEARCH_LOW,
     SEARCH_HIGH,
@@ -46,6 +68,13 @@ POINT_COLUMNS = (
     TEST_LOW,
     TEST_HIGH,
     TEST_N,
+    SEARCH_LOSS,
+    SEARCH_LOSS_LOW,
+    SEARCH_LOSS_HIGH,
+    TEST_LOSS,
+    TEST_LOSS_LOW,
+    TEST_LOSS_HIGH,
+    TEST_BOUND,
     WEIGHT_BITS,
     ACTIVATION_BITS,
 )
@@ -56,3 +85,9 @@ SPLITS = {
     "search split": (SEARCH_SCORE, SEARCH_LOW, SEARCH_HIGH),
     "test split": (TEST_SCORE, TEST_LOW, TEST_HIGH),
 }
+
+LOSSES = {
+    "test split": (TEST_LOSS, TEST_LOSS_LOW, TEST_LOSS_HIGH),
+    "search split": (SEARCH_LOSS, SEARCH_LOSS_LOW, SEARCH_LOSS_HIGH),
+}
+"""Columns of the loss against the float network of each split, the one to be shown first."""

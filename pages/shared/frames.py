@@ -11,11 +11,14 @@ import pandas as pd
 
 from pages.shared.columns import (
     ACTIVATION_BITS,
-    DAMAGE,
+    LOSSES,
+    OBJECTIVE,
     POINT_COLUMNS,
+    SEARCH_LOSS,
     SEARCH_N,
     SEARCH_SCORE,
     SPLITS,
+    TEST_BOUND,
     TEST_N,
     WEIGHT_BITS,
     column_of,
@@ -27,18 +30,22 @@ from qcore.costs import COSTS, applicable, costs_of, costs_of_many, mean_weight_
 from qcore.costs.budget import Budget
 from qcore.costs.formulas import CostModel
 from qcore.front import best_within, front_points
-from qcore.problem import PTQ, TUNED, Scores
+from qcore.paired import against_float, loss_bounds, loss_intervals
+from qcore.problem import PTQ, TUNED, Point, Scores
 from qcore.quantizer_names import USUAL
+from qcore.run_spec import RunSpec
 from qcore.searches import SEARCHES
 from store import Run, StoredPoint
 
 
-def method_label(search: str, stage: str = PTQ) -> str:
+def method_label(search: str, stage: str = PTQ, aim: str = "kl") -> str:
     """Name the row of a heatmap and the line of a front: the search, and whether tuned after it.
 
-    Points of all stages of a search that trains are its own, so they make one line.
+    Points of all stages of a search that trains are its own, so they make one line. What was
+    searched by the loss on labels is a method of its own: its values are no divergences.
     """
     title = SEARCHES[search].title if search in SEARCHES else search
+    title += ", by loss" if aim == "loss" else ""
     return f"{title}, tuned" if stage == TUNED else title
 
 
@@ -57,6 +64,7 @@ def points_frame(
     runs: Mapping[int, Run],
     model: ModelSpec,
     costs: Mapping[str, CostModel] = COSTS,
+    floats: tuple[Scores | None, Scores | None] = (None, None),
 ) -> pd.DataFrame:
     """One row per distinct (method, weights stage, allocation).
 
@@ -69,11 +77,13 @@ def points_frame(
         runs: Run id to run.
         model: The model all points belong to.
         costs: What they are priced by.
+        floats: The float network's scores on the search and on the test split, where known.
 
     Returns:
         Columns: point, run, method, stage, digest, allocation, config_point (id of the point whose
-        configuration can be taken away, or -1), the score columns of this module, mean bits and
-        one column per cost that all of these points have; in order of method, then point.
+        configuration can be taken away, or -1), whether weights were trained, the objective and
+        its value, scores and losses against the float network, mean bits and one column per cost
+        that all of these points have; in order of method, then point.
     """
     usable = fitting(points, model)
     kept: dict[tuple[str, tuple[str, str]], StoredPoint] = {}
@@ -81,7 +91,8 @@ def points_frame(
     ready: dict[tuple[str, str], int] = {}
     for stored in usable:
         key = stored.point.stage, stored.point.allocation.digest
-        kept[method_label(runs[stored.run_id].spec.search, key[0]), key] = stored
+        spec = runs[stored.run_id].spec
+        kept[method_label(spec.search, key[0], _aim(spec, stored.point)), key] = stored
         if stored.point.test is not None:
             tested[key] = stored.point.test
         if stored.has_config:
@@ -94,13 +105,48 @@ def points_frame(
     for method, key in order:
         stored = kept[method, key]
         point = stored.point
+        spec = runs[stored.run_id].spec
         head = (stored.id, stored.run_id, method, *key, point.allocation, ready.get(key, -1))
-        rows.append((*head, *_scores(point.search), *_scores(tested.get(key))))
+        aim = (_aim(spec, point), point.search.value(spec.objective))
+        trained = point.stage not in (PTQ, TUNED)
+        scores = (*_scores(point.search), *_scores(tested.get(key)))
+        rows.append((*head, trained, *aim, *scores))
     if not rows:
         return with_costs([], POINT_COLUMNS, model, costs)
-    mean_bits = (WEIGHT_BITS, ACTIVATION_BITS)
-    out = pd.DataFrame(rows, columns=[c for c in POINT_COLUMNS if c not in mean_bits])
-    return out.assign(**facts_of_all(out["allocation"].tolist(), model, costs))
+    columns = POINT_COLUMNS[: POINT_COLUMNS.index(SEARCH_LOSS)]
+    out = pd.DataFrame(rows, columns=list(columns))
+    searched = [kept[each].point.search for each in order]
+    looked_at = [tested.get(key) for _, key in order]
+    return out.assign(
+        **_losses(searched, floats[0], LOSSES["search split"]),
+        **_losses(looked_at, floats[1], LOSSES["test split"], TEST_BOUND),
+        **facts_of_all(out["allocation"].tolist(), model, costs),
+    )
+
+
+def _aim(spec: RunSpec, point: Point) -> str:
+    """What a point is judged by: its run's objective, where its images allow it."""
+    return "loss" if spec.objective == "loss" and point.search.loss is not None else "kl"
+
+
+def _losses(
+    scores: Sequence[Scores | None],
+    reference: Scores | None,
+    columns: tuple[str, str, str],
+    bound: str = "",
+) -> dict[str, np.ndarray]:
+    """Losses against the float network with their intervals; NaN where they are not known."""
+    pairs = [None if each is None else against_float(each, reference) for each in scores]
+    known = [at for at, pair in enumerate(pairs) if pair is not None]
+    counts = np.array([(p.n, p.lost, p.gained) for p in pairs if p is not None]).reshape(-1, 3).T
+    n, lost, gained = counts
+    found = [100 * (lost - gained) / np.maximum(n, 1), *loss_intervals(n, lost, gained)]
+    names = [*columns, *([bound] if bound else [])]
+    found += [loss_bounds(n, lost, gained)] if bound else []
+    table = {name: np.full(len(pairs), np.nan) for name in names}
+    for name, values in zip(names, found, strict=True):
+        table[name][known] = values
+    return table
 
 
 def fitting(points: Iterable[StoredPoint], model: ModelSpec) -> list[StoredPoint]:
@@ -172,39 +218,36 @@ def facts_of_all(
 def picks(
     frame: pd.DataFrame,
     limits: Mapping[str, float],
-    score: str = SEARCH_SCORE,
+    value: str = OBJECTIVE,
     costs: Mapping[str, CostModel] = COSTS,
 ) -> pd.DataFrame:
     """The best row of each method within the budget, by the one picking rule of `qcore.front`.
 
     Args:
-        frame: Table with "method", the cost columns and the score column.
+        frame: Table with "method", the cost columns and the value's column.
         limits: Cost name to its limit, in the cost's unit; nothing fits a limit on a cost that the
             table does not have.
-        score: Column to rank by: accuracy (higher is better), or DAMAGE (lower is better).
+        value: Column to rank by, lower is better: OBJECTIVE, or DAMAGE.
         costs: The costs there are.
 
     Returns:
         Rows of `frame`, at most one per method, in the order methods appear.
     """
     chosen: list[int] = []
-    sign = -1.0 if score == DAMAGE else 1.0
     columns = cost_columns(costs, frame)
     if not set(limits) <= set(columns):
         return frame.iloc[:0].reset_index(drop=True)
     for _, rows in frame.groupby("method", sort=False):
         priced = {name: rows[column].tolist() for name, column in columns.items()}
-        best = best_within(priced, (sign * rows[score]).tolist(), limits)
+        best = best_within(priced, rows[value].tolist(), limits)
         if best is not None:
             chosen.append(int(rows.index[best]))
     return frame.loc[chosen].reset_index(drop=True)
 
 
-def front_of(rows: pd.DataFrame, cost: CostModel, score: str = SEARCH_SCORE) -> pd.DataFrame:
-    """Rows on the front of a score against a cost, by rising cost."""
-    sign = 1.0 if score == DAMAGE else -1.0
-    values = (sign * rows[score]).tolist()
-    return rows.iloc[front_points(rows[column_of(cost)].tolist(), values)]
+def front_of(rows: pd.DataFrame, cost: CostModel, value: str = OBJECTIVE) -> pd.DataFrame:
+    """Rows on the front of a value (OBJECTIVE or DAMAGE) against a cost, by rising cost."""
+    return rows.iloc[front_points(rows[column_of(cost)].tolist(), rows[value].tolist())]
 
 
 def thin(frame: pd.DataFrame, most: int = 5000) -> pd.DataFrame:
@@ -341,17 +384,19 @@ def history_frame(
     """How a run got better: one row per evaluation, in order; tuned copies are left out.
 
     Returns:
-        Columns: "Evaluation", SEARCH_SCORE, "Within budget", "Best so far, %" (None until a point
-        fits the budget).
+        Columns: "Evaluation", SEARCH_SCORE, "Within budget", "Best so far, %": the score of the
+        best by the run's objective (None until a point fits the budget).
     """
     rows: list[tuple[int, float, bool, float | None]] = []
     best: float | None = None
+    least = np.inf
     measured = [p for p in fitting(points, model) if p.point.stage != TUNED]
     admitted = _admitted(measured, model, budget_of(run, costs))
     for count, (stored, fits) in enumerate(zip(measured, admitted, strict=True), start=1):
         score = 100 * stored.point.search.headline
-        if fits:
-            best = score if best is None else max(best, score)
+        value = stored.point.search.value(run.spec.objective)
+        if fits and value < least:
+            best, least = score, value
         rows.append((count, score, fits, best))
     return pd.DataFrame(
         rows, columns=["Evaluation", SEARCH_SCORE, "Within budget", "Best so far, %"]
@@ -364,11 +409,12 @@ def best_scores(
     model: ModelSpec,
     costs: Mapping[str, CostModel] = COSTS,
 ) -> Scores | None:
-    """Search-split scores of a run's best point within its own budget, or None."""
+    """Search-split scores of a run's best point by its objective within its budget, or None."""
     usable = fitting(points, model)
     admitted = _admitted(usable, model, budget_of(run, costs))
-    scores = [stored.point.search for stored, fits in zip(usable, admitted, strict=True) if fits]
-    return max(scores, key=lambda score: score.headline, default=None)
+    inside = [stored.point for stored, fits in zip(usable, admitted, strict=True) if fits]
+    best = min(inside, key=lambda point: point.search.value(run.spec.objective), default=None)
+    return None if best is None else best.search
 
 
 def runs_frame(

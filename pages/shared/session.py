@@ -107,9 +107,9 @@ def frame(store: Store, runs: Sequence[Run], model: ModelSpec) -> pd.DataFrame:
     """`frames.points_frame` over runs of one setting; shared, so never change it."""
     versions = tuple(version_of(run) for run in runs)
     costs = store.costs
-    return _frame(
-        store, list(runs), model, costs, str(store.url), model.digest, costs.stamp, versions
-    )
+    floats = float_scores(store, model.name, runs[0].spec.data) if runs else (None, None)
+    key = (str(store.url), model.digest, costs.stamp, floats, versions)
+    return _frame(store, list(runs), model, costs, key)
 
 
 @st.cache_resource(show_spinner=False, max_entries=16)
@@ -118,13 +118,11 @@ def _frame(
     _runs: list[Run],
     _model: ModelSpec,
     _costs: Costs,
-    url: str,
-    digest: str,
-    stamp: tuple[object, ...],
-    versions: tuple[Version, ...],
+    key: tuple[Any, ...],
 ) -> pd.DataFrame:
     stored = [point for run in _runs for point in points(_store, run)]
-    return frames.points_frame(stored, {run.id: run for run in _runs}, _model, _costs)
+    floats = key[3]
+    return frames.points_frame(stored, {run.id: run for run in _runs}, _model, _costs, floats)
 
 
 def best_scores(store: Store, run: Run, model: ModelSpec) -> Scores | None:

@@ -13,7 +13,7 @@ from store.runs.points import add_point, add_report
 from store.runs.queue import claim, finish, progress
 
 MODEL: ModelSpec = bundled_spec("resnet8")
-FLOAT = Scores(1024, 0.0, 1.0, 0.93, 0.2)
+FLOAT = Scores(1000, 0.0, 1.0, 0.93, 0.2)
 
 
 def allocations(count: int, seed: int = 0, activations: Sequence[int] = (32,)) -> list:
@@ -34,9 +34,9 @@ def uniform(weight: int, activation: int = 32) -> BitAllocation:
 
 
 def point(allocation: BitAllocation, correct: int, tested: bool = False, stage: str = "ptq"):
-    """A point that names the class of `correct` of 1,000 search images."""
+    """A point that names the class of `correct` of 1,000 search images; fewer diverge more."""
     share = correct / 1000
-    search = Scores(1000, 0.1, share, share, 0.3)
+    search = Scores(1000, round((1001 - correct) / 2000, 6), share, share, 0.3)
     test = Scores(10_000, 0.1, share - 0.01, share - 0.01, 0.3) if tested else None
     return Point(allocation, search, test, stage)
 

@@ -35,9 +35,9 @@ def test_hypervolume_counts_the_dominated_cells(points):
     assert found == pytest.approx(len(cells))
 
 
-def test_the_best_is_the_highest_value_then_the_cheapest_then_the_first():
+def test_the_best_is_the_lowest_value_then_the_cheapest_then_the_first():
     costs = {"weight_bytes": [5, 3, 3, 9], "bit_ops": [1, 2, 2, 1]}
-    values = [0.9, 0.9, 0.9, 0.95]
+    values = [0.1, 0.1, 0.1, 0.05]
     assert best_within(costs, values, {"weight_bytes": 8}) == 1
     assert best_within(costs, values, {"weight_bytes": 9}) == 3
     assert best_within(costs, values, {"weight_bytes": 8, "bit_ops": 1}) == 0

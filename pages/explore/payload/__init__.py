@@ -27,6 +27,7 @@ from pages.explore.payload.predicted import summed_costs as summed_costs
 from pages.explore.view import View
 from pages.plots.style import BIT_COLOURS, digit_colour
 from pages.shared.columns import (
+    OBJECTIVE,
     SEARCH_HIGH,
     SEARCH_LOW,
     SEARCH_N,
@@ -144,7 +145,7 @@ def measured_body(
 
 def _front(rows: pd.DataFrame, column: str) -> np.ndarray:
     """Places among the rows of one method that are on its Pareto front, by rising cost."""
-    return np.array(front_points(rows[column].tolist(), (-rows[SEARCH_SCORE]).tolist()), int)
+    return np.array(front_points(rows[column].tolist(), rows[OBJECTIVE].tolist()), int)
 
 
 def _measured_axis(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from pages.shared.columns import SEARCH_SCORE, column_of
+from pages.shared.columns import OBJECTIVE, column_of
 from qcore.allocation import ModelSpec
 from qcore.costs import COSTS
 
@@ -30,25 +30,24 @@ def most_selectable(model: ModelSpec, methods: int, ceiling: int = MOST_SELECTAB
     return max(20, min(ceiling, int(0.75 * MOST_BYTES / each / max(1, methods))))
 
 
-def selectable(rows: pd.DataFrame, costs: Sequence[str], score: str = SEARCH_SCORE) -> list[int]:
+def selectable(rows: pd.DataFrame, costs: Sequence[str]) -> list[int]:
     """Positions of the rows that some budget picks, in rising order.
 
     Args:
-        rows: Points of one method, with the cost columns and the score column.
+        rows: Points of one method, with the cost columns and OBJECTIVE.
         costs: Names of the costs that can be limited, in the order budgets name them.
-        score: Column to rank by; higher is better.
 
     Returns:
         A point is among them when it is the pick of `best_within` for some limits on any of the
         costs; nothing else is needed to answer every drag.
     """
     found: set[int] = set()
-    scores = rows[score].to_numpy(float)
+    values = rows[OBJECTIVE].to_numpy(float)
     prices = {name: rows[column_of(COSTS[name])].to_numpy(float) for name in costs}
     places = np.arange(len(rows))
     for count in range(1, len(costs) + 1):
         for limited in itertools.combinations(costs, count):
-            order = np.lexsort((places, prices[limited[0]], -scores))
+            order = np.lexsort((places, prices[limited[0]], values))
             table = np.column_stack([prices[name][order] for name in limited])
             while len(order):
                 # the first of what is left is beaten by none; what it beats can never be picked

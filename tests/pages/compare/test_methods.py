@@ -5,7 +5,7 @@ import pytest
 
 from pages.compare import methods
 from pages.compare.methods import EFFORT, ELAPSED
-from pages.shared.columns import SEARCH_SCORE, column_of
+from pages.shared.columns import OBJECTIVE, column_of
 from qcore.costs import COSTS
 from qcore.problem import Scores
 from tests.pages import sample
@@ -123,7 +123,7 @@ def test_the_pick_is_the_best_within_the_limit_by_brute_force():
         if fitting.empty:
             assert best is None
         else:
-            assert best[SEARCH_SCORE] == fitting[SEARCH_SCORE].max()
+            assert best[OBJECTIVE] == fitting[OBJECTIVE].min()
             assert best[column] <= limit
 
 

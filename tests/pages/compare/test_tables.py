@@ -10,7 +10,7 @@ from pages.compare.bootstrap import paired_bootstrap
 from pages.compare.comparable import setting_of
 from pages.compare.methods import EFFORT, ladder_rows, methods_of, run_rows
 from pages.shared import frames
-from pages.shared.columns import SEARCH_SCORE, TEST_SCORE, column_of
+from pages.shared.columns import OBJECTIVE, SEARCH_SCORE, TEST_SCORE, column_of
 from pages.shared.hypervolume import box_of, normalised
 from qcore.costs import COSTS
 from qcore.errors import InvalidParams
@@ -118,7 +118,7 @@ def test_points_are_chosen_on_the_search_split_among_those_that_were_tested(foun
             method.trials, compare_tables.tested_picks(method, COST, 60_000.0), strict=True
         ):
             rows = trial.rows[trial.rows[TEST_SCORE].notna() & (trial.rows[COLUMN] <= 60_000)]
-            assert point == rows.loc[rows[SEARCH_SCORE].idxmax(), "point"]
+            assert point == rows.loc[rows[OBJECTIVE].idxmin(), "point"]
 
 
 def test_what_cannot_be_paired_says_why(found):

@@ -5,7 +5,7 @@ import pytest
 
 from pages.explore.payload import picks
 from pages.shared import frames
-from pages.shared.columns import SEARCH_SCORE, column_of
+from pages.shared.columns import OBJECTIVE, column_of
 from qcore.costs import COSTS
 
 NAMES = ("weight_bytes", "bit_ops")
@@ -18,7 +18,7 @@ def made_up(count, seed, methods=("A", "B")):
         {
             "method": methods[at * len(methods) // count],
             "point": at,
-            SEARCH_SCORE: float(rng.randrange(12)),
+            OBJECTIVE: float(rng.randrange(12)),
             **{column_of(COSTS[name]): rng.randrange(10) for name in NAMES},
         }
         for at in range(count)
