@@ -11,6 +11,7 @@ Maurer, Hothorn and Lehmacher 1995; Angelopoulos et al., Learn then Test, 2021.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -18,8 +19,6 @@ from qcore.problem import Z95, Scores
 
 LEVEL = 0.95
 """Confidence of every interval and promise."""
-
-Z95_ONE_SIDED = 1.6448536269514722
 
 _STEPS = 60
 
@@ -115,14 +114,25 @@ def loss_bounds(
     n: Sequence[int] | np.ndarray,
     lost: Sequence[int] | np.ndarray,
     gained: Sequence[int] | np.ndarray,
+    level: float = LEVEL,
 ) -> np.ndarray:
-    """What many losses stay below with 95 % confidence, one-sided; points, float64 (k,).
+    """What many losses stay below with this confidence, one-sided; points, float64 (k,).
 
     Tango's bound with a continuity correction of half an image: without it a network that loses
     no image of n would be promised 2.7 / n, where 3 / n is right.
     """
     count, worse, better = (np.asarray(each, float) for each in (n, lost, gained))
-    return 100 * _limit(count, worse, better, Z95_ONE_SIDED, 0.5)
+    return 100 * _limit(count, worse, better, one_sided(level), 0.5)
+
+
+def one_sided(level: float) -> float:
+    """Standard deviations that a normal variable stays below with this probability."""
+    return NormalDist().inv_cdf(level)
+
+
+def shared_level(methods: int) -> float:
+    """Confidence of each of some promises so that all hold together with 95 % (Bonferroni)."""
+    return 1 - (1 - LEVEL) / max(1, methods)
 
 
 def _limit(

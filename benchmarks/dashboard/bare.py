@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pages.explore import payload
@@ -83,15 +84,21 @@ def measured(
             layer.name: LayerBits(rng.choice((2, 3, 4, 8)), rng.choice((4, 8)))
             for layer in model.layers
         }
-        # few distinct scores, so that ties are many
-        share = rng.randrange(600, 640) / 1000
-        point = Point(BitAllocation(bits), Scores(1000, 0.1, share, share, 0.3))
-        stored.append(StoredPoint(number, 1 + number % len(runs), point, False))
-    frame = frames.points_frame(stored, runs, model)
+        # few distinct values, so that ties are many
+        share, kl = rng.randrange(600, 640) / 1000, rng.randrange(1, 41) / 200
+        tested = Scores(10_000, kl, share, share, 0.3) if number % 7 == 0 else None
+        point = Point(BitAllocation(bits), Scores(1000, kl, share, share, 0.3), tested)
+        stored.append(StoredPoint(number, 1 + number % len(runs), point, tested is not None))
+    floats = (Scores(1000, 0.0, 1.0, 0.65), Scores(10_000, 0.0, 1.0, 0.65))
+    frame = frames.points_frame(stored, runs, model, floats=floats)
+    answers = {
+        s.id: np.random.default_rng(s.id).random(10_000) < 0.62 for s in stored if s.has_config
+    }
     spans = spans_of(model)
     rows = picks.drawn(frame, list(BUDGETS))
     shared = payload.shared_payload("made-up", model, read_view({}, spans), spans, locked=True)
-    return frame, {**shared, **payload.measured_body(model, rows, "Accuracy", 93.0, spans)}
+    body = payload.measured_body(model, rows, "Accuracy", 65.0, spans, answers=answers)
+    return frame, {**shared, **body}
 
 
 def predicted(model: ModelSpec, table: SensitivityTable) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
 import pandas as pd
 import streamlit as st
@@ -19,7 +20,7 @@ from qcore.costs.formulas import CostModel
 from qcore.costs.user_tables import Costs
 from qcore.errors import QcoreError
 from qcore.formats.config import BitConfig, parse_bits
-from qcore.formats.exports import EXPORTS, Export, write
+from qcore.formats.exports import EXPORTS, Export, onnx_qdq, write
 from qcore.formats.exports.packed import READER
 from qcore.formats.schemas import CONFIGURATION
 from qcore.quantizer_names import USUAL
@@ -52,6 +53,7 @@ class Offer:
         make: Makes the file's bytes.
         help: What the file is for, or why it cannot be had.
         refused: True where it cannot be had.
+        runs_in: What reads it, in a few words.
     """
 
     group: str
@@ -61,10 +63,11 @@ class Offer:
     make: Callable[[], bytes]
     help: str = ""
     refused: bool = False
+    runs_in: str = ""
 
 
 def downloads(store: Store, point_id: int, stem: str) -> None:
-    """Every download of a reported point.
+    """Every download of a reported point: two at hand, the others in a table.
 
     Args:
         store: The database.
@@ -81,7 +84,15 @@ def downloads(store: Store, point_id: int, stem: str) -> None:
         st.error(literal(str(error)), icon=":material/error:")
         return
     offered = offers(config, stem, lambda: beside(store, config))
-    draw(offered + with_network(config, content, stem), f"download-{point_id}")
+    offered += with_network(config, content, stem)
+    first = (EXPORTS["json"].title, onnx_qdq.carrier(config).title)
+    key = f"download-{point_id}"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        for title in first:
+            offer = next(offer for offer in offered if offer.title == title)
+            _button(offer, key, kind="primary")
+    with st.expander("More formats", icon=":material/download:"):
+        draw([offer for offer in offered if offer.title not in first], key)
 
 
 def parsed(content: str, costs: Costs) -> BitConfig:
@@ -147,6 +158,7 @@ def _offer(export: Export, config: BitConfig, stem: str) -> Offer:
         lambda: write(export, config),
         f"Cannot hold these bits: {reason}" if reason else export.note,
         refused=reason is not None,
+        runs_in=export.runs_in,
     )
 
 
@@ -179,25 +191,33 @@ def _made_elsewhere(content: str, name: str, costs: Mapping[str, CostModel]) -> 
 
 
 def draw(offered: list[Offer], key: str) -> None:
-    """Buttons by group; a file that cannot be had is greyed and says why."""
+    """Buttons by group, each with what reads it; a file that cannot be had says why."""
     for group in GROUPS:
         mine = [offer for offer in offered if offer.group == group]
         if not mine:
             continue
-        st.caption(f"{group}: takes up to a minute" if group == GROUPS[2] else group)
-        with st.container(horizontal=True):
-            for offer in mine:
-                st.download_button(
-                    offer.title,
-                    data=offer.make,
-                    file_name=offer.file_name,
-                    mime=offer.mime,
-                    key=f"{key}-{re.sub('[^a-z0-9]+', '-', offer.title.lower())}",
-                    help=offer.help or None,
-                    disabled=offer.refused,
-                    on_click="ignore",
-                    icon=":material/download:",
-                )
+        st.markdown(f"**{group}**" + (": takes up to a minute" if group == GROUPS[2] else ""))
+        for offer in mine:
+            button, runs_in, words = st.columns([3, 2, 5], vertical_alignment="center")
+            with button:
+                _button(offer, key)
+            runs_in.caption(f"runs in {offer.runs_in}" if offer.runs_in else "")
+            words.caption(literal(offer.help))
+
+
+def _button(offer: Offer, key: str, kind: Literal["primary", "secondary"] = "secondary") -> None:
+    st.download_button(
+        offer.title,
+        data=offer.make,
+        file_name=offer.file_name,
+        mime=offer.mime,
+        key=f"{key}-{re.sub('[^a-z0-9]+', '-', offer.title.lower())}",
+        help=offer.help or None,
+        disabled=offer.refused,
+        on_click="ignore",
+        icon=":material/download:",
+        type=kind,
+    )
 
 
 def beside(store: Store, config: BitConfig) -> pd.DataFrame | None:

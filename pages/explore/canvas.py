@@ -18,12 +18,12 @@ from pages.explore.payload import picks
 from pages.explore.scene import Scene
 from pages.explore.view import View, costs_of_points, query_of, read_view
 from pages.shared import predictions, session
-from pages.shared.ranges import BUDGETS
+from pages.shared.ranges import BUDGETS, LOSSES
 from qcore.costs import COSTS
 from qcore.costs.budget import cheapest_total
 from qcore.problem import SensitivityTable
 
-OWN_KEYS = (*(key for pair in BUDGETS.values() for key in pair), "x", "focus")
+OWN_KEYS = (*(key for pair in (BUDGETS | LOSSES).values() for key in pair), "x", "y", "focus")
 """Keys of the page's address that only the explorer writes."""
 
 
@@ -119,8 +119,9 @@ def _measured(
     *_, what, float_score = key
     most = picks.most_selectable(_scene.model, _scene.frame["method"].nunique())
     rows = picks.drawn(_scene.frame, list(BUDGETS), most)
+    answers = session.answers(_scene.store, rows.loc[rows["selectable"], "config_point"])
     return rows, payload.measured_body(
-        _scene.model, rows, what, float_score, _scene.spans, _scene.costs
+        _scene.model, rows, what, float_score, _scene.spans, _scene.costs, answers
     )
 
 

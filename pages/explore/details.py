@@ -13,17 +13,17 @@ from pages.explore.scene import Scene
 from pages.explore.view import View
 from pages.plots import sensitivity, waterfall
 from pages.plots.style import CHART
-from pages.shared import frames, predictions, session, text, widgets
+from pages.shared import frames, predictions, promised, session, text, widgets
 from pages.shared.columns import (
     ACTIVATION_BITS,
-    SEARCH_HIGH,
-    SEARCH_LOW,
+    LOSSES,
+    SEARCH_LOSS,
     SEARCH_N,
     SEARCH_SCORE,
-    TEST_HIGH,
-    TEST_LOW,
+    TEST_LOSS,
     TEST_N,
     TEST_SCORE,
+    TRAINED,
     WEIGHT_BITS,
     column_of,
 )
@@ -66,8 +66,13 @@ def below_smallest(
 
 
 def ranked(chosen: pd.DataFrame) -> pd.DataFrame:
-    """The most accurate within the budgets first; of equals the earlier method."""
-    return chosen.sort_values(SEARCH_SCORE, ascending=False, kind="stable")
+    """Those that lose least against the float network first, as the test split says where it does.
+
+    Where no loss is known the highest scores come first; of equals the earlier method.
+    """
+    lost = chosen[TEST_LOSS].fillna(chosen[SEARCH_LOSS])
+    order = chosen.assign(lost=lost, scored=-chosen[SEARCH_SCORE])
+    return chosen.loc[order.sort_values(["lost", "scored"], kind="stable").index]
 
 
 def picks_table(chosen: pd.DataFrame, what: str, costs: Mapping[str, CostModel]) -> None:
@@ -83,18 +88,21 @@ def picks_table(chosen: pd.DataFrame, what: str, costs: Mapping[str, CostModel])
 
 
 def score_words(row: pd.Series, what: str) -> str:
-    """Say which point this is and what it scores, as Markdown."""
-    low, high = row[SEARCH_LOW], row[SEARCH_HIGH]
-    tested = (
-        ""
+    """Say which point this is, what it loses and what it scores, as Markdown."""
+    split, images, score = (
+        ("search", row[SEARCH_N], row[SEARCH_SCORE])
         if pd.isna(row[TEST_SCORE])
-        else f" On the test split: {row[TEST_SCORE]:.1f} % ({row[TEST_LOW]:.1f} to "
-        f"{row[TEST_HIGH]:.1f}, n={row[TEST_N]:,.0f})."
+        else ("test", row[TEST_N], row[TEST_SCORE])
     )
+    lost, low, high = (row[column] for column in LOSSES[f"{split} split"])
+    size = text.cost_text(COSTS["weight_bytes"], row[column_of(COSTS["weight_bytes"])])
+    told = f"{score:.1f} % on the {split} split (n={images:,.0f})"
+    if pd.notna(lost):
+        told = f"loses {lost:.2f} points against float ({low:.2f} to {high:.2f}), {told}"
+    trained = ", weights trained" if row[TRAINED] else ""
     return (
-        f"**{text.literal(str(row['method']))}**, {what}: {row[SEARCH_SCORE]:.1f} % "
-        f"({low:.1f} to {high:.1f}, n={row[SEARCH_N]:,}) on the search split at "
-        f"{row[WEIGHT_BITS]:.2f} bits a weight.{tested}"
+        f"**{text.literal(str(row['method']))}**, {what}: {size}, {row[WEIGHT_BITS]:.2f} bits a "
+        f"weight{trained}; {told}."
     )
 
 
@@ -107,27 +115,41 @@ def draw_picked(scene: Scene, rows: pd.DataFrame, view: View, what: str) -> None
         view: What the reader has set.
         what: What the scores are: "Accuracy" or "Agreement with the float network".
     """
+    limits, within = view.limits(scene.spans), view.within
+    picked = rows[rows["selectable"]]
+    chosen = (
+        frames.picks(picked, limits, costs=scene.costs)
+        if within is None
+        else promised.smallest(
+            rows, within[0], view.x, limits, unit=within[1], costs=scene.costs
+        ).sort_values(column_of(scene.costs[view.x]), kind="stable")
+    )
+    row = _opened(scene, view)
+    clicked = row is not None
+    if not chosen.empty and not clicked:
+        best = ranked(chosen) if within is None else chosen
+        wanted = best[best["method"] == view.focus]
+        row = (best if wanted.empty else wanted).iloc[0]
+    if row is not None:
+        st.subheader("Take it away")
+        st.markdown(score_words(row, "the point you clicked" if clicked else "the pick in focus"))
+        draw(scene, row, None if clicked else limits)
+    if not chosen.empty:
+        with st.expander("All picks as a table"):
+            picks_table(chosen, what, scene.costs)
+    elif within is None:
+        below_smallest(scene.frame, limits, scene.costs)
+    else:
+        st.info(
+            f"**No tested point is shown to lose at most {within[0]:g} {within[1]}.** Accept more, "
+            "or have more points tested.",
+            icon=":material/straighten:",
+        )
     if len(rows) < len(scene.frame):
         st.caption(
             f"{len(rows):,} of {len(scene.frame):,} points are drawn; those that a budget can pick "
             f"are among them, at most {int(rows['selectable'].sum()):,}."
         )
-    limits = view.limits(scene.spans)
-    chosen = frames.picks(rows[rows["selectable"]], limits, costs=scene.costs)
-    row = _opened(scene, view)
-    clicked = row is not None
-    if chosen.empty:
-        below_smallest(scene.frame, limits, scene.costs)
-    else:
-        picks_table(chosen, what, scene.costs)
-        best = ranked(chosen)
-        wanted = best[best["method"] == view.focus]
-        row = row if clicked else (best if wanted.empty else wanted).iloc[0]
-    if row is None:
-        return
-    st.subheader("Take it away")
-    st.markdown(score_words(row, "the point you clicked" if clicked else "the pick in focus"))
-    draw(scene, row, None if clicked else limits)
 
 
 def _opened(scene: Scene, view: View) -> pd.Series | None:

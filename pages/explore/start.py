@@ -61,34 +61,39 @@ def first_data(name: str) -> str:
 
 
 def facts(model: ModelSpec | None, search: Scores | None, test: Scores | None) -> None:
-    """Say what the float network scores, what it weighs, and what stays in float.
+    """Say what the float network scores, on each split by itself.
 
     Args:
         model: The network, where its layers are known.
         search: The float network's scores on the search split, where known.
-        test: Those on the test split, which are said where there are both.
+        test: Those on the test split, where known.
     """
-    parts = []
-    scores, split = (test, "test") if test is not None else (search, "search")
-    if scores is not None:
-        said = text.percent(scores.headline, scores.n)
-        parts.append(f"Float network {said} on the {split} split")
-    if model is not None:
-        price = COSTS["weight_bytes"]
-        sizes = [
-            text.cost_text(
-                price, price.total(model, BitAllocation.uniform(model.layers, bits, bits))
-            )
-            for bits in (FLOAT_BITS, 8, 4)
-        ]
-        parts.append(f"weights {sizes[0]}, {sizes[1]} at 8 bits, {sizes[2]} at 4")
-        macs = sum(layer.macs for layer in model.layers)
-        parts.append(f"{len(model.layers)} layers, {text.significant(macs / 1e6)} M MACs")
-        if model.coverage < 1:
-            parts.append(f"{100 * (1 - model.coverage):.1f} % of weights stay in float")
-    st.markdown(" · ".join(parts))
+    parts = [
+        f"{text.percent(scores.headline, scores.n)} on the {split} split"
+        for scores, split in ((test, "test"), (search, "search"))
+        if scores is not None
+    ]
+    if parts:
+        st.markdown(f"Float network {' · '.join(parts)}")
     for warning in model.warnings if model is not None else ():
         st.warning(text.literal(warning))
+
+
+def network_facts(model: ModelSpec) -> None:
+    """Say what the network weighs, how much it computes, and what stays in float."""
+    price = COSTS["weight_bytes"]
+    sizes = [
+        text.cost_text(price, price.total(model, BitAllocation.uniform(model.layers, bits, bits)))
+        for bits in (FLOAT_BITS, 8, 4)
+    ]
+    macs = sum(layer.macs for layer in model.layers)
+    parts = [
+        f"Weights {sizes[0]} in float, {sizes[1]} at 8 bits, {sizes[2]} at 4",
+        f"{len(model.layers)} layers, {text.significant(macs / 1e6)} M MACs",
+    ]
+    if model.coverage < 1:
+        parts.append(f"{100 * (1 - model.coverage):.1f} % of weights stay in float")
+    st.caption(f"{' · '.join(parts)}.")
 
 
 def nothing_yet(store: Store, name: str, mine: Sequence[Run], model: ModelSpec | None) -> None:
@@ -139,8 +144,19 @@ def _first_search(store: Store, name: str) -> None:
     )
 
 
-def recorded_note(store: Store, name: str, mine: Sequence[Run], compared: Sequence[Run]) -> None:
-    """Say which results were not measured here, and offer to measure some: one click.
+def recorded_words(compared: Sequence[Run]) -> str:
+    """Which results were not measured here, as a sentence with a space before; "" for none."""
+    origins = sorted({run.origin for run in compared if run.origin})
+    if not origins:
+        return ""
+    return (
+        f" Results {text.literal('; '.join(origins))}: made by this program, and any point can be "
+        "measured again here."
+    )
+
+
+def search_here(store: Store, name: str, mine: Sequence[Run], compared: Sequence[Run]) -> None:
+    """Where results were not measured here, offer to measure some: one click.
 
     Args:
         store: The database.
@@ -148,27 +164,25 @@ def recorded_note(store: Store, name: str, mine: Sequence[Run], compared: Sequen
         mine: All runs of the model.
         compared: Those shown.
     """
-    origins = sorted({run.origin for run in compared if run.origin})
-    if not origins:
+    if not any(run.origin for run in compared):
         return
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(
-            f"Results {text.literal('; '.join(origins))}. They were made by this program and any "
-            "point can be measured again here."
+    idle = not any(run.state in text.ACTIVE for run in mine)
+    if (
+        idle
+        and not any(run.evaluations for run in mine if not run.origin)
+        and st.button(
+            "Search here, now",
+            icon=":material/play_arrow:",
+            help="These results were recorded elsewhere with this program; measure your own.",
         )
-        idle = not any(run.state in text.ACTIVE for run in mine)
-        if (
-            idle
-            and not any(run.evaluations for run in mine if not run.origin)
-            and st.button("Search here, now", icon=":material/play_arrow:")
-        ):
-            like = compared[0].spec
-            images = {
-                "calibration_images": like.calibration_images,
-                "search_images": like.search_images,
-                "quantizer": like.quantizer,
-            }
-            _launch_quick(store, name, like.data, {**QUICK, **images})
+    ):
+        like = compared[0].spec
+        images = {
+            "calibration_images": like.calibration_images,
+            "search_images": like.search_images,
+            "quantizer": like.quantizer,
+        }
+        _launch_quick(store, name, like.data, {**QUICK, **images})
 
 
 def _launch_quick(store: Store, name: str, data: str, settings: dict[str, Any]) -> None:

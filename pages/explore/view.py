@@ -1,8 +1,9 @@
 """What the reader has set on Explore, as the page's address carries it. Pure.
 
 The keys are those of the basic controls: "bw" and "bc" are budgets in the slider's unit, "lw" and
-"lc" switch them, "x" is the cost on the horizontal axis; the explorer adds "focus", a method, and
-"pt", a point that was clicked, as "RUN:POINT".
+"lc" switch them, "bl" and "bn" are losses that are accepted, in points and in nats, "ll" and "ln"
+switch them, "x" is the cost on the horizontal axis and "y" what stands against it; the explorer
+adds "focus", a method, and "pt", a point that was clicked, as "RUN:POINT".
 """
 
 import math
@@ -14,11 +15,14 @@ import numpy as np
 import pandas as pd
 
 from pages.shared.columns import cost_columns
-from pages.shared.ranges import BUDGETS, Range
+from pages.shared.ranges import BUDGETS, LOSSES, Range, budget_keys, loss_spans
 from qcore.costs import COSTS
 from qcore.costs.formulas import CostModel
 
 OFF = "false"
+
+AXES = ("divergence", "loss", "score")
+"""What can stand against a cost: nats, points against the float network, percent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +30,11 @@ class View:
     """What the reader has set.
 
     Attributes:
-        values: Cost name to its budget, in the slider's unit, within its range.
-        on: Cost name to whether it is limited.
+        values: Cost name to its budget, in the slider's unit, within its range; and the loss that
+            is accepted, by its unit.
+        on: Which of them are limited.
         x: Name of the cost on the horizontal axis.
+        y: What stands against it, one of AXES; "" for what tells most.
         focus: The method in focus, or "" for whichever is best.
         point: (run, point) that was clicked, or None.
         wrong: What in the address made no sense, in words.
@@ -37,6 +43,7 @@ class View:
     values: Mapping[str, float]
     on: Mapping[str, bool]
     x: str
+    y: str = ""
     focus: str = ""
     point: tuple[int, int] | None = None
     wrong: tuple[str, ...] = ()
@@ -44,6 +51,12 @@ class View:
     def limits(self, spans: Mapping[str, Range]) -> dict[str, float]:
         """Cost name to its limit in the cost's own unit, for the costs that are limited."""
         return {name: self.values[name] * spans[name].factor for name in spans if self.on[name]}
+
+    @property
+    def within(self) -> tuple[float, str] | None:
+        """The loss that is accepted and its unit; None where any is."""
+        unit = "points" if self.on.get("points") else "nats"
+        return (self.values[unit], unit) if self.on.get(unit) else None
 
 
 def costs_of_points(frame: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -70,8 +83,8 @@ def read_view(
     """
     values, on, wrong = {}, {}, []
     beyond = []
-    for name, span in spans.items():
-        slider, switch = BUDGETS[name]
+    for name, span in {**spans, **loss_spans()}.items():
+        slider, switch = budget_keys(name)
         values[name], on[name] = span.start, name == "weight_bytes"
         if slider in query:
             value = _number(query[slider])
@@ -82,7 +95,7 @@ def read_view(
                 )
             if value is not None:
                 values[name] = min(max(value, span.low), span.high)
-                beyond += [name] if value < span.low else []
+                beyond += [name] if value < span.low and name in spans else []
         if switch in query:
             on[name] = query[switch].lower() != OFF
     for name in beyond:
@@ -91,8 +104,16 @@ def read_view(
     point = point_of(query.get("pt", ""))
     if query.get("pt") and point is None:
         wrong.append("The point of this link makes no sense; it should read RUN:POINT.")
+    # a loss in points is a line of the axis of losses
+    y = query.get("y", "loss" if on["points"] else "")
     return View(
-        values, on, _cost(query.get("x", ""), costs), query.get("focus", ""), point, tuple(wrong)
+        values,
+        on,
+        _cost(query.get("x", ""), costs),
+        y if y in AXES else "",
+        query.get("focus", ""),
+        point,
+        tuple(wrong),
     )
 
 
@@ -104,21 +125,25 @@ def query_of(
     """The address of what the explorer said was set; with all else that a link carries, short.
 
     Args:
-        message: Its "commit": values and on by cost name, x and focus. It comes from the browser
+        message: Its "commit": values and on by name, x, y and focus. It comes from the browser
             and may hold anything; what makes no sense is left out.
         spans: Cost name to the range of its slider.
         costs: The costs there are.
     """
     query = {}
     values, on = message.get("values", {}), message.get("on", {})
-    for name, span in spans.items():
-        slider, switch = BUDGETS[name]
-        value = values.get(name)
+    for name, span in {**spans, **loss_spans()}.items():
+        slider, switch = budget_keys(name)
+        value, limited = values.get(name), bool(on.get(name))
+        if name in LOSSES and not limited:  # most links accept any loss, and stay short
+            continue
         if isinstance(value, (int, float)) and span.low <= value <= span.high:
             query[slider] = f"{value:.{span.decimals}f}"
-        query[switch] = "true" if on.get(name) else OFF
+        query[switch] = "true" if limited else OFF
     x = message.get("x")
     query["x"] = costs[x if isinstance(x, str) and x in costs else "weight_bytes"].title
+    if message.get("y") in AXES:
+        query["y"] = str(message["y"])
     focus = message.get("focus")
     if isinstance(focus, str) and focus:
         query["focus"] = focus[:60]

@@ -38,9 +38,13 @@ SEARCH_LOSS_HIGH = "Loss on the search split high, points"
 TEST_LOSS = "Loss on the test split, points"
 TEST_LOSS_LOW = "Loss on the test split low, points"
 TEST_LOSS_HIGH = "Loss on the test split high, points"
-TEST_BOUND = "Loss on the test split at most, points"
-"""Accuracy lost against the float network on the same images, paired, with 95 % intervals; and
-what it stays below with 95 % confidence, one-sided (`qcore.paired`)."""
+TEST_LOST = "Test images lost"
+TEST_GAINED = "Test images gained"
+"""Accuracy lost against the float network on the same images, paired, with 95 % intervals, and on
+how many test images one is right and the other wrong (`qcore.paired`)."""
+
+TEST_DIVERGENCE = "Divergence on the test split, nats"
+TEST_DIVERGENCE_ERROR = "Standard error of the divergence on the test split, nats"
 
 TRAINED = "Trained"
 """Whether weights were trained, other than by tuning without labels."""
@@ -74,7 +78,10 @@ POINT_COLUMNS = (
     TEST_LOSS,
     TEST_LOSS_LOW,
     TEST_LOSS_HIGH,
-    TEST_BOUND,
+    TEST_LOST,
+    TEST_GAINED,
+    TEST_DIVERGENCE,
+    TEST_DIVERGENCE_ERROR,
     WEIGHT_BITS,
     ACTIVATION_BITS,
 )

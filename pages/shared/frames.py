@@ -5,6 +5,7 @@ exact; `scaled` turns them into what a reader wants to see.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,10 @@ from pages.shared.columns import (
     SEARCH_N,
     SEARCH_SCORE,
     SPLITS,
-    TEST_BOUND,
+    TEST_DIVERGENCE,
+    TEST_DIVERGENCE_ERROR,
+    TEST_GAINED,
+    TEST_LOST,
     TEST_N,
     WEIGHT_BITS,
     column_of,
@@ -30,7 +34,7 @@ from qcore.costs import COSTS, applicable, costs_of, costs_of_many, mean_weight_
 from qcore.costs.budget import Budget
 from qcore.costs.formulas import CostModel
 from qcore.front import best_within, front_points
-from qcore.paired import against_float, loss_bounds, loss_intervals
+from qcore.paired import against_float, loss_intervals
 from qcore.problem import PTQ, TUNED, Point, Scores
 from qcore.quantizer_names import USUAL
 from qcore.run_spec import RunSpec
@@ -119,7 +123,8 @@ def points_frame(
     looked_at = [tested.get(key) for _, key in order]
     return out.assign(
         **_losses(searched, floats[0], LOSSES["search split"]),
-        **_losses(looked_at, floats[1], LOSSES["test split"], TEST_BOUND),
+        **_losses(looked_at, floats[1], LOSSES["test split"], (TEST_LOST, TEST_GAINED)),
+        **_divergences(looked_at),
         **facts_of_all(out["allocation"].tolist(), model, costs),
     )
 
@@ -133,20 +138,27 @@ def _losses(
     scores: Sequence[Scores | None],
     reference: Scores | None,
     columns: tuple[str, str, str],
-    bound: str = "",
+    counted: tuple[str, ...] = (),
 ) -> dict[str, np.ndarray]:
     """Losses against the float network with their intervals; NaN where they are not known."""
     pairs = [None if each is None else against_float(each, reference) for each in scores]
     known = [at for at, pair in enumerate(pairs) if pair is not None]
-    counts = np.array([(p.n, p.lost, p.gained) for p in pairs if p is not None]).reshape(-1, 3).T
-    n, lost, gained = counts
+    counts = np.array([(p.n, p.lost, p.gained) for p in pairs if p is not None], float)
+    n, lost, gained = counts.reshape(-1, 3).T
     found = [100 * (lost - gained) / np.maximum(n, 1), *loss_intervals(n, lost, gained)]
-    names = [*columns, *([bound] if bound else [])]
-    found += [loss_bounds(n, lost, gained)] if bound else []
-    table = {name: np.full(len(pairs), np.nan) for name in names}
-    for name, values in zip(names, found, strict=True):
+    table = {name: np.full(len(pairs), np.nan) for name in (*columns, *counted)}
+    for name, values in zip(table, (*found, lost, gained), strict=False):
         table[name][known] = values
     return table
+
+
+def _divergences(scores: Sequence[Scores | None]) -> dict[str, list[float]]:
+    """Divergence on the test split and its standard error; NaN where they are not known."""
+    errors = [None if each is None else each.kl_error for each in scores]
+    return {
+        TEST_DIVERGENCE: [np.nan if each is None else each.kl for each in scores],
+        TEST_DIVERGENCE_ERROR: [np.nan if each is None else each for each in errors],
+    }
 
 
 def fitting(points: Iterable[StoredPoint], model: ModelSpec) -> list[StoredPoint]:
@@ -327,6 +339,7 @@ def picks_table(
     """
     rows = []
     for row in chosen.to_dict("records"):
+        lost = {LOSS_HEAD: _loss_text(row)}
         scores = {
             f"{what}, {split}, %": f"{row[score]:.2f} ({row[low]:.1f} to {row[high]:.1f})"
             if pd.notna(row[score])
@@ -336,6 +349,7 @@ def picks_table(
         rows.append(
             {
                 "Method": row["method"],
+                **lost,
                 **scores,
                 **{name: round(row[name], 2) for name in (WEIGHT_BITS, ACTIVATION_BITS)},
                 **{column: row[column] for column in cost_columns(costs, chosen).values()},
@@ -343,6 +357,17 @@ def picks_table(
             }
         )
     return scaled(pd.DataFrame(rows), costs)
+
+
+LOSS_HEAD = "Lost against float, points"
+"""Head of the column that says what is lost against the float network on the same images."""
+
+
+def _loss_text(row: Mapping[str, Any]) -> str:
+    for split, (lost, low, high) in LOSSES.items():
+        if pd.notna(row[lost]):
+            return f"{row[lost]:.2f} ({row[low]:.2f} to {row[high]:.2f}), {split}"
+    return "not known"
 
 
 def splits_words(chosen: pd.DataFrame) -> str:
@@ -353,7 +378,9 @@ def splits_words(chosen: pd.DataFrame) -> str:
         if counts:
             parts.append(f"The {name} split has {' or '.join(f'{n:,}' for n in counts)} images.")
     if chosen[TEST_N].isna().any():
-        parts.append("It was read for reported points only; the cells of others are empty.")
+        parts.append(
+            "The test split is read for reported points only; the cells of others are empty."
+        )
     return " ".join(parts)
 
 

@@ -12,12 +12,15 @@ from qcore.costs.formulas import UNPRICED, CostModel
 BUDGETS = {"weight_bytes": ("bw", "lw"), "bit_ops": ("bc", "lc")}
 """Cost name to the URL keys of its slider and of its switch, of the budgets always offered."""
 
+LOSSES = {"points": ("bl", "ll"), "nats": ("bn", "ln")}
+"""Unit to the URL keys of the slider of the loss that is accepted, and of its switch."""
+
 _ROUND = 1e-9
 
 
 def budget_keys(cost: str) -> tuple[str, str]:
     """URL keys of a cost's slider and of its switch."""
-    return BUDGETS.get(cost, (f"b-{cost}", f"l-{cost}"))
+    return {**BUDGETS, **LOSSES}.get(cost, (f"b-{cost}", f"l-{cost}"))
 
 
 def is_budget_key(key: str) -> bool:
@@ -90,3 +93,11 @@ def _looked_up_ends(cost: CostModel, model: ModelSpec) -> list[int]:
 def spans_of(model: ModelSpec, widest: int = 8) -> dict[str, Range]:
     """Cost name to the range of its slider, of the budgets always offered; see `budget_range`."""
     return {name: budget_range(COSTS[name], model, widest) for name in BUDGETS}
+
+
+def loss_spans() -> dict[str, Range]:
+    """Unit to the range of the slider of the loss against the float network that is accepted."""
+    return {
+        "points": Range(0.0, 5.0, 0.5, 0.05, 1.0, "points", 2),
+        "nats": Range(0.0, 0.5, 0.02, 0.001, 1.0, "nats", 3),
+    }

@@ -1,10 +1,11 @@
 """The database handle and cached reads: one of each per server, shared by all browser sessions."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -15,7 +16,7 @@ from qcore.errors import DatabaseTooNew, DatabaseUnavailable, DataUnavailable
 from qcore.models.catalog import BUNDLED_NAMES, bundled_facts
 from qcore.problem import Point, Scores, SensitivityTable
 from qcore.quantizer_names import USUAL, quantizer_of
-from store import Run, Store, StoredPoint, float_point, open_store, points_of, tables
+from store import Run, Store, StoredPoint, float_point, open_store, points_of, tables, test_right
 from store import model_facts as model_facts
 
 Version = tuple[Any, ...]
@@ -123,6 +124,12 @@ def _frame(
     stored = [point for run in _runs for point in points(_store, run)]
     floats = key[3]
     return frames.points_frame(stored, {run.id: run for run in _runs}, _model, _costs, floats)
+
+
+def answers(store: Store, numbers: Iterable[int]) -> dict[int, np.ndarray]:
+    """Point number to which test images it named right, bool (n,); absent where not kept."""
+    wanted = sorted({int(number) for number in numbers if number >= 0})
+    return test_right(store, wanted) if wanted else {}
 
 
 def best_scores(store: Store, run: Run, model: ModelSpec) -> Scores | None:

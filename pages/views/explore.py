@@ -23,31 +23,33 @@ def main() -> None:
     basic = st.query_params.get("ui") == "basic"
     if runs_shown.left_another(name):
         _forget(basic)
-    st.title(text.literal(network_title(name)))
+    head = st.container(horizontal=True, vertical_alignment="bottom")
+    head.title(text.literal(network_title(name)), width="content")
     model = session.model_facts(store, name)
     mine = all_runs(store, model=name)
     setting, everything = start.pick_setting(mine, runs_shown.linked())
     data = everything[0].spec.data if everything else start.first_data(name)
     float_search, float_test = session.float_scores(store, name, data)
-    start.facts(model, float_search, float_test)
+    line = st.container(horizontal=True, vertical_alignment="center")
+    with line:
+        start.facts(model, float_search, float_test)
     if model is None or session.frame(store, session.newest_within(everything), model).empty:
+        if model is not None:
+            start.network_facts(model)
         start.nothing_yet(store, name, mine, model)
         return
     # always there, or what follows would be built anew whenever a search starts or ends
     with st.container():
         if any(run.state in text.ACTIVE for run in mine):
             live_progress(store, mine, lambda run: run.spec.model == name)
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with head:
         source = _source()
         compared = _compared(everything, store, model)
     frame = session.frame(store, compared, model)
-    left_out = len(everything) - len(compared)
-    words = f"{text.counted(left_out, 'run')} not shown" if left_out else "all runs shown"
-    st.caption(f"Measured on {text.literal(setting)}; {words}.")
     marked = reference.reference(store, model, frame, everything)
     scene = Scene(store, model, compared, frame, marked)
-    with st.container():
-        start.recorded_note(store, name, mine, compared)
+    with line:
+        start.search_here(store, name, mine, compared)
     labelled = all(
         stored.point.search.accuracy is not None
         for run in compared
@@ -63,6 +65,13 @@ def main() -> None:
             details.draw_picked(scene, rows, view, what)
     else:
         _predicted(scene, basic)
+    left_out = len(everything) - len(compared)
+    words = f"{text.counted(left_out, 'run')} not shown" if left_out else "all runs shown"
+    st.caption(
+        f"Measured on {text.literal(setting)}; {words}.{start.recorded_words(compared)} "
+        "Searches and picks go by the search split; the test split is read for reported points."
+    )
+    start.network_facts(model)
     _other_controls(name, basic)
 
 

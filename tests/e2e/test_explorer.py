@@ -5,14 +5,17 @@ import random
 import re
 import statistics
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from benchmarks.dashboard import bare
-from pages.shared import frames
-from pages.shared.columns import SEARCH_SCORE, column_of
+from pages.shared import frames, promised
+from pages.shared.columns import SEARCH_LOSS, TEST_LOSS, column_of
 from pages.shared.text import significant
 from qcore.allocation import BitAllocation, LayerBits
 from qcore.costs import COSTS, costs_of
+from qcore.paired import compare, mcnemar, tied_with_best
 
 pytestmark = [
     pytest.mark.e2e,
@@ -169,10 +172,10 @@ def test_budgets_stay_in_sight_while_the_front_is_looked_at(server, page, width)
     page.set_viewport_size({"width": width, "height": 900})
     open_explorer(page, f"{server.url}/?bw=30")
     front, slider = page.locator("canvas.front"), weights(page)
-    away = front.bounding_box()["y"] - 300
+    away = front.bounding_box()["y"] - 190
     page.get_by_test_id("stMain").evaluate("(main, by) => { main.scrollTop += by }", away)
     page.wait_for_function(
-        "main => main.scrollTop > 200", arg=page.get_by_test_id("stMain").element_handle()
+        "main => main.scrollTop > 60", arg=page.get_by_test_id("stMain").element_handle()
     )
     seen = front.bounding_box()
     assert 0 < seen["y"] < 400
@@ -324,9 +327,9 @@ def test_hostile_names_are_shown_as_they_are(page):
     page.evaluate("show", data)
     page.locator(".card strong").first.wait_for()
     box = page.locator("canvas.heat").bounding_box()
-    step = (box["width"] - 190) / 7
+    step = box["width"] / 7
     for at, name in enumerate(HOSTILE):
-        page.mouse.move(box["x"] + 192 + (at + 0.4) * step, box["y"] + 14)
+        page.mouse.move(box["x"] + 2 + (at + 0.4) * step, box["y"] + 14)
         tip = page.locator(".tip").text_content()
         visible = re.sub("[\u202a-\u202e]", " ", name)
         assert visible[:100] in tip
@@ -336,7 +339,7 @@ def test_hostile_names_are_shown_as_they_are(page):
         "document.querySelector('#host').shadowRoot.querySelectorAll('img, script, b b').length"
     )
     assert page.evaluate(inside) == 0
-    assert "<b onclick=alert(1)>x</b>" in page.locator(".card b").last.text_content()
+    assert "<b onclick=alert(1)>x</b>" in page.locator(".card b").all_text_contents()
 
 
 def test_a_screen_reader_is_told_every_pick_when_the_budget_rests(page):
@@ -357,8 +360,9 @@ def test_a_screen_reader_is_told_every_pick_when_the_budget_rests(page):
     assert summary.text_content().count("nothing fits") == 2 - len(picks)
     for row in picks.to_dict("records"):
         cost = significant(row[column] / span["factor"])
-        score = f"{row[SEARCH_SCORE]:.1f} %"
-        expect(summary).to_contain_text(f"{row['method']}: {score}, {cost} {span['unit']}")
+        lost = row[TEST_LOSS] if pd.notna(row[TEST_LOSS]) else row[SEARCH_LOSS]
+        words = f"{re.escape(row['method'])}: {lost:.2f} ±[0-9.]+, {cost} {span['unit']}"
+        expect(summary).to_contain_text(re.compile(words))
     assert summary.get_attribute("aria-live") == "polite"
 
 
@@ -366,9 +370,9 @@ def test_new_points_keep_what_the_reader_has_set(page):
     bare.load(page)
     model = bare.network(["a", "b"])
     _, data = bare.measured(model, ["portfolio", "random"], 20)
-    second = data["methods"][1]["label"]
     page.evaluate("show", data)
     page.evaluate("explorer.set('weight_bytes', 3)")
+    second = page.locator(".card b").nth(1).text_content()
     page.locator(".card").nth(1).click()
     value, told = page.evaluate("() => [explorer.view.values.weight_bytes, told]")
     assert [name for name, _ in told] == ["commit"]
@@ -386,3 +390,64 @@ def test_new_points_keep_what_the_reader_has_set(page):
     # another model starts where its own link says
     page.evaluate("show", {**more, "id": "another"})
     assert page.evaluate(after)[0] == more["budgets"][0]["value"]
+
+
+def test_the_browser_ties_and_promises_what_python_does(page):
+    bare.load(page)
+    rng = np.random.default_rng(4)
+    asked = [(int(a), int(b)) for a, b in rng.integers(0, 400, (40, 2))] + [(0, 0), (0, 9)]
+    found = page.evaluate("all => all.map(([a, b]) => code.mcnemar(a, b))", asked)
+    assert found == pytest.approx([mcnemar(a, b) for a, b in asked], rel=1e-6, abs=1e-12)
+    for methods in (2, 5, 9):
+        answers = rng.random((methods, 2000)) < rng.choice([0.9, 0.91, 0.86], (methods, 1))
+        losses = (-100 * answers.mean(axis=1)).tolist()
+        best = int(np.argmin(losses))
+        values = [compare(answers[best], other).p_value for other in answers]
+        only = (answers.astype(int) @ (1 - answers.astype(int)).T).ravel().tolist()
+        told = page.evaluate(
+            "([losses, only, count]) => code.tied("
+            "losses.map((loss, pair) => ({ y: { loss }, pair })), { count, only })",
+            [losses, only, methods],
+        )
+        assert told == tied_with_best(losses, values)
+    model = bare.network([f"layer{at}" for at in range(8)])
+    frame, data = bare.measured(model, ["portfolio", "random", "cmaes"], 900)
+    page.evaluate("data => { window.methods = data.methods.map(code.decode) }", data)
+    for within in (4.0, 5.0, 6.0, 8.0):
+        for limits in ({}, {"bit_ops": float(frame[column_of(COSTS["bit_ops"])].median())}):
+            told = page.evaluate(
+                "([value, limits]) => Object.fromEntries(methods.map(m => [m.label, m.ids["
+                "code.smallest(m, { unit: 'points', value }, 'weight_bytes', limits)[0]]])"
+                ".filter(([, id]) => id !== undefined))",
+                [within, list(limits.items())],
+            )
+            wanted = promised.smallest(frame, within, "weight_bytes", limits)
+            assert told == dict(zip(wanted["method"], wanted["point"], strict=True))
+
+
+def test_the_loss_is_a_line_that_is_dragged(page):
+    from playwright.sync_api import expect
+
+    bare.load(page)
+    model = bare.network([f"layer{at}" for at in range(8)])
+    _, data = bare.measured(model, ["portfolio", "random"], 600)
+    page.evaluate("show", data)
+    dial = page.get_by_role("slider", name="Accuracy that may be lost")
+    page.get_by_role("checkbox", name="Lose at most").first.check()
+    # a loss in points has its line on the axis of losses
+    assert page.evaluate("explorer.view.y") == "loss"
+    box = page.locator("canvas.front").bounding_box()
+    level = page.evaluate("explorer.drawing.place.y.at(explorer.view.values.points)")
+    page.mouse.move(box["x"] + 120, box["y"] + level)
+    assert page.locator("canvas.front").evaluate("c => c.style.cursor") == "ns-resize"
+    page.mouse.down()
+    page.mouse.move(box["x"] + 120, box["y"] + level - 60, steps=5)
+    page.mouse.up()
+    assert float(dial.input_value()) > 0.5
+    (name, told), *_ = page.evaluate("told.slice(-1)")
+    assert name == "commit"
+    assert told["on"]["points"] is True
+    assert told["values"]["points"] == float(dial.input_value())
+    page.evaluate("explorer.set('points', 5)")
+    page.evaluate("explorer.draw()")
+    expect(page.locator(".ties")).to_contain_text("Smallest first")

@@ -1,14 +1,17 @@
 import json
+from dataclasses import replace
 
 import pytest
 
-from pages.shared import frames, session
-from pages.shared.columns import SEARCH_SCORE, WEIGHT_BITS, column_of
+from pages.explore import details
+from pages.shared import frames, promised, session
+from pages.shared.columns import SEARCH_LOSS, TEST_LOSS, WEIGHT_BITS, column_of
 from pages.shared.text import literal
 from qcore.costs import COSTS, mean_weight_bits
 from qcore.formats.config import parse_bits
 from qcore.formats.exports import EXPORTS
 from qcore.models.catalog import MODELS
+from qcore.problem import Scores
 from store import all_runs, configs, create_run
 from store.runs.queue import finish
 from tests.pages import sample
@@ -241,8 +244,12 @@ def sent(at):
     return json.loads(element.proto.json)
 
 
+def table_of_picks(at):
+    return next(d.value for d in at.dataframe if frames.LOSS_HEAD in d.value)
+
+
 def heading(at):
-    return next(m.value for m in at.markdown if "on the search split at" in m.value)
+    return next(m.value for m in at.markdown if " bits a weight" in m.value)
 
 
 def test_the_explorer_gets_every_method_and_the_reader_the_details_of_the_best(app, filled):
@@ -252,9 +259,30 @@ def test_the_explorer_gets_every_method_and_the_reader_the_details_of_the_best(a
     assert [m["label"] for m in data["methods"]] == list(dict.fromkeys(frame["method"]))
     assert data["budgets"][0]["value"] == 30.0
     chosen = frames.picks(frame, {"weight_bytes": 30 * 1024})
-    assert at.dataframe[0].value["Method"].tolist() == chosen["method"].tolist()
-    best = chosen.loc[chosen[SEARCH_SCORE].idxmax(), "method"]
-    assert best in heading(at)
+    assert table_of_picks(at)["Method"].tolist() == chosen["method"].tolist()
+    assert details.ranked(chosen)["method"].iloc[0] in heading(at)
+    lost = details.ranked(chosen)[TEST_LOSS].fillna(details.ranked(chosen)[SEARCH_LOSS])
+    assert lost.is_monotonic_increasing
+
+
+def test_the_loss_that_is_accepted_gives_the_smallest_that_is_shown_to_lose_no_more(app, filled):
+    frame = frame_of(filled)
+    at = app(lw="false", ll="true", bl="5")
+    assert any("is shown to lose at most 5 points" in info.value for info in at.info)
+    exact = [
+        replace(
+            sample.point(sample.uniform(bits), 900, tested=True),
+            test=Scores(10_000, 0.01, 0.98, 0.92 - 0.002 * (8 - bits), 0.3),
+        )
+        for bits in (5, 6, 7)
+    ]
+    finish(filled, *sample.add_run(filled, "exact", exact), "done")
+    at = app(lw="false", ll="true", bl="2")
+    wanted = promised.smallest(frame_of(filled), 2.0, "weight_bytes")
+    assert table_of_picks(at)["Method"].tolist() == wanted["method"].tolist() == ["Exact front"]
+    assert wanted["allocation"].iloc[0] == sample.uniform(5)
+    assert "Exact front" in heading(at)
+    assert len(frame) < len(frame_of(filled))
 
 
 def test_a_link_with_a_focus_shows_the_details_of_that_method(app, filled):
@@ -283,7 +311,7 @@ def test_a_link_to_a_point_shows_it_whatever_the_budget(app, filled):
 def test_a_stale_link_is_said_and_leads_to_the_nearest_view(app, filled, query):
     at = app(**query)
     assert len(at.toast) == 1
-    assert "on the search split at" in heading(at)
+    assert "on the search split" in heading(at) or "on the test split" in heading(at)
 
 
 def test_a_budget_below_all_points_is_said_above_an_explorer_that_still_draws(app, filled):
@@ -298,7 +326,7 @@ def test_what_the_browser_starts_from_is_sent_once(app, filled):
     at.query_params["bw"] = "50"
     at.run()
     assert sent(at) == before
-    assert at.dataframe[0].value["Method"].tolist()[0] == "Uniform bits"
+    assert table_of_picks(at)["Method"].tolist()[0] == "Uniform bits"
 
 
 def test_a_kept_point_is_a_saved_configuration(app, filled):
@@ -314,7 +342,7 @@ def test_predictions_are_solved_in_the_browser_and_settled_here(app, filled):
     data = sent(app(src="predicted", bw="40"))
     assert data["proxy"]
     assert data["settled"]["limits"] == [["weight_bytes", 40 * 1024.0]]
-    assert data["float"] is None
+    assert [height["float"] for height in data["ys"]] == [None]
 
 
 def test_predictions_that_rank_badly_are_hidden(app, filled):

@@ -43,8 +43,9 @@ def budget_explorer(
     Args:
         payload: What `pages.explore.payload` builds; its names reach the page as text only.
         on_event: Called with ("commit", what was set) when the reader lets go of a budget or
-            changes the focus or the axis, ("open", {"run", "id"}) when a point is clicked and
-            ("pin", {"run", "id"}) when one is to be kept. Nothing is sent while dragging.
+            changes the focus or an axis, ("open", {"run", "id"}) when a point is clicked,
+            ("pin", {"run", "id"}) when one is to be kept and ("gap", {"cost", "low", "high", "run",
+            "id"}) when a stretch of cost is to be searched. Nothing is sent while dragging.
         key: Name of the element on the page.
     """
 
@@ -62,6 +63,7 @@ def budget_explorer(
         on_commit_change=teller("commit"),
         on_open_change=teller("open"),
         on_pin_change=teller("pin"),
+        on_gap_change=teller("gap"),
     )
 
 

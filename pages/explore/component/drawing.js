@@ -3,6 +3,8 @@
 
 const FLOAT = 32;
 const GRIP = 9;
+const ROW = 42;
+const GAPS = "#d5900024";
 const GREY = "#888888";
 const GRID = "#88888838";
 const SHADE = "#8888882e";
@@ -99,8 +101,8 @@ class Pen {
 /** Draws what an explorer shows, on its canvases. It keeps the page's colours, pictures that are drawn
  * once, and where things came to lie: `heatMap`, `place` and `edges`. */
 class Drawing {
-  constructor({ box, heat, front, area, areaNote }) {
-    Object.assign(this, { box, heat, front, area, areaNote });
+  constructor({ box, heat, names, front, area, areaNote }) {
+    Object.assign(this, { box, heat, names, front, area, areaNote });
     this.forget();
   }
 
@@ -154,121 +156,105 @@ class Drawing {
   }
 
   drawHeat(shown) {
-    const { data, layers, methods, hover } = shown;
+    const { data, layers, methods, hover, order } = shown;
     const { theme } = this;
     const full = this.heat.clientWidth;
-    const left = Math.min(190, Math.max(110, full * 0.24));
-    const wide = (full - left - 2) / layers.length;
-    const letters = Math.floor((left - 24) / 6.8);
-    const tall = methods.length > 8 ? 16 : 22;
-    const room = full - left - 2;
+    const wide = (full - 2) / layers.length;
     const gap = wide > 5 ? 1 : 0;
-    let bottom = 2;
-    const rows = methods.map(({ floats }) => {
-      const row = { top: bottom, low: floats ? 8 : tall };
-      bottom += tall + row.low + 9;
-      return { ...row, end: bottom };
-    });
-    const pen = this.pen(this.heat, bottom + (room > 300 ? 78 : 20));
+    const pen = this.pen(this.heat, ROW * order.length);
     const faint = { colour: theme.faint };
     const cell = (bits, ...place) =>
       wide < 10
         ? pen.bar(...place, data.cmap[bits])
         : this.keep(pen, `${bits}/${place[3]}`, wide, ...place, (sheet) =>
           this.block(sheet, data, bits, 0, 0, ...place.slice(2)));
-    this.heatMap = { left, wide, rows };
-    rows.forEach(({ top, low }, at) => {
-      const method = methods[at];
-      const bold = at === shown.at;
-      const middle = top + tall / 2;
-      const r = (hover.method === at && shown.result(method, hover.point)) || shown.now[at];
-      pen.mark(method, 9, middle, 5, shown.proxy);
-      pen.say(fit(method.title, letters), 20, middle, { bold, size: 13 });
-      if (left > 150) pen.say(method.parts, 20, middle + (tall + low) / 2, { ...faint, size: 10 });
+    this.heatMap = { wide, tall: ROW };
+    order.forEach((at, slot) => {
+      const top = slot * ROW + 2;
+      const { floats } = methods[at];
+      const low = floats ? 8 : 15;
+      const tall = ROW - 6 - low;
+      const r = (hover.method === at && shown.result(methods[at], hover.point)) || shown.now[at];
       if (!r?.w) {
-        return pen.say(
-          r ? "bits of this point: click it" : "nothing fits",
-          left + 4,
-          middle,
-          faint,
-        );
+        const none = shown.within() ? "none is shown to lose so little" : "nothing fits";
+        const words = r ? "bits of this point: click it" : none;
+        return pen.say(words, 6, top + tall / 2, faint);
       }
       layers.forEach((layer, i) => {
-        const x = left + i * wide;
+        const x = i * wide;
         cell(r.w[i], x, top, wide - gap, tall - 1);
         cell(r.a[i], x, top + tall, wide - gap, low);
         if (layer.lock) pen.box(x + 0.5, top + 0.5, wide - 2, tall + low - 2, theme.ink, 1);
       });
-      if (bold) pen.box(left - 1.5, top - 1.5, room + 2, tall + low + 3, theme.primary, 2);
+      if (at === shown.at) pen.box(1, top - 1, full - 3, tall + low + 2, theme.primary, 2);
     });
     const { layer } = hover;
-    if (layer >= 0) pen.box(left + layer * wide - 1, 1, wide + 1, bottom - 8, theme.ink, 2);
-    if (room > 300) {
-      this.keep(
-        pen,
-        "names",
-        [full, layer].join(),
-        0,
-        bottom - 4,
-        full,
-        80,
-        (sheet) => this.drawNames(shown, sheet),
-      );
-    }
+    if (layer >= 0) pen.box(layer * wide, 1, wide + 1, ROW * order.length - 2, theme.ink, 2);
+    this.drawNames(shown, full);
   }
 
-  /** Names and stages of the layers, under the heatmap. */
-  drawNames({ data, layers, hover }, pen) {
-    const { theme, heatMap: { left, wide } } = this;
-    const every = Math.ceil(13 / wide);
-    layers.forEach((layer, i) => {
-      const colour = i === hover.layer ? theme.primary : theme.ink;
-      if (i % every === 0) {
-        pen.say(layer.tag, left + (i + 0.5) * wide, 24, {
-          size: 11,
-          align: "right",
-          turn: -45,
-          colour,
-        });
+  /** Names and stages of the layers, under the rows and right below their cells. */
+  drawNames({ data, layers, hover }, full) {
+    const { theme, heatMap: { wide } } = this;
+    const left = this.names.clientWidth - full;
+    const pen = this.pen(this.names, full > 220 ? 76 : 18);
+    const key = [full, left, hover.layer].join();
+    this.keep(pen, "names", key, 0, 0, pen.width, pen.height, (sheet) => {
+      const every = Math.ceil(13 / wide);
+      layers.forEach((layer, i) => {
+        const colour = i === hover.layer ? theme.primary : theme.ink;
+        if (i % every || pen.height < 70) return;
+        const look = { size: 11, align: "right", turn: -45, colour };
+        sheet.say(layer.tag, left + (i + 0.5) * wide, 24, look);
+      });
+      for (const [name, from, to] of data.stages) {
+        const x = left + from * wide;
+        const span = (to - from) * wide;
+        sheet.bar(x + 1, 2, span - 3, 1.5, GREY);
+        if (span <= 44 || to - from < 2) continue;
+        const look = { size: 11, align: "center", colour: theme.faint };
+        sheet.say(fit(name, Math.floor(span / 7)), x + span / 2, 10, look);
       }
     });
-    for (const [name, from, to] of data.stages) {
-      const x = left + from * wide;
-      const span = (to - from) * wide;
-      pen.bar(x + 1, 2, span - 3, 1.5, GREY);
-      if (span > 44 && to - from > 1) {
-        pen.say(fit(name, Math.floor(span / 7)), x + span / 2, 10, {
-          size: 11,
-          align: "center",
-          colour: theme.faint,
-        });
-      }
-    }
   }
 
   drawFront(shown) {
     const { view, hover, data, methods } = shown;
     const { theme } = this;
-    const { x: id } = view;
+    const { x: id, y: height } = view;
     const axis = shown.axes.get(id);
-    const pen = this.pen(this.front, 380);
-    const y = scale(axis.score, 336, 12);
+    const up = shown.ys.get(height);
+    const pen = this.pen(this.front, 372);
+    const y = scale(up.scale, 328, 12);
     const x = scale(view.log ? axis.log : axis.lin, 58, pen.width - 12);
     const tall = y.from - y.to;
     const b = view.on[id] && shown.sliders[id]?.b;
-    const spot = (m, at) => [x.at(m.cost[id][at]), y.at(m.acc[at])];
+    const within = shown.within();
+    const lined = within && (height === "loss" ? "points" : "nats") === within.unit;
+    const loss = lined && height !== "score" ? shown.sliders[within.unit].b : null;
+    const spot = (m, at) => [x.at(m.cost[id][at]), y.at(m.y[height][at])];
     const line = b && Math.max(x.from, Math.min(x.at(view.values[id] * b.factor), x.to));
-    this.place = { x, spot, grip: (px) => Math.abs(px - line) < GRIP ? b : null };
+    const level = loss && Math.min(y.from, Math.max(y.at(within.value || up.scale.low), y.to));
+    const grip = (px, py) =>
+      b && Math.abs(px - line) < GRIP ? b : loss && Math.abs(py - level) < GRIP ? loss : null;
+    this.place = { x, y, spot, grip };
     this.keep(
       pen,
       "front",
-      [id, view.log, pen.width].join(),
+      [id, height, view.log, pen.width].join(),
       0,
       0,
       pen.width,
       pen.height,
       (sheet) => this.drawPoints(shown, sheet, x, y, spot),
     );
+    if (loss) {
+      const words = { colour: theme.primary, bold: true };
+      pen.bar(x.from, y.to, x.to - x.from, level - y.to, SHADE);
+      pen.bar(x.from, level - 1, x.to - x.from, 2, theme.primary);
+      pen.bar(x.from + 40, level - 5, 30, 10, theme.primary);
+      pen.say(`lose at most ${shown.budgetText(loss)}`, x.from + 78, level - 10, words);
+    }
     if (b) {
       pen.bar(line, y.to, x.to - line, tall, SHADE);
       pen.bar(line - 1, y.to, 2, tall, theme.primary);
@@ -282,52 +268,76 @@ class Drawing {
       const [radius, colour, thick] = at === shown.at
         ? [11, theme.primary, 3]
         : [9, theme.ink, 1.5];
-      if (r) pen.mark({ ...RING, colour }, x.at(r.cost[id]), y.at(r.acc), radius, true, thick);
+      const place = r && y.at(r.y[height]);
+      // a pick beyond the axis is told in its row
+      if (!(place >= y.to - 2 && place <= y.from + 2)) return;
+      pen.mark({ ...RING, colour }, x.at(r.cost[id]), place, radius, true, thick);
     });
     const m = methods[hover.method];
     if (hover.point >= 0) pen.mark(m, ...spot(m, hover.point), 8, true, 3);
-    this.front.ariaLabel = `${data.score.title}: ${axis.label}, ${axis.unit}. ` +
+    this.front.ariaLabel = `${up.scale.title}, against ${axis.label}, ${axis.unit}. ` +
       (b ? "Arrow keys move the budget." : "This cost has no budget set.");
   }
 
   /** What stays put while a budget is dragged: axes, points, step lines, intervals, references. */
-  drawPoints({ data, proxy, methods, axes, view: { x: id } }, pen, x, y, spot) {
+  drawPoints({ proxy, methods, axes, ys, data, view: { x: id, y: height } }, pen, x, y, spot) {
     const faint = { size: 11, colour: this.theme.faint };
+    const { float, lost, unit } = ys.get(height);
+    for (const [low, high] of axes.get(id).gaps) {
+      if (proxy || high > x.high) continue;
+      const [from, to] = [Math.max(x.at(low), x.from), x.at(high)];
+      pen.bar(from, y.to, to - from, y.from - y.to, GAPS);
+      const middle = (from + to) / 2;
+      if (to - from > 80) pen.say("not searched", middle, y.to + 10, { ...faint, align: "center" });
+      else if (to - from > 15) {
+        pen.say("not searched", middle, y.to + 6, { ...faint, turn: -90, align: "right" });
+      }
+    }
     pen.axes(x, y);
     // above the words of the budget line, which pass here
-    pen.say(axes.get(id).score.lost, x.to - 6, y.from - 32, { ...faint, align: "right" });
+    pen.say(lost, x.to - 6, y.from - 32, { ...faint, align: "right" });
     pen.ink.clip(new Path2D(`M${x.from} ${y.to}H${x.to}V${y.from}H${x.from}z`));
-    if (data.float !== null) {
-      pen.line(`M${x.from} ${y.at(data.float)}H${x.to}`, GREY, 1, [6, 4]);
-      pen.say(`float ${data.float.toFixed(1)} %`, x.from + 6, y.at(data.float) + 9, faint);
+    if (float !== null) {
+      const words = float ? `float ${float.toFixed(1)} ${unit}` : "float";
+      pen.line(`M${x.from} ${y.at(float)}H${x.to}`, GREY, 1, [6, 4]);
+      pen.say(words, x.from + 6, y.at(float) + 9, faint);
     }
     for (const m of methods) {
-      const line = [...m.front[id]];
+      const [all, low, high] = [m.y[height], m.low?.[height], m.high?.[height]];
+      const line = [...m.front[id]].filter((i) => !Number.isNaN(all[i]));
       const spots = line.map((i) => spot(m, i));
-      for (let i = 0; i < m.acc.length && !proxy; i++) {
+      for (let i = 0; i < all.length && !proxy; i++) {
         const [px, py] = spot(m, i);
         pen.bar(px - 1.5, py - 1.5, 3, 3, `${m.colour}4d`);
       }
       line.forEach((i, k) =>
-        proxy ||
-        pen.bar(spots[k][0] - 0.5, y.at(m.hi[i]), 1, y.at(m.lo[i]) - y.at(m.hi[i]), `${m.colour}66`)
+        low &&
+        pen.bar(spots[k][0] - 0.5, y.at(high[i]), 1, y.at(low[i]) - y.at(high[i]), `${m.colour}66`)
       );
       const steps = spots.map(([px, py], k) => k ? `H${px}V${py}` : `M${px} ${py}`);
       pen.line(steps.join(""), m.colour, 2, m.dash);
-      for (const place of spots) pen.mark(m, ...place, proxy ? 3.5 : 4.5, proxy);
+      // what the test split has seen stands out
+      spots.forEach((place, k) =>
+        pen.mark(m, ...place, proxy || !m.tested[line[k]] ? 3.5 : 5, proxy)
+      );
     }
-    const refs = data.refs.filter(({ cost }) => cost[id] <= x.high);
-    for (const r of refs) pen.beside(r.label, x.at(r.cost[id]), y.at(r.acc) + 11, x.to - 56, faint);
+    const refs = data.refs.filter((r) => r.cost[id] <= x.high && r.y[height] !== null);
+    for (const r of refs) {
+      pen.beside(r.label, x.at(r.cost[id]), y.at(r.y[height]) + 11, x.to - 56, faint);
+    }
   }
 
   drawArea(shown) {
     const { data, layers, hover, now, view: { widths } } = shown;
     const { theme } = this;
     const words = data.areas[widths];
+    put(this.box, { ".area-title": words.title });
+    this.edges = [];
+    if (!this.area.clientWidth) return;
     const r = now[shown.at];
-    const others = now.filter((o, at) => at !== shown.at && o?.w);
+    const others = shown.order.filter((at) => at !== shown.at && now[at]?.w).map((at) => now[at]);
     // the same bits everywhere are what to compare with; for them, the best of the others
-    const other = others.find((o) => o.method.uniform) ?? others.sort((a, b) => b.acc - a.acc)[0];
+    const other = others.find((o) => o.method.uniform) ?? others[0];
     const height = (o, i) => widths === "ops" ? o.w[i] * o.a[i] : o.w[i];
     const tallest = [r, other].flatMap((o) => o?.w ? layers.map((_, i) => height(o, i)) : []);
     const high = 8 * Math.ceil(Math.max(8, ...tallest) / 8);
@@ -341,7 +351,7 @@ class Drawing {
     this.area.ariaLabel = words.words;
     const dashed = other ? ` Dashed: ${other.method.title}.` : "";
     const note = r?.w ? `Blocks: ${r.method.title}; area is ${words.area}.${dashed}` : "";
-    put(this.box, { ".area-title": words.title, ".area-note": note });
+    put(this.box, { ".area-note": note });
     if (!note) return;
     let outline = `M${x.from} ${y.from}`;
     layers.forEach((layer, i) => {

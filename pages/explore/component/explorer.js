@@ -4,6 +4,7 @@
 const HINTS = "bitdial-hints";
 const REACH = 14;
 const IDLE_MS = 150;
+const SHOWN_ROWS = 7;
 const TURNS = {
   ArrowRight: 1,
   ArrowUp: 1,
@@ -25,6 +26,7 @@ const ACTS = {
 };
 
 const copyOf = (template) => template.content.firstElementChild.cloneNode(true);
+const signed = (value) => (Object.is(+value.toFixed(2), -0) ? 0 : value).toFixed(2);
 const put = (node, words) =>
   Object.entries(words).forEach(([name, text]) => {
     const part = node.querySelector(name);
@@ -42,6 +44,8 @@ export class Explorer {
     this.box.onkeydown = (event) => this.key(event, event.target.name ?? this.view.x);
     this.png.onclick = () => this.save();
     this.link.onclick = () => this.share();
+    this.areaPart.ontoggle = () => this.paint();
+    this.gap.onclick = () => this.setTriggerValue("gap", this.searched);
     for (const canvas of [this.heat, this.front, this.area]) {
       Object.assign(canvas, {
         onpointermove: (event) => this.point(canvas, event),
@@ -50,19 +54,24 @@ export class Explorer {
       });
     }
     this.front.onpointerdown = (event) => {
-      this.held = this.dragging = this.drawing.place.grip(event.offsetX);
+      this.held = this.dragging = this.drawing.place.grip(event.offsetX, event.offsetY);
       if (!this.held) return;
       this.look({});
       this.front.setPointerCapture(event.pointerId);
     };
     this.front.onpointerup = this.front.onpointercancel = () => this.commit();
     new ResizeObserver(() => this.paint()).observe(this.box);
+    addEventListener("bitdial:ask", () => {
+      this.said = null;
+      if (this.now && this.box.isConnected) this.tell();
+    });
   }
 
   update({ data: sent, setStateValue, setTriggerValue }) {
     const data = decode(sent);
     const { layers, methods, proxy } = data;
-    const of = (key) => Object.fromEntries(data.budgets.map((b) => [b.id, b[key]]));
+    const dials = [...data.budgets, ...data.losses];
+    const of = (key) => Object.fromEntries(dials.map((b) => [b.id, b[key]]));
     if (this.data?.id !== data.id) this.view = { ...data.init, values: of("value"), on: of("on") };
     Object.assign(this, {
       data,
@@ -71,9 +80,13 @@ export class Explorer {
       proxy,
       setStateValue,
       setTriggerValue,
+      dials,
       axes: new Map(data.axes.map((axis) => [axis.id, axis])),
+      ys: new Map(data.ys.map((height) => [height.id, height])),
     });
     if (!this.axes.has(this.view.x)) this.view.x = data.axes[0].id;
+    if (!this.ys.has(this.view.y)) this.view.y = data.y;
+    this.unit = this.view.on.nats ? "nats" : "points";
     this.drawing.forget();
     this.build();
     this.sent = this.message();
@@ -84,31 +97,34 @@ export class Explorer {
   }
 
   build() {
-    const { data, view, axis, log, widths } = this;
-    this.sliders = Object.fromEntries(data.budgets.map((b) => {
+    const { data, view, axis, height, log, widths } = this;
+    this.sliders = Object.fromEntries(this.dials.map((b) => {
       const node = copyOf(this.budgetShape);
       const [box, range] = node.querySelectorAll("input");
       put(node, { ".words": b.label });
       box.checked = view.on[b.id];
+      const unit = node.querySelector("select");
+      unit.hidden = Boolean(b.words);
+      unit.value = b.id;
+      unit.onchange = (event) => this.measureIn(event, unit.value);
       Object.assign(range, { name: b.id, min: b.lo, max: b.hi, ariaLabel: b.aria });
       range.oninput = () => this.set(b.id, +range.value);
       return [b.id, { b, node, box, range }];
     }));
     this.controls.replaceChildren(...Object.values(this.sliders).map(({ node }) => node));
-    this.cards.replaceChildren(...this.methods.map(({ title, path, colour, label }, method) => {
+    this.cards.replaceChildren(...this.methods.map((_, slot) => {
       const card = copyOf(this.cardShape);
-      const mark = card.querySelector("path");
-      put(card, { b: title });
-      mark.setAttribute("d", path);
-      mark.style.color = colour;
       return Object.assign(card, {
-        onclick: () => this.focus(label),
-        onpointerenter: () => this.look({ method }),
+        onclick: () => this.focus(this.methods[this.order[slot]].label),
+        onpointerenter: () => this.look({ method: this.order[slot] }),
         onpointerleave: () => this.look({}),
       });
     }));
     axis.replaceChildren(...data.axes.map(({ label, id }) => new Option(label, id)));
-    [axis.value, widths.value, log.checked] = [view.x, view.widths, view.log];
+    height.replaceChildren(...data.ys.map(({ label, id }) => new Option(label, id)));
+    height.hidden = data.ys.length < 2;
+    [axis.value, height.value, widths.value] = [view.x, view.y, view.widths];
+    log.checked = view.log;
     this.box.classList.toggle("predicted", Boolean(this.proxy));
     this.heat.ariaLabel = data.heat;
     put(this.box, { ".front-title": data.score.title });
@@ -116,9 +132,28 @@ export class Explorer {
 
   /** Take over what the selects and boxes say, or a slider that is let go. */
   read() {
-    const { view, axis, log, widths } = this;
-    Object.assign(view, { x: axis.value, log: log.checked, widths: widths.value });
-    for (const { b, box } of Object.values(this.sliders)) view.on[b.id] = box.checked;
+    const { view, axis, height, log, widths } = this;
+    Object.assign(view, { x: axis.value, y: height.value, log: log.checked, widths: widths.value });
+    for (const { b, box } of Object.values(this.sliders)) {
+      // a loss in points is a line of the axis of losses
+      if (b.id === "points" && box.checked && !view.on.points) view.y = height.value = "loss";
+      view.on[b.id] = box.checked;
+    }
+    this.paint();
+    this.commit();
+  }
+
+  /** Accept a loss in the other unit; what a select changes is no slider that is let go. */
+  measureIn(event, unit) {
+    event.stopPropagation();
+    const { view, sliders, height } = this;
+    const [on, other] = [view.on[this.unit], this.unit];
+    Object.assign(view.on, { [other]: false, [unit]: on });
+    for (const name of [other, unit]) sliders[name].box.checked = view.on[name];
+    for (const name of [other, unit]) sliders[name].node.querySelector("select").value = name;
+    this.unit = unit;
+    const y = unit === "nats" ? "divergence" : "loss";
+    if (on && this.ys.has(y)) view.y = height.value = y;
     this.paint();
     this.commit();
   }
@@ -134,17 +169,27 @@ export class Explorer {
     return this.data.budgets.filter((b) => on[b.id]).map((b) => [b.id, values[b.id] * b.factor]);
   }
 
-  /** Bits and scores of a point; null where there is none. */
-  result(method, at) {
+  /** The loss that is accepted, with its unit; null where any is. */
+  within({ on, values } = this.view) {
+    const unit = on.points ? "points" : "nats";
+    return on[unit] && !this.proxy ? { unit, value: values[unit] } : null;
+  }
+
+  /** Bits and scores of a point, with what it promises to lose at most; null where there is none. */
+  result(method, at, bound) {
     if (!(at >= 0)) return null;
     const of = (table) => each(table, (all) => all[at]);
     const count = this.layers.length;
-    const { acc, lo, hi, ids: id, runs: run } = method;
+    const { ids: id, runs: run, absolute, tested, pair, slost, serror, input, n, value } = method;
     const from = method.row[at] * count;
     const bits = (all) => from < 0 ? null : all.subarray(from, from + count);
     return {
       method,
-      ...of({ acc, lo, hi, id, run }),
+      bound,
+      ...of({ id, run, absolute, tested, pair, slost, serror, input, n, value }),
+      y: of(method.y),
+      low: method.low.loss[at],
+      high: method.high.loss[at],
       cost: of(method.cost),
       w: bits(method.w),
       a: bits(method.a),
@@ -157,21 +202,35 @@ export class Explorer {
     const same = JSON.stringify(settled?.limits) === JSON.stringify(limits);
     const found = same ? settled : solve(proxy, limits);
     const of = (all) => Uint8Array.from(found.choice, (at) => all[at]);
-    return found && { ...found, method, acc: found.score, w: of(proxy.w), a: of(proxy.a) };
+    const y = { damage: found?.score };
+    return found && { ...found, method, y, w: of(proxy.w), a: of(proxy.a) };
   }
 
-  /** What each method gives within the budgets, and which is in focus: chosen, else the best. */
+  /** What a method gives: the best within the budgets, or the smallest within the loss. */
+  chosen(method, limits, within) {
+    if (this.proxy) return this.solved(limits);
+    if (!within) return this.result(method, pick(method, limits));
+    return this.result(method, ...smallest(method, within, this.view.x, limits));
+  }
+
+  /** What each method gives, in which order it is shown, and which is in focus: chosen, or first. */
   choose() {
-    const limits = this.limits();
     const { methods, proxy, view } = this;
-    this.now = methods.map((m) => proxy ? this.solved(limits) : this.result(m, pick(m, limits)));
+    const [limits, within] = [this.limits(), this.within()];
+    this.now = methods.map((method) => this.chosen(method, limits, within));
+    const found = this.now.filter(Boolean);
+    const same = proxy ? [] : tied(found, this.data.pairs);
+    this.equal = new Set(found.filter((_, at) => same[at]).map(({ method }) => method));
+    const rank = (r) => {
+      if (!r) return [3, 0];
+      const lost = proxy ? r.y.damage : within ? r.cost[view.x] : r.y.loss;
+      return [Number.isNaN(lost) ? 2 : within || this.equal.has(r.method) ? 0 : 1, lost];
+    };
+    const ranks = this.now.map(rank);
+    this.order = methods.map((_, at) => at)
+      .sort((a, b) => ranks[a][0] - ranks[b][0] || ranks[a][1] - ranks[b][1] || a - b);
     this.at = methods.findIndex((method) => method.label === view.focus);
-    if (this.at < 0) {
-      this.at = this.now.reduce(
-        (best, r, at) => r && !(this.now[best]?.acc >= r.acc) ? at : best,
-        0,
-      );
-    }
+    if (this.at < 0) this.at = this.order[0];
   }
 
   paint() {
@@ -186,14 +245,51 @@ export class Explorer {
     this.choose();
     this.write();
     this.drawing.draw(this);
+    this.tell();
+  }
+
+  /** Tell other pictures on the page which bits are in focus; they follow without the server. */
+  tell() {
+    const { w, a, method } = this.now[this.at] ?? {};
+    const detail = {
+      model: this.data.model,
+      weight: [...w ?? []],
+      activation: [...a ?? []],
+      title: method?.title,
+    };
+    const said = JSON.stringify(detail);
+    if (!w || said === this.said) return;
+    this.said = said;
+    dispatchEvent(new CustomEvent("bitdial:allocation", { detail }));
   }
 
   budgetText(b) {
     return `${this.view.values[b.id].toFixed(b.decimals)} ${b.unit}`;
   }
 
-  scoreText({ acc }) {
-    return `${this.proxy ? figure(acc) : acc.toFixed(1)} ${this.data.score.unit}`;
+  /** What a pick loses against the float network, with its interval, or what it scores. */
+  scoreText({ y, low, high, absolute, bound }) {
+    if (this.proxy) return `${figure(y.damage)} ${this.data.score.unit}`;
+    if (bound !== undefined) {
+      return this.unit === "nats" ? `≤ ${figure(bound)} nats` : `≤ ${bound.toFixed(2)}`;
+    }
+    if (Number.isNaN(y.loss)) return `${absolute.toFixed(1)} %`;
+    const half = Math.max(y.loss - low, high - y.loss);
+    return `${signed(y.loss)} ±${half.toFixed(2)}`;
+  }
+
+  /** The small print of a pick: its size, its score, and what makes it another kind of thing. */
+  detailText(r, id) {
+    const gap = r.gap ? `at most ${figure(r.gap)} above the least` : "exact";
+    if (this.proxy) return `predicted, ${gap} · ${this.costText(r, id)}`;
+    const { method, absolute, tested, input } = r;
+    return [
+      this.costText(r, id),
+      `${absolute.toFixed(1)} % ${tested ? "test" : "search"}`,
+      ...(method.trained ? ["trained"] : []),
+      ...(method.aim === "loss" ? ["by loss"] : []),
+      input === FLOAT ? "a float" : `a ${+input.toFixed(1)}`,
+    ].join(" · ");
   }
 
   costText(r, id) {
@@ -201,36 +297,82 @@ export class Explorer {
     return `${figure(r.cost[id] / factor)} ${unit}`;
   }
 
-  /** The words and numbers of the budgets and of the cards. */
+  /** The words and numbers of the dials and of the rows. */
   write() {
-    const { view, data, proxy, now } = this;
-    const limits = this.limits();
-    const id = limits[0]?.[0] ?? data.axes[0].id;
+    const { view, data, proxy, now, cards, methods, order } = this;
+    const [limits, within] = [this.limits(), this.within()];
+    const id = within ? view.x : limits[0]?.[0] ?? data.axes[0].id;
     for (const { range, node, b } of Object.values(this.sliders)) {
       const value = view.values[b.id];
       const on = view.on[b.id];
       const text = this.budgetText(b);
+      const loss = !b.words;
+      node.classList.toggle("off", !on);
+      node.hidden = loss && (Boolean(proxy) || b.id !== this.unit);
       Object.assign(range, { value, disabled: !on, ariaValueText: text });
       range.style.setProperty("--share", `${(100 * (value - b.lo)) / (b.hi - b.lo)}%`);
-      put(node, {
-        output: on ? text : "no limit",
-        ".meaning": on ? figure(value * b.words[0]) + b.words[1] : "",
-      });
+      const meaning = loss ? "with 95 % confidence" : figure(value * b.words?.[0]) + b.words?.[1];
+      put(node, { output: on ? text : "no limit", ".meaning": on ? meaning : "" });
     }
     const short = limits.map(([name, limit]) => [this.axes.get(name).least, limit])
       .flatMap(([least, limit]) => least.cost > limit * (1 + SLACK) ? [least.words] : []);
-    const why = short.join(" ") || "Each budget alone can be met, but not both at once.";
-    put(this.box, { ".note": now.some(Boolean) ? "" : `${data.nothing} ${why} Raise a budget.` });
-    now.forEach((r, at) => {
-      const card = this.cards.children[at];
-      const gap = r?.gap ? `at most ${figure(r.gap)} above the least` : "exact";
-      const range = r && (proxy ? `predicted, ${gap}` : `${r.lo.toFixed(1)} to ${r.hi.toFixed(1)}`);
+    const budgets = `${short.join(" ") || "Each budget alone can be met, but not both at once."} ` +
+      "Raise a budget.";
+    const why = within && !short.length
+      ? "No tested point is shown to lose as little as that. Accept more, or test more points."
+      : `${data.nothing} ${budgets}`;
+    put(this.box, { ".note": now.some(Boolean) ? "" : why });
+    put(this.box, { ".ties": this.tiesText(within) });
+    order.forEach((at, slot) => {
+      const r = now[at];
+      const card = cards.children[slot];
+      const { title, path, colour, label } = methods[at];
       card.ariaPressed = at === this.at;
+      card.classList.toggle("tied", Boolean(r && !within && this.equal.has(r.method)));
+      if (card.dataset.method !== label) {
+        card.dataset.method = label;
+        const mark = card.querySelector("path");
+        mark.setAttribute("d", path);
+        mark.style.color = colour;
+      }
       put(card, {
-        strong: r ? this.scoreText(r) : "nothing fits",
-        ".detail": r ? `${range} · ${this.costText(r, id)}` : "",
+        b: title,
+        strong: r ? this.scoreText(r) : within ? "none" : "nothing fits",
+        ".detail": r ? this.detailText(r, id) : "",
       });
     });
+    this.offerGap();
+  }
+
+  /** What the order of the rows means, in words. */
+  tiesText(within) {
+    const { data: { score }, now, equal, proxy } = this;
+    const count = now.filter((r) => r && !Number.isNaN(r.y.loss)).length;
+    if (proxy || !count) return "";
+    if (within) return `Smallest first; points lost at most, all rows together 95 %`;
+    const same = equal.size > 1
+      ? `${equal.size} of ${count} cannot be told apart from the best (bar)`
+      : count > 1
+      ? "the first is told apart from all others"
+      : "";
+    return [`Points lost against float, ±95 %`, same].filter(Boolean).join("; ") +
+      (score.note ?? "");
+  }
+
+  /** Offer to search the stretch of the axis, at the budget or the widest, that nobody has. */
+  offerGap() {
+    const { view: { x, on, values }, proxy, gap, sliders } = this;
+    const { gaps, factor, unit } = this.axes.get(x);
+    const limit = on[x] && sliders[x] ? values[x] * factor : NaN;
+    const here = gaps.find(([low, high]) => low <= limit && limit <= high);
+    const widest = gaps.reduce((a, b) => b[1] / b[0] > a[1] / a[0] ? b : a, gaps[0]);
+    const [low, high] = here ?? widest ?? [];
+    gap.hidden = Boolean(proxy) || low === undefined;
+    const { run, id } = this.now[this.at] ?? {};
+    this.searched = { cost: x, low, high, run, id };
+    const words = `Not searched: ${figure(low / factor)} to ${figure(high / factor)} ${unit}. ` +
+      "Search there";
+    if (!gap.hidden && gap.textContent !== words) gap.textContent = words;
   }
 
   /** Tell screen readers what each method gives. */
@@ -240,7 +382,7 @@ export class Explorer {
       r
         ? [this.scoreText(r), ...this.data.budgets.map((b) => this.costText(r, b.id))].join(", ")
         : "nothing fits";
-    const all = this.now.map((r, at) => `${this.methods[at].title}: ${words(r)}`);
+    const all = this.order.map((at) => `${this.methods[at].title}: ${words(this.now[at])}`);
     put(this.box, { ".summary": all.join("; ") });
   }
 
@@ -257,7 +399,7 @@ export class Explorer {
     let hover = {};
     if (!this.proxy) {
       this.methods.forEach((m, method) =>
-        m.acc.forEach((acc, point) => {
+        m.ids.forEach((_, point) => {
           const [px, py] = this.drawing.place.spot(m, point);
           const away = Math.hypot(px - x, py - y);
           if (away < far) [far, hover] = [away, { method, point }];
@@ -265,24 +407,30 @@ export class Explorer {
       );
     }
     const r = this.result(this.methods[hover.method], hover.point);
-    const { axes, score } = this.data;
-    return r
-      ? [hover, [
-        r.method.title,
-        `${r.acc.toFixed(2)} % (${r.lo.toFixed(1)} to ${r.hi.toFixed(1)}, ${score.n})`,
-        ...axes.map((axis) => `${axis.label}: ${this.costText(r, axis.id)}`),
-      ]]
-      : [hover];
+    return r ? [hover, this.tipOf(r)] : [hover];
+  }
+
+  /** What is told of a measured point. */
+  tipOf(r) {
+    const split = `n=${r.n.toLocaleString("en-US")}, ${r.tested ? "test" : "search"} split`;
+    const between = `${signed(r.low)} to ${signed(r.high)}`;
+    const lost = `loses ${signed(r.y.loss)} points (${between}; ${split})`;
+    return [
+      r.method.title,
+      ...(Number.isNaN(r.y.loss) ? [] : [lost]),
+      `${r.absolute.toFixed(2)} % (${split})`,
+      `objective ${figure(r.value)} nats on the search split`,
+      ...this.data.axes.map((axis) => `${axis.label}: ${this.costText(r, axis.id)}`),
+    ];
   }
 
   /** What lies at a place of a canvas: a point, or a layer and the method whose row it is in. */
   find(canvas, { offsetX: x, offsetY: y }) {
     if (canvas === this.front) return this.findPoint(x, y);
-    const { heatMap: { left, wide, rows }, edges } = this.drawing;
+    const { heatMap: { wide, tall }, edges } = this.drawing;
     const heat = canvas === this.heat;
-    const row = heat ? rows.findIndex(({ end }) => y < end - 4) : -1;
-    const method = row < 0 ? undefined : row;
-    const layer = heat ? Math.floor((x - left) / wide) : edges.findLastIndex((edge) => x >= edge);
+    const method = heat ? this.order[Math.floor(y / tall)] : undefined;
+    const layer = heat ? Math.floor(x / wide) : edges.findLastIndex((edge) => x >= edge);
     const facts = this.layers[layer];
     const r = this.now[method ?? this.at];
     if (!facts) return [{ method }];
@@ -301,10 +449,17 @@ export class Explorer {
   point(canvas, event) {
     const { dragging: b, tip, drawing: { place } } = this;
     const around = this.box.getBoundingClientRect();
-    if (b) return this.set(b.id, place.x.value(event.offsetX) / b.factor);
+    if (b) {
+      const at = b.words ? place.x.value(event.offsetX) : place.y.value(event.offsetY);
+      return this.set(b.id, at / b.factor);
+    }
     this.look(...this.find(canvas, event));
-    const grip = canvas === this.front && place.grip(event.offsetX);
-    canvas.style.cursor = grip ? "ew-resize" : this.hover.method >= 0 ? "pointer" : "";
+    const grip = canvas === this.front && place.grip(event.offsetX, event.offsetY);
+    canvas.style.cursor = grip
+      ? (grip.words ? "ew-resize" : "ns-resize")
+      : this.hover.method >= 0
+      ? "pointer"
+      : "";
     const across = Math.min(event.clientX - around.left + 14, around.width - tip.offsetWidth);
     tip.style.translate = `${across}px ${event.clientY - around.top + 16}px`;
   }
@@ -357,8 +512,8 @@ export class Explorer {
     if (next !== undefined) this.set(id, next);
   }
 
-  message({ values, on, x, focus } = this.view) {
-    return JSON.stringify({ values, on, x, focus });
+  message({ values, on, x, y, focus } = this.view) {
+    return JSON.stringify({ values, on, x, y, focus });
   }
 
   /** Tell the server what was set: once, when the reader lets go. */
@@ -374,7 +529,7 @@ export class Explorer {
   }
 
   save() {
-    const all = [this.heat, this.front, this.area];
+    const all = [this.heat, this.names, this.front, this.area];
     const gap = 16;
     const link = document.createElement("a");
     const width = this.box.clientWidth + 2 * gap;
@@ -413,7 +568,7 @@ export class Explorer {
       ".words": hints[at],
       ".next": at + 1 < hints.length ? "Next" : "Got it",
     });
-    [this.controls, this.heatPart, this.pair][at].after(hint);
+    this.areaPart.after(hint);
     next.onclick = () => {
       this.coach(at + 1);
       next.focus();

@@ -16,17 +16,87 @@ export function decode(data) {
   return new KINDS[kind](Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
 }
 
+const fits = ({ cost }, i, limits) =>
+  limits.every(([name, limit]) => cost[name][i] <= limit * (1 + SLACK));
+
 /** The one picking rule, as in Python's `best_within`: index of the best point, or -1.
- * limits is [[cost, limit], ...]; equal scores: lowest first limited cost, then lowest index. */
+ * limits is [[cost, limit], ...]; equal values: lowest first limited cost, then lowest index. */
 export function pick(method, limits) {
   const tie = method.cost[limits.length ? limits[0][0] : Object.keys(method.cost)[0]];
   let best = -1;
   for (const i of method.sel) {
-    if (!limits.every(([cost, limit]) => method.cost[cost][i] <= limit * (1 + SLACK))) continue;
-    const gain = best < 0 ? 1 : method.acc[i] - method.acc[best];
+    if (!fits(method, i, limits)) continue;
+    const gain = best < 0 ? 1 : method.value[best] - method.value[i];
     if (gain > 0 || (gain === 0 && tie[i] < tie[best])) best = i;
   }
   return best;
+}
+
+/** The smallest point that is promised to lose at most so much, and its promise; else index -1.
+ * The points of a promise come by falling cost, with the least loss that reaches down to each. */
+export function smallest(method, { unit, value }, cost, limits) {
+  const { at, loss } = method.promised[unit][cost];
+  for (let k = at.length - 1; k >= 0; k--) {
+    if (loss[k] <= value * (1 + SLACK) && fits(method, at[k], limits)) return [at[k], loss[k]];
+  }
+  return [-1, NaN];
+}
+
+const factorials = [0];
+
+/** Logarithm of n factorial. */
+function logFactorial(n) {
+  for (let k = factorials.length; k <= n; k++) factorials.push(factorials[k - 1] + Math.log(k));
+  return factorials[n];
+}
+
+/** Two-sided p-value of the exact McNemar test (1947): a fair coin for each image that differs. */
+export function mcnemar(lost, gained) {
+  const count = lost + gained;
+  let tail = 0;
+  for (let k = Math.min(lost, gained); k >= 0; k--) {
+    const logs = logFactorial(count) - logFactorial(k) - logFactorial(count - k);
+    const term = Math.exp(logs - count * Math.LN2);
+    tail += term;
+    if (term < 1e-12 * tail) break;
+  }
+  return Math.min(1, 2 * tail);
+}
+
+/** Two-sided p-value of a normal variable (Abramowitz and Stegun 1964, 7.1.26). */
+function twoSided(z) {
+  const x = Math.abs(z) / Math.SQRT2;
+  const t = 1 / (1 + 0.3275911 * x);
+  const series = [1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592];
+  return series.reduce((total, a) => total * t + a, 0) * t * Math.exp(-x * x);
+}
+
+/** Chance of a difference as large as that of two picks if neither were better: image by image
+ * where both were tested, else by the search split as if their errors added up. */
+export function chance(a, b, { count, only }) {
+  if (a.pair >= 0 && b.pair >= 0) {
+    return mcnemar(only[a.pair * count + b.pair], only[b.pair * count + a.pair]);
+  }
+  const p = twoSided((a.slost - b.slost) / (a.serror + b.serror));
+  return Number.isNaN(p) ? 1 : p;
+}
+
+/** Which of some picks cannot be told apart from the best of them, at 95 % after Holm (1979) over
+ * all pairs: which one is best was found by the same images. As Python's `tied_with_best`. */
+export function tied(picks, pairs) {
+  const loss = ({ y }) => Number.isNaN(y.loss) ? Infinity : y.loss;
+  const best = picks.reduce((a, b) => loss(b) < loss(a) ? b : a, picks[0]);
+  const others = picks.filter((one) => one !== best)
+    .map((one) => [chance(best, one, pairs), one])
+    .sort(([a], [b]) => a - b);
+  const family = (picks.length * (picks.length - 1)) / 2;
+  let worst = 0;
+  const apart = new Set();
+  others.forEach(([p, one], rank) => {
+    worst = Math.max(worst, (family - rank) * p);
+    if (worst <= 0.05) apart.add(one);
+  });
+  return picks.map((one) => !apart.has(one));
 }
 
 const sum = (choice, column) => choice.reduce((total, at) => total + column[at], 0);

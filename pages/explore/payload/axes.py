@@ -29,9 +29,9 @@ def axis_of(
     shown: Sequence[float],
     spans: Mapping[str, Range],
     least: float,
-    score: Mapping[str, Any],
+    gaps: Sequence[tuple[float, float]] = (),
 ) -> dict[str, Any]:
-    """A cost as the front's horizontal axis, and the scores that stand against it.
+    """A cost as the front's horizontal axis.
 
     Args:
         cost: The cost.
@@ -39,7 +39,7 @@ def axis_of(
         shown: What is on the front.
         spans: Cost name to the range of its slider.
         least: The cheapest that a budget can ask for.
-        score: The vertical axis: of `score_scale` or `damage_scale`.
+        gaps: From where to where nothing was searched, in the cost's own unit.
     """
     span, label = spans.get(cost.name), cost.title
     factor, unit = (span.factor, span.unit) if span else scale_of(cost, largest)
@@ -49,7 +49,7 @@ def axis_of(
         "label": label,
         "unit": unit,
         "factor": factor,
-        "score": score,
+        "gaps": [list(gap) for gap in gaps],
         **cost_scales(shown, factor, f"{label}, {unit}"),
         "least": {"cost": least, "words": words},
     }
@@ -94,6 +94,22 @@ def score_scale(
     return _scale(ends, _even(*ends), title)
 
 
+def loss_scale(losses: Sequence[float], lowers: Sequence[float], title: str) -> dict[str, Any]:
+    """The axis of losses against the float network, in points; none lost is always on it.
+
+    Args:
+        losses: What is on the front; at least one.
+        lowers: The lower ends of their intervals.
+        title: What the axis shows, with its unit.
+    """
+    low = min([0.0, *lowers])
+    # a few collapsed points would flatten all that matters
+    high = min(max(losses), low + 5 * max(float(np.median(losses)) - low, 2.0))
+    room = 0.06 * ((high - low) or 1.0)
+    ends = (low - room, high + room)
+    return _scale(ends, _even(*ends), title)
+
+
 def damage_scale(damages: Sequence[float], title: str) -> dict[str, Any]:
     """The axis of predicted damages: logarithmic where all of them are positive."""
     log = min(damages) > 0
@@ -104,7 +120,7 @@ def damage_scale(damages: Sequence[float], title: str) -> dict[str, Any]:
         return _scale((low, high), _even(low, high), title)
     ends = (10**low, 10**high)
     marks = _decades(*ends, (1, 3))
-    return _scale(ends, marks if len(marks) > 1 else _even(*ends), title, log=True)
+    return _scale(ends, marks if len(marks) >= FEWEST_LOG_TICKS else _even(*ends), title, log=True)
 
 
 def _scale(
@@ -122,7 +138,7 @@ def _scale(
 def _even(low: float, high: float) -> list[float]:
     rough = (high - low) / TICKS
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(size * power for size in (1, 2, 5, 10) if size * power >= rough * (1 - _ROUND))
+    step = next(size * power for size in (1, 2, 2.5, 5, 10) if size * power >= rough * (1 - _ROUND))
     first, last = math.ceil(low / step - _ROUND), math.floor(high / step + _ROUND)
     return [float(f"{at * step:.12g}") for at in range(first, last + 1)]
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from pages.shared.columns import OBJECTIVE, column_of
+from pages.shared.columns import OBJECTIVE, TEST_LOST, column_of
+from pages.shared.promised import UNITS, sequence
 from qcore.allocation import ModelSpec
 from qcore.costs import COSTS
 
@@ -57,6 +58,18 @@ def selectable(rows: pd.DataFrame, costs: Sequence[str]) -> list[int]:
     return sorted(found)
 
 
+def confirmed(rows: pd.DataFrame, costs: Sequence[str]) -> set[int]:
+    """Places of one method's points whose loss is promised, by any of the costs."""
+    known = TEST_LOST in rows
+    return {
+        place
+        for name in costs
+        if known
+        for unit in UNITS
+        for place in sequence(rows, column_of(COSTS[name]), unit, 1)[0]
+    }
+
+
 def spread(places: Sequence[int], costs: Sequence[float], most: int) -> list[int]:
     """At most this many of the places, evenly over their costs, both ends kept; rising order."""
     if len(places) <= most:
@@ -85,7 +98,8 @@ def drawn(
     for _, rows in frame.groupby("method", sort=False):
         places = selectable(rows, costs)
         first = rows[column_of(COSTS[costs[0]])].tolist()
-        chosen += rows.index[spread(places, first, most)].tolist()
+        kept = {*spread(places, first, most), *confirmed(rows, costs)}
+        chosen += rows.index[sorted(kept)].tolist()
     marked = frame.assign(selectable=frame.index.isin(chosen))
     rest = marked[~marked["selectable"]]
     room = max(0, all_of - len(chosen))

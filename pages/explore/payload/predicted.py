@@ -63,6 +63,17 @@ def predicted_payload(
     return {
         **shared,
         "score": {"title": "Predicted damage against cost", "unit": table.unit, "n": ""},
+        "ys": [
+            {
+                "id": "damage",
+                "label": "Predicted damage",
+                "unit": table.unit,
+                "scale": damage_scale(totals.tolist(), axis),
+                "float": None,
+                "lost": "",
+            }
+        ],
+        "y": "damage",
         "axes": [
             axis_of(
                 costs[cost],
@@ -70,7 +81,6 @@ def predicted_payload(
                 priced[fronts[at], at].tolist(),
                 spans,
                 float(least[at]),
-                {**damage_scale(totals[fronts[at]].tolist(), axis), "lost": ""},
             )
             for at, cost in enumerate(names)
         ],
@@ -80,7 +90,7 @@ def predicted_payload(
                 **look_of(name),
                 "path": marker_path("circle"),
                 **parts_of(all(bits.activation == FLOAT_BITS for bits in pairs)),
-                "acc": packed(totals, "f8"),
+                "y": {"damage": packed(totals, "f8")},
                 "cost": {cost: packed(priced[:, at], "f8") for at, cost in enumerate(names)},
                 "front": {cost: packed(fronts[at], "u4") for at, cost in enumerate(names)},
                 "stops": {

@@ -85,6 +85,7 @@ EXPORT = Export(
     "application/json",
     render,
     carries=carries,
+    runs_in="Qualcomm AIMET",
     note="Widths from 4 bits, with the measured grids of folded weights and of inputs; the bias "
     "correction is not in it. AIMET gives most inputs no quantizer: add them first, as "
     "docs/exports.md shows, then sim.load_encodings(file, partial=False).",

@@ -14,4 +14,11 @@ def render(config: BitConfig) -> bytes:
     return fill(TEMPLATE, config)
 
 
-EXPORT = Export("script", "Script (apply_bits.py)", ".apply_bits.py", "text/x-python", render)
+EXPORT = Export(
+    "script",
+    "Script (apply_bits.py)",
+    ".apply_bits.py",
+    "text/x-python",
+    render,
+    runs_in="torch",
+)

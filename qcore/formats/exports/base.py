@@ -40,7 +40,8 @@ class Export:
         needs_model: True when the file contains the network itself, so that writing it needs torch
             and the float model; pages then ask a subprocess, `python -m store export`.
         carries: Configuration -> None, or the reason why the format cannot carry it.
-        note: One sentence for users: where the file runs, and what it does not do.
+        runs_in: What reads the file, in a few words.
+        note: One sentence for users: how the file is used, and what it does not do.
         render_model: "module:function" of a format that needs the model; the function takes
             (config, float model, sample) and gives `Rendered`.
     """
@@ -53,6 +54,7 @@ class Export:
     needs_model: bool = False
     carries: Callable[[BitConfig], str | None] = carries_all
     note: str = ""
+    runs_in: str = "bitdial"
     render_model: str = ""
 
 

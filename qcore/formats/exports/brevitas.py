@@ -47,6 +47,7 @@ EXPORT = Export(
     mime="text/x-python",
     render=render,
     carries=carries,
+    runs_in="Brevitas",
     note="Run it beside your float network with torch and brevitas installed: the same logits, "
     "ready for Brevitas' training and exports. One-bit weights become two-bit integers; layers "
     "that pad or standardise by themselves are refused.",

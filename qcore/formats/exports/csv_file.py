@@ -29,4 +29,4 @@ def render(config: BitConfig) -> bytes:
     return text.getvalue().encode()
 
 
-EXPORT = Export("csv", "Table (CSV)", ".bits.csv", "text/csv", render)
+EXPORT = Export("csv", "Table (CSV)", ".bits.csv", "text/csv", render, runs_in="any table")

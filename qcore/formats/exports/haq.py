@@ -57,6 +57,7 @@ EXPORT = Export(
     "application/json",
     render,
     carries=carries,
+    runs_in="HAQ",
     note="Bits only, without names: one pair a layer, in the order the layers run. HAQ goes by the "
     "order in which modules are defined; for most networks that is the same. The format was "
     "checked, HAQ itself not run.",

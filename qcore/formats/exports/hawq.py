@@ -71,6 +71,7 @@ EXPORT = Export(
     "text/x-python",
     render,
     carries=carries,
+    runs_in="HAWQ",
     note="Bits only; the format was checked, HAWQ itself not run. HAWQ has classes for ResNet-18, "
     "50 and 101; weights and activations of 2 to 8 bits, every activation quantized.",
 )

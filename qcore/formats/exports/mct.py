@@ -47,6 +47,7 @@ EXPORT = Export(
     "text/x-python",
     render,
     carries=carries,
+    runs_in="Sony MCT",
     note="Weight bits of 2, 4 or 8; MCT measures its own thresholds. It quantizes activations to 8 "
     "bits by itself: switch that off there if they are to stay in float.",
 )

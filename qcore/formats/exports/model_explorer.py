@@ -43,6 +43,7 @@ EXPORT = Export(
     ".model_explorer.json",
     "application/json",
     render,
+    runs_in="Google Model Explorer",
     note="Colours the weights of the network's graph, opened in Model Explorer from an exported "
     "program (.pt2), by their bits. Weights only. Checked with its Python classes, not its page.",
 )

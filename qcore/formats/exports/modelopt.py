@@ -46,6 +46,7 @@ EXPORT = Export(
     "application/json",
     render,
     carries=carries,
+    runs_in="NVIDIA ModelOpt",
     note="Bits only, weights and activations of 2 to 8 bits or float; ModelOpt measures the ranges "
     "anew: mtq.quantize(model, json.load(open(file)), forward_loop).",
 )

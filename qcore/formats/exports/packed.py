@@ -20,6 +20,7 @@ EXPORT = Export(
     mime="application/octet-stream",
     needs_model=True,
     carries=needs_state,
+    runs_in="torch, safetensors",
     note="Weights take exactly their bits on disk. Read it with packed_reader.py, which needs only "
     "torch, or with the safetensors library; running it dequantizes to float.",
     render_model="qcore.formats.exports.torch_side.packed:render",

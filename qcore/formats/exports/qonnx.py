@@ -9,6 +9,7 @@ EXPORT = Export(
     mime="application/octet-stream",
     needs_model=True,
     carries=needs_state,
+    runs_in="qonnx, FINN, hls4ml",
     note="Every width as it is, in Quant nodes; weights themselves are stored as float32. For the "
     "qonnx tools, FINN and hls4ml; ONNX Runtime does not run it.",
     render_model="qcore.formats.exports.torch_side.qonnx:render",

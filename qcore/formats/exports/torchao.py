@@ -35,6 +35,7 @@ EXPORT = Export(
     mime="application/octet-stream",
     needs_model=True,
     carries=carries,
+    runs_in="torchao",
     note="Linear layers, weights only. torch.load(weights_only=True) reads it once torchao is "
     "imported. torchao keeps one byte a weight whatever its bits.",
     render_model="qcore.formats.exports.torch_side.torchao:render",

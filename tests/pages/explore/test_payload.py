@@ -8,7 +8,7 @@ from pages.explore import payload
 from pages.explore.payload import picks
 from pages.explore.view import read_view
 from pages.shared import frames, predictions
-from pages.shared.columns import DAMAGE, SEARCH_SCORE, column_of
+from pages.shared.columns import DAMAGE, OBJECTIVE, SEARCH_SCORE, column_of
 from pages.shared.ranges import BUDGETS, spans_of
 from qcore.allocation import LayerSpec, ModelSpec
 from qcore.costs import COSTS, costs_of
@@ -33,7 +33,7 @@ def frame():
         sample.stored(at, 1 + at % 2, sample.point(allocation, 700 + at))
         for at, allocation in enumerate(sample.allocations(30, activations=(4, 8)))
     ]
-    return frames.points_frame(stored, runs, sample.MODEL)
+    return frames.points_frame(stored, runs, sample.MODEL, floats=(sample.FLOAT, None))
 
 
 def test_every_number_of_a_point_arrives_unchanged():
@@ -45,7 +45,8 @@ def test_every_number_of_a_point_arrives_unchanged():
     for method in body["methods"]:
         mine = rows[rows["method"] == method["label"]]
         assert numbers(method["ids"], "<u4").tolist() == mine["point"].tolist()
-        assert numbers(method["acc"], "<f8").tolist() == mine[SEARCH_SCORE].tolist()
+        assert numbers(method["value"], "<f8").tolist() == mine[OBJECTIVE].tolist()
+        assert numbers(method["y"]["score"], "<f8").tolist() == mine[SEARCH_SCORE].tolist()
         for axis in body["axes"]:
             sent = numbers(method["cost"][axis["id"]], "<f8").tolist()
             assert sent == mine[column_of(COSTS[axis["id"]])].tolist()
@@ -126,16 +127,20 @@ def test_fronts_and_their_stops_are_those_of_the_points():
 def test_an_axis_shows_all_of_its_front_and_its_ticks_lie_on_it():
     table = frame()
     rows = picks.drawn(table, list(BUDGETS))
-    for axis in payload.measured_body(sample.MODEL, rows, "Accuracy", 92.0, SPANS)["axes"]:
+    body = payload.measured_body(sample.MODEL, rows, "Accuracy", 92.0, SPANS)
+    heights = {height["id"]: height["scale"] for height in body["ys"]}
+    assert list(heights) == ["divergence", "loss", "score"]
+    assert heights["score"]["high"] > 92.0
+    assert heights["loss"]["low"] < 0
+    for axis in body["axes"]:
         costs = rows[column_of(COSTS[axis["id"]])]
-        for scale in (axis["lin"], axis["log"], axis["score"]):
+        for scale in (axis["lin"], axis["log"], *heights.values()):
             places = [place for place, _ in scale["ticks"]]
             assert len(places) >= 3
             assert places == sorted(places)
             assert scale["low"] <= places[0]
             assert places[-1] <= scale["high"] * (1 + 1e-9)
         assert axis["unit"] in axis["lin"]["title"]
-        assert axis["score"]["high"] > 92.0
         assert axis["least"]["cost"] == costs[rows["selectable"]].min()
 
 
@@ -168,6 +173,6 @@ def test_a_payload_stays_within_its_limit(layers):
 def test_a_link_is_read_and_what_makes_no_sense_is_said(query, value, on, complaints):
     view = read_view(query, SPANS)
     assert view.values["weight_bytes"] == (SPANS["weight_bytes"].start if value is None else value)
-    assert view.on == {"weight_bytes": on, "bit_ops": False}
+    assert view.on == {"weight_bytes": on, "bit_ops": False, "points": False, "nats": False}
     assert len(view.wrong) == complaints
     assert list(view.limits(SPANS)) == (["weight_bytes"] if on else [])

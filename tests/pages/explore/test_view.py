@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pages.explore.view import query_of, read_view
-from pages.shared.ranges import spans_of
+from pages.shared.ranges import loss_spans, spans_of
 from tests.pages import sample
 
 SPANS = spans_of(sample.MODEL, 32)
@@ -10,22 +10,31 @@ SPANS = spans_of(sample.MODEL, 32)
 
 def test_what_the_explorer_said_reads_back_from_the_address():
     said = {
-        "values": {"weight_bytes": 31.2, "bit_ops": SPANS["bit_ops"].high},
-        "on": {"weight_bytes": False, "bit_ops": True},
+        "values": {
+            "weight_bytes": 31.2,
+            "bit_ops": SPANS["bit_ops"].high,
+            "points": 0.75,
+            "nats": 0.1,
+        },
+        "on": {"weight_bytes": False, "bit_ops": True, "points": True, "nats": True},
         "x": "bit_ops",
+        "y": "loss",
         "focus": "Exact front, tuned",
     }
     view = read_view(query_of(said, SPANS), SPANS)
     assert view.values == said["values"]
     assert view.on == said["on"]
-    assert (view.x, view.focus, view.wrong) == (said["x"], said["focus"], ())
+    assert (view.x, view.y, view.focus, view.wrong) == ("bit_ops", "loss", said["focus"], ())
+    assert view.within == (0.75, "points")
+    assert read_view({"ln": "true", "bn": "0.1"}, SPANS).within == (0.1, "nats")
+    assert read_view({}, SPANS).within is None
 
 
 @pytest.mark.parametrize(
     "said",
     [
         {},
-        {"values": {"weight_bytes": "30"}, "on": {}, "x": "<b>", "focus": 3},
+        {"values": {"weight_bytes": "30"}, "on": {}, "x": "<b>", "y": [], "focus": 3},
         {"values": {"weight_bytes": 1e300}, "on": {"weight_bytes": []}, "x": None, "focus": None},
     ],
 )
@@ -37,8 +46,9 @@ def test_nonsense_from_a_browser_is_left_out(said):
 
 def test_a_link_stays_short_and_plain():
     said = {
-        "values": {name: span.high for name, span in SPANS.items()},
-        "on": dict.fromkeys(SPANS, True),
+        "values": {name: span.high for name, span in {**SPANS, **loss_spans()}.items()},
+        "on": dict.fromkeys([*SPANS, *loss_spans()], True),
+        "y": "divergence",
         "x": "activation_bytes_max",
         "focus": "x" * 5000,
     }
@@ -57,7 +67,7 @@ def test_a_budget_below_its_range_is_the_lowest_that_something_fits():
     assert len(view.wrong) == 1
     # another budget that holds is kept
     within = read_view({"bw": "-4", "bc": "0.5", "lc": "true"}, SPANS, reached)
-    assert within.values == {"weight_bytes": 40.0, "bit_ops": 0.5}
+    assert {name: within.values[name] for name in SPANS} == {"weight_bytes": 40.0, "bit_ops": 0.5}
     assert read_view({"bw": "-4"}, SPANS).values["weight_bytes"] == SPANS["weight_bytes"].low
 
 
