@@ -10,8 +10,13 @@ MOST_NAMED = 6
 """Neighbours that are named; of more their number is told."""
 
 
-def layer_facts(layer: LayerSpec, model: ModelSpec) -> list[tuple[str, str]]:
+def layer_facts(layer: LayerSpec, model: ModelSpec, joined: str = "") -> list[tuple[str, str]]:
     """(what, words) of one layer, in the order to read them.
+
+    Args:
+        layer: The layer.
+        model: Its model.
+        joined: How what it reads is joined, where it reads several.
 
     Places are told as height x width only where they must be a square, as in a model whose input is
     one: the facts hold their number alone.
@@ -31,7 +36,7 @@ def layer_facts(layer: LayerSpec, model: ModelSpec) -> list[tuple[str, str]]:
         ("Output", _shape(layer.outputs, layer.channels, square)),
         ("Weights", f"{layer.weights:,} ({100 * layer.weights / max(1, everything):.1f} % of all)"),
         ("Multiply-accumulates", f"{layer.macs:,} for one image"),
-        ("Reads", _names(layer.producers) or _unread(model)),
+        ("Reads", (_names(layer.producers) or _unread(model)) + (f"; {joined}" if joined else "")),
         ("Feeds", _names(layer.consumers) or _unfed(model)),
     ]
     return facts

@@ -38,6 +38,11 @@ def picture(
     """
     wires = read_wires(model)
     placed = place(wires)
+    joined = {
+        wires.nodes[target].layer: JOIN_WORDS[wires.nodes[source].sign]
+        for source, target in wires.arrows
+        if wires.nodes[source].kind == "join"
+    }
     nodes = [
         {"kind": node.kind, "x": x, "y": y, "layer": node.layer, "words": _words(node, model)}
         | ({"sign": node.sign} if node.sign else {})
@@ -59,7 +64,10 @@ def picture(
         "sizes": {kind: list(size) for kind, size in SIZES.items()},
         "nodes": nodes,
         "lines": lines,
-        "layers": [_layer(layer, model, table, ranges or {}) for layer in model.layers],
+        "layers": [
+            _layer(layer, layer_facts(layer, model, joined.get(at, "")), table, ranges or {})
+            for at, layer in enumerate(model.layers)
+        ],
         "widths": list(BIT_WIDTHS),
         "looks": {str(bits): [BIT_COLOURS[bits], digit_colour(bits)] for bits in BIT_COLOURS},
         "unit": "" if table is None else table.unit,
@@ -117,14 +125,14 @@ def _words(node: Node, model: ModelSpec) -> str:
 
 def _layer(
     layer: LayerSpec,
-    model: ModelSpec,
+    facts: Sequence[tuple[str, str]],
     table: SensitivityTable | None,
     ranges: Mapping[str, InputRange],
 ) -> dict[str, Any]:
     return {
         "name": tidy(layer.name, 200),
         "weights": layer.weights,
-        "facts": [list(fact) for fact in layer_facts(layer, model)],
+        "facts": [list(fact) for fact in facts],
         "curve": {
             "weight": _curve(table.weight, layer.name) if table else [],
             "activation": _curve(table.activation, layer.name) if table else [],

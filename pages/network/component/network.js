@@ -4,7 +4,7 @@ const ALLOCATION = "bitdial:allocation";
 const ASK = "bitdial:ask";
 const BEYOND = 200;
 const ZOOMS = [0.02, 4];
-const FAR = 0.55;
+const [FAR, READABLE] = [0.55, 0.8];
 const KEYS = {
   ArrowDown: (net) => net.move(1),
   ArrowUp: (net) => net.move(-1),
@@ -23,6 +23,9 @@ const KEYS = {
 
 /** The bits somebody on the page told last, by model: a picture may appear after they were told. */
 const told = new Map();
+
+/** What a reader chose in a picture, by model: a rerun of the page may build it anew. */
+const kept = new Map();
 
 const isBits = (all, count) =>
   Array.isArray(all) && all.length === count && all.every((bits) => Number.isInteger(bits));
@@ -73,9 +76,8 @@ export class Network {
     this.paths.replaceChildren();
     this.drawn = new Map();
     if (other) {
-      this.active = 0;
-      this.chosen = -1;
-      this.first = true;
+      const { active = 0, chosen = -1, scale = 0, spot = [0, 0] } = kept.get(data.id) ?? {};
+      Object.assign(this, { active, chosen, scale: scale || 1, spot, first: !scale });
     }
     this.recolour();
     this.resized();
@@ -144,10 +146,14 @@ export class Network {
     if (!this.view.clientWidth || !this.data) return;
     if (this.first) {
       this.first = false;
-      const whole = this.whole();
-      this.scale = Math.min(1, whole > FAR ? whole : this.view.clientWidth / this.data.size[0]);
-      this.scale = Math.max(this.scale, FAR + 0.01);
+      const across = this.view.clientWidth / this.data.size[0];
+      // as much as can be read at once, and no line broken where it need not be
+      this.scale = Math.max(FAR, Math.min(1, across, Math.max(READABLE, this.whole())));
     }
+    this.draw();
+    if (!this.spot) return;
+    this.view.scrollTo(...this.spot);
+    this.spot = null;
     this.draw();
   }
 
@@ -213,10 +219,16 @@ export class Network {
     this.spacer.style.height = `${high * scale}px`;
     this.world.style.transform = `translateX(${left}px) scale(${scale})`;
     this.world.classList.toggle("far", scale < FAR);
+    if (!this.first && !this.spot) this.keep();
     const top = (view.scrollTop - BEYOND) / scale;
     const bottom = (view.scrollTop + view.clientHeight + BEYOND) / scale;
     this.drawNodes(top, bottom);
     this.drawLines(top, bottom);
+  }
+
+  keep() {
+    const { active, chosen, scale, view: { scrollLeft, scrollTop } } = this;
+    kept.set(this.data.id, { active, chosen, scale, spot: [scrollLeft, scrollTop] });
   }
 
   drawNodes(top, bottom) {
@@ -284,7 +296,10 @@ export class Network {
     made.ariaPosInSet = node.layer + 1;
     const { name } = this.data.layers[node.layer];
     made.title = name;
-    made.append(part("span", "bits"), part("span", "name", name), part("span", "size", part("i")));
+    const lock = shape("svg", "padlock", { viewBox: "0 0 10 12", width: 10, height: 12 });
+    lock.append(shape("path", "", { d: "M1 5H9V11H1ZM3 5V3A2 2 0 0 1 7 3V5" }));
+    const words = part("span", "name", name, lock);
+    made.append(part("span", "bits"), words, part("span", "size", part("i")));
     return made;
   }
 
