@@ -3,8 +3,8 @@
 const ALLOCATION = "bitdial:allocation";
 const ASK = "bitdial:ask";
 const BEYOND = 200;
-const ZOOMS = [0.02, 4];
-const [FAR, READABLE] = [0.55, 0.8];
+const ZOOMS = [0.1, 4];
+const [FAR, READABLE] = [0.5, 0.8];
 const KEYS = {
   ArrowDown: (net) => net.move(1),
   ArrowUp: (net) => net.move(-1),
