@@ -191,6 +191,41 @@ class Trainer(Protocol):
 
 
 @dataclass(frozen=True)
+class InputRange:
+    """What the float network feeds one layer, and what its activation quantizer covers.
+
+    Attributes:
+        smallest: Least value seen on the calibration images.
+        largest: Greatest value seen.
+        counts: Values seen in each of equally wide bins from `smallest` to `largest`.
+        grids: Bits to (lowest level, highest level, step, share of the values outside, 0..1).
+    """
+
+    smallest: float
+    largest: float
+    counts: tuple[int, ...]
+    grids: Mapping[int, tuple[float, float, float, float]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON data; `InputRange.from_json` reads it back."""
+        return {
+            "smallest": self.smallest,
+            "largest": self.largest,
+            "counts": list(self.counts),
+            "grids": {str(bits): list(grid) for bits, grid in self.grids.items()},
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "InputRange":
+        """Read what `to_json` wrote."""
+        grids = {}
+        for bits, (low, high, step, outside) in data["grids"].items():
+            grids[int(bits)] = (float(low), float(high), float(step), float(outside))
+        counts = tuple(int(count) for count in data["counts"])
+        return cls(float(data["smallest"]), float(data["largest"]), counts, grids)
+
+
+@dataclass(frozen=True)
 class SensitivityTable:
     """Predicted damage of quantizing each layer, one layer at a time.
 
@@ -206,6 +241,7 @@ class SensitivityTable:
         pair_index: (layer name, "weight" or "activation", bits) of each row of `pairs`.
         n: Images behind the scores.
         seconds: Wall-clock seconds the table took.
+        ranges: Layer name to what reaches its input; empty in tables of earlier releases.
     """
 
     kind: str
@@ -217,6 +253,7 @@ class SensitivityTable:
     pair_index: tuple[tuple[str, str, int], ...] = ()
     n: int = 0
     seconds: float = 0.0
+    ranges: Mapping[str, InputRange] = field(default_factory=dict)
 
     def score(self, name: str, bits: LayerBits) -> float:
         """Predicted damage of giving one layer these bits; 32 bits adds nothing.
@@ -252,6 +289,7 @@ class SensitivityTable:
             "pair_index": [list(entry) for entry in self.pair_index],
             "n": self.n,
             "seconds": self.seconds,
+            "ranges": {name: seen.to_json() for name, seen in self.ranges.items()},
         }
 
     @classmethod
@@ -271,6 +309,7 @@ class SensitivityTable:
             pair_index=tuple((n, part, int(b)) for n, part, b in data["pair_index"]),
             n=data["n"],
             seconds=data["seconds"],
+            ranges={n: InputRange.from_json(d) for n, d in data.get("ranges", {}).items()},
         )
 
 

@@ -36,6 +36,9 @@ HEAVY = (
 )
 """What takes seconds to load, and is loaded only once it is needed."""
 
+FOR_ALL = {"shared", "plots", "network", "downloads"}
+"""Folders of `pages` that are no page's own."""
+
 STARTS = ("app", "store.__main__", "store.workers.worker", "store.jobs.add_network_worker")
 """What is run as a program; all of `pages` is added."""
 
@@ -134,15 +137,14 @@ def test_what_calls_itself_pure_never_reaches_streamlit():
 
 
 def test_no_page_imports_what_is_another_pages():
-    """`shared`, `plots` and `downloads` are for all pages; a page's script draws its own folder."""
-    for_all = {"shared", "plots", "downloads"}
+    """What lies in FOR_ALL is for all pages; a page's script draws its own folder."""
     wrong = [
         f"{name} imports {other}"
         for name, targets in structure.graph().items()
         for other in sorted(targets)
         if name.startswith("pages.") and other.startswith("pages.")
         for mine, theirs in [(_page_of(name), _page_of(other))]
-        if theirs not in {mine, *for_all}
+        if theirs not in {mine, *FOR_ALL}
     ]
     assert wrong == []
 

@@ -86,10 +86,11 @@ def draw_predicted(scene: Scene, name: str, table: SensitivityTable) -> None:
         shared, scene.model, scene.spans, name, table, chosen, limits, scene.costs
     )
     budget_explorer(body, partial(_told, scene, None))
-    if chosen.empty:
-        front = session.predicted_front(name, table, scene.model, "weight_bytes", scene.costs)
-        details.below_smallest(front, limits, scene.costs, "predicted")
-    details.draw_predicted(scene, chosen, table)
+    with st.container():
+        if chosen.empty:
+            front = session.predicted_front(name, table, scene.model, "weight_bytes", scene.costs)
+            details.below_smallest(front, limits, scene.costs, "predicted")
+        details.draw_predicted(scene, chosen, table)
 
 
 def _first(identity: str, view: View) -> View:

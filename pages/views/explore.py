@@ -7,6 +7,7 @@ import streamlit as st
 from pages.explore import canvas, details, reference, runs_shown, start
 from pages.explore.basic import draw_measured, draw_predicted
 from pages.explore.scene import Scene
+from pages.network.view import network_view
 from pages.plots import reliability
 from pages.shared import session, text, widgets
 from pages.shared.runs import live_progress
@@ -62,9 +63,13 @@ def main() -> None:
             draw_measured(scene, score, what)
         else:
             rows, view = canvas.draw_measured(scene, setting, score, what)
-            details.draw_picked(scene, rows, view, what)
+            # of any length: the network below it stays open
+            with st.container():
+                details.draw_picked(scene, rows, view, what)
     else:
         _predicted(scene, basic)
+    with st.expander("Network", icon=":material/account_tree:"):
+        network_view(store, model, key="explore-network")
     left_out = len(everything) - len(compared)
     words = f"{text.counted(left_out, 'run')} not shown" if left_out else "all runs shown"
     st.caption(

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from pages.models import form, frames, steps
+from pages.network.view import network_view
 from pages.shared import session, widgets
 from pages.shared.budgets import forget_budgets
 from pages.shared.text import literal
@@ -108,6 +109,8 @@ def _chosen(store: Store, entry: ModelEntry) -> None:
         )
     else:
         _layers(model)
+        st.subheader("Network", divider="gray")
+        network_view(store, model, key=f"m-network-{name}")
     st.subheader("Check", divider="gray")
     st.write("Runs the float network on your data: does it load, fit, and do what it should?")
     data = steps.data_input(name)

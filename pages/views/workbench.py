@@ -6,7 +6,7 @@ import streamlit as st
 
 from pages.shared import session, text, widgets
 from pages.shared.runs import live_progress
-from pages.workbench import controls, numbers, panels, why
+from pages.workbench import controls, graph, numbers, panels, why
 from pages.workbench.bench import Bench, arrive
 from pages.workbench.draft import Start, allocation_of, problems
 from qcore.allocation import BitAllocation, ModelSpec
@@ -34,8 +34,11 @@ def main() -> None:
         + (f" · measured on {text.literal(setting)}" if setting else "")
     )
     controls.start_chooser(store, model, frame)
-    controls.toolbar(model, bench)
-    now, start = _usable(bench, model), bench.now.start.allocation
+    # in containers of their own: what follows would be built anew whenever a line comes or goes
+    with st.container():
+        controls.toolbar(model, bench)
+    with st.container():
+        now, start = _usable(bench, model), bench.now.start.allocation
     panels.costs_panel(model, now, start, store.costs)
     table, panel = st.columns([2, 1], gap="medium")
     with table:
@@ -50,7 +53,8 @@ def main() -> None:
             chosen = why.choose_table(tables, judged)
             panels.predicted_panel(tables[chosen], model, judged[chosen], now, start)
     panels.area_panel(model, now, start)
-    panels.change_panel(model, now, start)
+    with st.container():
+        panels.change_panel(model, now, start)
     st.subheader("Why: what each layer's bits are worth")
     if tables:
         score = "accuracy" if _labelled(store, compared) else "agreement with the float network"
@@ -58,6 +62,7 @@ def main() -> None:
     else:
         st.write("No sensitivity of this model is stored yet.")
     panels.sensitivity_button(store, model, compared, now, main=not tables)
+    graph.network_panel(store, model, bench, now)
     watched = [run for run in mine if _is_ours(run)]
     if any(run.state in text.ACTIVE for run in watched):
         live_progress(store, watched, lambda run: run.spec.model == name and _is_ours(run))

@@ -7,6 +7,7 @@ layer corrected (mean, and spread where a norm was folded in): it changes the ra
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from qcore.ptq.model import QuantizedModel
 from qcore.scoring.evaluator import Evaluator
 from qcore.sensitivity.gradient import gradient_table
 from qcore.sensitivity.hessian import hessian_table
+from qcore.sensitivity.input_ranges import input_ranges
 from qcore.sensitivity.prefix import PrefixReplay
 
 Rows = dict[str, dict[int, float]]
@@ -166,6 +168,8 @@ def compute_table(
 ) -> SensitivityTable:
     """Compute one table of SENSITIVITIES, leaving the evaluator as it was found.
 
+    With it comes what reaches each layer's input (`SensitivityTable.ranges`).
+
     Args:
         kind: Key of SENSITIVITIES.
         evaluator: The network and its images.
@@ -179,6 +183,7 @@ def compute_table(
     if kind not in SENSITIVITIES:
         raise InvalidParams(f"Unknown sensitivity {kind!r}; known: {', '.join(SENSITIVITIES)}.")
     try:
-        return SENSITIVITIES[kind](evaluator, weight_bits, activation_bits, on_step)
+        table = SENSITIVITIES[kind](evaluator, weight_bits, activation_bits, on_step)
+        return replace(table, ranges=input_ranges(evaluator.model, activation_bits))
     finally:
         evaluator.forget()

@@ -24,7 +24,7 @@ UNIFORM, PORTFOLIO, RANDOM = 1, 2, 3
 
 def sent(at):
     """What the explorer in the browser was given."""
-    (element,) = at.get("bidi_component")
+    (element,) = [each for each in at.get("bidi_component") if each.key == "explorer"]
     return json.loads(element.proto.json)
 
 

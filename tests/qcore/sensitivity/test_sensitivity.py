@@ -38,6 +38,26 @@ def test_every_table_covers_every_layer_and_width_and_survives_json(tables, eval
     again = SensitivityTable.from_json(table.to_json())
     assert again.weight == table.weight
     assert again.pair_index == table.pair_index
+    assert again.ranges == table.ranges
+
+
+@pytest.mark.parametrize("kind", SENSITIVITIES)
+def test_every_table_keeps_what_reaches_each_layer_and_the_grids_it_was_scored_with(
+    tables, evaluator, kind
+):
+    model = evaluator.model
+    assert set(tables[kind].ranges) == set(model.layers)
+    for name, seen in tables[kind].ranges.items():
+        assert sum(seen.counts) == int(model.histograms[name].counts.sum())
+        grid = model.activation_grid(name, 3)
+        low, high = grid.offset + grid.step * grid.low, grid.offset + grid.step * grid.high
+        assert seen.grids[3][:3] == (low, high, grid.step)
+
+
+def test_a_table_of_an_earlier_release_is_read_without_ranges(tables):
+    old = tables["kl"].to_json()
+    del old["ranges"]
+    assert SensitivityTable.from_json(old).ranges == {}
 
 
 def test_a_table_leaves_the_scores_of_allocations_alone(evaluator):
