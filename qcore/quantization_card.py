@@ -24,6 +24,7 @@ from qcore.searches import SEARCHES
 
 NOT_SAID = "not said"
 NO_INPUTS = "inputs stay in float"
+NO_OBJECTIVE = "none: what is measured does not depend on one"
 OBJECTIVES = {"kl": "divergence from the float network (KL)", "loss": "cross-entropy on labels"}
 
 
@@ -80,13 +81,14 @@ def rows(card: QuantizationCard) -> list[tuple[str, str]]:
 def differing_rows(a: QuantizationCard, b: QuantizationCard) -> list[tuple[str, str, str]]:
     """The rows in which two cards say different things: (label, of a, of b).
 
-    A row that one of them does not say is no known difference; see `unsaid_rows`.
+    A row that one of them does not say is no known difference (see `unsaid_rows`), and a search
+    without an objective is at odds with none.
     """
     both = zip(rows(a), rows(b), strict=True)
     return [
         (label, mine, other)
         for (label, mine), (_, other) in both
-        if mine != other and NOT_SAID not in (mine, other)
+        if mine != other and not {NOT_SAID, NO_OBJECTIVE} & {mine, other}
     ]
 
 
@@ -136,6 +138,11 @@ def card_of(
     )
 
 
+def adopted_run(spec: RunSpec) -> int:
+    """Number of the run whose trained network a run searches; 0 where it searches none."""
+    return _training_of(SEARCHES.get(spec.search), spec, "").run
+
+
 def card_of_config(config: BitConfig, adopted: RunSpec | None = None) -> QuantizationCard:
     """The card of a configuration, from what its file says: rows that it leaves open are not said.
 
@@ -182,7 +189,11 @@ def _said(said: Mapping[str, Any], key: str, kind: type) -> Any:
 def _training_of(search: Search | None, spec: RunSpec, stage: str) -> Trained:
     if search is None or search.trained is None:
         return Trained()
-    return search.trained(search.read_params(spec.params), stage)
+    try:
+        return search.trained(search.read_params(spec.params), stage)
+    except InvalidParams:
+        # settings of an earlier bitdial, or of a file that somebody wrote
+        return Trained()
 
 
 def _post_training(spec: RunSpec, tuned: bool) -> QuantizationCard:
@@ -319,5 +330,5 @@ def _tuning_words() -> str:
 
 def _objective(search: Search | None, spec: RunSpec) -> str:
     if search is not None and not search.aims:
-        return "none: what is measured does not depend on one"
+        return NO_OBJECTIVE
     return OBJECTIVES.get(spec.objective, NOT_SAID)

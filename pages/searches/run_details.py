@@ -10,6 +10,7 @@ from pages.plots.style import CHART
 from pages.searches import run_network
 from pages.searches.launch_batch import command_line
 from pages.shared import frames, session, switchable_runs, text, widgets
+from pages.shared.card_table import card_of_run, draw_card
 from pages.shared.runs import launch, progress_line
 from qcore.errors import QcoreError, RunNotFound
 from qcore.solvers.switchable import METHODS
@@ -62,6 +63,8 @@ def details(store: Store, at: int) -> None:
     _history(store, entry)
     _front(store, entry)
     _diagnostics(store, entry)
+    with st.expander("How it quantizes"):
+        draw_card(card_of_run(store, spec))
     happened = events(store, at)
     with st.expander(f"What happened ({len(happened)})"):
         for event in happened[-200:]:

@@ -7,6 +7,7 @@ from sqlalchemy import update
 from pages.shared.text import literal
 from qcore.models.cards import Card, write_card
 from qcore.models.preprocessing import Preprocessing
+from qcore.quantization_card import card_of, rows
 from qcore.searches import SEARCHES
 from store import all_runs, run
 from store.database.schema import RunRow
@@ -238,6 +239,12 @@ def test_a_finished_search_can_be_deleted(app, filled):
     assert at.selectbox(key="run").value == 2
     press(at, "Delete for good")
     assert [entry.id for entry in all_runs(filled)] == [3, 1]
+
+
+def test_a_run_shows_its_quantization_card(app, filled):
+    at = app("searches", run="2")
+    card = next(e.value for e in at.dataframe if "How" in e.value)
+    assert card.to_numpy().tolist() == [list(row) for row in rows(card_of(run(filled, 2).spec))]
 
 
 def test_a_link_to_a_deleted_run_falls_back(app, filled):

@@ -159,6 +159,7 @@ def test_tuning_is_stated_for_tuned_points_and_for_runs_that_tune():
         ),
         ({"seed": 7, "weight_bits": (2, 4), "limits": {"weight_bytes": 1e4}, "reported": 3}, set()),
         ({"search": "greedy"}, set()),
+        ({"search": "random"}, set()),
     ],
 )
 def test_just_the_rows_that_a_setting_changes_differ(change, label):
