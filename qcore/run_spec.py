@@ -58,6 +58,7 @@ class RunSpec:
         quantizer: Key of POST_TRAINING: how the weights' steps are chosen where nothing is trained.
         images_seed: Which calibration and search images are drawn (and which test images, where a
             folder has no part of its own for them).
+        anyway: Whether to search even a network that is hardly better than guessing.
     """
 
     model: str
@@ -77,6 +78,7 @@ class RunSpec:
     device: str = "auto"
     quantizer: str = USUAL
     images_seed: int = 0
+    anyway: bool = False
 
     @property
     def images(self) -> str:

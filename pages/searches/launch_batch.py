@@ -196,6 +196,6 @@ def command_line(spec: RunSpec) -> str:
             words += [flag, str(value)]
     if spec.images_seed != spec.seed:
         words += ["--images-seed", str(spec.images_seed)]
-    if spec.tuning:
-        words.append("--tuning")
+    words += ["--tuning"] if spec.tuning else []
+    words += ["--anyway"] if spec.anyway else []
     return shlex.join(words)

@@ -7,6 +7,7 @@ import streamlit as st
 from pages.searches import launch_batch
 from pages.searches.params_form import params_form
 from pages.shared import session, text, widgets
+from pages.shared.float_note import confirmed, float_note
 from pages.shared.runs import launch
 from qcore.allocation import FLOAT_BITS, ModelSpec
 from qcore.costs import applicable
@@ -15,8 +16,8 @@ from qcore.costs.formulas import CostModel
 from qcore.errors import InvalidParams, QcoreError
 from qcore.models.catalog import DATASETS, default_data, network_title, read_models
 from qcore.quantizer_names import POST_TRAINING
-from qcore.run_spec import RunSpec, check_run
-from qcore.searches import SEARCHES
+from qcore.run_spec import RunSpec, check_run, images_name
+from qcore.searches import SEARCHES, given
 from store import Run, Store, all_runs
 from store.settings import read_settings
 
@@ -79,6 +80,10 @@ def launch_form(store: Store, name: str) -> None:
             quantizer = _quantizer()
             device = DEVICES[str(st.selectbox("Device", list(DEVICES), key="f-device"))]
         title = st.text_input("Name", key="f-name", placeholder=f"{search.title} on {name}")
+        note = float_note(store, model, images_name(data, images_seed))
+        # bits that are given are measured, not searched
+        note = "" if search.name == given.SEARCH.name and not also else note
+        anyway = confirmed(note, "f-anyway")
         pressed = st.button("Start search", type="primary", icon=":material/play_arrow:")
         spec = RunSpec(
             model=name,
@@ -96,6 +101,7 @@ def launch_form(store: Store, name: str) -> None:
             device=device,
             quantizer=quantizer,
             images_seed=images_seed,
+            anyway=anyway,
         )
         asked = launch_batch.batch(
             spec, also, budgets, launch_batch.seeds_of(seeds), title.strip(), costs
@@ -106,6 +112,8 @@ def launch_form(store: Store, name: str) -> None:
         if pressed:
             for one, _ in asked:
                 check_run(one, model, costs)
+            if note and not anyway:
+                raise InvalidParams("Tick Search it anyway first, or see what is wrong with it.")
             if launch(store, asked):
                 st.rerun()
     except QcoreError as error:

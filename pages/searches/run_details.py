@@ -1,6 +1,7 @@
 """One run in full: what it is, what can be done with it, what it found and how it searched."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import streamlit as st
 
@@ -11,6 +12,7 @@ from pages.searches import run_network
 from pages.searches.launch_batch import command_line
 from pages.shared import frames, session, switchable_runs, text, widgets
 from pages.shared.card_table import card_of_run, draw_card
+from pages.shared.float_note import float_note, warn
 from pages.shared.runs import launch, progress_line
 from qcore.errors import QcoreError, RunNotFound
 from qcore.solvers.switchable import METHODS
@@ -49,6 +51,8 @@ def details(store: Store, at: int) -> None:
         f"{text.bits_set_text(spec)} · budget: {text.limits_text(spec.limits, store.costs)} · "
         f"seed {spec.seed} · {_where(entry)}"
     )
+    note = float_note(store, session.model_facts(store, spec.model), spec.images)
+    warn(note)
     if entry.origin:
         st.info(
             f"Its points were {entry.origin}, not measured here; any of them can be measured "
@@ -60,6 +64,10 @@ def details(store: Store, at: int) -> None:
     _buttons(store, entry)
     if entry.state == "failed":
         _failure(entry)
+        if note and not spec.anyway and st.button("Search anyway", key="anyway"):
+            again = (replace(spec, anyway=True), entry.name)
+            if launch(store, [again]):
+                st.rerun()
     _history(store, entry)
     _front(store, entry)
     _diagnostics(store, entry)

@@ -9,16 +9,19 @@ from typing import Any
 from qcore import __version__
 from qcore.allocation import BitAllocation
 from qcore.engine import Event, Outcome, Reported, Score, drive
-from qcore.errors import InvalidParams, StoreError
+from qcore.errors import InvalidData, InvalidParams, StoreError
+from qcore.float_check import far_off
 from qcore.formats.config import dump_bits
 from qcore.problem import TUNED, Point, Progress, Window
 from qcore.run_spec import RunSpec
 from qcore.scoring.executors import open_evaluator
-from qcore.searches import SEARCHES
+from qcore.searches import SEARCHES, given
 from store.database import Store, now
 from store.runs import points, queue
 from store.runs.checkpoints import FileCheckpoints, trained_stage
 from store.runs.lease import FIGURES, plain
+
+ANYWAY = "If it is to be searched all the same, say so: --anyway, or Search anyway on the page."
 
 Prepare = Callable[..., Any]
 Flag = Callable[[], bool]
@@ -71,6 +74,7 @@ def execute(
     )
     points.save_model(store, prepared.model, spec.images, prepared.float_point)
     record = Record(store, run, attempt, prepared, stop)
+    _check_float(spec, prepared, record)
     queue.note(store, *held, "prepared", "Searching")
     with open_evaluator(evaluator, prepared, on_progress=tell, should_stop=stop) as score:
         batch = Batch(score)
@@ -104,6 +108,21 @@ def _adopted(store: Store, spec: RunSpec, number: int, stage: str) -> bytes | No
             f"those that seed {spec.images_seed} draws to search on. Use --images-seed {drawn}."
         )
     return found
+
+
+def _check_float(spec: RunSpec, prepared: Any, record: "Record") -> None:
+    """Ask before a search on a network that is hardly better than guessing.
+
+    Bits that are given are measured without a question, and what has begun goes on.
+
+    Raises:
+        InvalidData: it is, and nobody said that it is to be searched anyway.
+    """
+    if spec.anyway or spec.search == given.SEARCH.name or record.known():
+        return
+    words = far_off(prepared.float_point.search, prepared.model.classes)
+    if words:
+        raise InvalidData(f"Nothing was searched. {words} {ANYWAY}")
 
 
 class Batch:

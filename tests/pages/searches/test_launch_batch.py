@@ -73,7 +73,7 @@ def test_the_estimate_is_what_the_like_took_here():
         {"calibration_images": 64, "search_images": 65, "objective": "loss", "reported": 2},
         {"seed": 3, "images_seed": 3},
         {"seed": 3, "images_seed": 5},
-        {"images_seed": 5},
+        {"images_seed": 5, "anyway": True},
         {"tuning": True, "device": "cpu", "data": "imagefolder:/a b/'c", "quantizer": "absmax"},
     ],
 )
