@@ -119,6 +119,8 @@ DATASETS: dict[str, DataEntry] = {
             10,
             "10,000 training and all 10,000 test images, 28x28 grey; on this machine already.",
             shape=_MNIST,
+            mean=(0.2860,),
+            std=(0.3530,),
         ),
         DataEntry(
             "cifar10",
@@ -126,6 +128,8 @@ DATASETS: dict[str, DataEntry] = {
             10,
             "60,000 colour images, 32x32; fetched once (170 MB).",
             shape=_CIFAR,
+            mean=(0.4914, 0.4822, 0.4465),
+            std=(0.2470, 0.2435, 0.2616),
         ),
         DataEntry(
             "cifar100",
@@ -133,9 +137,17 @@ DATASETS: dict[str, DataEntry] = {
             100,
             "60,000 colour images, 32x32; fetched once (169 MB).",
             shape=_CIFAR,
+            mean=(0.5071, 0.4865, 0.4409),
+            std=(0.2673, 0.2564, 0.2762),
         ),
         DataEntry(
-            "mnist", "MNIST", 10, "70,000 digits, 28x28 grey; fetched once (12 MB).", shape=_MNIST
+            "mnist",
+            "MNIST",
+            10,
+            "70,000 digits, 28x28 grey; fetched once (12 MB).",
+            shape=_MNIST,
+            mean=(0.1307,),
+            std=(0.3081,),
         ),
         DataEntry(
             "kmnist",
@@ -143,6 +155,8 @@ DATASETS: dict[str, DataEntry] = {
             10,
             "70,000 characters, 28x28 grey; fetched once (21 MB).",
             shape=_MNIST,
+            mean=(0.1918,),
+            std=(0.3483,),
         ),
         DataEntry(
             "svhn",
@@ -150,6 +164,8 @@ DATASETS: dict[str, DataEntry] = {
             10,
             "99,000 house numbers, 32x32 colour; fetched once (246 MB); reading it needs scipy.",
             shape=_CIFAR,
+            mean=(0.4377, 0.4438, 0.4728),
+            std=(0.1980, 0.2010, 0.1970),
         ),
         DataEntry(
             "imagenette",

@@ -125,7 +125,20 @@ def test_the_steps_of_the_page_leave_layers_scores_and_a_table(place):
              "--mean", "0.5,0.5", "--std", "1"],
             "mean has 2 values for 3 channels",
         ),
-        (["--source", "factory", "--architecture", "os:getcwd"], "BITDIAL_ALLOW_CODE=os"),
+        (
+            ["--source", "factory", "--architecture", "os:getcwd", "--data", "mnist"],
+            "BITDIAL_ALLOW_CODE=os",
+        ),
+        (["--source", "onnx", "--weights", "/x.onnx"], "how the images it was trained on were"),
+        (
+            ["--source", "onnx", "--weights", "/x.onnx", "--data", "imagefolder:/photos"],
+            "--mean, --std and --shape",
+        ),
+        (
+            ["--source", "onnx", "--weights", "/x.onnx", "--data", "mnist", "--shape", "3x28x28"],
+            "--mean, --std and --shape",
+        ),
+        (["--source", "onnx", "--weights", "/x.onnx", "--data", "mnist"], "no file /x.onnx"),
         (
             ["--source", "torchvision", "--architecture", "squeezenet1_1",
              "--argument", "weights=DEFAULT"],
