@@ -122,7 +122,7 @@ def _check_float(spec: RunSpec, prepared: Any, record: "Record") -> None:
         return
     words = far_off(prepared.float_point.search, prepared.model.classes)
     if words:
-        raise InvalidData(f"Nothing was searched. {words} {ANYWAY}")
+        raise InvalidData(" ".join(["Nothing was searched.", words, *prepared.notes, ANYWAY]))
 
 
 class Batch:

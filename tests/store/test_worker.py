@@ -320,6 +320,7 @@ def guessing(spec, **callbacks):
     made = prepare(spec, **callbacks)
     poor = dataclasses.replace(made.float_point.search, n=1000, accuracy=1 / made.model.classes)
     made.float_point = dataclasses.replace(made.float_point, search=poor, test=None)
+    made.notes = ("The images look odd.",)
     return made
 
 
@@ -334,6 +335,7 @@ def test_a_network_that_guesses_is_searched_only_when_that_is_wanted(store):
     refused = attempted(store, SPEC)
     assert (refused.state, refused.evaluations) == ("failed", 0)
     assert "Nothing was searched." in refused.error
+    assert "The images look odd. If" in refused.error
     assert "--anyway" in refused.error
     wanted = attempted(store, dataclasses.replace(SPEC, anyway=True))
     assert (wanted.state, wanted.evaluations) == ("done", 30)
