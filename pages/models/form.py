@@ -7,6 +7,7 @@ from qcore.models.catalog import BUNDLED_NAMES, DATASETS, MODELS
 from qcore.models.new_network import (
     WITHOUT_LIBRARY,
     NewNetwork,
+    missing_packages,
     parse_numbers,
     parse_shape,
     usual_for,
@@ -56,6 +57,17 @@ def network_form() -> tuple[NewNetwork, Upload] | None:
             key="m-source",
         )
     )
+    st.caption(
+        "A network class of your own with a state dict? Export it as ONNX or .pt2, or let the "
+        "operator allow its module (own code)."
+    )
+    missing = missing_packages(source)
+    if missing:
+        st.warning(
+            f"This needs packages that are not installed: {', '.join(missing)}. Install them with "
+            "`pip install -r requirements-models.txt` and restart bitdial.",
+            icon=":material/deployed_code:",
+        )
     left, right = st.columns(2, gap="large")
     with left:
         architecture = _architecture(source)

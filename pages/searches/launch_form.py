@@ -208,6 +208,8 @@ def _limits(
                 f"With these bits from {text.cost_text(cost, reach[0])} "
                 f"to {text.cost_text(cost, reach[1])}."
             )
+            if value * factor < reach[0]:
+                st.error(f"No bits fit this limit: the least is {text.cost_text(cost, reach[0])}.")
         limits[name] = value * factor
     return limits, reaches
 

@@ -108,6 +108,9 @@ MODELS: Mapping[str, ModelEntry] = MappingProxyType(
 """What comes with bitdial: bundled networks first, then torchvision's classifiers by name."""
 
 _CIFAR, _MNIST = (3, 32, 32), (1, 28, 28)
+SHIPPED = "fashion-mnist"
+"""The data set that comes with bitdial."""
+
 _PATHS = ("imagefolder", "images", "tensors")
 
 DATASETS: dict[str, DataEntry] = {
@@ -280,7 +283,9 @@ def _own(card: cards.Card) -> ModelEntry:
         for entry in DATASETS.values()
         if entry.classes == card.classes and entry.shape in (None, card.input_shape)
     ]
-    keys = [key for key in dict.fromkeys([*known, *_PATHS, *fitting]) if key in DATASETS]
+    # what is on this machine already is offered before what has to be named or fetched
+    here = [key for key in fitting if key == SHIPPED]
+    keys = [key for key in dict.fromkeys([*known, *here, *_PATHS, *fitting]) if key in DATASETS]
     return ModelEntry(
         card.name,
         f"{card.title} (yours)",

@@ -5,6 +5,7 @@ Torch-free: the page fills it in, a process of its own acts on it.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ SUFFIXES = {
 }
 WITHOUT_LIBRARY = ("onnx", "pt2", "factory")
 """Sources that come with no word on how images are normalised: whoever adds them says it."""
+
+PACKAGES = {"onnx": ("onnx", "onnxruntime", "onnx2torch"), "timm": ("timm",)}
+"""Packages a source needs beside those that bitdial itself needs."""
 
 WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".safetensors")
 """".tar" stands for "best.pth.tar", a name many training scripts give to what torch.save writes."""
@@ -112,6 +116,11 @@ class NewNetwork:
                 **{**steps, "mean": tuple(steps["mean"]), "std": tuple(steps["std"])}
             )
         return cls(**fields)
+
+
+def missing_packages(source: str) -> tuple[str, ...]:
+    """Packages that a source needs and that are not installed; nothing is imported."""
+    return tuple(name for name in PACKAGES.get(source, ()) if find_spec(name) is None)
 
 
 def usual_for(data: str, shape: tuple[int, int, int] | None = None) -> Preprocessing | None:
