@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 
 from qcore.allocation import ModelSpec
+from qcore.float_check import far_off
 from qcore.models.cards import Card, update_card, write_card
 from qcore.models.catalog import MODELS, read_models
 from qcore.models.loading import load_network
@@ -136,14 +137,7 @@ def check_network_on(
     milliseconds = _milliseconds(prepared, x)
     notes = list(prepared.notes)
     test = prepared.float_point.test or point.search
-    if test.accuracy is not None:
-        low, _ = test.interval
-        if low <= 1.5 / prepared.model.classes:
-            notes.append(
-                f"It names {100 * test.headline:.1f} % of the test images right, where "
-                f"guessing comes to {100 / prepared.model.classes:.1f} %: check that the weights "
-                "are trained, that the classes are in the same order, and the normalisation."
-            )
+    notes += filter(None, [far_off(test, prepared.model.classes)])
     report = {
         "model": name,
         "data": data,

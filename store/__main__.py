@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from qcore.costs import costs_of, mean_weight_bits
-from qcore.errors import InvalidParams, QcoreError
+from qcore.errors import InvalidData, InvalidParams, QcoreError
+from qcore.float_check import far_off
 from qcore.formats.config import parse_bits
 from qcore.formats.exports import EXPORTS
 from qcore.quantizer_names import POST_TRAINING
@@ -22,6 +23,7 @@ from store.jobs.export import render
 from store.runs import points, queue
 from store.settings import read_settings
 from store.workers import worker
+from store.workers.attempt import ANYWAY
 
 Command = Callable[[Store, argparse.Namespace], int]
 
@@ -71,8 +73,13 @@ def command_run(store: Store, arguments: argparse.Namespace) -> int:
         tuning=arguments.tuning,
         device=arguments.device,
         quantizer=arguments.quantizer,
+        images_seed=arguments.seed if arguments.images_seed is None else arguments.images_seed,
+        anyway=arguments.anyway,
     )
     check_run(spec, points.model_facts(store, spec.model), store.costs)
+    words = _float_note(store, spec)
+    if words and not spec.anyway:
+        raise InvalidData(f"{words} {ANYWAY}")
     if arguments.detach:
         say(f"run {queue.create_run(store, spec, arguments.name)} queued")
         return 0
@@ -84,12 +91,24 @@ def command_run(store: Store, arguments: argparse.Namespace) -> int:
     return code
 
 
+def _float_note(store: Store, spec: RunSpec) -> str:
+    """What is wrong with the float network, as far as it was ever measured on these images."""
+    model = points.model_facts(store, spec.model)
+    point = points.float_point(store, spec.model, spec.images)
+    if model is None or point is None:
+        return ""
+    return far_off(point.test or point.search, model.classes)
+
+
 def _summary(store: Store, run_id: int) -> None:
     found = queue.run(store, run_id)
     say(f"run {run_id} {found.state}: {found.error or found.message}")
     spec = points.model_spec(store, found.spec.model)
     if spec is None:
         return
+    note = _float_note(store, found.spec)
+    if note and found.state != "failed":
+        say(f"note: {note}")
     say("point  mean weight bits  weight_bytes  test accuracy")
     for stored in points.points_of(store, [run_id]):
         point = stored.point
@@ -205,7 +224,13 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--weight-bits", default="2,3,4,8")
     run.add_argument("--activation-bits", default="32")
     run.add_argument("--pin", type=int, help="bits of the first and last layer")
-    run.add_argument("--seed", type=int, default=0)
+    run.add_argument("--seed", type=int, default=0, help="of the search, and of the images")
+    run.add_argument(
+        "--images-seed",
+        type=int,
+        help="draw calibration and search images by this seed instead: runs are compared where "
+        "it is equal",
+    )
     run.add_argument("--calibration-images", type=int, default=defaults.calibration_images)
     run.add_argument("--search-images", type=int, default=defaults.search_images)
     run.add_argument("--objective", choices=("kl", "loss"), default=defaults.objective)
@@ -214,6 +239,11 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--device", default="auto")
     quantizers = ", ".join(POST_TRAINING)
     run.add_argument("--quantizer", default=defaults.quantizer, help=f"of weights: {quantizers}")
+    run.add_argument(
+        "--anyway",
+        action="store_true",
+        help="search even a network that is hardly better than guessing",
+    )
     run.add_argument("--detach", action="store_true", help="leave it to the dashboard's server")
     commands.add_parser("list", help="list runs").set_defaults(function=command_list)
     commands.add_parser("doctor", help="check the installation").set_defaults(function=None)

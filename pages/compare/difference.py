@@ -22,12 +22,14 @@ from pages.plots.difference import (
 )
 from pages.plots.style import CHART
 from pages.shared import session, text
+from pages.shared.card_table import card_of_run, draw_difference
 from pages.shared.columns import SEARCH_N, SEARCH_SCORE, TEST_N, TEST_SCORE, column_of
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.costs.formulas import CostModel
 from qcore.errors import QcoreError
 from qcore.formats.config import parse_bits
 from qcore.problem import Scores
+from qcore.quantization_card import QuantizationCard, card_of_config
 from store import Store, configs
 
 ALWAYS = ("weight_bytes", "bit_ops")
@@ -49,7 +51,7 @@ class Side:
         search: Accuracy on the search split with interval, in words; "" where unknown.
         score: The same as a number, percent; None where unknown.
         test: As search, of the test split.
-        stage: Weights it was scored with.
+        card: How it is quantized beside its bits.
     """
 
     key: str
@@ -59,6 +61,7 @@ class Side:
     search: str = ""
     score: float | None = None
     test: str = ""
+    card: QuantizationCard | None = None
 
 
 def sides_of(found: Comparison, wanted: Sequence[str] = ()) -> dict[str, Side]:
@@ -75,15 +78,22 @@ def sides_of(found: Comparison, wanted: Sequence[str] = ()) -> dict[str, Side]:
             asked = trial.rows[[f"{trial.run.id}:{at}" in wanted for at in trial.rows["point"]]]
             tested = trial.rows[trial.rows[TEST_SCORE].notna()]
             shown = pd.concat([front, tested, asked]).drop_duplicates("point")
+            cards = {
+                stage: card_of_run(found.store, trial.run.spec, stage)
+                for stage in shown["stage"].unique()
+            }
             for row in shown.to_dict("records"):
-                side = _side(trial.run.id, method.label, row, found.box.cost)
+                card = cards[row["stage"]]
+                side = _side(trial.run.id, method.label, row, found.box.cost, card)
                 sides[side.key] = side
     for config in _saved(found.store, found.model):
         sides[config.key] = config
     return sides
 
 
-def _side(run: int, label: str, row: dict[str, object], cost: CostModel) -> Side:
+def _side(
+    run: int, label: str, row: dict[str, object], cost: CostModel, card: QuantizationCard
+) -> Side:
     at = text.cost_text(cost, float(str(row[column_of(cost)])))
     score = float(str(row[SEARCH_SCORE]))
     return Side(
@@ -94,6 +104,7 @@ def _side(run: int, label: str, row: dict[str, object], cost: CostModel) -> Side
         search=_measured(row, SEARCH_SCORE, SEARCH_N),
         score=score,
         test=_measured(row, TEST_SCORE, TEST_N),
+        card=card,
     )
 
 
@@ -120,6 +131,7 @@ def _saved(store: Store, model: ModelSpec) -> list[Side]:
                 point=None,
                 search=_scores(config.search),
                 test=_scores(config.test),
+                card=card_of_config(config),
             )
         )
     return found
@@ -162,6 +174,8 @@ def difference(found: Comparison) -> None:
         a = sides[controls.point_picker("From", controls.FROM, "ref", options, start)]
     with right:
         b = sides[controls.point_picker("To", controls.TO, "pt", options, end)]
+    if a.card is not None and b.card is not None:
+        draw_difference(a.card, b.card)
     _figures(found, a, b)
     frame = diff_frame(found.model, a.allocation, b.allocation)
     changed = int(frame["changed"].sum())

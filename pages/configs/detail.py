@@ -9,10 +9,12 @@ from pages.configs.frames import Kept, came_from, check_words, measured, verdict
 from pages.configs.import_form import compare, measure, others
 from pages.downloads.downloads import beside, draw, offers, with_network
 from pages.shared import session, text, widgets
+from pages.shared.card_table import draw_card
 from pages.shared.runs import measures
 from qcore.costs import COSTS, mean_weight_bits
 from qcore.errors import QcoreError
 from qcore.formats.config import BitConfig
+from qcore.quantization_card import card_of_config
 from store import Run, Store, config_text, delete_config, save_config, update_config
 from store.jobs.verify import start, verifiable
 from store.workers.children import Child, last_words
@@ -51,6 +53,8 @@ def details(store: Store, entry: Kept, kept: Sequence[Kept], mine: Sequence[Run]
     _verifying(entry)
     _measured_since(store, entry, config, mine)
     _files(store, entry, config)
+    with st.expander("How it is quantized"):
+        draw_card(card_of_config(config))
     with st.expander("Name, tags and note"):
         _edit(store, entry)
     with st.expander("Difference from another"):

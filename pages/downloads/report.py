@@ -21,6 +21,7 @@ from qcore.allocation import FLOAT_BITS, BitAllocation
 from qcore.costs import COSTS, costs_of, mean_weight_bits
 from qcore.formats.config import BitConfig
 from qcore.problem import Scores
+from qcore.quantization_card import card_of_config, rows
 
 MOST_ROWS = 300
 """Layers listed one by one; all of them are in the CSV."""
@@ -80,6 +81,8 @@ def report(
         _costs(config),
         _heading("Layers"),
         _layers(config),
+        _heading("How it is quantized"),
+        table(("What", "How"), rows(card_of_config(config))),
         _heading("Where it comes from"),
         _provenance(config),
     ]

@@ -8,10 +8,12 @@ import streamlit as st
 
 from pages.plots.heatmap import bit_heatmap
 from pages.plots.style import CHART
-from pages.shared import frames, text
+from pages.shared import frames, session, text
+from pages.shared.float_note import float_note, warn
 from pages.shared.runs import launch, live_progress
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
 from qcore.costs import COSTS, applicable
+from qcore.float_check import far_off
 from qcore.models.catalog import BUNDLED_NAMES, default_data, read_models
 from qcore.problem import Scores
 from qcore.run_spec import RunSpec
@@ -75,6 +77,7 @@ def facts(model: ModelSpec | None, search: Scores | None, test: Scores | None) -
     ]
     if parts:
         st.markdown(f"Float network {' · '.join(parts)}")
+    warn(far_off(test or search, model.classes) if model is not None else "")
     for warning in model.warnings if model is not None else ():
         st.warning(text.literal(warning))
 
@@ -128,8 +131,15 @@ def _first_search(store: Store, name: str) -> None:
     )
     data = first_data(name)
     if data:
-        if st.button("Start the first search", type="primary", icon=":material/play_arrow:"):
-            _launch_quick(store, name, data, QUICK)
+        far = float_note(store, session.model_facts(store, name), data)
+        anyway = bool(far) and st.checkbox("Search it anyway", key="first-anyway")
+        if st.button(
+            "Start the first search",
+            type="primary",
+            icon=":material/play_arrow:",
+            disabled=bool(far) and not anyway,
+        ):
+            _launch_quick(store, name, data, {**QUICK, "anyway": anyway})
         if name in BUNDLED_NAMES:
             st.caption(
                 "On two idle cores the first points of resnet8 are there after 10 seconds; all is "
@@ -181,6 +191,7 @@ def search_here(store: Store, name: str, mine: Sequence[Run], compared: Sequence
             "calibration_images": like.calibration_images,
             "search_images": like.search_images,
             "quantizer": like.quantizer,
+            "images_seed": like.images_seed,
         }
         _launch_quick(store, name, like.data, {**QUICK, **images})
 

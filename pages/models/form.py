@@ -3,8 +3,15 @@
 import streamlit as st
 
 from qcore.errors import InvalidParams
-from qcore.models.catalog import BUNDLED_NAMES, MODELS
-from qcore.models.new_network import NewNetwork, parse_numbers, parse_shape
+from qcore.models.catalog import BUNDLED_NAMES, DATASETS, MODELS
+from qcore.models.new_network import (
+    WITHOUT_LIBRARY,
+    NewNetwork,
+    missing_packages,
+    parse_numbers,
+    parse_shape,
+    usual_for,
+)
 from qcore.models.preprocessing import Preprocessing
 
 SOURCES = {
@@ -23,6 +30,7 @@ NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "none (0 to 1)": ((0.0,), (1.0,)),
     "CIFAR-10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
 }
+OTHER_DATA = "other data"
 LIBRARY = "as the library prepares images"
 OWN = "other numbers"
 UPLOADS = ("pt", "pth", "bin", "ckpt", "tar", "safetensors", "onnx", "pt2")
@@ -49,6 +57,17 @@ def network_form() -> tuple[NewNetwork, Upload] | None:
             key="m-source",
         )
     )
+    st.caption(
+        "A network class of your own with a state dict? Export it as ONNX or .pt2, or let the "
+        "operator allow its module (own code)."
+    )
+    missing = missing_packages(source)
+    if missing:
+        st.warning(
+            f"This needs packages that are not installed: {', '.join(missing)}. Install them with "
+            "`pip install -r requirements-models.txt` and restart bitdial.",
+            icon=":material/deployed_code:",
+        )
     left, right = st.columns(2, gap="large")
     with left:
         architecture = _architecture(source)
@@ -74,7 +93,8 @@ def network_form() -> tuple[NewNetwork, Upload] | None:
             key="m-classes",
             placeholder="read from the weights",
         )
-        said = _normalisation()
+        data = _trained_on() if source in WITHOUT_LIBRARY else ""
+        said = _normalisation(source, data)
     if not st.button("Load", type="primary", icon=":material/download:", key="m-load"):
         return None
     if path.strip() and upload is not None:
@@ -86,8 +106,9 @@ def network_form() -> tuple[NewNetwork, Upload] | None:
         weights=path.strip() or None,
         input_shape=parse_shape(shape) if shape.strip() else None,
         classes=None if classes is None else int(classes),
-        preprocessing=preprocessing(*said, shape),
+        preprocessing=preprocessing(*said, shape, data),
         by_order=bool(by_order),
+        data=data,
     )
     return new, upload
 
@@ -141,18 +162,47 @@ def _weights(source: str) -> tuple[str, Upload]:
     return path, None if sent is None else (sent.name, sent.getvalue())
 
 
-def _normalisation() -> tuple[str, str, str, int | None]:
-    """What is said about normalisation: the choice, mean and deviation as written, resize."""
-    chosen = str(
-        st.selectbox(
-            "Normalisation of images",
-            [LIBRARY, *NORMALISATIONS, OWN],
-            key="m-normalisation",
-            help="Each channel, scaled to 0..1, minus the mean, divided by the deviation. It must "
-            "be what the network was trained with.",
-        )
+def _trained_on() -> str:
+    """Key of the data set a network was trained on; "" for one that is not listed."""
+    usual = [key for key in DATASETS if usual_for(key) is not None]
+    chosen = st.selectbox(
+        "Data it was trained on",
+        [*usual, OTHER_DATA],
+        index=None,
+        format_func=lambda key: key if key == OTHER_DATA else DATASETS[key].title,
+        placeholder="choose: its normalisation is proposed",
+        key="m-trained-on",
     )
-    if chosen == LIBRARY:
+    return "" if chosen in (None, OTHER_DATA) else str(chosen)
+
+
+def usual_words(data: str) -> str:
+    """How the normalisation that is usual for a data set is offered."""
+    entry = DATASETS[data]
+    mean, std = (", ".join(f"{value:g}" for value in row) for row in (entry.mean, entry.std))
+    return f"usual for this data (mean {mean}; deviation {std})"
+
+
+def _normalisation(source: str, data: str) -> tuple[str, str, str, int | None]:
+    """What is said about normalisation: the choice, mean and deviation as written, resize.
+
+    Where no library says it and no data were chosen, nothing is chosen: the choice is "".
+    """
+    first = [LIBRARY]
+    if source in WITHOUT_LIBRARY:
+        first = [usual_words(data)] if data else []
+    found = st.selectbox(
+        "Normalisation of images",
+        [*first, *NORMALISATIONS, OWN],
+        index=0 if first else None,
+        placeholder="choose what it was trained with",
+        # another source or other data propose anew
+        key=f"m-normalisation-{data or ('own' if source in WITHOUT_LIBRARY else '')}",
+        help="Each channel, scaled to 0..1, minus the mean, divided by the deviation. It must "
+        "be what the network was trained with.",
+    )
+    chosen = "" if found is None else str(found)
+    if chosen in ("", *first):
         return chosen, "", "", None
     mean = std = ""
     if chosen == OWN:
@@ -171,15 +221,37 @@ def _normalisation() -> tuple[str, str, str, int | None]:
 
 
 def preprocessing(
-    chosen: str, mean: str, std: str, resize: int | None, shape: str
+    chosen: str, mean: str, std: str, resize: int | None, shape: str, data: str = ""
 ) -> Preprocessing | None:
     """What was said about normalisation, read; None leaves it to the library.
 
+    Args:
+        chosen: The choice; "" where none was made.
+        mean: As written.
+        std: As written.
+        resize: Shorter side, pixels.
+        shape: As written.
+        data: Data set it was trained on, whose usual normalisation may be the choice.
+
     Raises:
-        InvalidParams: the input shape is missing, or numbers do not fit its channels.
+        InvalidParams: nothing was chosen, the input shape is missing, or numbers do not fit its
+            channels.
     """
     if chosen == LIBRARY:
         return None
+    if not chosen:
+        raise InvalidParams(
+            "Choose the data it was trained on, or the normalisation: its file does not say, and "
+            "with another one a network may be no better than guessing."
+        )
+    if data and chosen == usual_words(data):
+        usual = usual_for(data, parse_shape(shape) if shape.strip() else None)
+        if usual is None:
+            raise InvalidParams(
+                f"Images of {DATASETS[data].title} have {len(DATASETS[data].mean)} channel(s), and "
+                f"the input shape is {shape.strip()[:40]}. Choose another normalisation."
+            )
+        return usual
     if not shape.strip():
         raise InvalidParams("With a normalisation of your own, give the input shape too.")
     channels, height, width = parse_shape(shape)

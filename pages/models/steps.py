@@ -56,6 +56,15 @@ def follow(store: Store, slot: str) -> add_network.Look | None:
     return look
 
 
+def added(store: Store, step: str) -> str:
+    """Name of the network that a step has added; "" while it has not, or where it failed."""
+    try:
+        report = add_network.look(store, step).report
+    except QcoreError:
+        return ""
+    return "" if report is None else str(report["card"]["name"])
+
+
 @session.database_explained()
 def _progress(store: Store, slot: str) -> None:
     step = st.session_state.get(slot)

@@ -194,6 +194,8 @@ def command_line(spec: RunSpec) -> str:
         value = getattr(spec, field)
         if value != getattr(default, field):
             words += [flag, str(value)]
-    if spec.tuning:
-        words.append("--tuning")
+    if spec.images_seed != spec.seed:
+        words += ["--images-seed", str(spec.images_seed)]
+    words += ["--tuning"] if spec.tuning else []
+    words += ["--anyway"] if spec.anyway else []
     return shlex.join(words)

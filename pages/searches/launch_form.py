@@ -7,6 +7,7 @@ import streamlit as st
 from pages.searches import launch_batch
 from pages.searches.params_form import params_form
 from pages.shared import session, text, widgets
+from pages.shared.float_note import confirmed, float_note
 from pages.shared.runs import launch
 from qcore.allocation import FLOAT_BITS, ModelSpec
 from qcore.costs import applicable
@@ -15,8 +16,8 @@ from qcore.costs.formulas import CostModel
 from qcore.errors import InvalidParams, QcoreError
 from qcore.models.catalog import DATASETS, default_data, network_title, read_models
 from qcore.quantizer_names import POST_TRAINING
-from qcore.run_spec import RunSpec, check_run
-from qcore.searches import SEARCHES
+from qcore.run_spec import RunSpec, check_run, images_name
+from qcore.searches import SEARCHES, given
 from store import Run, Store, all_runs
 from store.settings import read_settings
 
@@ -69,7 +70,7 @@ def launch_form(store: Store, name: str) -> None:
                 "chance: several show how much that is. Methods without chance, such as the exact "
                 "front, find the same with every seed and run once.",
             )
-            calibration, images, reported = _images()
+            calibration, images, images_seed, reported = _images()
             tuning = st.toggle(
                 "Tune reported points without labels",
                 key="f-tuning",
@@ -79,6 +80,10 @@ def launch_form(store: Store, name: str) -> None:
             quantizer = _quantizer()
             device = DEVICES[str(st.selectbox("Device", list(DEVICES), key="f-device"))]
         title = st.text_input("Name", key="f-name", placeholder=f"{search.title} on {name}")
+        note = float_note(store, model, images_name(data, images_seed))
+        # bits that are given are measured, not searched
+        note = "" if search.name == given.SEARCH.name and not also else note
+        anyway = confirmed(note, "f-anyway")
         pressed = st.button("Start search", type="primary", icon=":material/play_arrow:")
         spec = RunSpec(
             model=name,
@@ -95,6 +100,8 @@ def launch_form(store: Store, name: str) -> None:
             tuning=tuning,
             device=device,
             quantizer=quantizer,
+            images_seed=images_seed,
+            anyway=anyway,
         )
         asked = launch_batch.batch(
             spec, also, budgets, launch_batch.seeds_of(seeds), title.strip(), costs
@@ -105,6 +112,8 @@ def launch_form(store: Store, name: str) -> None:
         if pressed:
             for one, _ in asked:
                 check_run(one, model, costs)
+            if note and not anyway:
+                raise InvalidParams("Tick Search it anyway first, or see what is wrong with it.")
             if launch(store, asked):
                 st.rerun()
     except QcoreError as error:
@@ -199,6 +208,8 @@ def _limits(
                 f"With these bits from {text.cost_text(cost, reach[0])} "
                 f"to {text.cost_text(cost, reach[1])}."
             )
+            if value * factor < reach[0]:
+                st.error(f"No bits fit this limit: the least is {text.cost_text(cost, reach[0])}.")
         limits[name] = value * factor
     return limits, reaches
 
@@ -254,7 +265,8 @@ def _quantizer() -> str:
     )
 
 
-def _images() -> tuple[int, int, int]:
+def _images() -> tuple[int, int, int, int]:
+    """Calibration and search images, the seed they are drawn by, and points tested."""
     calibration = st.number_input(
         "Calibration images",
         value=1024,
@@ -269,6 +281,15 @@ def _images() -> tuple[int, int, int]:
         key="f-search",
         help="Accuracy during the search is measured on these; more give narrower intervals.",
     )
+    seed = st.number_input(
+        "Seed of the images",
+        value=0,
+        min_value=0,
+        step=1,
+        key="f-images-seed",
+        help="Which calibration and search images are drawn: the same for all seeds above, so that "
+        "their runs are compared image by image. Runs on other images are never mixed with them.",
+    )
     reported = st.number_input(
         "Points tested",
         value=12,
@@ -276,4 +297,4 @@ def _images() -> tuple[int, int, int]:
         help="Most points of the front that are also measured on the test split when the search "
         "ends, and can be downloaded.",
     )
-    return int(calibration), int(search), int(reported)
+    return int(calibration), int(search), int(seed), int(reported)

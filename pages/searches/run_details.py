@@ -1,6 +1,7 @@
 """One run in full: what it is, what can be done with it, what it found and how it searched."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import streamlit as st
 
@@ -10,6 +11,8 @@ from pages.plots.style import CHART
 from pages.searches import run_network
 from pages.searches.launch_batch import command_line
 from pages.shared import frames, session, switchable_runs, text, widgets
+from pages.shared.card_table import card_of_run, draw_card
+from pages.shared.float_note import float_note, warn
 from pages.shared.runs import launch, progress_line
 from qcore.errors import QcoreError, RunNotFound
 from qcore.solvers.switchable import METHODS
@@ -48,6 +51,8 @@ def details(store: Store, at: int) -> None:
         f"{text.bits_set_text(spec)} · budget: {text.limits_text(spec.limits, store.costs)} · "
         f"seed {spec.seed} · {_where(entry)}"
     )
+    note = float_note(store, session.model_facts(store, spec.model), spec.images)
+    warn(note)
     if entry.origin:
         st.info(
             f"Its points were {entry.origin}, not measured here; any of them can be measured "
@@ -59,9 +64,15 @@ def details(store: Store, at: int) -> None:
     _buttons(store, entry)
     if entry.state == "failed":
         _failure(entry)
+        if note and not spec.anyway and st.button("Search anyway", key="anyway"):
+            again = (replace(spec, anyway=True), entry.name)
+            if launch(store, [again]):
+                st.rerun()
     _history(store, entry)
     _front(store, entry)
     _diagnostics(store, entry)
+    with st.expander("How it quantizes"):
+        draw_card(card_of_run(store, spec))
     happened = events(store, at)
     with st.expander(f"What happened ({len(happened)})"):
         for event in happened[-200:]:
@@ -189,7 +200,7 @@ def _front(store: Store, entry: Run) -> None:
     costs = store.costs
     cost = costs[next((name for name in entry.spec.limits if name in costs), "weight_bytes")]
     what = _what(session.points(store, entry))
-    float_search, _ = session.float_scores(store, entry.spec.model, entry.spec.data)
+    float_search, _ = session.float_scores(store, entry.spec.model, entry.spec.images)
     figure = front.front_figure(
         frame,
         frame.iloc[:0],

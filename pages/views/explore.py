@@ -29,7 +29,7 @@ def main() -> None:
     model = session.model_facts(store, name)
     mine = all_runs(store, model=name)
     setting, everything = start.pick_setting(mine, runs_shown.linked())
-    data = everything[0].spec.data if everything else start.first_data(name)
+    data = everything[0].spec.images if everything else start.first_data(name)
     float_search, float_test = session.float_scores(store, name, data)
     line = st.container(horizontal=True, vertical_alignment="center")
     with line:

@@ -16,12 +16,14 @@ from qcore.problem import Scores
 from store import Store
 from store.jobs import add_network
 
-ADDING = "m-adding"
+ADDING, OPENED = "m-adding", "m-opened"
+"""Session keys: the step that adds a network, and the step whose network was opened."""
 
 
 def main() -> None:
     """Draw the page."""
     store = session.database()
+    _open_added(store)
     name = widgets.model_picker(store)
     models = read_models()
     st.title("Models")
@@ -82,14 +84,18 @@ def _add(store: Store) -> None:
     )
     for note in look.report["notes"]:
         st.info(literal(str(note)), icon=":material/info:")
-    st.button("Look at its layers", type="primary", key="m-open", on_click=_open, args=(added,))
 
 
-def _open(name: str) -> None:
-    """Choose a network in the sidebar; a callback, because the box is drawn before the page."""
-    st.session_state["model"] = name
-    st.session_state.pop(ADDING, None)
-    forget_budgets()
+def _open_added(store: Store) -> None:
+    """Choose a network in the sidebar once it was added, before the box there is drawn."""
+    step = st.session_state.get(ADDING)
+    if step is None or st.session_state.get(OPENED) == step:
+        return
+    added = steps.added(store, step)
+    if added:
+        st.session_state[OPENED] = step
+        st.session_state["model"] = added
+        forget_budgets()
 
 
 def _chosen(store: Store, entry: ModelEntry) -> None:

@@ -17,8 +17,6 @@ from qcore.allocation import ModelSpec
 from qcore.data.fashion import (
     DEFAULT_FASHION_FOLDERS,
     FASHION_CLASSES,
-    FASHION_MEAN,
-    FASHION_STD,
     SHIPPED_FASHION,
     Labelled,
     load_fashion_mnist,
@@ -27,9 +25,9 @@ from qcore.data.fashion import (
 from qcore.data.image_folder import FolderImages, labelled_folder, plain_folder
 from qcore.data.splits import Data, Images, assemble, draw, normalisation_note
 from qcore.data.tensor_file import read_tensors
-from qcore.data.torchvision_sets import ARRAYS, PHOTOGRAPHS, open_photographs, read_arrays
+from qcore.data.torchvision_sets import PHOTOGRAPHS, open_photographs, read_arrays
 from qcore.errors import DataUnavailable, InvalidData, InvalidParams
-from qcore.models.catalog import PREPROCESSING, read_models, split_data_name
+from qcore.models.catalog import DATASETS, PREPROCESSING, read_models, split_data_name
 from qcore.models.preprocessing import Preprocessing
 
 __all__ = [
@@ -95,12 +93,11 @@ def load_data(
         return _warned(_tensor_data(name, path, counts, seed, own or _steps(model), training))
     if key == "fashion-mnist":
         train, test = load_fashion_mnist(root, full)
-        mean, std, class_names = FASHION_MEAN, FASHION_STD, FASHION_CLASSES
+        class_names = FASHION_CLASSES
     else:
         train, test, class_names = read_arrays(key, root)
-        mean, std = ARRAYS[key].mean, ARRAYS[key].std
-    if own is not None:
-        mean, std = own.mean, own.std
+    usual = DATASETS[key]
+    mean, std = (usual.mean, usual.std) if own is None else (own.mean, own.std)
     chosen = draw(len(train[0]), calibration, search, seed, name)
     splits = [Images(train[0][i], train[1][i], mean, std) for i in chosen]
     data = _warned(assemble(name, class_names, [*splits, Images(*test, mean, std)], chosen))

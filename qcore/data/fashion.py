@@ -27,8 +27,6 @@ FASHION_CLASSES: tuple[str, ...] = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
     "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
-FASHION_MEAN: tuple[float, ...] = (0.2860,)
-FASHION_STD: tuple[float, ...] = (0.3530,)
 
 Labelled = tuple[Tensor, Tensor]
 

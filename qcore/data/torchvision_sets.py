@@ -28,15 +28,11 @@ class Arrays:
 
     Attributes:
         cls: Class in torchvision.datasets.
-        mean: Per-channel mean of the training images, in 0..1.
-        std: Their per-channel standard deviation.
         train: Arguments that give the training images.
         test: Arguments that give the test images.
     """
 
     cls: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
     train: Mapping[str, Any]
     test: Mapping[str, Any]
 
@@ -45,11 +41,11 @@ _BY_FLAG = ({"train": True}, {"train": False})
 _BY_NAME = ({"split": "train"}, {"split": "test"})
 
 ARRAYS: dict[str, Arrays] = {
-    "cifar10": Arrays("CIFAR10", (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), *_BY_FLAG),
-    "cifar100": Arrays("CIFAR100", (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762), *_BY_FLAG),
-    "mnist": Arrays("MNIST", (0.1307,), (0.3081,), *_BY_FLAG),
-    "kmnist": Arrays("KMNIST", (0.1918,), (0.3483,), *_BY_FLAG),
-    "svhn": Arrays("SVHN", (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970), *_BY_NAME),
+    "cifar10": Arrays("CIFAR10", *_BY_FLAG),
+    "cifar100": Arrays("CIFAR100", *_BY_FLAG),
+    "mnist": Arrays("MNIST", *_BY_FLAG),
+    "kmnist": Arrays("KMNIST", *_BY_FLAG),
+    "svhn": Arrays("SVHN", *_BY_NAME),
 }
 
 PHOTOGRAPHS: dict[str, tuple[str, Mapping[str, Any], Mapping[str, Any]]] = {

@@ -108,6 +108,9 @@ MODELS: Mapping[str, ModelEntry] = MappingProxyType(
 """What comes with bitdial: bundled networks first, then torchvision's classifiers by name."""
 
 _CIFAR, _MNIST = (3, 32, 32), (1, 28, 28)
+SHIPPED = "fashion-mnist"
+"""The data set that comes with bitdial."""
+
 _PATHS = ("imagefolder", "images", "tensors")
 
 DATASETS: dict[str, DataEntry] = {
@@ -119,6 +122,8 @@ DATASETS: dict[str, DataEntry] = {
             10,
             "10,000 training and all 10,000 test images, 28x28 grey; on this machine already.",
             shape=_MNIST,
+            mean=(0.2860,),
+            std=(0.3530,),
         ),
         DataEntry(
             "cifar10",
@@ -126,6 +131,8 @@ DATASETS: dict[str, DataEntry] = {
             10,
             "60,000 colour images, 32x32; fetched once (170 MB).",
             shape=_CIFAR,
+            mean=(0.4914, 0.4822, 0.4465),
+            std=(0.2470, 0.2435, 0.2616),
         ),
         DataEntry(
             "cifar100",
@@ -133,9 +140,17 @@ DATASETS: dict[str, DataEntry] = {
             100,
             "60,000 colour images, 32x32; fetched once (169 MB).",
             shape=_CIFAR,
+            mean=(0.5071, 0.4865, 0.4409),
+            std=(0.2673, 0.2564, 0.2762),
         ),
         DataEntry(
-            "mnist", "MNIST", 10, "70,000 digits, 28x28 grey; fetched once (12 MB).", shape=_MNIST
+            "mnist",
+            "MNIST",
+            10,
+            "70,000 digits, 28x28 grey; fetched once (12 MB).",
+            shape=_MNIST,
+            mean=(0.1307,),
+            std=(0.3081,),
         ),
         DataEntry(
             "kmnist",
@@ -143,6 +158,8 @@ DATASETS: dict[str, DataEntry] = {
             10,
             "70,000 characters, 28x28 grey; fetched once (21 MB).",
             shape=_MNIST,
+            mean=(0.1918,),
+            std=(0.3483,),
         ),
         DataEntry(
             "svhn",
@@ -150,6 +167,8 @@ DATASETS: dict[str, DataEntry] = {
             10,
             "99,000 house numbers, 32x32 colour; fetched once (246 MB); reading it needs scipy.",
             shape=_CIFAR,
+            mean=(0.4377, 0.4438, 0.4728),
+            std=(0.1980, 0.2010, 0.1970),
         ),
         DataEntry(
             "imagenette",
@@ -264,7 +283,9 @@ def _own(card: cards.Card) -> ModelEntry:
         for entry in DATASETS.values()
         if entry.classes == card.classes and entry.shape in (None, card.input_shape)
     ]
-    keys = [key for key in dict.fromkeys([*known, *_PATHS, *fitting]) if key in DATASETS]
+    # what is on this machine already is offered before what has to be named or fetched
+    here = [key for key in fitting if key == SHIPPED]
+    keys = [key for key in dict.fromkeys([*known, *here, *_PATHS, *fitting]) if key in DATASETS]
     return ModelEntry(
         card.name,
         f"{card.title} (yours)",

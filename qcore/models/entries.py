@@ -45,6 +45,8 @@ class DataEntry:
         needs_path: True when the name is written with a place, as "imagefolder:/path".
         shape: (channels, height, width) of its images; None where the model's preprocessing or
             the file decides.
+        mean: Mean of each channel of its training images, in 0..1; () where the network decides.
+        std: Their standard deviation, the same.
     """
 
     name: str
@@ -53,3 +55,5 @@ class DataEntry:
     note: str
     needs_path: bool = False
     shape: tuple[int, int, int] | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()

@@ -5,12 +5,13 @@ Torch-free: the page fills it in, a process of its own acts on it.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from qcore.errors import DataUnavailable, InvalidParams
 from qcore.models.cards import MOST_CLASSES, SOURCES, check_name, check_preprocessing
-from qcore.models.catalog import MODELS
+from qcore.models.catalog import DATASETS, MODELS
 from qcore.models.preprocessing import Preprocessing
 
 NEEDS_NAME = {
@@ -25,6 +26,12 @@ SUFFIXES = {
     "onnx": (".onnx",),
     "pt2": (".pt2",),
 }
+WITHOUT_LIBRARY = ("onnx", "pt2", "factory")
+"""Sources that come with no word on how images are normalised: whoever adds them says it."""
+
+PACKAGES = {"onnx": ("onnx", "onnxruntime", "onnx2torch"), "timm": ("timm",)}
+"""Packages a source needs beside those that bitdial itself needs."""
+
 WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".safetensors")
 """".tar" stands for "best.pth.tar", a name many training scripts give to what torch.save writes."""
 
@@ -109,6 +116,31 @@ class NewNetwork:
                 **{**steps, "mean": tuple(steps["mean"]), "std": tuple(steps["std"])}
             )
         return cls(**fields)
+
+
+def missing_packages(source: str) -> tuple[str, ...]:
+    """Packages that a source needs and that are not installed; nothing is imported."""
+    return tuple(name for name in PACKAGES.get(source, ()) if find_spec(name) is None)
+
+
+def usual_for(data: str, shape: tuple[int, int, int] | None = None) -> Preprocessing | None:
+    """How images of a data set are usually normalised: the proposal for networks trained on it.
+
+    Args:
+        data: A data name.
+        shape: The network's input; None is the shape of the set's images.
+
+    Returns:
+        None where the data have no normalisation of their own, or other channels.
+    """
+    entry = DATASETS.get(data.partition(":")[0])
+    if entry is None or not entry.mean or entry.shape is None:
+        return None
+    channels, height, width = shape or entry.shape
+    if len(entry.mean) != channels:
+        return None
+    crop = min(height, width)
+    return Preprocessing(channels, crop, crop, mean=entry.mean, std=entry.std)
 
 
 def parse_shape(words: str) -> tuple[int, int, int]:

@@ -8,7 +8,13 @@ from typing import Any
 
 from qcore.errors import InvalidParams
 from qcore.models.cards import SOURCES
-from qcore.models.new_network import NewNetwork, parse_numbers, parse_shape
+from qcore.models.new_network import (
+    WITHOUT_LIBRARY,
+    NewNetwork,
+    parse_numbers,
+    parse_shape,
+    usual_for,
+)
 from qcore.models.preprocessing import Preprocessing
 from store.database import Store
 from store.runs import points
@@ -27,7 +33,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--title", default="")
     command.add_argument("--shape", help="channels x height x width: 3x224x224")
     command.add_argument("--classes", type=int)
-    command.add_argument("--mean", help="per channel, in 0..1: 0.485,0.456,0.406")
+    command.add_argument(
+        "--mean",
+        help="per channel, in 0..1: 0.485,0.456,0.406; ONNX, .pt2 and own code need it, or --data "
+        "with a set that has a usual normalisation",
+    )
     command.add_argument("--std", help="per channel: 0.229,0.224,0.225")
     command.add_argument("--resize", type=int, help="shorter side before cropping, pixels")
     command.add_argument("--argument", action="append", default=[], metavar="NAME=VALUE")
@@ -41,12 +51,17 @@ def command_add_model(store: Store, arguments: argparse.Namespace, say: Say) -> 
     """Add a network; where data is given, also measure its float accuracy."""
     # torch belongs to qcore, and loads only once it is needed
     inspection = importlib.import_module("qcore.add_network")
-    card, spec, notes = inspection.add_network(new_network(arguments), say)
+    new = new_network(arguments)
+    card, spec, notes = inspection.add_network(new, say)
     say(
         f"{card.name}: {len(spec.layers)} layers can be quantized, "
         f"{100 * spec.coverage:.2f} % of the weights; {card.classes} classes, images of "
         f"{'x'.join(map(str, card.input_shape))}"
     )
+    steps = card.preprocessing
+    if new.preprocessing is not None and not arguments.mean:
+        mean, std = (", ".join(f"{value:g}" for value in row) for row in (steps.mean, steps.std))
+        say(f"images are normalised as is usual for {arguments.data}: mean {mean}; std {std}")
     for sentence in (*notes, *spec.warnings):
         say(f"note: {sentence}")
     left = sorted(spec.left_in_float.items(), key=lambda item: -item[1])
@@ -78,6 +93,14 @@ def new_network(arguments: argparse.Namespace) -> NewNetwork:
             mean=parse_numbers(arguments.mean, "--mean"),
             std=parse_numbers(arguments.std, "--std"),
         )
+    elif arguments.source in WITHOUT_LIBRARY:
+        steps = usual_for(arguments.data, shape)
+        if steps is None:
+            raise InvalidParams(
+                "Say how the images it was trained on were normalised: --mean, --std and --shape "
+                "(--mean 0 --std 1 is not at all), or --data with a set that has a usual way, such "
+                "as fashion-mnist or cifar10."
+            )
     return NewNetwork(
         name=arguments.name,
         source=arguments.source,

@@ -9,15 +9,19 @@ from typing import Any
 from qcore import __version__
 from qcore.allocation import BitAllocation
 from qcore.engine import Event, Outcome, Reported, Score, drive
-from qcore.errors import StoreError
+from qcore.errors import InvalidData, InvalidParams, StoreError
+from qcore.float_check import far_off
 from qcore.formats.config import dump_bits
 from qcore.problem import TUNED, Point, Progress, Window
+from qcore.run_spec import RunSpec
 from qcore.scoring.executors import open_evaluator
-from qcore.searches import SEARCHES
+from qcore.searches import SEARCHES, given
 from store.database import Store, now
 from store.runs import points, queue
 from store.runs.checkpoints import FileCheckpoints, trained_stage
 from store.runs.lease import FIGURES, plain
+
+ANYWAY = "If it is to be searched all the same, say so: --anyway, or Search anyway on the page."
 
 Prepare = Callable[..., Any]
 Flag = Callable[[], bool]
@@ -65,11 +69,12 @@ def execute(
         save_table=lambda key, table: points.save_table(store, key, prepared.model.digest, table),
         on_progress=tell,
         checkpoints=FileCheckpoints(store, *held),
-        load_stage=lambda number, stage: trained_stage(store, number, stage),
+        load_stage=lambda number, stage: _adopted(store, spec, number, stage),
         costs=costs,
     )
-    points.save_model(store, prepared.model, spec.data, prepared.float_point)
+    points.save_model(store, prepared.model, spec.images, prepared.float_point)
     record = Record(store, run, attempt, prepared, stop)
+    _check_float(spec, prepared, record)
     queue.note(store, *held, "prepared", "Searching")
     with open_evaluator(evaluator, prepared, on_progress=tell, should_stop=stop) as score:
         batch = Batch(score)
@@ -85,6 +90,39 @@ def execute(
             max_reported=spec.reported,
             should_stop=lambda: stop() or (pause() and not batch.open),
         )
+
+
+def _adopted(store: Store, spec: RunSpec, number: int, stage: str) -> bytes | None:
+    """A stage that another run has trained, or None.
+
+    Raises:
+        InvalidParams: that run drew other images: these could be among those it was trained on.
+    """
+    found = trained_stage(store, number, stage)
+    if found is None:
+        return None
+    drawn = queue.run(store, number).spec.images_seed
+    if drawn != spec.images_seed:
+        raise InvalidParams(
+            f"Run {number} drew its images by seed {drawn}, so that it may have been trained on "
+            f"those that seed {spec.images_seed} draws to search on. Use --images-seed {drawn}."
+        )
+    return found
+
+
+def _check_float(spec: RunSpec, prepared: Any, record: "Record") -> None:
+    """Ask before a search on a network that is hardly better than guessing.
+
+    Bits that are given are measured without a question, and what has begun goes on.
+
+    Raises:
+        InvalidData: it is, and nobody said that it is to be searched anyway.
+    """
+    if spec.anyway or spec.search == given.SEARCH.name or record.known():
+        return
+    words = far_off(prepared.float_point.search, prepared.model.classes)
+    if words:
+        raise InvalidData(" ".join(["Nothing was searched.", words, *prepared.notes, ANYWAY]))
 
 
 class Batch:
@@ -158,7 +196,7 @@ class Record:
         prepared = self._prepared
         if not self._float_tested and prepared.float_point.test is not None:
             points.save_model(
-                self._store, prepared.model, self._run.spec.data, prepared.float_point
+                self._store, prepared.model, self._run.spec.images, prepared.float_point
             )
             self._float_tested = True
 
@@ -177,6 +215,9 @@ def provenance(run: queue.Run, point: Point) -> dict[str, Any]:
         "data": spec.data,
         "calibration_images": spec.calibration_images,
         "search_images": spec.search_images,
+        "images_seed": spec.images_seed,
+        "objective": spec.objective,
+        "pin_first_last": spec.pin_first_last,
         "quantizer": spec.quantizer,
         "device": point.device,
         "created": now(),

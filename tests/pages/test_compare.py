@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from qcore.allocation import BitAllocation
 from qcore.problem import Point, Scores
-from store import all_runs, delete_run, open_store, save_config
+from store import all_runs, delete_run, open_store, points_of, save_config
 from store.runs.queue import finish
 from tests.pages import compare_sample, sample
 
@@ -245,6 +245,32 @@ def test_two_points_differ_in_costs_measured_accuracy_and_predicted_damage(app, 
     at.selectbox(key="compare-pt").set_value("2:5").run()
     assert link(at)["pt"] == "2:5"
     assert any("same bits in every layer" in info.value for info in at.info)
+
+
+def test_what_two_runs_quantize_differently_stands_above_their_difference(app, compared):
+    at = app("compare", runs="2,4", ref="2:5", pt="4:40")
+    assert "both are quantized alike" in everything(at)
+    pinned = compare_sample.add(compared, "greedy", 800, 5, activation_bits=(8,), pin_first_last=8)
+    last = f"{pinned}:{max(p.id for p in points_of(compared, [pinned]))}"
+    at = app("compare", runs=f"2,{pinned}", ref="2:5", pt=last)
+    assert at.selectbox(key="compare-pt").value == last
+    rows = table(at, "Quantization card").set_index("Quantization card")
+    assert rows.loc["First and last layer"].tolist() == [
+        "as all others",
+        "fixed at 8 bits, their inputs too",
+    ]
+    assert len(rows) == 1
+    tables = [list(element.value.columns) for element in at.dataframe]
+    assert tables.index(["Quantization card", "From", "To"]) < tables.index(
+        ["What", "From", "To", "Change"]
+    )
+
+
+def test_what_a_saved_file_does_not_say_is_named(app, compared):
+    point = compare_sample.tested(sample.uniform(3, 8), 800, 1, 0.8)
+    kept = save_config(compared, "mine", sample.config_of(point))
+    at = app("compare", runs="2", ref="2:5", pt=f"config:{kept}")
+    assert "Only one of the two says: " in everything(at)
 
 
 def test_saved_configurations_are_on_offer_and_damaged_ones_are_not(app, compared):

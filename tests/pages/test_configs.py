@@ -64,6 +64,17 @@ def test_what_is_kept_is_listed_with_its_verdict(app, kept):
     assert table["Measured (95 % interval)"].iloc[1] == ""
 
 
+def test_the_quantization_card_says_what_the_file_says_and_no_more(app, kept):
+    said = {**sample.spec_of("exact", pin_first_last=8).to_json(), "stage": "ptq"}
+    whole = replace(made.config(sample.MODEL, sample.uniform(4)), provenance=said)
+    number = save_config(kept, "said", dump_bits(whole))
+    for config, row in ((number, "fixed at 8 bits"), (2, "not said")):
+        at = app("configs", config=str(config))
+        card = next(e.value for e in at.dataframe if "How" in e.value).set_index("What")["How"]
+        assert card["First and last layer"] == row
+        assert card["Quantized inputs"].startswith("nowhere")
+
+
 def test_a_hostile_name_is_not_markup(app, kept):
     at = app("configs", config="1")
     (heading,) = [entry.value for entry in at.subheader if "bold" in entry.value]

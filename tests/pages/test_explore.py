@@ -11,8 +11,8 @@ from qcore.costs import COSTS, mean_weight_bits
 from qcore.formats.config import parse_bits
 from qcore.formats.exports import EXPORTS
 from qcore.models.catalog import MODELS
-from qcore.problem import Scores
-from store import all_runs, configs, create_run
+from qcore.problem import Point, Scores
+from store import all_runs, configs, create_run, save_model
 from store.runs.queue import finish
 from tests.pages import sample
 
@@ -42,6 +42,25 @@ def cells(at, key="heatmap"):
 
 def frame_of(store):
     return session.frame(store, all_runs(store, "resnet8"), sample.MODEL)
+
+
+def test_a_network_that_guesses_is_said_to_and_asked_about_before_its_first_search(app, store):
+    guesses = Scores(2_000, 0.0, 1.0, 0.1, 2.3)
+    save_model(
+        store, sample.MODEL, "fashion-mnist", Point(sample.uniform(32, 32), guesses, guesses)
+    )
+    at = app("explore")
+    assert any(literal("comes to 10.0 %") in warning.value for warning in at.warning)
+    button = next(b for b in at.button if b.label == "Start the first search")
+    assert button.disabled
+    at.checkbox(key="first-anyway").check().run()
+    next(b for b in at.button if b.label == "Start the first search").click().run()
+    assert all(run.spec.anyway for run in all_runs(store))
+    assert len(all_runs(store)) == 2
+
+
+def test_a_trained_network_gets_no_warning(app, filled):
+    assert not [w for w in app("explore").warning if "guessing" in w.value]
 
 
 def test_the_first_search_queues_the_ladder_and_the_portfolio(app, store):

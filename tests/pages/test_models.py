@@ -7,13 +7,14 @@ import sys
 
 import pytest
 
-from pages.models.form import LIBRARY, preprocessing
+from pages.models.form import LIBRARY, preprocessing, usual_words
 from pages.models.frames import left_frame, why
 from pages.shared.text import literal
 from qcore.allocation import LayerSpec, ModelSpec
 from qcore.errors import InvalidParams
 from qcore.models.cards import Card, write_card
 from qcore.models.catalog import read_models
+from qcore.models.new_network import usual_for
 from qcore.models.preprocessing import Preprocessing
 from store.jobs import add_network
 
@@ -120,6 +121,30 @@ def test_what_cannot_be_added_is_said_before_anything_is_started(app, store, fie
     assert not at.exception
     assert literal(message) in at.error[0].value
     assert not add_network._CHILDREN
+
+
+def test_a_network_from_a_file_is_not_loaded_before_its_normalisation_is_said(app, store):
+    at = app("models")
+    at.segmented_control(key="m-source").set_value("onnx").run()
+    at.text_input(key="m-name").set_value("mine")
+    at.text_input(key="m-path").set_value("/nowhere/net.onnx")
+    assert at.selectbox(key="m-normalisation-own").value is None
+    at.button(key="m-load").click().run()
+    assert literal("Choose the data it was trained on") in at.error[0].value
+    at.selectbox(key="m-trained-on").set_value("fashion-mnist").run()
+    assert "mean 0.286; deviation 0.353" in at.selectbox(key="m-normalisation-fashion-mnist").value
+    at.button(key="m-load").click().run()
+    assert literal("There is no file /nowhere/net.onnx") in at.error[0].value
+
+
+def test_the_proposal_is_the_normalisation_of_the_data_chosen():
+    words = usual_words("mnist")
+    assert preprocessing(words, "", "", None, "", "mnist") == usual_for("mnist")
+    assert preprocessing(words, "", "", None, "1x14x14", "mnist").crop == 14
+    with pytest.raises(InvalidParams, match=r"have 1 channel.* shape is 3x28x28"):
+        preprocessing(words, "", "", None, "3x28x28", "mnist")
+    with pytest.raises(InvalidParams, match="Choose the data"):
+        preprocessing("", "", "", None, "1x28x28")
 
 
 def test_a_failed_step_shows_its_words_as_text(app, store, worker):

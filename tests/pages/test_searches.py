@@ -7,8 +7,10 @@ from sqlalchemy import update
 from pages.shared.text import literal
 from qcore.models.cards import Card, write_card
 from qcore.models.preprocessing import Preprocessing
+from qcore.problem import Point, Scores
+from qcore.quantization_card import card_of, rows
 from qcore.searches import SEARCHES
-from store import all_runs, run
+from store import all_runs, run, save_model
 from store.database.schema import RunRow
 from store.runs.lease import requeue
 from store.runs.queue import finish
@@ -81,9 +83,10 @@ def test_a_budget_that_cannot_be_met_is_refused_in_words(app, store):
     at.multiselect(key="f-limits").set_value(["weight_bytes"]).run()
     assert any("With these bits from" in caption.value for caption in at.caption)
     at.number_input(key="f-limit-weight_bytes-KiB").set_value(1.0).run()
+    # said at the field at once, and to the byte when it is asked for
+    assert ["the least is 18.8 KiB" in error.value for error in at.error] == [True]
     press(at, "Start search")
-    (error,) = at.error
-    assert literal("smallest possible is 19,268 B") in error.value
+    assert literal("smallest possible is 19,268 B") in at.error[-1].value
     assert all_runs(store) == []
 
 
@@ -238,6 +241,46 @@ def test_a_finished_search_can_be_deleted(app, filled):
     assert at.selectbox(key="run").value == 2
     press(at, "Delete for good")
     assert [entry.id for entry in all_runs(filled)] == [3, 1]
+
+
+GUESSES = Scores(2_000, 0.0, 1.0, 0.1, 2.3)
+
+
+@pytest.fixture
+def guessing(store):
+    """A network of ten classes that names a tenth of the images right."""
+    everything = Point(sample.uniform(32, 32), GUESSES, GUESSES)
+    save_model(store, sample.MODEL, "fashion-mnist", everything)
+    return store
+
+
+def test_a_network_that_guesses_is_searched_only_when_that_is_ticked(app, guessing):
+    at = app("searches", search="Exact front")
+    assert any(literal("comes to 10.0 %") in warning.value for warning in at.warning)
+    press(at, "Start search")
+    assert "Tick Search it anyway" in at.error[0].value
+    assert all_runs(guessing) == []
+    at.checkbox(key="f-anyway").check().run()
+    press(at, "Start search")
+    (started,) = all_runs(guessing)
+    assert started.spec.anyway
+
+
+def test_a_run_of_a_network_that_guesses_says_so_and_can_be_asked_for_again(app, guessing):
+    held = sample.add_run(guessing, "uniform", [])
+    finish(guessing, *held, "failed", "Nothing was searched.")
+    at = app("searches", run=str(held[0]))
+    assert any(literal("comes to 10.0 %") in warning.value for warning in at.warning)
+    press(at, "Search anyway")
+    again = max(all_runs(guessing), key=lambda entry: entry.id)
+    assert again.id != held[0]
+    assert again.spec.anyway
+
+
+def test_a_run_shows_its_quantization_card(app, filled):
+    at = app("searches", run="2")
+    card = next(e.value for e in at.dataframe if "How" in e.value)
+    assert card.to_numpy().tolist() == [list(row) for row in rows(card_of(run(filled, 2).spec))]
 
 
 def test_a_link_to_a_deleted_run_falls_back(app, filled):

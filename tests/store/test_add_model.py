@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from qcore.models.catalog import default_data, read_models
-from store import config_text, float_point, model_spec, open_store, points_of, tables
+from store import all_runs, config_text, float_point, model_spec, open_store, points_of, tables
 from store.__main__ import main
 from store.jobs.add_network import write_json
 from store.jobs.add_network_worker import main as work
@@ -51,8 +51,13 @@ def test_from_a_file_to_a_configuration_that_another_process_reproduces(place, c
     assert default_data("mine") == data
     store = open_store()
     assert float_point(store, "mine", data).test.n == 28
-    assert main(["run", "--model", "mine", "--data", data, "--search", "uniform", "--reported",
-                 "2", *few]) == 0  # fmt: skip
+    search = ["run", "--model", "mine", "--data", data, "--search", "uniform", "--reported", "2"]
+    # its weights were never trained: that is said, and asked about before anything is stored
+    assert main([*search, *few]) == 2
+    assert "where guessing comes to 33.3 %" in capsys.readouterr().err
+    assert all_runs(store) == []
+    assert main([*search, *few, "--anyway"]) == 0
+    assert "note: The float network names" in capsys.readouterr().out
     best = next(p for p in points_of(store, [1]) if p.has_config)
     file = place / "mine.bits.json"
     file.write_text(config_text(store, best.id))
@@ -120,7 +125,20 @@ def test_the_steps_of_the_page_leave_layers_scores_and_a_table(place):
              "--mean", "0.5,0.5", "--std", "1"],
             "mean has 2 values for 3 channels",
         ),
-        (["--source", "factory", "--architecture", "os:getcwd"], "BITDIAL_ALLOW_CODE=os"),
+        (
+            ["--source", "factory", "--architecture", "os:getcwd", "--data", "mnist"],
+            "BITDIAL_ALLOW_CODE=os",
+        ),
+        (["--source", "onnx", "--weights", "/x.onnx"], "how the images it was trained on were"),
+        (
+            ["--source", "onnx", "--weights", "/x.onnx", "--data", "imagefolder:/photos"],
+            "--mean, --std and --shape",
+        ),
+        (
+            ["--source", "onnx", "--weights", "/x.onnx", "--data", "mnist", "--shape", "3x28x28"],
+            "--mean, --std and --shape",
+        ),
+        (["--source", "onnx", "--weights", "/x.onnx", "--data", "mnist"], "no file /x.onnx"),
         (
             ["--source", "torchvision", "--architecture", "squeezenet1_1",
              "--argument", "weights=DEFAULT"],

@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from qcore.errors import DatabaseUnavailable
+from qcore.allocation import BitAllocation
+from qcore.errors import DatabaseUnavailable, InvalidParams
 from qcore.formats.config import parse_bits
 from qcore.searches import SEARCHES
 from store import (
@@ -20,6 +21,7 @@ from store import (
     run,
 )
 from store.runs import points, queue
+from store.workers import attempt as attempts
 from store.workers import worker
 from tests.store.fake import BATCH, BATCHED, BATCHED_SEARCH, SPEC, FakePrepared, prepare
 
@@ -302,3 +304,52 @@ def test_a_beat_outlives_a_database_that_is_away(store, eventually, monkeypatch)
     eventually(signals.pause.is_set)
     signals.over.set()
     beating.join()
+
+
+def test_a_network_is_not_searched_on_images_it_may_have_been_trained_on(store, monkeypatch):
+    monkeypatch.setattr(attempts, "trained_stage", lambda store, number, stage: b"weights")
+    create_run(store, dataclasses.replace(SPEC, images_seed=4))
+    with pytest.raises(InvalidParams, match="Use --images-seed 4"):
+        attempts._adopted(store, SPEC, 1, "layer-wise")
+    same = dataclasses.replace(SPEC, images_seed=4)
+    assert attempts._adopted(store, same, 1, "layer-wise") == b"weights"
+
+
+def guessing(spec, **callbacks):
+    """The toys, whose float network names as many right as guessing does."""
+    made = prepare(spec, **callbacks)
+    poor = dataclasses.replace(made.float_point.search, n=1000, accuracy=1 / made.model.classes)
+    made.float_point = dataclasses.replace(made.float_point, search=poor, test=None)
+    made.notes = ("The images look odd.",)
+    return made
+
+
+def attempted(store, spec, prepare=guessing):
+    run_id = create_run(store, spec)
+    claimed = queue.claim(store, "here")
+    worker.work(store, *claimed, worker.Signals(), prepare)
+    return run(store, run_id)
+
+
+def test_a_network_that_guesses_is_searched_only_when_that_is_wanted(store):
+    refused = attempted(store, SPEC)
+    assert (refused.state, refused.evaluations) == ("failed", 0)
+    assert "Nothing was searched." in refused.error
+    assert "The images look odd. If" in refused.error
+    assert "--anyway" in refused.error
+    wanted = attempted(store, dataclasses.replace(SPEC, anyway=True))
+    assert (wanted.state, wanted.evaluations) == ("done", 30)
+
+
+def test_given_bits_are_measured_whatever_the_network_is_worth(store):
+    bits = BitAllocation.uniform(prepare(SPEC, on_progress=str).model.layers, 4)
+    spec = dataclasses.replace(SPEC, search="given", params={"allocations": [bits.to_json()]})
+    assert attempted(store, spec).state == "done"
+
+
+def test_a_search_that_has_begun_goes_on_whatever_the_network_is_worth(store):
+    run_id = create_run(store, SPEC)
+    held = queue.claim(store, "here")
+    points.add_point(store, *held, FakePrepared().float_point)
+    worker.work(store, *held, worker.Signals(), guessing)
+    assert run(store, run_id).state == "done"

@@ -19,6 +19,8 @@ from pages.shared.columns import SEARCH_SCORE, column_of
 from qcore.allocation import LayerSpec, ModelSpec
 from qcore.costs import COSTS, costs_of
 from qcore.formats.config import parse_bits
+from qcore.quantization_card import card_of_config
+from qcore.quantization_card import rows as card_rows
 from tests import configs
 from tests.pages import sample
 
@@ -78,6 +80,9 @@ def test_a_report_holds_all_its_parts_and_fetches_nothing():
     assert policy.startswith("default-src 'none'")
     for words in ("mine", "for the talk", "as saved", "89.0 % (88.4 to 89.6, n=10,000)", "exact"):
         assert words in page.text
+    for label, said in card_rows(card_of_config(CONFIG)):
+        assert label in page.text
+        assert said in page.text
     for layer in sample.MODEL.names:
         assert layer in page.text
     assert CONFIG.model.digest in page.text

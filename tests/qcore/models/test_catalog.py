@@ -5,6 +5,7 @@ import pytest
 
 from qcore.errors import DataUnavailable, InvalidParams, UnsupportedModel
 from qcore.models._torchvision import torchvision
+from qcore.models.cards import check_preprocessing
 from qcore.models.catalog import (
     BUNDLED_NAMES,
     DATASETS,
@@ -13,6 +14,7 @@ from qcore.models.catalog import (
     bundled_spec,
     split_data_name,
 )
+from qcore.models.new_network import usual_for
 
 
 def of_torchvision():
@@ -91,3 +93,23 @@ def test_data_names_split_into_key_and_folder():
 def test_data_names_that_cannot_be_are_refused(name, message):
     with pytest.raises(InvalidParams, match=message):
         split_data_name(name)
+
+
+@pytest.mark.parametrize("name", [name for name, entry in DATASETS.items() if entry.mean])
+def test_the_usual_normalisation_fits_the_images_of_a_data_set(name):
+    entry, steps = DATASETS[name], usual_for(name)
+    assert steps.input_shape == entry.shape
+    assert len(entry.mean) == len(entry.std) == entry.shape[0]
+    check_preprocessing(steps, entry.shape[0])
+    assert (steps.mean, steps.std) == (entry.mean, entry.std)
+    assert usual_for(name, (entry.shape[0], 8, 16)).crop == 8
+    assert usual_for(name, (4, 8, 8)) is None
+
+
+@pytest.mark.parametrize("data", ["imagefolder:/x", "tensors:/x", "imagenette", "nowhere", ""])
+def test_data_without_a_normalisation_of_their_own_propose_none(data):
+    assert usual_for(data) is None
+
+
+def test_the_bundled_networks_are_normalised_as_is_usual_for_their_data():
+    assert {MODELS[name].preprocessing for name in BUNDLED_NAMES} == {usual_for("fashion-mnist")}
