@@ -29,7 +29,7 @@ def html_of(figure: go.Figure, title: str) -> bytes:
         plot_bgcolor="white",
         title={"text": plain(title), "y": 0.98, "yanchor": "top"},
         height=(page.layout.height or 450) + 60,
-        margin={"l": 70, "r": 20, "t": 110, "b": 60},
+        margin={"l": 70, "r": 50, "t": 110, "b": 60},
     )
     return page.to_html(include_plotlyjs=True, config=CHART).encode()
 

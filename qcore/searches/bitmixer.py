@@ -252,6 +252,7 @@ def _visits(
 SEARCH = Search(
     name="bitmixer",
     title="Bit-Mixer",
+    family="trained",
     summary="Trains one network whose layers take any width at any time, then searches its bits.",
     params=BitMixerParams,
     run=bitmixer,

@@ -247,6 +247,7 @@ def _share(problem: Problem, allocation: BitAllocation) -> float:
 SEARCH = Search(
     name="dq",
     title="DQ (learned bits)",
+    family="trained",
     summary="Learns steps, ranges and with them the bits by gradient, together with the weights.",
     params=DqParams,
     run=dq,

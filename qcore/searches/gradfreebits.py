@@ -288,6 +288,7 @@ def _middle(space: Space) -> int:
 SEARCH = Search(
     name="gradfreebits",
     title="GradFreeBits",
+    family="trained",
     summary="Alternates CMA-ES over all bits with quantization-aware training of the weights.",
     params=GradFreeBitsParams,
     run=gradfreebits,

@@ -160,6 +160,7 @@ def _given(problem: Problem, entries: tuple[str | Mapping[str, Any], ...]) -> Bi
 SEARCH = Search(
     name="mirror",
     title="Mirror descent",
+    family="trained",
     summary="Trains the exact front's bits, few-level layers under a sharpening mirror map.",
     params=MirrorParams,
     run=mirror,

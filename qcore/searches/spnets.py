@@ -145,6 +145,7 @@ def _check_teacher(switches: dict[str, BitAllocation], joint: Joint) -> None:
 SEARCH = Search(
     name="spnets",
     title="SP-Nets",
+    family="trained",
     summary="One set of weights trained for several precisions of the network; each is a point.",
     params=SpNetsParams,
     run=spnets,

@@ -12,6 +12,7 @@ from qcore.errors import InfeasibleBudget, InvalidParams
 from qcore.problem import Point, Progress
 from qcore.qat.requests import AdoptedStage, Hardened, Learned, LearnedBits, LowBits
 from qcore.qat.switches import NormPlan, rungs_of, switches_of
+from qcore.search import FAMILIES
 from qcore.searches import SEARCHES
 from tests.helpers import FakeTrainer, Toy, toy_problem, with_budget
 
@@ -75,6 +76,8 @@ def test_record_is_complete(name):
     assert search.name == name
     assert search.title
     assert search.summary.endswith(".")
+    assert search.family in FAMILIES
+    assert (search.family == "trained") == search.trains
     assert dataclasses.is_dataclass(search.params)
     assert search.params() == search.read_params({})
     for field in dataclasses.fields(search.params):
