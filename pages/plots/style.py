@@ -52,7 +52,7 @@ LINE_COLOURS = (
 FAMILY_COLOURS = {
     "one-shot": ("#009E73", "#5C8A14", "#2E8B57", "#7C8712", "#2FA34B"),
     "search": ("#0072B2", "#3A93DB", "#5468D4", "#2B7BE0", "#8661D1"),
-    "trained": ("#D55E00", "#C2407C", "#B37A00", "#E0483E", "#B5562B"),
+    "trained": ("#C2407C", "#B37A00", "#E0483E", "#B5562B", "#C24AA8", "#D55E00"),
 }
 """Family of a search to tones of its hue: greens, blues, warm ones; 3 to 1 on light and on dark."""
 

@@ -9,7 +9,9 @@ from pages.compare import controls, methods, read, sections
 from pages.compare import tables as compare_tables
 from pages.compare.comparable import judge, setting_of
 from pages.compare.difference import difference
+from pages.compare.layer_bits import layers
 from pages.compare.sections import Comparison
+from pages.compare.training import curves
 from pages.shared import hypervolume as hv
 from pages.shared import session, text, widgets
 from pages.shared.columns import ACTIVATION_BITS, column_of
@@ -153,6 +155,8 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
     sections.table(found, summary)
     sections.paired(found)
     sections.allocations_along_fronts(found)
+    layers(found)
+    curves(found)
     difference(found)
     sections.caption(found, summary)
 

@@ -22,14 +22,14 @@ LOOKS = {
     "Bit-Mixer": ("#B37A00", "star", "solid"),
     "Trained Bit-Mixer": ("#E0483E", "hexagon", "dash"),
     "DQ (learned bits)": ("#B5562B", "pentagon", "dot"),
-    "Mirror descent": ("#D55E00", "triangle-left", "dashdot"),
+    "Mirror descent": ("#C24AA8", "triangle-left", "dashdot"),
     "Given allocations": ("#3A93DB", "triangle-right", "longdash"),
     "NSGA-II": ("#5468D4", "hexagram", "longdashdot"),
     "NSGA-II, tuned": ("#5468D4", "circle", "5px"),
     "Gone long ago": ("#8A7A5C", "x", "dashdot"),
 }
 
-HUES = {"one-shot": (60, 175), "search": (195, 270), "trained": (325, 405)}
+HUES = {"one-shot": (60, 175), "search": (195, 270), "trained": (310, 405)}
 """Degrees of the colour circle that a family has for itself."""
 
 GROUNDS = ("#ffffff", "#0e1117")
@@ -52,6 +52,8 @@ def test_no_two_methods_share_a_shape_and_those_of_a_family_share_its_hue():
     assert len(set(shapes)) == len(shapes)
     pairs = {(s["colour"], s["marker"]) for s in (style_of(x.title) for x in SEARCHES.values())}
     assert len(pairs) == len(SEARCHES)
+    # lines bear no shapes
+    assert len({colour for colour, _ in pairs}) == len(SEARCHES)
     for search in SEARCHES.values():
         if not search.ladder:
             assert style_of(search.title)["colour"] in FAMILY_COLOURS[search.family]
