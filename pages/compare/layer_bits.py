@@ -10,7 +10,7 @@ import streamlit as st
 from pages.compare import importance, read
 from pages.compare.comparable import Setting, judge
 from pages.compare.sections import Comparison
-from pages.downloads.figure_file import html_button
+from pages.downloads.figure_file import figure_files
 from pages.plots import layer_bits
 from pages.plots.style import CHART
 from pages.shared import session, text
@@ -46,8 +46,9 @@ def layers(found: Comparison) -> None:
                 key="compare-lines",
             )
         )
+    lines = _lines(found.model, measured, rows, part)
     st.plotly_chart(
-        _lines(found.model, measured, rows, part),
+        lines,
         key="compare-layers",
         config=CHART,
         alt=f"Bits of the {part} of every layer: a line per allocation, coloured by divergence.",
@@ -57,6 +58,8 @@ def layers(found: Comparison) -> None:
         f"Drag along an axis to keep the lines that pass there, click it to let go. {count}, "
         "measured with the network's own weights on the search split." + _left_out(found.model)
     )
+    stem, title = found.model.name[:60], f"Which layer's bits matter: {found.model.name}"
+    figure_files(lines, title, f"lines_{stem}", "compare-lines-html")
     figure = layer_bits.importance_figure(rows, _drawn(found.model, rows))
     st.plotly_chart(
         figure,
@@ -72,8 +75,7 @@ def layers(found: Comparison) -> None:
         "points. It is about the allocations that were tried: layers that moved together share the "
         "rest, so shares do not add up to 100, and a layer that never left its bits has none."
     )
-    title = f"Which layer's bits matter: {found.model.name}"
-    html_button(figure, title, f"layers_{found.model.name[:60]}", "compare-layers-html")
+    figure_files(figure, title, f"layers_{stem}", "compare-layers-html")
 
 
 def _like(found: Comparison) -> list[Run]:

@@ -10,7 +10,7 @@ from pages.compare import caption as compare_caption
 from pages.compare import controls, figures, read, tables
 from pages.compare.comparable import Setting
 from pages.compare.methods import EFFORT, ELAPSED, Method, front_rows
-from pages.downloads.figure_file import html_button
+from pages.downloads.figure_file import figure_files
 from pages.plots import allocations
 from pages.plots.style import CHART
 from pages.shared import text
@@ -112,19 +112,19 @@ def fronts(found: Comparison) -> None:
         )
     st.caption(words)
     title = f"{found.what} against {cost.title.lower()}: {found.model.name}"
-    html_button(figure, title, f"fronts_{found.model.name[:60]}_{cost.name[:60]}", "compare-html")
+    figure_files(figure, title, f"fronts_{found.model.name[:60]}_{cost.name[:60]}", "compare-html")
 
 
 def hypervolume(found: Comparison) -> None:
     """Hypervolume over evaluations and over seconds."""
     st.subheader("Hypervolume against work")
     for column, axis in zip(st.columns(2), (EFFORT, ELAPSED), strict=True):
-        column.plotly_chart(
-            figures.hypervolume_figure(found.methods, found.box, axis),
-            key=f"compare-hv-{axis}",
-            config=CHART,
-            alt=f"Hypervolume of each method against {figures.AXES[axis].lower()}.",
-        )
+        figure = figures.hypervolume_figure(found.methods, found.box, axis)
+        title = f"Hypervolume of each method against {figures.AXES[axis].lower()}"
+        with column:
+            st.plotly_chart(figure, key=f"compare-hv-{axis}", config=CHART, alt=f"{title}.")
+            stem = f"hypervolume_{found.model.name[:60]}_{axis.partition(',')[0].lower()}"
+            figure_files(figure, f"{title}: {found.model.name}", stem, f"compare-hv-html-{axis}")
     st.caption(
         f"Share of the plane that points dominate: {found.box.words()}. Lines are medians over "
         "seeds, bands run from the smallest to the largest. Looking at a part of the search split "

@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.compare.sections import Comparison
-from pages.downloads.figure_file import html_button
+from pages.downloads.figure_file import figure_files
 from pages.plots import diagnostics, training
 from pages.plots.style import CHART
 from pages.shared import session
@@ -51,7 +51,7 @@ def curves(found: Comparison) -> None:
                 config=CHART,
                 alt=f"{title} of every epoch, a line per run.",
             )
-            html_button(
+            figure_files(
                 figure,
                 f"{title}: {found.model.name}",
                 f"training_{found.model.name[:60]}_{column[:4]}",

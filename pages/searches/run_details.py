@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from pages.downloads.figure_file import html_button
+from pages.downloads.figure_file import figure_files
 from pages.plots import diagnostics, front, trajectories
 from pages.plots.style import CHART
 from pages.searches import run_network
@@ -204,7 +204,7 @@ def _front(store: Store, entry: Run) -> None:
         config=CHART,
         alt=f"{what} of this run's points against {cost.title.lower()}.",
     )
-    html_button(figure, f"{entry.name}: {entry.spec.model}", f"front_run-{entry.id}", "run-html")
+    figure_files(figure, f"{entry.name}: {entry.spec.model}", f"front_run-{entry.id}", "run-html")
 
 
 def _diagnostics(store: Store, entry: Run) -> None:
