@@ -11,6 +11,7 @@ from pages.compare import controls, figures, read, tables
 from pages.compare.comparable import Setting
 from pages.compare.methods import EFFORT, ELAPSED, Method, front_rows
 from pages.downloads.figure_file import figure_files
+from pages.downloads.tables_out import latex
 from pages.plots import allocations
 from pages.plots.style import CHART
 from pages.shared import text
@@ -257,7 +258,7 @@ def caption(found: Comparison, summary: pd.DataFrame) -> None:
             origins=sorted(origins),
         )
         if st.toggle("For LaTeX", key="compare-latex"):
-            words = compare_caption.latex(words)
+            words = latex(words)
         st.code(words, language=None, wrap_lines=True)
 
 

@@ -10,6 +10,7 @@ from pages.compare import tables as compare_tables
 from pages.compare.comparable import judge, setting_of
 from pages.compare.difference import difference
 from pages.compare.layer_bits import layers
+from pages.compare.paper import paper
 from pages.compare.sections import Comparison
 from pages.compare.training import curves
 from pages.shared import hypervolume as hv
@@ -158,6 +159,7 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
     layers(found)
     curves(found)
     difference(found)
+    paper(found)
     sections.caption(found, summary)
 
 
