@@ -1,6 +1,6 @@
 """Compare's section on layers: which layer's bits matter, over all comparable runs."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from pages.downloads.figure_file import figure_files
 from pages.plots import layer_bits
 from pages.plots.style import CHART
 from pages.shared import session, text
-from qcore.allocation import ModelSpec
+from qcore.allocation import BitAllocation, ModelSpec
 from qcore.costs import COSTS
 from qcore.searches import SEARCHES
 from store import Run, all_runs
@@ -22,12 +22,21 @@ from store import Run, all_runs
 SIZE = "weight_bytes"
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """The allocations that are drawn, with divergence (nats) and size (bytes of weights)."""
+
+    allocations: tuple[BitAllocation, ...]
+    divergence: np.ndarray
+    size: np.ndarray
+
+
 def layers(found: Comparison) -> None:
     """Every allocation measured in this setting, and how much each layer matters."""
     st.subheader("Which layer's bits matter")
     runs = _like(found)
     key = (str(found.store.url), found.model.digest, *map(session.version_of, runs))
-    measured, rows = _read(found, runs, key)
+    measured, shown, rows = _read(found, runs, key)
     if rows.empty:
         st.caption(
             f"{text.counted(len(measured.allocations), 'different allocation')} were measured with "
@@ -46,7 +55,7 @@ def layers(found: Comparison) -> None:
                 key="compare-lines",
             )
         )
-    lines = _lines(found.model, measured, rows, part)
+    lines = _lines(found.model, shown, rows, part)
     st.plotly_chart(
         lines,
         key="compare-layers",
@@ -71,8 +80,9 @@ def layers(found: Comparison) -> None:
         "How much of the variance of the logarithm of the divergence hangs on each layer's bits: a "
         "sum of one term per layer is fitted (ridge regression), and a layer's bits are shuffled "
         "among points that the fit has not seen. Bars are 95 % intervals over allocations "
-        f"(jackknife). The fit predicts {rows.attrs['explained']:.0f} % of the variance of unseen "
-        "points. It is about the allocations that were tried: layers that moved together share the "
+        f"(jackknife). The fit, to {len(importance.fitted(len(measured.allocations))):,} of them, "
+        f"predicts {rows.attrs['explained']:.0f} % of the variance of unseen points. "
+        "It is about the allocations that were tried: layers that moved together share the "
         "rest, so shares do not add up to 100, and a layer that never left its bits has none."
     )
     figure_files(figure, title, f"layers_{stem}", "compare-layers-html")
@@ -103,10 +113,14 @@ def _alike(found: Comparison, run: Run, wanted: Setting) -> Setting:
 @st.cache_resource(show_spinner="Weighing the layers", max_entries=8)
 def _read(
     _found: Comparison, _runs: list[Run], key: tuple[object, ...]
-) -> tuple[importance.Tried, pd.DataFrame]:
+) -> tuple[importance.Tried, _Shown, pd.DataFrame]:
     points = [point for run in _runs for point in session.points(_found.store, run)]
     measured = importance.tried(points, _found.model)
-    return measured, importance.importance(measured, _found.model.names)
+    places = layer_bits.thinned(measured.divergence, layer_bits.MOST_LINES)
+    allocations = [measured.allocations[place] for place in places]
+    size = [COSTS[SIZE].total(_found.model, one) for one in allocations]
+    shown = _Shown(tuple(allocations), measured.divergence[places], np.array(size, float))
+    return measured, shown, importance.importance(measured, _found.model.names)
 
 
 def _drawn(model: ModelSpec, rows: pd.DataFrame) -> list[str]:
@@ -120,16 +134,13 @@ def _left_out(model: ModelSpec) -> str:
     return f" The {left} layers that matter least are not drawn." if left > 0 else ""
 
 
-def _lines(
-    model: ModelSpec, measured: importance.Tried, rows: pd.DataFrame, part: str
-) -> go.Figure:
+def _lines(model: ModelSpec, shown: _Shown, rows: pd.DataFrame, part: str) -> go.Figure:
     names = _drawn(model, rows)
-    sizes = np.array([COSTS[SIZE].total(model, one) for one in measured.allocations], float)
-    factor, unit = text.scale_of(COSTS[SIZE], float(sizes.max()))
+    factor, unit = text.scale_of(COSTS[SIZE], float(shown.size.max()))
     return layer_bits.lines_figure(
-        importance.bits_matrix(measured.allocations, part, names),
+        importance.bits_matrix(shown.allocations, part, names),
         names,
-        sizes / factor,
-        measured.divergence,
+        shown.size / factor,
+        shown.divergence,
         unit,
     )

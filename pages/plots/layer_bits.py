@@ -12,7 +12,7 @@ from pages.shared.text import bits_text, tidy
 MOST_AXES = 26
 """Layers drawn as axes; more would leave no room for a line between two."""
 
-MOST_LINES = 3000
+MOST_LINES = 2000
 """Allocations drawn; of more, evenly many along the divergence."""
 
 BAND = 0.5
@@ -105,10 +105,11 @@ def importance_figure(rows: pd.DataFrame, layers: Sequence[str]) -> go.Figure:
     """A bar with its interval per layer, those of weights and of inputs beside one another.
 
     Args:
-        rows: From `importance`.
+        rows: From `importance`; what is of other layers is left out.
         layers: Names of the layers, in the order they are drawn.
     """
     figure = go.Figure()
+    rows = rows[rows["layer"].isin(list(layers))]
     for part, own in rows.groupby("part", sort=False):
         places = [list(layers).index(name) for name in own["layer"]]
         figure.add_bar(

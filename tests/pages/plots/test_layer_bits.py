@@ -36,7 +36,7 @@ def test_names_of_layers_are_text():
     _, _, drawn = lines()
     assert "<" not in drawn.dimensions[2].label
     rows = pd.DataFrame(
-        {"layer": [HOSTILE], "part": ["weights"], "share": [2.0], "low": [1.0], "high": [3.0]}
+        {"layer": [HOSTILE, "not drawn"], "part": "weights", "share": 2.0, "low": 1.0, "high": 3.0}
     )
     figure = layer_bits.importance_figure(rows, LAYERS)
     assert "<" not in figure.layout.xaxis.ticktext[1]
