@@ -10,7 +10,6 @@ for neither.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -173,7 +172,7 @@ def _added_errors(target: np.ndarray, terms: Sequence[np.ndarray]) -> tuple[np.n
         (points, terms) in squared units of the target, and (points,).
     """
     design = np.concatenate(terms, axis=1)
-    ends = np.cumsum([0, *(term.shape[1] for term in terms)])
+    starts = np.cumsum([0, *(term.shape[1] for term in terms[:-1])])
     # the order is that of the search: a fixed shuffle makes the folds alike
     fold = np.random.default_rng(0).permutation(len(target)) % FOLDS
     added, left = np.zeros((len(target), len(terms))), np.zeros(len(target))
@@ -185,8 +184,7 @@ def _added_errors(target: np.ndarray, terms: Sequence[np.ndarray]) -> tuple[np.n
         ridge = RIDGE * np.eye(design.shape[1])
         slopes = np.linalg.solve(seen.T @ seen + ridge, seen.T @ (target[~held] - middle))
         left[held] = target[held] - middle - unseen @ slopes
-        for place, (start, end) in enumerate(pairwise(ends)):
-            term = unseen[:, start:end] @ slopes[start:end]
-            away = term - term.mean()
-            added[held, place] = left[held] * away + (away**2 + away.var()) / 2
+        term = np.add.reduceat(unseen * slopes, starts, axis=1)
+        away = term - term.mean(axis=0)
+        added[held] = left[held, None] * away + (away**2 + away.var(axis=0)) / 2
     return added, left

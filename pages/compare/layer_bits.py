@@ -14,6 +14,7 @@ from pages.downloads.figure_file import figure_files
 from pages.plots import layer_bits
 from pages.plots.style import CHART
 from pages.shared import session, text
+from pages.shared.words import explained
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.costs import COSTS
 from qcore.searches import SEARCHES
@@ -33,7 +34,7 @@ class _Shown:
 
 def layers(found: Comparison) -> None:
     """Every allocation measured in this setting, and how much each layer matters."""
-    st.subheader("Which layer's bits matter")
+    st.header("Which layer's bits matter")
     runs = _like(found)
     key = (str(found.store.url), found.model.digest, *map(session.version_of, runs))
     measured, shown, rows = _read(found, runs, key)
@@ -83,7 +84,8 @@ def layers(found: Comparison) -> None:
         f"(jackknife). The fit, to {len(importance.fitted(len(measured.allocations))):,} of them, "
         f"predicts {rows.attrs['explained']:.0f} % of the variance of unseen points. "
         "It is about the allocations that were tried: layers that moved together share the "
-        "rest, so shares do not add up to 100, and a layer that never left its bits has none."
+        "rest, so shares do not add up to 100, and a layer that never left its bits has none.",
+        help=explained("divergence", "nats"),
     )
     figure_files(figure, title, f"layers_{stem}", "compare-layers-html")
 

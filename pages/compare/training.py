@@ -39,7 +39,7 @@ def curves(found: Comparison) -> None:
     drawn = curves_of(found)
     if not drawn:
         return
-    st.subheader("Training")
+    st.header("Training")
     columns = [column for column in training.TITLES if training.has(drawn, column)]
     for place, column in zip(st.columns(len(columns)), columns, strict=True):
         figure = training.curves_figure(drawn, column)

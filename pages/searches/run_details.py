@@ -40,7 +40,7 @@ def details(store: Store, at: int) -> None:
     except RunNotFound:
         st.info("This run was deleted.")
         return
-    st.subheader(text.literal(entry.name))
+    st.header(text.literal(entry.name))
     spec = entry.spec
     st.markdown(
         f"**{text.state_words(entry)}** · {frames.method_label(spec.search)} "

@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def _nothing_yet(store: Store, known: Sequence[Run]) -> None:
-    st.subheader("Nothing to compare yet")
+    st.header("Nothing to compare yet")
     if any(run.state in text.ACTIVE for run in known):
         st.write("Fronts appear here as soon as the first allocations are measured.")
         live_progress(store, known, lambda run: True)

@@ -30,12 +30,12 @@ def compared(place, template):
 
 
 def headings(at):
-    return [element.value for element in at.subheader]
+    return [element.value for element in at.header]
 
 
 def everything(at):
     """All words on the page."""
-    kinds = (at.title, at.subheader, at.markdown, at.caption, at.info, at.error, at.warning)
+    kinds = (at.title, at.header, at.markdown, at.caption, at.info, at.error, at.warning)
     return "\n".join(element.value for kind in kinds for element in kind)
 
 

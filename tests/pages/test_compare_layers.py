@@ -22,7 +22,7 @@ def charts(at):
 
 
 def everything(at):
-    return " ".join(element.value for element in [*at.caption, *at.subheader])
+    return " ".join(element.value for element in [*at.caption, *at.header])
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ def test_what_is_kept_is_listed_with_its_verdict(app, kept):
 
 def test_a_hostile_name_is_not_markup(app, kept):
     at = app("configs", config="1")
-    (heading,) = [entry.value for entry in at.subheader if "bold" in entry.value]
+    (heading,) = [entry.value for entry in at.header if "bold" in entry.value]
     assert "\\<b\\>" in heading
     assert "\\[link\\]\\(x\\)" in heading
 
