@@ -82,11 +82,10 @@ def picture() -> np.ndarray | None:
         return np.array(stored["test_images"][SHOWN_PICTURE])
 
 
-def coarse(image: np.ndarray, bits: int, times: int = 1) -> np.ndarray:
-    """A picture of 2^bits greys, every pixel as a square of `times` pixels: uint8."""
+def coarse(image: np.ndarray, bits: int) -> np.ndarray:
+    """A picture of 2^bits greys, uint8."""
     top = 2**bits - 1
-    greys = np.round(np.round(image / 255 * top) / top * 255).astype(np.uint8)
-    return np.kron(greys, np.ones((times, times), np.uint8))
+    return np.round(np.round(image / 255 * top) / top * 255).astype(np.uint8)
 
 
 def divergence(float_shares: np.ndarray, shares: np.ndarray) -> float:

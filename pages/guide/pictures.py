@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from pages.guide.lessons import Snapped, front_places
+from pages.guide.lessons import Snapped, coarse, front_places
 from pages.plots.style import GREY, LINE_COLOURS, lay_out, plain
 from pages.shared.text import tidy
 from qcore.problem import wilson_interval
@@ -43,6 +43,35 @@ def histogram_figure(weights: np.ndarray, grid: Snapped) -> go.Figure:
     figure.update_layout(bargap=0)
     figure.update_xaxes(title_text="Value of a weight")
     figure.update_yaxes(title_text="Weights", type="log", dtick=1)
+    return figure
+
+
+def greys_figure(image: np.ndarray, widths: Sequence[int]) -> go.Figure:
+    """One picture (uint8, height x width) beside itself with fewer and fewer bits a pixel."""
+    figure = go.Figure()
+    across = image.shape[1] + 2
+    for place, bits in enumerate(widths):
+        figure.add_heatmap(
+            z=coarse(image, bits).tolist(),
+            x0=place * across,
+            dx=1,
+            zmin=0,
+            zmax=255,
+            colorscale="Greys",
+            reversescale=True,
+            showscale=False,
+            hovertemplate=f"{bits} bits: grey %{{z}} of 255<extra></extra>",
+        )
+    lay_out(figure, HEIGHT)
+    figure.update_xaxes(
+        tickvals=[place * across + image.shape[1] / 2 for place in range(len(widths))],
+        ticktext=[f"{bits} bits" for bits in widths],
+        showgrid=False,
+        constrain="domain",
+    )
+    figure.update_yaxes(
+        autorange="reversed", scaleanchor="x", visible=False, constrain="domain", showgrid=False
+    )
     return figure
 
 

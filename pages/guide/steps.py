@@ -68,13 +68,12 @@ def _picture() -> None:
     if image is None:
         st.caption("The shipped pictures are not there.")
         return
-    with st.container(horizontal=True):
-        for bits in PICTURE_BITS:
-            st.image(
-                lessons.coarse(image, bits, times=6),
-                caption=f"{bits} bits: {2**bits} greys",
-                width=168,
-            )
+    greys = ", ".join(str(2**bits) for bits in PICTURE_BITS)
+    _chart(
+        pictures.greys_figure(image, PICTURE_BITS),
+        "picture",
+        f"One picture of a shoe in {greys} greys: the last has lost its shades.",
+    )
 
 
 def _layers(store: Store) -> None:
