@@ -65,8 +65,10 @@ def layers(found: Comparison) -> None:
     )
     count = f"{len(measured.allocations):,} allocations of {text.counted(len(runs), 'run')}"
     st.caption(
-        f"Drag along an axis to keep the lines that pass there, click it to let go. {count}, "
-        "measured with the network's own weights on the search split." + _left_out(found.model)
+        "Drag along an axis to keep the lines that pass there, click it to let go. Each width is a "
+        f"band in which lines that diverge less lie higher. {count}, measured with the network's "
+        f"own weights on the search split; {len(shown.allocations):,} are drawn."
+        + _left_out(found.model)
     )
     stem, title = found.model.name[:60], f"Which layer's bits matter: {found.model.name}"
     figure_files(lines, title, f"lines_{stem}", "compare-lines-html")

@@ -32,7 +32,7 @@ LOOKS = {
 HUES = {"one-shot": (60, 175), "search": (195, 270), "trained": (310, 405)}
 """Degrees of the colour circle that a family has for itself."""
 
-GROUNDS = ("#ffffff", "#0e1117")
+GROUNDS = ("#ffffff", "#171614")
 """Behind every figure, in light and in dark."""
 
 
