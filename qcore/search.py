@@ -75,6 +75,10 @@ class Trained:
 REESTIMATED = "trained, one for all bits; statistics estimated anew at every allocation"
 """`Trained.norms` where the evaluator estimates them before it scores."""
 
+FAMILIES = ("one-shot", "search", "trained")
+"""Kinds of searches: bits from what was measured once, bits from trying many allocations, and bits
+with weights of their own."""
+
 
 @dataclass(frozen=True)
 class Search:
@@ -87,12 +91,13 @@ class Search:
         params: Frozen dataclass, every field defaulted; field metadata "label", "min", "max",
             "choices", "help" builds the launch form.
         run: The generator function (problem, params, rng).
+        family: One of FAMILIES; "trained" exactly where it changes weights.
         paper: Reference, or "" for a baseline.
         trains: True when it changes weights.
         chance: False when every seed finds the same.
         refuses: A budget to the reason why it cannot obey its limits, or None where it can.
-        look: Number of its colour, marker and dash in the plots, which no other search has; None
-            takes one by its title, and another search may have that too.
+        look: Number of its marker, dash and tone in the plots, which no other search has; None
+            takes one by its title, and another search may have that too. Its hue is its family's.
         quick: Params with which it soon ends, for tests of small problems.
         ladder: True for the same bits in every layer, with which all others are compared.
         aims: False when what it proposes does not depend on the objective.
@@ -109,6 +114,7 @@ class Search:
     summary: str
     params: type
     run: Callable[[Problem, Any, np.random.Generator], Proposals]
+    family: str = field(kw_only=True)
     paper: str = ""
     trains: bool = False
     chance: bool = True

@@ -32,6 +32,7 @@ HOMES = {
 }
 HEAVY = (
     *("torch", "torchvision", "alembic", "distributed", "dask", "cma", "scipy", "pymoo"),
+    "matplotlib",
     *("onnx", "onnxscript", "onnxruntime", "torchao", "safetensors"),
 )
 """What takes seconds to load, and is loaded only once it is needed."""

@@ -11,13 +11,6 @@ from qcore import __version__
 from qcore.problem import Scores
 from qcore.quantizer_names import USUAL
 
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    **{c: f"\\{c}" for c in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-}
-
 
 def caption(
     setting: Setting,
@@ -80,8 +73,3 @@ def _method_words(row: dict[str, object]) -> str:
         return f"{row['Method']} {value} (1 seed, {evaluations})"
     low, high = (f"{row[f'Hypervolume, {which} seed']:.4f}" for which in ("lowest", "highest"))
     return f"{row['Method']} {value} (median of {seeds} seeds, {low} to {high}, {evaluations} each)"
-
-
-def latex(text: str) -> str:
-    """Escape plain text for LaTeX."""
-    return "".join(_LATEX.get(character, character) for character in text)

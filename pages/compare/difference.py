@@ -161,7 +161,7 @@ def proposed(found: Comparison, sides: dict[str, Side]) -> tuple[str, str]:
 
 def difference(found: Comparison) -> None:
     """Two boxes and what lies between them."""
-    st.subheader("What changes from one point to another")
+    st.header("What changes from one point to another")
     asked = [st.query_params.get("pt", ""), st.query_params.get("ref", "")]
     asked += [str(st.session_state.get(key)) for key in (controls.TO, controls.FROM)]
     sides = sides_of(found, asked)

@@ -21,7 +21,7 @@ from store import Run, Store, all_runs, config_text, points_of, test_right
 def rows_of(store: Store, run: Run, model: ModelSpec) -> pd.DataFrame:
     """`methods.run_rows` of a run; shared, so never change it."""
     costs = store.costs
-    floats = session.float_scores(store, model.name, run.spec.data)
+    floats = session.float_scores(store, model.name, run.spec.images)
     key = (str(store.url), model.digest, costs.stamp, session.version_of(run), floats)
     return _rows(store, run, model, costs, key)
 

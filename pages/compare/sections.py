@@ -10,12 +10,14 @@ from pages.compare import caption as compare_caption
 from pages.compare import controls, figures, read, tables
 from pages.compare.comparable import Setting
 from pages.compare.methods import EFFORT, ELAPSED, Method, front_rows
-from pages.downloads.figure_file import html_button
+from pages.downloads.figure_file import figure_files
+from pages.downloads.tables_out import latex
 from pages.plots import allocations
 from pages.plots.style import CHART
 from pages.shared import text
 from pages.shared.hypervolume import Box
 from pages.shared.run_facts import is_ladder
+from pages.shared.words import explained
 from qcore.allocation import ModelSpec
 from qcore.costs.user_tables import Costs
 from qcore.errors import QcoreError
@@ -77,7 +79,7 @@ class Comparison:
 def fronts(found: Comparison) -> None:
     """Overlaid fronts; a click on a point puts it into the difference below."""
     cost = found.box.cost
-    st.subheader(f"{found.what} against {cost.title.lower()}")
+    st.header(f"{found.what} against {cost.title.lower()}")
     figure = figures.fronts_figure(
         found.methods,
         found.ladder,
@@ -110,32 +112,33 @@ def fronts(found: Comparison) -> None:
             " No uniform bits were measured in this setting: start a Uniform bits search to see "
             "what there is to beat."
         )
-    st.caption(words)
+    st.caption(words, help=explained("front", "95 % interval"))
     title = f"{found.what} against {cost.title.lower()}: {found.model.name}"
-    html_button(figure, title, f"fronts_{found.model.name[:60]}_{cost.name[:60]}", "compare-html")
+    figure_files(figure, title, f"fronts_{found.model.name[:60]}_{cost.name[:60]}", "compare-html")
 
 
 def hypervolume(found: Comparison) -> None:
     """Hypervolume over evaluations and over seconds."""
-    st.subheader("Hypervolume against work")
+    st.header("Hypervolume against work")
     for column, axis in zip(st.columns(2), (EFFORT, ELAPSED), strict=True):
-        column.plotly_chart(
-            figures.hypervolume_figure(found.methods, found.box, axis),
-            key=f"compare-hv-{axis}",
-            config=CHART,
-            alt=f"Hypervolume of each method against {figures.AXES[axis].lower()}.",
-        )
+        figure = figures.hypervolume_figure(found.methods, found.box, axis)
+        title = f"Hypervolume of each method against {figures.AXES[axis].lower()}"
+        with column:
+            st.plotly_chart(figure, key=f"compare-hv-{axis}", config=CHART, alt=f"{title}.")
+            stem = f"hypervolume_{found.model.name[:60]}_{axis.partition(',')[0].lower()}"
+            figure_files(figure, f"{title}: {found.model.name}", stem, f"compare-hv-html-{axis}")
     st.caption(
         f"Share of the plane that points dominate: {found.box.words()}. Lines are medians over "
         "seeds, bands run from the smallest to the largest. Looking at a part of the search split "
         "counts as that part of an evaluation. Seconds are those of scoring; of searches that "
-        "train, all other time of the run counts before its first point."
+        "train, all other time of the run counts before its first point.",
+        help=explained("hypervolume", "seed"),
     )
 
 
 def table(found: Comparison, summary: pd.DataFrame) -> None:
     """What each method reached, and the same as a file."""
-    st.subheader("What each method reached")
+    st.header("What each method reached")
     st.dataframe(
         tables.shown(summary, found.box, found.budgets),
         hide_index=True,
@@ -146,7 +149,8 @@ def table(found: Comparison, summary: pd.DataFrame) -> None:
         f"{found.what} is measured on the search split (n={n:,}) on which points are chosen too, "
         "so it is slightly optimistic for all; round brackets are 95 % intervals, square "
         "brackets the lowest and highest seed. Minutes run from a run's start to its end, pauses "
-        f"included. Hypervolume: {found.box.words()}."
+        f"included. Hypervolume: {found.box.words()}.",
+        help=explained("search split", "test split", "95 % interval", "hypervolume"),
     )
     st.download_button(
         "Table as CSV",
@@ -161,7 +165,7 @@ def table(found: Comparison, summary: pd.DataFrame) -> None:
 
 def paired(found: Comparison) -> None:
     """Differences on the same test images, with words for what they mean."""
-    st.subheader("Is the difference more than chance?")
+    st.header("Is the difference more than chance?")
     labels = [method.label for method in found.methods]
     if len(labels) < 2:
         st.info(
@@ -171,7 +175,7 @@ def paired(found: Comparison) -> None:
         return
     first = next((m.label for m in found.methods if m.reference), labels[0])
     baseline = st.selectbox(
-        "Held against", labels, index=labels.index(first), key="compare-baseline", width=360
+        "Difference from", labels, index=labels.index(first), key="compare-baseline", width=360
     )
     try:
         rows = tables.paired_table(
@@ -204,7 +208,7 @@ def paired(found: Comparison) -> None:
 
 def allocations_along_fronts(found: Comparison) -> None:
     """Every allocation along each method's front, side by side."""
-    st.subheader("Allocations along the fronts")
+    st.header("Allocations along the fronts")
     drawn = [method for method in found.methods if not method.reference][:MOST_CARPETS]
     quantized = any(
         bits.activation != 32
@@ -257,7 +261,7 @@ def caption(found: Comparison, summary: pd.DataFrame) -> None:
             origins=sorted(origins),
         )
         if st.toggle("For LaTeX", key="compare-latex"):
-            words = compare_caption.latex(words)
+            words = latex(words)
         st.code(words, language=None, wrap_lines=True)
 
 

@@ -41,7 +41,7 @@ def details(store: Store, entry: Kept, kept: Sequence[Kept], mine: Sequence[Run]
         mine: Runs of its network, newest first.
     """
     saved, config = entry.saved, entry.config
-    st.subheader(text.literal(saved.name))
+    st.header(text.literal(saved.name))
     if config is None:
         st.error(
             f"Its file cannot be read: {text.literal(str(entry.problem))}", icon=":material/error:"

@@ -1,8 +1,9 @@
-"""What was measured, as files: fronts for a spreadsheet, all points for a program. Pure."""
+"""What was measured, as files: for a spreadsheet, for a program, for a paper. Pure."""
 
 import io
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 
 import pandas as pd
 
@@ -15,6 +16,56 @@ from store import Run, StoredPoint
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet would run a text that starts so."""
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    **{c: f"\\{c}" for c in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+}
+_MINUS = re.compile(r"(?<![\w.])-(?=\d)")
+
+
+def latex(text: str) -> str:
+    """Escape plain text for LaTeX; line breaks become spaces."""
+    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
+
+
+def latex_table(table: pd.DataFrame, numbers: Collection[str] = ()) -> str:
+    """A table in the style of booktabs, every cell escaped.
+
+    Args:
+        table: Cells are written as they are; what is missing stays empty.
+        numbers: Columns set flush right; a minus before a figure becomes a minus sign.
+
+    Returns:
+        A `tabular` with a comment that names the package it needs, ending in a line break.
+    """
+
+    def line(cells: Iterable[object]) -> str:
+        return " & ".join(cells_of(cells)) + r" \\"
+
+    def cells_of(cells: Iterable[object]) -> Iterable[str]:
+        for column, cell in zip(table.columns, cells, strict=True):
+            written = "" if cell is None or cell != cell else latex(str(cell))
+            yield _MINUS.sub("$-$", written) if column in numbers else written
+
+    columns = "".join("r" if column in numbers else "l" for column in table.columns)
+    rows = [line(row) for row in table.itertuples(index=False, name=None)]
+    head = " & ".join(latex(str(column)) for column in table.columns) + r" \\"
+    return "\n".join(
+        [
+            r"% needs \usepackage{booktabs}",
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            head,
+            r"\midrule",
+            *rows,
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
 
 
 def front_csv(frame: pd.DataFrame, cost: CostModel) -> bytes:

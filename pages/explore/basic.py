@@ -40,7 +40,7 @@ def draw_measured(scene: Scene, float_score: float | None, what: str) -> None:
     missing = [m for m in dict.fromkeys(frame["method"]) if m not in set(chosen["method"])]
     if missing and not chosen.empty:
         st.caption(f"Nothing measured by {', '.join(missing)} fits these budgets.")
-    st.subheader(f"{what} against cost")
+    st.header(f"{what} against cost")
     cost = _axis([scene.costs[name] for name in cost_columns(scene.costs, frame)])
     figure = front_figure(
         frame,
@@ -61,7 +61,7 @@ def draw_measured(scene: Scene, float_score: float | None, what: str) -> None:
         return
     details.picks_table(chosen, what, scene.costs)
     ranked = details.ranked(chosen)
-    st.subheader("Take one away")
+    st.header("Take one away")
     named = point_of(st.query_params.get("pt", ""))
     linked = None if named is None else reference.row_of(frame, *named)
     options = [*ranked["method"], *([] if linked is None else [LINKED])]
@@ -86,7 +86,7 @@ def draw_predicted(scene: Scene, name: str, table: SensitivityTable) -> None:
     chosen = predictions.predicted_pick(name, table, model, limits, scene.costs)
     if not chosen.empty:
         _heatmap(chosen, model)
-    st.subheader("Predicted damage against cost")
+    st.header("Predicted damage against cost")
     options = predictions.table_options(table, model)
     problem = Problem(model, options, Budget({}, scene.costs))
     cost = _axis([scene.costs[name] for name in summed_costs(problem)])
@@ -108,7 +108,7 @@ def draw_predicted(scene: Scene, name: str, table: SensitivityTable) -> None:
 
 
 def _heatmap(chosen: pd.DataFrame, model: ModelSpec) -> None:
-    st.subheader("Bits of each layer")
+    st.header("Bits of each layer")
     st.plotly_chart(
         bit_heatmap(frames.bits_frame(chosen, model)),
         key="heatmap",

@@ -131,7 +131,7 @@ def draw_picked(scene: Scene, rows: pd.DataFrame, view: View, what: str) -> None
         wanted = best[best["method"] == view.focus]
         row = (best if wanted.empty else wanted).iloc[0]
     if row is not None:
-        st.subheader("Take it away")
+        st.header("Take it away")
         st.markdown(score_words(row, "the point you clicked" if clicked else "the pick in focus"))
         draw(scene, row, None if clicked else limits)
     if not chosen.empty:
@@ -349,7 +349,7 @@ def draw_predicted(scene: Scene, chosen: pd.DataFrame, table: SensitivityTable) 
         hide_index=True,
         alt="The predicted optimum within the budgets, with its costs.",
     )
-    st.subheader("Take it away")
+    st.header("Take it away")
     st.write(f"A prediction from {table.kind} sensitivities has no accuracy yet.")
     allocation: BitAllocation = chosen.iloc[0]["allocation"]
     _measure(scene, scene.compared[0].spec, allocation, PTQ, prepared=False)

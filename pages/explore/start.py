@@ -103,13 +103,13 @@ def nothing_yet(store: Store, name: str, mine: Sequence[Run], model: ModelSpec |
     """Show what runs or what failed, what the ladder costs, and offer the first search."""
     active = [run for run in mine if run.state in text.ACTIVE]
     if active:
-        st.subheader("Measuring the first allocations")
+        st.header("Measuring the first allocations")
         st.write("Points appear here as soon as they are measured. You may close this page.")
         live_progress(store, mine, lambda run: run.spec.model == name)
         if model is not None:
             draw(model)
         return
-    st.subheader("Nothing was measured for this model yet")
+    st.header("Nothing was measured for this model yet")
     failed = next((run for run in mine if run.state == "failed"), None)
     if failed is not None:
         st.error(text.literal(f"{failed.name} failed: {failed.error}"))

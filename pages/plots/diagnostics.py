@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from pages.plots.heatmap import bit_heatmap
-from pages.plots.style import GREY, METHOD_COLOURS, lay_out, plain
+from pages.plots.style import GREY, LINE_COLOURS, lay_out, plain
 from pages.shared.frames import bits_frame
 from qcore.allocation import BitAllocation, ModelSpec
 
@@ -86,21 +86,21 @@ PANELS = (
     (
         {"title": {"text": "Value, nats"}, "type": "log"},
         (
-            ("median", "median", METHOD_COLOURS[4], "dot"),
-            ("best", "best", METHOD_COLOURS[0], "solid"),
-            ("record", "best so far", METHOD_COLOURS[2], "dash"),
+            ("median", "median", LINE_COLOURS[4], "dot"),
+            ("best", "best", LINE_COLOURS[0], "solid"),
+            ("record", "best so far", LINE_COLOURS[2], "dash"),
         ),
     ),
     (
         {"title": {"text": "Widths; ratio"}, "type": "log"},
         (
-            ("sigma", "step size", METHOD_COLOURS[1], "solid"),
-            ("axis ratio", "axis ratio", METHOD_COLOURS[3], "dash"),
+            ("sigma", "step size", LINE_COLOURS[1], "solid"),
+            ("axis ratio", "axis ratio", LINE_COLOURS[3], "dash"),
         ),
     ),
     (
         {"title": {"text": "Allocations"}, "rangemode": "tozero"},
-        (("front", "on the front", METHOD_COLOURS[0], "solid"),),
+        (("front", "on the front", LINE_COLOURS[0], "solid"),),
     ),
 )
 """Of each panel of `generations_figure`, its y axis and lines: column, name, colour, dash."""
@@ -201,7 +201,7 @@ def epochs_figure(frame: pd.DataFrame) -> go.Figure:
     """
     figure = go.Figure()
     for place, (stage, rows) in enumerate(frame.groupby("stage", sort=False)):
-        colour = METHOD_COLOURS[place % len(METHOD_COLOURS)]
+        colour = LINE_COLOURS[place % len(LINE_COLOURS)]
         common = {"x": rows["Epoch"].tolist(), "mode": "lines+markers", "legendgroup": str(stage)}
         for column, axis, dash in (("loss", "y", "solid"), ("accuracy, %", "y2", "dot")):
             figure.add_scatter(

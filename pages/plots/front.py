@@ -9,7 +9,7 @@ from itertools import islice
 import pandas as pd
 import plotly.graph_objects as go
 
-from pages.plots.style import GREY, METHOD_COLOURS, faded, lay_out, plain, style_of
+from pages.plots.style import GREY, LINE_COLOURS, faded, lay_out, plain, style_of
 from pages.shared import frames
 from pages.shared.columns import DAMAGE, OBJECTIVE, SEARCH_HIGH, SEARCH_LOW, SEARCH_SCORE, column_of
 from pages.shared.text import bits_text, scale_of
@@ -182,7 +182,7 @@ def history_figure(history: pd.DataFrame, score_title: str) -> go.Figure:
         y=history["Best so far, %"].tolist(),
         name="best so far within the budget",
         mode="lines",
-        line={"shape": "hv", "width": 2, "color": METHOD_COLOURS[0]},
+        line={"shape": "hv", "width": 2, "color": LINE_COLOURS[0]},
     )
     lay_out(figure, 320)
     figure.update_xaxes(title_text="Evaluations", rangemode="tozero")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from pages.plots.style import BIT_COLOURS, GREY, METHOD_COLOURS, METHOD_DASHES, lay_out, plain
+from pages.plots.style import BIT_COLOURS, GREY, LINE_COLOURS, METHOD_DASHES, lay_out, plain
 from pages.shared.text import bits_text, tidy
 from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits, ModelSpec
 from qcore.costs import COSTS
@@ -69,7 +69,7 @@ def curves_figure(frame: pd.DataFrame, unit: str) -> go.Figure:
             name=plain(tidy(str(name))),
             mode="lines+markers",
             line={
-                "color": GREY if rank is None else METHOD_COLOURS[rank % len(METHOD_COLOURS)],
+                "color": GREY if rank is None else LINE_COLOURS[rank % len(LINE_COLOURS)],
                 "dash": "solid" if rank is None else METHOD_DASHES[rank % len(METHOD_DASHES)],
                 "width": 1 if rank is None else 2,
             },

@@ -1,4 +1,4 @@
-"""How every figure looks: one colour per bit-width, one look per method. Pure.
+"""How every figure looks: one colour per bit-width, a hue per family, a shape per method. Pure.
 
 Text colours are left to Streamlit's theme and backgrounds are transparent, so that each figure
 reads in light and in dark. Lines of reference use a grey that shows on both.
@@ -25,10 +25,17 @@ BIT_COLOURS = {
 DARK_DIGITS_FROM = 5
 """Bit-widths from here on are light cells and carry black digits, the others white ones."""
 
-CHART = {"displaylogo": False, "toImageButtonOptions": {"format": "svg"}}
-"""Settings of every plotly chart: its camera saves an SVG."""
+CHART = {
+    "displaylogo": False,
+    "displayModeBar": "hover",
+    "toImageButtonOptions": {"format": "svg"},
+}
+"""Settings of every plotly chart: its buttons show on hovering, and its camera saves an SVG."""
 
-METHOD_COLOURS = (
+BUTTONS_PX = 40
+"""Right of the axes, for the chart's buttons: there they hide neither a legend nor a cell."""
+
+LINE_COLOURS = (
     # Okabe and Ito
     "#0072B2",
     "#D55E00",
@@ -40,6 +47,18 @@ METHOD_COLOURS = (
     "#AA4499",
     "#999933",
 )
+"""Colours of lines that are not methods: layers, costs, quantities."""
+
+FAMILY_COLOURS = {
+    "one-shot": ("#009E73", "#5C8A14", "#2E8B57", "#7C8712", "#2FA34B"),
+    "search": ("#0072B2", "#3A93DB", "#5468D4", "#2B7BE0", "#8661D1"),
+    "trained": ("#C2407C", "#B37A00", "#E0483E", "#B5562B", "#C24AA8", "#D55E00"),
+}
+"""Family of a search to tones of its hue: greens, blues, warm ones; 3 to 1 on light and on dark."""
+
+UNKNOWN_COLOURS = ("#8A7A5C",)
+"""A method that this release does not know: no family's hue."""
+
 METHOD_MARKERS = (
     "circle",
     "square",
@@ -50,26 +69,42 @@ METHOD_MARKERS = (
     "triangle-down",
     "star",
     "hexagon",
+    "pentagon",
+    "triangle-left",
+    "triangle-right",
+    "hexagram",
 )
+"""One shape a method."""
+
 METHOD_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "5px")
-"""Their numbers have no common divisor: colours come again, looks do not."""
+"""Counts of tones, shapes and dashes have no common divisor: one comes again, a look does not."""
 GREY = "#888888"
 CELL_TEXT_LAYERS = 110
 """Beyond this many layers a cell is too narrow for its digit; hovering still tells."""
 
 
 def style_of(method: str) -> dict[str, str]:
-    """Colour, marker and dash of a method: the same on every page, whatever else is shown."""
+    """Colour, marker and dash of a method: the same on every page, whatever else is shown.
+
+    The hue says its family, the shape which method it is.
+
+    Args:
+        method: Title of a search, and after a comma what else was done.
+
+    Returns:
+        "colour" (#rrggbb), "marker" and "dash", as plotly names them.
+    """
     base, _, variant = method.partition(",")
     if base == SEARCHES["uniform"].title:
         return {"colour": GREY, "marker": "square", "dash": "dot"}
-    looks = {search.title: search.look for search in SEARCHES.values()}
-    place = looks.get(base)
+    search = next((search for search in SEARCHES.values() if search.title == base), None)
+    place = None if search is None else search.look
     if place is None:
         place = sum(map(ord, base))
+    tones = UNKNOWN_COLOURS if search is None else FAMILY_COLOURS[search.family]
     shift = 0 if not variant else 1
     return {
-        "colour": METHOD_COLOURS[place % len(METHOD_COLOURS)],
+        "colour": tones[place % len(tones)],
         "marker": METHOD_MARKERS[(place + shift) % len(METHOD_MARKERS)],
         "dash": METHOD_DASHES[(place + shift) % len(METHOD_DASHES)],
     }
@@ -114,7 +149,8 @@ def lay_out(figure: go.Figure, height: int, top: int = 30) -> None:
     """
     figure.update_layout(
         height=height,
-        margin={"l": 10, "r": 10, "t": top, "b": 10},
+        margin={"l": 10, "r": BUTTONS_PX, "t": top, "b": 10},
+        modebar={"orientation": "v", "bgcolor": "rgba(0,0,0,0)"},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.03, "x": 0},

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from pages.plots.style import GREY, METHOD_COLOURS, lay_out, plain
+from pages.plots.style import GREY, LINE_COLOURS, lay_out, plain
 from qcore.costs import COSTS
 from qcore.costs.formulas import CostModel
 
@@ -122,7 +122,7 @@ def grids_figure(frame: pd.DataFrame, part: str) -> go.Figure:
                 legendgroup=str(layer),
                 showlegend=column == "range",
                 mode="lines",
-                line={"color": METHOD_COLOURS[place % len(METHOD_COLOURS)], "dash": dash},
+                line={"color": LINE_COLOURS[place % len(LINE_COLOURS)], "dash": dash},
                 yaxis=axis,
             )
     lay_out(figure, 460)
@@ -143,7 +143,7 @@ def excess_figure(frame: pd.DataFrame, costs: Mapping[str, CostModel] = COSTS) -
             y=rows["excess, %"].tolist(),
             name=costs[str(cost)].title if cost in costs else plain(str(cost)),
             mode="lines",
-            line={"color": METHOD_COLOURS[place % len(METHOD_COLOURS)], "shape": "hv"},
+            line={"color": LINE_COLOURS[place % len(LINE_COLOURS)], "shape": "hv"},
         )
     figure.add_hline(y=0, line={"color": GREY, "dash": "dash", "width": 1})
     lay_out(figure, 320)
@@ -156,9 +156,9 @@ def hardening_figure(frame: pd.DataFrame) -> go.Figure:
     """Accuracy of soft and of hard weights, and the share of weights not at a level yet."""
     figure = go.Figure()
     lines = (
-        ("soft, %", "soft weights", METHOD_COLOURS[0], "solid", "y"),
-        ("hard, %", "hard weights", METHOD_COLOURS[1], "solid", "y"),
-        ("off level, %", "not at a level", METHOD_COLOURS[2], "dot", "y2"),
+        ("soft, %", "soft weights", LINE_COLOURS[0], "solid", "y"),
+        ("hard, %", "hard weights", LINE_COLOURS[1], "solid", "y"),
+        ("off level, %", "not at a level", LINE_COLOURS[2], "dot", "y2"),
     )
     for column, name, colour, dash, axis in lines:
         figure.add_scatter(

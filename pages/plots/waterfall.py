@@ -3,7 +3,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from pages.plots.style import GREY, METHOD_COLOURS, lay_out, plain
+from pages.plots.style import GREY, LINE_COLOURS, lay_out, plain
 from pages.shared.text import scale_of
 from qcore.allocation import BitAllocation, LayerBits, ModelSpec
 from qcore.costs import COSTS
@@ -55,9 +55,9 @@ def waterfall_figure(model: ModelSpec, allocation: BitAllocation) -> go.Figure:
                   for at, step in enumerate(steps)],
             textposition="outside",
             cliponaxis=False,
-            decreasing={"marker": {"color": METHOD_COLOURS[2]}},
-            increasing={"marker": {"color": METHOD_COLOURS[1]}},
-            totals={"marker": {"color": METHOD_COLOURS[0]}},
+            decreasing={"marker": {"color": LINE_COLOURS[2]}},
+            increasing={"marker": {"color": LINE_COLOURS[1]}},
+            totals={"marker": {"color": LINE_COLOURS[0]}},
             connector={"line": {"color": GREY, "width": 1}},
             hovertemplate=f"%{{y:.4g}} {unit}<extra></extra>",
         )

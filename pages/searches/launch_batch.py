@@ -158,7 +158,9 @@ def estimate(specs: Sequence[RunSpec], known: Sequence[Run], workers: int) -> st
             total += median(like[:5])
         else:
             unknown.add(SEARCHES[spec.search].title)
+    seeds = len({spec.seed for spec in specs})
     words = counted(len(specs), "run")
+    words += f" with {seeds} seeds" if seeds > 1 else ""
     if total:
         words += f", about {duration(total / min(workers, len(specs)))} as the last ones here took"
     if unknown:

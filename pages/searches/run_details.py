@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from pages.downloads.figure_file import html_button
+from pages.downloads.figure_file import figure_files
 from pages.plots import diagnostics, front, trajectories
 from pages.plots.style import CHART
 from pages.searches import run_network
@@ -43,7 +43,7 @@ def details(store: Store, at: int) -> None:
     except RunNotFound:
         st.info("This run was deleted.")
         return
-    st.subheader(text.literal(entry.name))
+    st.header(text.literal(entry.name))
     spec = entry.spec
     st.markdown(
         f"**{text.state_words(entry)}** · {frames.method_label(spec.search)} "
@@ -215,7 +215,7 @@ def _front(store: Store, entry: Run) -> None:
         config=CHART,
         alt=f"{what} of this run's points against {cost.title.lower()}.",
     )
-    html_button(figure, f"{entry.name}: {entry.spec.model}", f"front_run-{entry.id}", "run-html")
+    figure_files(figure, f"{entry.name}: {entry.spec.model}", f"front_run-{entry.id}", "run-html")
 
 
 def _diagnostics(store: Store, entry: Run) -> None:

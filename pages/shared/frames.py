@@ -372,14 +372,14 @@ def _loss_text(row: Mapping[str, Any]) -> str:
 
 def splits_words(chosen: pd.DataFrame) -> str:
     """Say how many images each split of `picks_table` has, and when the test split is read."""
-    parts = ["In brackets are 95 % intervals."]
+    parts = ["Brackets hold 95 % intervals."]
     for name, column in (("search", SEARCH_N), ("test", TEST_N)):
         counts = sorted({int(n) for n in chosen[column].dropna()})
         if counts:
             parts.append(f"The {name} split has {' or '.join(f'{n:,}' for n in counts)} images.")
     if chosen[TEST_N].isna().any():
         parts.append(
-            "The test split is read for reported points only; the cells of others are empty."
+            "Test images are looked at for reported points only; the cells of others are empty."
         )
     return " ".join(parts)
 

@@ -110,7 +110,7 @@ def frame(store: Store, runs: Sequence[Run], model: ModelSpec) -> pd.DataFrame:
     """`frames.points_frame` over runs of one setting; shared, so never change it."""
     versions = tuple(version_of(run) for run in runs)
     costs = store.costs
-    floats = float_scores(store, model.name, runs[0].spec.data) if runs else (None, None)
+    floats = float_scores(store, model.name, runs[0].spec.images) if runs else (None, None)
     key = (str(store.url), model.digest, costs.stamp, floats, versions)
     return _frame(store, list(runs), model, costs, key)
 

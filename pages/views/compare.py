@@ -9,7 +9,10 @@ from pages.compare import controls, methods, read, sections
 from pages.compare import tables as compare_tables
 from pages.compare.comparable import judge, setting_of
 from pages.compare.difference import difference
+from pages.compare.layer_bits import layers
+from pages.compare.paper import paper
 from pages.compare.sections import Comparison
+from pages.compare.training import curves
 from pages.shared import hypervolume as hv
 from pages.shared import session, text, widgets
 from pages.shared.columns import ACTIVATION_BITS, column_of
@@ -66,7 +69,7 @@ def main() -> None:
 
 
 def _nothing_yet(store: Store, known: Sequence[Run]) -> None:
-    st.subheader("Nothing to compare yet")
+    st.header("Nothing to compare yet")
     if any(run.state in text.ACTIVE for run in known):
         st.write("Fronts appear here as soon as the first allocations are measured.")
         live_progress(store, known, lambda run: True)
@@ -153,7 +156,10 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
     sections.table(found, summary)
     sections.paired(found)
     sections.allocations_along_fronts(found)
+    layers(found)
+    curves(found)
     difference(found)
+    paper(found)
     sections.caption(found, summary)
 
 

@@ -42,7 +42,7 @@ def main() -> None:
             icon=":material/keep:",
         )
     if model is not None and mine:
-        st.subheader("Everything measured")
+        st.header("Everything measured")
         st.caption(f"What {counted(len(mine), 'run')} of {literal(model.name)} measured.")
         stem = file_stem(model.name[:60], 0, 0, "all", len(mine)).partition("_")[0]
         draw(table_offers(store, {run.id: run for run in mine}, model, stem), "tables")

@@ -1,13 +1,16 @@
-"""Guide: how to use the dashboard, and what its words mean. Tables come from the code itself."""
+"""Guide: what bits do in six steps, how to use the dashboard, and what its words mean."""
 
 import pandas as pd
 import streamlit as st
 
+from pages.guide.steps import steps
+from pages.shared import session
+from pages.shared.words import WORDS
 from qcore.costs.user_tables import read_costs
 from qcore.formats.exports import EXPORTS
 from qcore.searches import SEARCHES
 
-STEPS = (
+PAGES = (
     (
         "Drag a budget",
         "pages/views/explore.py",
@@ -67,38 +70,6 @@ KEYS = (
     ("p", "keep the focused point under Configs"),
 )
 
-WORDS = (
-    ("bit allocation", "the weight and activation bits of every layer; 32 means left in float"),
-    (
-        "measured",
-        "evaluated on images with the quantized network; solid marks. Choices use the search split "
-        "only, drawn from the training images; the test split is read once per reported point",
-    ),
-    (
-        "predicted",
-        "from a sensitivity table: damage measured one layer at a time and added up; hollow marks. "
-        "Layers interact, so it ranks allocations and says little about accuracy itself",
-    ),
-    ("front", "the points that nothing cheaper equals; steps, for nothing lies in between"),
-    (
-        "hypervolume",
-        "share of the plane of cost and accuracy that a run's points dominate: one number for how "
-        "much a search has found, where budget and images are the same",
-    ),
-    (
-        "95 % interval",
-        "where the true accuracy lies, judged by the number of images (Wilson): 1,000 images leave "
-        "about 2 points, 10,000 about half a point",
-    ),
-    ("uniform ladder", "the same bits in every layer: what every method has to beat"),
-    (
-        "tuned",
-        "scales, biases and norms fitted to the float network's outputs, without labels, after the "
-        "bits are chosen",
-    ),
-    ("recorded", "measured earlier with the shipped code, not on this machine; labelled as such"),
-)
-
 
 def main() -> None:
     """Draw the page."""
@@ -108,19 +79,22 @@ def main() -> None:
         "activations. Fewer bits cost less memory and compute, and some accuracy; which layer can "
         "do with how few is what you find out here."
     )
-    for place, (title, page, label, words) in enumerate(STEPS, start=1):
-        st.subheader(f"{place}. {title}")
+    steps(session.database())
+    st.header("Where to do it")
+    for title, page, label, words in PAGES:
+        st.subheader(title)
         st.markdown(words)
         st.page_link(page, label=label, icon=":material/arrow_forward:")
-    st.subheader("Keys on Explore")
+    st.header("Keys on Explore")
     _table({"Key": [key for key, _ in KEYS], "Does": [does for _, does in KEYS]}, "Keys")
-    st.subheader("Words")
-    _table({"Word": [w for w, _ in WORDS], "Means": [m for _, m in WORDS]}, "Words")
-    st.subheader("Methods")
+    st.header("Words")
+    _table({"Word": list(WORDS), "Means": list(WORDS.values())}, "Words")
+    st.header("Methods")
     _table(
         {
             "Method": [search.title for search in SEARCHES.values()],
             "What it does": [search.summary for search in SEARCHES.values()],
+            "Family": [search.family for search in SEARCHES.values()],
             "Weights": [
                 "its own, trained" if search.trains else "the network's"
                 for search in SEARCHES.values()
@@ -129,7 +103,7 @@ def main() -> None:
         },
         "Methods",
     )
-    st.subheader("Costs")
+    st.header("Costs")
     costs = read_costs()
     _table(
         {
@@ -139,7 +113,7 @@ def main() -> None:
         },
         "Costs",
     )
-    st.subheader("Files to take away")
+    st.header("Files to take away")
     _table(
         {
             "Format": [export.title for export in EXPORTS.values()],
@@ -148,7 +122,7 @@ def main() -> None:
         },
         "Formats",
     )
-    st.subheader("Without a browser")
+    st.header("Without a browser")
     st.code(
         "python -m store run --model resnet20 --search portfolio --limit weight_bytes=80000\n"
         "python -m store list",

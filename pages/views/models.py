@@ -123,7 +123,7 @@ def _chosen(store: Store, entry: ModelEntry) -> None:
     counts = steps.counts_input(name)
     steps.check_step(store, name, data, counts)
     st.subheader("Sensitivity", divider="gray")
-    st.write("How much each layer minds fewer bits: what predictions and most searches start from.")
+    st.write("The damage fewer bits do in each layer: predictions and most searches start from it.")
     steps.sensitivity_step(store, name, data, counts)
     st.subheader("Go on", divider="gray")
     with st.container(horizontal=True):

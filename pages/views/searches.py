@@ -82,7 +82,9 @@ def _table(store: Store, was_active: bool) -> None:
 def _together(store: Store, chosen: Sequence[Run]) -> None:
     """What can be done with several runs at once."""
     if not chosen:
-        st.caption("Tick rows to compare, cancel, resume, repeat or delete several runs at once.")
+        st.caption(
+            "Choose rows by their boxes to compare, cancel, resume, repeat or delete several."
+        )
         return
     count = text.counted(len(chosen), "run")
     active = [entry for entry in chosen if entry.state in (*text.ACTIVE, "paused")]

@@ -24,13 +24,13 @@ def main() -> None:
         alt="Every setting with its value, where it comes from, and what it means.",
     )
     store = session.database()
-    st.subheader("Now")
+    st.header("Now")
     st.dataframe(
         setup.health_frame(health(store), _cards()),
         hide_index=True,
         alt="Database, disk, server and graphics cards as they are now.",
     )
-    st.subheader("Check everything")
+    st.header("Check everything")
     st.caption(
         "Looks through the database, its locks, the disk, the packages and the evaluator, and "
         "changes nothing. The same in a terminal: `python -m store doctor`."

@@ -55,7 +55,7 @@ def main() -> None:
     panels.area_panel(model, now, start)
     with st.container():
         panels.change_panel(model, now, start)
-    st.subheader("Why: what each layer's bits are worth")
+    st.header("Why: what each layer's bits are worth")
     if tables:
         score = "accuracy" if _labelled(store, compared) else "agreement with the float network"
         why.why_panel(store, model, compared, tables[chosen], judged[chosen], now, score)
@@ -73,7 +73,7 @@ def _is_ours(run: Run) -> bool:
 
 
 def _never_prepared(name: str) -> None:
-    st.subheader("This model's layers are not known yet")
+    st.header("This model's layers are not known yet")
     st.write(
         f"{text.literal(name)} was never prepared on this machine: its layers are found by the "
         "first search. Start any search of it, then come back and edit its bits."

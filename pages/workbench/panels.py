@@ -53,7 +53,7 @@ def costs_panel(
 
 def area_panel(model: ModelSpec, now: BitAllocation, start: BitAllocation) -> None:
     """Each layer as a block of its cost (a Marimekko chart); the starting point as outline."""
-    st.subheader("Where the cost lies")
+    st.header("Where the cost lies")
     cost = st.segmented_control(
         "Area is",
         list(AREAS),
@@ -75,7 +75,7 @@ def change_panel(model: ModelSpec, now: BitAllocation, start: BitAllocation) -> 
     """Which layers differ from the starting point, and by how many bits."""
     if now == start:
         return
-    st.subheader("Against the starting point")
+    st.header("Against the starting point")
     rows = difference.diff_frame(model, start, now)
     changed = int(rows["changed"].sum())
     everything = st.toggle("Show equal layers too", key="wb-equal")
@@ -97,7 +97,7 @@ def measured_panel(
     start: BitAllocation,
 ) -> None:
     """What was measured of exactly these bits, or the button that has it measured."""
-    st.subheader("Measured")
+    st.header("Measured")
     network = _network(compared)
     frame = frame if frame is None or network is None else switchable_runs.rows_on(frame, network)
     rows = None if frame is None else numbers.measured_rows(frame, now)
@@ -213,7 +213,7 @@ def predicted_panel(
     start: BitAllocation,
 ) -> None:
     """What a sensitivity predicts for these bits, unless it proved unreliable."""
-    st.subheader("Predicted")
+    st.header("Predicted")
     if not reliability.trusted(found):
         st.info(reliability.words(found), icon=":material/visibility_off:")
         return

@@ -276,6 +276,7 @@ def trained(params: BitMixerParams, stage: str) -> Trained:
 SEARCH = Search(
     name="bitmixer",
     title="Bit-Mixer",
+    family="trained",
     summary="Trains one network whose layers take any width at any time, then searches its bits.",
     params=BitMixerParams,
     run=bitmixer,

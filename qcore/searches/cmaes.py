@@ -168,6 +168,7 @@ def _exact(problem: Problem, space: Space, kind: str) -> np.ndarray:
 SEARCH = Search(
     name="cmaes",
     title="CMA-ES",
+    family="search",
     summary="Evolves weight and activation bits of all layers together, using measurements alone.",
     params=CmaesParams,
     run=cmaes,

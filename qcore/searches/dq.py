@@ -262,6 +262,7 @@ def trained(params: DqParams, stage: str) -> Trained:
 SEARCH = Search(
     name="dq",
     title="DQ (learned bits)",
+    family="trained",
     summary="Learns steps, ranges and with them the bits by gradient, together with the weights.",
     params=DqParams,
     run=dq,

@@ -71,6 +71,7 @@ def _optima(
 SEARCH = Search(
     name="exact",
     title="Exact front",
+    family="one-shot",
     summary="The provably best allocations for an additive sensitivity, truly measured.",
     params=ExactParams,
     run=exact,

@@ -62,6 +62,7 @@ def read_allocation(problem: Problem, entry: str | Mapping[str, Any]) -> BitAllo
 SEARCH = Search(
     name="given",
     title="Given allocations",
+    family="search",
     summary="Measures exactly the allocations it is given, such as hand-edited bits.",
     params=GivenParams,
     run=given,

@@ -306,6 +306,7 @@ def trained(params: GradFreeBitsParams, stage: str) -> Trained:
 SEARCH = Search(
     name="gradfreebits",
     title="GradFreeBits",
+    family="trained",
     summary="Alternates CMA-ES over all bits with quantization-aware training of the weights.",
     params=GradFreeBitsParams,
     run=gradfreebits,

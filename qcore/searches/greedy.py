@@ -70,6 +70,7 @@ def _thin(space: Space, path: Sequence[np.ndarray], points: int) -> list[int]:
 SEARCH = Search(
     name="greedy",
     title="Greedy descent",
+    family="one-shot",
     summary="One layer at a time, by least predicted damage per cost saved; needs a sensitivity.",
     params=GreedyParams,
     run=greedy,

@@ -99,6 +99,7 @@ def metanetwork(problem: Problem, params: MetaNetworkParams, rng: np.random.Gene
 SEARCH = Search(
     name="metanetwork",
     title="Trained Bit-Mixer",
+    family="trained",
     summary="Searches the bits of a network that a bitmixer run has trained; nothing is trained.",
     params=MetaNetworkParams,
     run=metanetwork,

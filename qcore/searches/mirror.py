@@ -173,6 +173,7 @@ def trained(params: MirrorParams, stage: str) -> Trained:
 SEARCH = Search(
     name="mirror",
     title="Mirror descent",
+    family="trained",
     summary="Trains the exact front's bits, few-level layers under a sharpening mirror map.",
     params=MirrorParams,
     run=mirror,

@@ -190,6 +190,7 @@ def _first(
 SEARCH = Search(
     name="nsga2",
     title="NSGA-II",
+    family="search",
     summary="Evolves a whole front of damage against any one cost, using measurements alone.",
     params=Nsga2Params,
     run=nsga2,

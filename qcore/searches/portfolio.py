@@ -209,6 +209,7 @@ def _exchange(known: _Known, level: np.ndarray, most: int, done: Progress) -> Pr
 SEARCH = Search(
     name="portfolio",
     title="Portfolio",
+    family="search",
     summary="Solves several sensitivities exactly, measures each optimum, improves the best by "
     "exchanging bits between layers.",
     params=PortfolioParams,

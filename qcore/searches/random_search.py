@@ -60,6 +60,7 @@ def sampled(problem: Problem, params: RandomParams, rng: np.random.Generator) ->
 SEARCH = Search(
     name="random",
     title="Random",
+    family="search",
     summary="Random allocations spread over the whole cost range, within the budget.",
     params=RandomParams,
     run=sampled,

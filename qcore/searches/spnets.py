@@ -157,6 +157,7 @@ def trained(params: SpNetsParams, stage: str) -> Trained:
 SEARCH = Search(
     name="spnets",
     title="SP-Nets",
+    family="trained",
     summary="One set of weights trained for several precisions of the network; each is a point.",
     params=SpNetsParams,
     run=spnets,

@@ -43,6 +43,7 @@ def _nearest(options: tuple[LayerBits, ...], wanted: LayerBits) -> LayerBits:
 SEARCH = Search(
     name="uniform",
     title="Uniform bits",
+    family="one-shot",
     summary="The same bits in every layer, once per allowed bit-width: the ladder to beat.",
     params=UniformParams,
     run=uniform,

@@ -16,7 +16,7 @@ ALL = (*PAGES, "compare", "workbench", "models", "configs", "settings")
 
 
 def texts(at):
-    kinds = (at.markdown, at.caption, at.info, at.warning, at.error, at.subheader)
+    kinds = (at.markdown, at.caption, at.info, at.warning, at.error, at.header)
     return "\n".join(element.value for kind in kinds for element in kind)
 
 

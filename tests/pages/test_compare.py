@@ -30,12 +30,12 @@ def compared(place, template):
 
 
 def headings(at):
-    return [element.value for element in at.subheader]
+    return [element.value for element in at.header]
 
 
 def everything(at):
     """All words on the page."""
-    kinds = (at.title, at.subheader, at.markdown, at.caption, at.info, at.error, at.warning)
+    kinds = (at.title, at.header, at.markdown, at.caption, at.info, at.error, at.warning)
     return "\n".join(element.value for kind in kinds for element in kind)
 
 
@@ -75,7 +75,7 @@ def test_the_latest_comparable_runs_are_proposed_and_the_link_says_so(app, compa
     assert at_runs(at) == [1, 2, 3, 4]
     assert link(at)["runs"] == "1,2,3,4"
     assert link(at)["x"] == "weight_bytes"
-    assert len(headings(at)) == 6
+    assert len(headings(at)) == 7
     # seeds are one method, with median and range
     rows = table(at, "Hypervolume").set_index("Method")
     assert rows.loc["Portfolio", "Seeds"] == 2
@@ -89,7 +89,8 @@ def test_the_latest_comparable_runs_are_proposed_and_the_link_says_so(app, compa
 
 def test_the_figure_and_the_table_can_be_taken_away(app, compared):
     labels = [button.proto.label for button in app("compare").get("download_button")]
-    assert labels == ["Figure as HTML", "Table as CSV"]
+    assert {"Figure as HTML", "SVG", "PDF", "PNG"} < set(labels)
+    assert {"Table as CSV", "Table as LaTeX", "Table with test scores as CSV"} < set(labels)
 
 
 def test_runs_of_another_network_are_named_where_there_are_none_of_the_chosen_one(app, compared):
@@ -130,7 +131,7 @@ def test_a_stale_link_says_so_and_shows_what_is_left(app, compared):
     assert at_runs(at) == [2]
     assert link(at)["runs"] == "2"
     assert link(at)["x"] == "weight_bytes"
-    assert len(headings(at)) == 6
+    assert len(headings(at)) == 7
 
 
 def test_a_link_of_nothing_but_strangers_falls_back(app, compared):
@@ -162,7 +163,7 @@ def test_what_cannot_be_compared_is_refused_and_a_group_is_offered(app, compared
     assert not at.error
     assert at_runs(at) == [2, 3]
     assert link(at)["runs"] == "2,3"
-    assert len(headings(at)) == 6
+    assert len(headings(at)) == 7
 
 
 def test_the_proposal_never_mixes_what_cannot_be_compared(app, compared):
@@ -227,7 +228,7 @@ def test_budgets_can_be_set_and_nonsense_is_refused_in_words(app, compared):
     at.text_input(key="grid").set_value("many").run()
     assert "no number" in at.error[0].value
     assert not at.exception
-    assert len(headings(at)) == 6
+    assert len(headings(at)) == 7
 
 
 def test_two_points_differ_in_costs_measured_accuracy_and_predicted_damage(app, compared):
@@ -307,7 +308,7 @@ def test_points_of_other_layers_are_left_out_with_a_word(app, compared):
     finish(compared, *sample.add_run(compared, "random", [sample.point(strange, 900)]), "done")
     at = app("compare", runs="2,5")
     assert "run 5 left out" in at.warning[0].value
-    assert len(headings(at)) == 6
+    assert len(headings(at)) == 7
 
 
 HOSTILE = (

@@ -77,7 +77,7 @@ def test_the_quantization_card_says_what_the_file_says_and_no_more(app, kept):
 
 def test_a_hostile_name_is_not_markup(app, kept):
     at = app("configs", config="1")
-    (heading,) = [entry.value for entry in at.subheader if "bold" in entry.value]
+    (heading,) = [entry.value for entry in at.header if "bold" in entry.value]
     assert "\\<b\\>" in heading
     assert "\\[link\\]\\(x\\)" in heading
 

@@ -30,7 +30,9 @@ def scripted(*requests) -> tuple[Search, list]:
             answer = yield request
             answers.append(answer)
 
-    return Search("scripted", "Scripted", "Asks what it is told.", NoParams, run), answers
+    return Search(
+        "scripted", "Scripted", "Asks what it is told.", NoParams, run, family="search"
+    ), answers
 
 
 def uniform(toy: Toy, bits: int) -> BitAllocation:
@@ -152,7 +154,7 @@ def test_a_stopped_search_is_closed():
         finally:
             closed.append(True)
 
-    search = Search("s", "S", "S.", NoParams, run)
+    search = Search("s", "S", "S.", NoParams, run, family="search")
     toy = toy_problem(2)
     drive(search, toy.problem, NoParams(), 0, score=toy.score, should_stop=lambda: True)
     assert closed == [True]
@@ -180,7 +182,7 @@ def test_the_search_gets_a_generator_made_from_the_seed():
 
     toy = toy_problem(2)
     for seed in (1, 1, 2):
-        search = Search("s", "S", "S.", NoParams, run)
+        search = Search("s", "S", "S.", NoParams, run, family="search")
         drive(search, toy.problem, NoParams(), seed, score=toy.score)
     assert drawn[0] == drawn[1] != drawn[2]
 

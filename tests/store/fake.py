@@ -54,7 +54,9 @@ def batched(problem, params, rng):
         yield Progress(generation + 1, params.generations, "measured", figures)
 
 
-BATCHED_SEARCH = Search("batched", "Batched", "Tests the engine.", BatchedParams, batched)
+BATCHED_SEARCH = Search(
+    "batched", "Batched", "Tests the engine.", BatchedParams, batched, family="search"
+)
 
 
 class FakePrepared:

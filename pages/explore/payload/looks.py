@@ -53,13 +53,17 @@ _SHAPES = {
     "triangle-up": (3, 0, 1.3),
     "triangle-down": (3, 1, 1.3),
     "hexagon": (6, 0, 1.1),
+    "pentagon": (5, 0, 1.15),
+    "triangle-left": (3, 1.5, 1.3),
+    "triangle-right": (3, 0.5, 1.3),
     "star": (5, 0, 1.4),
+    "hexagram": (6, 0, 1.3),
     "x": (4, 1, 1.3),
     "cross": (4, 0, 1.3),
 }
 """Corners, half steps turned and size of each marker."""
 
-_POINTED = ("star", "x", "cross")
+_POINTED = ("star", "hexagram", "x", "cross")
 _UNPRINTABLE = re.compile("[\u0000-\u001f\u007f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 

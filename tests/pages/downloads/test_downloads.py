@@ -217,3 +217,18 @@ def test_the_reader_of_bit_packed_files_is_a_download_beside_them():
     assert reader.file_name == "packed_reader.py"
     assert b"def apply(" in reader.make()
     assert not reader.refused
+
+
+def test_latex_shows_every_sign_as_it_is():
+    assert tables_out.latex("50 % of a_b & {c}") == r"50 \% of a\_b \& \{c\}"
+    assert tables_out.latex("\\input{x}\nnext") == r"\textbackslash{}input\{x\} next"
+
+
+def test_a_latex_table_has_a_cell_for_each_and_real_minus_signs():
+    table = pd.DataFrame({"Method": ["a & b", "NSGA-2"], "Change": ["-0.5 (-1.0 to 0.1)", None]})
+    lines = tables_out.latex_table(table, ["Change"]).splitlines()
+    assert lines[1] == r"\begin{tabular}{lr}"
+    assert lines[3] == r"Method & Change \\"
+    assert lines[5] == r"a \& b & $-$0.5 ($-$1.0 to 0.1) \\"
+    assert lines[6] == r"NSGA-2 &  \\"
+    assert [lines[at] for at in (2, 4, 7)] == [r"\toprule", r"\midrule", r"\bottomrule"]

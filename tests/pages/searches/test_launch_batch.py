@@ -60,7 +60,7 @@ def test_the_estimate_is_what_the_like_took_here():
         done, origin="recorded", finished="2026-01-02T00:00:00.000+00:00"
     )
     specs = [sample.spec_of("exact", seed=seed) for seed in range(4)]
-    assert "4 runs, about 4 min" in launch_batch.estimate(specs, [done, recorded], 2)
+    assert "4 runs with 4 seeds, about 4 min" in launch_batch.estimate(specs, [done, recorded], 2)
     assert "no time is known" in launch_batch.estimate(specs, [recorded], 2)
 
 

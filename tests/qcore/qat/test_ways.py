@@ -53,7 +53,9 @@ def shrink(problem, params, rng):
     yield Progress(1, 1, f"{left:.3g} left")
 
 
-SEARCH = Search("shrink", "Shrink", "Shrinks weights.", Params, shrink, trains=True)
+SEARCH = Search(
+    "shrink", "Shrink", "Shrinks weights.", Params, shrink, trains=True, family="trained"
+)
 
 
 def run(**values):

@@ -284,7 +284,7 @@ def round_of(settings, window):
         )
         kept.append(evolved)
 
-    return Search("round", "Round", "One round.", CmaesParams, once), kept
+    return Search("round", "Round", "One round.", CmaesParams, once, family="search"), kept
 
 
 def test_all_candidates_of_a_generation_see_the_same_images_which_move():

@@ -14,6 +14,7 @@ from qcore.qat.requests import AdoptedStage, Hardened, Learned, LearnedBits, Low
 from qcore.qat.switches import NormPlan, rungs_of, switches_of
 from qcore.quantization_card import NOT_SAID, card_of, rows
 from qcore.run_spec import RunSpec
+from qcore.search import FAMILIES
 from qcore.searches import SEARCHES
 from tests.helpers import FakeTrainer, Toy, toy_problem, with_budget
 
@@ -81,6 +82,8 @@ def test_record_is_complete(name):
     assert search.name == name
     assert search.title
     assert search.summary.endswith(".")
+    assert search.family in FAMILIES
+    assert (search.family == "trained") == search.trains
     assert dataclasses.is_dataclass(search.params)
     assert search.params() == search.read_params({})
     for field in dataclasses.fields(search.params):

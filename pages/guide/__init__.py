@@ -1,0 +1,1 @@
+"""The Guide's lessons: what bits do, why layers differ, what a front is."""
