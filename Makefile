@@ -31,7 +31,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	DENO_DIR=$(VENV)/deno DENO_NO_UPDATE_CHECK=1 \
-		$(BIN)/deno fmt --check --line-width 100 pages/explore/component/*.js pages/network/component/*.js
+		$(BIN)/deno fmt --check --line-width 100 pages/*/component/*.js
 	$(BIN)/mypy app.py qcore store pages benchmarks
 
 $(VENV)/bin/python:

@@ -1,17 +1,18 @@
-"""Workbench: give every layer its bits by hand, see cost and prediction at once, measure."""
+"""Workbench: drag every layer's bits, see cost and prediction at once, measure."""
 
 from collections.abc import Sequence
 
 import streamlit as st
 
 from pages.shared import session, text, widgets
+from pages.shared.frames import method_label
 from pages.shared.runs import live_progress
-from pages.workbench import controls, graph, numbers, panels, why
-from pages.workbench.bench import Bench, arrive
-from pages.workbench.draft import Start, allocation_of, problems
+from pages.workbench import controls, graph, numbers, panels, picture, why
+from pages.workbench.bench import Bench, arrive, usable
+from pages.workbench.draft import Start, problems
+from pages.workbench.opening import best_point, default_budget
 from qcore.allocation import BitAllocation, ModelSpec
-from qcore.models.catalog import network_title
-from store import Run, Store, all_runs, points_of
+from store import Run, Store, StoredPoint, all_runs, points_of
 
 
 def main() -> None:
@@ -27,36 +28,40 @@ def main() -> None:
     setting, everything = _setting(mine)
     compared = session.newest_within(everything)
     frame = session.frame(store, compared, model) if compared else None
-    bench = arrive(model, lambda link: _find_point(store, mine, model, link))
-    title = text.literal(network_title(name))
-    st.markdown(
-        f"{title} · starting point: {text.literal(bench.now.start.label)}"
-        + (f" · measured on {text.literal(setting)}" if setting else "")
+    bench = arrive(
+        model,
+        lambda link: _find_point(store, mine, model, link),
+        lambda: _best_start(store, model, compared),
     )
-    controls.start_chooser(store, model, frame)
-    # in containers of their own: what follows would be built anew whenever a line comes or goes
+    source = f"{text.literal(name)}, from **{text.literal(bench.now.start.label)}**"
+    controls.toolbar(store, model, bench, frame, source)
+    # containers that are always there: what follows them stays what it is, and open
     with st.container():
-        controls.toolbar(model, bench)
-    with st.container():
-        now, start = _usable(bench, model), bench.now.start.allocation
-    panels.costs_panel(model, now, start, store.costs)
-    table, panel = st.columns([2, 1], gap="medium")
-    with table:
-        controls.bits_editor(model, bench)
+        _say_problems(bench, model)
+    now, start = usable(bench, model), bench.now.start.allocation
+    ready = panels.measured_line(store, model, compared, frame, now, start)
     tables = session.sensitivity_tables(store, model)
     judged = {
         label: why.judged(store, model, compared, label, known) for label, known in tables.items()
     }
-    with panel:
-        panels.measured_panel(store, model, compared, frame, now, start)
-        if tables:
-            chosen = why.choose_table(tables, judged)
-            panels.predicted_panel(tables[chosen], model, judged[chosen], now, start)
+    order = why.best_first(tables, judged)
+    chosen = st.session_state.get(why.CHOSEN)
+    chosen = chosen if chosen in tables else next(iter(order), "")
+    picture.bit_picture(store, model, bench, now, compared, tables.get(chosen), judged.get(chosen))
+    with st.container():
+        if setting:
+            st.caption(f"Measured on {text.literal(setting)}.")
+        if ready is not None:
+            panels.take_away(store, model, ready)
+    with st.expander("Table of all layers", icon=":material/table_rows:", key="wb-rows"):
+        controls.bits_editor(model, bench)
+    panels.costs_panel(model, now, start, store.costs)
     panels.area_panel(model, now, start)
     with st.container():
         panels.change_panel(model, now, start)
     st.header("Why: what each layer's bits are worth")
     if tables:
+        chosen = why.choose_table(order)
         score = "accuracy" if _labelled(store, compared) else "agreement with the float network"
         why.why_panel(store, model, compared, tables[chosen], judged[chosen], now, score)
     else:
@@ -102,17 +107,31 @@ def _setting(mine: Sequence[Run]) -> tuple[str, list[Run]]:
 
 def _find_point(store: Store, mine: Sequence[Run], model: ModelSpec, link: str) -> Start | None:
     run, _, point = link.partition(":")
-    known = {str(entry.id): entry.id for entry in mine}
+    known = {str(entry.id): entry for entry in mine}
     if run not in known:
         return None
-    for stored in points_of(store, [known[run]]):
+    for stored in points_of(store, [known[run].id]):
         if str(stored.id) == point and set(stored.point.allocation) == set(model.names):
-            bits = {name: stored.point.allocation[name] for name in model.names}
-            return controls.point_start(known[run], stored.id, BitAllocation(bits))
+            return _start_of(model, known[run], stored)
     return None
 
 
-def _usable(bench: Bench, model: ModelSpec) -> BitAllocation:
+def _start_of(model: ModelSpec, run: Run, stored: StoredPoint) -> Start:
+    method = method_label(run.spec.search, stored.point.stage)
+    bits = BitAllocation({name: stored.point.allocation[name] for name in model.names})
+    return controls.point_start(model, method, run.id, stored.id, bits)
+
+
+def _best_start(store: Store, model: ModelSpec, compared: Sequence[Run]) -> Start | None:
+    """The best that was measured within the budget that Explore begins with."""
+    points = (stored for run in compared for stored in session.points(store, run))
+    found = best_point(points, model, default_budget(model))
+    if found is None:
+        return None
+    return _start_of(model, next(run for run in compared if run.id == found.run_id), found)
+
+
+def _say_problems(bench: Bench, model: ModelSpec) -> None:
     wrong = problems(bench.now, model)
     if wrong:
         st.error(
@@ -121,11 +140,6 @@ def _usable(bench: Bench, model: ModelSpec) -> BitAllocation:
             + ". Costs and results below are of the last bits that could be used.",
             icon=":material/error:",
         )
-    for draft in (bench.now, *reversed(bench.history.past)):
-        found = allocation_of(draft, model)
-        if found is not None:
-            return found
-    return bench.now.start.allocation
 
 
 def _labelled(store: Store, compared: Sequence[Run]) -> bool:

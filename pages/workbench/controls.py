@@ -1,4 +1,4 @@
-"""Controls above the table of bits: where to start, steps back and forth, rules for many layers."""
+"""Where to start, steps back and forth, rules for many layers, and the table to type into."""
 
 from collections.abc import Callable
 
@@ -37,9 +37,12 @@ def _width_words(bits: int | str) -> str:
     return bits if isinstance(bits, str) else "float" if bits == FLOAT_BITS else f"{bits}"
 
 
-def toolbar(model: ModelSpec, bench: Bench) -> None:
-    """Undo, redo, back to the start, and rules for many layers."""
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+def toolbar(
+    store: Store, model: ModelSpec, bench: Bench, frame: pd.DataFrame | None, source: str
+) -> None:
+    """Where the bits come from, steps back and forth, other starts, rules for many layers."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(source, width="content")
         _step(model, "Undo", "undo", bench.history.past, History.undo, "Ctrl+Z")
         _step(model, "Redo", "redo", bench.history.future, History.redo, "Ctrl+Shift+Z")
         st.button(
@@ -52,7 +55,9 @@ def toolbar(model: ModelSpec, bench: Bench) -> None:
             args=(model, lambda history: history.push(_restarted(history.now, model))),
             help="Gives every layer the bits of the starting point again; locks stay.",
         )
-    _rules(model, bench)
+        _start_chooser(store, model, frame)
+        with st.popover("Many layers", icon=":material/format_paint:"):
+            _rules(model, bench)
 
 
 def _restarted(draft: Draft, model: ModelSpec) -> Draft:
@@ -144,7 +149,7 @@ def bits_editor(model: ModelSpec, bench: Bench) -> None:
     )
 
 
-def start_chooser(store: Store, model: ModelSpec, frame: pd.DataFrame | None) -> None:
+def _start_chooser(store: Store, model: ModelSpec, frame: pd.DataFrame | None) -> None:
     """Offer other bits to start from; taking one is a step that can be undone."""
     ways: dict[str, Callable[[], Draft | None]] = {
         "Same bits everywhere": lambda: _from_uniform(model),
@@ -153,7 +158,7 @@ def start_chooser(store: Store, model: ModelSpec, frame: pd.DataFrame | None) ->
         "A file": lambda: _from_file(model),
         "A pasted list": lambda: _from_paste(model),
     }
-    with st.expander("Start from something else", icon=":material/start:"):
+    with st.popover("Start from", icon=":material/start:"):
         way = st.segmented_control(
             "Start from", list(ways), default=next(iter(ways)), required=True, key="wb-way"
         )
@@ -206,12 +211,18 @@ def _from_point(model: ModelSpec, frame: pd.DataFrame | None) -> Draft | None:
         if not _go("wb-from-point"):
             return None
         row = rows[rows["point"] == chosen].iloc[0]
-        return begin(point_start(int(row["run"]), int(chosen), row["allocation"]), model)
+        start = point_start(model, str(method), int(row["run"]), int(chosen), row["allocation"])
+        return begin(start, model)
 
 
-def point_start(run: int, point: int, allocation: BitAllocation) -> Start:
-    """The starting point that a measured point is."""
-    return Start(f"point {point} of run {run}", allocation, f"{run}:{point}")
+def point_start(
+    model: ModelSpec, method: str, run: int, point: int, allocation: BitAllocation
+) -> Start:
+    """The starting point that a measured point of a run is."""
+    cost = COSTS["weight_bytes"]
+    size = text.cost_text(cost, cost.total(model, allocation))
+    label = f"{method}, {size}, point {point} of run {run}"
+    return Start(label, allocation, f"{run}:{point}")
 
 
 def _from_saved(store: Store, model: ModelSpec) -> Draft | None:

@@ -175,10 +175,14 @@ LONGEST = 220
 
 
 def link_text(draft: Draft) -> str:
-    """The draft's bits as text; "" at the starting point, with bits out of range, or too long."""
+    """The draft's bits as text.
+
+    "" where the link's point says them already, with bits out of range, or where it is too long.
+    """
     start = [(b.weight, b.activation) for b in draft.start.allocation.values()]
     rows = [(row.weight, row.activation) for row in draft.rows]
-    if rows == start or any(row.problem for row in draft.rows):
+    said = rows == start and draft.start.point
+    if said or any(row.problem for row in draft.rows):
         return ""
     words = ".".join(_column([row[part] for row in rows]) for part in (0, 1))
     return words if len(words) <= LONGEST else ""

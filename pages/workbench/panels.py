@@ -1,4 +1,4 @@
-"""Panels beside and below the table of bits: costs, predicted, measured, and why."""
+"""Panels around the picture of the bits: measured, costs, changes, files."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.downloads.downloads import downloads
-from pages.plots import difference, reliability
+from pages.plots import difference
 from pages.plots.area import AREAS, area_figure
 from pages.plots.style import CHART
 from pages.shared import switchable_runs, text, widgets
@@ -17,7 +17,6 @@ from qcore.allocation import BitAllocation, ModelSpec
 from qcore.costs import COSTS, costs_of
 from qcore.costs.formulas import CostModel
 from qcore.errors import InvalidParams, QcoreError
-from qcore.problem import SensitivityTable
 from qcore.run_spec import RunSpec
 from store import Run, Store, all_runs, config_text, save_config
 
@@ -27,23 +26,25 @@ LARGE = ("weight_bytes", "bit_ops", "model_bytes")
 def costs_panel(
     model: ModelSpec, now: BitAllocation, start: BitAllocation, costs: Mapping[str, CostModel]
 ) -> None:
-    """Main costs large, with their change; all of them in a table."""
-    mine, before = costs_of(model, now), costs_of(model, start)
-    columns = st.columns([3, 3, 3, 2])
-    for column, name in zip(columns, LARGE, strict=False):
-        column.metric(
-            COSTS[name].title,
-            text.cost_text(COSTS[name], mine[name]),
-            numbers.change_text(COSTS[name], mine[name], before[name]),
-            delta_color="inverse",
-            help=COSTS[name].formula,
+    """All costs, and the mean bits, with their change."""
+    with st.expander(
+        "All costs beside the starting point", icon=":material/table:", key="wb-costs"
+    ):
+        mine, before = costs_of(model, now), costs_of(model, start)
+        columns = st.columns([3, 3, 3, 2])
+        for column, name in zip(columns, LARGE, strict=False):
+            column.metric(
+                COSTS[name].title,
+                text.cost_text(COSTS[name], mine[name]),
+                numbers.change_text(COSTS[name], mine[name], before[name]),
+                delta_color="inverse",
+                help=COSTS[name].formula,
+            )
+        columns[3].metric(
+            "Mean bits, w / a",
+            numbers.mean_bits_text(model, now),
+            help="Of weights / of activations, each weighed by how many there are.",
         )
-    columns[3].metric(
-        "Mean bits, w / a",
-        numbers.mean_bits_text(model, now),
-        help="Of weights / of activations, each weighed by how many there are.",
-    )
-    with st.expander("All costs beside the starting point"):
         st.dataframe(
             numbers.costs_table(model, now, start, costs),
             hide_index=True,
@@ -88,43 +89,58 @@ def change_panel(model: ModelSpec, now: BitAllocation, start: BitAllocation) -> 
     st.caption(f"{text.counted(changed, 'layer')} of {len(rows):,} changed; float counts as 32.")
 
 
-def measured_panel(
+def measured_line(
     store: Store,
     model: ModelSpec,
     compared: Sequence[Run],
     frame: pd.DataFrame | None,
     now: BitAllocation,
     start: BitAllocation,
+) -> pd.Series | None:
+    """What was measured of exactly these bits, or the button that has it measured.
+
+    Returns:
+        The point of these bits whose files are ready, as a row of `frame`, where there is one.
+    """
+    with st.container(horizontal=True, vertical_alignment="center", key="wb-measured"):
+        network = _network(compared)
+        if frame is not None and network is not None:
+            frame = switchable_runs.rows_on(frame, network)
+        rows = None if frame is None else numbers.measured_rows(frame, now)
+        if rows is not None and not rows.empty:
+            _scores(rows, frame, start if start != now else None)
+            if rows.iloc[0]["config_point"] >= 0:
+                best: pd.Series = rows.iloc[0]
+                return best
+        if any(measures(run, now) for run in compared):
+            st.info("These bits are being measured; the result appears here.")
+        elif network is not None:
+            _measure_on(store, model, network, now)
+        else:
+            _measure(store, model, compared, now, known=rows is not None and not rows.empty)
+    return None
+
+
+def _measure(
+    store: Store, model: ModelSpec, compared: Sequence[Run], now: BitAllocation, known: bool
 ) -> None:
-    """What was measured of exactly these bits, or the button that has it measured."""
-    st.header("Measured")
-    network = _network(compared)
-    frame = frame if frame is None or network is None else switchable_runs.rows_on(frame, network)
-    rows = None if frame is None else numbers.measured_rows(frame, now)
-    if rows is not None and not rows.empty:
-        _scores(rows, frame, start if start != now else None)
-        best = rows.iloc[0]
-        if best["config_point"] >= 0:
-            _save(store, model, best)
-            return
-        st.caption("Measure these bits here to look at the test split and to get their files.")
-    if any(measures(run, now) for run in compared):
-        st.info("These bits are being measured; the result appears here.", icon=":material/timer:")
-        return
-    if network is not None:
-        _measure_on(store, model, network, now)
-        return
     like = numbers.measure_like(model, compared)
     if like is None:
         st.info("Say first which images to measure on: start any search of this model.")
         st.page_link("pages/views/searches.py", label="Set up a search")
         return
-    if rows is None or rows.empty:
-        st.write(
-            f"These bits were not measured yet; {like.search_images:,} search images of "
+    if not known:
+        st.markdown(
+            f"Measured: not yet; {like.search_images:,} search images of "
             f"{text.literal(like.data)} will tell."
         )
-    if st.button("Measure these bits", type="primary", icon=":material/play_arrow:", key="wb-go"):
+    if st.button(
+        "Measure these bits",
+        type="primary",
+        icon=":material/play_arrow:",
+        key="wb-go",
+        help="Measuring here looks at the test split too, and makes their files.",
+    ):
         _queue(store, given_spec(like, now), f"Measure {now.digest[:6]} on {model.name}")
 
 
@@ -138,6 +154,7 @@ def _network(compared: Sequence[Run]) -> Run | None:
         [0, *known],
         format_func=lambda at: switchable_runs.title(known[at]) if at in known else "as it is",
         key="wb-network",
+        width=320,
         help="As it is: quantized after training. A network that an SP-Nets or Bit-Mixer run has "
         "trained answers at any bits it was trained at, as it is, in seconds.",
     )
@@ -157,11 +174,19 @@ def _measure_on(store: Store, model: ModelSpec, network: Run, now: BitAllocation
 
 
 def _scores(rows: pd.DataFrame, frame: pd.DataFrame | None, start: BitAllocation | None) -> None:
-    for row in rows.to_dict("records"):
-        st.markdown(f"**{_score_text(row)}**: {text.literal(str(row['method']))}, run {row['run']}")
+    lines = [
+        f"Measured **{_score_text(row)}**: {text.literal(str(row['method']))}, run {row['run']}"
+        for row in rows.to_dict("records")
+    ]
+    more = text.counted(len(lines) - 1, "more run")
+    st.markdown(lines[0] if len(lines) == 1 else f"{lines[0]}, and {more}", help=_listed(lines))
     before = None if start is None or frame is None else numbers.measured_rows(frame, start)
     if before is not None and not before.empty:
         st.caption(f"Starting point: {_score_text(before.iloc[0].to_dict())}.")
+
+
+def _listed(lines: Sequence[str]) -> str | None:
+    return "\n\n".join(lines) if len(lines) > 1 else None
 
 
 def _score_text(row: Mapping[str, object]) -> str:
@@ -180,7 +205,8 @@ def _queue(store: Store, spec: RunSpec, name: str) -> None:
         st.rerun()
 
 
-def _save(store: Store, model: ModelSpec, row: pd.Series) -> None:
+def take_away(store: Store, model: ModelSpec, row: pd.Series) -> None:
+    """Downloads of a measured point, and a name to keep it under."""
     point = int(row["config_point"])
     stem = text.file_stem(model.name, row[WEIGHT_BITS], row[ACTIVATION_BITS], "hand-edited", point)
     with st.expander("Take it away", icon=":material/download:"):
@@ -203,51 +229,6 @@ def _save(store: Store, model: ModelSpec, row: pd.Series) -> None:
         widgets.error_box(error)
         return
     st.toast("Saved; the Configs page lists it.", icon=":material/bookmark:")
-
-
-def predicted_panel(
-    table: SensitivityTable,
-    model: ModelSpec,
-    found: reliability.Reliability,
-    now: BitAllocation,
-    start: BitAllocation,
-) -> None:
-    """What a sensitivity predicts for these bits, unless it proved unreliable."""
-    st.header("Predicted")
-    if not reliability.trusted(found):
-        st.info(reliability.words(found), icon=":material/visibility_off:")
-        return
-    damage, before = reliability.damages(table, model, [now, start])
-    if damage != damage:
-        st.write(_unknown_words(table, model, now))
-        return
-    change = (
-        ""
-        if before != before or before == damage
-        else f" (starting point {text.significant(before)})"
-    )
-    st.markdown(f"Damage about **{text.significant(damage)} {text.literal(table.unit)}**{change}.")
-    near = reliability.expected_score(found, float(damage))
-    if near is not None:
-        low, middle, high, count = near
-        st.markdown(
-            f"The {count} measured allocations predicted most alike score {low:.1f} to "
-            f"{high:.1f} %, half of them above {middle:.1f} %."
-        )
-    st.caption(f"{reliability.words(found)} Predicted from {table.kind} sensitivity, not measured.")
-
-
-def _unknown_words(table: SensitivityTable, model: ModelSpec, now: BitAllocation) -> str:
-    missing = set()
-    for name in model.names:
-        pairs = ((table.weight, now[name].weight), (table.activation, now[name].activation))
-        missing |= {
-            bits for scores, bits in pairs if bits != 32 and bits not in scores.get(name, {})
-        }
-    return (
-        f"The {table.kind} sensitivity does not know {', '.join(map(str, sorted(missing)))} bits "
-        "everywhere they are used here. Choose another one, or compute one that does."
-    )
 
 
 def sensitivity_button(

@@ -138,14 +138,22 @@ def _heat(table: SensitivityTable, model: ModelSpec) -> None:
         )
 
 
-def choose_table(
+CHOSEN = "wb-table"
+"""Key of the choice of a sensitivity, which the picture above it is drawn with too."""
+
+
+def best_first(
     tables: Mapping[str, SensitivityTable], judged: Mapping[str, reliability.Reliability]
-) -> str:
-    """Let the reader choose a sensitivity; the one that ranks best comes first."""
-    order = sorted(tables, key=lambda name: -(judged[name].tau or 0.0))
+) -> list[str]:
+    """Names of the sensitivities, that which ranks best what was measured first."""
+    return sorted(tables, key=lambda name: -(judged[name].tau or 0.0))
+
+
+def choose_table(order: Sequence[str]) -> str:
+    """Let the reader choose a sensitivity; there is at least one."""
     if len(order) == 1:
         return order[0]
-    return str(st.selectbox("Sensitivity", order, key="wb-table"))
+    return str(st.selectbox("Sensitivity", order, key=CHOSEN))
 
 
 @st.cache_resource(show_spinner=False, max_entries=32)

@@ -80,6 +80,12 @@ class CostModel:
         """The part no bit-width changes, in `unit`."""
         return self.per_float_parameter * sum(model.left_in_float.values())
 
+    @property
+    def scales(self) -> tuple[tuple[int, str], ...]:
+        """Its larger units with their size in `unit`, largest first: ((1 << 30, "GiB"), ...)."""
+        usual = LARGER.get(self.unit) or tuple((f, f"{p} {self.unit}") for f, p in PREFIXES)
+        return self.larger or usual
+
     def scale(self, largest: float) -> tuple[float, str]:
         """The unit in which values up to `largest` read well: (factor, unit).
 
@@ -87,8 +93,7 @@ class CostModel:
             >>> CostModel("made_bytes", "Made", "B", lambda layer, bits: 1).scale(9000)
             (1024.0, 'KiB')
         """
-        usual = LARGER.get(self.unit) or tuple((f, f"{p} {self.unit}") for f, p in PREFIXES)
-        for factor, unit in self.larger or usual:
+        for factor, unit in self.scales:
             if largest >= factor:
                 return float(factor), unit
         return 1.0, self.unit

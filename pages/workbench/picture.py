@@ -1,0 +1,85 @@
+"""The picture of the bits on the page: what it is given of predictions, and what comes back."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from pages.plots import reliability
+from pages.shared import session
+from pages.shared.columns import DAMAGE, SEARCH_N, SEARCH_SCORE
+from pages.workbench import payload
+from pages.workbench.bench import Bench, hear
+from pages.workbench.calibration import Calibration, calibrate
+from pages.workbench.component import bit_bars
+from qcore.allocation import BitAllocation, ModelSpec
+from qcore.problem import Scores, SensitivityTable
+from store import Run, Store
+
+
+def bit_picture(
+    store: Store,
+    model: ModelSpec,
+    bench: Bench,
+    shown: BitAllocation,
+    compared: Sequence[Run],
+    table: SensitivityTable | None,
+    found: reliability.Reliability | None,
+) -> None:
+    """Draw the bars; an edit in them is a step of the bench.
+
+    Args:
+        store: The database.
+        model: Whose bits are edited.
+        bench: What is edited.
+        shown: The bits to draw.
+        compared: Runs of one setting, whose points tell what damage loses.
+        table: The sensitivity that predicts; None where there is none.
+        found: How well it ranks what was measured.
+    """
+    floats = None
+    if compared:
+        floats, _ = session.float_scores(store, model.name, compared[0].spec.data)
+    prediction = prediction_of(model, table, found, floats)
+    body = payload.bars_payload(model, bench.now, shown, prediction, bench.heard)
+    bit_bars(body, partial(hear, model))
+
+
+def prediction_of(
+    model: ModelSpec,
+    table: SensitivityTable | None,
+    found: reliability.Reliability | None,
+    floats: Scores | None,
+) -> Mapping[str, Any]:
+    """What is predicted of these layers, in points where measured points tell them.
+
+    Args:
+        model: Whose layers they are.
+        table: The sensitivity that predicts.
+        found: How well it ranks what was measured.
+        floats: The float network's scores on the search split, where they are known.
+    """
+    if table is None or found is None:
+        return payload.not_predicted(
+            "Nothing is predicted: no sensitivity of this model is stored."
+        )
+    words = reliability.words(found)
+    if not reliability.trusted(found):
+        return payload.not_predicted(words)
+    calibration = _calibration(found, floats)
+    if calibration is None:
+        told = f"Damage is in {table.unit}: too little was measured to tell it in points."
+    else:
+        told = (
+            f"Points: loss against the float network on the same search images, fitted to "
+            f"{calibration.n:,} measured allocations, with the 95 % interval of a single one."
+        )
+    kind = f"Predicted from {table.kind} sensitivity, not measured."
+    return payload.predicted(table, model, calibration, f"{kind} {told} {words}")
+
+
+def _calibration(found: reliability.Reliability, floats: Scores | None) -> Calibration | None:
+    if floats is None:
+        return None
+    # a loss is between scores on the same images
+    rows = found.frame[found.frame[SEARCH_N] == floats.n]
+    return calibrate(rows[DAMAGE].tolist(), (100 * floats.headline - rows[SEARCH_SCORE]).tolist())
