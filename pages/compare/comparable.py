@@ -1,8 +1,9 @@
 """Which runs may be compared, and why others may not. Pure functions.
 
 Accuracies may lie in one picture only where they were measured alike: the same network, the same
-images, the same quantization around the bits. What may differ is what is compared: the search, its
-settings, its budget and bits, its seed, and the class of the device.
+images, the same choice of bits for activations, the same quantization around the bits. What may
+differ is what is compared: the search, its settings, its budget and weight bits, its seed, and the
+class of the device.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,8 @@ from dataclasses import dataclass, replace
 from pages.shared.frames import method_label
 from pages.shared.run_facts import has_aim
 from pages.shared.run_numbers import run_words
-from pages.shared.text import counted
+from pages.shared.text import counted, widths_text
+from qcore.allocation import FLOAT_BITS
 from qcore.quantizer_names import USUAL
 from store import Run, StoredPoint
 
@@ -30,6 +32,7 @@ class Setting:
         objective: What the search minimised, "kl" or "loss"; "" where it minimises nothing.
         tuning: Whether reported points were also tuned without labels.
         quantizer: How the weights' steps were chosen, a key of POST_TRAINING.
+        activations: Bits that activations may have, rising; (32,) leaves them in float.
     """
 
     model: str
@@ -41,6 +44,7 @@ class Setting:
     objective: str
     tuning: bool
     quantizer: str = USUAL
+    activations: tuple[int, ...] = (FLOAT_BITS,)
 
 
 def metric_of(points: Sequence[StoredPoint]) -> str:
@@ -62,6 +66,7 @@ def setting_of(run: Run, digest: str, metric: str) -> Setting:
         objective=spec.objective if has_aim(run) else "",
         tuning=spec.tuning,
         quantizer=spec.quantizer,
+        activations=tuple(sorted(set(spec.activation_bits))),
     )
 
 
@@ -77,6 +82,10 @@ FACTS = {
     "objective": ("Objective", "the searches were not after the same thing"),
     "tuning": ("Tuning", "tuned weights are not the weights the others were scored with"),
     "quantizer": ("Quantizer", "the same bits are other weights"),
+    "activations": (
+        "Bits of activations",
+        "fewer of them cost accuracy, and no size of weights shows it",
+    ),
 }
 """Field of a setting to what a reader calls it and why it must be equal."""
 
@@ -84,6 +93,8 @@ FACTS = {
 def value_words(field: str, setting: Setting) -> str:
     """The value of one field in words."""
     value = getattr(setting, field)
+    if field == "activations":
+        return widths_text(setting.activations)
     if field == "tuning":
         return "tuned without labels" if value else "not tuned"
     if field == "objective":
