@@ -118,8 +118,7 @@ def axis_picker(costs: Sequence[CostModel]) -> CostModel:
 
 
 def _forget_budgets() -> None:
-    for key in ("grid", "floor"):
-        st.session_state.pop(key, None)
+    st.session_state.pop("grid", None)
 
 
 @dataclass(frozen=True, slots=True)

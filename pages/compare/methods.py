@@ -13,8 +13,9 @@ import pandas as pd
 
 from pages.plots.style import METHOD_DASHES, METHOD_MARKERS, style_of
 from pages.shared import frames
-from pages.shared.columns import OBJECTIVE, column_of
-from pages.shared.run_facts import is_ladder
+from pages.shared.columns import OBJECTIVE, TRAINED, column_of
+from pages.shared.hypervolume import Box
+from pages.shared.run_facts import is_ladder, no_front
 from pages.shared.text import bits_set_text, params_text, short_limits_text
 from qcore.allocation import ModelSpec
 from qcore.costs import COSTS
@@ -63,6 +64,18 @@ class Method:
     trials: tuple[Trial, ...]
     look: Mapping[str, str]
     reference: bool = False
+
+    @property
+    def trained(self) -> bool:
+        """Whether its points have trained weights, other than tuned without labels."""
+        return any(bool(trial.rows[TRAINED].any()) for trial in self.trials)
+
+    def no_hypervolume(self, box: Box) -> str:
+        """Why it has no hypervolume, in a few words; "" where each of its runs made a front."""
+        if box.zero is None:
+            return "the float network's loss is not known"
+        reasons = (no_front(each.run, each.rows["digest"].nunique()) for each in self.trials)
+        return next(filter(None, reasons), "")
 
 
 def run_rows(
@@ -216,6 +229,15 @@ def smallest_effort(methods: Sequence[Method]) -> float:
     """Evaluations of the run with the fewest, ladders left aside; 0 where there is none."""
     counts = [trial.effort for m in methods if not m.reference for trial in m.trials]
     return min(counts, default=0.0)
+
+
+def equal_effort(methods: Sequence[Method], box: Box) -> float:
+    """Evaluations at which hypervolumes are held against one another: those of the shortest run.
+
+    Of runs that train only where there are no others: most of their work is no evaluation.
+    """
+    made = [method for method in methods if not method.no_hypervolume(box)]
+    return smallest_effort([m for m in made if not m.trained]) or smallest_effort(made)
 
 
 def cut(methods: Sequence[Method], most: float) -> list[Method]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import streamlit as st
 
+from pages.compare import budgets as compare_budgets
 from pages.compare import controls, methods, read, sections
 from pages.compare import tables as compare_tables
 from pages.compare.comparable import judge, setting_of
@@ -20,7 +21,6 @@ from qcore.allocation import FLOAT_BITS, ModelSpec
 from qcore.costs import COSTS
 from qcore.costs.formulas import CostModel
 from qcore.errors import QcoreError
-from qcore.searches import SEARCHES
 from store import Run, Store, all_runs
 
 # runs that are compared where a link names none
@@ -107,7 +107,9 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
         return
     first = next((run for run in measured if not is_ladder(run)), measured[0])
     setting = read.setting(store, first)
-    rows = {run.id: read.rows_of(store, run, model) for run in measured}
+    aims = (read.setting(store, run).objective for run in measured)
+    aim = next(filter(None, aims), "kl")
+    rows = {run.id: read.rows_of(store, run, model, aim) for run in measured}
     foreign = [number for number, table in rows.items() if table.empty]
     if foreign:
         st.warning(
@@ -119,7 +121,7 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
         return
     if not any(map(is_ladder, drawn)):
         ladder = read.ladders_like(store, setting)[:1]
-        rows |= {run.id: read.rows_of(store, run, model) for run in ladder}
+        rows |= {run.id: read.rows_of(store, run, model, aim) for run in ladder}
         drawn += [run for run in ladder if len(rows[run.id])]
     compared = methods.methods_of(drawn, rows, store.costs)
     float_inputs = any((table[ACTIVATION_BITS] > 8).any() for table in rows.values())
@@ -131,23 +133,17 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
             model=model,
             methods=compared,
             ladder=methods.ladder_rows(compared),
-            box=hv.Box(COSTS["weight_bytes"], 1.0, 0.0),
+            box=hv.Box(COSTS["weight_bytes"], 1.0, aim, hv.zero_of(aim, float_search)),
             budgets=(),
             float_search=float_search,
-            cut_at=None,
+            equal_at=None,
             logarithmic=False,
         ),
         FLOAT_BITS if float_inputs else 8,
     )
-    for note in sections.notes(found.methods, {s.name: s.trains for s in SEARCHES.values()}):
+    for note in sections.notes(found.methods):
         st.caption(text.literal(note, 400))
-    if found.cut_at is not None:
-        count = text.counted(round(found.cut_at), "evaluation")
-        st.caption(
-            f"Every run is cut at {count} of the whole search split, the count of the shortest; "
-            "the uniform ladder is never cut."
-        )
-    summary = compare_tables.summary(found.methods, found.box, found.budgets)
+    summary = compare_tables.summary(found.methods, found.box, found.budgets, found.equal_at)
     sections.fronts(found)
     sections.hypervolume(found)
     sections.table(found, summary)
@@ -170,56 +166,46 @@ def _priced(found: Comparison) -> list[CostModel]:
 
 
 def _choices(found: Comparison, widest: int) -> Comparison:
-    """Axis, cut, floor and budgets, and the comparison as they want it."""
+    """Axis, equal evaluations and budgets, and the comparison as they want it."""
     model: ModelSpec = found.model
-    left, middle, right = st.columns([2, 3, 2])
+    left, right = st.columns(2)
     with left:
         cost = controls.axis_picker(_priced(found))
         logarithmic = st.toggle("Logarithmic", key="log", bind="query-params")
     column = column_of(cost)
     costs = [float(value) for m in found.methods for t in m.trials for value in t.rows[column]]
-    proposed = compare_tables.default_budgets(model, cost, widest, costs)
-    words, unit = compare_tables.write_budgets(cost, proposed)
-    with middle:
+    pins = (run.spec.pin_first_last for m in found.methods for run in [m.trials[0].run])
+    proposed = compare_budgets.default_budgets(
+        model, cost, widest, found.ladder, pin=max(filter(None, pins), default=None), drawn=costs
+    )
+    words, unit = compare_budgets.write_budgets(cost, proposed)
+    with right:
         typed = st.text_input(
             f"Budgets of the tables, {unit}",
             value=words,
             key="grid",
             bind="query-params",
-            help="Numbers with commas between them. At first: what 2, 3, 4 and 8 bits in every "
-            "layer cost.",
+            help="Numbers with commas between them. At first: exactly what points of uniform bits "
+            "cost, pinned layers included.",
         )
         equal = st.toggle(
-            "Equal evaluations",
+            "Hypervolume at equal evaluations",
+            value=True,
             key="eq",
             bind="query-params",
-            help="Cut every run where the run with the fewest evaluations ended.",
-        )
-    score = 100 * found.float_search.headline if found.float_search else None
-    with right:
-        floor = st.number_input(
-            "Hypervolume counts above, %",
-            min_value=0.0,
-            max_value=99.0,
-            value=hv.default_floor(score),
-            step=1.0,
-            key="floor",
-            bind="query-params",
-            help="Accuracy at the reference point. At first 10 points below the float network.",
+            help="Takes it where the shortest search ended; off takes it at each run's end.",
         )
     try:
-        budgets = compare_tables.read_budgets(typed, cost, max(proposed))
+        budgets = compare_budgets.read_budgets(typed, cost, proposed)
     except QcoreError as error:
         st.error(text.literal(str(error), 200), icon=":material/error:")
         budgets = proposed
-    cut_at = methods.smallest_effort(found.methods) if equal else None
-    compared = found.methods if cut_at is None else methods.cut(found.methods, cut_at)
+    box = hv.box_of(model, cost, widest, max(costs), found.box.aim, found.box.zero)
     return replace(
         found,
-        methods=compared,
-        box=hv.box_of(model, cost, float(floor), widest, max(costs)),
+        box=box,
         budgets=budgets,
-        cut_at=cut_at,
+        equal_at=(methods.equal_effort(found.methods, box) or None) if equal else None,
         logarithmic=logarithmic,
     )
 

@@ -82,8 +82,8 @@ WORDS = (
     ("front", "the points that nothing cheaper equals; steps, for nothing lies in between"),
     (
         "hypervolume",
-        "share of the plane of cost and accuracy that a run's points dominate: one number for how "
-        "much a search has found, where budget and images are the same",
+        "share of the plane of cost and divergence (logarithmic) that a run's front dominates: one "
+        "number for how much a search has found, at equal evaluations on the same images",
     ),
     (
         "95 % interval",

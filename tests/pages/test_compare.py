@@ -29,6 +29,10 @@ def compared(place, template):
     return open_store()
 
 
+HYPERVOLUME = "Hypervolume at 12 evaluations"
+"""Run 3 has the fewest."""
+
+
 def headings(at):
     return [element.value for element in at.subheader]
 
@@ -77,13 +81,13 @@ def test_the_latest_comparable_runs_are_proposed_and_the_link_says_so(app, compa
     assert link(at)["x"] == "weight_bytes"
     assert len(headings(at)) == 6
     # seeds are one method, with median and range
-    rows = table(at, "Hypervolume").set_index("Method")
+    rows = table(at, "Evaluations").set_index("Method")
     assert rows.loc["Portfolio", "Seeds"] == 2
     assert rows.loc["Portfolio", "Runs"] == "2 3"
     assert rows.loc["Portfolio", "Evaluations"] == "16"
-    assert "[" in rows.loc["Portfolio", "Hypervolume"]
-    assert "[" not in rows.loc["Random", "Hypervolume"]
-    assert "reference point 75.3 KiB at 83 %" in everything(at)
+    assert "seeds:" in rows.loc["Portfolio", HYPERVOLUME]
+    assert "seeds:" not in rows.loc["Random", HYPERVOLUME]
+    assert "weights up to 75.3 KiB" in everything(at)
     assert "n=1,000" in everything(at)
 
 
@@ -184,21 +188,48 @@ def test_weights_that_were_trained_again_are_told_from_the_old_ones(app, store):
     assert "Weights of the network" in at.error[0].value
 
 
-def test_equal_evaluations_cut_every_run_at_the_smallest_count(app, compared):
-    at = app("compare", runs="2,3,4", floor="60")
-    before = table(at, "Hypervolume").set_index("Method")
-    at.toggle(key="eq").set_value(True).run()
+def test_hypervolumes_are_held_against_one_another_at_equal_evaluations(app, compared):
+    at = app("compare", runs="2,3,4")
+    equal = table(at, "Evaluations").set_index("Method")
+    assert HYPERVOLUME in equal
+    assert "at 12 evaluations" in everything(at)
+    at.toggle(key="eq").set_value(False).run()
     assert not at.exception
-    after = table(at, "Hypervolume").set_index("Method")
-    assert set(after.loc[["Portfolio", "Random"], "Evaluations"]) == {"12"}
-    assert float(after.loc["Random", "Hypervolume"]) < float(before.loc["Random", "Hypervolume"])
-    assert after.loc["Uniform bits", "Evaluations"] == "4"
-    assert "cut at 12 evaluations" in everything(at)
-    # the floor moves the reference point, and with it every figure
-    at.number_input(key="floor").set_value(50.0).run()
-    assert "at 50 %" in everything(at)
-    moved = table(at, "Hypervolume").set_index("Method")
-    assert moved.loc["Random", "Hypervolume"] != after.loc["Random", "Hypervolume"]
+    whole = table(at, "Evaluations").set_index("Method")
+    assert "Hypervolume" in whole
+    assert float(whole.loc["Random", "Hypervolume"]) > float(equal.loc["Random", HYPERVOLUME])
+    # the uniform ladder searches nothing and is never cut; the work is told as it was
+    assert whole.loc["Uniform bits", "Hypervolume"] == equal.loc["Uniform bits", HYPERVOLUME]
+    assert whole["Evaluations"].equals(equal["Evaluations"])
+
+
+def test_runs_with_float_activations_are_refused_beside_quantized_ones(app, compared):
+    drawn = [sample.point(a, 800) for a in sample.allocations(4)]
+    finish(compared, *sample.add_run(compared, "exact", drawn), "done")
+    at = app("compare", runs="2,3,5")
+    (error,) = at.error
+    assert "Bits of activations" in error.value
+    assert "run 5: float" in error.value.replace("\\", "")
+
+
+def test_a_note_stays_where_a_trained_method_is_held_against_the_reference_alone(app, compared):
+    drawn = [sample.point(a, 800, stage="final") for a in sample.allocations(6, activations=(4, 8))]
+    finish(compared, *sample.add_run(compared, "spnets", drawn, activation_bits=(4, 8)), "done")
+    at = app("compare", runs="1,5")
+    assert "have trained weights and others do not" in everything(at)
+    rows = table(at, "Evaluations").set_index("Method")
+    assert rows["Weights"].to_dict() == {"Uniform bits": "as they were", "SP-Nets": "trained"}
+    assert "have trained weights" not in everything(app("compare", runs="1,2"))
+
+
+def test_budgets_are_the_ladders_own_costs_and_each_row_says_what_it_uses(app, compared):
+    rows = table(app("compare"), "Weights used")
+    uniform = rows[rows["Method"] == "Uniform bits"]
+    assert (
+        uniform["Budget"].str.removeprefix("at most ").tolist() == uniform["Weights used"].tolist()
+    )
+    assert rows["Split"].dropna().isin(["test", "search"]).all()
+    assert "Activations, mean bits" in rows
 
 
 def test_differences_come_with_interval_words_and_images(app, compared):
@@ -223,7 +254,7 @@ def test_a_method_alone_is_not_held_against_anything(app, store):
 
 def test_budgets_can_be_set_and_nonsense_is_refused_in_words(app, compared):
     at = app("compare", grid="50, 60")
-    assert {"At most 50.0 KiB, %", "At most 60.0 KiB, %"} <= set(table(at, "Hypervolume"))
+    assert {"at most 50.0 KiB", "at most 60.0 KiB"} == set(table(at, "Weights used")["Budget"])
     at.text_input(key="grid").set_value("many").run()
     assert "no number" in at.error[0].value
     assert not at.exception
@@ -261,7 +292,7 @@ def test_tuned_points_are_a_method_of_their_own(app, store):
     allocation = sample.uniform(4)
     points = [sample.point(allocation, 800), sample.point(allocation, 850, stage="ptq+tuned")]
     finish(store, *sample.add_run(store, "portfolio", points, tuning=True), "done")
-    rows = table(app("compare"), "Hypervolume")
+    rows = table(app("compare"), "Evaluations")
     assert rows["Method"].tolist() == ["Portfolio", "Portfolio, tuned"]
 
 
@@ -278,7 +309,9 @@ def test_images_without_labels_are_called_agreement(app, store):
 
 def test_points_of_other_layers_are_left_out_with_a_word(app, compared):
     strange = BitAllocation({"no.such.layer": sample.uniform(4)["conv1"]})
-    finish(compared, *sample.add_run(compared, "random", [sample.point(strange, 900)]), "done")
+    points = [sample.point(strange, 900)]
+    held = sample.add_run(compared, "random", points, activation_bits=(4, 8))
+    finish(compared, *held, "done")
     at = app("compare", runs="2,5")
     assert "run 5 left out" in at.warning[0].value
     assert len(headings(at)) == 6
@@ -308,10 +341,10 @@ def test_hostile_names_are_shown_and_never_obeyed(app, compared):
 
 def test_a_live_run_is_drawn_as_far_as_it_is(app, compared):
     drawn = [sample.point(a, 800) for a in sample.allocations(4, activations=(4, 8))]
-    sample.add_run(compared, "exact", drawn)
+    sample.add_run(compared, "exact", drawn, activation_bits=(4, 8))
     at = app("compare")
     assert 5 in at_runs(at)
-    rows = table(at, "Hypervolume").set_index("Method")
+    rows = table(at, "Evaluations").set_index("Method")
     assert rows.loc["Exact front", "Minutes"] == "not ended"
     assert "have not ended" in everything(at)
     assert all_runs(compared)[0].state == "running"
