@@ -15,7 +15,7 @@ from pages.plots.style import METHOD_DASHES, METHOD_MARKERS, style_of
 from pages.shared import frames
 from pages.shared.columns import OBJECTIVE, TRAINED, column_of
 from pages.shared.hypervolume import Box
-from pages.shared.run_facts import is_ladder, no_front
+from pages.shared.run_facts import has_aim, is_ladder, no_front
 from pages.shared.text import bits_set_text, params_text, short_limits_text
 from qcore.allocation import ModelSpec
 from qcore.costs import COSTS
@@ -168,6 +168,38 @@ def methods_of(
     if all(method.reference for method in methods):
         methods = [replace(method, reference=False) for method in methods]
     return methods
+
+
+def grouped(
+    runs: Sequence[Run], model: str, costs: Mapping[str, CostModel] = COSTS
+) -> dict[str, tuple[int, ...]]:
+    """Runs by the method they are trials of, as a box offers them.
+
+    Args:
+        runs: In the order they are listed.
+        model: The network that needs no mention.
+        costs: The costs that limits may name.
+
+    Returns:
+        Label to run numbers, rising; methods in the order searches are listed, those of `model`
+        first.
+    """
+    found: dict[tuple[str, str], list[Run]] = {}
+    for run in sorted(runs, key=lambda run: run.id):
+        title = frames.method_label(run.spec.search, aim=run.spec.objective if has_aim(run) else "")
+        title += f" on {run.spec.model}" if run.spec.model != model else ""
+        found.setdefault((title, _settings(run)), []).append(run)
+    places = {name: place for place, name in enumerate(SEARCHES)}
+    keys = sorted(
+        found,
+        key=lambda key: (
+            found[key][0].spec.model != model,
+            places.get(found[key][0].spec.search, 99),
+            found[key][0].id,
+        ),
+    )
+    labels = _labels({key: found[key][0] for key in keys}, costs)
+    return {labels[key]: tuple(run.id for run in found[key]) for key in keys}
 
 
 def _settings(run: Run) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import streamlit as st
 
 from pages.compare import budgets as compare_budgets
-from pages.compare import controls, methods, read, sections
+from pages.compare import chooser, controls, methods, read, sections
 from pages.compare import tables as compare_tables
 from pages.compare.comparable import judge, setting_of
 from pages.compare.difference import difference
@@ -23,8 +23,8 @@ from qcore.costs.formulas import CostModel
 from qcore.errors import QcoreError
 from store import Run, Store, all_runs
 
-# runs that are compared where a link names none
-AT_FIRST = 12
+AT_FIRST = 36
+"""Most runs that are compared where a link names none."""
 
 
 def main() -> None:
@@ -37,7 +37,7 @@ def main() -> None:
     if not any(run.evaluations for run in known):
         _nothing_yet(store, known)
         return
-    chosen = controls.runs_picker(offered, _proposed(offered, name), name)
+    chosen = chooser.runs_picker(offered, _proposed(offered, name), name, store.costs)
     others = sorted({run.spec.model for run in chosen} - {name})
     if others and not any(run.evaluations for run in known if run.spec.model == name):
         st.caption(
@@ -83,18 +83,23 @@ def _nothing_yet(store: Store, known: Sequence[Run]) -> None:
 
 
 def _proposed(offered: Sequence[Run], model: str) -> list[int]:
-    """The largest group of comparable runs among the latest, of the chosen network if it has any.
+    """Methods with all their seeds: those of the largest group of comparable runs of late.
 
-    The latest of every method comes before a method's further seeds. Digests and metrics are not
+    Of the chosen network if it has any, the latest methods first. Digests and metrics are not
     looked up for this: whether all is comparable is judged afterwards.
     """
     measured = [run for run in offered if run.evaluations]
     mine = [run for run in measured if run.spec.model == model] or measured
-    firsts = list({run.spec.search: run for run in reversed(mine)}.values())
-    rest = [run for run in mine if run not in firsts]
-    latest = session.newest_within([*firsts, *rest][:AT_FIRST])
+    latest = session.newest_within(mine[:MOST_RUNS])
     verdict = judge({run.id: setting_of(run, "", "accuracy") for run in latest})
-    return list(verdict.groups[0].runs) if verdict.groups else []
+    if not verdict.groups:
+        return []
+    alike = [run for run in latest if run.id in verdict.groups[0].runs]
+    found: list[int] = []
+    for numbers in sorted(methods.grouped(alike, model).values(), key=max, reverse=True):
+        if not found or len(found) + len(numbers) <= AT_FIRST:
+            found += numbers
+    return sorted(found)
 
 
 def _compare(store: Store, measured: Sequence[Run]) -> None:

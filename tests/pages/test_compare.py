@@ -102,13 +102,28 @@ def test_runs_of_another_network_are_named_where_there_are_none_of_the_chosen_on
     assert "Nothing was measured of" not in everything(app("compare"))
 
 
-def test_the_latest_of_every_method_is_proposed_before_further_seeds(app, compared):
+def test_every_method_is_proposed_with_all_its_seeds(app, compared):
     for seed in range(2, 14):
         compare_sample.add(compared, "portfolio", 860, 2, seed=seed, activation_bits=(4, 8))
-    chosen = at_runs(app("compare"))
-    assert {1, 4} < set(chosen)
-    assert len(chosen) == 12
-    assert chosen == sorted(chosen)
+    at = app("compare")
+    assert at_runs(at) == list(range(1, 17))
+    assert at.multiselect(key="compare-methods").value == ["Uniform bits", "Random", "Portfolio"]
+
+
+def test_choosing_a_method_brings_all_its_seeds_and_dropping_it_takes_them(app, compared):
+    at = app("compare", runs="4")
+    box = at.multiselect(key="compare-methods")
+    assert box.value == ["Random"]
+    assert [option.rpartition(", ")[2] for option in box.options] == ["1 seed", "1 seed", "2 seeds"]
+    box.set_value(["Random", "Portfolio"]).run()
+    assert sorted(at_runs(at)) == [2, 3, 4]
+    assert set(link(at)["runs"].split(",")) == {"2", "3", "4"}
+    # a seed alone can be left out, and stays out while its method stays
+    at.multiselect(key="compare-runs").set_value([4, 2]).run()
+    assert at.multiselect(key="compare-methods").value == ["Random", "Portfolio"]
+    at.multiselect(key="compare-methods").set_value(["Portfolio"]).run()
+    assert at_runs(at) == [2]
+    assert not at.exception
 
 
 def test_a_link_chooses_runs_axis_and_points(app, compared):
@@ -171,6 +186,7 @@ def test_what_cannot_be_compared_is_refused_and_a_group_is_offered(app, compared
 
 def test_the_proposal_never_mixes_what_cannot_be_compared(app, compared):
     compare_sample.add(compared, "greedy", 800, 6, search_images=2048)
+    compare_sample.add(compared, "mirror", 800, 1, activation_bits=(32,))
     at = app("compare")
     assert not at.error
     assert at_runs(at) == [1, 2, 3, 4]

@@ -96,6 +96,16 @@ def test_methods_that_read_alike_are_told_apart_by_run():
     assert len(set(labels)) == 2
 
 
+def test_runs_are_offered_by_method_with_all_seeds_and_the_pages_network_first():
+    runs, _ = family()
+    other = sample.run_of(6, "portfolio")
+    other = replace(other, spec=replace(other.spec, model="resnet20"))
+    found = methods.grouped([other, *reversed(runs)], "resnet8")
+    assert list(found.values()) == [(5,), (1, 2), (3,), (4,), (6,)]
+    assert list(found)[-1] == "Portfolio on resnet20"
+    assert len(set(found)) == len(found)
+
+
 def test_ladders_alone_are_what_is_compared():
     runs, tables = family()
     (only,) = methods.methods_of(runs[-1:], tables)
