@@ -25,6 +25,9 @@ FRONTS = "compare-fronts"
 
 MOST_CARPETS = 8
 
+METHOD_WIDTH = {"Method": st.column_config.TextColumn(width=190)}
+"""Two methods of one search begin alike; what tells them apart comes after."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -132,7 +135,7 @@ def hypervolume(found: Comparison) -> None:
             alt=f"Hypervolume of each method against {figures.AXES[axis].lower()}.",
         )
     st.caption(
-        f"Share of the plane that points dominate: {found.box.words()}. Lines are medians over "
+        f"Share of the box that points dominate: {found.box.words()}. Lines are medians over "
         "seeds, bands run from the smallest to the largest seed. Looking at a part of the search "
         "split counts as that part of an evaluation. Seconds are those of scoring; of searches "
         "that train, all other time of the run counts before its first point."
@@ -151,6 +154,7 @@ def table(found: Comparison, summary: pd.DataFrame) -> None:
     st.dataframe(
         tables.shown(summary, found.equal_at),
         hide_index=True,
+        column_config=METHOD_WIDTH,
         alt="Hypervolume, activation bits, evaluations, minutes and seeds per method.",
     )
     at = ""
@@ -167,6 +171,7 @@ def table(found: Comparison, summary: pd.DataFrame) -> None:
     st.dataframe(
         tables.within(summary, cost, found.budgets),
         hide_index=True,
+        column_config=METHOD_WIDTH,
         placeholder="",
         alt="What each method loses against the float network at each budget, and what it uses.",
     )
@@ -220,7 +225,11 @@ def paired(found: Comparison) -> None:
         rows,
         hide_index=True,
         placeholder="",
-        column_config={"Test images": st.column_config.NumberColumn(format="localized")},
+        column_config={
+            **METHOD_WIDTH,
+            "In words": st.column_config.TextColumn(width="large"),
+            "Test images": st.column_config.NumberColumn(format="localized"),
+        },
         alt=f"{found.what} of every method minus that of the baseline at each budget.",
     )
     compared = int(rows["Difference, points"].notna().sum())

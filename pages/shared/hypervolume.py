@@ -49,9 +49,9 @@ class Box:
         """Say where the reference point lies and what 1 means."""
         most = cost_text(self.cost, self.most)
         return (
-            f"share of {self.cost.title.lower()} up to {most} times {DISTANCES[self.aim]} from "
-            f"{WORST:g} down to {BEST} nats, logarithmic; points beyond either add nothing, and "
-            f"less than {BEST} counts as {BEST}"
+            f"{self.cost.title.lower()} up to {most} times {DISTANCES[self.aim]} from {WORST:g} "
+            f"down to {BEST} nats (logarithmic); points beyond either add nothing, and less than "
+            f"{BEST} counts as {BEST}"
         )
 
     def height(self, value: float) -> float:

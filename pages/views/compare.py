@@ -8,6 +8,7 @@ import streamlit as st
 from pages.compare import budgets as compare_budgets
 from pages.compare import chooser, controls, methods, read, sections
 from pages.compare import tables as compare_tables
+from pages.compare.across import across
 from pages.compare.comparable import judge, setting_of
 from pages.compare.difference import difference
 from pages.compare.sections import Comparison
@@ -155,6 +156,7 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
     sections.paired(found)
     sections.allocations_along_fronts(found)
     difference(found)
+    across(found)
     sections.caption(found, summary)
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from qcore.allocation import BitAllocation
 from qcore.problem import Point, Scores
-from store import all_runs, delete_run, open_store, save_config
+from store import all_runs, delete_run, open_store, save_config, save_model
 from store.runs.queue import finish
 from tests.pages import compare_sample, sample
 
@@ -370,3 +370,49 @@ def test_a_cost_of_activations_can_be_the_axis(app, compared):
     at = app("compare", runs="1,4", x="activation_bytes_max")
     title = figure(at, "compare-fronts")["layout"]["xaxis"]["title"]["text"]
     assert title.startswith("Activations, largest")
+
+
+@pytest.fixture
+def with_another(compared, monkeypatch):
+    """Runs 5 and 6: another network on the same images, tested on as many."""
+    other = replace(sample.MODEL, name="mynet", digest="d" * 64)
+    floats = Point(sample.uniform(32, 32), sample.FLOAT, Scores(2000, 0.0, 1.0, 0.94, 0.2))
+    save_model(compared, other, "fashion-mnist", floats)
+    plain = sample.spec_of
+    monkeypatch.setattr(
+        sample,
+        "spec_of",
+        lambda *given, **changes: replace(plain(*given, **changes), model="mynet"),
+    )
+    monkeypatch.setattr(sample, "MODEL", other)
+    compare_sample.add(compared, "portfolio", 900, 10, activation_bits=(4, 8))
+    compare_sample.add(compared, "random", 900, 10, activation_bits=(32,))
+    return compared
+
+
+def test_another_network_on_the_same_test_images_shares_a_picture(app, with_another):
+    at = app("compare", runs="2,4")
+    box = at.multiselect(key="nets")
+    assert box.options == ["mynet"]
+    box.set_value(["mynet"]).run()
+    assert not at.exception
+    names = {trace["name"] for trace in figure(at, "compare-networks")["data"]}
+    assert {"resnet8", "mynet"} <= names
+    # run 1 is the ladder; run 6 has float activations: no more comparable here than in the tables
+    drawn = figure(at, "compare-networks")["data"]
+    told = [row[1] for trace in drawn for row in trace["customdata"]]
+    assert {words.split("run ")[1].split("<")[0] for words in told} == {"1", "2", "4", "5"}
+    verdict = next(info.value for info in at.info if "McNemar" in info.value)
+    assert "2,000 test images" in verdict
+
+
+def test_a_stale_link_to_another_network_shows_what_there_is(app, with_another):
+    at = app("compare", runs="2,4", nets="gone")
+    assert at.multiselect(key="nets").value == []
+    linked = app("compare", runs="2,4", nets="mynet")
+    assert linked.multiselect(key="nets").value == ["mynet"]
+    assert figure(linked, "compare-networks")
+
+
+def test_networks_are_not_offered_where_there_are_no_others(app, compared):
+    assert "Several networks" not in headings(app("compare"))
