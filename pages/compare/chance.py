@@ -12,9 +12,8 @@ import pandas as pd
 
 from pages.compare.bootstrap import LEVEL, paired_bootstrap
 from pages.compare.methods import Method, pick
-from pages.compare.tables import mean_bits
 from pages.shared.columns import ACTIVATION_BITS, TEST_SCORE, column_of
-from pages.shared.text import cost_text, significant
+from pages.shared.text import activations_text, cost_text, significant
 from qcore.costs.formulas import CostModel
 from qcore.paired import compare, holm
 from qcore.problem import wilson_interval
@@ -227,7 +226,7 @@ def _used(pair: tuple[Side, Side], cost: CostModel) -> dict[str, str]:
             ends = (side.rows[column_of(cost)].min(), side.rows[column_of(cost)].max())
             cells[uses] = " to ".join(dict.fromkeys(cost_text(cost, float(end)) for end in ends))
             widths = side.rows[ACTIVATION_BITS]
-            cells[bits] = mean_bits(float(widths.min()), float(widths.max()))
+            cells[bits] = activations_text(float(widths.min()), float(widths.max()))
     return cells
 
 
@@ -250,7 +249,7 @@ def _told(side: Side, other: Side) -> str:
     """A side's name, with what it has and the other has not besides its weight bits."""
     more = ["trained"] if side.trained and not other.trained else []
     if side.activations > other.activations + LIKE_BITS:
-        more.append(f"activations of {mean_bits(*[side.activations] * 2)} bits")
+        more.append(f"activations of {activations_text(side.activations)} bits")
     return f"{side.label} ({', '.join(more)})" if more else side.label
 
 

@@ -16,8 +16,7 @@ from pages.shared.columns import (
     column_of,
 )
 from pages.shared.hypervolume import Box
-from pages.shared.text import cost_text, file_safe, significant
-from qcore.allocation import FLOAT_BITS
+from pages.shared.text import activations_text, cost_text, file_safe, significant
 from qcore.costs.formulas import CostModel
 
 SCORES = {"test split": TEST_SCORE, "search split": SEARCH_SCORE}
@@ -139,14 +138,6 @@ def _at_budget(method: Method, cost: CostModel, budget: float) -> dict[str, obje
     )
 
 
-def mean_bits(low: float, high: float) -> str:
-    """Mean bits of activations in words: "float", "8", or "3.1 to 8"; 32 bits are float."""
-    ends = [
-        "float" if end == FLOAT_BITS else f"{end:.1f}".removesuffix(".0") for end in (low, high)
-    ]
-    return " to ".join(dict.fromkeys(ends))
-
-
 def shown(table: pd.DataFrame, equal_at: float | None = None) -> pd.DataFrame:
     """The summary as a person reads it, without the budgets.
 
@@ -162,7 +153,7 @@ def shown(table: pd.DataFrame, equal_at: float | None = None) -> pd.DataFrame:
             {
                 "Method": row["Method"],
                 head: f"none: {why}" if why else _over_seeds(row),
-                "Activations, mean bits": mean_bits(
+                "Activations, mean bits": activations_text(
                     row["Activations, least mean bits"], row["Activations, most mean bits"]
                 ),
                 "Weights": _trained(row),
@@ -226,7 +217,7 @@ def _cells(row: Mapping[str, object], head: str, cost: CostModel) -> dict[str, o
         "Split": (split or "search split").partition(" ")[0],
         SEEDS: f"{part['lowest seed']:.2f} to {part['highest seed']:.2f}" if seeds > 1 else "",
         f"{cost.title} used": " to ".join(ends),
-        "Activations, mean bits": mean_bits(*[part["activations, mean bits"]] * 2),
+        "Activations, mean bits": activations_text(part["activations, mean bits"]),
         "Weights": _trained(row),
         "Accuracy, %": f"{part['accuracy, %']:.2f}",
     }

@@ -130,6 +130,13 @@ def widths_text(bits: Iterable[int]) -> str:
     return ", ".join("float" if width == FLOAT_BITS else str(width) for width in bits)
 
 
+def activations_text(low: float, high: float | None = None) -> str:
+    """Write mean activation bits: "float", "8", or as a range "3.1 to 8"; 32 bits are float."""
+    ends = (low, low if high is None else high)
+    words = ("float" if end == FLOAT_BITS else f"{end:.1f}".removesuffix(".0") for end in ends)
+    return " to ".join(dict.fromkeys(words))
+
+
 def bits_set_text(spec: RunSpec) -> str:
     """Write which bits a run may use, and which layers are fixed."""
     pinned = "" if spec.pin_first_last is None else f"; first and last at {spec.pin_first_last}"

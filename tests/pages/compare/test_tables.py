@@ -164,12 +164,6 @@ def test_what_made_no_front_has_no_hypervolume_and_says_why(found, box):
     assert compare_tables.summary(found, unknown, BUDGETS)["Hypervolume"].isna().all()
 
 
-def test_float_activations_have_one_word():
-    assert compare_tables.mean_bits(32, 32) == "float"
-    assert compare_tables.mean_bits(8, 32) == "8 to float"
-    assert compare_tables.mean_bits(3.14, 3.14) == "3.1"
-
-
 def test_the_file_holds_the_table_and_no_formula(found, box, tmp_path):
     table = compare_tables.summary(found, box, BUDGETS)
     table.loc[0, "Method"] = "=cmd()"
