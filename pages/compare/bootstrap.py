@@ -22,10 +22,12 @@ class Difference:
 
     Attributes:
         points: Accuracy of b minus that of a.
-        low: Lower end of its 95 % interval.
+        low: Lower end of its interval, 95 % unless asked for otherwise.
         high: Upper end.
         n: Images both were scored on.
         draws: Bootstrap draws behind the interval.
+        p_value: Two-sided: how often draws lie on the other side of 0, doubled; at least
+            2 / (draws + 1), for draws cannot tell less. Not corrected for other comparisons.
     """
 
     points: float
@@ -33,6 +35,7 @@ class Difference:
     high: float
     n: int
     draws: int
+    p_value: float = 1.0
 
     @property
     def shown(self) -> bool:
@@ -43,17 +46,15 @@ class Difference:
         """Write the difference and its interval: "+0.84 points (+0.12 to +1.55)"."""
         return f"{self.points:+.2f} points ({self.low:+.2f} to {self.high:+.2f})"
 
-    def words(self, a: str, b: str) -> str:
-        """Say what the interval means for two named sides."""
-        if not self.shown:
-            return "no difference shown"
-        return f"{b if self.points > 0 else a} is more accurate"
-
 
 def paired_bootstrap(
-    a: Sequence[np.ndarray], b: Sequence[np.ndarray], draws: int = DRAWS, seed: int = 0
+    a: Sequence[np.ndarray],
+    b: Sequence[np.ndarray],
+    draws: int = DRAWS,
+    seed: int = 0,
+    level: float = LEVEL,
 ) -> Difference:
-    """Difference of accuracy between two sides on the same images, with a 95 % interval.
+    """Difference of accuracy between two sides on the same images, with an interval.
 
     Args:
         a: One side: per seed of its method, bool (n,): which images were named right.
@@ -61,6 +62,7 @@ def paired_bootstrap(
             image before images are drawn: the interval is about the images, not about the seeds.
         draws: How often n images are drawn with replacement.
         seed: Of the draws; same seed, same interval.
+        level: Share of the draws within the interval, 0 to 1.
 
     Raises:
         InvalidData: a side is empty, or not all are about the same number of images.
@@ -84,8 +86,9 @@ def paired_bootstrap(
     n = len(change)
     drawn = np.random.default_rng(seed).multinomial(n, counted / n, size=draws)
     means = 100 * (drawn @ values) / n
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     # draws add up in their own order: where nothing varies the ends must not miss the mean
     mean = float(100 * change.mean())
     ends = (float(low), float(high)) if len(values) > 1 else (mean, mean)
-    return Difference(mean, *ends, n, draws)
+    beyond = min(int((means <= 1e-9).sum()), int((means >= -1e-9).sum()))
+    return Difference(mean, *ends, n, draws, min(1.0, 2 * (beyond + 1) / (draws + 1)))

@@ -6,7 +6,7 @@ import pandas as pd
 
 from pages.compare.comparable import OBJECTIVES, Setting
 from pages.shared.hypervolume import Box
-from pages.shared.text import counted, percent
+from pages.shared.text import counted, percent, widths_text
 from qcore import __version__
 from qcore.problem import Scores
 from qcore.quantizer_names import USUAL
@@ -18,7 +18,7 @@ def caption(
     box: Box,
     *,
     float_scores: Scores | None = None,
-    cut_at: float | None = None,
+    equal_at: float | None = None,
     origins: Sequence[str] = (),
 ) -> str:
     """Write the caption.
@@ -28,7 +28,7 @@ def caption(
         table: `compare_tables.summary` of the methods.
         box: What the hypervolume counts.
         float_scores: The float network's scores on the search split.
-        cut_at: Evaluations every run was cut at; None where none was.
+        equal_at: Evaluations at which hypervolumes were taken; None took them at each run's end.
         origins: Where runs come from that were not made in this database.
 
     Returns:
@@ -49,15 +49,16 @@ def caption(
     sentences.append("Grey squares: the same bits in every layer")
     if setting.objective in OBJECTIVES:
         sentences.append(f"Searches minimised the {OBJECTIVES[setting.objective]}")
+    sentences.append(f"Bits of activations: {widths_text(setting.activations)}")
     if setting.quantizer != USUAL:
         sentences.append(f"Steps of weights were chosen by the quantizer {setting.quantizer}")
     if setting.tuning:
         sentences.append("Methods named tuned had scales and biases tuned without labels")
     rows = "; ".join(_method_words(row) for row in table.to_dict("records"))
     sentences.append(f"Hypervolume ({box.words()}): {rows}")
-    if cut_at is not None:
+    if equal_at is not None:
         sentences.append(
-            f"Every run was cut at {counted(round(cut_at), 'evaluation')} of the whole search split"
+            f"It was taken at {counted(round(equal_at), 'evaluation')} of the whole search split"
         )
     if origins:
         sentences.append(f"Some runs were {', '.join(origins)}")
@@ -66,9 +67,11 @@ def caption(
 
 
 def _method_words(row: dict[str, object]) -> str:
-    value = f"{row['Hypervolume']:.4f}"
     seeds = int(str(row["Seeds"]))
     evaluations = f"{row['Evaluations']:,.0f} evaluations"
+    if row["No hypervolume"]:
+        return f"{row['Method']} none, {row['No hypervolume']} ({counted(seeds, 'seed')})"
+    value = f"{row['Hypervolume']:.4f}"
     if seeds == 1:
         return f"{row['Method']} {value} (1 seed, {evaluations})"
     low, high = (f"{row[f'Hypervolume, {which} seed']:.4f}" for which in ("lowest", "highest"))

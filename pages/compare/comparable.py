@@ -1,8 +1,9 @@
 """Which runs may be compared, and why others may not. Pure functions.
 
 Accuracies may lie in one picture only where they were measured alike: the same network, the same
-images, the same quantization around the bits. What may differ is what is compared: the search, its
-settings, its budget and bits, its seed, and the class of the device.
+images, the same choice of bits for activations, the same quantization around the bits. What may
+differ is what is compared: the search, its settings, its budget and weight bits, its seed, and the
+class of the device.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,8 @@ from dataclasses import dataclass, replace
 from pages.shared.frames import method_label
 from pages.shared.run_facts import has_aim
 from pages.shared.run_numbers import run_words
-from pages.shared.text import counted
+from pages.shared.text import counted, widths_text
+from qcore.allocation import FLOAT_BITS
 from qcore.quantizer_names import USUAL
 from qcore.run_spec import images_name
 from store import Run, StoredPoint
@@ -32,6 +34,7 @@ class Setting:
         tuning: Whether reported points were also tuned without labels.
         quantizer: How the weights' steps were chosen, a key of POST_TRAINING.
         images_seed: Which images were drawn.
+        activations: Bits that activations may have, rising; (32,) leaves them in float.
     """
 
     model: str
@@ -44,6 +47,7 @@ class Setting:
     tuning: bool
     quantizer: str = USUAL
     images_seed: int = 0
+    activations: tuple[int, ...] = (FLOAT_BITS,)
 
     @property
     def images(self) -> str:
@@ -71,6 +75,7 @@ def setting_of(run: Run, digest: str, metric: str) -> Setting:
         tuning=spec.tuning,
         quantizer=spec.quantizer,
         images_seed=spec.images_seed,
+        activations=tuple(sorted(set(spec.activation_bits))),
     )
 
 
@@ -90,6 +95,10 @@ FACTS = {
     "objective": ("Objective", "the searches were not after the same thing"),
     "tuning": ("Tuning", "tuned weights are not the weights the others were scored with"),
     "quantizer": ("Quantizer", "the same bits are other weights"),
+    "activations": (
+        "Bits of activations",
+        "fewer of them cost accuracy, and no size of weights shows it",
+    ),
 }
 """Field of a setting to what a reader calls it and why it must be equal."""
 
@@ -97,6 +106,8 @@ FACTS = {
 def value_words(field: str, setting: Setting) -> str:
     """The value of one field in words."""
     value = getattr(setting, field)
+    if field == "activations":
+        return widths_text(setting.activations)
     if field == "tuning":
         return "tuned without labels" if value else "not tuned"
     if field == "objective":

@@ -9,18 +9,16 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from pages.compare.comparable import run_label
 from pages.shared import text
-from pages.shared.run_numbers import read_ids, run_words, write_ids
+from pages.shared.run_numbers import run_words
 from qcore.costs.formulas import CostModel
-from store import Run
 
 RUNS, AXIS, TO, FROM = "compare-runs", "compare-x", "compare-pt", "compare-ref"
 """Session keys of the widgets; their URL keys are runs, x, pt and ref."""
 
 
-def _moved(key: str, query: str) -> str | None:
-    """The URL's value, where the URL was changed from outside since this page was drawn."""
+def moved(key: str, query: str) -> str | None:
+    """The URL's value, where it was changed from outside since this page was drawn; else None."""
     value = st.query_params.get(query, "")
     if key in st.session_state and st.session_state.get(f"{key}-url") == value:
         return None
@@ -28,50 +26,15 @@ def _moved(key: str, query: str) -> str | None:
     return value
 
 
-def _write(key: str, query: str, value: str) -> None:
+def write(key: str, query: str, value: str) -> None:
+    """Put a widget's value into the URL."""
     st.session_state[f"{key}-url"] = value
     if st.query_params.get(query, "") != value:
         st.query_params[query] = value
 
 
-def runs_picker(offered: Sequence[Run], proposed: Sequence[int], model: str) -> list[Run]:
-    """Choose runs; bound to the URL key "runs".
-
-    Args:
-        offered: All runs, in the order they are listed.
-        proposed: Numbers to begin with, where the link names none.
-        model: The network the page is about.
-
-    Returns:
-        The chosen runs. Numbers in a link that no run has are named in a toast and left out.
-    """
-    by_id = {run.id: run for run in offered}
-    wanted = _moved(RUNS, "runs")
-    if wanted is not None:
-        numbers, strange = read_ids(wanted)
-        _say_missing([n for n in numbers if n not in by_id], strange)
-        kept = [number for number in numbers if number in by_id]
-        st.session_state[RUNS] = kept or list(proposed)
-    else:
-        before = st.session_state[RUNS]
-        kept = [number for number in before if number in by_id]
-        if kept != before:
-            # deleted since, perhaps from another tab
-            _say_missing([number for number in before if number not in by_id], [])
-            st.session_state[RUNS] = kept
-    chosen = st.multiselect(
-        "Runs",
-        list(by_id),
-        key=RUNS,
-        format_func=lambda number: run_label(by_id[number], model),
-        placeholder="Choose runs to compare",
-        help="Runs that differ in the seed alone are drawn as one method.",
-    )
-    _write(RUNS, "runs", write_ids(chosen))
-    return [by_id[number] for number in chosen]
-
-
-def _say_missing(missing: Sequence[int], strange: Sequence[str]) -> None:
+def say_missing(missing: Sequence[int], strange: Sequence[str]) -> None:
+    """Name in a toast what a link asks for and nobody has: run numbers, and what is no number."""
     if missing:
         few = run_words(list(missing)[:10])
         st.toast(
@@ -94,7 +57,7 @@ def axis_picker(costs: Sequence[CostModel]) -> CostModel:
     """Choose the cost on the x axis, one of `costs`; bound to the URL key "x"."""
     named = {cost.name: cost for cost in costs}
     first = next(iter(named))
-    wanted = _moved(AXIS, "x")
+    wanted = moved(AXIS, "x")
     if wanted is not None:
         if wanted and wanted not in named:
             st.toast(
@@ -113,13 +76,12 @@ def axis_picker(costs: Sequence[CostModel]) -> CostModel:
             on_change=_forget_budgets,
         )
     )
-    _write(AXIS, "x", cost)
+    write(AXIS, "x", cost)
     return named[cost]
 
 
 def _forget_budgets() -> None:
-    for key in ("grid", "floor"):
-        st.session_state.pop(key, None)
+    st.session_state.pop("grid", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +106,7 @@ def point_picker(label: str, key: str, query: str, options: Sequence[Choice], pr
         The chosen point's key.
     """
     words = {choice.key: choice.words for choice in options}
-    wanted = _moved(key, query)
+    wanted = moved(key, query)
     if wanted is not None:
         if wanted and wanted not in words:
             st.toast(
@@ -155,7 +117,7 @@ def point_picker(label: str, key: str, query: str, options: Sequence[Choice], pr
     elif st.session_state[key] not in words:
         st.session_state[key] = proposed
     chosen = st.selectbox(label, list(words), key=key, format_func=lambda at: words.get(at, at))
-    _write(key, query, str(chosen))
+    write(key, query, str(chosen))
     return str(chosen)
 
 

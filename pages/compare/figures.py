@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from pages.compare.methods import EFFORT, ELAPSED, Method, Trial, front_rows
 from pages.plots.style import GREY, lay_out, plain
 from pages.shared import frames
-from pages.shared.columns import SEARCH_HIGH, SEARCH_LOW, SEARCH_SCORE, column_of
+from pages.shared.columns import OBJECTIVE, SEARCH_HIGH, SEARCH_LOW, SEARCH_SCORE, column_of
 from pages.shared.hypervolume import Box, Spread, spread, trace
 from pages.shared.text import bits_text, scale_of
 from qcore.costs.formulas import CostModel
@@ -202,8 +202,8 @@ def _bits_words(allocation: Any) -> str:
 def trial_trace(trial: Trial, box: Box, axis: str) -> tuple[list[float], list[float]]:
     """(places on the axis, hypervolume reached there) of one run; axis is EFFORT or ELAPSED."""
     rows = trial.rows.sort_values(axis, kind="stable")
-    costs, scores = rows[column_of(box.cost)], rows[SEARCH_SCORE]
-    return rows[axis].tolist(), trace(costs.tolist(), scores.tolist(), box)
+    costs, values = rows[column_of(box.cost)], rows[OBJECTIVE]
+    return rows[axis].tolist(), trace(costs.tolist(), values.tolist(), box)
 
 
 def method_spread(method: Method, box: Box, axis: str) -> Spread:
@@ -211,16 +211,23 @@ def method_spread(method: Method, box: Box, axis: str) -> Spread:
     return spread([trial_trace(trial, box, axis) for trial in method.trials])
 
 
-def hypervolume_figure(methods: Sequence[Method], box: Box, axis: str) -> go.Figure:
+def hypervolume_figure(
+    methods: Sequence[Method], box: Box, axis: str, equal_at: float | None = None
+) -> go.Figure:
     """Hypervolume over work: median line per method, band from smallest to largest seed.
 
     Args:
         methods: What is compared; a reference method is a level line, since it searches nothing.
+            Those that made no front are left out.
         box: What is counted.
         axis: EFFORT or ELAPSED.
+        equal_at: Place on the axis where methods are held against one another, if at one.
     """
     figure = go.Figure()
     highest = 0.0
+    methods = [method for method in methods if not method.no_hypervolume(box)]
+    if equal_at is not None:
+        figure.add_vline(x=equal_at, line={"color": GREY, "dash": "dot", "width": 1})
     for method in methods:
         reached = method_spread(method, box, axis)
         highest = max(highest, *reached.high[-1:], 0.0)
@@ -238,6 +245,8 @@ def hypervolume_figure(methods: Sequence[Method], box: Box, axis: str) -> go.Fig
             "mode": "lines",
             "legendgroup": method.label,
         }
+        # a line of one place cannot be seen
+        alone = len(set(reached.at)) == 1
         if len(method.trials) > 1:
             edge = {"shape": "hv", "width": 0, "color": method.look["colour"]}
             figure.add_scatter(
@@ -256,6 +265,7 @@ def hypervolume_figure(methods: Sequence[Method], box: Box, axis: str) -> go.Fig
         figure.add_scatter(
             y=list(reached.median),
             name=plain(method.label),
+            marker={"symbol": method.look["marker"], "size": 9, "color": method.look["colour"]},
             line={
                 "shape": "hv",
                 "width": 2,
@@ -263,7 +273,7 @@ def hypervolume_figure(methods: Sequence[Method], box: Box, axis: str) -> go.Fig
                 "dash": method.look["dash"],
             },
             hovertemplate="%{y:.4f} at %{x:.4g}<extra>" + plain(method.label) + "</extra>",
-            **common,
+            **common | {"mode": "lines+markers" if alone else "lines"},
         )
     rows = legend_rows([plain(m.label) for m in methods if not m.reference])
     lay_out(figure, PLOT_PX + ROW_PX * rows)

@@ -13,8 +13,9 @@ import pandas as pd
 
 from pages.plots.style import METHOD_DASHES, METHOD_MARKERS, style_of
 from pages.shared import frames
-from pages.shared.columns import OBJECTIVE, column_of
-from pages.shared.run_facts import is_ladder
+from pages.shared.columns import OBJECTIVE, TRAINED, column_of
+from pages.shared.hypervolume import Box
+from pages.shared.run_facts import has_aim, is_ladder, no_front
 from pages.shared.text import bits_set_text, params_text, short_limits_text
 from qcore.allocation import ModelSpec
 from qcore.costs import COSTS
@@ -63,6 +64,18 @@ class Method:
     trials: tuple[Trial, ...]
     look: Mapping[str, str]
     reference: bool = False
+
+    @property
+    def trained(self) -> bool:
+        """Whether its points have trained weights, other than tuned without labels."""
+        return any(bool(trial.rows[TRAINED].any()) for trial in self.trials)
+
+    def no_hypervolume(self, box: Box) -> str:
+        """Why it has no hypervolume, in a few words; "" where each of its runs made a front."""
+        if box.zero is None:
+            return "the float network's loss is not known"
+        reasons = (no_front(each.run, each.rows["digest"].nunique()) for each in self.trials)
+        return next(filter(None, reasons), "")
 
 
 def run_rows(
@@ -157,6 +170,38 @@ def methods_of(
     return methods
 
 
+def grouped(
+    runs: Sequence[Run], model: str, costs: Mapping[str, CostModel] = COSTS
+) -> dict[str, tuple[int, ...]]:
+    """Runs by the method they are trials of, as a box offers them.
+
+    Args:
+        runs: In the order they are listed.
+        model: The network that needs no mention.
+        costs: The costs that limits may name.
+
+    Returns:
+        Label to run numbers, rising; methods in the order searches are listed, those of `model`
+        first.
+    """
+    found: dict[tuple[str, str], list[Run]] = {}
+    for run in sorted(runs, key=lambda run: run.id):
+        title = frames.method_label(run.spec.search, aim=run.spec.objective if has_aim(run) else "")
+        title += f" on {run.spec.model}" if run.spec.model != model else ""
+        found.setdefault((title, _settings(run)), []).append(run)
+    places = {name: place for place, name in enumerate(SEARCHES)}
+    keys = sorted(
+        found,
+        key=lambda key: (
+            found[key][0].spec.model != model,
+            places.get(found[key][0].spec.search, 99),
+            found[key][0].id,
+        ),
+    )
+    labels = _labels({key: found[key][0] for key in keys}, costs)
+    return {labels[key]: tuple(run.id for run in found[key]) for key in keys}
+
+
 def _settings(run: Run) -> str:
     """What makes runs of one search the same method: everything but the seed and the look-ups."""
     spec = run.spec.to_json()
@@ -216,6 +261,15 @@ def smallest_effort(methods: Sequence[Method]) -> float:
     """Evaluations of the run with the fewest, ladders left aside; 0 where there is none."""
     counts = [trial.effort for m in methods if not m.reference for trial in m.trials]
     return min(counts, default=0.0)
+
+
+def equal_effort(methods: Sequence[Method], box: Box) -> float:
+    """Evaluations at which hypervolumes are held against one another: those of the shortest run.
+
+    Of runs that train only where there are no others: most of their work is no evaluation.
+    """
+    made = [method for method in methods if not method.no_hypervolume(box)]
+    return smallest_effort([m for m in made if not m.trained]) or smallest_effort(made)
 
 
 def cut(methods: Sequence[Method], most: float) -> list[Method]:

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from pages.compare.bootstrap import Difference, paired_bootstrap
+from pages.compare.chance import Right, Side, side_of
 from pages.compare.methods import Method, Trial
-from pages.compare.tables import Right, tested_picks
 from pages.shared.columns import (
     ACTIVATION_BITS,
     SEARCH_SCORE,
@@ -49,16 +49,24 @@ def paper_table(
         budget), mean bits of weights and of activations (32 is float), whether weights were
         trained, accuracy on the search and the test split with the latter's 95 % Wilson interval
         (percent), the paired difference from the baseline with its 95 % interval (points), test
-        images. A difference is missing for the baseline and where answers were not kept. Figures
+        images. A difference is missing for the baseline, where answers were not kept, and where a
+        side does not use the budget (`chance.side_of`). Figures
         with an interval are rounded to two digits of its half width.
     """
     factor, unit = scale_of(cost, max(budgets, default=1.0))
     rows = []
     for budget in budgets:
-        picks = {method.label: tested_picks(method, cost, budget) for method in methods}
+        sides = {method.label: side_of(method, cost, budget) for method in methods}
+        picks = {
+            method.label: sides[method.label].points
+            if len(sides[method.label].points) == len(method.trials)
+            else []
+            for method in methods
+        }
         for method in methods:
             if not picks[method.label]:
                 continue
+            alike = _alike(sides.get(baseline), sides[method.label])
             rows.append(
                 {
                     f"Budget, {unit}": _figure(budget / factor),
@@ -67,15 +75,20 @@ def paper_table(
                     "Weights trained": "yes" if _trains(method.trials) else "no",
                     **_picked(method, picks[method.label], cost, factor, unit),
                     **_difference(
-                        {}
-                        if method.label == baseline
-                        else right([*picks.get(baseline, []), *picks[method.label]]),
+                        right([*picks.get(baseline, []), *picks[method.label]]) if alike else {},
                         picks.get(baseline, []),
                         picks[method.label],
                     ),
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _alike(baseline: Side | None, side: Side) -> bool:
+    """Whether two sides can be held against each other at a budget."""
+    if baseline is None or baseline.label == side.label:
+        return False
+    return not (baseline.missing or side.missing)
 
 
 def _trains(trials: Sequence[Trial]) -> bool:

@@ -12,17 +12,28 @@ import streamlit as st
 from pages.compare import methods
 from pages.compare.comparable import Setting, judge, metric_of, setting_of
 from pages.shared import session
-from pages.shared.run_facts import is_ladder
+from pages.shared.run_facts import has_aim, is_ladder
 from qcore.allocation import ModelSpec
 from qcore.costs.user_tables import Costs
 from store import Run, Store, all_runs, config_text, points_of, test_right
 
 
-def rows_of(store: Store, run: Run, model: ModelSpec) -> pd.DataFrame:
-    """`methods.run_rows` of a run; shared, so never change it."""
+def rows_of(store: Store, run: Run, model: ModelSpec, aim: str = "") -> pd.DataFrame:
+    """`methods.run_rows` of a run; shared, so never change it.
+
+    Args:
+        store: The database.
+        run: The run.
+        model: Whose layers its points are of.
+        aim: Objective of the runs it is compared with; a run that minimises nothing is judged by
+            theirs. "" takes its own.
+    """
     costs = store.costs
     floats = session.float_scores(store, model.name, run.spec.images)
-    key = (str(store.url), model.digest, costs.stamp, session.version_of(run), floats)
+    if aim and not has_aim(run):
+        run = replace(run, spec=replace(run.spec, objective=aim))
+    aim = run.spec.objective
+    key = (str(store.url), model.digest, costs.stamp, session.version_of(run), aim, floats)
     return _rows(store, run, model, costs, key)
 
 

@@ -1,13 +1,13 @@
 """Sections of the Compare page below the choices: each draws one thing from what was read."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 import streamlit as st
 
 from pages.compare import caption as compare_caption
-from pages.compare import controls, figures, read, tables
+from pages.compare import chance, controls, figures, read, tables
 from pages.compare.comparable import Setting
 from pages.compare.methods import EFFORT, ELAPSED, Method, front_rows
 from pages.downloads.figure_file import figure_files
@@ -16,7 +16,6 @@ from pages.plots import allocations
 from pages.plots.style import CHART
 from pages.shared import text
 from pages.shared.hypervolume import Box
-from pages.shared.run_facts import is_ladder
 from pages.shared.words import explained
 from qcore.allocation import ModelSpec
 from qcore.costs.user_tables import Costs
@@ -28,6 +27,9 @@ FRONTS = "compare-fronts"
 
 MOST_CARPETS = 8
 
+METHOD_WIDTH = {"Method": st.column_config.TextColumn(width=190)}
+"""Two methods of one search begin alike; what tells them apart comes after."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -37,12 +39,12 @@ class Comparison:
         store: The database.
         setting: What all runs share.
         model: The network.
-        methods: What is compared, cut where that is asked for.
+        methods: What is compared.
         ladder: Points of uniform bits, or None.
         box: What hypervolume counts; names the cost on the x axis.
         budgets: Budgets of the tables, in that cost's unit.
         float_search: The float network's scores on the search split.
-        cut_at: Evaluations every run is cut at, or None.
+        equal_at: Evaluations at which hypervolumes are held against one another, or None.
         logarithmic: Whether cost axes are.
     """
 
@@ -54,7 +56,7 @@ class Comparison:
     box: Box
     budgets: Sequence[float]
     float_search: Scores | None
-    cut_at: float | None
+    equal_at: float | None
     logarithmic: bool
 
     @property
@@ -120,42 +122,75 @@ def fronts(found: Comparison) -> None:
 def hypervolume(found: Comparison) -> None:
     """Hypervolume over evaluations and over seconds."""
     st.header("Hypervolume against work")
+    left_out = [
+        f"{method.label} ({why})"
+        for method in found.methods
+        if (why := method.no_hypervolume(found.box))
+    ]
     for column, axis in zip(st.columns(2), (EFFORT, ELAPSED), strict=True):
-        figure = figures.hypervolume_figure(found.methods, found.box, axis)
+        figure = figures.hypervolume_figure(
+            found.methods, found.box, axis, found.equal_at if axis == EFFORT else None
+        )
         title = f"Hypervolume of each method against {figures.AXES[axis].lower()}"
         with column:
             st.plotly_chart(figure, key=f"compare-hv-{axis}", config=CHART, alt=f"{title}.")
             stem = f"hypervolume_{found.model.name[:60]}_{axis.partition(',')[0].lower()}"
             figure_files(figure, f"{title}: {found.model.name}", stem, f"compare-hv-html-{axis}")
     st.caption(
-        f"Share of the plane that points dominate: {found.box.words()}. Lines are medians over "
-        "seeds, bands run from the smallest to the largest. Looking at a part of the search split "
-        "counts as that part of an evaluation. Seconds are those of scoring; of searches that "
-        "train, all other time of the run counts before its first point.",
+        f"Share of the box that points dominate: {found.box.words()}. Lines are medians over "
+        "seeds, bands run from the smallest to the largest seed. Looking at a part of the search "
+        "split counts as that part of an evaluation. Seconds are those of scoring; of searches "
+        "that train, all other time of the run counts before its first point.",
         help=explained("hypervolume", "seed"),
     )
+    if left_out:
+        st.caption(
+            "A hypervolume is that of a front, so these have none: "
+            f"{text.literal('; '.join(left_out), 600)}."
+        )
 
 
 def table(found: Comparison, summary: pd.DataFrame) -> None:
     """What each method reached, and the same as a file."""
     st.header("What each method reached")
+    cost = found.box.cost
     st.dataframe(
-        tables.shown(summary, found.box, found.budgets),
+        tables.shown(summary, found.equal_at),
         hide_index=True,
-        alt="Hypervolume, accuracy at each budget, evaluations, minutes and seeds per method.",
+        column_config=METHOD_WIDTH,
+        alt="Hypervolume, activation bits, evaluations, minutes and seeds per method.",
+    )
+    at = ""
+    if found.equal_at is not None:
+        at = (
+            f" It is taken at {text.counted(round(found.equal_at), 'evaluation')} of the whole "
+            "search split, the count of the shortest search that trains nothing where there is "
+            "one; the uniform ladder is taken whole."
+        )
+    st.caption(
+        "Hypervolume is the median over seeds, with the lowest and the highest seed. Minutes run "
+        f"from a run's start to its end, pauses included.{at}"
+    )
+    st.dataframe(
+        tables.within(summary, cost, found.budgets),
+        hide_index=True,
+        column_config=METHOD_WIDTH,
+        placeholder="",
+        alt="What each method loses against the float network at each budget, and what it uses.",
     )
     n = int(summary["Search images"].min())
     st.caption(
-        f"{found.what} is measured on the search split (n={n:,}) on which points are chosen too, "
-        "so it is slightly optimistic for all; round brackets are 95 % intervals, square "
-        "brackets the lowest and highest seed. Minutes run from a run's start to its end, pauses "
-        f"included. Hypervolume: {found.box.words()}.",
-        help=explained("search split", "test split", "95 % interval", "hypervolume"),
+        f"Loss is {found.what.lower()} lost against the float network on the same images, mean "
+        "over seeds; round brackets are 95 % intervals over images, not corrected for their "
+        "number. Each run's point is its best by what the search minimises, within the budget: "
+        f"the row says what it really uses. Where it was not tested, the loss is that on the "
+        f"search split (n={n:,}), which chose it, and so slightly optimistic.",
+        help=explained("search split", "test split", "95 % interval"),
     )
     st.download_button(
         "Table as CSV",
         data=lambda: tables.csv_of(summary),
-        file_name=tables.file_name(found.model.name, found.box.cost.name),
+        file_name=tables.file_name(found.model.name, cost.name),
         mime="text/csv",
         key="compare-csv",
         on_click="ignore",
@@ -174,13 +209,15 @@ def paired(found: Comparison) -> None:
         )
         return
     first = next((m.label for m in found.methods if m.reference), labels[0])
-    baseline = st.selectbox(
-        "Difference from", labels, index=labels.index(first), key="compare-baseline", width=360
+    baseline = str(
+        st.selectbox(
+            "Difference from", labels, index=labels.index(first), key="compare-baseline", width=360
+        )
     )
     try:
-        rows = tables.paired_table(
+        rows = chance.paired_table(
             found.methods,
-            str(baseline),
+            baseline,
             found.box.cost,
             found.budgets,
             lambda points: read.right_of(found.store, points),
@@ -192,18 +229,31 @@ def paired(found: Comparison) -> None:
         rows,
         hide_index=True,
         placeholder="",
-        column_config={"Test images": st.column_config.NumberColumn(format="localized")},
+        column_config={
+            **METHOD_WIDTH,
+            "In words": st.column_config.TextColumn(width="large"),
+            "Test images": st.column_config.NumberColumn(format="localized"),
+        },
         alt=f"{found.what} of every method minus that of the baseline at each budget.",
     )
     compared = int(rows["Difference, points"].notna().sum())
     st.caption(
-        "Paired bootstrap: test images are drawn with replacement, the same for both sides; seeds "
-        "of a method are averaged image by image, so intervals are about images, not seeds. No "
-        "difference is shown where the interval holds 0: these images cannot tell both apart. Each "
-        "run's point is the one chosen on the search split among those whose test split was looked "
-        f"at. {text.counted(compared, 'comparison')}: at 95 %, one in twenty shows a difference "
-        "by chance."
+        "Both sides answer the same test images; each run's point is the one chosen on the search "
+        "split among those that were tested. A difference is only taken where both use all of the "
+        f"budget but {100 * chance.NEAR:.0f} %: else it would be one of sizes. p-values are those "
+        "of the exact McNemar test, with several seeds of the paired bootstrap (seeds averaged "
+        "image by image, so about images, not seeds). They are corrected for "
+        f"{text.counted(compared, 'comparison')} (Holm), and intervals are as wide: 95 % for all "
+        "together. Words follow p below 0.05."
     )
+    if len({method.trained for method in found.methods}) > 1:
+        st.caption(TRAINING_TOO)
+
+
+TRAINING_TOO = (
+    "Some of these methods have trained weights and others do not: their difference is that of the "
+    "training as well as of the bits."
+)
 
 
 def allocations_along_fronts(found: Comparison) -> None:
@@ -257,7 +307,7 @@ def caption(found: Comparison, summary: pd.DataFrame) -> None:
             summary,
             found.box,
             float_scores=found.float_search,
-            cut_at=found.cut_at,
+            equal_at=found.equal_at,
             origins=sorted(origins),
         )
         if st.toggle("For LaTeX", key="compare-latex"):
@@ -265,15 +315,19 @@ def caption(found: Comparison, summary: pd.DataFrame) -> None:
         st.code(words, language=None, wrap_lines=True)
 
 
-def notes(methods: Sequence[Method], trains: Mapping[str, bool]) -> list[str]:
+def notes(methods: Sequence[Method]) -> list[str]:
     """What differs between the runs without forbidding the comparison, one sentence each."""
     found = []
     runs = {trial.run.id: trial.run for method in methods for trial in method.trials}.values()
-    kinds = {trains.get(run.spec.search, False) for run in runs if not is_ladder(run)}
-    if len(kinds) > 1:
+    # the reference counts too: what is held against it was trained or not
+    if len({method.trained for method in methods}) > 1:
+        found.append(TRAINING_TOO)
+    widths = {bits for run in runs for bits in run.spec.activation_bits}
+    limited = any("bit_ops" in run.spec.limits for run in runs)
+    if len(widths) > 1 and limited:
         found.append(
-            "Some of these searches train the weights and others do not: their difference is that "
-            "of the training as well as of the bits."
+            "Some runs had a limit on compute and saved bits of activations too: tables say their "
+            "mean bits beside every figure."
         )
     devices = {run.device.partition(":")[0] for run in runs if run.device}
     if len(devices) > 1:

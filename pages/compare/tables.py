@@ -1,121 +1,78 @@
-"""Tables of the Compare page: what each method reached for how much work, and what is chance."""
+"""Tables of the Compare page: what each method reached for how much work. Pure functions."""
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from pages.compare.bootstrap import Difference, paired_bootstrap
 from pages.compare.figures import method_spread
-from pages.compare.methods import EFFORT, Method, middle, pick
-from pages.shared.columns import SEARCH_N, SEARCH_SCORE, TEST_SCORE
+from pages.compare.methods import EFFORT, Method, cut, front_rows, middle, pick
+from pages.shared.columns import (
+    ACTIVATION_BITS,
+    LOSSES,
+    SEARCH_N,
+    SEARCH_SCORE,
+    TEST_SCORE,
+    column_of,
+)
 from pages.shared.hypervolume import Box
-from pages.shared.text import cost_text, file_safe, scale_of, significant
-from qcore.allocation import BitAllocation, ModelSpec
-from qcore.costs import costs_of
+from pages.shared.text import activations_text, cost_text, file_safe, significant
 from qcore.costs.formulas import CostModel
-from qcore.errors import InvalidParams
-from qcore.problem import wilson_interval
 
-LADDER_BITS = (2, 3, 4, 8)
-MOST_BUDGETS = 8
+SCORES = {"test split": TEST_SCORE, "search split": SEARCH_SCORE}
 
-
-def default_budgets(
-    model: ModelSpec, cost: CostModel, widest: int, drawn: Sequence[float] = ()
-) -> list[float]:
-    """Budgets a reader has in mind: what 2, 3, 4 and 8 bits everywhere cost, rounded up.
-
-    Args:
-        model: Priced.
-        cost: The cost.
-        widest: Activation bits of the ladder where the cost depends on weights too.
-        drawn: Costs of the points that are compared: their quartiles serve where the cost does not
-            know the ladder.
-    """
-
-    def ladder(activations: Sequence[int]) -> set[float]:
-        uniform = zip(LADDER_BITS, activations, strict=True)
-        allocations = [BitAllocation.uniform(model.layers, w, a) for w, a in uniform]
-        priced = [costs_of(model, one, {cost.name: cost}).get(cost.name, 0) for one in allocations]
-        return {float(value) for value in priced if value > 0}
-
-    found = ladder([widest] * len(LADDER_BITS))
-    if len(found) <= 1:
-        found = ladder(LADDER_BITS) or found
-    if not found:
-        found = {float(value) for value in np.quantile(drawn or [1.0], [0, 0.25, 0.5, 1])}
-    return sorted({_rounded_up(cost, max(1.0, value)) for value in found})
+FITTING = "seeds within it"
+BUDGET_PARTS = (
+    "95 % low",
+    "95 % high",
+    "lowest seed",
+    "highest seed",
+    "accuracy, %",
+    "cheapest",
+    "dearest",
+    "activations, mean bits",
+)
 
 
-def _rounded_up(cost: CostModel, value: float) -> float:
-    """The next figure of three digits in the unit a reader sees, so that the value itself fits."""
-    factor, _ = scale_of(cost, value)
-    digit = 10.0 ** (math.floor(math.log10(value / factor)) - 2)
-    return math.ceil(value / factor / digit - 1e-9) * digit * factor
+def budget_head(cost: CostModel, budget: float) -> str:
+    """Column of the loss at a budget."""
+    return f"At most {cost_text(cost, budget)}: loss, points"
 
 
-def write_budgets(cost: CostModel, budgets: Sequence[float]) -> tuple[str, str]:
-    """Budgets as the box shows them, and their unit: ("19.3, 28.7", "KiB")."""
-    factor, unit = scale_of(cost, max(budgets, default=1.0))
-    return ", ".join(significant(value / factor, 3).replace(",", "") for value in budgets), unit
-
-
-def read_budgets(text: str, cost: CostModel, unit_of: float) -> list[float]:
-    """Read the box of budgets.
-
-    Args:
-        text: Numbers with commas between them, in the unit the box shows.
-        cost: The cost.
-        unit_of: A cost that is shown in that unit, in the cost's own unit.
-
-    Returns:
-        Budgets in the cost's unit, rising, each once.
-
-    Raises:
-        InvalidParams: no number, not above 0, or too many.
-    """
-    factor, unit = scale_of(cost, unit_of)
-    budgets = set()
-    for entry in filter(None, (part.strip() for part in text.split(","))):
-        try:
-            value = float(entry)
-        except ValueError:
-            raise InvalidParams(
-                f"Write budgets in {unit} with commas between them, such as 10, 20.5: "
-                f"{entry[:40]!r} is no number."
-            ) from None
-        if not (math.isfinite(value) and value > 0):
-            raise InvalidParams(f"A budget must be above 0 {unit}; got {entry[:40]}.")
-        budgets.add(value * factor)
-    if not 0 < len(budgets) <= MOST_BUDGETS:
-        raise InvalidParams(f"Give 1 to {MOST_BUDGETS} budgets in {unit}; got {len(budgets)}.")
-    return sorted(budgets)
-
-
-def summary(methods: Sequence[Method], box: Box, budgets: Sequence[float]) -> pd.DataFrame:
+def summary(
+    methods: Sequence[Method],
+    box: Box,
+    budgets: Sequence[float],
+    equal_at: float | None = None,
+) -> pd.DataFrame:
     """One row per method, numbers only: what the CSV file holds.
 
+    Args:
+        methods: What is compared.
+        box: What hypervolume counts; names the cost.
+        budgets: Limits on that cost, in its unit.
+        equal_at: Evaluations at which hypervolumes are taken; None takes them at each run's end.
+
     Returns:
-        Columns: Method, Seeds, Runs, hypervolume (median, low, high over seeds), Evaluations and
-        Minutes (median over runs; minutes from start to end, NaN while one has not ended), search
-        images, and per budget the accuracy of the best point within it, percent: median, low and
-        high over seeds, the 95 % Wilson interval of the median, and how many seeds have one; an
-        accuracy is NaN unless all have.
+        Columns: Method, Seeds, Runs, hypervolume (median, low, high over seeds; NaN with the reason
+        where it says nothing), Evaluations and Minutes (median over runs; minutes from start to
+        end, NaN while one has not ended), search images, whether weights were trained, mean
+        activation bits along the fronts (least, most), and per budget what its best point by the
+        objective loses against the float network, percent points: mean over seeds, its 95 %
+        interval over images, lowest and highest seed, accuracy, costs really used in the cost's
+        unit, mean activation bits, the split, and how many seeds have a point. A loss is NaN unless
+        all seeds have one.
     """
     rows = []
     for method in methods:
-        reached = method_spread(method, box, EFFORT)
         seconds = [trial.seconds for trial in method.trials]
         images = min(float(trial.rows[SEARCH_N].min()) for trial in method.trials)
+        fronts = [front_rows(trial, box.cost)[ACTIVATION_BITS] for trial in method.trials]
         row: dict[str, object] = {
             "Method": method.label,
             "Seeds": len(method.trials),
             "Runs": " ".join(str(trial.run.id) for trial in method.trials),
-            "Hypervolume": reached.median[-1],
-            "Hypervolume, lowest seed": reached.low[-1],
-            "Hypervolume, highest seed": reached.high[-1],
+            **_hypervolume(method, box, equal_at),
             "Evaluations": middle([trial.effort for trial in method.trials])[0],
             "Minutes": (
                 np.nan
@@ -123,178 +80,147 @@ def summary(methods: Sequence[Method], box: Box, budgets: Sequence[float]) -> pd
                 else float(np.median([value or 0.0 for value in seconds])) / 60
             ),
             "Search images": int(images),
+            "Trained": method.trained,
+            "Activations, least mean bits": min(float(bits.min()) for bits in fronts),
+            "Activations, most mean bits": max(float(bits.max()) for bits in fronts),
         }
         for budget in budgets:
-            row |= _at_budget(method, box.cost, budget, int(images))
+            row |= _at_budget(method, box.cost, budget)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _at_budget(method: Method, cost: CostModel, budget: float, n: int) -> dict[str, float]:
+def _hypervolume(method: Method, box: Box, equal_at: float | None) -> dict[str, object]:
+    names = ("Hypervolume", "Hypervolume, lowest seed", "Hypervolume, highest seed")
+    why = method.no_hypervolume(box)
+    if why:
+        return dict.fromkeys(names, np.nan) | {"No hypervolume": why}
+    kept = [method] if equal_at is None else cut([method], equal_at)
+    # a seed that had measured nothing by then had covered nothing
+    short = bool(kept) and len(kept[0].trials) < len(method.trials)
+    reached = method_spread(kept[0], box, EFFORT) if kept else None
+    ends = (reached.median[-1], reached.low[-1], reached.high[-1]) if reached else (0.0, 0.0, 0.0)
+    if short and reached:
+        last = [method_spread(Method("", (t,), {}), box, EFFORT).median[-1] for t in kept[0].trials]
+        ends = middle([*last, *[0.0] * (len(method.trials) - len(last))])
+    return dict(zip(names, ends, strict=True)) | {"No hypervolume": ""}
+
+
+def _at_budget(method: Method, cost: CostModel, budget: float) -> dict[str, object]:
     found = [pick(trial.rows, cost, budget) for trial in method.trials]
-    scores = [float(row[SEARCH_SCORE]) for row in found if row is not None]
+    rows = pd.DataFrame([row for row in found if row is not None])
     head = budget_head(cost, budget)
-    names = (head, *(f"{head}, {what}" for what in BUDGET_PARTS))
-    fitting = {f"{head}, {FITTING}": len(scores)}
-    # a seed that found nothing within the budget has no accuracy there, and no median hides it
-    if len(scores) < len(found) or not scores:
-        return dict.fromkeys(names, np.nan) | fitting
-    median, low, high = middle(scores)
-    ends = wilson_interval(median / 100, n)
-    values = (median, low, high, 100 * ends[0], 100 * ends[1])
-    return dict(zip(names, values, strict=True)) | fitting
+    names = (head, *(f"{head}, {part}" for part in BUDGET_PARTS))
+    empty: dict[str, object] = dict.fromkeys(names, np.nan)
+    empty |= {f"{head}, {FITTING}": len(rows), f"{head}, split": ""}
+    # a seed that found nothing within the budget has no loss there, and no mean hides it
+    if len(rows) < len(found) or rows.empty:
+        return empty
+    known = (split for split, (loss, _, _) in LOSSES.items() if rows[loss].notna().all())
+    split = next(known, "")
+    used = rows[column_of(cost)]
+    told = {
+        "cheapest": float(used.min()),
+        "dearest": float(used.max()),
+        "activations, mean bits": float(rows[ACTIVATION_BITS].mean()),
+        "accuracy, %": float(rows[SCORES[split or "search split"]].mean()),
+    }
+    if split:
+        loss, low, high = (rows[column].astype(float) for column in LOSSES[split])
+        # seeds err on the same images: their ends are averaged as if they erred alike
+        told |= {"95 % low": float(low.mean()), "95 % high": float(high.mean())}
+        told |= {"lowest seed": float(loss.min()), "highest seed": float(loss.max())}
+        empty[head] = float(loss.mean())
+    return (
+        empty
+        | {f"{head}, {part}": value for part, value in told.items()}
+        | {f"{head}, split": split}
+    )
 
 
-FITTING = "seeds within it"
-BUDGET_PARTS = ("lowest seed", "highest seed", "95 % low", "95 % high")
+def shown(table: pd.DataFrame, equal_at: float | None = None) -> pd.DataFrame:
+    """The summary as a person reads it, without the budgets.
 
-
-def budget_head(cost: CostModel, budget: float) -> str:
-    """Column of the accuracy at a budget."""
-    return f"At most {cost_text(cost, budget)}, %"
-
-
-def shown(table: pd.DataFrame, box: Box, budgets: Sequence[float]) -> pd.DataFrame:
-    """The summary as a person reads it: one cell per budget, with interval and range of seeds."""
+    Args:
+        table: `summary`.
+        equal_at: As it was made with.
+    """
+    head = "Hypervolume" if equal_at is None else f"Hypervolume at {equal_at:,.0f} evaluations"
     rows = []
     for row in table.to_dict("records"):
-        seeds = int(row["Seeds"])
-        cells: dict[str, object] = {
-            "Method": row["Method"],
-            "Hypervolume": _ranged(row, "Hypervolume", "lowest seed", "highest seed", seeds, 4),
-        }
-        for budget in budgets:
-            head = budget_head(box.cost, budget)
-            if pd.isna(row[head]):
-                fit = int(row[f"{head}, {FITTING}"])
-                cells[head] = f"{fit} of {seeds} seeds fit" if fit else "nothing fits"
-                continue
-            interval = f"({row[f'{head}, 95 % low']:.1f} to {row[f'{head}, 95 % high']:.1f})"
-            cells[head] = (
-                f"{_ranged(row, head, 'lowest seed', 'highest seed', seeds, 1)} {interval}"
-            )
-        cells |= {
-            "Evaluations": f"{row['Evaluations']:,.0f}",
-            "Minutes": "not ended" if pd.isna(row["Minutes"]) else significant(row["Minutes"]),
-            "Seeds": seeds,
-            "Runs": row["Runs"],
-        }
-        rows.append(cells)
+        why = str(row["No hypervolume"])
+        rows.append(
+            {
+                "Method": row["Method"],
+                head: f"none: {why}" if why else _over_seeds(row),
+                "Activations, mean bits": activations_text(
+                    row["Activations, least mean bits"], row["Activations, most mean bits"]
+                ),
+                "Weights": _trained(row),
+                "Evaluations": f"{row['Evaluations']:,.0f}",
+                "Minutes": "not ended" if pd.isna(row["Minutes"]) else significant(row["Minutes"]),
+                "Seeds": int(row["Seeds"]),
+                "Runs": row["Runs"],
+            }
+        )
     return pd.DataFrame(rows)
 
 
-def _ranged(
-    row: Mapping[str, object], head: str, low: str, high: str, seeds: int, digits: int
-) -> str:
-    value = f"{row[head]:.{digits}f}"
-    if seeds == 1:
+def _trained(row: Mapping[str, object]) -> str:
+    return "trained" if row["Trained"] else "as they were"
+
+
+def _over_seeds(row: Mapping[str, object]) -> str:
+    value = f"{row['Hypervolume']:.4f}"
+    if row["Seeds"] == 1:
         return value
-    return f"{value} [{row[f'{head}, {low}']:.{digits}f}, {row[f'{head}, {high}']:.{digits}f}]"
+    ends = (f"{row[f'Hypervolume, {which} seed']:.4f}" for which in ("lowest", "highest"))
+    return f"{value} (seeds: {' to '.join(ends)})"
 
 
-Right = Callable[[Sequence[int]], Mapping[int, np.ndarray]]
-"""Point numbers to which test images each named right."""
-
-
-def tested_picks(method: Method, cost: CostModel, budget: float) -> list[int]:
-    """Per run, the point chosen on the search split among those the test split has seen.
-
-    Empty unless every run has one within the budget.
-    """
-    found = []
-    for trial in method.trials:
-        rows = trial.rows[trial.rows[TEST_SCORE].notna()]
-        best = pick(rows, cost, budget) if len(rows) else None
-        if best is None:
-            return []
-        found.append(int(best["point"]))
-    return found
-
-
-def paired_table(
-    methods: Sequence[Method],
-    baseline: str,
-    cost: CostModel,
-    budgets: Sequence[float],
-    right: Right,
-) -> pd.DataFrame:
-    """Every method against one, at every budget, on the same test images; empty cells are None.
-
-    Args:
-        methods: What is compared.
-        baseline: Label of the method the others are held against.
-        cost: The cost that is limited.
-        budgets: Limits, in the cost's unit.
-        right: Reads which test images points named right.
+def within(table: pd.DataFrame, cost: CostModel, budgets: Sequence[float]) -> pd.DataFrame:
+    """The budgets of the summary as a person reads them: one row per budget and method.
 
     Returns:
-        Columns: Method, Budget, "Difference, points", its 95 % interval, "In words", accuracy of
-        the method and of the baseline on the test split (percent, mean over seeds, with its 95 %
-        interval), "Test images".
-
-    Raises:
-        InvalidData: the points were tested on different numbers of images.
+        Columns: Budget, Method, "Loss against float, points" (mean over seeds, with its 95 %
+        interval), Split, "Seeds, lowest to highest", what of the cost is really used, "Activations,
+        mean bits", Weights, "Accuracy, %"; a cell says why where there is no figure.
     """
-    other = next(method for method in methods if method.label == baseline)
     rows = []
-    for method in methods:
-        if method.label == baseline:
-            continue
-        for budget in budgets:
-            sides = tested_picks(other, cost, budget), tested_picks(method, cost, budget)
-            row: dict[str, object] = {
-                "Method": method.label,
-                "Budget": f"at most {cost_text(cost, budget)}",
-            }
-            answers = right([*sides[0], *sides[1]])
-            a, b = ([answers[p] for p in side if p in answers] for side in sides)
-            if not a or not b or len(a) < len(sides[0]) or len(b) < len(sides[1]):
-                row |= {"In words": _missing(sides, method.label, baseline)}
-            else:
-                row |= _difference_cells(paired_bootstrap(a, b), a, b, baseline, method.label)
-            rows.append(row)
-    columns = ["Method", "Budget", *PAIRED_COLUMNS]
-    return pd.DataFrame(rows, columns=columns)
+    for budget in budgets:
+        head = budget_head(cost, budget)
+        for row in table.to_dict("records"):
+            cells = {"Budget": f"at most {cost_text(cost, budget)}", "Method": row["Method"]}
+            rows.append(cells | _cells(row, head, cost))
+    used = f"{cost.title} used"
+    columns = ["Budget", "Method", LOSS, "Split", SEEDS, used, "Activations, mean bits"]
+    return pd.DataFrame(rows, columns=[*columns, "Weights", "Accuracy, %"])
 
 
-PAIRED_COLUMNS = (
-    "Difference, points",
-    "95 % interval, points",
-    "In words",
-    "Test accuracy, %",
-    "Baseline, %",
-    "Test images",
-)
+LOSS = "Loss against float, points"
+SEEDS = "Seeds, lowest to highest"
 
 
-def _missing(sides: tuple[Sequence[int], Sequence[int]], method: str, baseline: str) -> str:
-    for side, label in zip(sides, (baseline, method), strict=True):
-        if not side:
-            return f"{label}: not every run has a tested point here"
-    return "an older release kept no answers; measure again"
-
-
-def _difference_cells(
-    found: Difference,
-    a: Sequence[np.ndarray],
-    b: Sequence[np.ndarray],
-    baseline: str,
-    method: str,
-) -> dict[str, object]:
+def _cells(row: Mapping[str, object], head: str, cost: CostModel) -> dict[str, object]:
+    seeds, fit = int(str(row["Seeds"])), int(str(row[f"{head}, {FITTING}"]))
+    if fit < seeds:
+        return {LOSS: f"{fit} of {seeds} seeds fit" if fit else "nothing fits"}
+    part = {name: float(str(row[f"{head}, {name}"])) for name in BUDGET_PARTS}
+    ends = dict.fromkeys(cost_text(cost, part[end]) for end in ("cheapest", "dearest"))
+    split = str(row[f"{head}, split"])
+    loss = "not known: the float network was not measured there"
+    if split:
+        interval = f"{part['95 % low']:.2f} to {part['95 % high']:.2f}"
+        loss = f"{float(str(row[head])):.2f} ({interval})"
     return {
-        "Test accuracy, %": _accuracy(b),
-        "Baseline, %": _accuracy(a),
-        "Difference, points": round(found.points, 2),
-        "95 % interval, points": f"{found.low:+.2f} to {found.high:+.2f}",
-        "Test images": found.n,
-        "In words": found.words(baseline, method),
+        LOSS: loss,
+        "Split": (split or "search split").partition(" ")[0],
+        SEEDS: f"{part['lowest seed']:.2f} to {part['highest seed']:.2f}" if seeds > 1 else "",
+        f"{cost.title} used": " to ".join(ends),
+        "Activations, mean bits": activations_text(part["activations, mean bits"]),
+        "Weights": _trained(row),
+        "Accuracy, %": f"{part['accuracy, %']:.2f}",
     }
-
-
-def _accuracy(side: Sequence[np.ndarray]) -> str:
-    share = float(np.mean([right.mean() for right in side]))
-    low, high = wilson_interval(share, len(side[0]))
-    return f"{100 * share:.2f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def file_name(model: str, cost: str) -> str:

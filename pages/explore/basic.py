@@ -31,7 +31,7 @@ def draw_measured(scene: Scene, float_score: float | None, what: str) -> None:
         what: What the scores are: "Accuracy" or "Agreement with the float network".
     """
     frame, model = scene.frame, scene.model
-    limits = budget_sliders(model, scene.widest, scene.costs)
+    limits = budget_sliders(model, scene.widest, scene.costs, scene.pin)
     chosen = frames.picks(frame, limits, costs=scene.costs)
     if chosen.empty:
         details.below_smallest(frame, limits, scene.costs)
@@ -82,7 +82,7 @@ def draw_predicted(scene: Scene, name: str, table: SensitivityTable) -> None:
         table: The sensitivities.
     """
     model = scene.model
-    limits = budget_sliders(model, scene.widest, scene.costs)
+    limits = budget_sliders(model, scene.widest, scene.costs, scene.pin)
     chosen = predictions.predicted_pick(name, table, model, limits, scene.costs)
     if not chosen.empty:
         _heatmap(chosen, model)

@@ -41,6 +41,13 @@ class Scene:
         """Whether every run fixed the first and the last layer."""
         return all(run.spec.pin_first_last is not None for run in self.compared)
 
+    @property
+    def pin(self) -> int | None:
+        """Bits that runs fix the first and the last layer to, the most of them; None without."""
+        return max(
+            (bits for run in self.compared if (bits := run.spec.pin_first_last)), default=None
+        )
+
     @cached_property
     def costs(self) -> Costs:
         """The costs there were when the page was begun."""
@@ -49,4 +56,4 @@ class Scene:
     @cached_property
     def spans(self) -> Mapping[str, Range]:
         """Cost name to the range of its slider, of the budgets always offered."""
-        return spans_of(self.model, self.widest)
+        return spans_of(self.model, self.widest, self.pin)

@@ -8,6 +8,7 @@ import streamlit as st
 
 from pages.searches.launch_batch import duration, seconds_of
 from pages.shared import frames, hypervolume, session
+from pages.shared.run_facts import no_front
 from qcore.allocation import ModelSpec, bits_matrices
 from qcore.costs import COSTS, costs_of_many
 from qcore.problem import Scores
@@ -67,9 +68,13 @@ def _elapsed(run: Run, now: datetime | None) -> float | None:
 
 
 def volume(store: Store, run: Run, model: ModelSpec, floats: Scores | None) -> float | None:
-    """Normalised hypervolume (0..1) of a run's points over weight bytes; None without points."""
-    floor = hypervolume.default_floor(100 * floats.headline if floats else None)
-    return _volume(store, run, model, floor, str(store.url), session.version_of(run))
+    """Normalised hypervolume (0..1) of a run's front over weight bytes.
+
+    None of a run that made no front, and where searches by the loss have no float network's loss
+    to be held against.
+    """
+    zero = hypervolume.zero_of(run.spec.objective, floats)
+    return _volume(store, run, model, zero, str(store.url), session.version_of(run))
 
 
 @st.cache_resource(show_spinner=False, max_entries=256)
@@ -77,18 +82,20 @@ def _volume(
     _store: Store,
     _run: Run,
     _model: ModelSpec,
-    floor: float,
+    zero: float | None,
     url: str,
     version: session.Version,
 ) -> float | None:
     points = [each.point for each in frames.fitting(session.points(_store, _run), _model)]
-    if not points:
-        return None
     allocations = [point.allocation for point in points]
+    if zero is None or no_front(_run, len({each.digest for each in allocations})):
+        return None
     weight, activation = bits_matrices(_model.layers, allocations)
     costs = costs_of_many(_model, weight, activation)[COST.name].tolist()
-    scores = [100 * point.search.headline for point in points]
-    return hypervolume.normalised(costs, scores, hypervolume.box_of(_model, COST, floor))
+    aim = _run.spec.objective
+    values = [point.search.value(aim) for point in points]
+    box = hypervolume.box_of(_model, COST, aim=aim, zero=zero)
+    return hypervolume.normalised(costs, values, box)
 
 
 def table(store: Store, runs: Sequence[Run]) -> pd.DataFrame:

@@ -22,7 +22,7 @@ def forget_budgets() -> None:
 
 
 def budget_sliders(
-    model: ModelSpec, widest: int, costs: Mapping[str, CostModel]
+    model: ModelSpec, widest: int, costs: Mapping[str, CostModel], pin: int | None = None
 ) -> dict[str, float]:
     """Two budgets and those of further costs on demand, each with a switch; bound to the URL.
 
@@ -30,6 +30,7 @@ def budget_sliders(
         model: Prices the ends of the sliders.
         widest: As in `ranges.budget_range`.
         costs: The costs there are.
+        pin: As in `ranges.budget_range`.
 
     Returns:
         Cost name to limit in the cost's unit; costs that are switched off are absent.
@@ -58,7 +59,7 @@ def budget_sliders(
                 bind="query-params",
                 help=cost.formula,
             )
-            span = budget_range(cost, model, widest)
+            span = budget_range(cost, model, widest, pin)
             kept = st.session_state.get(slider)
             if kept is not None and not span.low <= kept <= span.high:
                 st.session_state[slider] = min(max(kept, span.low), span.high)

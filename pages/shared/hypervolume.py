@@ -1,9 +1,10 @@
-"""How much of the accuracy-cost plane a search has covered, and how fast it did. Pure functions.
+"""How much of the plane of cost and divergence a search has covered, and how fast. Pure functions.
 
 Hypervolume is the area that a set of points dominates, up to a reference point (Zitzler and Thiele,
-PPSN V, 1998). Here it is divided by the area of a box, so that 0 is nothing and 1 would be full
-accuracy at no cost. The box does not depend on the runs that are compared: figures of two pages,
-or of two papers, agree where the box does.
+PPSN V, 1998). Points are placed by what searches minimise: by the logarithm of their divergence
+from the float network, or of their loss above the float network's. It is divided by the area of a
+box, so that 0 is nothing and 1 would be the float network at no cost. The box does not depend on
+the runs that are compared: figures of two pages, or of two papers, agree where the box does.
 """
 
 import bisect
@@ -18,97 +19,124 @@ from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
 from qcore.costs import costs_of
 from qcore.costs.formulas import CostModel
 from qcore.front import hypervolume
+from qcore.problem import Scores
 
-FLOOR_BELOW_FLOAT = 10
-"""The floor lies this many points of accuracy below the float network, unless chosen otherwise."""
+WORST, BEST = 1.0, 1e-4
+"""Nats where the box begins and ends. Fewer than BEST count as BEST: they change no answer."""
+
+DISTANCES = {"kl": "divergence from the float network", "loss": "loss above the float network's"}
+"""Objective to what the box is divided by, both in nats."""
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """The part of the plane that counts: its corner of reference is (`most`, `floor`).
+    """The part of the plane that counts: its corner of reference is (`most`, WORST).
 
     Attributes:
         cost: The cost.
         most: Cost at the reference point, in the cost's unit; above 0.
-        floor: Accuracy at the reference point, percent, 0 <= floor < 100.
+        aim: Objective of the points, "kl" or "loss".
+        zero: The float network's value of it, nats: 0 for the divergence, its own loss for the
+            loss; None where that is not known, and then nothing can be said.
     """
 
     cost: CostModel
     most: float
-    floor: float
-
-    @property
-    def area(self) -> float:
-        """Area of the box: cost unit times percent points."""
-        return self.most * (100.0 - self.floor)
+    aim: str = "kl"
+    zero: float | None = 0.0
 
     def words(self) -> str:
         """Say where the reference point lies and what 1 means."""
         most = cost_text(self.cost, self.most)
         return (
-            f"reference point {most} at {self.floor:g} %; 1 would be 100 % at no cost, points "
-            f"beyond {most} or below {self.floor:g} % add nothing"
+            f"{self.cost.title.lower()} up to {most} times {DISTANCES[self.aim]} from {WORST:g} "
+            f"down to {BEST} nats (logarithmic); points beyond either add nothing, and less than "
+            f"{BEST} counts as {BEST}"
         )
 
+    def height(self, value: float) -> float:
+        """Share (0..1) of the box below a point of this value, nats; 0 where it is not known."""
+        if self.zero is None or math.isnan(value):
+            return 0.0
+        distance = min(WORST, max(BEST, value - self.zero))
+        return math.log(WORST / distance) / math.log(WORST / BEST)
 
-def default_floor(float_score: float | None) -> float:
-    """Floor for a float network's score (percent): a whole number of percent, never below 0."""
-    if float_score is None:
+
+def zero_of(aim: str, floats: Scores | None) -> float | None:
+    """The float network's value of an objective, nats; None where it is not known.
+
+    Args:
+        aim: "kl" or "loss".
+        floats: Its scores on the search split, where known.
+    """
+    if aim != "loss":
         return 0.0
-    return float(min(99, max(0, math.floor(float_score) - FLOOR_BELOW_FLOAT)))
+    return None if floats is None else floats.loss
 
 
 def box_of(
     model: ModelSpec,
     cost: CostModel,
-    floor: float,
     widest: int = FLOAT_BITS,
     otherwise: float = 1.0,
+    aim: str = "kl",
+    zero: float | None = 0.0,
 ) -> Box:
     """The box of a model: up to the cost of 8-bit weights everywhere.
 
     Args:
         model: Priced.
         cost: The cost.
-        floor: Accuracy that begins to count, percent.
         widest: Activation bits at the reference point: 32 where activations may stay in float.
         otherwise: Cost at the reference point where the cost's table does not hold 8 bits.
+        aim: Objective of the points, "kl" or "loss".
+        zero: The float network's value of it; see `zero_of`.
     """
     eight = BitAllocation.uniform(model.layers, 8, widest)
     top = costs_of(model, eight, {cost.name: cost}).get(cost.name, otherwise)
-    return Box(cost, float(max(1, top)), floor)
+    return Box(cost, float(max(1, top)), aim, zero)
 
 
-def normalised(costs: Sequence[float], scores: Sequence[float], box: Box) -> float:
-    """Share (0..1) of the box that the points dominate; scores in percent, higher is better."""
-    area = hypervolume(costs, [100.0 - score for score in scores], (box.most, 100.0 - box.floor))
-    return area / box.area
+def normalised(costs: Sequence[float], values: Sequence[float], box: Box) -> float:
+    """Share (0..1) of the box that the points dominate.
+
+    Args:
+        costs: Of the points, in the cost's unit.
+        values: Their objective, nats; lower is better.
+        box: What counts.
+    """
+    return _area(costs, [box.height(value) for value in values], box)
 
 
-def trace(costs: Sequence[float], scores: Sequence[float], box: Box) -> list[float]:
+def _area(costs: Sequence[float], heights: Sequence[float], box: Box) -> float:
+    return hypervolume(costs, [1.0 - height for height in heights], (box.most, 1.0)) / box.most
+
+
+def trace(costs: Sequence[float], values: Sequence[float], box: Box) -> list[float]:
     """`normalised` of the first 1, 2, ... n points, in the order they came; never falls.
 
     Only the front is kept between points, so a long run costs little more than a short one.
     """
     front: list[tuple[float, float]] = []
     reached, area = [], 0.0
-    for cost, score in zip(costs, scores, strict=True):
-        if cost < box.most and score > box.floor and _enters(front, cost, score):
-            area = normalised([c for c, _ in front], [s for _, s in front], box)
+    for cost, value in zip(costs, values, strict=True):
+        height = box.height(value)
+        if cost < box.most and height > 0 and _enters(front, cost, height):
+            area = _area([c for c, _ in front], [h for _, h in front], box)
         reached.append(area)
     return reached
 
 
-def _enters(front: list[tuple[float, float]], cost: float, score: float) -> bool:
+def _enters(front: list[tuple[float, float]], cost: float, height: float) -> bool:
     """Put a point in the front (by rising cost) unless one there is as good; drop what it beats."""
     place = bisect.bisect_right(front, (cost, math.inf))
-    if place and front[place - 1][1] >= score:
+    if place and front[place - 1][1] >= height:
         return False
     first = bisect.bisect_left(front, (cost, -math.inf))
     last = first
-    while last < len(front) and front[last][1] <= score:
+    while last < len(front) and front[last][1] <= height:
         last += 1
-    front[first:last] = [(cost, score)]
+    front[first:last] = [(cost, height)]
     return True
 
 

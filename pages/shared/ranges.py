@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pages.shared.text import scale_of
 from qcore.allocation import BIT_WIDTHS, BitAllocation, LayerBits, ModelSpec
 from qcore.costs import COSTS
+from qcore.costs.budget import make_options
 from qcore.costs.formulas import UNPRICED, CostModel
 
 BUDGETS = {"weight_bytes": ("bw", "lw"), "bit_ops": ("bc", "lc")}
@@ -51,17 +52,36 @@ class Range:
         )
 
 
-def budget_range(cost: CostModel, model: ModelSpec, widest: int = 8) -> Range:
+def uniform_bits(
+    model: ModelSpec, weight: int, activation: int, pin: int | None = None
+) -> BitAllocation:
+    """The same bits in every layer but the first and the last, where these are fixed.
+
+    Args:
+        model: Whose layers.
+        weight: Weight bits.
+        activation: Activation bits; 32 leaves them in float.
+        pin: Bits of the first and the last layer, as in `RunSpec.pin_first_last`.
+    """
+    options = make_options(model.layers, [weight], [activation], pin)
+    return BitAllocation({name: choices[0] for name, choices in options.items()})
+
+
+def budget_range(
+    cost: CostModel, model: ModelSpec, widest: int = 8, pin: int | None = None
+) -> Range:
     """Range of a budget slider: from 1 bit everywhere to 8 bits everywhere.
 
-    It depends on the model alone, so that the slider stays put while points arrive.
+    It begins at what 4 bits everywhere really cost, so that this point is within it. It does not
+    depend on points, so that the slider stays put while they arrive.
 
     Args:
         cost: The cost.
         model: The model to price.
         widest: Activation bits at the upper end: 32 where activations may stay in float.
+        pin: Bits that the runs fix the first and the last layer to, where they do.
     """
-    ends = _looked_up_ends(cost, model) if cost.looked_up else _ends(cost, model, widest)
+    ends = _looked_up_ends(cost, model) if cost.looked_up else _ends(cost, model, widest, pin)
     factor, unit = scale_of(cost, ends[2])
     low, start, high = (end / factor for end in ends)
     exponent = math.floor(math.log10(max((high - low) / 300, 1e-6)))
@@ -73,12 +93,14 @@ def budget_range(cost: CostModel, model: ModelSpec, widest: int = 8) -> Range:
     return Range(low, high, start, round(step, decimals), factor, unit, decimals)
 
 
-def _ends(cost: CostModel, model: ModelSpec, widest: int) -> list[int]:
+def _ends(cost: CostModel, model: ModelSpec, widest: int, pin: int | None) -> list[int]:
     """Lowest, first and highest value of a slider, in the cost's unit."""
-    return [
+    low, high = (
         cost.total(model, BitAllocation.uniform(model.layers, weight, activation))
-        for weight, activation in ((1, 1), (4, widest), (8, widest))
-    ]
+        for weight, activation in ((1, 1), (8, widest))
+    )
+    start = cost.total(model, uniform_bits(model, 4, widest, pin))
+    return [low, start, max(high, start)]
 
 
 def _looked_up_ends(cost: CostModel, model: ModelSpec) -> list[int]:
@@ -90,9 +112,9 @@ def _looked_up_ends(cost: CostModel, model: ModelSpec) -> list[int]:
     return [low, (low + high) // 2, max(high, low + 1)]
 
 
-def spans_of(model: ModelSpec, widest: int = 8) -> dict[str, Range]:
+def spans_of(model: ModelSpec, widest: int = 8, pin: int | None = None) -> dict[str, Range]:
     """Cost name to the range of its slider, of the budgets always offered; see `budget_range`."""
-    return {name: budget_range(COSTS[name], model, widest) for name in BUDGETS}
+    return {name: budget_range(COSTS[name], model, widest, pin) for name in BUDGETS}
 
 
 def loss_spans() -> dict[str, Range]:

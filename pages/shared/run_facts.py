@@ -25,3 +25,15 @@ def left_stage(run: Run) -> str:
 def is_layer_wise(run: Run) -> bool:
     """Whether the layers of the switchable network it leaves take bits of their own."""
     return run.spec.search in SEARCHES and SEARCHES[run.spec.search].layer_wise
+
+
+def no_front(run: Run, points: int) -> str:
+    """Why a run has no hypervolume, in a few words; "" where it made a front.
+
+    Args:
+        run: The run.
+        points: How many distinct allocations it has scored.
+    """
+    if run.spec.limits and not is_ladder(run):
+        return "made for one budget"
+    return "" if points > 1 else "one point"

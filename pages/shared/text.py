@@ -3,7 +3,7 @@
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -125,17 +125,25 @@ def short_limits_text(limits: Mapping[str, float], costs: Mapping[str, CostModel
     return ", ".join(parts) or "no budget"
 
 
+def widths_text(bits: Iterable[int]) -> str:
+    """List bit-widths in a sentence: "2, 4", or "float"."""
+    return ", ".join("float" if width == FLOAT_BITS else str(width) for width in bits)
+
+
+def activations_text(low: float, high: float | None = None) -> str:
+    """Write mean activation bits: "float", "8", or as a range "3.1 to 8"; 32 bits are float."""
+    ends = (low, low if high is None else high)
+    words = ("float" if end == FLOAT_BITS else f"{end:.1f}".removesuffix(".0") for end in ends)
+    return " to ".join(dict.fromkeys(words))
+
+
 def bits_set_text(spec: RunSpec) -> str:
     """Write which bits a run may use, and which layers are fixed."""
-
-    def words(bits: tuple[int, ...]) -> str:
-        return ", ".join("float" if b == FLOAT_BITS else str(b) for b in bits)
-
     pinned = "" if spec.pin_first_last is None else f"; first and last at {spec.pin_first_last}"
     if set(spec.activation_bits) == {FLOAT_BITS}:
-        return f"weights {words(spec.weight_bits)}; activations in float{pinned}"
-    activations = words(spec.activation_bits)
-    return f"weights {words(spec.weight_bits)}; activations {activations}{pinned}"
+        return f"weights {widths_text(spec.weight_bits)}; activations in float{pinned}"
+    activations = widths_text(spec.activation_bits)
+    return f"weights {widths_text(spec.weight_bits)}; activations {activations}{pinned}"
 
 
 def ago(moment: str | None, now: datetime | None = None) -> str:

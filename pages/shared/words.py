@@ -14,8 +14,8 @@ WORDS = {
     "nats": "Unit of divergence and of loss: the natural logarithm of how much less likely an "
     "answer has become; 0.01 is hardly felt, 1 is another network.",
     "front": "The points that nothing as cheap equals; drawn as steps, for nothing lies between.",
-    "hypervolume": "Share of the plane of cost and accuracy that a run's points dominate: one "
-    "number for how much a search has found, where budget and images are the same.",
+    "hypervolume": "Share of the plane of cost and divergence (logarithmic) that a run's front "
+    "dominates: one number for how much a search has found, at equal evaluations on the same images.",
     "search split": "Images drawn from the training images. Searches look at them, so what is best "
     "on them is a little too good.",
     "test split": "Images that chose nothing: they are read once per reported point.",

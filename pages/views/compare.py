@@ -5,8 +5,10 @@ from dataclasses import replace
 
 import streamlit as st
 
-from pages.compare import controls, methods, read, sections
+from pages.compare import budgets as compare_budgets
+from pages.compare import chooser, controls, methods, read, sections
 from pages.compare import tables as compare_tables
+from pages.compare.across import across
 from pages.compare.comparable import judge, setting_of
 from pages.compare.difference import difference
 from pages.compare.layer_bits import layers
@@ -23,11 +25,10 @@ from qcore.allocation import FLOAT_BITS, ModelSpec
 from qcore.costs import COSTS
 from qcore.costs.formulas import CostModel
 from qcore.errors import QcoreError
-from qcore.searches import SEARCHES
 from store import Run, Store, all_runs
 
-# runs that are compared where a link names none
-AT_FIRST = 12
+AT_FIRST = 36
+"""Most runs that are compared where a link names none."""
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def main() -> None:
     if not any(run.evaluations for run in known):
         _nothing_yet(store, known)
         return
-    chosen = controls.runs_picker(offered, _proposed(offered, name), name)
+    chosen = chooser.runs_picker(offered, _proposed(offered, name), name, store.costs)
     others = sorted({run.spec.model for run in chosen} - {name})
     if others and not any(run.evaluations for run in known if run.spec.model == name):
         st.caption(
@@ -86,18 +87,23 @@ def _nothing_yet(store: Store, known: Sequence[Run]) -> None:
 
 
 def _proposed(offered: Sequence[Run], model: str) -> list[int]:
-    """The largest group of comparable runs among the latest, of the chosen network if it has any.
+    """Methods with all their seeds: those of the largest group of comparable runs of late.
 
-    The latest of every method comes before a method's further seeds. Digests and metrics are not
+    Of the chosen network if it has any, the latest methods first. Digests and metrics are not
     looked up for this: whether all is comparable is judged afterwards.
     """
     measured = [run for run in offered if run.evaluations]
     mine = [run for run in measured if run.spec.model == model] or measured
-    firsts = list({run.spec.search: run for run in reversed(mine)}.values())
-    rest = [run for run in mine if run not in firsts]
-    latest = session.newest_within([*firsts, *rest][:AT_FIRST])
+    latest = session.newest_within(mine[:MOST_RUNS])
     verdict = judge({run.id: setting_of(run, "", "accuracy") for run in latest})
-    return list(verdict.groups[0].runs) if verdict.groups else []
+    if not verdict.groups:
+        return []
+    alike = [run for run in latest if run.id in verdict.groups[0].runs]
+    found: list[int] = []
+    for numbers in sorted(methods.grouped(alike, model).values(), key=max, reverse=True):
+        if not found or len(found) + len(numbers) <= AT_FIRST:
+            found += numbers
+    return sorted(found)
 
 
 def _compare(store: Store, measured: Sequence[Run]) -> None:
@@ -110,7 +116,9 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
         return
     first = next((run for run in measured if not is_ladder(run)), measured[0])
     setting = read.setting(store, first)
-    rows = {run.id: read.rows_of(store, run, model) for run in measured}
+    aims = (read.setting(store, run).objective for run in measured)
+    aim = next(filter(None, aims), "kl")
+    rows = {run.id: read.rows_of(store, run, model, aim) for run in measured}
     foreign = [number for number, table in rows.items() if table.empty]
     if foreign:
         st.warning(
@@ -122,7 +130,7 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
         return
     if not any(map(is_ladder, drawn)):
         ladder = read.ladders_like(store, setting)[:1]
-        rows |= {run.id: read.rows_of(store, run, model) for run in ladder}
+        rows |= {run.id: read.rows_of(store, run, model, aim) for run in ladder}
         drawn += [run for run in ladder if len(rows[run.id])]
     compared = methods.methods_of(drawn, rows, store.costs)
     float_inputs = any((table[ACTIVATION_BITS] > 8).any() for table in rows.values())
@@ -134,23 +142,17 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
             model=model,
             methods=compared,
             ladder=methods.ladder_rows(compared),
-            box=hv.Box(COSTS["weight_bytes"], 1.0, 0.0),
+            box=hv.Box(COSTS["weight_bytes"], 1.0, aim, hv.zero_of(aim, float_search)),
             budgets=(),
             float_search=float_search,
-            cut_at=None,
+            equal_at=None,
             logarithmic=False,
         ),
         FLOAT_BITS if float_inputs else 8,
     )
-    for note in sections.notes(found.methods, {s.name: s.trains for s in SEARCHES.values()}):
+    for note in sections.notes(found.methods):
         st.caption(text.literal(note, 400))
-    if found.cut_at is not None:
-        count = text.counted(round(found.cut_at), "evaluation")
-        st.caption(
-            f"Every run is cut at {count} of the whole search split, the count of the shortest; "
-            "the uniform ladder is never cut."
-        )
-    summary = compare_tables.summary(found.methods, found.box, found.budgets)
+    summary = compare_tables.summary(found.methods, found.box, found.budgets, found.equal_at)
     sections.fronts(found)
     sections.hypervolume(found)
     sections.table(found, summary)
@@ -160,6 +162,7 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
     curves(found)
     difference(found)
     paper(found)
+    across(found)
     sections.caption(found, summary)
 
 
@@ -176,56 +179,46 @@ def _priced(found: Comparison) -> list[CostModel]:
 
 
 def _choices(found: Comparison, widest: int) -> Comparison:
-    """Axis, cut, floor and budgets, and the comparison as they want it."""
+    """Axis, equal evaluations and budgets, and the comparison as they want it."""
     model: ModelSpec = found.model
-    left, middle, right = st.columns([2, 3, 2])
+    left, right = st.columns(2)
     with left:
         cost = controls.axis_picker(_priced(found))
         logarithmic = st.toggle("Logarithmic", key="log", bind="query-params")
     column = column_of(cost)
     costs = [float(value) for m in found.methods for t in m.trials for value in t.rows[column]]
-    proposed = compare_tables.default_budgets(model, cost, widest, costs)
-    words, unit = compare_tables.write_budgets(cost, proposed)
-    with middle:
+    pins = (run.spec.pin_first_last for m in found.methods for run in [m.trials[0].run])
+    proposed = compare_budgets.default_budgets(
+        model, cost, widest, found.ladder, pin=max(filter(None, pins), default=None), drawn=costs
+    )
+    words, unit = compare_budgets.write_budgets(cost, proposed)
+    with right:
         typed = st.text_input(
             f"Budgets of the tables, {unit}",
             value=words,
             key="grid",
             bind="query-params",
-            help="Numbers with commas between them. At first: what 2, 3, 4 and 8 bits in every "
-            "layer cost.",
+            help="Numbers with commas between them. At first: exactly what points of uniform bits "
+            "cost, pinned layers included.",
         )
         equal = st.toggle(
-            "Equal evaluations",
+            "Hypervolume at equal evaluations",
+            value=True,
             key="eq",
             bind="query-params",
-            help="Cut every run where the run with the fewest evaluations ended.",
-        )
-    score = 100 * found.float_search.headline if found.float_search else None
-    with right:
-        floor = st.number_input(
-            "Hypervolume counts above, %",
-            min_value=0.0,
-            max_value=99.0,
-            value=hv.default_floor(score),
-            step=1.0,
-            key="floor",
-            bind="query-params",
-            help="Accuracy at the reference point. At first 10 points below the float network.",
+            help="Takes it where the shortest search ended; off takes it at each run's end.",
         )
     try:
-        budgets = compare_tables.read_budgets(typed, cost, max(proposed))
+        budgets = compare_budgets.read_budgets(typed, cost, proposed)
     except QcoreError as error:
         st.error(text.literal(str(error), 200), icon=":material/error:")
         budgets = proposed
-    cut_at = methods.smallest_effort(found.methods) if equal else None
-    compared = found.methods if cut_at is None else methods.cut(found.methods, cut_at)
+    box = hv.box_of(model, cost, widest, max(costs), found.box.aim, found.box.zero)
     return replace(
         found,
-        methods=compared,
-        box=hv.box_of(model, cost, float(floor), widest, max(costs)),
+        box=box,
         budgets=budgets,
-        cut_at=cut_at,
+        equal_at=(methods.equal_effort(found.methods, box) or None) if equal else None,
         logarithmic=logarithmic,
     )
 

@@ -59,8 +59,9 @@ def _table(store: Store, was_active: bool) -> None:
             "Evaluations/s": st.column_config.NumberColumn(format="%.2f"),
             "Hypervolume": st.column_config.NumberColumn(
                 format="%.3f",
-                help="Share of the plane of weight bytes and accuracy that its points dominate, "
-                "from 10 points below the float network up; Compare shows it in full.",
+                help="Share of the plane of weight bytes and divergence (logarithmic) that its "
+                "points dominate. Empty for runs that made no front: those for one budget or of "
+                "one point. Compare shows it in full, at equal evaluations.",
             ),
         },
         alt="All searches with their state, progress and best result.",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pages.shared.ranges import BUDGETS, budget_keys, budget_range
+from pages.shared.ranges import BUDGETS, budget_keys, budget_range, spans_of, uniform_bits
 from qcore.costs import COSTS, applicable
 from qcore.costs.formulas import UNPRICED
 from tests.pages import sample
@@ -17,6 +17,24 @@ def test_a_slider_spans_what_bits_can_reach(cost):
     assert span.high * span.factor < UNPRICED
     prices = [COSTS[cost].total(sample.MODEL, sample.uniform(bits, 32)) for bits in (1, 4, 8)]
     assert all(price <= span.high * span.factor for price in prices)
+
+
+@pytest.mark.parametrize("pin", [None, 2, 8])
+@pytest.mark.parametrize("cost", BUDGETS)
+def test_a_slider_begins_at_the_four_bit_point_itself(cost, pin):
+    span = spans_of(sample.MODEL, 8, pin)[cost]
+    point = COSTS[cost].total(sample.MODEL, uniform_bits(sample.MODEL, 4, 8, pin))
+    # within one step of the slider, and never below the point
+    assert point <= span.start * span.factor < point + span.step * span.factor * (1 + 1e-9)
+    assert span.start <= span.high
+
+
+def test_uniform_bits_fix_the_first_and_the_last_layer_alone():
+    found = uniform_bits(sample.MODEL, 4, 32, 8)
+    weights = [found[name].weight for name in sample.MODEL.names]
+    assert weights == [8, *[4] * (len(weights) - 2), 8]
+    assert {bits.activation for bits in found.values()} == {32}
+    assert uniform_bits(sample.MODEL, 4, 8) == sample.uniform(4, 8)
 
 
 def test_every_cost_has_url_keys_of_its_own():

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from qcore.allocation import BitAllocation
 from qcore.problem import Point, Scores
-from store import all_runs, delete_run, open_store, points_of, save_config
+from store import all_runs, delete_run, open_store, points_of, save_config, save_model
 from store.runs.queue import finish
 from tests.pages import compare_sample, sample
 
@@ -27,6 +27,10 @@ def compared(place, template):
     place.mkdir(parents=True, exist_ok=True)
     shutil.copy(template, place / "bitdial.db")
     return open_store()
+
+
+HYPERVOLUME = "Hypervolume at 12 evaluations"
+"""Run 3 has the fewest."""
 
 
 def headings(at):
@@ -77,13 +81,13 @@ def test_the_latest_comparable_runs_are_proposed_and_the_link_says_so(app, compa
     assert link(at)["x"] == "weight_bytes"
     assert len(headings(at)) == 7
     # seeds are one method, with median and range
-    rows = table(at, "Hypervolume").set_index("Method")
+    rows = table(at, "Evaluations").set_index("Method")
     assert rows.loc["Portfolio", "Seeds"] == 2
     assert rows.loc["Portfolio", "Runs"] == "2 3"
     assert rows.loc["Portfolio", "Evaluations"] == "16"
-    assert "[" in rows.loc["Portfolio", "Hypervolume"]
-    assert "[" not in rows.loc["Random", "Hypervolume"]
-    assert "reference point 75.3 KiB at 83 %" in everything(at)
+    assert "seeds:" in rows.loc["Portfolio", HYPERVOLUME]
+    assert "seeds:" not in rows.loc["Random", HYPERVOLUME]
+    assert "weights up to 75.3 KiB" in everything(at)
     assert "n=1,000" in everything(at)
 
 
@@ -99,13 +103,28 @@ def test_runs_of_another_network_are_named_where_there_are_none_of_the_chosen_on
     assert "Nothing was measured of" not in everything(app("compare"))
 
 
-def test_the_latest_of_every_method_is_proposed_before_further_seeds(app, compared):
+def test_every_method_is_proposed_with_all_its_seeds(app, compared):
     for seed in range(2, 14):
         compare_sample.add(compared, "portfolio", 860, 2, seed=seed, activation_bits=(4, 8))
-    chosen = at_runs(app("compare"))
-    assert {1, 4} < set(chosen)
-    assert len(chosen) == 12
-    assert chosen == sorted(chosen)
+    at = app("compare")
+    assert at_runs(at) == list(range(1, 17))
+    assert at.multiselect(key="compare-methods").value == ["Uniform bits", "Random", "Portfolio"]
+
+
+def test_choosing_a_method_brings_all_its_seeds_and_dropping_it_takes_them(app, compared):
+    at = app("compare", runs="4")
+    box = at.multiselect(key="compare-methods")
+    assert box.value == ["Random"]
+    assert [option.rpartition(", ")[2] for option in box.options] == ["1 seed", "1 seed", "2 seeds"]
+    box.set_value(["Random", "Portfolio"]).run()
+    assert sorted(at_runs(at)) == [2, 3, 4]
+    assert set(link(at)["runs"].split(",")) == {"2", "3", "4"}
+    # a seed alone can be left out, and stays out while its method stays
+    at.multiselect(key="compare-runs").set_value([4, 2]).run()
+    assert at.multiselect(key="compare-methods").value == ["Random", "Portfolio"]
+    at.multiselect(key="compare-methods").set_value(["Portfolio"]).run()
+    assert at_runs(at) == [2]
+    assert not at.exception
 
 
 def test_a_link_chooses_runs_axis_and_points(app, compared):
@@ -168,6 +187,7 @@ def test_what_cannot_be_compared_is_refused_and_a_group_is_offered(app, compared
 
 def test_the_proposal_never_mixes_what_cannot_be_compared(app, compared):
     compare_sample.add(compared, "greedy", 800, 6, search_images=2048)
+    compare_sample.add(compared, "mirror", 800, 1, activation_bits=(32,))
     at = app("compare")
     assert not at.error
     assert at_runs(at) == [1, 2, 3, 4]
@@ -185,21 +205,48 @@ def test_weights_that_were_trained_again_are_told_from_the_old_ones(app, store):
     assert "Weights of the network" in at.error[0].value
 
 
-def test_equal_evaluations_cut_every_run_at_the_smallest_count(app, compared):
-    at = app("compare", runs="2,3,4", floor="60")
-    before = table(at, "Hypervolume").set_index("Method")
-    at.toggle(key="eq").set_value(True).run()
+def test_hypervolumes_are_held_against_one_another_at_equal_evaluations(app, compared):
+    at = app("compare", runs="2,3,4")
+    equal = table(at, "Evaluations").set_index("Method")
+    assert HYPERVOLUME in equal
+    assert "at 12 evaluations" in everything(at)
+    at.toggle(key="eq").set_value(False).run()
     assert not at.exception
-    after = table(at, "Hypervolume").set_index("Method")
-    assert set(after.loc[["Portfolio", "Random"], "Evaluations"]) == {"12"}
-    assert float(after.loc["Random", "Hypervolume"]) < float(before.loc["Random", "Hypervolume"])
-    assert after.loc["Uniform bits", "Evaluations"] == "4"
-    assert "cut at 12 evaluations" in everything(at)
-    # the floor moves the reference point, and with it every figure
-    at.number_input(key="floor").set_value(50.0).run()
-    assert "at 50 %" in everything(at)
-    moved = table(at, "Hypervolume").set_index("Method")
-    assert moved.loc["Random", "Hypervolume"] != after.loc["Random", "Hypervolume"]
+    whole = table(at, "Evaluations").set_index("Method")
+    assert "Hypervolume" in whole
+    assert float(whole.loc["Random", "Hypervolume"]) > float(equal.loc["Random", HYPERVOLUME])
+    # the uniform ladder searches nothing and is never cut; the work is told as it was
+    assert whole.loc["Uniform bits", "Hypervolume"] == equal.loc["Uniform bits", HYPERVOLUME]
+    assert whole["Evaluations"].equals(equal["Evaluations"])
+
+
+def test_runs_with_float_activations_are_refused_beside_quantized_ones(app, compared):
+    drawn = [sample.point(a, 800) for a in sample.allocations(4)]
+    finish(compared, *sample.add_run(compared, "exact", drawn), "done")
+    at = app("compare", runs="2,3,5")
+    (error,) = at.error
+    assert "Bits of activations" in error.value
+    assert "run 5: float" in error.value.replace("\\", "")
+
+
+def test_a_note_stays_where_a_trained_method_is_held_against_the_reference_alone(app, compared):
+    drawn = [sample.point(a, 800, stage="final") for a in sample.allocations(6, activations=(4, 8))]
+    finish(compared, *sample.add_run(compared, "spnets", drawn, activation_bits=(4, 8)), "done")
+    at = app("compare", runs="1,5")
+    assert "have trained weights and others do not" in everything(at)
+    rows = table(at, "Evaluations").set_index("Method")
+    assert rows["Weights"].to_dict() == {"Uniform bits": "as they were", "SP-Nets": "trained"}
+    assert "have trained weights" not in everything(app("compare", runs="1,2"))
+
+
+def test_budgets_are_the_ladders_own_costs_and_each_row_says_what_it_uses(app, compared):
+    rows = table(app("compare"), "Weights used")
+    uniform = rows[rows["Method"] == "Uniform bits"]
+    assert (
+        uniform["Budget"].str.removeprefix("at most ").tolist() == uniform["Weights used"].tolist()
+    )
+    assert rows["Split"].dropna().isin(["test", "search"]).all()
+    assert "Activations, mean bits" in rows
 
 
 def test_differences_come_with_interval_words_and_images(app, compared):
@@ -224,7 +271,7 @@ def test_a_method_alone_is_not_held_against_anything(app, store):
 
 def test_budgets_can_be_set_and_nonsense_is_refused_in_words(app, compared):
     at = app("compare", grid="50, 60")
-    assert {"At most 50.0 KiB, %", "At most 60.0 KiB, %"} <= set(table(at, "Hypervolume"))
+    assert {"at most 50.0 KiB", "at most 60.0 KiB"} == set(table(at, "Weights used")["Budget"])
     at.text_input(key="grid").set_value("many").run()
     assert "no number" in at.error[0].value
     assert not at.exception
@@ -288,7 +335,7 @@ def test_tuned_points_are_a_method_of_their_own(app, store):
     allocation = sample.uniform(4)
     points = [sample.point(allocation, 800), sample.point(allocation, 850, stage="ptq+tuned")]
     finish(store, *sample.add_run(store, "portfolio", points, tuning=True), "done")
-    rows = table(app("compare"), "Hypervolume")
+    rows = table(app("compare"), "Evaluations")
     assert rows["Method"].tolist() == ["Portfolio", "Portfolio, tuned"]
 
 
@@ -305,7 +352,9 @@ def test_images_without_labels_are_called_agreement(app, store):
 
 def test_points_of_other_layers_are_left_out_with_a_word(app, compared):
     strange = BitAllocation({"no.such.layer": sample.uniform(4)["conv1"]})
-    finish(compared, *sample.add_run(compared, "random", [sample.point(strange, 900)]), "done")
+    points = [sample.point(strange, 900)]
+    held = sample.add_run(compared, "random", points, activation_bits=(4, 8))
+    finish(compared, *held, "done")
     at = app("compare", runs="2,5")
     assert "run 5 left out" in at.warning[0].value
     assert len(headings(at)) == 7
@@ -335,10 +384,10 @@ def test_hostile_names_are_shown_and_never_obeyed(app, compared):
 
 def test_a_live_run_is_drawn_as_far_as_it_is(app, compared):
     drawn = [sample.point(a, 800) for a in sample.allocations(4, activations=(4, 8))]
-    sample.add_run(compared, "exact", drawn)
+    sample.add_run(compared, "exact", drawn, activation_bits=(4, 8))
     at = app("compare")
     assert 5 in at_runs(at)
-    rows = table(at, "Hypervolume").set_index("Method")
+    rows = table(at, "Evaluations").set_index("Method")
     assert rows.loc["Exact front", "Minutes"] == "not ended"
     assert "have not ended" in everything(at)
     assert all_runs(compared)[0].state == "running"
@@ -348,3 +397,49 @@ def test_a_cost_of_activations_can_be_the_axis(app, compared):
     at = app("compare", runs="1,4", x="activation_bytes_max")
     title = figure(at, "compare-fronts")["layout"]["xaxis"]["title"]["text"]
     assert title.startswith("Activations, largest")
+
+
+@pytest.fixture
+def with_another(compared, monkeypatch):
+    """Runs 5 and 6: another network on the same images, tested on as many."""
+    other = replace(sample.MODEL, name="mynet", digest="d" * 64)
+    floats = Point(sample.uniform(32, 32), sample.FLOAT, Scores(2000, 0.0, 1.0, 0.94, 0.2))
+    save_model(compared, other, "fashion-mnist", floats)
+    plain = sample.spec_of
+    monkeypatch.setattr(
+        sample,
+        "spec_of",
+        lambda *given, **changes: replace(plain(*given, **changes), model="mynet"),
+    )
+    monkeypatch.setattr(sample, "MODEL", other)
+    compare_sample.add(compared, "portfolio", 900, 10, activation_bits=(4, 8))
+    compare_sample.add(compared, "random", 900, 10, activation_bits=(32,))
+    return compared
+
+
+def test_another_network_on_the_same_test_images_shares_a_picture(app, with_another):
+    at = app("compare", runs="2,4")
+    box = at.multiselect(key="nets")
+    assert box.options == ["mynet"]
+    box.set_value(["mynet"]).run()
+    assert not at.exception
+    names = {trace["name"] for trace in figure(at, "compare-networks")["data"]}
+    assert {"resnet8", "mynet"} <= names
+    # run 1 is the ladder; run 6 has float activations: no more comparable here than in the tables
+    drawn = figure(at, "compare-networks")["data"]
+    told = [row[1] for trace in drawn for row in trace["customdata"]]
+    assert {words.split("run ")[1].split("<")[0] for words in told} == {"1", "2", "4", "5"}
+    verdict = next(info.value for info in at.info if "McNemar" in info.value)
+    assert "2,000 test images" in verdict
+
+
+def test_a_stale_link_to_another_network_shows_what_there_is(app, with_another):
+    at = app("compare", runs="2,4", nets="gone")
+    assert at.multiselect(key="nets").value == []
+    linked = app("compare", runs="2,4", nets="mynet")
+    assert linked.multiselect(key="nets").value == ["mynet"]
+    assert figure(linked, "compare-networks")
+
+
+def test_networks_are_not_offered_where_there_are_no_others(app, compared):
+    assert "Several networks" not in headings(app("compare"))

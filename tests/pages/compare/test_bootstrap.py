@@ -6,6 +6,7 @@ from hypothesis.extra.numpy import arrays
 
 from pages.compare.bootstrap import paired_bootstrap
 from qcore.errors import InvalidData
+from qcore.paired import compare
 
 
 def sides(rng, n, both, only_a, only_b):
@@ -74,12 +75,18 @@ def test_seeds_are_averaged_image_by_image():
     assert found.points == pytest.approx(100 * (b.mean() - a.mean()) / 2)
 
 
-def test_words_name_the_better_side_only_where_it_is_shown():
+def test_the_p_value_is_that_of_the_interval_and_near_that_of_the_exact_test():
+    rng = np.random.default_rng(5)
+    for extra in (0.0, 0.01, 0.02, 0.03):
+        a, b = sides(rng, 2000, 0.8, 0.04, 0.04 + extra)
+        found = paired_bootstrap([a], [b])
+        for level in (0.5, 0.9, 0.99):
+            assert paired_bootstrap([a], [b], level=level).shown == (found.p_value < 1 - level)
+        # 80 to 140 changed images: steps of the exact test are a few percent
+        assert found.p_value == pytest.approx(compare(a, b).p_value, abs=0.12)
     right = np.arange(1000) < 900
-    worse = np.arange(1000) < 800
-    assert paired_bootstrap([worse], [right]).words("A", "B") == "B is more accurate"
-    assert paired_bootstrap([right], [worse]).words("A", "B") == "A is more accurate"
-    assert paired_bootstrap([right], [right]).words("A", "B") == "no difference shown"
+    assert paired_bootstrap([right], [right]).p_value == 1
+    assert paired_bootstrap([right], [~right], draws=999).p_value <= 0.01
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ OTHER = {
     "tuning": True,
     "quantizer": "absmax",
     "images_seed": 3,
+    "activations": (2, 4),
 }
 
 
@@ -48,6 +49,18 @@ def test_search_budget_bits_seed_and_device_may_differ():
     verdict = judge({run.id: setting_of(run, "", "accuracy") for run in (a, b, c)})
     assert verdict.comparable
     assert verdict.groups[0].runs == (1, 2, 3)
+
+
+def test_float_activations_are_never_ranked_with_quantized_ones():
+    a = sample.run_of(1, "portfolio", activation_bits=(32,))
+    b = sample.run_of(2, "portfolio", activation_bits=(4, 2))
+    c = sample.run_of(3, "uniform", activation_bits=(2, 4))
+    verdict = judge({run.id: setting_of(run, "", "accuracy") for run in (a, b, c)})
+    assert [group.runs for group in verdict.groups] == [(2, 3), (1,)]
+    assert [group.words for group in verdict.groups] == [
+        "bits of activations 2, 4",
+        "bits of activations float",
+    ]
 
 
 def test_what_is_not_known_yet_forbids_nothing_but_joins_nothing_either():

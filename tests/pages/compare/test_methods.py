@@ -6,6 +6,7 @@ import pytest
 from pages.compare import methods
 from pages.compare.methods import EFFORT, ELAPSED
 from pages.shared.columns import OBJECTIVE, column_of
+from pages.shared.hypervolume import box_of
 from qcore.costs import COSTS
 from qcore.problem import Scores
 from tests.pages import sample
@@ -95,6 +96,16 @@ def test_methods_that_read_alike_are_told_apart_by_run():
     assert len(set(labels)) == 2
 
 
+def test_runs_are_offered_by_method_with_all_seeds_and_the_pages_network_first():
+    runs, _ = family()
+    other = sample.run_of(6, "portfolio")
+    other = replace(other, spec=replace(other.spec, model="resnet20"))
+    found = methods.grouped([other, *reversed(runs)], "resnet8")
+    assert list(found.values()) == [(5,), (1, 2), (3,), (4,), (6,)]
+    assert list(found)[-1] == "Portfolio on resnet20"
+    assert len(set(found)) == len(found)
+
+
 def test_ladders_alone_are_what_is_compared():
     runs, tables = family()
     (only,) = methods.methods_of(runs[-1:], tables)
@@ -112,6 +123,28 @@ def test_the_cut_is_at_the_shortest_run_and_spares_the_ladder():
             assert trial.effort == 4
             assert trial.rows[EFFORT].max() <= 4
     assert methods.cut(found, 0.5) == found[:1]
+
+
+def test_hypervolumes_are_equal_at_the_shortest_front_that_was_not_trained():
+    found = methods.methods_of(*family())
+    box = box_of(sample.MODEL, COSTS["weight_bytes"])
+    # the run with a limit is the shortest but one, and made no front
+    assert [m.no_hypervolume(box) for m in found] == ["", "", "", "made for one budget"]
+    assert methods.equal_effort([found[3]], box) == 0
+    assert methods.equal_effort(found[2:], box) == 8
+    assert methods.equal_effort(found, box) == 4
+    trained = sample.run_of(9, "spnets")
+    table = rows(points(2, 9, stage="switches"), trained)
+    (short,) = methods.methods_of([trained], {9: table})
+    assert short.trained
+    assert methods.equal_effort([*found, short], box) == 4
+    assert methods.equal_effort([short], box) == 2
+
+
+def test_a_search_by_loss_has_no_hypervolume_while_the_float_loss_is_unknown():
+    found = methods.methods_of(*family())
+    box = box_of(sample.MODEL, COSTS["weight_bytes"], aim="loss", zero=None)
+    assert {m.no_hypervolume(box) for m in found} == {"the float network's loss is not known"}
 
 
 def test_the_pick_is_the_best_within_the_limit_by_brute_force():

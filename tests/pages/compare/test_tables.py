@@ -6,19 +6,26 @@ import pytest
 
 from pages.compare import caption, figures
 from pages.compare import tables as compare_tables
-from pages.compare.bootstrap import paired_bootstrap
 from pages.compare.comparable import setting_of
-from pages.compare.methods import EFFORT, ladder_rows, methods_of, run_rows
-from pages.shared import frames
-from pages.shared.columns import OBJECTIVE, SEARCH_SCORE, TEST_SCORE, column_of
-from pages.shared.hypervolume import box_of, normalised
+from pages.compare.methods import EFFORT, ladder_rows, methods_of, pick, run_rows
+from pages.shared.columns import (
+    ACTIVATION_BITS,
+    OBJECTIVE,
+    SEARCH_LOSS,
+    TEST_LOSS,
+    TEST_SCORE,
+    column_of,
+)
+from pages.shared.hypervolume import Box, box_of, normalised
 from qcore.costs import COSTS
-from qcore.errors import InvalidParams
-from qcore.problem import Scores, wilson_interval
+from qcore.problem import Scores
 from tests.pages import sample
 
 COST = COSTS["weight_bytes"]
 COLUMN = column_of(COST)
+
+
+FLOATS = sample.FLOAT, Scores(10_000, 0.0, 1.0, 0.92, 0.2)
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +48,13 @@ def found():
             for at, a in enumerate(drawn)
             for point in [sample.point(a, 700 + 9 * at + run.id, at % 3 == 0)]
         ]
-        tables[run.id] = run_rows(stored, run, sample.MODEL)
+        tables[run.id] = run_rows(stored, run, sample.MODEL, floats=FLOATS)
     return methods_of(runs, tables)
 
 
 @pytest.fixture(scope="module")
 def box():
-    return box_of(sample.MODEL, COST, 70.0)
+    return box_of(sample.MODEL, COST)
 
 
 BUDGETS = [45_000.0, 60_000.0]
@@ -58,92 +65,103 @@ def test_the_summary_agrees_with_the_rows(found, box):
     assert table["Method"].tolist() == ["Uniform bits", "Random", "Portfolio"]
     assert table["Seeds"].tolist() == [1, 1, 2]
     assert table["Evaluations"].tolist() == [4, 15, 15]
+    assert not table["Trained"].any()
     for row, method in zip(table.to_dict("records"), found, strict=True):
         areas = [
-            normalised(t.rows[COLUMN].tolist(), t.rows[SEARCH_SCORE].tolist(), box)
+            normalised(t.rows[COLUMN].tolist(), t.rows[OBJECTIVE].tolist(), box)
             for t in method.trials
         ]
         assert row["Hypervolume"] == pytest.approx(np.median(areas))
         assert row["Hypervolume, lowest seed"] == pytest.approx(min(areas))
         for budget in BUDGETS:
-            best = [t.rows[t.rows[COLUMN] <= budget][SEARCH_SCORE].max() for t in method.trials]
+            best = []
+            for trial in method.trials:
+                fitting = trial.rows[trial.rows[COLUMN] <= budget]
+                best.append(fitting.loc[fitting[OBJECTIVE].idxmin()])
+            tested = all(not np.isnan(point[TEST_SCORE]) for point in best)
+            losses = [point[TEST_LOSS if tested else SEARCH_LOSS] for point in best]
             head = compare_tables.budget_head(COST, budget)
-            assert row[head] == pytest.approx(np.median(best))
-            assert row[f"{head}, highest seed"] == pytest.approx(max(best))
-            low, high = wilson_interval(np.median(best) / 100, 1000)
-            assert row[f"{head}, 95 % low"] == pytest.approx(100 * low)
-            assert row[f"{head}, 95 % high"] == pytest.approx(100 * high)
+            assert row[f"{head}, split"] == ("test split" if tested else "search split")
+            assert row[head] == pytest.approx(np.mean(losses))
+            assert row[f"{head}, highest seed"] == pytest.approx(max(losses))
+            assert row[f"{head}, 95 % low"] <= row[head] <= row[f"{head}, 95 % high"]
+            assert row[f"{head}, cheapest"] == min(point[COLUMN] for point in best) <= budget
+            widths = [point[ACTIVATION_BITS] for point in best]
+            assert row[f"{head}, activations, mean bits"] == pytest.approx(np.mean(widths))
 
 
-def test_a_budget_that_some_seed_cannot_meet_has_no_accuracy(found, box):
-    table = compare_tables.summary(found, box, [100.0])
-    head = compare_tables.budget_head(COST, 100.0)
-    assert table[head].isna().all()
-    assert set(compare_tables.shown(table, box, [100.0])[head]) == {"nothing fits"}
-
-
-def test_what_is_shown_has_an_interval_for_every_accuracy(found, box):
-    shown = compare_tables.shown(compare_tables.summary(found, box, BUDGETS), box, BUDGETS)
+def test_a_loss_on_the_test_split_never_stands_beside_one_on_the_search_split(found, box):
+    table = compare_tables.summary(found, box, BUDGETS)
     for budget in BUDGETS:
-        for cell in shown[compare_tables.budget_head(COST, budget)]:
-            assert " to " in cell
-    assert "[" in shown["Hypervolume"].iloc[2]
-    assert set(shown["Minutes"]) == {"not ended"}
+        head = compare_tables.budget_head(COST, budget)
+        for row, method in zip(table.to_dict("records"), found, strict=True):
+            picks = [pick(trial.rows, COST, budget) for trial in method.trials]
+            if any(np.isnan(point[TEST_SCORE]) for point in picks):
+                assert row[f"{head}, split"] == "search split"
 
 
-def answers(points):
-    rng = np.random.default_rng(0)
-    kept = {point: rng.random(500) < 0.5 + point / 1500 for point in range(100, 500)}
-    return {point: kept[point] for point in points}
+def test_a_budget_that_some_seed_cannot_meet_has_no_loss(found, box):
+    table = compare_tables.summary(found, box, [100.0])
+    assert table[compare_tables.budget_head(COST, 100.0)].isna().all()
+    assert set(compare_tables.within(table, COST, [100.0])[compare_tables.LOSS]) == {"nothing fits"}
 
 
-def test_the_paired_table_holds_every_method_against_the_baseline(found):
-    table = compare_tables.paired_table(found, "Uniform bits", COST, BUDGETS, answers)
-    assert table["Method"].tolist() == ["Random", "Random", "Portfolio", "Portfolio"]
-    a = compare_tables.tested_picks(found[0], COST, BUDGETS[1])
-    b = compare_tables.tested_picks(found[2], COST, BUDGETS[1])
-    assert (len(a), len(b)) == (1, 2)
-    read = answers([*a, *b])
-    expected = paired_bootstrap([read[p] for p in a], [read[p] for p in b])
-    last = table.iloc[-1]
-    assert last["Difference, points"] == pytest.approx(expected.points, abs=0.01)
-    assert last["95 % interval, points"] == f"{expected.low:+.2f} to {expected.high:+.2f}"
-    assert last["Test images"] == 500
-    assert last["In words"] == "Portfolio is more accurate"
+def test_every_loss_is_shown_with_its_interval_its_split_and_what_it_really_uses(found, box):
+    table = compare_tables.summary(found, box, BUDGETS)
+    shown = compare_tables.within(table, COST, BUDGETS)
+    assert len(shown) == len(found) * len(BUDGETS)
+    for cell in shown[compare_tables.LOSS]:
+        assert " to " in cell
+    assert set(shown["Split"]) <= {"test", "search"}
+    assert shown["Weights used"].str.endswith("KiB").all()
+    assert set(shown["Activations, mean bits"]) == {"float"}
+    assert set(shown["Weights"]) == {"as they were"}
+    seeds = shown.set_index("Method")[compare_tables.SEEDS]
+    assert seeds["Portfolio"].str.contains(" to ").all()
+    assert not seeds["Random"].any()
 
 
-def test_points_are_chosen_on_the_search_split_among_those_that_were_tested(found):
-    for method in found:
-        for trial, point in zip(
-            method.trials, compare_tables.tested_picks(method, COST, 60_000.0), strict=True
-        ):
-            rows = trial.rows[trial.rows[TEST_SCORE].notna() & (trial.rows[COLUMN] <= 60_000)]
-            assert point == rows.loc[rows[OBJECTIVE].idxmin(), "point"]
+def test_a_loss_that_cannot_be_known_says_so(found, box):
+    bare = [
+        replace(
+            method,
+            trials=tuple(
+                replace(t, rows=t.rows.assign(**{TEST_LOSS: np.nan, SEARCH_LOSS: np.nan}))
+                for t in method.trials
+            ),
+        )
+        for method in found
+    ]
+    shown = compare_tables.within(compare_tables.summary(bare, box, BUDGETS), COST, BUDGETS)
+    assert shown[compare_tables.LOSS].str.contains("float network was not measured").all()
+    assert shown["Accuracy, %"].notna().all()
 
 
-def test_what_cannot_be_paired_says_why(found):
-    table = compare_tables.paired_table(found, "Random", COST, [100.0, 60_000.0], lambda p: {})
-    words = table["In words"].tolist()
-    assert "not every run has a tested point here" in words[0]
-    assert "measure again" in words[1]
-    assert table["Difference, points"].isna().all()
+def test_hypervolume_at_equal_evaluations_is_that_of_the_first_points(found, box):
+    table = compare_tables.summary(found, box, BUDGETS, equal_at=6)
+    for row, method in zip(table.to_dict("records"), found, strict=True):
+        most = len(method.trials[0].rows) if method.reference else 6
+        areas = [
+            normalised(t.rows[COLUMN].tolist()[:most], t.rows[OBJECTIVE].tolist()[:most], box)
+            for t in method.trials
+        ]
+        assert row["Hypervolume"] == pytest.approx(np.median(areas))
+    assert "Hypervolume at 6 evaluations" in compare_tables.shown(table, 6)
 
 
-@pytest.mark.parametrize("cost", ["weight_bytes", "bit_ops", "activation_bytes_sum"])
-def test_budgets_survive_the_box_and_admit_the_ladder(cost):
-    budgets = compare_tables.default_budgets(sample.MODEL, COSTS[cost], 8)
-    words, _ = compare_tables.write_budgets(COSTS[cost], budgets)
-    again = compare_tables.read_budgets(words, COSTS[cost], max(budgets))
-    assert again == pytest.approx(budgets, rel=1e-3)
-    uniform = frames.allocation_facts(sample.uniform(2, 8), sample.MODEL)
-    if cost != "activation_bytes_sum":
-        assert uniform[column_of(COSTS[cost])] <= again[0]
-
-
-@pytest.mark.parametrize("text", ["", "ten", "0", "-3", "nan", "inf", "1,2,3,4,5,6,7,8,9", "1;2"])
-def test_budgets_that_are_none_are_refused_in_words(text):
-    with pytest.raises(InvalidParams, match="KiB"):
-        compare_tables.read_budgets(text, COST, 40_000)
+def test_what_made_no_front_has_no_hypervolume_and_says_why(found, box):
+    (trial,) = found[1].trials
+    single = replace(found[1], trials=(replace(trial, rows=trial.rows[:1]),))
+    limited = sample.run_of(9, "cmaes", limits={"weight_bytes": 40_000})
+    one_budget = replace(found[1], trials=(replace(trial, run=limited),))
+    table = compare_tables.summary([found[0], single, one_budget], box, BUDGETS)
+    assert table["Hypervolume"].isna().tolist() == [False, True, True]
+    assert compare_tables.shown(table)["Hypervolume"].tolist()[1:] == [
+        "none: one point",
+        "none: made for one budget",
+    ]
+    unknown = Box(COST, box.most, "loss", None)
+    assert compare_tables.summary(found, unknown, BUDGETS)["Hypervolume"].isna().all()
 
 
 def test_the_file_holds_the_table_and_no_formula(found, box, tmp_path):
@@ -160,7 +178,8 @@ def test_the_file_holds_the_table_and_no_formula(found, box, tmp_path):
 def test_the_caption_says_everything_a_reader_must_know(found, box):
     setting = replace(setting_of(sample.run_of(2, "portfolio"), "a" * 64, "accuracy"))
     table = compare_tables.summary(found, box, BUDGETS)
-    words = caption.caption(setting, table, box, float_scores=Scores(1000, 0, 1, 0.93), cut_at=15.0)
+    floats = Scores(1000, 0, 1, 0.93)
+    words = caption.caption(setting, table, box, float_scores=floats, equal_at=15.0)
     for wanted in (
         "resnet8",
         "fashion-mnist",
@@ -171,7 +190,8 @@ def test_the_caption_says_everything_a_reader_must_know(found, box):
         "median of 2 seeds",
         "15 evaluations",
         "Uniform bits",
-        "cut at",
+        "taken at",
+        "Bits of activations: float",
     ):
         assert wanted in words
     assert "\n" not in words
@@ -225,9 +245,28 @@ def test_a_figure_grows_with_its_legend_so_that_the_plot_does_not_shrink(found, 
     assert figures.legend_rows(["a" * 20, "b" * 20, "c" * 20]) == 2
 
 
+def test_a_line_of_one_place_has_a_marker(found, box):
+    trial = found[1].trials[0]
+    # two points that became known at once: one place on the axis
+    rows = trial.rows[:2].assign(**{EFFORT: 1.0})
+    alone = replace(found[1], trials=(replace(trial, rows=rows),))
+    (line,) = drawn(figures.hypervolume_figure([alone], box, EFFORT), "Random")
+    assert line.mode == "lines+markers"
+    (line,) = drawn(figures.hypervolume_figure(found, box, EFFORT), "Random")
+    assert line.mode == "lines"
+
+
+def test_what_made_no_front_is_not_drawn_as_if_it_had(found, box):
+    limited = sample.run_of(9, "cmaes", limits={"weight_bytes": 40_000})
+    method = replace(found[1], trials=(replace(found[1].trials[0], run=limited),))
+    figure = figures.hypervolume_figure([found[0], method], box, EFFORT, equal_at=5.0)
+    assert not drawn(figure, "Random")
+    assert 5.0 in {shape.x0 for shape in figure.layout.shapes}
+
+
 def test_a_budget_that_some_seeds_meet_says_how_many(found, box):
     costs = sorted(float(trial.rows[COLUMN].min()) for trial in found[2].trials)
     budget = sum(costs) / 2
     table = compare_tables.summary(found, box, [budget])
-    cells = compare_tables.shown(table, box, [budget]).set_index("Method")
-    assert cells.loc["Portfolio", compare_tables.budget_head(COST, budget)] == "1 of 2 seeds fit"
+    cells = compare_tables.within(table, COST, [budget]).set_index("Method")
+    assert cells.loc["Portfolio", compare_tables.LOSS] == "1 of 2 seeds fit"

@@ -15,15 +15,17 @@ import yaml
 from pages.downloads import bundle, downloads, tables_out
 from pages.downloads.report import report
 from pages.shared import frames
-from pages.shared.columns import SEARCH_SCORE, column_of
+from pages.shared.columns import LOSSES, OBJECTIVE, SEARCH_SCORE, TEST_LOSS, column_of
 from qcore.allocation import LayerSpec, ModelSpec
 from qcore.costs import COSTS, costs_of
 from qcore.formats.config import parse_bits
+from qcore.problem import Scores
 from qcore.quantization_card import card_of_config
 from qcore.quantization_card import rows as card_rows
 from tests import configs
 from tests.pages import sample
 
+COLUMN = column_of(COSTS["weight_bytes"])
 BITS = sample.allocations(1, seed=9, activations=(4, 8))[0]
 CONFIG = configs.config(sample.MODEL, BITS)
 RUNS = {1: sample.run_of(1, "exact"), 2: sample.run_of(2, "uniform")}
@@ -86,6 +88,25 @@ def test_a_report_holds_all_its_parts_and_fetches_nothing():
     for layer in sample.MODEL.names:
         assert layer in page.text
     assert CONFIG.model.digest in page.text
+
+
+def test_a_report_ranks_by_what_was_minimised_within_its_own_size_never_by_accuracy():
+    floats = sample.FLOAT, Scores(10_000, 0.0, 1.0, 0.92, 0.2)
+    told = frames.points_frame(POINTS, RUNS, sample.MODEL, floats=floats)
+    # the most accurate point diverges most: luck
+    best = told[SEARCH_SCORE].idxmax()
+    told.loc[best, OBJECTIVE] = 9.0
+    size = COSTS["weight_bytes"].total(CONFIG.model, CONFIG.allocation)
+    page = Page(report(CONFIG, "mine", points=told)).text
+    assert "most accurate point" not in page
+    chosen = frames.picks(told, {"weight_bytes": float(size)})
+    assert len(chosen) == 2
+    for row in chosen.to_dict("records"):
+        assert row[COLUMN] <= size
+        assert row["point"] != told.loc[best, "point"]
+        split = "search split" if pd.isna(row[TEST_LOSS]) else "test split"
+        loss, low, high = (row[column] for column in LOSSES[split])
+        assert f"{loss:.2f} ({low:.2f} to {high:.2f})" in page
 
 
 def test_a_report_without_other_points_or_scores_is_whole_too():

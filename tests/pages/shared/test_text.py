@@ -148,3 +148,10 @@ def rendered(markdown):
     plain = re.sub(r"</?strong>", "", paragraph[1])
     assert not re.search(r"<", plain), page
     return html.unescape(plain).replace("\u2060", "")
+
+
+def test_float_activations_have_one_word():
+    assert text.activations_text(32) == "float"
+    assert text.activations_text(8, 32) == "8 to float"
+    assert text.activations_text(3.14) == "3.1"
+    assert text.widths_text((2, 32)) == "2, float"
