@@ -61,7 +61,7 @@ def drive(
     on_event: Callable[[Event], None] = lambda event: None,
     should_stop: Callable[[], bool] = lambda: False,
     max_evaluations: int | None = None,
-    max_reported: int = 12,
+    max_reported: int = 24,
 ) -> Outcome:
     """Run a search to its end.
 

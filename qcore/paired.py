@@ -15,6 +15,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from qcore.front import front_points
 from qcore.problem import Z95, Scores
 
 LEVEL = 0.95
@@ -200,7 +201,29 @@ def tied_with_best(losses: Sequence[float], p_values: Sequence[float]) -> list[b
     return [at == best or corrected[at] > 1 - LEVEL for at in range(len(losses))]
 
 
-def promises(bounds: Sequence[float]) -> np.ndarray:
+def confirmed(
+    costs: Sequence[float], values: Sequence[float], bounds: np.ndarray
+) -> tuple[list[int], list[float]]:
+    """The order in which a method's points are confirmed, and what each then promises.
+
+    Args:
+        costs: The cost that is to be small.
+        values: What the search minimised, on its own split.
+        bounds: What each point's loss stays below, of `loss_bounds` or in nats; NaN where the test
+            images do not say.
+
+    Returns:
+        Places of the members of the tested points' front, by falling cost, and the least loss that
+        is promised down to each; see `promises`.
+    """
+    tested = np.flatnonzero(np.isfinite(bounds)).tolist()
+    order = front_points([costs[at] for at in tested], [values[at] for at in tested])
+    places = [tested[at] for at in reversed(order)]
+    reached: list[float] = promises(bounds[places]).tolist()
+    return places, reached
+
+
+def promises(bounds: Sequence[float] | np.ndarray) -> np.ndarray:
     """What the members of a front promise together: running maximum of their bounds.
 
     The members are tested in a fixed order, from the dearest to the cheapest, and a promise "loses

@@ -73,7 +73,7 @@ class RunSpec:
     calibration_images: int = 1024
     search_images: int = 1024
     objective: str = "kl"
-    reported: int = 12
+    reported: int = 24
     tuning: bool = False
     device: str = "auto"
     quantizer: str = USUAL

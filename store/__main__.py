@@ -18,7 +18,7 @@ from qcore.run_spec import RunSpec, check_run
 from qcore.searches import SEARCHES
 from store.database import Store, open_store
 from store.health import doctor
-from store.jobs import command_add_model, verify
+from store.jobs import command_add_model, pick, verify
 from store.jobs.export import render
 from store.runs import points, queue
 from store.settings import read_settings
@@ -149,6 +149,37 @@ def command_watch(store: Store, arguments: argparse.Namespace) -> int:
         time.sleep(0.5)
 
 
+def command_pick(store: Store, arguments: argparse.Namespace) -> int:
+    """Name each method's smallest point that is shown to lose at most so much; 1 for none."""
+    runs = pick.comparable(store, arguments.model, arguments.run)
+    found = pick.smallest(
+        store,
+        runs,
+        arguments.within,
+        unit=arguments.unit,
+        cost=arguments.cost,
+        limits=_pairs(arguments.limit),
+    )
+    asked = f"at most {arguments.within:g} {arguments.unit}"
+    if not found:
+        say(
+            f"No tested point of {arguments.model} is shown to lose {asked} with 95 % confidence; "
+            "accept more, or have more points tested (--reported of a run)."
+        )
+        return 1
+    say(f"Smallest that lose {asked}, all methods together with 95 % confidence:")
+    say(f"point    run  {arguments.cost:>14}  points lost, 95 % interval  promised  method")
+    for each in found:
+        low, high = each.loss.interval
+        lost = f"{each.loss.points:.2f} ({low:.2f} to {high:.2f})"
+        say(
+            f"{each.stored.id:5}  {each.stored.run_id:5}  {each.cost:14,}  {lost:>26}  "
+            f"{each.bound:8.3g}  {each.method}"
+        )
+    say(f"Take it away: python -m store export --point {found[0].stored.id} --format json")
+    return 0
+
+
 def command_export(store: Store, arguments: argparse.Namespace) -> int:
     """Write a point's configuration in one of EXPORTS, and what running the file showed."""
     point = arguments.point
@@ -258,6 +289,16 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=explanation)
         command.set_defaults(function=function)
         command.add_argument("run", type=int)
+    picking = commands.add_parser("pick", help="the smallest that loses at most so much")
+    picking.set_defaults(function=command_pick)
+    picking.add_argument("--within", type=float, required=True, help="the loss that is accepted")
+    picking.add_argument("--unit", choices=pick.UNITS, default=pick.UNITS[0])
+    picking.add_argument("--model", default=defaults.model)
+    picking.add_argument("--cost", default="weight_bytes", help="what is to be small")
+    picking.add_argument("--limit", action="append", default=[], metavar="COST=VALUE")
+    picking.add_argument(
+        "--run", type=int, action="append", default=[], help="only this run; may be repeated"
+    )
     export = commands.add_parser("export", help="write a configuration")
     export.set_defaults(function=command_export)
     export.add_argument("run", type=int, nargs="?", help="not needed with --point")

@@ -26,6 +26,9 @@ from qcore.problem import SensitivityTable
 OWN_KEYS = (*(key for pair in (BUDGETS | LOSSES).values() for key in pair), "x", "y", "focus")
 """Keys of the page's address that only the explorer writes."""
 
+GAP = "explorer-gap"
+"""Session key: the address of the search of a gap that was asked for."""
+
 
 def draw_measured(
     scene: Scene, setting: str, float_score: float | None, what: str
@@ -41,6 +44,9 @@ def draw_measured(
     Returns:
         The points that are drawn, with the column "selectable", and what the reader has set.
     """
+    query = st.session_state.pop(GAP, None)
+    if query:
+        st.switch_page("pages/views/searches.py", query_params=query)
     identity = f"{scene.model.digest}/{setting}"
     view = read_view(
         st.query_params.to_dict(), scene.spans, costs_of_points(scene.frame), scene.costs
@@ -126,6 +132,16 @@ def _measured(
     )
 
 
+def _gap(scene: Scene, value: Mapping[str, Any]) -> dict[str, str] | None:
+    """The address of a search of a stretch of cost; None where the browser sent nonsense."""
+    cost, high, run = (value.get(name) for name in ("cost", "high", "run"))
+    known = {run.id for run in scene.compared}
+    if cost not in scene.costs or not isinstance(high, (int, float)) or not 0 < high < 1e18:
+        return None
+    like = run if run in known else max(known)
+    return {"model": scene.model.name, "near": f"{cost}:{int(high)}", "like": str(like)}
+
+
 def _told(scene: Scene, rows: pd.DataFrame | None, name: str, value: Any) -> None:
     """Do what the reader did in the browser; `value` comes from there and may hold anything."""
     if not isinstance(value, Mapping):
@@ -138,6 +154,8 @@ def _told(scene: Scene, rows: pd.DataFrame | None, name: str, value: Any) -> Non
         st.query_params.update(query)
     elif name == "open":
         st.query_params["pt"] = f"{value.get('run')}:{value.get('id')}"
+    elif name == "gap":
+        st.session_state[GAP] = _gap(scene, value)
     elif name == "pin" and rows is not None:
         row = reference.row_of(rows, value.get("run"), value.get("id"))
         if row is not None:

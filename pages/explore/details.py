@@ -27,7 +27,6 @@ from pages.shared.columns import (
     WEIGHT_BITS,
     column_of,
 )
-from pages.shared.ranges import BUDGETS
 from pages.shared.runs import given_spec, launch, measures
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.costs import COSTS
@@ -219,13 +218,11 @@ def _actions(
             ":material/edit:",
             {"model": scene.model.name, "pt": f"{row['run']}:{row['point']}"},
         )
-        near = ",".join(f"{name}:{int(row[column_of(COSTS[name])])}" for name in BUDGETS)
-        _link(
-            "searches",
-            "Search near this budget",
-            ":material/manage_search:",
-            {"model": scene.model.name, "near": near},
-        )
+        # only what is limited here is limited there
+        asked = limits or {"weight_bytes": row[column_of(COSTS["weight_bytes"])]}
+        near = ",".join(f"{name}:{int(limit)}" for name, limit in asked.items())
+        query = {"model": scene.model.name, "near": near, "like": str(run.id)}
+        _link("searches", "Search near this budget", ":material/manage_search:", query)
 
 
 def _link(page: str, label: str, icon: str, query: dict[str, str]) -> None:

@@ -20,11 +20,11 @@ from qcore.run_spec import RunSpec
 from qcore.searches import SEARCHES
 from store import Run, Store
 
-# few images, few levels, few looks at the test split: a front for the impatient
-QUICK: dict[str, Any] = {"calibration_images": 512, "search_images": 512, "reported": 5}
+# few images and few levels, all of them tested: a front for the impatient
+QUICK: dict[str, Any] = {"calibration_images": 512, "search_images": 512, "reported": 12}
 QUICK_SEARCHES: dict[str, dict[str, Any]] = {
     "uniform": {},
-    "portfolio": {"points": 5, "exchanges": 4, "kinds": ["gradient", "gradient_pairs"]},
+    "portfolio": {"points": 8, "exchanges": 8, "kinds": ["gradient", "gradient_pairs"]},
 }
 
 

@@ -6,6 +6,7 @@ import streamlit as st
 
 from pages.searches import launch_batch
 from pages.searches.params_form import params_form
+from pages.searches.prefill import Prefill, prefill
 from pages.shared import session, text, widgets
 from pages.shared.float_note import confirmed, float_note
 from pages.shared.runs import launch
@@ -30,6 +31,7 @@ DEVICES = {"choose for me": "auto", "CPU": "cpu", "NVIDIA GPU": "cuda", "Apple G
 def launch_form(store: Store, name: str) -> None:
     """Draw the form; queue the search when it is asked for and nothing is wrong with it."""
     model, costs = session.model_facts(store, name), store.costs
+    begin = prefill(store, name, costs)
     search = SEARCHES[
         str(
             st.selectbox(
@@ -55,29 +57,35 @@ def launch_form(store: Store, name: str) -> None:
     try:
         left, right = st.columns(2, gap="large")
         with left:
-            data = _data(name)
-            weight_bits, activation_bits = _bits(_near(costs))
-            pinned = 8 if st.toggle("First and last layer at 8 bits", key="f-pin") else None
-            limits, reaches = _limits(model, weight_bits, activation_bits, pinned, costs)
+            data = _data(name, begin)
+            weight_bits, activation_bits = _bits(begin)
+            ends = begin.spec.pin_first_last or 8
+            pinned = st.toggle(
+                f"First and last layer at {ends} bits",
+                begin.spec.pin_first_last is not None,
+                key=f"f-pin{begin.key}",
+            )
+            pin = ends if pinned else None
+            limits, reaches = _limits(begin, model, weight_bits, activation_bits, pin, costs)
             budgets = _budgets(limits, reaches)
         with right:
             params = params_form(search.params, f"p-{search.name}", costs)
             seeds = st.text_input(
                 "Seeds",
-                value="0, 1, 2",
-                key="f-seeds",
+                value=begin.seeds,
+                key=f"f-seeds{begin.key}",
                 help="One run each, such as 0, 1, 2 or 0-4. A seed decides what a method leaves to "
                 "chance: several show how much that is. Methods without chance, such as the exact "
                 "front, find the same with every seed and run once.",
             )
-            calibration, images, images_seed, reported = _images()
+            calibration, images, images_seed, reported = _images(begin)
             tuning = st.toggle(
                 "Tune reported points without labels",
                 key="f-tuning",
                 help="Each point of the front is also tuned (scales and biases) and measured "
                 "again, beside the untuned one.",
             )
-            quantizer = _quantizer()
+            quantizer = _quantizer(begin)
             device = DEVICES[str(st.selectbox("Device", list(DEVICES), key="f-device"))]
         title = st.text_input("Name", key="f-name", placeholder=f"{search.title} on {name}")
         note = float_note(store, model, images_name(data, images_seed))
@@ -93,7 +101,7 @@ def launch_form(store: Store, name: str) -> None:
             limits=limits,
             weight_bits=weight_bits,
             activation_bits=activation_bits,
-            pin_first_last=pinned,
+            pin_first_last=pin,
             calibration_images=calibration,
             search_images=images,
             reported=reported,
@@ -129,18 +137,19 @@ def _estimate(asked: Sequence[RunSpec], known: Sequence[Run]) -> None:
     st.caption(launch_batch.estimate(asked, known, workers))
 
 
-def _data(name: str) -> str:
+def _data(name: str, begin: Prefill) -> str:
     """The data name; begins with what the reader's own network was added with."""
     models = read_models()
     fitting = list(models[name].datasets if name in models else DATASETS)
-    usual, _, place = (default_data(name) if name in models else "").partition(":")
+    begun = begin.spec.data or (default_data(name) if name in models else "")
+    usual, _, place = begun.partition(":")
     chosen = str(
         st.selectbox(
             "Data",
             fitting,
             index=fitting.index(usual) if usual in fitting else 0,
             format_func=lambda key: DATASETS[key].title,
-            key=f"f-data-{name}",
+            key=f"f-data-{name}{begin.key}",
         )
     )
     if not DATASETS[chosen].needs_path:
@@ -148,32 +157,40 @@ def _data(name: str) -> str:
     path = st.text_input(
         f"{'File' if chosen == 'tensors' else 'Folder'} on this machine",
         place if chosen == usual else "",
-        key=f"f-folder-{name}-{chosen}",
+        key=f"f-folder-{name}-{chosen}{begin.key}",
     )
     return f"{chosen}:{path.strip()}"
 
 
-def _bits(near: Mapping[str, float]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _bits(begin: Prefill) -> tuple[tuple[int, ...], tuple[int, ...]]:
     weight_bits = st.pills(
-        "Weight bits", WIDTHS, selection_mode="multi", default=(2, 3, 4, 8), key="f-weights"
+        "Weight bits",
+        WIDTHS,
+        selection_mode="multi",
+        default=[bits for bits in begin.spec.weight_bits if bits in WIDTHS],
+        key=f"f-weights{begin.key}",
     )
     both = st.segmented_control(
         "What is quantized",
         ["weights", "weights and activations"],
-        # operations are few only where both factors are
-        default="weights and activations" if "bit_ops" in near else "weights",
+        default="weights and activations" if begin.inputs else "weights",
         required=True,
-        key="f-what",
+        key=f"f-what{begin.key}",
     )
     if both == "weights":
         return tuple(sorted(weight_bits)), (FLOAT_BITS,)
     activation_bits = st.pills(
-        "Activation bits", WIDTHS, selection_mode="multi", default=(4, 8), key="f-activations"
+        "Activation bits",
+        WIDTHS,
+        selection_mode="multi",
+        default=[bits for bits in begin.activation_bits if bits in WIDTHS],
+        key=f"f-activations{begin.key}",
     )
     return tuple(sorted(weight_bits)), tuple(sorted(activation_bits))
 
 
 def _limits(
+    begin: Prefill,
     model: ModelSpec | None,
     weight_bits: tuple[int, ...],
     activation_bits: tuple[int, ...],
@@ -181,13 +198,13 @@ def _limits(
     costs: Mapping[str, CostModel],
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
     """One number per limited cost, with the feasible interval under it; limits and intervals."""
-    near = _near(costs)
+    near = begin.near
     chosen = st.multiselect(
         "Budget",
         list(costs if model is None else applicable(model, costs)),
         format_func=lambda name: costs[name].title,
         default=list(near),
-        key="f-limits",
+        key=f"f-limits{begin.key}",
         placeholder="none: the whole front",
     )
     limits, reaches = {}, {}
@@ -199,7 +216,7 @@ def _limits(
         value = st.number_input(
             f"{cost.title} at most, {unit}",
             value=round(start / factor, 1),
-            key=f"f-limit-{name}-{unit}",
+            key=f"f-limit-{name}-{unit}{begin.key}",
             help=cost.formula,
         )
         if reach:
@@ -212,16 +229,6 @@ def _limits(
                 st.error(f"No bits fit this limit: the least is {text.cost_text(cost, reach[0])}.")
         limits[name] = value * factor
     return limits, reaches
-
-
-def _near(costs: Mapping[str, CostModel]) -> dict[str, float]:
-    """Costs of the point a link asks to search near: "weight_bytes:40000,bit_ops:9000000"."""
-    found = {}
-    for part in st.query_params.get("near", "").split(","):
-        cost, _, value = part.partition(":")
-        if cost in costs and value.isdecimal() and int(value) > 0:
-            found[cost] = float(value)
-    return found
 
 
 def _budgets(
@@ -252,48 +259,50 @@ def _reach(
     return cheapest_total(cost, model, options), cost.total(model, dearest)
 
 
-def _quantizer() -> str:
+def _quantizer(begin: Prefill) -> str:
+    known = list(POST_TRAINING)
     return str(
         st.selectbox(
             "Quantizer of weights",
-            list(POST_TRAINING),
+            known,
+            index=known.index(begin.spec.quantizer) if begin.spec.quantizer in known else 0,
             format_func=lambda key: POST_TRAINING[key].title,
-            key="f-quantizer",
+            key=f"f-quantizer{begin.key}",
             help="How the step of each output channel is chosen where nothing is trained. Results "
             "of different quantizers are not compared with each other.",
         )
     )
 
 
-def _images() -> tuple[int, int, int, int]:
+def _images(begin: Prefill) -> tuple[int, int, int, int]:
     """Calibration and search images, the seed they are drawn by, and points tested."""
     calibration = st.number_input(
         "Calibration images",
-        value=1024,
+        value=begin.spec.calibration_images,
         step=256,
-        key="f-calibration",
+        key=f"f-calibration{begin.key}",
         help="Ranges, norms and biases are fitted on these.",
     )
     search = st.number_input(
         "Search images",
-        value=1024,
+        value=begin.spec.search_images,
         step=256,
-        key="f-search",
+        key=f"f-search{begin.key}",
         help="Accuracy during the search is measured on these; more give narrower intervals.",
     )
     seed = st.number_input(
         "Seed of the images",
-        value=0,
+        value=begin.spec.images_seed,
         min_value=0,
         step=1,
-        key="f-images-seed",
+        key=f"f-images-seed{begin.key}",
         help="Which calibration and search images are drawn: the same for all seeds above, so that "
         "their runs are compared image by image. Runs on other images are never mixed with them.",
     )
     reported = st.number_input(
         "Points tested",
-        value=12,
-        key="f-reported",
+        value=begin.spec.reported,
+        key=f"f-reported{begin.key}",
         help="Most points of the front that are also measured on the test split when the search "
         "ends, and can be downloaded.",
     )

@@ -21,8 +21,8 @@ from pages.shared.columns import (
 )
 from qcore.costs import COSTS
 from qcore.costs.formulas import CostModel
-from qcore.front import SLACK, front_points
-from qcore.paired import loss_bounds, one_sided, promises, shared_level
+from qcore.front import SLACK
+from qcore.paired import confirmed, loss_bounds, one_sided, shared_level
 
 UNITS = ("points", "nats")
 """What a loss can be limited in: percent points of accuracy, or divergence."""
@@ -61,12 +61,8 @@ def sequence(
     Returns:
         Places among the rows by falling cost, and the least loss that is promised down to each.
     """
-    bounds = bounds_of(rows, unit, methods)
-    tested = np.flatnonzero(np.isfinite(bounds))
-    inside = rows.iloc[tested]
-    order = front_points(inside[cost].tolist(), inside[OBJECTIVE].tolist())
-    places = tested[np.array(order[::-1], int)]
-    return places.tolist(), promises(bounds[places]).tolist()
+    values = rows[OBJECTIVE].tolist()
+    return confirmed(rows[cost].tolist(), values, bounds_of(rows, unit, methods))
 
 
 def smallest(

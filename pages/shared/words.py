@@ -15,7 +15,8 @@ WORDS = {
     "answer has become; 0.01 is hardly felt, 1 is another network.",
     "front": "The points that nothing as cheap equals; drawn as steps, for nothing lies between.",
     "hypervolume": "Share of the plane of cost and divergence (logarithmic) that a run's front "
-    "dominates: one number for how much a search has found, at equal evaluations on the same images.",
+    "dominates: one number for how much a search has found, at equal evaluations on equal "
+    "images.",
     "search split": "Images drawn from the training images. Searches look at them, so what is best "
     "on them is a little too good.",
     "test split": "Images that chose nothing: they are read once per reported point.",

@@ -10,7 +10,7 @@ from qcore.models.preprocessing import Preprocessing
 from qcore.problem import Point, Scores
 from qcore.quantization_card import card_of, rows
 from qcore.searches import SEARCHES
-from store import all_runs, run, save_model
+from store import all_runs, create_run, run, save_model
 from store.database.schema import RunRow
 from store.runs.lease import requeue
 from store.runs.queue import finish
@@ -156,6 +156,35 @@ def test_a_link_asks_to_search_near_a_point(app, store):
     assert all_runs(store)[0].spec.limits == {"weight_bytes": 40_960, "bit_ops": 400_000_000}
     at = app("searches", near="weight_bytes:-3,,bit_ops:many")
     assert at.multiselect(key="f-limits").value == []
+
+
+def test_a_link_begins_with_the_bits_pins_and_images_of_a_run(app, store):
+    spec = sample.spec_of(
+        "exact",
+        weight_bits=(3, 5),
+        activation_bits=(6, 8),
+        pin_first_last=8,
+        search_images=2048,
+        calibration_images=256,
+        images_seed=3,
+        seed=7,
+        limits={"bit_ops": 9e8},
+    )
+    number = create_run(store, spec, "like this")
+    at = app("searches", near="weight_bytes:40960", like=str(number))
+    assert at.multiselect(key=f"f-limits-{number}").value == ["weight_bytes"]
+    press(at, "Start search")
+    queued = all_runs(store)[0].spec
+    for name in ("weight_bits", "activation_bits", "pin_first_last", "search_images"):
+        assert getattr(queued, name) == getattr(spec, name), name
+    assert (queued.calibration_images, queued.images_seed, queued.seed) == (256, 3, 7)
+    assert queued.limits == {"weight_bytes": 40_960}
+    assert len(all_runs(store)) == 2
+    # a run that is gone, or of another network, changes nothing
+    for other in ("99", "x", "1e9"):
+        at = app("searches", like=other)
+        assert not at.exception
+        assert at.text_input(key="f-seeds").value == "0, 1, 2"
 
 
 def test_seeds_that_are_none_are_refused_in_words(app, store):

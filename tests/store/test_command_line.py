@@ -59,6 +59,12 @@ def test_a_run_in_the_foreground_ends_with_its_front(call, store, monkeypatch):
     assert call("watch", "1")[0] == 0
     code, out, _ = call("export", "1", "--out", str(store.folder / "x.json"))
     assert json.loads((store.folder / "x.json").read_text())["format"] == "bitdial-allocation"
+    code, out, _ = call("pick", "--model", "toy", "--within", "100")
+    assert code == 0
+    assert "export --point" in out
+    code, out, _ = call("pick", "--model", "toy", "--within", "0")
+    assert code == 1
+    assert "shown to lose at most 0 points" in out
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_rows_hold_what_was_measured(found):
             if method.label == "Uniform bits":
                 assert np.isnan(row["Difference, points"])
                 continue
-            base = tables.tested_picks(methods[0], COST, budget)
+            base = chance.side_of(methods[0], COST, budget).points
             expected = paired_bootstrap([answers[p] for p in base], [answers[p] for p in picks])
             assert row["Difference, points"] == pytest.approx(expected.points, abs=0.051)
             assert row["Difference, points, 95 % low"] == pytest.approx(expected.low, abs=0.051)

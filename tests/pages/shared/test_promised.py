@@ -1,10 +1,12 @@
 """The smallest that is shown to lose at most so much: against brute force, and its promise."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from pages.shared import promised
+from pages.shared import promised, session
 from pages.shared.columns import (
     OBJECTIVE,
     TEST_DIVERGENCE,
@@ -15,7 +17,13 @@ from pages.shared.columns import (
     column_of,
 )
 from qcore.costs import COSTS
+from qcore.errors import InvalidParams
 from qcore.paired import loss_bounds, shared_level
+from qcore.problem import Scores
+from store import all_runs, open_store
+from store.jobs import pick
+from store.runs.queue import finish
+from tests.pages import sample
 
 BYTES, OPS = (column_of(COSTS[name]) for name in ("weight_bytes", "bit_ops"))
 
@@ -97,3 +105,36 @@ def test_untested_points_promise_nothing():
     table = frame(1)
     table[[TEST_N, TEST_LOST, TEST_GAINED]] = np.nan
     assert promised.smallest(table, 100.0, "weight_bytes").empty
+
+
+def test_the_command_line_names_what_the_pages_show(tmp_path):
+    store = open_store(str(tmp_path / "bitdial.db"))
+    sample.fill(store)
+    for search, step in (("exact", 0.003), ("greedy", 0.001)):
+        points = [
+            replace(
+                sample.point(allocation, 900 + at),
+                test=Scores(10_000, 0.01, 0.99, 0.92 - step * (5 - at), 0.3, kl_error=0.001),
+            )
+            for at, allocation in enumerate(sample.allocations(6, seed=len(search)))
+        ]
+        finish(store, *sample.add_run(store, search, points), "done")
+    frame = session.frame(store, all_runs(store), sample.MODEL)
+    runs = pick.comparable(store, "resnet8")
+    seen = 0
+    for within, unit in ((0.3, "points"), (1.0, "points"), (2.0, "points"), (0.02, "nats")):
+        for limits in ({}, {"bit_ops": float(frame[OPS].median())}):
+            shown = promised.smallest(frame, within, "weight_bytes", limits, unit=unit)
+            named = pick.smallest(store, runs, within, unit=unit, limits=limits)
+            assert {p.method: p.cost for p in named} == dict(
+                zip(shown["method"], shown[BYTES], strict=True)
+            )
+            assert [p.cost for p in named] == sorted(p.cost for p in named)
+            assert all(p.bound <= within for p in named)
+            seen += len(named)
+    assert seen
+    for wrong in ({"within": -1.0}, {"within": float("nan")}, {"within": 1.0, "cost": "feet"}):
+        with pytest.raises(InvalidParams):
+            pick.smallest(store, runs, **wrong)
+    with pytest.raises(InvalidParams, match="no runs of resnet20"):
+        pick.comparable(store, "resnet20")
