@@ -312,16 +312,16 @@ export class Bars {
     const to = this.damage === null ? null : lossAt(loss, this.damage + damage);
     return from && to
       ? `${points(to.mean - from.mean)} ${unit}`
-      : `${signed(damage, figure)} ${nats}`;
+      : `${signed(damage, tiny)} ${nats}`;
   }
 
   stepText(step) {
     const { unit } = this.data.prediction;
-    const nats = step.damage === null ? "" : `, ${signed(step.damage, figure)} ${unit} of damage`;
-    const worth = step.damage === null
-      ? "worth not known"
-      : `${this.worth(step, "points")} of loss`;
-    return `to ${bitsText(step.to)}: ${this.costChange(step)}, ${worth}${nats}`;
+    const to = `to ${bitsText(step.to)}: ${this.costChange(step)}`;
+    if (step.damage === null) return `${to}, worth not known`;
+    const worth = this.worth(step, "points");
+    const damage = `${signed(step.damage, tiny)} ${unit}`;
+    return worth === damage ? `${to}, ${worth}` : `${to}, ${worth} (${damage})`;
   }
 
   drawFacts() {
@@ -346,7 +346,7 @@ export class Bars {
     const [text, more] = this.lossText();
     say(fact.children[1], text);
     say(fact.children[2], more);
-    fact.title = this.damage === null ? "" : `${figure(this.damage)} ${data.prediction.unit}`;
+    fact.title = this.damage === null ? "" : `${tiny(this.damage)} ${data.prediction.unit}`;
   }
 
   /** The predicted loss of these bits, and what stands below it. */
@@ -355,13 +355,15 @@ export class Bars {
     if (!prediction.damage) return ["\u2013", "not predicted"];
     if (damage === null) return ["\u2013", "not known at these bits"];
     const found = lossAt(prediction.loss, damage);
-    const nats = `${figure(damage)} ${prediction.unit}`;
+    const nats = `${tiny(damage)} ${prediction.unit}`;
     if (!found) {
       const why = prediction.loss ? "more than was ever measured" : "no measured points to tell it";
       return [nats, why];
     }
     const { mean, low, high } = found;
-    return [`${points(mean, "")} points`, `${points(low, "")} to ${points(high, "")}, predicted`];
+    const range = `${points(low, "")} to ${points(high, "")}`;
+    const sure = isGuessed(this.data, this.bits) ? "predicted, in part interpolated" : "predicted";
+    return [`${points(mean, "")} points`, `${range}, ${sure}`];
   }
 
   drawMoves() {
