@@ -58,7 +58,7 @@ def main() -> None:
     panels.costs_panel(model, now, start, store.costs)
     panels.area_panel(model, now, start)
     panels.change_panel(model, now, start)
-    st.subheader("Why: what each layer's bits are worth")
+    st.header("Why: what each layer's bits are worth")
     if tables:
         chosen = why.choose_table(order)
         score = "accuracy" if _labelled(store, compared) else "agreement with the float network"

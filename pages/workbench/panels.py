@@ -55,7 +55,7 @@ def costs_panel(
 
 def area_panel(model: ModelSpec, now: BitAllocation, start: BitAllocation) -> None:
     """Each layer as a block of its cost (a Marimekko chart); the starting point as outline."""
-    st.subheader("Where the cost lies")
+    st.header("Where the cost lies")
     cost = st.segmented_control(
         "Area is",
         list(AREAS),
@@ -77,7 +77,7 @@ def change_panel(model: ModelSpec, now: BitAllocation, start: BitAllocation) -> 
     """Which layers differ from the starting point, and by how many bits."""
     if now == start:
         return
-    st.subheader("Against the starting point")
+    st.header("Against the starting point")
     rows = difference.diff_frame(model, start, now)
     changed = int(rows["changed"].sum())
     everything = st.toggle("Show equal layers too", key="wb-equal")
