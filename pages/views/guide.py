@@ -41,8 +41,9 @@ PAGES = (
         "Edit and measure",
         "pages/views/workbench.py",
         "Workbench",
-        "On **Workbench**, change bits by hand. Costs are exact at once, damage is predicted at "
-        "once, accuracy is there when you press Measure.",
+        "On **Workbench**, drag the bars: as wide as a layer's bytes, as high as its bits. Costs "
+        "are exact at once, the loss is predicted at once, accuracy is there when you press "
+        "Measure.",
     ),
     (
         "Take it away",

@@ -23,6 +23,7 @@ from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
 from qcore.costs import COSTS, costs_of, mean_weight_bits
 from qcore.costs.formulas import CostModel
 from qcore.models.catalog import DATASETS, read_models
+from qcore.problem import Scores
 from qcore.run_spec import RunSpec
 from store import Run
 
@@ -142,3 +143,18 @@ def score_words(row: Mapping[str, object]) -> tuple[float, float, float, int, st
         split = "search"
     score, low, high, n = (float(str(row[name])) for name in names)
     return score, low, high, int(n), split
+
+
+def float_words(row: Mapping[str, object], floats: tuple[Scores | None, Scores | None]) -> str:
+    """What the float network scores on the images of `score_words`: ", float 93.04 %".
+
+    Args:
+        row: A row of `frames.points_frame`.
+        floats: The float network's scores on the search and on the test split, where known.
+
+    Returns:
+        "" where it was not scored on as many images, and so not on the same.
+    """
+    _, _, _, n, split = score_words(row)
+    scores = floats[split == "test"]
+    return "" if scores is None or scores.n != n else f", float {100 * scores.headline:.2f} %"

@@ -9,7 +9,7 @@ from pages.downloads.downloads import downloads
 from pages.plots import difference
 from pages.plots.area import AREAS, area_figure
 from pages.plots.style import CHART
-from pages.shared import switchable_runs, text, widgets
+from pages.shared import session, switchable_runs, text, widgets
 from pages.shared.columns import ACTIVATION_BITS, WEIGHT_BITS
 from pages.shared.runs import given_spec, launch, measures
 from pages.workbench import numbers
@@ -17,6 +17,7 @@ from qcore.allocation import BitAllocation, ModelSpec
 from qcore.costs import COSTS, costs_of
 from qcore.costs.formulas import CostModel
 from qcore.errors import InvalidParams, QcoreError
+from qcore.problem import Scores
 from qcore.run_spec import RunSpec
 from store import Run, Store, all_runs, config_text, save_config
 
@@ -108,7 +109,8 @@ def measured_line(
             frame = switchable_runs.rows_on(frame, network)
         rows = None if frame is None else numbers.measured_rows(frame, now)
         if rows is not None and not rows.empty:
-            _scores(rows, frame, start if start != now else None)
+            floats = session.float_scores(store, model.name, compared[0].spec.data)
+            _scores(rows, frame, start if start != now else None, floats)
             if rows.iloc[0]["config_point"] >= 0:
                 best: pd.Series = rows.iloc[0]
                 return best
@@ -173,9 +175,15 @@ def _measure_on(store: Store, model: ModelSpec, network: Run, now: BitAllocation
         _queue(store, switchable_runs.measured_spec(network, now), name)
 
 
-def _scores(rows: pd.DataFrame, frame: pd.DataFrame | None, start: BitAllocation | None) -> None:
+def _scores(
+    rows: pd.DataFrame,
+    frame: pd.DataFrame | None,
+    start: BitAllocation | None,
+    floats: tuple[Scores | None, Scores | None],
+) -> None:
     lines = [
-        f"Measured **{_score_text(row)}**: {text.literal(str(row['method']))}, run {row['run']}"
+        f"Measured **{_score_text(row)}**{numbers.float_words(row, floats)}: "
+        f"{text.literal(str(row['method']))}, run {row['run']}"
         for row in rows.to_dict("records")
     ]
     more = text.counted(len(lines) - 1, "more run")

@@ -6,6 +6,7 @@ one bit times one bit. All of these are whole numbers that a browser adds exactl
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from pages.plots.style import BIT_COLOURS, digit_colour
@@ -73,11 +74,14 @@ def predicted(
         "weight": table.weight,
         "activation": table.activation,
     }
+    rows = {part: [known[part].get(name, {}) for name in model.names] for part in PARTS}
     return {
         "unit": table.unit,
         "words": words,
-        "damage": {
-            part: [_row(known[part].get(name, {})) for name in model.names] for part in PARTS
+        "damage": {part: [_row(filled(scores)) for scores in rows[part]] for part in PARTS},
+        "guessed": {
+            part: [sorted(set(filled(scores)) - set(scores)) for scores in rows[part]]
+            for part in PARTS
         },
         "loss": calibration
         and {
@@ -92,7 +96,29 @@ def predicted(
 
 def not_predicted(words: str) -> dict[str, Any]:
     """The same where nothing is predicted, for the reason that the words give."""
-    return {"unit": "", "words": words, "damage": None, "loss": None}
+    return {"unit": "", "words": words, "damage": None, "guessed": None, "loss": None}
+
+
+def filled(scores: Mapping[int, float]) -> dict[int, float]:
+    """Damage at the widths between those that are known too: by equal factors a bit.
+
+    Damage falls by about the same factor with every bit; where it is not above 0, by equal steps.
+
+    Example:
+        >>> filled({2: 1.0, 4: 0.25})
+        {2: 1.0, 3: 0.5, 4: 0.25}
+    """
+    known = sorted(bits for bits in scores if bits != FLOAT_BITS)
+    found = {bits: scores[bits] for bits in known}
+    for low, high in pairwise(known):
+        first, last = scores[low], scores[high]
+        for bits in range(low + 1, high):
+            share = (bits - low) / (high - low)
+            by_factor = first > 0 and last > 0
+            found[bits] = (
+                first ** (1 - share) * last**share if by_factor else first + share * (last - first)
+            )
+    return {bits: found[bits] for bits in sorted(found)}
 
 
 def _row(scores: Mapping[int, float]) -> list[float | None]:

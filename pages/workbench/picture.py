@@ -73,7 +73,10 @@ def prediction_of(
             f"Points: loss against the float network on the same search images, fitted to "
             f"{calibration.n:,} measured allocations, with the 95 % interval of a single one."
         )
-    kind = f"Predicted from {table.kind} sensitivity, not measured."
+    kind = (
+        f"Predicted from {table.kind} sensitivity, not measured; between the widths it knows, "
+        "damage is interpolated."
+    )
     return payload.predicted(table, model, calibration, f"{kind} {told} {words}")
 
 

@@ -111,7 +111,7 @@ def test_costs_in_the_browser_are_pythons_to_the_byte_and_to_the_letter(page):
         )
         known = {"weight": table.weight, "activation": table.activation}
         scores = [
-            0.0 if width == 32 else known[part][name].get(width, math.nan)
+            0.0 if width == 32 else payload.filled(known[part][name]).get(width, math.nan)
             for name, pair in bits.items()
             for part, width in zip(payload.PARTS, (pair.weight, pair.activation), strict=True)
         ]
@@ -142,7 +142,7 @@ def best_by_trying(model, table, bits, part, locked, turn):
     found = []
     for place, layer in enumerate(model.layers):
         pair = bits[layer.name]
-        scores = {**known[layer.name], 32: 0.0}
+        scores = {**payload.filled(known[layer.name]), 32: 0.0}
         now = getattr(pair, part)
         beyond = [width for width in scores if (width - now) * turn > 0]
         if locked[place] or now not in scores or not beyond:
@@ -338,13 +338,13 @@ def test_a_move_is_taken_and_activations_are_edited_too(bench):
     named = down.text_content()
     place = next(at for at, name in enumerate(NAMES) if named.startswith(f"{name} "))
     down.click()
-    shows(bench, place, "4 bits")
-    bench.wait_for_url(bits_text((place, 4)), timeout=60 * SECONDS)
+    shows(bench, place, "7 bits")
+    bench.wait_for_url(bits_text((place, 7)), timeout=60 * SECONDS)
     bench.get_by_role("radio", name="activation bits").check()
     shows(bench, 3, "float")
     bar(bench, 3).press("ArrowDown")
     shows(bench, 3, "8 bits")
-    bench.wait_for_url(re.compile(r"bits=[48]+\.fff8f+"), timeout=60 * SECONDS)
+    bench.wait_for_url(re.compile(r"bits=[78]+\.fff8f+"), timeout=60 * SECONDS)
 
 
 def test_a_phone_shows_one_column_and_a_finger_drags_a_bar(server, browser):

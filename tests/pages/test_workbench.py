@@ -132,6 +132,7 @@ def test_a_link_opens_a_measured_point_and_its_edits(app, filled):
     press(at, "Back to the start")
     assert "85.00" not in texts(at)
     assert "on the test split" in texts(at)
+    assert "on the test split**, float 92.00 %" in texts(at)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@
 const LEAST = 56;
 const NARROWEST = 14;
 const THINNEST = 4;
+const ROOMY = 54;
 const IDLE_MS = 150;
 const WORDS = { weight: "weights", activation: "activations" };
 const WHOLE = { weight: "weights", activation: "multiply-accumulates" };
@@ -115,6 +116,7 @@ export class Bars {
       less.onclick = () => this.take(stepOf(this.data, this.bits, this.part, layer, -1));
       return column;
     });
+    this.laid = "";
     this.columns.replaceChildren(...this.slots.map(({ node }) => node));
     this.focus = Math.min(this.focus, layers.length - 1);
   }
@@ -243,41 +245,53 @@ export class Bars {
   /** Give every column its room: bars are as wide as their share. */
   lay() {
     const { part, data: { costs, widths, layers } } = this;
+    const width = Math.max(this.columns.parentElement.clientWidth, NARROWEST * layers.length);
+    if (this.laid === `${part} ${width}`) return;
+    this.laid = `${part} ${width}`;
     const eight = widths.indexOf(8);
     const sizes = costs[part].prices.map((price) => part === "weight" ? price[eight] : price);
     const whole = sizes.reduce((sum, size) => sum + size, 0) || 1;
     this.shares = sizes.map((size) => size / whole);
-    const width = Math.max(this.columns.parentElement.clientWidth, NARROWEST * layers.length);
     const least = Math.max(NARROWEST, Math.min(LEAST, 0.62 * width / layers.length));
     const scale = barScale(this.shares, width, least);
-    this.slots.forEach(({ node, bar }, layer) => {
+    this.slots.forEach((column, layer) => {
+      const { node, bar } = column;
       const wide = this.shares[layer] * scale;
-      node.style.width = `${Math.max(least, wide)}px`;
+      const room = Math.max(least, wide);
+      Object.assign(column, { drawn: "", roomy: room >= ROOMY, thick: wide > 18 });
+      node.classList.toggle("narrow", !column.roomy);
+      node.style.width = `${room}px`;
       bar.style.width = `${Math.max(THINNEST, wide - 2)}px`;
     });
   }
 
-  drawColumn({ node, track, bar, digit, start, grip, lock, more, less }, layer) {
+  /** Draw a layer, unless it stands there already as it is. */
+  drawColumn(column, layer) {
     const { data, part, bits: { [part]: all } } = this;
-    const { widths, colours, layers } = data;
-    const { name } = layers[layer];
+    const { node, track, bar, digit, start, grip, lock } = column;
     const bits = all[layer];
-    const level = widths.indexOf(bits) + 1;
     const before = data.start[part][layer];
     const locked = this.locked[layer];
+    const held = this.held?.layer === layer;
+    const mine = layer === this.focus;
+    if (column.roomy) this.drawSteps(column, layer);
+    const state = [part, bits, before, locked, held, mine].join();
+    if (column.drawn === state) return;
+    column.drawn = state;
+    const { widths, colours, layers: { [layer]: { name } } } = data;
+    const level = widths.indexOf(bits) + 1;
     const [colour, ink] = colours[bits];
-    const wide = parseFloat(bar.style.width) > 16;
     const top = `calc(${level} * var(--level))`;
     node.classList.toggle("float", bits === FLOAT);
     node.classList.toggle("locked", locked);
-    node.classList.toggle("held", this.held?.layer === layer);
+    node.classList.toggle("held", held);
     Object.assign(bar.style, { height: top, backgroundColor: colour, color: ink });
     grip.style.bottom = top;
-    say(digit, wide ? short(bits) : "");
+    say(digit, column.thick ? short(bits) : "");
     start.hidden = before === bits;
     start.style.bottom = `calc(${widths.indexOf(before) + 1} * var(--level) - 1px)`;
     Object.assign(track, {
-      tabIndex: layer === this.focus ? 0 : -1,
+      tabIndex: mine ? 0 : -1,
       ariaLabel: `${name}, ${WORDS[part]}`,
       ariaValueMax: widths.length,
       ariaValueNow: level,
@@ -288,15 +302,22 @@ export class Bars {
       ariaLabel: `Lock ${name}`,
       title: locked ? "Locked: click to let it change" : "Lock",
     });
+  }
+
+  /** What one step more and one less cost and are worth, where there is room to say it. */
+  drawSteps({ more, less }, layer) {
+    const { data, part, locked } = this;
+    const { name } = data.layers[layer];
     [[more, 1], [less, -1]].forEach(([button, turn]) => {
       const step = stepOf(data, this.bits, part, layer, turn);
       const [to, cost, worth] = button.children;
-      button.disabled = !step || locked;
+      button.disabled = !step || locked[layer];
       say(to, step ? `${turn > 0 ? "\u25b2" : "\u25bc"} ${short(step.to)}` : "");
       say(cost, step ? this.costChange(step) : "");
       say(worth, step ? this.worth(step) : "");
-      button.ariaLabel = step ? `${name}: ${this.stepText(step)}` : `${name}: no further`;
-      button.title = step ? this.stepText(step) : "";
+      const words = step ? this.stepText(step) : "no further";
+      if (button.title === words) return;
+      Object.assign(button, { title: words, ariaLabel: `${name}: ${words}` });
     });
   }
 
@@ -312,16 +333,16 @@ export class Bars {
     const to = this.damage === null ? null : lossAt(loss, this.damage + damage);
     return from && to
       ? `${points(to.mean - from.mean)} ${unit}`
-      : `${signed(damage, figure)} ${nats}`;
+      : `${signed(damage, tiny)} ${nats}`;
   }
 
   stepText(step) {
     const { unit } = this.data.prediction;
-    const nats = step.damage === null ? "" : `, ${signed(step.damage, figure)} ${unit} of damage`;
-    const worth = step.damage === null
-      ? "worth not known"
-      : `${this.worth(step, "points")} of loss`;
-    return `to ${bitsText(step.to)}: ${this.costChange(step)}, ${worth}${nats}`;
+    const to = `to ${bitsText(step.to)}: ${this.costChange(step)}`;
+    if (step.damage === null) return `${to}, worth not known`;
+    const worth = this.worth(step, "points");
+    const damage = `${signed(step.damage, tiny)} ${unit}`;
+    return worth === damage ? `${to}, ${worth}` : `${to}, ${worth} (${damage})`;
   }
 
   drawFacts() {
@@ -346,7 +367,7 @@ export class Bars {
     const [text, more] = this.lossText();
     say(fact.children[1], text);
     say(fact.children[2], more);
-    fact.title = this.damage === null ? "" : `${figure(this.damage)} ${data.prediction.unit}`;
+    fact.title = this.damage === null ? "" : `${tiny(this.damage)} ${data.prediction.unit}`;
   }
 
   /** The predicted loss of these bits, and what stands below it. */
@@ -355,39 +376,39 @@ export class Bars {
     if (!prediction.damage) return ["\u2013", "not predicted"];
     if (damage === null) return ["\u2013", "not known at these bits"];
     const found = lossAt(prediction.loss, damage);
-    const nats = `${figure(damage)} ${prediction.unit}`;
+    const nats = `${tiny(damage)} ${prediction.unit}`;
     if (!found) {
       const why = prediction.loss ? "more than was ever measured" : "no measured points to tell it";
       return [nats, why];
     }
     const { mean, low, high } = found;
-    return [`${points(mean, "")} points`, `${points(low, "")} to ${points(high, "")}, predicted`];
+    const range = `${points(low, "")} to ${points(high, "")}`;
+    const sure = isGuessed(this.data, this.bits) ? "predicted, in part interpolated" : "predicted";
+    return [`${points(mean, "")} points`, `${range}, ${sure}`];
+  }
+
+  /** What a move does to the loss, in words that say which way. */
+  effect({ damage }) {
+    const { loss, unit } = this.data.prediction;
+    const way = damage > 0 ? "more" : "less";
+    const from = lossAt(loss, this.damage);
+    const to = this.damage === null ? null : lossAt(loss, this.damage + damage);
+    if (!from || !to) return `${tiny(Math.abs(damage))} ${unit} ${way} damage`;
+    return `${points(Math.abs(to.mean - from.mean), "")} points ${way} loss`;
   }
 
   drawMoves() {
-    const { layers } = this.data;
-    const words = {
-      down: (step) =>
-        `saves ${costText(this.data.costs[this.part], -step.cost)} for ${
-          this.worth(step, "points")
-        }`,
-      up: (step) =>
-        `costs ${costText(this.data.costs[this.part], step.cost)} for ${
-          this.worth(step, "points")
-        }`,
-    };
-    for (const name of ["down", "up"]) {
+    const { layers, costs } = this.data;
+    for (const [name, word] of [["down", "saves"], ["up", "costs"]]) {
       const step = this.moves[name];
+      const price = step && costText(costs[this.part], Math.abs(step.cost));
+      const text = step
+        ? `${layers[step.layer].name} ${short(step.from)} \u2192 ${short(step.to)} ${word} ` +
+          `${price} for ${this.effect(step)}`
+        : `no step ${name} is predicted`;
       this[name].disabled = !step;
-      say(
-        this[name],
-        step
-          ? `${layers[step.layer].name}  ${short(step.from)} \u2192 ${short(step.to)}  ${
-            words[name](step)
-          }`
-          : `no step ${name} is predicted`,
-      );
       this[name].title = step ? this.stepText(step) : "";
+      say(this[name], text);
     }
   }
 
@@ -408,7 +429,7 @@ export class Bars {
     const parts = Object.keys(WORDS).map((key) => `${WORDS[key]} ${bitsText(bits[key][layer])}`);
     return `${name} (${kind}): ${parts.join(", ")}; ${costText(data.costs[part], cost)}, ` +
       `${(100 * this.shares[layer]).toFixed(1)} % of ${WHOLE[part]}. ` +
-      `${steps.map((step) => this.stepText(step)).join("; ")}.`;
+      `Next ${steps.map((step) => this.stepText(step)).join("; ")}.`;
   }
 
   /** Tell screen readers what the edit came to. */

@@ -36,6 +36,12 @@ export function totalDamage(data, bits) {
   return sum;
 }
 
+/** Whether the damage of some layer is only read off between its known widths. */
+export const isGuessed = ({ prediction }, bits) =>
+  Object.keys(OTHER).some((part) =>
+    bits[part].some((width, layer) => prediction.guessed?.[part][layer].includes(width))
+  );
+
 /** Loss in points at a damage: { mean, low, high }; null beyond all that was measured. */
 export function lossAt(loss, damage) {
   if (!loss || damage === null) return null;
@@ -110,6 +116,10 @@ const digits = new Intl.NumberFormat("en-US", {
 
 /** Three significant digits, never dropping whole ones. */
 export const figure = (value) => value ? digits.format(value) : "0";
+
+/** A damage: small ones by their power of ten. */
+export const tiny = (value) =>
+  value && Math.abs(value) < 1e-3 ? value.toExponential(1).replace("-", "\u2212") : figure(value);
 
 /** A cost with its unit, as Python's `cost_text` writes it. */
 export function costText({ scales, unit }, value) {

@@ -3,8 +3,11 @@
 import json
 import random
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pages.plots import reliability
 from pages.workbench import payload
@@ -99,6 +102,24 @@ def test_nonsense_from_a_browser_is_left_aside(changes):
 def test_what_is_no_message_at_all_is_left_aside():
     assert payload.read_edit(None, MODEL) is None
     assert payload.read_edit([1], MODEL) is None
+
+
+@given(st.dictionaries(st.sampled_from(BIT_WIDTHS), st.floats(-1, 9), max_size=6))
+def test_widths_between_known_ones_lie_between_them(scores):
+    found = payload.filled(scores)
+    known = sorted(set(scores) - {32})
+    assert sorted(found) == (list(range(known[0], known[-1] + 1)) if known else [])
+    for low, high in pairwise(known):
+        ends = sorted((scores[low], scores[high]))
+        between = [found[bits] for bits in range(low, high + 1)]
+        assert (between[0], between[-1]) == (scores[low], scores[high])
+        assert all(ends[0] - 1e-9 <= value <= ends[1] + 1e-9 for value in between)
+        assert all(width not in scores for width in range(low + 1, high))
+
+
+def test_a_constant_factor_a_bit_is_found_again():
+    found = payload.filled({2: 4.0, 5: 4.0 * 0.3**3, 8: 4.0 * 0.3**6})
+    assert found == pytest.approx({bits: 4.0 * 0.3 ** (bits - 2) for bits in range(2, 9)})
 
 
 def measured(count, seed, n=1000):
