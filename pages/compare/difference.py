@@ -8,6 +8,7 @@ import streamlit as st
 
 from pages.compare import controls, read
 from pages.compare.bootstrap import paired_bootstrap
+from pages.compare.chance import p_words
 from pages.compare.methods import front_rows, pick
 from pages.compare.sections import Comparison
 from pages.plots.difference import (
@@ -22,11 +23,12 @@ from pages.plots.difference import (
 )
 from pages.plots.style import CHART
 from pages.shared import session, text
-from pages.shared.columns import SEARCH_N, SEARCH_SCORE, TEST_N, TEST_SCORE, column_of
+from pages.shared.columns import SEARCH_N, SEARCH_SCORE, TEST_N, TEST_SCORE, TRAINED, column_of
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.costs.formulas import CostModel
 from qcore.errors import QcoreError
 from qcore.formats.config import parse_bits
+from qcore.paired import compare
 from qcore.problem import Scores
 from store import Store, configs
 
@@ -49,7 +51,7 @@ class Side:
         search: Accuracy on the search split with interval, in words; "" where unknown.
         score: The same as a number, percent; None where unknown.
         test: As search, of the test split.
-        stage: Weights it was scored with.
+        trained: Whether its weights were trained.
     """
 
     key: str
@@ -59,6 +61,7 @@ class Side:
     search: str = ""
     score: float | None = None
     test: str = ""
+    trained: bool = False
 
 
 def sides_of(found: Comparison, wanted: Sequence[str] = ()) -> dict[str, Side]:
@@ -94,6 +97,7 @@ def _side(run: int, label: str, row: dict[str, object], cost: CostModel) -> Side
         search=_measured(row, SEARCH_SCORE, SEARCH_N),
         score=score,
         test=_measured(row, TEST_SCORE, TEST_N),
+        trained=bool(row[TRAINED]),
     )
 
 
@@ -163,6 +167,11 @@ def difference(found: Comparison) -> None:
     with right:
         b = sides[controls.point_picker("To", controls.TO, "pt", options, end)]
     _figures(found, a, b)
+    if a.trained != b.trained:
+        st.caption(
+            "One of them has trained weights: the difference is that of the training as well as of "
+            "the bits."
+        )
     frame = diff_frame(found.model, a.allocation, b.allocation)
     changed = int(frame["changed"].sum())
     if not changed:
@@ -239,6 +248,8 @@ def _tested(found: Comparison, a: Side, b: Side) -> str:
     if a.point not in answers or b.point not in answers:
         return ""
     try:
-        return paired_bootstrap([answers[a.point]], [answers[b.point]]).text()
+        words = paired_bootstrap([answers[a.point]], [answers[b.point]]).text()
+        p = compare(answers[a.point], answers[b.point]).p_value
+        return f"{words}, p {p_words(p, sign=True)}"
     except QcoreError:
         return ""
