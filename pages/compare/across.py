@@ -79,7 +79,6 @@ def _tables(found: Comparison, name: str) -> list[pd.DataFrame]:
 
 def _picture(found: Comparison, drawn: list[Network]) -> None:
     cost = found.box.cost
-    names = ", ".join(network.name for network in drawn)
     st.plotly_chart(
         networks.networks_figure(drawn, cost, found.what),
         key="compare-networks",
@@ -121,8 +120,8 @@ def _picture(found: Comparison, drawn: list[Network]) -> None:
     except QcoreError as error:
         st.error(text.literal(str(error), 400), icon=":material/error:")
         return
-    st.info(text.literal(words[:1].upper() + words[1:], 600), icon=":material/compare_arrows:")
+    st.info(text.literal(words, 600), icon=":material/compare_arrows:")
     st.caption(
-        f"The second minus the first, paired image by image, of {text.literal(names, 200)}. Not "
-        "corrected for the pairs that one tries."
+        "The second minus the first, paired image by image. Not corrected for the pairs that one "
+        "tries."
     )

@@ -89,8 +89,8 @@ def side_of(method: Method, cost: CostModel, budget: float) -> Side:
         missing = f"{method.label}: not every run has a tested point here"
     elif (least := float(rows[column_of(cost)].min())) < (1 - NEAR) * budget:
         below = significant(100 * (1 - least / budget), 2)
-        what = f"its tested point uses {cost_text(cost, least)}"
-        missing = f"{method.label}: {what}, {below} % below the budget"
+        at = cost_text(cost, least)
+        missing = f"{method.label}: tested at {at}, {below} % below the budget"
     return Side(method.label, method.trained, rows, missing)
 
 
@@ -253,9 +253,11 @@ def _told(side: Side, other: Side) -> str:
     return f"{side.label} ({', '.join(more)})" if more else side.label
 
 
-def p_words(p: float) -> str:
-    """Write a p-value: "0.034", "below 0.001"."""
-    return "below 0.001" if p < 0.001 else f"{p:.3f}"
+def p_words(p: float, *, sign: bool = False) -> str:
+    """Write a p-value: "0.034", "below 0.001"; in a sentence with a sign: "= 0.034"."""
+    if p < 0.001:
+        return "below 0.001"
+    return f"{'= ' if sign else ''}{p:.3f}"
 
 
 def _accuracy(side: Answers) -> str:

@@ -8,6 +8,7 @@ import streamlit as st
 
 from pages.compare import controls, read
 from pages.compare.bootstrap import paired_bootstrap
+from pages.compare.chance import p_words
 from pages.compare.methods import front_rows, pick
 from pages.compare.sections import Comparison
 from pages.plots.difference import (
@@ -23,11 +24,12 @@ from pages.plots.difference import (
 from pages.plots.style import CHART
 from pages.shared import session, text
 from pages.shared.card_table import card_of_run, draw_difference
-from pages.shared.columns import SEARCH_N, SEARCH_SCORE, TEST_N, TEST_SCORE, column_of
+from pages.shared.columns import SEARCH_N, SEARCH_SCORE, TEST_N, TEST_SCORE, TRAINED, column_of
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.costs.formulas import CostModel
 from qcore.errors import QcoreError
 from qcore.formats.config import parse_bits
+from qcore.paired import compare
 from qcore.problem import Scores
 from qcore.quantization_card import QuantizationCard, card_of_config
 from store import Store, configs
@@ -52,6 +54,7 @@ class Side:
         score: The same as a number, percent; None where unknown.
         test: As search, of the test split.
         card: How it is quantized beside its bits.
+        trained: Whether its weights were trained.
     """
 
     key: str
@@ -62,6 +65,7 @@ class Side:
     score: float | None = None
     test: str = ""
     card: QuantizationCard | None = None
+    trained: bool = False
 
 
 def sides_of(found: Comparison, wanted: Sequence[str] = ()) -> dict[str, Side]:
@@ -105,6 +109,7 @@ def _side(
         score=score,
         test=_measured(row, TEST_SCORE, TEST_N),
         card=card,
+        trained=bool(row[TRAINED]),
     )
 
 
@@ -177,6 +182,11 @@ def difference(found: Comparison) -> None:
     if a.card is not None and b.card is not None:
         draw_difference(a.card, b.card)
     _figures(found, a, b)
+    if a.trained != b.trained:
+        st.caption(
+            "One of them has trained weights: the difference is that of the training as well as of "
+            "the bits."
+        )
     frame = diff_frame(found.model, a.allocation, b.allocation)
     changed = int(frame["changed"].sum())
     if not changed:
@@ -253,6 +263,8 @@ def _tested(found: Comparison, a: Side, b: Side) -> str:
     if a.point not in answers or b.point not in answers:
         return ""
     try:
-        return paired_bootstrap([answers[a.point]], [answers[b.point]]).text()
+        words = paired_bootstrap([answers[a.point]], [answers[b.point]]).text()
+        p = compare(answers[a.point], answers[b.point]).p_value
+        return f"{words}, p {p_words(p, sign=True)}"
     except QcoreError:
         return ""

@@ -1,6 +1,7 @@
 """Figures of the Compare page: Pareto fronts laid over one another, hypervolume over work. Pure."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -9,7 +10,16 @@ import plotly.graph_objects as go
 from pages.compare.methods import EFFORT, ELAPSED, Method, Trial, front_rows
 from pages.plots.style import GREY, lay_out, plain
 from pages.shared import frames
-from pages.shared.columns import OBJECTIVE, SEARCH_HIGH, SEARCH_LOW, SEARCH_SCORE, column_of
+from pages.shared.columns import (
+    OBJECTIVE,
+    SEARCH_HIGH,
+    SEARCH_LOSS,
+    SEARCH_LOSS_HIGH,
+    SEARCH_LOSS_LOW,
+    SEARCH_LOW,
+    SEARCH_SCORE,
+    column_of,
+)
 from pages.shared.hypervolume import Box, Spread, spread, trace
 from pages.shared.text import bits_text, scale_of
 from qcore.costs.formulas import CostModel
@@ -30,6 +40,64 @@ AXES = {EFFORT: "Evaluations of the search split", ELAPSED: "Time until the poin
 """Column of a trial to the title of its axis, with unit."""
 
 
+@dataclass(frozen=True, slots=True)
+class Height:
+    """What the vertical axis of the fronts shows.
+
+    Attributes:
+        column: Column of a trial's rows.
+        title: Title of the axis, with unit.
+        ends: Columns of its 95 % interval; none where there is none.
+        logarithmic: Whether the axis is.
+        unit: Behind a value in words.
+    """
+
+    column: str
+    title: str
+    ends: tuple[str, str] | None = None
+    logarithmic: bool = False
+    unit: str = "%"
+
+    def of(self, rows: pd.DataFrame) -> "pd.Series[float]":
+        """Its values; on a logarithmic axis at least FINEST, for 0 has no place there."""
+        values = rows[self.column].astype(float)
+        return values.clip(lower=FINEST) if self.logarithmic else values
+
+
+FINEST = 1e-6
+"""Nats below which divergences are drawn alike: of float and of 8 bits, say."""
+
+
+POWERS = {"type": "log", "dtick": 1, "exponentformat": "none"}
+"""An axis of powers of ten, written out."""
+
+
+def heights(what: str, aim: str, tables: Sequence[pd.DataFrame]) -> dict[str, Height]:
+    """What the vertical axis can show, the one to begin with first.
+
+    Args:
+        what: The metric, such as "Accuracy".
+        aim: Objective of the runs, "kl" or "loss".
+        tables: Rows of all that is drawn; the loss against float is left out where it is not
+            known of every one.
+    """
+    title, logarithmic = ("Divergence", True) if aim == "kl" else ("Loss on labels", False)
+    where = " from the float network" if aim == "kl" else ""
+    found = {
+        title: Height(OBJECTIVE, f"{title}{where}, nats", None, logarithmic, "nats"),
+        f"{what} lost": Height(
+            SEARCH_LOSS,
+            f"{what} lost against float, search split, points",
+            (SEARCH_LOSS_LOW, SEARCH_LOSS_HIGH),
+            unit="points",
+        ),
+        what: Height(SEARCH_SCORE, f"{what} on the search split, %", (SEARCH_LOW, SEARCH_HIGH)),
+    }
+    if not all(table[SEARCH_LOSS].notna().all() for table in tables):
+        del found[f"{what} lost"]
+    return found
+
+
 def has_bars(methods: Sequence[Method]) -> bool:
     """Whether the fronts of these methods are drawn with their intervals."""
     return sum(len(method.trials) for method in methods if not method.reference) <= MOST_BARS
@@ -39,20 +107,20 @@ def fronts_figure(
     methods: Sequence[Method],
     ladder: pd.DataFrame | None,
     cost: CostModel,
-    what: str,
+    height: Height,
     *,
-    float_score: float | None = None,
+    float_value: float | None = None,
     limits: Sequence[float] = (),
     logarithmic: bool = False,
 ) -> go.Figure:
-    """Every run's front of accuracy against a cost: a step line each, one look per method.
+    """Every run's front of its objective against a cost: a step line each, one look per method.
 
     Args:
         methods: What is compared; reference methods are drawn as the ladder.
         ladder: Points of uniform bits, drawn grey with their bits; None draws none.
         cost: The cost on the x axis.
-        what: What the y axis shows, such as "Accuracy".
-        float_score: The float network's score on the search split, percent.
+        height: What the y axis shows; points are on a front by the objective, whatever it shows.
+        float_value: The float network's value of it; None draws no line.
         limits: Budgets of the table, in the cost's unit, drawn as thin lines.
         logarithmic: Whether the x axis is.
 
@@ -68,17 +136,18 @@ def fronts_figure(
     bars = has_bars(methods)
     figure = go.Figure()
     for method in drawn:
-        figure.add_scatter(**_faint(method, cost, factor, unit))
+        figure.add_scatter(**_faint(method, cost, height, factor, unit))
     if ladder is not None and len(ladder):
-        figure.add_scatter(**_ladder(ladder, column, factor, unit))
+        figure.add_scatter(**_ladder(ladder, column, height, factor, unit))
     for method in drawn:
         for place, trial in enumerate(method.trials):
-            figure.add_scatter(**_line(method, trial, cost, factor, unit, bars, place == 0))
-    if float_score is not None:
+            line = _line(method, trial, cost, height, factor, unit, place == 0)
+            figure.add_scatter(**line, **_bars(method, trial, cost, height) if bars else {})
+    if float_value is not None:
         figure.add_hline(
-            y=float_score,
+            y=float_value,
             line={"color": GREY, "dash": "dash", "width": 1},
-            annotation_text=f"float {float_score:.1f} %",
+            annotation_text=f"float {float_value:.4g} {height.unit}",
             annotation_position="top left",
         )
     for limit in limits:
@@ -92,11 +161,13 @@ def fronts_figure(
         title_text=f"{cost.title}, {unit}",
         **({"type": "log"} if logarithmic else {"rangemode": "tozero"}),
     )
-    figure.update_yaxes(title_text=f"{what} on the search split, %")
+    figure.update_yaxes(title_text=height.title, **(POWERS if height.logarithmic else {}))
     return figure
 
 
-def _faint(method: Method, cost: CostModel, factor: float, unit: str) -> dict[str, Any]:
+def _faint(
+    method: Method, cost: CostModel, height: Height, factor: float, unit: str
+) -> dict[str, Any]:
     """What is on no front: a point under a front's mark would catch its clicks."""
     behind = []
     for trial in method.trials:
@@ -105,7 +176,7 @@ def _faint(method: Method, cost: CostModel, factor: float, unit: str) -> dict[st
     rows, column = frames.thin(pd.concat(behind), MOST_FAINT), column_of(cost)
     return {
         "x": (rows[column] / factor).tolist(),
-        "y": rows[SEARCH_SCORE].tolist(),
+        "y": height.of(rows).tolist(),
         "name": plain(f"{method.label}: all evaluated"),
         "mode": "markers",
         "marker": {"color": method.look["colour"], "symbol": method.look["marker"], "size": 4},
@@ -113,16 +184,18 @@ def _faint(method: Method, cost: CostModel, factor: float, unit: str) -> dict[st
         "legendgroup": method.label,
         "showlegend": False,
         "customdata": [[point] for point in rows["point"]],
-        "hovertemplate": f"%{{y:.2f}} % at %{{x:.4g}} {unit}<extra></extra>",
+        "hovertemplate": f"{_place(height, unit)}<extra></extra>",
     }
 
 
-def _ladder(rows: pd.DataFrame, column: str, factor: float, unit: str) -> dict[str, Any]:
+def _ladder(
+    rows: pd.DataFrame, column: str, height: Height, factor: float, unit: str
+) -> dict[str, Any]:
     ordered = rows.drop_duplicates("digest").sort_values(column)
     words = [_uniform_words(allocation) for allocation in ordered["allocation"]]
     return {
         "x": (ordered[column] / factor).tolist(),
-        "y": ordered[SEARCH_SCORE].tolist(),
+        "y": height.of(ordered).tolist(),
         "text": words,
         "textposition": "bottom right",
         "name": "Uniform bits (reference)",
@@ -132,8 +205,13 @@ def _ladder(rows: pd.DataFrame, column: str, factor: float, unit: str) -> dict[s
         "customdata": [
             [point, f"uniform {text}"] for point, text in zip(ordered["point"], words, strict=True)
         ],
-        "hovertemplate": f"%{{customdata[1]}}: %{{y:.2f}} % at %{{x:.4g}} {unit}<extra></extra>",
+        "hovertemplate": f"%{{customdata[1]}}: {_place(height, unit)}<extra></extra>",
     }
+
+
+def _place(height: Height, unit: str) -> str:
+    """Where a point lies, as plotly's hovering fills it in."""
+    return f"%{{y:.4g}} {height.unit} at %{{x:.4g}} {unit}"
 
 
 def _uniform_words(allocation: Any) -> str:
@@ -144,14 +222,19 @@ def _uniform_words(allocation: Any) -> str:
 
 
 def _line(
-    method: Method, trial: Trial, cost: CostModel, factor: float, unit: str, bars: bool, first: bool
+    method: Method,
+    trial: Trial,
+    cost: CostModel,
+    height: Height,
+    factor: float,
+    unit: str,
+    first: bool,
 ) -> dict[str, Any]:
     front = front_rows(trial, cost)
-    scores = front[SEARCH_SCORE]
     head = f"{method.label}, run {trial.run.id}, seed {trial.run.spec.seed}"
-    line: dict[str, Any] = {
+    return {
         "x": (front[column_of(cost)] / factor).tolist(),
-        "y": scores.tolist(),
+        "y": height.of(front).tolist(),
         "name": plain(method.label),
         "mode": "lines+markers",
         "line": {
@@ -168,28 +251,34 @@ def _line(
         "legendgroup": method.label,
         "showlegend": first,
         "customdata": [
-            [point, f"{plain(head)}<br>{_bits_words(allocation)}<br>95 %: {low:.1f} to {high:.1f}"]
-            for point, allocation, low, high in zip(
-                front["point"],
-                front["allocation"],
-                front[SEARCH_LOW],
-                front[SEARCH_HIGH],
-                strict=True,
-            )
+            [
+                row["point"],
+                f"{plain(head)}<br>{_bits_words(row['allocation'])}<br>{row[SEARCH_SCORE]:.2f} %, "
+                f"95 %: {row[SEARCH_LOW]:.1f} to {row[SEARCH_HIGH]:.1f}",
+            ]
+            for row in front.to_dict("records")
         ],
-        "hovertemplate": f"%{{y:.2f}} % at %{{x:.4g}} {unit}<br>%{{customdata[1]}}<extra></extra>",
+        "hovertemplate": f"{_place(height, unit)}<br>%{{customdata[1]}}<extra></extra>",
     }
-    if bars:
-        line["error_y"] = {
+
+
+def _bars(method: Method, trial: Trial, cost: CostModel, height: Height) -> dict[str, Any]:
+    """Intervals of a front's points; none where what is shown has none."""
+    if height.ends is None:
+        return {}
+    front = front_rows(trial, cost)
+    low, high = (front[end] for end in height.ends)
+    return {
+        "error_y": {
             "type": "data",
             "symmetric": False,
-            "array": (front[SEARCH_HIGH] - scores).tolist(),
-            "arrayminus": (scores - front[SEARCH_LOW]).tolist(),
+            "array": (high - front[height.column]).tolist(),
+            "arrayminus": (front[height.column] - low).tolist(),
             "thickness": 1,
             "width": 2,
             "color": _clear(method.look["colour"], 0.4),
         }
-    return line
+    }
 
 
 def _bits_words(allocation: Any) -> str:

@@ -145,8 +145,10 @@ def offered(networks: Sequence[Network], cost: CostModel) -> dict[int, str]:
     for network in networks:
         for row in network.rows.sort_values(column_of(cost)).to_dict("records"):
             at = cost_text(cost, float(row[column_of(cost)]))
+            trained = ", trained" if row[TRAINED] else ""
             words[int(row["point"])] = (
-                f"{network.name}, {row['method']}, run {row['run']}: {at}, {row[TEST_SCORE]:.1f} %"
+                f"{network.name}, {row['method']}{trained}, run {row['run']}: {at}, "
+                f"{row[TEST_SCORE]:.1f} %"
             )
     return words
 
@@ -179,6 +181,6 @@ def verdict_words(labels: tuple[str, str], a: np.ndarray, b: np.ndarray) -> str:
     (found,) = judged([([a], [b])])
     figures = (
         f"{found.points:+.2f} points ({found.low:+.2f} to {found.high:+.2f}), exact McNemar "
-        f"p {'' if found.p < 0.001 else '= '}{p_words(found.p)}, {found.n:,} test images"
+        f"p {p_words(found.p, sign=True)}, {found.n:,} test images"
     )
     return f"{found.words(*labels)}: {figures}"

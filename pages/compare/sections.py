@@ -15,6 +15,7 @@ from pages.downloads.tables_out import latex
 from pages.plots import allocations
 from pages.plots.style import CHART
 from pages.shared import text
+from pages.shared.columns import OBJECTIVE, SEARCH_LOSS
 from pages.shared.hypervolume import Box
 from pages.shared.words import explained
 from qcore.allocation import ModelSpec
@@ -81,13 +82,26 @@ class Comparison:
 def fronts(found: Comparison) -> None:
     """Overlaid fronts; a click on a point puts it into the difference below."""
     cost = found.box.cost
-    st.header(f"{found.what} against {cost.title.lower()}")
+    tables = [trial.rows for method in found.methods for trial in method.trials]
+    offered = figures.heights(found.what, found.box.aim, tables)
+    st.header(f"Fronts against {cost.title.lower()}")
+    shows = str(
+        st.segmented_control(
+            "Vertical axis",
+            list(offered),
+            default=next(iter(offered)),
+            required=True,
+            key="compare-shows",
+            label_visibility="collapsed",
+        )
+    )
+    height = offered[shows]
     figure = figures.fronts_figure(
         found.methods,
         found.ladder,
         cost,
-        found.what,
-        float_score=100 * found.float_search.headline if found.float_search else None,
+        height,
+        float_value=_float_value(found, height),
         limits=found.budgets,
         logarithmic=found.logarithmic,
     )
@@ -97,17 +111,17 @@ def fronts(found: Comparison) -> None:
         config=CHART,
         on_select=lambda: controls.clicked(FRONTS, found.run_of),
         selection_mode="points",
-        alt=f"{found.what} against {cost.title.lower()}, one front per run.",
+        alt=f"{height.title} against {cost.title.lower()}, one front per run.",
     )
     intervals = (
         "Bars are 95 % intervals"
-        if figures.has_bars(found.methods)
+        if height.ends and figures.has_bars(found.methods)
         else "Hovering tells 95 % intervals"
     )
     words = (
-        "All figures are measured. Step lines are fronts, one per run: nothing is achievable "
-        f"between points. {intervals}; thin dotted lines are the budgets of the table. "
-        "Click a point to take it into the difference below."
+        "All figures are measured. Step lines are fronts of what the searches minimised, one per "
+        f"run: nothing is achievable between points. {intervals}; thin dotted lines are the "
+        "budgets of the tables. Click a point to take it into the difference below."
     )
     if found.ladder is None:
         words += (
@@ -115,8 +129,17 @@ def fronts(found: Comparison) -> None:
             "what there is to beat."
         )
     st.caption(words, help=explained("front", "95 % interval"))
-    title = f"{found.what} against {cost.title.lower()}: {found.model.name}"
+    title = f"{shows} against {cost.title.lower()}: {found.model.name}"
     figure_files(figure, title, f"fronts_{found.model.name[:60]}_{cost.name[:60]}", "compare-html")
+
+
+def _float_value(found: Comparison, height: figures.Height) -> float | None:
+    """The float network's value of what is drawn; None where it has no place or is not known."""
+    if height.column == SEARCH_LOSS:
+        return 0.0
+    if height.column == OBJECTIVE:
+        return found.box.zero if found.box.aim == "loss" else None
+    return None if found.float_search is None else 100 * found.float_search.headline
 
 
 def hypervolume(found: Comparison) -> None:
@@ -225,8 +248,9 @@ def paired(found: Comparison) -> None:
     except QcoreError as error:
         st.error(text.literal(str(error), 400), icon=":material/error:")
         return
+    taken = rows["Difference, points"].notna()
     st.dataframe(
-        rows,
+        pd.concat([rows[taken], rows[~taken]]),
         hide_index=True,
         placeholder="",
         column_config={
@@ -236,7 +260,7 @@ def paired(found: Comparison) -> None:
         },
         alt=f"{found.what} of every method minus that of the baseline at each budget.",
     )
-    compared = int(rows["Difference, points"].notna().sum())
+    compared = int(taken.sum())
     st.caption(
         "Both sides answer the same test images; each run's point is the one chosen on the search "
         "split among those that were tested. A difference is only taken where both use all of the "
@@ -246,6 +270,11 @@ def paired(found: Comparison) -> None:
         f"{text.counted(compared, 'comparison')} (Holm), and intervals are as wide: 95 % for all "
         "together. Words follow p below 0.05."
     )
+    if not compared:
+        st.caption(
+            "No difference can be taken at these budgets: write budgets at which both sides have "
+            "tested points."
+        )
     if len({method.trained for method in found.methods}) > 1:
         st.caption(TRAINING_TOO)
 

@@ -347,6 +347,9 @@ def test_images_without_labels_are_called_agreement(app, store):
     finish(store, *sample.add_run(store, "random", bare), "done")
     at = app("compare")
     title = figure(at, "compare-fronts")["layout"]["yaxis"]["title"]["text"]
+    assert title == "Divergence from the float network, nats"
+    at.segmented_control(key="compare-shows").set_value("Agreement with the float network").run()
+    title = figure(at, "compare-fronts")["layout"]["yaxis"]["title"]["text"]
     assert title == "Agreement with the float network on the search split, %"
 
 
@@ -443,3 +446,14 @@ def test_a_stale_link_to_another_network_shows_what_there_is(app, with_another):
 
 def test_networks_are_not_offered_where_there_are_no_others(app, compared):
     assert "Several networks" not in headings(app("compare"))
+
+
+def test_the_difference_of_a_trained_and_an_untrained_point_says_so(app, compared):
+    drawn = [sample.point(a, 800, stage="final") for a in sample.allocations(3, activations=(4, 8))]
+    finish(compared, *sample.add_run(compared, "spnets", drawn, activation_bits=(4, 8)), "done")
+    rows = table(app("compare", runs="2,4", ref="2:5", pt="2:10"), "Change").set_index("What")
+    assert ", p " in rows.loc["Accuracy, test split, measured", "Change"]
+    number = max(p.id for p in points_of(compared, [5]))
+    words = "One of them has trained weights"
+    assert words in everything(app("compare", runs="2,5", ref="2:5", pt=f"5:{number}"))
+    assert words not in everything(app("compare", runs="2,5", ref="2:5", pt="2:10"))

@@ -203,7 +203,9 @@ def drawn(figure, name):
 
 def test_every_run_has_a_step_line_and_methods_share_a_look(found):
     ladder = ladder_rows(found)
-    figure = figures.fronts_figure(found, ladder, COST, "Accuracy", float_score=93.0)
+    rows = [trial.rows for method in found for trial in method.trials]
+    height = figures.heights("Accuracy", "kl", rows)["Accuracy"]
+    figure = figures.fronts_figure(found, ladder, COST, height, float_value=93.0)
     lines = drawn(figure, "Portfolio")
     assert len(lines) == 2
     assert [line.showlegend for line in lines] == [True, False]
@@ -214,13 +216,28 @@ def test_every_run_has_a_step_line_and_methods_share_a_look(found):
     assert not drawn(figure, "Uniform bits")
     assert figure.layout.xaxis.title.text == "Weights, KiB"
     assert figure.layout.yaxis.title.text == "Accuracy on the search split, %"
-    assert any("float 93.0 %" in note.text for note in figure.layout.annotations)
+    assert any("float 93 %" in note.text for note in figure.layout.annotations)
     for line, trial in zip(lines, found[2].trials, strict=True):
         assert {row[0] for row in line.customdata} <= set(trial.rows["point"])
     # every point is there once, so that a click is about what is seen
     (faint,) = drawn(figure, "Portfolio: all evaluated")
     numbers = [row[0] for trace in (faint, *lines) for row in trace.customdata]
     assert sorted(numbers) == sorted(p for t in found[2].trials for p in t.rows["point"])
+
+
+def test_the_vertical_axis_shows_what_was_minimised_first_and_moves_no_point_sideways(found):
+    rows = [trial.rows for method in found for trial in method.trials]
+    offered = figures.heights("Accuracy", "kl", rows)
+    assert list(offered) == ["Divergence", "Accuracy lost", "Accuracy"]
+    drawings = [figures.fronts_figure(found, None, COST, each) for each in offered.values()]
+    lines = [drawn(figure, "Random")[0] for figure in drawings]
+    assert len({tuple(line.x) for line in lines}) == 1
+    assert list(lines[0].y) == sorted(lines[0].y, reverse=True)
+    assert [figure.layout.yaxis.type for figure in drawings] == ["log", None, None]
+    # intervals are drawn where there are any
+    assert [line.error_y.array is not None for line in lines] == [False, True, True]
+    unknown = [table.assign(**{SEARCH_LOSS: np.nan}) for table in rows]
+    assert list(figures.heights("Accuracy", "loss", unknown)) == ["Loss on labels", "Accuracy"]
 
 
 def test_hypervolume_is_drawn_with_a_band_over_seeds_and_a_level_ladder(found, box):
