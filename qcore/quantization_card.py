@@ -17,7 +17,7 @@ from qcore.errors import InvalidParams, QcoreError
 from qcore.formats.config import BitConfig
 from qcore.problem import PTQ, TUNED
 from qcore.ptq.settings import CORRECTION_IMAGES, TuningParams
-from qcore.quantizer_names import EVERY_CODE, LEARNED, POST_TRAINING, SYMMETRIC, Facts
+from qcore.quantizer_names import EVERY_CODE, LEARNED, POST_TRAINING, SYMMETRIC, USUAL, Facts
 from qcore.run_spec import RunSpec
 from qcore.search import Search, Trained
 from qcore.searches import SEARCHES
@@ -166,7 +166,8 @@ def card_of_config(config: BitConfig, adopted: RunSpec | None = None) -> Quantiz
             search_images=_said(said, "search_images", int),
             images_seed=_said({"images_seed": 0, **said}, "images_seed", int),
             objective=str(said.get("objective")),
-            quantizer=_said(said, "quantizer", str),
+            # files from before it could be chosen
+            quantizer=_said({"quantizer": USUAL, **said}, "quantizer", str),
         )
         card = card_of(spec, _said(said, "stage", str), adopted)
     except QcoreError:

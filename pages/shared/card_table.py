@@ -3,6 +3,7 @@
 import pandas as pd
 import streamlit as st
 
+from pages.shared.text import literal
 from qcore.errors import RunNotFound
 from qcore.quantization_card import (
     QuantizationCard,
@@ -35,7 +36,7 @@ def card_of_run(store: Store, spec: RunSpec, stage: str = "") -> QuantizationCar
 
 
 def draw_card(card: QuantizationCard) -> None:
-    """Draw a whole card; its words may come from a file, so they are cells and no markup."""
+    """Draw a whole card; its words may come from a file, and are shown unchanged."""
     st.caption(WORDS)
     table = pd.DataFrame(rows(card), columns=["What", "How"])
     _draw(table, "How it is quantized, choice by choice.")
@@ -58,10 +59,6 @@ def draw_difference(a: QuantizationCard, b: QuantizationCard) -> None:
 
 
 def _draw(table: pd.DataFrame, alt: str) -> None:
-    st.dataframe(
-        table,
-        hide_index=True,
-        column_config={name: st.column_config.TextColumn() for name in table},
-        height="content",
-        alt=alt,
-    )
+    # a table wraps its sentences where a grid would cut them
+    shown = table.map(literal)
+    st.table(shown, border="horizontal", hide_index=True, alt=alt)

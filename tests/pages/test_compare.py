@@ -302,14 +302,16 @@ def test_what_two_runs_quantize_differently_stands_above_their_difference(app, c
     last = f"{pinned}:{max(p.id for p in points_of(compared, [pinned]))}"
     at = app("compare", runs=f"2,{pinned}", ref="2:5", pt=last)
     assert at.selectbox(key="compare-pt").value == last
-    rows = table(at, "Quantization card").set_index("Quantization card")
+    (found,) = [e.value for e in at.table if "Quantization card" in e.value]
+    rows = found.set_index("Quantization card")
     assert rows.loc["First and last layer"].tolist() == [
         "as all others",
         "fixed at 8 bits, their inputs too",
     ]
     assert len(rows) == 1
-    tables = [list(element.value.columns) for element in at.dataframe]
-    assert tables.index(["Quantization card", "From", "To"]) < tables.index(
+    kinds = [type(at.table[0]), type(at.dataframe[0])]
+    shown = [list(e.value.columns) for e in at.main if type(e) in kinds]
+    assert shown.index(["Quantization card", "From", "To"]) < shown.index(
         ["What", "From", "To", "Change"]
     )
 

@@ -7,6 +7,7 @@ import pytest
 
 from pages.configs import import_form
 from pages.downloads import downloads
+from pages.shared.text import literal
 from qcore.costs.user_tables import read_costs
 from qcore.formats.config import BitConfig, dump_bits
 from qcore.formats.exports import EXPORTS, write
@@ -70,9 +71,20 @@ def test_the_quantization_card_says_what_the_file_says_and_no_more(app, kept):
     number = save_config(kept, "said", dump_bits(whole))
     for config, row in ((number, "fixed at 8 bits"), (2, "not said")):
         at = app("configs", config=str(config))
-        card = next(e.value for e in at.dataframe if "How" in e.value).set_index("What")["How"]
+        card = next(e.value for e in at.table if "How" in e.value).set_index("What")["How"]
         assert card["First and last layer"] == row
         assert card["Quantized inputs"].startswith("nowhere")
+
+
+def test_a_hostile_file_is_no_markup_on_the_card(app, kept):
+    said = {**sample.spec_of("exact", quantizer=NAME).to_json(), "stage": "ptq"}
+    number = save_config(
+        kept,
+        "odd",
+        dump_bits(replace(made.config(sample.MODEL, sample.uniform(4)), provenance=said)),
+    )
+    card = next(e.value for e in app("configs", config=str(number)).table if "How" in e.value)
+    assert literal(NAME) in card["How"].tolist()
 
 
 def test_a_hostile_name_is_not_markup(app, kept):

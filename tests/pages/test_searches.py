@@ -308,8 +308,9 @@ def test_a_run_of_a_network_that_guesses_says_so_and_can_be_asked_for_again(app,
 
 def test_a_run_shows_its_quantization_card(app, filled):
     at = app("searches", run="2")
-    card = next(e.value for e in at.dataframe if "How" in e.value)
-    assert card.to_numpy().tolist() == [list(row) for row in rows(card_of(run(filled, 2).spec))]
+    card = next(e.value for e in at.table if "How" in e.value)
+    wanted = [[literal(cell) for cell in row] for row in rows(card_of(run(filled, 2).spec))]
+    assert card.to_numpy().tolist() == wanted
 
 
 def test_a_link_to_a_deleted_run_falls_back(app, filled):

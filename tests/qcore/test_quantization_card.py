@@ -209,7 +209,8 @@ def test_bits_of_another_tool_say_only_where_inputs_are_quantized():
 
 def test_a_file_from_before_leaves_open_what_it_did_not_tell():
     said = {**SPEC.to_json(), "stage": PTQ}
-    del said["objective"], said["pin_first_last"]
+    for key in ("objective", "pin_first_last", "images_seed", "quantizer"):
+        del said[key]
     card = card_of_config(with_provenance(said))
     assert {label for label, words in rows(card) if words == NOT_SAID} == {
         "Objective",
