@@ -154,6 +154,7 @@ def prepare(
         spec.data,
         calibration=spec.calibration_images,
         search=spec.search_images,
+        seed=spec.images_seed,
         model=spec.model,
         training=trains,
     )

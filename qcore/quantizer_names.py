@@ -1,4 +1,4 @@
-"""Every quantizer by name, and where `qcore.quantizers` makes it: what forms offer. Torch-free.
+"""Every quantizer by name, where `qcore.quantizers` makes it, and its facts. Torch-free.
 
 A line here and the function or record it names is all that a new quantizer needs.
 """
@@ -7,6 +7,36 @@ from dataclasses import dataclass
 
 USUAL = "mse"
 """The post-training quantizer of whoever asks for none."""
+
+
+EVERY_CODE = tuple(2**bits for bits in range(1, 9))
+"""Codes of 1, 2, .. 8 bits where none is left unused."""
+
+SYMMETRIC = (2, *(2**bits - 1 for bits in range(2, 9)))
+"""The same where both signs have as many codes, and one is left unused from two bits up."""
+
+PER_CHANNEL, PER_LAYER = "one per output channel", "one per layer and width"
+"""How many steps weights have."""
+
+LEARNED_RANGE = "one per layer input and width, learned"
+CALIBRATED_RANGE = "one per layer input and width, as calibrated"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a quantizer does that its name does not say; tests hold it against the quantizer.
+
+    Attributes:
+        codes: Most distinct codes of a step's weights at 1, 2, .. 8 bits.
+        scales: How many steps the weights of a layer have.
+        rounding: How a weight becomes a code.
+        inputs: How many steps a layer's input has, and where they come from.
+    """
+
+    codes: tuple[int, ...] = EVERY_CODE
+    scales: str = PER_CHANNEL
+    rounding: str = "to the nearest code, half to even"
+    inputs: str = CALIBRATED_RANGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +48,13 @@ class PostTraining:
         title: What the pages call it.
         place: "module.function" in `qcore.quantizers`: (rows (channels, n), bits) to the step of
             each channel.
+        facts: What else it does.
     """
 
     name: str
     title: str
     place: str
+    facts: Facts = Facts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +64,13 @@ class Learned:
     Attributes:
         name: Key in LEARNED and LEARNED_QUANTIZERS.
         place: "module.RECORD" in `qcore.quantizers`.
+        facts: What else it does.
         searches: Searches whose form offers it; others may use it of themselves.
     """
 
     name: str
     place: str
+    facts: Facts
     searches: tuple[str, ...] = ()
 
 
@@ -47,19 +81,34 @@ POST_TRAINING = {
     each.name: each
     for each in (
         PostTraining("mse", "Per channel, least squared error", "weights.mse_step"),
-        PostTraining("absmax", "Per channel, largest magnitude", "weights.absmax_step"),
+        PostTraining(
+            "absmax", "Per channel, largest magnitude", "weights.absmax_step", Facts(SYMMETRIC)
+        ),
     )
 }
+
+_LEARNED_CLIP = Facts(SYMMETRIC, PER_LAYER, inputs=LEARNED_RANGE)
+_TANH = "tanh of the weight, to the nearest odd multiple of the step: zero is no code"
+_POWERS = "to the nearest power of two: zero is no code"
 
 LEARNED = {
     each.name: each
     for each in (
-        Learned("clip", "learned_clip.QUANTIZER", TRAINING),
-        Learned("lsq", "lsq.QUANTIZER", TRAINING),
-        Learned("dorefa", "dorefa.QUANTIZER", TRAINING),
-        Learned("dq", "dq.QUANTIZER"),
-        Learned("power-of-two", "power_of_two.QUANTIZER"),
-        Learned("sign", "sign.QUANTIZER", ("spnets",)),
+        Learned("clip", "learned_clip.QUANTIZER", _LEARNED_CLIP, TRAINING),
+        Learned(
+            "lsq",
+            "lsq.QUANTIZER",
+            Facts(EVERY_CODE, PER_LAYER, inputs=LEARNED_RANGE),
+            TRAINING,
+        ),
+        Learned("dorefa", "dorefa.QUANTIZER", Facts(EVERY_CODE, PER_LAYER, _TANH), TRAINING),
+        Learned("dq", "dq.QUANTIZER", Facts(SYMMETRIC, PER_LAYER)),
+        Learned(
+            "power-of-two",
+            "power_of_two.QUANTIZER",
+            Facts((2, 4, 8, 16, 30, 30, 30, 30), PER_LAYER, _POWERS),
+        ),
+        Learned("sign", "sign.QUANTIZER", _LEARNED_CLIP, ("spnets",)),
     )
 }
 

@@ -17,6 +17,24 @@ from qcore.quantizer_names import POST_TRAINING, USUAL
 from qcore.searches import SEARCHES
 
 
+def images_name(data: str, seed: int) -> str:
+    """Name the images that a seed draws from some data: figures of other images are not theirs.
+
+    Example:
+        >>> images_name("fashion-mnist", 0), images_name("fashion-mnist", 3)
+        ('fashion-mnist', 'fashion-mnist, images of seed 3')
+    """
+    return f"{data}{_OF_SEED}{seed}" if seed else data
+
+
+def data_of(images: str) -> str:
+    """The data behind a name that `images_name` gave."""
+    return images.partition(_OF_SEED)[0]
+
+
+_OF_SEED = ", images of seed "
+
+
 @dataclass(frozen=True)
 class RunSpec:
     """What the user asked for; pure JSON, stored with the run.
@@ -30,7 +48,7 @@ class RunSpec:
         weight_bits: Allowed weight bit-widths.
         activation_bits: Allowed activation bit-widths; (32,) leaves activations in float.
         pin_first_last: Bits of the first and last layer, or None.
-        seed: Seed of the search.
+        seed: Seed of the search, and of training.
         calibration_images: Images for ranges, norms and bias correction.
         search_images: Images of the search split.
         objective: "kl" or "loss".
@@ -38,6 +56,8 @@ class RunSpec:
         tuning: Whether reported points are also tuned without labels and measured again.
         device: "auto", "cpu", "cuda" or "mps".
         quantizer: Key of POST_TRAINING: how the weights' steps are chosen where nothing is trained.
+        images_seed: Which calibration and search images are drawn (and which test images, where a
+            folder has no part of its own for them).
     """
 
     model: str
@@ -56,6 +76,12 @@ class RunSpec:
     tuning: bool = False
     device: str = "auto"
     quantizer: str = USUAL
+    images_seed: int = 0
+
+    @property
+    def images(self) -> str:
+        """Names the images that are drawn; see `images_name`."""
+        return images_name(self.data, self.images_seed)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `RunSpec.from_json` reads it back."""
@@ -102,8 +128,9 @@ def check_run(
             raise InvalidParams(f"Use 1 to {MOST_IMAGES:,} {what} images; got {count:,}.")
     if not 1 <= spec.reported <= MOST_REPORTED:
         raise InvalidParams(f"Test 1 to {MOST_REPORTED:,} points; got {spec.reported:,}.")
-    if spec.seed < 0:
-        raise InvalidParams(f"A seed is a whole number from 0 up; got {spec.seed}.")
+    for seed in (spec.seed, spec.images_seed):
+        if seed < 0:
+            raise InvalidParams(f"A seed is a whole number from 0 up; got {seed}.")
     options = make_options(
         model.layers if model else (), spec.weight_bits, spec.activation_bits, spec.pin_first_last
     )

@@ -41,6 +41,41 @@ def distillation() -> Any:
     return setting(0.0, "Distillation", words, min=0.0, max=1.0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """How the weights behind a point of a search that trains came to be; see `Search.trained`.
+
+    Attributes:
+        quantizer: Key of LEARNED; "" where another run decides.
+        epochs: Passes over the training images until then.
+        epoch_images: Training images of a pass; 0 is all there are.
+        norms: What became of the batch-norms, in words.
+        held_out: Training images, at most, that only chose between states.
+        each_step: What a step trains beside one allocation, in words; "" for nothing.
+        codes: Bits to the most codes of a weight, where the quantizer's own are not all used.
+        scales: How many steps weights have, where not as the quantizer says.
+        steps: What more is to say of the steps, in words.
+        learned_inputs: Whether ranges of inputs are learned whatever the quantizer says.
+        run: Number of the run whose weights these are; 0 for this one.
+    """
+
+    quantizer: str = ""
+    epochs: int = 0
+    epoch_images: int = 0
+    norms: str = ""
+    held_out: int = 0
+    each_step: str = ""
+    codes: Mapping[int, int] = field(default_factory=dict)
+    scales: str = ""
+    steps: str = ""
+    learned_inputs: bool = False
+    run: int = 0
+
+
+REESTIMATED = "trained, one for all bits; statistics estimated anew at every allocation"
+"""`Trained.norms` where the evaluator estimates them before it scores."""
+
+
 @dataclass(frozen=True)
 class Search:
     """One way to propose allocations.
@@ -65,6 +100,8 @@ class Search:
         leaves: The stage whose weights are a network for several bits, which others may measure
             and search once the run is done; "" where there is none.
         layer_wise: Whether the layers of that network take bits of their own.
+        trained: Of a search that trains (its params, weights stage) to how those weights came to
+            be, for the quantization card; the stage "" is that of its results.
     """
 
     name: str
@@ -83,6 +120,7 @@ class Search:
     standalone: bool = True
     leaves: str = ""
     layer_wise: bool = False
+    trained: Callable[[Any, str], Trained] | None = None
 
     def check_limits(self, budget: Budget) -> None:
         """Raise unless it can obey the limits of a budget.

@@ -71,6 +71,7 @@ def command_run(store: Store, arguments: argparse.Namespace) -> int:
         tuning=arguments.tuning,
         device=arguments.device,
         quantizer=arguments.quantizer,
+        images_seed=arguments.seed if arguments.images_seed is None else arguments.images_seed,
     )
     check_run(spec, points.model_facts(store, spec.model), store.costs)
     if arguments.detach:
@@ -205,7 +206,13 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--weight-bits", default="2,3,4,8")
     run.add_argument("--activation-bits", default="32")
     run.add_argument("--pin", type=int, help="bits of the first and last layer")
-    run.add_argument("--seed", type=int, default=0)
+    run.add_argument("--seed", type=int, default=0, help="of the search, and of the images")
+    run.add_argument(
+        "--images-seed",
+        type=int,
+        help="draw calibration and search images by this seed instead: runs are compared where "
+        "it is equal",
+    )
     run.add_argument("--calibration-images", type=int, default=defaults.calibration_images)
     run.add_argument("--search-images", type=int, default=defaults.search_images)
     run.add_argument("--objective", choices=("kl", "loss"), default=defaults.objective)

@@ -28,7 +28,7 @@ from qcore.models.zoo import load_model
 from qcore.network.layers import find_layers
 from qcore.problem import Problem, SensitivityTable
 from qcore.ptq.model import QuantizedModel
-from qcore.ptq.tuning import TuningParams
+from qcore.ptq.settings import TuningParams
 from qcore.scoring.evaluator import Evaluator
 from qcore.searches import SEARCHES
 from qcore.sensitivity.measured import compute_table

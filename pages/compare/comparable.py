@@ -13,6 +13,7 @@ from pages.shared.run_facts import has_aim
 from pages.shared.run_numbers import run_words
 from pages.shared.text import counted
 from qcore.quantizer_names import USUAL
+from qcore.run_spec import images_name
 from store import Run, StoredPoint
 
 
@@ -30,6 +31,7 @@ class Setting:
         objective: What the search minimised, "kl" or "loss"; "" where it minimises nothing.
         tuning: Whether reported points were also tuned without labels.
         quantizer: How the weights' steps were chosen, a key of POST_TRAINING.
+        images_seed: Which images were drawn.
     """
 
     model: str
@@ -41,6 +43,12 @@ class Setting:
     objective: str
     tuning: bool
     quantizer: str = USUAL
+    images_seed: int = 0
+
+    @property
+    def images(self) -> str:
+        """Names the images, as `RunSpec.images` does."""
+        return images_name(self.data, self.images_seed)
 
 
 def metric_of(points: Sequence[StoredPoint]) -> str:
@@ -62,6 +70,7 @@ def setting_of(run: Run, digest: str, metric: str) -> Setting:
         objective=spec.objective if has_aim(run) else "",
         tuning=spec.tuning,
         quantizer=spec.quantizer,
+        images_seed=spec.images_seed,
     )
 
 
@@ -72,6 +81,10 @@ FACTS = {
     "digest": ("Weights of the network", "the network was trained again or replaced in between"),
     "data": ("Data", "accuracies on different images cannot be compared"),
     "search_images": ("Search images", "the splits hold different images"),
+    "images_seed": (
+        "Seed of the images",
+        "other images were drawn, so that runs cannot be held against one another image by image",
+    ),
     "calibration_images": ("Calibration images", "the quantizers were set on different images"),
     "metric": ("Metric", "agreement is not accuracy"),
     "objective": ("Objective", "the searches were not after the same thing"),

@@ -212,6 +212,7 @@ def beside(store: Store, config: BitConfig) -> pd.DataFrame | None:
         for entry in all_runs(store, model=config.model.name)
         if all(getattr(entry.spec, key) == told.get(key) for key in numbers)
         and entry.spec.quantizer == told.get("quantizer", USUAL)
+        and entry.spec.images_seed == told.get("images_seed", 0)
     ]
     taken: list[Run] = []
     count = 0

@@ -167,6 +167,7 @@ def recorded_note(store: Store, name: str, mine: Sequence[Run], compared: Sequen
                 "calibration_images": like.calibration_images,
                 "search_images": like.search_images,
                 "quantizer": like.quantizer,
+                "images_seed": like.images_seed,
             }
             _launch_quick(store, name, like.data, {**QUICK, **images})
 

@@ -194,6 +194,8 @@ def command_line(spec: RunSpec) -> str:
         value = getattr(spec, field)
         if value != getattr(default, field):
             words += [flag, str(value)]
+    if spec.images_seed != spec.seed:
+        words += ["--images-seed", str(spec.images_seed)]
     if spec.tuning:
         words.append("--tuning")
     return shlex.join(words)

@@ -69,7 +69,7 @@ def launch_form(store: Store, name: str) -> None:
                 "chance: several show how much that is. Methods without chance, such as the exact "
                 "front, find the same with every seed and run once.",
             )
-            calibration, images, reported = _images()
+            calibration, images, images_seed, reported = _images()
             tuning = st.toggle(
                 "Tune reported points without labels",
                 key="f-tuning",
@@ -95,6 +95,7 @@ def launch_form(store: Store, name: str) -> None:
             tuning=tuning,
             device=device,
             quantizer=quantizer,
+            images_seed=images_seed,
         )
         asked = launch_batch.batch(
             spec, also, budgets, launch_batch.seeds_of(seeds), title.strip(), costs
@@ -254,7 +255,8 @@ def _quantizer() -> str:
     )
 
 
-def _images() -> tuple[int, int, int]:
+def _images() -> tuple[int, int, int, int]:
+    """Calibration and search images, the seed they are drawn by, and points tested."""
     calibration = st.number_input(
         "Calibration images",
         value=1024,
@@ -269,6 +271,15 @@ def _images() -> tuple[int, int, int]:
         key="f-search",
         help="Accuracy during the search is measured on these; more give narrower intervals.",
     )
+    seed = st.number_input(
+        "Seed of the images",
+        value=0,
+        min_value=0,
+        step=1,
+        key="f-images-seed",
+        help="Which calibration and search images are drawn: the same for all seeds above, so that "
+        "their runs are compared image by image. Runs on other images are never mixed with them.",
+    )
     reported = st.number_input(
         "Points tested",
         value=12,
@@ -276,4 +287,4 @@ def _images() -> tuple[int, int, int]:
         help="Most points of the front that are also measured on the test split when the search "
         "ends, and can be downloaded.",
     )
-    return int(calibration), int(search), int(reported)
+    return int(calibration), int(search), int(seed), int(reported)

@@ -189,7 +189,7 @@ def _front(store: Store, entry: Run) -> None:
     costs = store.costs
     cost = costs[next((name for name in entry.spec.limits if name in costs), "weight_bytes")]
     what = _what(session.points(store, entry))
-    float_search, _ = session.float_scores(store, entry.spec.model, entry.spec.data)
+    float_search, _ = session.float_scores(store, entry.spec.model, entry.spec.images)
     figure = front.front_figure(
         frame,
         frame.iloc[:0],

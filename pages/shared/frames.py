@@ -50,11 +50,11 @@ def method_label(search: str, stage: str = PTQ, aim: str = "kl") -> str:
 
 
 def setting_of(run: Run) -> str:
-    """Name what must be equal for accuracies to be compared: data, image counts, the quantizer."""
+    """Name what must be equal for accuracies to be compared: images and the quantizer."""
     spec = run.spec
     quantizer = "" if spec.quantizer == USUAL else f", quantizer {spec.quantizer}"
     return (
-        f"{spec.data}, {spec.search_images:,} search and "
+        f"{spec.images}, {spec.search_images:,} search and "
         f"{spec.calibration_images:,} calibration images{quantizer}"
     )
 

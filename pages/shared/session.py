@@ -15,6 +15,7 @@ from qcore.errors import DatabaseTooNew, DatabaseUnavailable, DataUnavailable
 from qcore.models.catalog import BUNDLED_NAMES, bundled_facts
 from qcore.problem import Point, Scores, SensitivityTable
 from qcore.quantizer_names import USUAL, quantizer_of
+from qcore.run_spec import data_of
 from store import Run, Store, StoredPoint, float_point, open_store, points_of, tables
 from store import model_facts as model_facts
 
@@ -83,7 +84,8 @@ def float_scores(store: Store, name: str, data: str) -> tuple[Scores | None, Sco
     point: Point | None = float_point(store, name, data)
     if point is not None:
         return point.search, point.test
-    if name not in BUNDLED_NAMES or data != "fashion-mnist":
+    # its test images are the data set's own, whichever others are drawn
+    if name not in BUNDLED_NAMES or data_of(data) != "fashion-mnist":
         return None, None
     try:
         facts = bundled_facts(name)

@@ -123,7 +123,7 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
         drawn += [run for run in ladder if len(rows[run.id])]
     compared = methods.methods_of(drawn, rows, store.costs)
     float_inputs = any((table[ACTIVATION_BITS] > 8).any() for table in rows.values())
-    float_search, _ = session.float_scores(store, name, setting.data)
+    float_search, _ = session.float_scores(store, name, setting.images)
     found = _choices(
         Comparison(
             store=store,

@@ -27,7 +27,7 @@ def main() -> None:
     model = session.model_facts(store, name)
     mine = all_runs(store, model=name)
     setting, everything = start.pick_setting(mine, runs_shown.linked())
-    data = everything[0].spec.data if everything else start.first_data(name)
+    data = everything[0].spec.images if everything else start.first_data(name)
     float_search, float_test = session.float_scores(store, name, data)
     start.facts(model, float_search, float_test)
     if model is None or session.frame(store, session.newest_within(everything), model).empty:

@@ -7,7 +7,6 @@ labels and a few hundred steps, and below three bits it is worth more than any a
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,23 +15,7 @@ from torch.nn import functional
 from qcore.ptq.calibration import float_allocation
 from qcore.ptq.layer import QuantizedLayer
 from qcore.ptq.model import QuantizedModel
-
-
-@dataclass(frozen=True, slots=True)
-class TuningParams:
-    """Settings of the tuning.
-
-    Attributes:
-        steps: Optimiser steps.
-        rate: Adam's peak learning rate, falling to zero along a cosine.
-        batch_images: Images per step.
-        seed: Seed of the image order.
-    """
-
-    steps: int = 120
-    rate: float = 6e-3
-    batch_images: int = 64
-    seed: int = 0
+from qcore.ptq.settings import TuningParams
 
 
 def tune(

@@ -22,10 +22,9 @@ from qcore.errors import InvalidData, InvalidParams
 from qcore.problem import PTQ, TUNED, Point, Scores, Window
 from qcore.ptq.calibration import Correction, first_images, float_allocation, measure_ranges
 from qcore.ptq.model import QuantizedModel, State
-from qcore.ptq.tuning import TuningParams, tune
+from qcore.ptq.settings import CORRECTION_IMAGES, TuningParams
+from qcore.ptq.tuning import tune
 from qcore.qat.trainer import Trainer
-
-CORRECTION_IMAGES = 256
 
 
 def choose_device(wanted: str = "auto") -> str:

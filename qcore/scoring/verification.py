@@ -30,6 +30,7 @@ def measure(config: BitConfig) -> Scores:
         str(told["data"]),
         calibration=int(told.get("calibration_images", 1024)),
         search=int(told.get("search_images", 1024)),
+        seed=int(told.get("images_seed", 0)),
         model=config.model.name,
     )
     digest = told.get("data_digest")

@@ -40,7 +40,7 @@ from qcore.qat.switches import (
     switches_of,
 )
 from qcore.quantizer_names import learned_for
-from qcore.search import EPOCH_STEPS, Clock, Search
+from qcore.search import EPOCH_STEPS, Clock, Search, Trained
 from qcore.solvers.switchable import METHODS, Frozen, search_frozen
 
 STAGE = "layer-wise"
@@ -249,6 +249,30 @@ def _visits(
     return (*(random_allocation(rungs, rng) for _ in range(VISITS)), *switches.values())
 
 
+NORMS = {
+    "pair": "a copy for every pair of bits before and behind",
+    "producer": "a copy for every width of the layer before",
+    "consumer": "a copy for every width of the layer behind",
+    "shared": "one for all bits",
+}
+"""Each choice of `norms` in words."""
+
+
+def trained(params: BitMixerParams, stage: str) -> Trained:
+    """How the weights came to be."""
+    drawn = "one allocation drawn in every step"
+    if params.mixed:
+        drawn = f"every step trains the widest bits and {params.mixed} drawn allocations"
+    return Trained(
+        quantizer=params.quantizer,
+        epochs=params.input_epochs + params.network_epochs + params.layer_epochs,
+        epoch_images=params.epoch_images,
+        norms=f"trained, {NORMS[params.norms]}; statistics estimated once, after training, on "
+        f"{VISITS} drawn allocations and all switches",
+        each_step=drawn,
+    )
+
+
 SEARCH = Search(
     name="bitmixer",
     title="Bit-Mixer",
@@ -261,4 +285,5 @@ SEARCH = Search(
     quick={"evaluations": 24},
     leaves=STAGE,
     layer_wise=True,
+    trained=trained,
 )

@@ -33,7 +33,7 @@ from qcore.costs import costs_of
 from qcore.costs.budget import Budget
 from qcore.problem import Ask, Point, Problem, Progress, Proposals
 from qcore.qat.requests import GivenBits, LearnedBits
-from qcore.search import EPOCH_STEPS, Clock, Search
+from qcore.search import EPOCH_STEPS, REESTIMATED, Clock, Search, Trained
 from qcore.solvers.repair import repair_of
 from qcore.solvers.space import Space
 from qcore.solvers.start import checked_space, exact_allocation
@@ -244,6 +244,21 @@ def _share(problem: Problem, allocation: BitAllocation) -> float:
     return float(sum(costs[name] / limit for name, limit in problem.budget.limits.items()))
 
 
+def trained(params: DqParams, stage: str) -> Trained:
+    """How the weights of a stage came to be."""
+    powers = params.parametrization == "power-of-two"
+    return Trained(
+        quantizer="power-of-two" if powers else "dq",
+        epochs=params.bits_epochs + (0 if stage == FROZEN else params.final_epochs),
+        epoch_images=params.epoch_images,
+        norms=REESTIMATED,
+        held_out=params.validation_images,
+        steps="learned with the bits, then fixed"
+        + (", powers of two" if params.power_of_two_steps and not powers else ""),
+        learned_inputs=True,
+    )
+
+
 SEARCH = Search(
     name="dq",
     title="DQ (learned bits)",
@@ -254,4 +269,5 @@ SEARCH = Search(
     trains=True,
     refuses=refused,
     look=9,
+    trained=trained,
 )

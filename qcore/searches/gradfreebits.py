@@ -33,7 +33,7 @@ from qcore.errors import InvalidParams
 from qcore.problem import Ask, Point, Problem, Progress, Proposals
 from qcore.qat.requests import GivenBits
 from qcore.quantizer_names import learned_for
-from qcore.search import EPOCH_STEPS, Clock, Search
+from qcore.search import EPOCH_STEPS, REESTIMATED, Clock, Search, Trained
 from qcore.solvers.cma_round import Round, evolve, moving_window, whole_split
 from qcore.solvers.genes import genes_of
 from qcore.solvers.repair import Repair, best_uniform, repair_of
@@ -285,6 +285,24 @@ def _middle(space: Space) -> int:
     return widths[(len(widths) - 1) // 2]
 
 
+def trained(params: GradFreeBitsParams, stage: str) -> Trained:
+    """How the weights of a stage came to be."""
+    epochs = params.pretraining_epochs
+    number = stage.removeprefix("round-").removesuffix("/weights")
+    if number.isdecimal():
+        epochs += int(number) * params.round_epochs
+    elif stage in ("", FINAL):
+        epochs += params.rounds * params.round_epochs + params.final_epochs
+    return Trained(
+        quantizer=params.quantizer,
+        epochs=epochs,
+        epoch_images=params.epoch_images,
+        norms=REESTIMATED,
+        each_step="bits drawn in every step before the last training" if params.random_bits else "",
+        scales="" if params.bit_dependent_clips else "one per layer for all widths",
+    )
+
+
 SEARCH = Search(
     name="gradfreebits",
     title="GradFreeBits",
@@ -295,4 +313,5 @@ SEARCH = Search(
     trains=True,
     look=5,
     quick={"evaluations": 24},
+    trained=trained,
 )

@@ -18,7 +18,7 @@ from qcore.errors import InvalidParams
 from qcore.problem import Problem, Progress, Proposals
 from qcore.qat.requests import AdoptedStage
 from qcore.qat.switches import words
-from qcore.search import Search, setting
+from qcore.search import Search, Trained, setting
 from qcore.searches.bitmixer import STAGE
 from qcore.searches.given import read_allocation
 from qcore.solvers.space import measure
@@ -107,4 +107,5 @@ SEARCH = Search(
     look=8,
     quick={"evaluations": 24},
     standalone=False,
+    trained=lambda params, stage: Trained(run=params.run),
 )

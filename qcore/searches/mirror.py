@@ -27,7 +27,7 @@ from qcore.costs import costs_of
 from qcore.errors import InvalidParams
 from qcore.problem import Ask, Problem, Proposals
 from qcore.qat.requests import LowBits
-from qcore.search import EPOCH_STEPS, Clock, Search
+from qcore.search import EPOCH_STEPS, REESTIMATED, Clock, Search, Trained
 from qcore.solvers.start import exact_allocation, uniform_allocation
 
 TRAINING, FINAL = "mirror", "final"
@@ -157,6 +157,19 @@ def _given(problem: Problem, entries: tuple[str | Mapping[str, Any], ...]) -> Bi
     return BitAllocation({name: allocation[name] for name in problem.model.names})
 
 
+def trained(params: MirrorParams, stage: str) -> Trained:
+    """How the weights came to be: few levels by the map, the rest by LSQ."""
+    return Trained(
+        quantizer="lsq",
+        epochs=params.epochs + params.tail_epochs,
+        epoch_images=params.epoch_images,
+        norms=REESTIMATED,
+        codes={2: 3} if params.ternary else {},
+        steps=f"one and two bits trained by {params.method}"
+        + ("" if params.learn_scales else ", their steps fixed where a norm follows"),
+    )
+
+
 SEARCH = Search(
     name="mirror",
     title="Mirror descent",
@@ -166,4 +179,5 @@ SEARCH = Search(
     paper="Ajanthan et al., Mirror Descent View for Neural Network Quantization, AISTATS 2021",
     trains=True,
     look=10,
+    trained=trained,
 )

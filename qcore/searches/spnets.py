@@ -27,7 +27,7 @@ from qcore.problem import Ask, Problem, Progress, Proposals
 from qcore.qat.requests import SwitchableBits
 from qcore.qat.switches import Joint, NormPlan, rungs_of, switches_of
 from qcore.quantizer_names import learned_for
-from qcore.search import Clock, Search
+from qcore.search import Clock, Search, Trained
 
 STAGE = "switches"
 TEACHER_BITS = 8
@@ -142,6 +142,18 @@ def _check_teacher(switches: dict[str, BitAllocation], joint: Joint) -> None:
     )
 
 
+def trained(params: SpNetsParams, stage: str) -> Trained:
+    """How the weights came to be."""
+    own = "a copy for every switch" if params.private_norms else "one for all switches"
+    return Trained(
+        quantizer=params.quantizer,
+        epochs=params.epochs,
+        epoch_images=params.epoch_images,
+        norms=f"trained, {own}; statistics estimated once, after training",
+        each_step="every step trains all switches",
+    )
+
+
 SEARCH = Search(
     name="spnets",
     title="SP-Nets",
@@ -152,4 +164,5 @@ SEARCH = Search(
     trains=True,
     look=6,
     leaves=STAGE,
+    trained=trained,
 )

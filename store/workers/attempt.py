@@ -9,9 +9,10 @@ from typing import Any
 from qcore import __version__
 from qcore.allocation import BitAllocation
 from qcore.engine import Event, Outcome, Reported, Score, drive
-from qcore.errors import StoreError
+from qcore.errors import InvalidParams, StoreError
 from qcore.formats.config import dump_bits
 from qcore.problem import TUNED, Point, Progress, Window
+from qcore.run_spec import RunSpec
 from qcore.scoring.executors import open_evaluator
 from qcore.searches import SEARCHES
 from store.database import Store, now
@@ -65,10 +66,10 @@ def execute(
         save_table=lambda key, table: points.save_table(store, key, prepared.model.digest, table),
         on_progress=tell,
         checkpoints=FileCheckpoints(store, *held),
-        load_stage=lambda number, stage: trained_stage(store, number, stage),
+        load_stage=lambda number, stage: _adopted(store, spec, number, stage),
         costs=costs,
     )
-    points.save_model(store, prepared.model, spec.data, prepared.float_point)
+    points.save_model(store, prepared.model, spec.images, prepared.float_point)
     record = Record(store, run, attempt, prepared, stop)
     queue.note(store, *held, "prepared", "Searching")
     with open_evaluator(evaluator, prepared, on_progress=tell, should_stop=stop) as score:
@@ -85,6 +86,24 @@ def execute(
             max_reported=spec.reported,
             should_stop=lambda: stop() or (pause() and not batch.open),
         )
+
+
+def _adopted(store: Store, spec: RunSpec, number: int, stage: str) -> bytes | None:
+    """A stage that another run has trained, or None.
+
+    Raises:
+        InvalidParams: that run drew other images: these could be among those it was trained on.
+    """
+    found = trained_stage(store, number, stage)
+    if found is None:
+        return None
+    drawn = queue.run(store, number).spec.images_seed
+    if drawn != spec.images_seed:
+        raise InvalidParams(
+            f"Run {number} drew its images by seed {drawn}, so that it may have been trained on "
+            f"those that seed {spec.images_seed} draws to search on. Use --images-seed {drawn}."
+        )
+    return found
 
 
 class Batch:
@@ -158,7 +177,7 @@ class Record:
         prepared = self._prepared
         if not self._float_tested and prepared.float_point.test is not None:
             points.save_model(
-                self._store, prepared.model, self._run.spec.data, prepared.float_point
+                self._store, prepared.model, self._run.spec.images, prepared.float_point
             )
             self._float_tested = True
 
@@ -177,6 +196,9 @@ def provenance(run: queue.Run, point: Point) -> dict[str, Any]:
         "data": spec.data,
         "calibration_images": spec.calibration_images,
         "search_images": spec.search_images,
+        "images_seed": spec.images_seed,
+        "objective": spec.objective,
+        "pin_first_last": spec.pin_first_last,
         "quantizer": spec.quantizer,
         "device": point.device,
         "created": now(),

@@ -35,6 +35,21 @@ def test_a_detached_run_is_queued_with_what_was_asked(call, store):
     assert spec.quantizer == "absmax"
 
 
+@pytest.mark.parametrize(
+    ("words", "seeds"),
+    [
+        ((), (0, 0)),
+        (("--seed", "4"), (4, 4)),
+        (("--seed", "4", "--images-seed", "0"), (4, 0)),
+        (("--images-seed", "2"), (0, 2)),
+    ],
+)
+def test_images_are_drawn_by_the_seed_unless_another_is_given(call, store, words, seeds):
+    assert call("run", "--search", "random", *words, "--detach")[0] == 0
+    spec = run(store, 1).spec
+    assert (spec.seed, spec.images_seed) == seeds
+
+
 def test_a_run_in_the_foreground_ends_with_its_front(call, store, monkeypatch):
     monkeypatch.setattr(worker, "default_prepare", prepare)
     code, out, _ = call("run", "--model", "toy", "--search", "random", "--param", "evaluations=10")
@@ -60,6 +75,7 @@ def test_a_run_in_the_foreground_ends_with_its_front(call, store, monkeypatch):
         (("run", "--weight-bits", "0,9"), "got 0"),
         (("run", "--pin", "9"), "got 9"),
         (("run", "--seed", "-5"), "got -5"),
+        (("run", "--images-seed", "-5"), "got -5"),
         (("run", "--reported", "0"), "got 0"),
         (("run", "--data", "imagenet"), "Unknown data set 'imagenet'"),
         (("cancel", "77"), "There is no run 77"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from qcore.allocation import BitAllocation
-from qcore.errors import StoreError
+from qcore.errors import DataUnavailable, StoreError
 from qcore.formats.config import dump_bits, parse_bits
 from qcore.prepare import prepare
 from qcore.problem import Scores
@@ -62,6 +62,13 @@ def test_a_true_configuration_passes_in_a_new_process(store, measured):
     assert check["got"] == pytest.approx(measured.test.headline, abs=1e-9)
     assert check["n"] == measured.test.n
     assert verify.words(check) in done.stdout
+
+
+def test_images_are_drawn_again_by_the_seed_that_the_file_names(measured):
+    drawn = replace(measured, provenance={**measured.provenance, "images_seed": 0})
+    assert verify.compare(drawn)["passed"]
+    with pytest.raises(DataUnavailable, match="not those it was measured on"):
+        verify.compare(replace(measured, provenance={**measured.provenance, "images_seed": 5}))
 
 
 def test_a_false_claim_fails(store, measured):

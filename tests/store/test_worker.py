@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from qcore.errors import DatabaseUnavailable
+from qcore.errors import DatabaseUnavailable, InvalidParams
 from qcore.formats.config import parse_bits
 from qcore.searches import SEARCHES
 from store import (
@@ -20,6 +20,7 @@ from store import (
     run,
 )
 from store.runs import points, queue
+from store.workers import attempt as attempts
 from store.workers import worker
 from tests.store.fake import BATCH, BATCHED, BATCHED_SEARCH, SPEC, FakePrepared, prepare
 
@@ -302,3 +303,12 @@ def test_a_beat_outlives_a_database_that_is_away(store, eventually, monkeypatch)
     eventually(signals.pause.is_set)
     signals.over.set()
     beating.join()
+
+
+def test_a_network_is_not_searched_on_images_it_may_have_been_trained_on(store, monkeypatch):
+    monkeypatch.setattr(attempts, "trained_stage", lambda store, number, stage: b"weights")
+    create_run(store, dataclasses.replace(SPEC, images_seed=4))
+    with pytest.raises(InvalidParams, match="Use --images-seed 4"):
+        attempts._adopted(store, SPEC, 1, "layer-wise")
+    same = dataclasses.replace(SPEC, images_seed=4)
+    assert attempts._adopted(store, same, 1, "layer-wise") == b"weights"

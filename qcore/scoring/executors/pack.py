@@ -26,7 +26,7 @@ from qcore.models.loading.network import WHOLE, card_file
 from qcore.models.zoo import build_model
 from qcore.network.layers import find_layers
 from qcore.ptq.model import QuantizedModel
-from qcore.ptq.tuning import TuningParams
+from qcore.ptq.settings import TuningParams
 from qcore.qat.checkpoints import MemoryCheckpoints
 from qcore.qat.setup import Setup
 from qcore.qat.trainer import Trainer

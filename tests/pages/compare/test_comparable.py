@@ -20,6 +20,7 @@ OTHER = {
     "objective": "loss",
     "tuning": True,
     "quantizer": "absmax",
+    "images_seed": 3,
 }
 
 

@@ -71,6 +71,9 @@ def test_the_estimate_is_what_the_like_took_here():
         {"params": {"points": 5, "sensitivity": "kl"}, "limits": {"weight_bytes": 40000.0}},
         {"weight_bits": (1, 8), "activation_bits": (4, 8), "pin_first_last": 8, "seed": 3},
         {"calibration_images": 64, "search_images": 65, "objective": "loss", "reported": 2},
+        {"seed": 3, "images_seed": 3},
+        {"seed": 3, "images_seed": 5},
+        {"images_seed": 5},
         {"tuning": True, "device": "cpu", "data": "imagefolder:/a b/'c", "quantizer": "absmax"},
     ],
 )

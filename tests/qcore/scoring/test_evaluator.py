@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from qcore.allocation import BitAllocation, LayerBits
 from qcore.errors import InvalidData, InvalidParams
-from qcore.ptq.tuning import TuningParams
+from qcore.ptq.settings import TuningParams
 from qcore.scoring.evaluator import Evaluator, batch_size_for, choose_device, to_batches
 from tests.small_nets import small_data, small_evaluator, small_model, small_net
 

@@ -13,7 +13,7 @@ from qcore.network.layers import find_layers
 from qcore.prepare import Prepared
 from qcore.problem import Problem
 from qcore.ptq.model import QuantizedModel
-from qcore.ptq.tuning import TuningParams
+from qcore.ptq.settings import TuningParams
 from qcore.scoring.evaluator import Evaluator
 from qcore.scoring.executors import EVALUATORS, check_address, make_recipe, open_evaluator
 from qcore.scoring.executors.pack import pack_evaluator

@@ -12,6 +12,8 @@ from qcore.errors import InfeasibleBudget, InvalidParams
 from qcore.problem import Point, Progress
 from qcore.qat.requests import AdoptedStage, Hardened, Learned, LearnedBits, LowBits
 from qcore.qat.switches import NormPlan, rungs_of, switches_of
+from qcore.quantization_card import NOT_SAID, card_of, rows
+from qcore.run_spec import RunSpec
 from qcore.searches import SEARCHES
 from tests.helpers import FakeTrainer, Toy, toy_problem, with_budget
 
@@ -29,17 +31,21 @@ def params_for(name: str, toy: Toy):
     return SEARCHES[name].read_params(values)
 
 
+def trainer_for(toy: Toy) -> FakeTrainer:
+    return FakeTrainer(
+        {
+            AdoptedStage: NormPlan("pair", switches_of(rungs_of(toy.problem))),
+            LearnedBits: Learned(cheapest(toy), True, 0.5),
+            LowBits: Hardened(0.0, 0.0),
+        }
+    )
+
+
 def run(name: str, toy: Toy, **options) -> tuple[Outcome, list]:
     events: list = []
     problem = toy.problem
     if SEARCHES[name].trains:
-        trainer = FakeTrainer(
-            {
-                AdoptedStage: NormPlan("pair", switches_of(rungs_of(problem))),
-                LearnedBits: Learned(cheapest(toy), True, 0.5),
-                LowBits: Hardened(0.0, 0.0),
-            }
-        )
+        trainer = options.pop("trainer", None) or trainer_for(toy)
         problem = dataclasses.replace(problem, trainer=trainer)
     outcome = drive(
         SEARCHES[name],
@@ -296,3 +302,37 @@ def test_a_search_without_chance_finds_the_same_with_every_seed(name):
     assert found[0]
     assert found[1] == found[0]
     assert found[2] == found[0]
+
+
+@every_search
+@pytest.mark.parametrize("activation_bits", [(32,), (4, 8)])
+def test_every_search_gives_a_complete_quantization_card(name, activation_bits):
+    search = SEARCHES[name]
+    asked = RunSpec(
+        "toy", "fashion-mnist", name, dict(search.quick), activation_bits=activation_bits
+    )
+    stages = {point.stage for point in run(name, toy_problem(3))[0].points}
+    for stage in ("", *stages):
+        said = rows(card_of(asked, stage))
+        assert [label for label, words in said if not words or words == NOT_SAID] == []
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, each in SEARCHES.items() if each.trains and each.standalone]
+)
+def test_the_card_counts_the_epochs_that_were_asked_of_the_trainer(name):
+    toy, search = toy_problem(4), SEARCHES[name]
+    trainer = trainer_for(toy)
+    outcome, _ = run(name, toy, trainer=trainer)
+    asked = {request.stage: request for request in trainer.asked}
+
+    def epochs(stage: str) -> int:
+        request = asked[stage]
+        before = getattr(request, "after", "")
+        own = request.plan["epochs"] + getattr(request, "tail_epochs", 0)
+        return own + (epochs(before) if before else 0)
+
+    params = params_for(name, toy)
+    for stage in {point.stage for point in outcome.points}:
+        assert search.trained(params, stage).epochs == epochs(stage), stage
+    assert search.trained(params, "").epochs == epochs(outcome.points[-1].stage)

@@ -12,10 +12,11 @@ SAMPLE_IMAGES = 64
 
 def sample_for(config: BitConfig) -> tuple[Tensor, str]:
     """Images to run the file on, and in words where they come from: never test images."""
-    name = str(config.provenance.get("data", ""))
+    name, model = str(config.provenance.get("data", "")), config.model.name
+    seed = int(config.provenance.get("images_seed", 0))
     if name:
         try:
-            data = load_data(name, calibration=1, search=SAMPLE_IMAGES, model=config.model.name)
+            data = load_data(name, calibration=1, search=SAMPLE_IMAGES, seed=seed, model=model)
             images, _ = next(data.search.batches(SAMPLE_IMAGES))
             if tuple(images.shape[1:]) == tuple(config.model.input_shape):
                 return images, f"{len(images)} images of {name}"

@@ -1,0 +1,23 @@
+"""What post-training quantization takes where nobody says otherwise. Torch-free."""
+
+from dataclasses import dataclass
+
+CORRECTION_IMAGES = 256
+"""Calibration images, the first ones, on which norms and biases are corrected."""
+
+
+@dataclass(frozen=True, slots=True)
+class TuningParams:
+    """Settings of the tuning.
+
+    Attributes:
+        steps: Optimiser steps.
+        rate: Adam's peak learning rate, falling to zero along a cosine.
+        batch_images: Images per step.
+        seed: Seed of the image order.
+    """
+
+    steps: int = 120
+    rate: float = 6e-3
+    batch_images: int = 64
+    seed: int = 0
