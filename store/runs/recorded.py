@@ -31,7 +31,8 @@ def dump_runs(store: Store, run_ids: Sequence[int], origin: str) -> bytes:
     Args:
         store: Where they are.
         run_ids: Which.
-        origin: "recorded on DATE with VERSION", which every page shows with them.
+        origin: "recorded on DATE with VERSION", which every page shows with them; runs that were
+            brought in from an earlier recording keep their own.
     """
     with store.read() as connection:
         runs = [_dump_run(connection, run_id) for run_id in run_ids]
@@ -57,7 +58,7 @@ def dump_runs(store: Store, run_ids: Sequence[int], origin: str) -> bytes:
 
 def _dump_run(connection: Any, run_id: int) -> dict[str, Any]:
     row = connection.execute(select(*RunRow.__table__.columns).where(RunRow.id == run_id)).one()
-    out: dict[str, Any] = {name: getattr(row, name) for name in (*_RUN, "spec", "device")}
+    out: dict[str, Any] = {name: getattr(row, name) for name in (*_RUN, "spec", "device", "origin")}
     columns = [c for c in PointRow.__table__.columns if c.name not in ("id", "run_id")]
     found = select(*columns).where(PointRow.run_id == run_id).order_by(PointRow.id)
     out["points"] = [dict(entry._mapping) for entry in connection.execute(found)]
@@ -91,7 +92,7 @@ def load_recordings(store: Store, folder: Path = FOLDER) -> int:
             if document["tables"]:
                 connection.execute(insert(TableRow), document["tables"])
             for run in document["runs"]:
-                _load_run(connection, run, document["origin"])
+                _load_run(connection, run, run.get("origin") or document["origin"])
                 count += 1
     return count
 
