@@ -37,7 +37,7 @@ from store.workers import worker
 MODEL = "resnet8"
 WIDTHS = (2, 3, 4, 8)
 REPORTED = 32
-"""Points of each run that the test split sees: nearly all of its fronts, for picks to have files."""
+"""Points of each run that the test split sees: nearly all of its fronts, so picks have files."""
 
 MEANS = {"cmaes": (3, 4), "gradfreebits": (3,), "dq": (3,)}
 SEEDS = (0, 1, 2)
