@@ -147,6 +147,35 @@ def test_the_proposal_is_the_normalisation_of_the_data_chosen():
         preprocessing("", "", "", None, "1x28x28")
 
 
+def test_a_network_that_was_added_is_opened_and_another_can_be_chosen_then(app, own, store, worker):
+    report = {"card": {"name": "mine"}, "spec": {"layers": [{}]}, "notes": []}
+    done = HEAD + f"q = p / 'new'; q.write_text(json.dumps({{'report': {report!r}}}));"
+    worker(done + "q.replace(p / 'result.json')")
+    at = app("models", model="resnet8")
+    at.text_input(key="m-name").set_value("again")
+    at.button(key="m-load").click().run()
+    step = at.session_state["m-adding"]
+    if step in add_network._CHILDREN:
+        add_network._CHILDREN[step].process.wait(60)
+    at.run()
+    assert not at.exception
+    assert at.selectbox(key="model").value == "mine"
+    assert "mine is added" in at.success[0].value
+    at.selectbox(key="model").set_value("resnet8").run()
+    assert at.selectbox(key="model").value == "resnet8"
+
+
+@pytest.mark.parametrize(("installed", "said"), [(True, False), (False, True)])
+def test_missing_packages_are_said_when_a_source_is_chosen(
+    app, store, monkeypatch, installed, said
+):
+    found = object() if installed else None
+    monkeypatch.setattr("qcore.models.new_network.find_spec", lambda name: found)
+    at = app("models")
+    at.segmented_control(key="m-source").set_value("onnx").run()
+    assert any("requirements-models.txt" in warning.value for warning in at.warning) == said
+
+
 def test_a_failed_step_shows_its_words_as_text(app, store, worker):
     worker(FAILS)
     at = app("models", model="resnet8")
