@@ -568,7 +568,6 @@ export class Explorer {
       ".words": hints[at],
       ".next": at + 1 < hints.length ? "Next" : "Got it",
     });
-    this.areaPart.after(hint);
     next.onclick = () => {
       this.coach(at + 1);
       next.focus();
