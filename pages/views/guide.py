@@ -17,7 +17,10 @@ PAGES = (
         "Explore",
         "On **Explore**, drag the slider of a budget, or the budget's line in the front. Every "
         "method's best allocation within the budget follows at once: one row of digits for the "
-        "weights of each layer, one for its activations. What lies above the budget is shaded. "
+        "weights of each layer, one for its activations. Rows are sorted by what they lose against "
+        "the float network; a bar joins those that cannot be told apart from the best. Tick **Lose "
+        "at most**, and each row is the smallest that is shown to lose no more. What lies above "
+        "the budget is shaded. "
         "Choose runs above the plots to see these only; **Compare others with this** marks a "
         "point, and every other then says how much smaller and more accurate it is. The address "
         "of the page carries all of it: copy it to share the view.",
