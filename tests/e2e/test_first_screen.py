@@ -1,0 +1,56 @@
+"""What is seen of Explore without scrolling: dials, front and bits side by side, and files."""
+
+import pytest
+
+from tests.e2e.test_explorer import open_explorer
+
+pytestmark = [
+    pytest.mark.e2e,
+    # Playwright's event loop is closed by its own driver
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+WIDE = [(1440, 900), (1920, 1080)]
+
+
+@pytest.mark.parametrize("size", WIDE)
+def test_dials_front_bits_and_the_picks_files_are_seen_at_once(server, page, size):
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    open_explorer(page, f"{server.url}/?focus=Uniform%20bits")
+    page.get_by_role("button", name="Dismiss").click()
+    files = [page.get_by_role("button", name=name).first for name in ("Configuration", "ONNX")]
+    parts = [page.locator(css) for css in (".controls", "canvas.front", ".rows")]
+    for part in (*parts, *files):
+        part.wait_for()
+    front, rows = (part.bounding_box() for part in parts[1:])
+    # side by side, so that both are seen while either is dragged
+    assert front["x"] + front["width"] <= rows["x"]
+    assert abs(front["y"] - rows["y"]) < 60
+    for part in (*parts, *files):
+        box = part.bounding_box()
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= size[1], part
+        assert box["x"] + box["width"] <= size[0]
+
+
+def test_a_phone_has_one_column_with_the_front_first(server, page):
+    page.set_viewport_size({"width": 390, "height": 844})
+    open_explorer(page, server.url)
+    front, rows = (page.locator(css).bounding_box() for css in ("canvas.front", ".rows"))
+    assert front["y"] + front["height"] <= rows["y"]
+    assert max(front["x"] + front["width"], rows["x"] + rows["width"]) <= 390
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= 390
+
+
+def test_front_rows_and_dials_are_reached_by_the_keyboard_alone(server, page):
+    open_explorer(page, server.url)
+    inside = "document.activeElement?.shadowRoot?.activeElement ?? document.activeElement"
+    seen = set()
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        seen.add(page.evaluate(f"({inside})?.className?.toString() ?? ''"))
+        seen.add(page.evaluate(f"({inside})?.ariaLabel ?? ''"))
+        if {"front", "rows"} <= seen and "Accuracy that may be lost against the float" in str(seen):
+            break
+    assert {"front", "rows", "card"} & seen >= {"front", "rows"}
+    assert any("Weights at most" in each for each in seen)
