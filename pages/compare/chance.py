@@ -17,6 +17,7 @@ from pages.shared.text import activations_text, cost_text, significant
 from qcore.costs.formulas import CostModel
 from qcore.paired import compare, holm
 from qcore.problem import wilson_interval
+from qcore.searches import SEARCHES
 
 NEAR = 0.05
 """A side is held against another only where it uses all of the budget but this share, at most."""
@@ -54,12 +55,14 @@ class Side:
         trained: Whether its weights were.
         rows: One row of each run's; empty unless every run has a tested point.
         missing: Why it cannot be held against another; "" where it can.
+        alone: Whether it is one seed of a search that finds something else with another.
     """
 
     label: str
     trained: bool
     rows: pd.DataFrame
     missing: str
+    alone: bool = False
 
     @property
     def activations(self) -> float:
@@ -91,7 +94,9 @@ def side_of(method: Method, cost: CostModel, budget: float) -> Side:
         below = significant(100 * (1 - least / budget), 2)
         at = cost_text(cost, least)
         missing = f"{method.label}: tested at {at}, {below} % below the budget"
-    return Side(method.label, method.trained, rows, missing)
+    search = SEARCHES.get(method.trials[0].run.spec.search)
+    alone = len(method.trials) == 1 and (search is None or search.chance)
+    return Side(method.label, method.trained, rows, missing, alone)
 
 
 def paired_table(
@@ -247,7 +252,8 @@ def _cells(
 
 def _told(side: Side, other: Side) -> str:
     """A side's name, with what it has and the other has not besides its weight bits."""
-    more = ["trained"] if side.trained and not other.trained else []
+    more = ["one seed"] if side.alone else []
+    more += ["trained"] if side.trained and not other.trained else []
     if side.activations > other.activations + LIKE_BITS:
         more.append(f"activations of {activations_text(side.activations)} bits")
     return f"{side.label} ({', '.join(more)})" if more else side.label

@@ -268,7 +268,8 @@ def paired(found: Comparison) -> None:
         "of the exact McNemar test, with several seeds of the paired bootstrap (seeds averaged "
         "image by image, so about images, not seeds). They are corrected for "
         f"{text.counted(compared, 'comparison')} (Holm), and intervals are as wide: 95 % for all "
-        "together. Words follow p below 0.05."
+        "together. Words follow p below 0.05, and are about these runs: two seeds of one method "
+        "can differ by more than images explain, so one seed speaks for itself alone."
     )
     if not compared:
         st.caption(

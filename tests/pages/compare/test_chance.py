@@ -109,7 +109,7 @@ def test_words_say_what_else_differs_than_weight_bits():
     trained = [replace(method, trials=trials, reference=False)]
     budgets = COSTS_OF_LADDER[:1]
     table = paired_table([*plain, *trained], "Uniform bits", COST, budgets, answers)
-    assert table["In words"].tolist() == ["SP-Nets (trained) is more accurate"]
+    assert table["In words"].tolist() == ["SP-Nets (one seed, trained) is more accurate"]
     assert table["Activations, mean bits"].tolist() == ["2"]
     assert table["Baseline activations, mean bits"].tolist() == ["8"]
     worse = paired_table(
@@ -120,6 +120,15 @@ def test_words_say_what_else_differs_than_weight_bits():
         lambda points: {p: ~right for p, right in answers(points).items()},
     )
     assert worse["In words"].tolist() == ["Uniform bits (activations of 8 bits) is more accurate"]
+
+
+def test_words_about_one_seed_of_a_search_by_chance_say_so(found):
+    table = paired_table(found, "Uniform bits", COST, COSTS_OF_LADDER[:1], answers)
+    told = dict(zip(table["Method"], table["In words"], strict=True))
+    assert told["Random"] == "Random (one seed) is more accurate"
+    assert told["Portfolio"] == "Portfolio is more accurate"
+    # uniform bits are the same with every seed
+    assert not side_of(found[0], COST, COSTS_OF_LADDER[0]).alone
 
 
 def two_like(rng, n=2000, changed=0.04):
