@@ -68,7 +68,7 @@ def dump_bits(config: BitConfig) -> str:
         for name, value in costs_of(config.model, config.allocation, config.costs).items()
     }
     scores = {
-        name: None if value is None else asdict(value)
+        name: None if value is None else _written(value)
         for name, value in (
             ("search", config.search),
             ("test", config.test),
@@ -95,6 +95,12 @@ def dump_bits(config: BitConfig) -> str:
         raise InvalidConfig(
             f"The scores or the provenance cannot be written as JSON: {error}."
         ) from error
+
+
+def _written(scores: Scores) -> dict[str, Any]:
+    """Scores as the file has them: what was never counted is left out, as files before had it."""
+    counted = ("lost", "gained", "kl_error")
+    return {k: v for k, v in asdict(scores).items() if v is not None or k not in counted}
 
 
 def write_bits(config: BitConfig, path: str | Path) -> None:

@@ -298,7 +298,9 @@ def test_two_points_differ_in_costs_measured_accuracy_and_predicted_damage(app, 
 def test_what_two_runs_quantize_differently_stands_above_their_difference(app, compared):
     at = app("compare", runs="2,4", ref="2:5", pt="4:40")
     assert "both are quantized alike" in everything(at)
-    pinned = compare_sample.add(compared, "greedy", 800, 5, activation_bits=(8,), pin_first_last=8)
+    pinned = compare_sample.add(
+        compared, "greedy", 800, 5, activation_bits=(4, 8), pin_first_last=8
+    )
     last = f"{pinned}:{max(p.id for p in points_of(compared, [pinned]))}"
     at = app("compare", runs=f"2,{pinned}", ref="2:5", pt=last)
     assert at.selectbox(key="compare-pt").value == last

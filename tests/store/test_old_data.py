@@ -248,6 +248,13 @@ def test_every_run_is_read_with_its_points_and_history(old):
     assert (exact.pin_first_last, exact.objective, exact.seed) == (8, "loss", 3)
 
 
+def written(scores):
+    """Scores as they were written then; what was not counted then is not known now."""
+    now = dataclasses.asdict(scores)
+    assert {now.pop(name) for name in ("lost", "gained", "kl_error")} == {None}
+    return now
+
+
 def test_what_belongs_to_a_network_is_read(old):
     spec = model_spec(old, "tiny")
     assert spec.digest == SAID["models"]["tiny"]["digest"]
@@ -258,7 +265,7 @@ def test_what_belongs_to_a_network_is_read(old):
     assert sorted(found) == SAID["tables"]
     for name, scores in SAID["float"].items():
         data = "fashion-mnist" if name == "resnet8" else TENSORS
-        assert dataclasses.asdict(float_point(old, name, data).test) == scores
+        assert written(float_point(old, name, data).test) == scores
     point = SAID["right"]["point"]
     right = right_of(old, [point])[point]
     assert (int(right.sum()), len(right)) == (SAID["right"]["right"], SAID["right"]["n"])
@@ -370,8 +377,8 @@ def test_a_downloaded_configuration_gives_its_bits_scores_and_logits(old, images
     config = load_bits(path, read_costs())
     assert config.allocation == bits_of(name)
     assert config.allocation.digest == said["digest"]
-    assert dataclasses.asdict(config.test) == said["test"]
-    assert dataclasses.asdict(config.search) == said["search"]
+    assert written(config.test) == said["test"]
+    assert written(config.search) == said["search"]
     with torch.no_grad():
         assert near(apply_bits(load_model(said["model"]), config)(images), said["logits"])
     text = path.read_text(encoding="utf-8")
@@ -497,6 +504,8 @@ def test_a_downloaded_brevitas_script_computes_the_measured_logits(
 
 @others
 def test_a_downloaded_mct_script_sets_each_width(monkeypatch):
+    # torchvision cannot be imported without the operators that the CPU build lacks
+    importlib.import_module("qcore.models._torchvision")
     pytest.importorskip("model_compression_toolkit")
     script = downloaded("given", "mct", monkeypatch)
     widths = script["bit_width_config"]().manual_weights_bit_width_selection_list

@@ -17,7 +17,7 @@ def test_each_page_draws_the_network_once(app, filled, monkeypatch, page, editab
     monkeypatch.setattr(
         "pages.network.view.drawn_network", lambda payload, *rest: drawn.append(payload)
     )
-    app(page, model="resnet8")
+    app(page, model="resnet8", **({"bits": "8.f"} if editable else {}))
     (payload,) = drawn
     assert payload["id"] == sample.MODEL.digest
     assert payload["editable"] is editable

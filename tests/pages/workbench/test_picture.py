@@ -157,7 +157,7 @@ def test_points_of_other_layers_are_no_start():
     assert best_point(points, MODEL, 1e9) is None
 
 
-def judged(floats, slope=5.0, n=1024):
+def judged(floats, slope=5.0, n=sample.FLOAT.n):
     """A sensitivity, and measured points whose accuracy falls with what it predicts."""
     table = sample.table()
     points = []
