@@ -21,10 +21,10 @@ from qcore.searches import SEARCHES
 from store import Run, Store
 
 # few images and few levels, all of them tested: a front for the impatient
-QUICK: dict[str, Any] = {"calibration_images": 512, "search_images": 512, "reported": 12}
+QUICK: dict[str, Any] = {"calibration_images": 512, "search_images": 512, "reported": 8}
 QUICK_SEARCHES: dict[str, dict[str, Any]] = {
     "uniform": {},
-    "portfolio": {"points": 8, "exchanges": 8, "kinds": ["gradient", "gradient_pairs"]},
+    "portfolio": {"points": 8, "exchanges": 4, "kinds": ["gradient", "gradient_pairs"]},
 }
 
 

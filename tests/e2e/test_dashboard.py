@@ -110,7 +110,7 @@ def test_every_chart_and_table_has_words_for_those_who_cannot_see_it(server, pag
     page.locator(".card strong").first.wait_for(timeout=60 * SECONDS)
     for canvas in page.locator("canvas.heat, canvas.front, canvas.area").all():
         assert canvas.get_attribute("aria-label")
-    assert re.search(r"Portfolio: \d+\.\d %", page.get_by_test_id("summary").text_content())
+    assert re.search(r"Portfolio: -?\d+\.\d\d ±\d", page.get_by_test_id("summary").text_content())
     # one page leads to another
     page.get_by_role("link", name="Searches").click()
     page.get_by_text("What happened").wait_for(timeout=60 * SECONDS)
