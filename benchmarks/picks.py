@@ -11,9 +11,10 @@ method's pick is taken by accuracy and by KL, both on the search split, and both
 draw the images too.
 
 A cell is a search or a look at the test split: a JSON line in bitdial-data/picks/MODEL.jsonl,
-written as it comes; cells that are there are not computed again. About 1,500 evaluations and 350
-looks at the test split, an hour on one core. Then what follows from them is written to
-benchmarks/results/picks.json and the README; what that is, `benchmarks.allocation.picked` says.
+written as it comes; cells that are there are not computed again. About 1,600 evaluations and 400
+looks at the test split: an hour and a half on one idle core. Then what follows from the networks
+and seeds that are complete is written to benchmarks/results/picks.json and the README; what that
+is, `benchmarks.allocation.picks_summary` says.
 """
 
 import argparse
@@ -184,7 +185,7 @@ def main() -> None:
         for model in arguments.models:
             measure(arguments.folder / f"{model}.jsonl", model, seed)
     rows = [row for path in sorted(arguments.folder.glob("*.jsonl")) for row in finished(path)]
-    found = summary(Record.of(rows))
+    found = summary(Record.of(rows).complete())
     picks_table.RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     picks_table.write(found)
     print(picks_table.markdown(found))

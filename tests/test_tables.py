@@ -1,6 +1,6 @@
 """Tables in the documents say what the benchmarks' results say."""
 
-from benchmarks.allocation import allocators_table, searches_table
+from benchmarks.allocation import allocators_table, picks_table, searches_table
 from qcore.costs import COSTS
 from qcore.formats.exports import EXPORTS
 
@@ -9,6 +9,14 @@ def test_the_readme_shows_every_measured_allocator():
     text = allocators_table.README.read_text(encoding="utf-8")
     assert allocators_table.tables() in text
     assert text == allocators_table.with_tables(text)
+
+
+def test_the_readme_shows_what_was_measured_of_picks():
+    found = picks_table.results()
+    text = picks_table.README.read_text(encoding="utf-8")
+    assert found["rules"]
+    assert picks_table.markdown(found) in text
+    assert text == picks_table.with_tables(text, found)
 
 
 def test_every_allocator_was_measured_on_both_networks_at_every_budget():

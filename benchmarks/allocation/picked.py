@@ -4,6 +4,7 @@ Pure: no network is loaded here.
 """
 
 import base64
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +55,30 @@ class Record:
             else:
                 tests[name["model"], name["seed"], name["digest"]] = unpacked(result["right"])
         return cls(searches, tests, floats)
+
+    def complete(self) -> "Record":
+        """The networks and seeds of which every pick was tested, each beside its first seed."""
+
+        def whole(model: str, seed: int) -> bool:
+            first = seed == 0
+            if first and not (model in self.floats and (model, 0, "float") in self.tests):
+                return False
+            for method in METHODS if first else CHANCE:
+                if (model, seed, method) not in self.searches:
+                    return False
+                for rule, bits in itertools.product(RULES if first else RULES[1:], BUDGETS):
+                    point = self.pick(model, seed, method, rule, bits)
+                    if point and (model, seed, point["digest"]) not in self.tests:
+                        return False
+            return True
+
+        groups = {(model, seed) for model, seed, _ in self.searches if whole(model, 0)}
+        kept = {group for group in groups if whole(*group)}
+        return Record(
+            {key: found for key, found in self.searches.items() if key[:2] in kept},
+            {key: right for key, right in self.tests.items() if key[:2] in kept},
+            {model: share for model, share in self.floats.items() if (model, 0) in kept},
+        )
 
     def pick(
         self, model: str, seed: int, method: str, rule: str, bits: float

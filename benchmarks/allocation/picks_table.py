@@ -94,6 +94,8 @@ def _claims(found: Mapping[str, Any]) -> list[list[str]]:
     for key, words in APART:
         cells = [_share(found["seeds"].get(m), key, "comparisons") for m in (*MODELS, EVERY)]
         rows.append([words, *cells])
+    cells = [_share(found["seeds"].get(m), "as KL says", "alone") for m in (*MODELS, EVERY)]
+    rows.insert(-3, ["of these, the lower search KL loses less", *cells])
     return rows
 
 
@@ -120,7 +122,7 @@ def _rank(row: Mapping[str, Any] | None, rule: str) -> str:
 def _share(row: Mapping[str, Any] | None, key: str, whole: str) -> str:
     if row is None or not row[whole]:
         return "-"
-    return f"{row[key]:,.0f} of {row[whole]:,} ({100 * row[key] / row[whole]:.1f} %)"
+    return f"{round(row[key], 1):,g} of {row[whole]:,} ({100 * row[key] / row[whole]:.1f} %)"
 
 
 def _failing(row: Mapping[str, Any] | None, key: str) -> str:

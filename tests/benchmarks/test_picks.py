@@ -101,6 +101,21 @@ def test_a_pick_is_the_best_by_its_rule_within_the_budget():
     assert record.pick("resnet8", 1, "random", "kl", 8.0) is None
 
 
+def test_what_is_half_measured_is_not_told():
+    rng = np.random.default_rng(17)
+    rows = rows_of(rng, dict.fromkeys(METHODS, 0.9), models=("resnet8", "resnet20"))
+    whole = Record.of(rows).complete()
+    assert set(whole.searches) == set(Record.of(rows).searches)
+    picked = Record.of(rows).pick("resnet8", 1, "nsga2", "kl", 8.0)["digest"]
+    less = Record.of([row for row in rows if row["name"].get("digest") != picked]).complete()
+    assert {key[:2] for key in whole.searches} - {key[:2] for key in less.searches} == {
+        ("resnet8", 1)
+    }
+    # without the first seed there is nothing to compare the others with
+    lost = [row for row in rows if row["name"] != {"cell": "float", "model": "resnet20"}]
+    assert {key[0] for key in Record.of(lost).complete().tests} == {"resnet8"}
+
+
 def test_a_front_has_every_pick_once_by_falling_cost():
     rng = np.random.default_rng(2)
     record = Record.of(rows_of(rng, dict.fromkeys(METHODS, 0.9), models=("resnet8",)))
@@ -295,6 +310,20 @@ def test_seeds_that_answer_alike_are_not_told_apart_and_others_are():
     assert found["alone"] == found["by budget"] == found["by network"] == 2 * len(BUDGETS)
     assert found["alone by method"] == {"random": 0, "cmaes": 0, "nsga2": 2 * len(BUDGETS)}
     assert found["coins"] <= 0.05 * found["comparisons"]
+    assert found["as KL says"] == 0
+
+
+def test_the_seed_with_the_lower_divergence_was_right_where_it_loses_less():
+    rng = np.random.default_rng(16)
+    rows = []
+    # of three seeds the first two are told from the third; divergence is right about one of them
+    for seed, (kl, share) in enumerate([(0.1, 0.9), (0.3, 0.9), (0.2, 0.5)]):
+        point = {"digest": "a", "bits": {}, "cost": 200, "kl": kl, "accuracy": 0.9}
+        rows.append(search_row("resnet8", seed, "cmaes", [point]))
+        rows.append(test_row("resnet8", seed, "a", rng.permutation(IMAGES) < share * IMAGES))
+    found = seeds(Record.of(rows))["resnet8"]
+    assert found["alone"] == 2 * len(BUDGETS)
+    assert found["as KL says"] == len(BUDGETS)
 
 
 def test_chance_alone_tells_apart_at_most_five_of_a_hundred():
