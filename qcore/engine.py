@@ -161,9 +161,10 @@ def front_to_report(problem: Problem, points: Sequence[Point], most: int) -> lis
     """Choose the points worth a look at the test split.
 
     The members of the fronts of the objective against every cost that is `tested` (the bytes of
-    the weights, and operations where activations are quantized), within the budget; at most
-    `most`, spread evenly, ends kept. Scores on a window of the search split cannot be compared with
-    each other and take no part.
+    the weights, and operations where activations are quantized), within the budget: so they are
+    the picks at the fronts' own costs. At most `most`: the front of the first cost before those of
+    others, and one that does not fit spread evenly, its ends kept. Scores on a window of the search
+    split cannot be compared with each other and take no part.
     """
     inside = [p for p in points if p.images is None and problem.admits(p.allocation)]
     inputs = any(bits.activation != 32 for row in problem.options.values() for bits in row)
@@ -173,10 +174,11 @@ def front_to_report(problem: Problem, points: Sequence[Point], most: int) -> lis
     for name in names:
         costs = [float(costs_of(problem.model, p.allocation, problem.costs)[name]) for p in inside]
         values = [problem.value(p) for p in inside]
-        for index in front_points(costs, values):
-            chosen.setdefault(inside[index].key, inside[index])
-    members = list(chosen.values())
-    if len(members) <= most:
-        return members
-    keep = sorted({round(i) for i in np.linspace(0, len(members) - 1, most)})
-    return [members[i] for i in keep]
+        front = [inside[at] for at in front_points(costs, values)]
+        new = [point for point in front if point.key not in chosen]
+        room = most - len(chosen)
+        if len(new) > room:
+            kept = sorted({round(i) for i in np.linspace(0, len(new) - 1, room)})
+            new = [new[at] for at in kept]
+        chosen |= {point.key: point for point in new}
+    return list(chosen.values())

@@ -36,7 +36,7 @@ from store.workers import worker
 
 MODEL = "resnet8"
 WIDTHS = (2, 3, 4, 8)
-REPORTED = 32
+REPORTED = 40
 """Points of each run that the test split sees: nearly all of its fronts, so picks have files."""
 
 MEANS = {"cmaes": (3, 4), "gradfreebits": (3,), "dq": (3,)}
@@ -135,7 +135,8 @@ def test_more(store: Store) -> None:
         _change(store, run.id, spec=spec.to_json(), host=queue.host_name(store), **held)
         worker.main(store.url, run.id, run.attempt + 1, piped=False)
         found = queue.run(store, run.id)
-        origin = run.origin.replace(" with ", f", tested on {datetime.now(UTC):%Y-%m-%d}, with ")
+        origin, today = run.origin.split(", tested")[0], f"{datetime.now(UTC):%Y-%m-%d}"
+        origin = f"{origin.split(' with ')[0]}, tested on {today}, with bitdial {__version__}"
         # the time of a run is what its search took
         _change(store, run.id, origin=origin, started=run.started, finished=run.finished)
         print(f"{found.state:8} {run.name}: {found.error or ''}", flush=True)
