@@ -97,6 +97,7 @@ def drive(
     cache = {point.key: point for point in known}
     points: dict[PointKey, Point] = {}
     evaluations, stopped = 0, False
+    last = Progress(0, 0)
 
     def may_go_on() -> bool:
         spent = max_evaluations is not None and evaluations >= max_evaluations
@@ -111,6 +112,7 @@ def drive(
             break
         answer = None
         if isinstance(request, Progress):
+            last = request
             on_event(request)
             stopped = should_stop()
             continue
@@ -143,10 +145,13 @@ def drive(
     proposals.close()
     reported = []
     if report is not None:
-        for point in front_to_report(problem, tuple(points.values()), max_reported):
+        members = front_to_report(problem, tuple(points.values()), max_reported)
+        for place, point in enumerate(members, start=1):
             if should_stop():
                 stopped = True
                 break
+            words = f"testing {place} of {len(members)} points"
+            on_event(Progress(last.step, last.total, words))
             measured = report(point)
             reported.append(measured)
             on_event(Reported(measured))

@@ -139,7 +139,7 @@ def _gap(scene: Scene, value: Mapping[str, Any]) -> dict[str, str] | None:
     if cost not in scene.costs or not isinstance(high, (int, float)) or not 0 < high < 1e18:
         return None
     like = run if run in known else max(known)
-    return {"model": scene.model.name, "near": f"{cost}:{int(high)}", "like": str(like)}
+    return {"near": f"{cost}:{int(high)}", "like": str(like)}
 
 
 def _told(scene: Scene, rows: pd.DataFrame | None, name: str, value: Any) -> None:
@@ -148,8 +148,8 @@ def _told(scene: Scene, rows: pd.DataFrame | None, name: str, value: Any) -> Non
         return
     if name == "commit":
         query = query_of(value, scene.spans, scene.costs)
-        for key in ("pt", "focus"):
-            if key in st.query_params:
+        for key in ("pt", *OWN_KEYS):
+            if key not in query and key in st.query_params:
                 del st.query_params[key]
         st.query_params.update(query)
     elif name == "open":

@@ -65,13 +65,13 @@ def below_smallest(
 
 
 def ranked(chosen: pd.DataFrame) -> pd.DataFrame:
-    """Those that lose least against the float network first, as the test split says where it does.
+    """Those that lose least against the float network first, those that were tested before others.
 
     Where no loss is known the highest scores come first; of equals the earlier method.
     """
-    lost = chosen[TEST_LOSS].fillna(chosen[SEARCH_LOSS])
-    order = chosen.assign(lost=lost, scored=-chosen[SEARCH_SCORE])
-    return chosen.loc[order.sort_values(["lost", "scored"], kind="stable").index]
+    lost, untested = chosen[TEST_LOSS].fillna(chosen[SEARCH_LOSS]), chosen[TEST_LOSS].isna()
+    order = chosen.assign(untested=untested, lost=lost, scored=-chosen[SEARCH_SCORE])
+    return chosen.loc[order.sort_values(["untested", "lost", "scored"], kind="stable").index]
 
 
 def picks_table(chosen: pd.DataFrame, what: str, costs: Mapping[str, CostModel]) -> None:
@@ -139,9 +139,12 @@ def draw_picked(scene: Scene, rows: pd.DataFrame, view: View, what: str) -> None
     elif within is None:
         below_smallest(scene.frame, limits, scene.costs)
     else:
+        anywhere = promised.smallest(rows, within[0], view.x, unit=within[1], costs=scene.costs)
+        what, do = ("No tested point", "Accept more, or have more points tested.")
+        if not anywhere.empty:
+            what, do = ("Within these budgets no tested point", "Raise a budget, or accept more.")
         st.info(
-            f"**No tested point is shown to lose at most {within[0]:g} {within[1]}.** Accept more, "
-            "or have more points tested.",
+            f"**{what} is shown to lose at most {within[0]:g} {within[1]}.** {do}",
             icon=":material/straighten:",
         )
     if len(rows) < len(scene.frame):

@@ -1,5 +1,7 @@
 """What is seen of Explore without scrolling: dials, front and bits side by side, and files."""
 
+import re
+
 import pytest
 
 from tests.e2e.test_explorer import open_explorer
@@ -54,3 +56,30 @@ def test_front_rows_and_dials_are_reached_by_the_keyboard_alone(server, page):
             break
     assert {"front", "rows", "card"} & seen >= {"front", "rows"}
     assert any("Weights at most" in each for each in seen)
+
+
+def test_a_loss_that_is_no_longer_asked_for_leaves_the_address_and_the_pick(server, page):
+    open_explorer(page, f"{server.url}/?lw=false")
+    pick = page.get_by_text(" bits a weight").first
+    before = pick.text_content()
+    box = page.get_by_role("checkbox", name="Lose at most").first
+    box.check()
+    page.wait_for_url(re.compile("ll=true"))
+    page.get_by_text("is shown to lose at most").wait_for()
+    box.uncheck()
+    page.wait_for_url(lambda url: "ll=" not in url)
+    page.get_by_text("is shown to lose at most").wait_for(state="hidden")
+    pick.wait_for()
+    assert pick.text_content() == before
+
+
+def test_a_gap_of_the_front_opens_a_search_of_it(server, page):
+    open_explorer(page, server.url)
+    gap = page.get_by_role("button", name="Search there")
+    gap.click()
+    page.get_by_text("New search").wait_for()
+    page.wait_for_url(re.compile("/searches"))
+    limit = page.get_by_role("spinbutton", name=re.compile("Weights at most"))
+    limit.wait_for()
+    # one seed, as the pick's run had
+    assert page.get_by_role("textbox", name="Seeds").input_value() == "0"

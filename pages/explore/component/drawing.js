@@ -234,7 +234,9 @@ class Drawing {
     const loss = lined && height !== "score" ? shown.sliders[within.unit].b : null;
     const spot = (m, at) => [x.at(m.cost[id][at]), y.at(m.y[height][at])];
     const line = b && Math.max(x.from, Math.min(x.at(view.values[id] * b.factor), x.to));
-    const level = loss && Math.min(y.from, Math.max(y.at(within.value || up.scale.low), y.to));
+    // a logarithmic axis has no place for none
+    const accepted = within?.value || (up.scale.log ? up.scale.low : 0);
+    const level = loss && Math.min(y.from, Math.max(y.at(accepted), y.to));
     const grip = (px, py) =>
       b && Math.abs(px - line) < GRIP ? b : loss && Math.abs(py - level) < GRIP ? loss : null;
     this.place = { x, y, spot, grip };
@@ -253,6 +255,7 @@ class Drawing {
       pen.bar(x.from, y.to, x.to - x.from, level - y.to, SHADE);
       pen.bar(x.from, level - 1, x.to - x.from, 2, theme.primary);
       pen.bar(x.from + 40, level - 5, 30, 10, theme.primary);
+      pen.bar(x.from + 74, level - 19, 186, 17, theme.paper);
       pen.say(`lose at most ${shown.budgetText(loss)}`, x.from + 78, level - 10, words);
     }
     if (b) {

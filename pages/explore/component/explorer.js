@@ -222,13 +222,15 @@ export class Explorer {
     const same = proxy ? [] : tied(found, this.data.pairs);
     this.equal = new Set(found.filter((_, at) => same[at]).map(({ method }) => method));
     const rank = (r) => {
-      if (!r) return [3, 0];
+      if (!r) return [3, 0, 0];
       const lost = proxy ? r.y.damage : within ? r.cost[view.x] : r.y.loss;
-      return [Number.isNaN(lost) ? 2 : within || this.equal.has(r.method) ? 0 : 1, lost];
+      const group = Number.isNaN(lost) ? 2 : within || this.equal.has(r.method) ? 0 : 1;
+      // what only the search split has seen comes after what was tested
+      return [group, proxy || r.tested ? 0 : 1, lost];
     };
     const ranks = this.now.map(rank);
-    this.order = methods.map((_, at) => at)
-      .sort((a, b) => ranks[a][0] - ranks[b][0] || ranks[a][1] - ranks[b][1] || a - b);
+    const apart = (a, b) => ranks[a].reduce((sofar, value, k) => sofar || value - ranks[b][k], 0);
+    this.order = methods.map((_, at) => at).sort((a, b) => apart(a, b) || a - b);
     this.at = methods.findIndex((method) => method.label === view.focus);
     if (this.at < 0) this.at = this.order[0];
   }
@@ -318,8 +320,12 @@ export class Explorer {
       .flatMap(([least, limit]) => least.cost > limit * (1 + SLACK) ? [least.words] : []);
     const budgets = `${short.join(" ") || "Each budget alone can be met, but not both at once."} ` +
       "Raise a budget.";
+    const shown = within &&
+      methods.some((method) => smallest(method, within, view.x, [])[0] >= 0);
     const why = within && !short.length
-      ? "No tested point is shown to lose as little as that. Accept more, or test more points."
+      ? shown
+        ? "Within these budgets no tested point is shown to lose so little. Raise a budget."
+        : "No tested point is shown to lose so little. Accept more, or have more points tested."
       : `${data.nothing} ${budgets}`;
     put(this.box, { ".note": now.some(Boolean) ? "" : why });
     put(this.box, { ".ties": this.tiesText(within) });
@@ -346,17 +352,20 @@ export class Explorer {
 
   /** What the order of the rows means, in words. */
   tiesText(within) {
-    const { data: { score }, now, equal, proxy } = this;
+    const { now, equal, proxy, methods } = this;
     const count = now.filter((r) => r && !Number.isNaN(r.y.loss)).length;
     if (proxy || !count) return "";
-    if (within) return `Smallest first; points lost at most, all rows together 95 %`;
+    const more = methods.length - SHOWN_ROWS;
+    const scroll = more > 0 ? `; ${more} more below` : "";
+    if (within) {
+      return `Smallest first; ${this.unit} lost at most, all rows together 95 %${scroll}`;
+    }
     const same = equal.size > 1
-      ? `${equal.size} of ${count} cannot be told apart from the best (bar)`
+      ? `; ${equal.size} of ${count} cannot be told apart from the best (bar)`
       : count > 1
-      ? "the first is told apart from all others"
+      ? "; the first is told apart from all others"
       : "";
-    return [`Points lost against float, ±95 %`, same].filter(Boolean).join("; ") +
-      (score.note ?? "");
+    return `Points lost against float, ±95 %${same}${scroll}`;
   }
 
   /** Offer to search the stretch of the axis, at the budget or the widest, that nobody has. */

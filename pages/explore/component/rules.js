@@ -85,7 +85,10 @@ export function chance(a, b, { count, only }) {
  * all pairs: which one is best was found by the same images. As Python's `tied_with_best`. */
 export function tied(picks, pairs) {
   const loss = ({ y }) => Number.isNaN(y.loss) ? Infinity : y.loss;
-  const best = picks.reduce((a, b) => loss(b) < loss(a) ? b : a, picks[0]);
+  // one that was tested, where one was: its loss is known best, and pairs with it are compared
+  const tested = picks.filter(({ pair }) => pair >= 0);
+  const pool = tested.length ? tested : picks;
+  const best = pool.reduce((a, b) => loss(b) < loss(a) ? b : a, pool[0]);
   const others = picks.filter((one) => one !== best)
     .map((one) => [chance(best, one, pairs), one])
     .sort(([a], [b]) => a - b);
