@@ -83,15 +83,24 @@ def downloads(store: Store, point_id: int, stem: str) -> None:
     except QcoreError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
-    offered = offers(config, stem, lambda: beside(store, config))
-    offered += with_network(config, content, stem)
     first = (EXPORTS["json"].title, onnx_qdq.carrier(config).title)
     key = f"download-{point_id}"
+    note = str(st.session_state.get(f"{key}-note", ""))
+    offered = offers(config, stem, lambda: beside(store, config), note=note)
+    offered += with_network(config, content, stem)
     with st.container(horizontal=True, vertical_alignment="center"):
         for title in first:
             offer = next(offer for offer in offered if offer.title == title)
             _button(offer, key, kind="primary")
     with st.expander("More formats", icon=":material/download:"):
+        st.text_area(
+            "Notes for the report",
+            key=f"{key}-note",
+            max_chars=5000,
+            height=68,
+            placeholder="Why these bits, for whom, what to try next",
+            help="Text that the report and the bundle carry.",
+        )
         draw([offer for offer in offered if offer.title not in first], key)
 
 

@@ -13,8 +13,8 @@ from pages.explore.view import point_of
 from pages.plots.front import front_figure
 from pages.plots.heatmap import bit_heatmap
 from pages.plots.style import CHART
-from pages.shared import frames, predictions, session, text
-from pages.shared.budgets import budget_sliders
+from pages.shared import frames, predictions, promised, session, text
+from pages.shared.budgets import accepted_loss, budget_sliders
 from pages.shared.columns import DAMAGE, column_of, cost_columns
 from qcore.allocation import ModelSpec
 from qcore.costs.budget import Budget
@@ -32,8 +32,16 @@ def draw_measured(scene: Scene, float_score: float | None, what: str) -> None:
     """
     frame, model = scene.frame, scene.model
     limits = budget_sliders(model, scene.widest, scene.costs, scene.pin)
-    chosen = frames.picks(frame, limits, costs=scene.costs)
-    if chosen.empty:
+    within = accepted_loss()
+    small = str(st.session_state.get("x", "weight_bytes"))
+    small = small if small in cost_columns(scene.costs, frame) else "weight_bytes"
+    if within is None:
+        chosen = frames.picks(frame, limits, costs=scene.costs)
+    else:
+        chosen = promised.smallest(frame, within, small, limits, costs=scene.costs)
+    if chosen.empty and within is not None:
+        details.none_within(scene, frame, (within, "points"), small)
+    elif chosen.empty:
         details.below_smallest(frame, limits, scene.costs)
     else:
         _heatmap(chosen, model)

@@ -28,6 +28,7 @@ from pages.shared.columns import (
     column_of,
 )
 from pages.shared.runs import given_spec, launch, measures
+from pages.shared.words import explained
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.costs import COSTS
 from qcore.costs.formulas import CostModel
@@ -64,6 +65,25 @@ def below_smallest(
     )
 
 
+def none_within(scene: Scene, rows: pd.DataFrame, within: tuple[float, str], cost: str) -> None:
+    """Say that nothing is shown to lose as little as was asked, and whether a budget is why.
+
+    Args:
+        scene: Where the rows are from.
+        rows: What could have been picked, of `frames.points_frame`.
+        within: The loss that is accepted, and its unit.
+        cost: Name of the cost that was to be small.
+    """
+    anywhere = promised.smallest(rows, within[0], cost, unit=within[1], costs=scene.costs)
+    what, do = ("No tested point", "Accept more, or have more points tested.")
+    if not anywhere.empty:
+        what, do = ("Within these budgets no tested point", "Raise a budget, or accept more.")
+    st.info(
+        f"**{what} is shown to lose at most {within[0]:g} {within[1]}.** {do}",
+        icon=":material/straighten:",
+    )
+
+
 def ranked(chosen: pd.DataFrame) -> pd.DataFrame:
     """Those that lose least against the float network first, those that were tested before others.
 
@@ -83,7 +103,9 @@ def picks_table(chosen: pd.DataFrame, what: str, costs: Mapping[str, CostModel])
         height="content" if len(chosen) <= MOST_ROWS else "auto",
         alt="The best point of each method within the budgets, with accuracy and costs.",
     )
-    st.caption(frames.splits_words(chosen))
+    st.caption(
+        frames.splits_words(chosen), help=explained("search split", "test split", "95 % interval")
+    )
 
 
 def score_words(row: pd.Series, what: str) -> str:
@@ -139,14 +161,7 @@ def draw_picked(scene: Scene, rows: pd.DataFrame, view: View, what: str) -> None
     elif within is None:
         below_smallest(scene.frame, limits, scene.costs)
     else:
-        anywhere = promised.smallest(rows, within[0], view.x, unit=within[1], costs=scene.costs)
-        what, do = ("No tested point", "Accept more, or have more points tested.")
-        if not anywhere.empty:
-            what, do = ("Within these budgets no tested point", "Raise a budget, or accept more.")
-        st.info(
-            f"**{what} is shown to lose at most {within[0]:g} {within[1]}.** {do}",
-            icon=":material/straighten:",
-        )
+        none_within(scene, rows, within, view.x)
     if len(rows) < len(scene.frame):
         st.caption(
             f"{len(rows):,} of {len(scene.frame):,} points are drawn; those that a budget can pick "

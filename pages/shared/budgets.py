@@ -5,7 +5,14 @@ from collections.abc import Mapping
 import streamlit as st
 
 from pages.shared import text
-from pages.shared.ranges import BUDGETS, budget_keys, budget_range, is_budget_key
+from pages.shared.ranges import (
+    BUDGETS,
+    budget_keys,
+    budget_range,
+    is_budget_key,
+    loss_spans,
+)
+from pages.shared.words import explained
 from qcore.allocation import ModelSpec
 from qcore.costs import applicable, refusals
 from qcore.costs.formulas import CostModel
@@ -77,6 +84,30 @@ def budget_sliders(
             if on:
                 limits[cost.name] = value * span.factor
     return limits
+
+
+def accepted_loss() -> float | None:
+    """A switch and a slider of the loss that is accepted, bound to the URL; points, None for any.
+
+    The loss is accuracy lost against the float network on the same test images.
+    """
+    span = loss_spans()["points"]
+    slider, switch = budget_keys("points")
+    on = st.toggle(
+        "Lose at most", key=switch, bind="query-params", help=explained("lose at most", "points")
+    )
+    value = st.slider(
+        "Accuracy that may be lost against the float network, points",
+        min_value=span.low,
+        max_value=span.high,
+        value=span.start,
+        step=span.step,
+        format=f"%.{span.decimals}f",
+        key=slider,
+        bind="query-params",
+        disabled=not on,
+    )
+    return float(value) if on else None
 
 
 def _left_out(model: ModelSpec, costs: Mapping[str, CostModel]) -> str | None:

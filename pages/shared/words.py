@@ -22,6 +22,11 @@ WORDS = {
     "test split": "Images that chose nothing: they are read once per reported point.",
     "95 % interval": "Where the true accuracy lies, judged by the number of images (Wilson): 1,000 "
     "images leave about 2 points, 10,000 about half a point.",
+    "loss against float": "Accuracy lost against the float network on the same images, in points. "
+    "Only images on which one is right and the other wrong count, so it is known better than "
+    "either accuracy.",
+    "lose at most": "Each method's smallest allocation that is shown, on test images, to lose no "
+    "more, with 95 % confidence for all methods that are shown together.",
     "points": "Percent points of accuracy; elsewhere an allocation with its scores is a point too.",
     "uniform bits": "The same bits in every layer: what every method has to beat.",
     "tuned": "Scales, biases and norms fitted to the float network's outputs, without labels, "

@@ -11,6 +11,7 @@ from pages.network.view import network_view
 from pages.plots import reliability
 from pages.shared import session, text, widgets
 from pages.shared.runs import live_progress
+from pages.shared.words import explained
 from qcore.allocation import ModelSpec
 from qcore.models.catalog import network_title
 from qcore.problem import SensitivityTable
@@ -74,7 +75,16 @@ def main() -> None:
     words = f"{text.counted(left_out, 'run')} not shown" if left_out else "all runs shown"
     st.caption(
         f"Measured on {text.literal(setting)}; {words}.{start.recorded_words(compared)} "
-        "Searches and picks go by the search split; the test split is read for reported points."
+        "Searches and picks go by the search split; the test split is read for reported points.",
+        help=explained(
+            "divergence",
+            "nats",
+            "loss against float",
+            "lose at most",
+            "front",
+            "search split",
+            "test split",
+        ),
     )
     start.network_facts(model)
     _other_controls(name, basic)

@@ -307,6 +307,28 @@ def test_the_loss_that_is_accepted_gives_the_smallest_that_is_shown_to_lose_no_m
     assert len(frame) < len(frame_of(filled))
 
 
+def test_native_controls_accept_a_loss_too(basic, filled):
+    exact = [
+        replace(
+            sample.point(sample.uniform(bits), 900, tested=True),
+            test=Scores(10_000, 0.01, 0.98, 0.92 - 0.002 * (8 - bits), 0.3),
+        )
+        for bits in (5, 6, 7)
+    ]
+    finish(filled, *sample.add_run(filled, "exact", exact), "done")
+    at = basic(lw="false")
+    at.toggle(key="ll").set_value(True).run()
+    at.slider(key="bl").set_value(2.0).run()
+    assert not at.exception
+    assert list(cells(at)) == ["Exact front"]
+    assert set(cells(at)["Exact front"][0]) == {"5"}
+    at.slider(key="bl").set_value(0.0).run()
+    assert any("No tested point is shown to lose at most 0" in info.value for info in at.info)
+    # what keeps a pick away is said: here a budget
+    at = basic(bw="20", ll="true", bl="2")
+    assert any("Within these budgets" in info.value for info in at.info)
+
+
 def test_a_link_with_a_focus_shows_the_details_of_that_method(app, filled):
     at = app(bw="40", focus="Uniform bits")
     assert "Uniform bits" in heading(at)
