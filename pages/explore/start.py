@@ -142,8 +142,8 @@ def _first_search(store: Store, name: str) -> None:
             _launch_quick(store, name, data, {**QUICK, "anyway": anyway})
         if name in BUNDLED_NAMES:
             st.caption(
-                "On two idle cores the first points of resnet8 are there after 10 seconds; all is "
-                "done, accuracies on every test image included, after 45."
+                "On two idle cores the first points of resnet8 are there after 10 seconds. Then "
+                "the front's points are tested on every test image; larger networks take minutes."
             )
         else:
             st.caption(text.literal(f"On {data}, as this network was added."))
