@@ -4,7 +4,6 @@
 const HINTS = "bitdial-hints";
 const REACH = 14;
 const IDLE_MS = 150;
-const SHOWN_ROWS = 7;
 const TURNS = {
   ArrowRight: 1,
   ArrowUp: 1,
@@ -26,7 +25,6 @@ const ACTS = {
 };
 
 const copyOf = (template) => template.content.firstElementChild.cloneNode(true);
-const signed = (value) => (Object.is(+value.toFixed(2), -0) ? 0 : value).toFixed(2);
 const put = (node, words) =>
   Object.entries(words).forEach(([name, text]) => {
     const part = node.querySelector(name);
@@ -42,7 +40,7 @@ export class Explorer {
     this.drawing = new Drawing(this);
     this.box.onchange = () => this.read();
     this.box.onkeydown = (event) => this.key(event, event.target.name ?? this.view.x);
-    this.png.onclick = () => this.save();
+    this.png.onclick = () => save(this);
     this.link.onclick = () => this.share();
     this.areaPart.ontoggle = () => this.paint();
     this.gap.onclick = () => this.setTriggerValue("gap", this.searched);
@@ -269,36 +267,6 @@ export class Explorer {
     return `${this.view.values[b.id].toFixed(b.decimals)} ${b.unit}`;
   }
 
-  /** What a pick loses against the float network, with its interval, or what it scores. */
-  scoreText({ y, low, high, absolute, bound }) {
-    if (this.proxy) return `${figure(y.damage)} ${this.data.score.unit}`;
-    if (bound !== undefined) {
-      return this.unit === "nats" ? `≤ ${figure(bound)} nats` : `≤ ${bound.toFixed(2)}`;
-    }
-    if (Number.isNaN(y.loss)) return `${absolute.toFixed(1)} %`;
-    const half = Math.max(y.loss - low, high - y.loss);
-    return `${signed(y.loss)} ±${half.toFixed(2)}`;
-  }
-
-  /** The small print of a pick: its size, its score, and what makes it another kind of thing. */
-  detailText(r, id) {
-    const gap = r.gap ? `at most ${figure(r.gap)} above the least` : "exact";
-    if (this.proxy) return `predicted, ${gap} · ${this.costText(r, id)}`;
-    const { method, absolute, tested, input } = r;
-    return [
-      this.costText(r, id),
-      `${absolute.toFixed(1)} % ${tested ? "test" : "search"}`,
-      ...(method.trained ? ["trained"] : []),
-      ...(method.aim === "loss" ? ["by loss"] : []),
-      input === FLOAT ? "a float" : `a ${+input.toFixed(1)}`,
-    ].join(" · ");
-  }
-
-  costText(r, id) {
-    const { factor, unit } = this.axes.get(id);
-    return `${figure(r.cost[id] / factor)} ${unit}`;
-  }
-
   /** The words and numbers of the dials and of the rows. */
   write() {
     const { view, data, proxy, now, cards, methods, order } = this;
@@ -328,7 +296,7 @@ export class Explorer {
         : "No tested point is shown to lose so little. Accept more, or have more points tested."
       : `${data.nothing} ${budgets}`;
     put(this.box, { ".note": now.some(Boolean) ? "" : why });
-    put(this.box, { ".ties": this.tiesText(within) });
+    put(this.box, { ".ties": tiesText(this, within) });
     order.forEach((at, slot) => {
       const r = now[at];
       const card = cards.children[slot];
@@ -343,45 +311,11 @@ export class Explorer {
       }
       put(card, {
         b: title,
-        strong: r ? this.scoreText(r) : within ? "none" : "nothing fits",
-        ".detail": r ? this.detailText(r, id) : "",
+        strong: r ? scoreText(this, r) : within ? "none" : "nothing fits",
+        ".detail": r ? detailText(this, r, id) : "",
       });
     });
-    this.offerGap();
-  }
-
-  /** What the order of the rows means, in words. */
-  tiesText(within) {
-    const { now, equal, proxy, methods } = this;
-    const count = now.filter((r) => r && !Number.isNaN(r.y.loss)).length;
-    if (proxy || !count) return "";
-    const more = methods.length - SHOWN_ROWS;
-    const scroll = more > 0 ? `; ${more} more below` : "";
-    if (within) {
-      return `Smallest first; ${this.unit} lost at most, all rows together 95 %${scroll}`;
-    }
-    const same = equal.size > 1
-      ? `; ${equal.size} of ${count} cannot be told apart from the best (bar)`
-      : count > 1
-      ? "; the first is told apart from all others"
-      : "";
-    return `Points lost against float, ±95 %${same}${scroll}`;
-  }
-
-  /** Offer to search the stretch of the axis, at the budget or the widest, that nobody has. */
-  offerGap() {
-    const { view: { x, on, values }, proxy, gap, sliders } = this;
-    const { gaps, factor, unit } = this.axes.get(x);
-    const limit = on[x] && sliders[x] ? values[x] * factor : NaN;
-    const here = gaps.find(([low, high]) => low <= limit && limit <= high);
-    const widest = gaps.reduce((a, b) => b[1] / b[0] > a[1] / a[0] ? b : a, gaps[0]);
-    const [low, high] = here ?? widest ?? [];
-    gap.hidden = Boolean(proxy) || low === undefined;
-    const { run, id } = this.now[this.at] ?? {};
-    this.searched = { cost: x, low, high, run, id };
-    const words = `Not searched: ${figure(low / factor)} to ${figure(high / factor)} ${unit}. ` +
-      "Search there";
-    if (!gap.hidden && gap.textContent !== words) gap.textContent = words;
+    offerGap(this);
   }
 
   /** Tell screen readers what each method gives. */
@@ -389,7 +323,7 @@ export class Explorer {
     this.choose();
     const words = (r) =>
       r
-        ? [this.scoreText(r), ...this.data.budgets.map((b) => this.costText(r, b.id))].join(", ")
+        ? [scoreText(this, r), ...this.data.budgets.map((b) => costText(this, r, b.id))].join(", ")
         : "nothing fits";
     const all = this.order.map((at) => `${this.methods[at].title}: ${words(this.now[at])}`);
     put(this.box, { ".summary": all.join("; ") });
@@ -416,21 +350,7 @@ export class Explorer {
       );
     }
     const r = this.result(this.methods[hover.method], hover.point);
-    return r ? [hover, this.tipOf(r)] : [hover];
-  }
-
-  /** What is told of a measured point. */
-  tipOf(r) {
-    const split = `n=${r.n.toLocaleString("en-US")}, ${r.tested ? "test" : "search"} split`;
-    const between = `${signed(r.low)} to ${signed(r.high)}`;
-    const lost = `loses ${signed(r.y.loss)} points (${between}; ${split})`;
-    return [
-      r.method.title,
-      ...(Number.isNaN(r.y.loss) ? [] : [lost]),
-      `${r.absolute.toFixed(2)} % (${split})`,
-      `objective ${figure(r.value)} nats on the search split`,
-      ...this.data.axes.map((axis) => `${axis.label}: ${this.costText(r, axis.id)}`),
-    ];
+    return r ? [hover, tipOf(this, r)] : [hover];
   }
 
   /** What lies at a place of a canvas: a point, or a layer and the method whose row it is in. */
@@ -535,23 +455,6 @@ export class Explorer {
     this.draw();
     this.announce();
     this.setStateValue("commit", JSON.parse(message));
-  }
-
-  save() {
-    const all = [this.heat, this.names, this.front, this.area];
-    const gap = 16;
-    const link = document.createElement("a");
-    const width = this.box.clientWidth + 2 * gap;
-    const height = all.reduce((total, canvas) => total + canvas.clientHeight + gap, gap);
-    const { theme } = this.drawing;
-    const pen = new Pen(document.createElement("canvas"), width, height, theme);
-    let y = gap;
-    pen.bar(0, 0, width, height, theme.paper);
-    for (const canvas of all) {
-      pen.ink.drawImage(canvas, gap, y, canvas.clientWidth, canvas.clientHeight);
-      y += canvas.clientHeight + gap;
-    }
-    Object.assign(link, { href: pen.canvas.toDataURL(), download: this.data.file }).click();
   }
 
   async share() {

@@ -1,0 +1,100 @@
+// What the explorer says of picks and points: their losses, small print, order and gaps; and its PNG.
+// `of` is the explorer. Names of layers and methods may hold anything: they are told as text only.
+
+const SHOWN_ROWS = 7;
+const signed = (value) => (Object.is(+value.toFixed(2), -0) ? 0 : value).toFixed(2);
+
+/** What a pick loses against the float network, with its interval, or what it scores. */
+function scoreText(of, { y, low, high, absolute, bound }) {
+  if (of.proxy) return `${figure(y.damage)} ${of.data.score.unit}`;
+  if (bound !== undefined) {
+    return of.unit === "nats" ? `≤ ${figure(bound)} nats` : `≤ ${bound.toFixed(2)}`;
+  }
+  if (Number.isNaN(y.loss)) return `${absolute.toFixed(1)} %`;
+  const half = Math.max(y.loss - low, high - y.loss);
+  return `${signed(y.loss)} ±${half.toFixed(2)}`;
+}
+
+/** The small print of a pick: its size, its score, and what makes it another kind of thing. */
+function detailText(of, r, id) {
+  const gap = r.gap ? `at most ${figure(r.gap)} above the least` : "exact";
+  if (of.proxy) return `predicted, ${gap} · ${costText(of, r, id)}`;
+  const { method, absolute, tested, input } = r;
+  return [
+    costText(of, r, id),
+    `${absolute.toFixed(1)} % ${tested ? "test" : "search"}`,
+    ...(method.trained ? ["trained"] : []),
+    ...(method.aim === "loss" ? ["by loss"] : []),
+    input === FLOAT ? "a float" : `a ${+input.toFixed(1)}`,
+  ].join(" · ");
+}
+
+function costText(of, r, id) {
+  const { factor, unit } = of.axes.get(id);
+  return `${figure(r.cost[id] / factor)} ${unit}`;
+}
+
+/** What the order of the rows means, in words. */
+function tiesText(of, within) {
+  const { now, equal, proxy, methods } = of;
+  const count = now.filter((r) => r && !Number.isNaN(r.y.loss)).length;
+  if (proxy || !count) return "";
+  const more = methods.length - SHOWN_ROWS;
+  const scroll = more > 0 ? `; ${more} more below` : "";
+  if (within) {
+    return `Smallest first; ${of.unit} lost at most, all rows together 95 %${scroll}`;
+  }
+  const same = equal.size > 1
+    ? `; ${equal.size} of ${count} cannot be told apart from the best (bar)`
+    : count > 1
+    ? "; the first is told apart from all others"
+    : "";
+  return `Points lost against float, ±95 %${same}${scroll}`;
+}
+
+/** Offer to search the stretch of the axis, at the budget or the widest, that nobody has. */
+function offerGap(of) {
+  const { view: { x, on, values }, proxy, gap, sliders } = of;
+  const { gaps, factor, unit } = of.axes.get(x);
+  const limit = on[x] && sliders[x] ? values[x] * factor : NaN;
+  const here = gaps.find(([low, high]) => low <= limit && limit <= high);
+  const widest = gaps.reduce((a, b) => b[1] / b[0] > a[1] / a[0] ? b : a, gaps[0]);
+  const [low, high] = here ?? widest ?? [];
+  gap.hidden = Boolean(proxy) || low === undefined;
+  const { run, id } = of.now[of.at] ?? {};
+  of.searched = { cost: x, low, high, run, id };
+  const words = `Not searched: ${figure(low / factor)} to ${figure(high / factor)} ${unit}. ` +
+    "Search there";
+  if (!gap.hidden && gap.textContent !== words) gap.textContent = words;
+}
+
+/** What is told of a measured point. */
+function tipOf(of, r) {
+  const split = `n=${r.n.toLocaleString("en-US")}, ${r.tested ? "test" : "search"} split`;
+  const between = `${signed(r.low)} to ${signed(r.high)}`;
+  const lost = `loses ${signed(r.y.loss)} points (${between}; ${split})`;
+  return [
+    r.method.title,
+    ...(Number.isNaN(r.y.loss) ? [] : [lost]),
+    `${r.absolute.toFixed(2)} % (${split})`,
+    `objective ${figure(r.value)} nats on the search split`,
+    ...of.data.axes.map((axis) => `${axis.label}: ${costText(of, r, axis.id)}`),
+  ];
+}
+
+function save(of) {
+  const all = [of.heat, of.names, of.front, of.area];
+  const gap = 16;
+  const link = document.createElement("a");
+  const width = of.box.clientWidth + 2 * gap;
+  const height = all.reduce((total, canvas) => total + canvas.clientHeight + gap, gap);
+  const { theme } = of.drawing;
+  const pen = new Pen(document.createElement("canvas"), width, height, theme);
+  let y = gap;
+  pen.bar(0, 0, width, height, theme.paper);
+  for (const canvas of all) {
+    pen.ink.drawImage(canvas, gap, y, canvas.clientWidth, canvas.clientHeight);
+    y += canvas.clientHeight + gap;
+  }
+  Object.assign(link, { href: pen.canvas.toDataURL(), download: of.data.file }).click();
+}
