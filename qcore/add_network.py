@@ -20,6 +20,7 @@ from qcore.models.loading import load_network
 from qcore.models.new_network import NewNetwork
 from qcore.models.preprocessing import Preprocessing
 from qcore.network.layers import find_layers
+from qcore.network.trees import Tree, count, part
 from qcore.prepare import Prepared, prepare
 from qcore.problem import Point, SensitivityTable
 from qcore.run_spec import RunSpec
@@ -54,12 +55,16 @@ def add_network(
         new.classes,
         new.kwargs,
         new.by_order,
+        new.inputs,
+        new.judge,
     )
     tell("Finding its layers")
-    found = find_layers(loaded.network, torch.zeros(1, *loaded.input_shape), new.name)
-    steps = new.preprocessing or usual_preprocessing(
-        new.source, loaded.architecture, loaded.network, loaded.input_shape
-    )
+    found = find_layers(loaded.network, loaded.example, new.name, loaded.inputs)
+    steps = new.preprocessing or Preprocessing()
+    if new.preprocessing is None and not loaded.inputs:
+        steps = usual_preprocessing(
+            new.source, loaded.architecture, loaded.network, loaded.input_shape
+        )
     card = Card(
         name=new.name,
         title=new.title or new.name,
@@ -72,6 +77,8 @@ def add_network(
         by_order=new.by_order,
         data=tuple(filter(None, (new.data,))),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        inputs=loaded.inputs,
+        judge=loaded.judge,
     )
     tell("Keeping it")
     card = write_card(card, None if new.weights is None else Path(new.weights), found.spec)
@@ -79,7 +86,7 @@ def add_network(
 
 
 def usual_preprocessing(
-    source: str, architecture: str, network: Any, shape: tuple[int, int, int]
+    source: str, architecture: str, network: Any, shape: tuple[int, ...]
 ) -> Preprocessing:
     """How images are prepared where the user did not say: the library's way, or none."""
     channels, height, width = shape
@@ -133,7 +140,7 @@ def check_network_on(
     prepared.report(prepared.float_point)
     point = prepared.float_point
     tell("Taking its time")
-    x = prepared.evaluator.search[0][0][:TIMED_IMAGES]
+    x = part(prepared.evaluator.search[0][0], slice(TIMED_IMAGES))
     milliseconds = _milliseconds(prepared, x)
     notes = list(prepared.notes)
     test = prepared.float_point.test or point.search
@@ -143,7 +150,7 @@ def check_network_on(
         "data": data,
         "digest": prepared.data_digest,
         "splits": {
-            "calibration": sum(len(x) for x, _ in prepared.evaluator.calibration),
+            "calibration": sum(count(x) for x, _ in prepared.evaluator.calibration),
             "search": point.search.n,
             "test": test.n,
         },
@@ -153,6 +160,7 @@ def check_network_on(
         "test": _scores(test),
         "ms": milliseconds,
         "device": point.device,
+        "judge": prepared.evaluator.judge.to_json(),
         "notes": notes,
     }
     card = read_models()[name].card
@@ -245,8 +253,8 @@ def _scores(scores: Any) -> dict[str, Any]:
     return {"value": scores.headline, "low": low, "high": high, "n": scores.n, "labelled": labelled}
 
 
-def _milliseconds(prepared: Prepared, x: torch.Tensor) -> float:
-    """Median time of the float network for one image of a batch."""
+def _milliseconds(prepared: Prepared, x: Tree) -> float:
+    """Median time of the float network for one sample of a batch."""
     device = choose_device("auto")
     times = []
     with torch.inference_mode():
@@ -256,4 +264,4 @@ def _milliseconds(prepared: Prepared, x: torch.Tensor) -> float:
             if device == "cuda":
                 torch.cuda.synchronize()
             times.append(time.perf_counter() - started)
-    return 1000 * sorted(times[1:])[1] / len(x)
+    return 1000 * sorted(times[1:])[1] / count(x)

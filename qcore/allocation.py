@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from qcore.errors import InvalidAllocation, InvalidBits
+from qcore.models.inputs import Input
 
 FLOAT_BITS = 32
 """The bit-width that means "left in floating point"."""
@@ -74,6 +75,7 @@ class ModelSpec:
         warnings: One sentence for each layer that never ran or weight out of reach.
         input_shape: Shape of one input sample, (channels, height, width).
         classes: Number of outputs.
+        inputs: What it takes where that is no image; () for one image.
     """
 
     name: str
@@ -83,6 +85,7 @@ class ModelSpec:
     warnings: tuple[str, ...] = ()
     input_shape: tuple[int, ...] = (1, 28, 28)
     classes: int = 10
+    inputs: tuple[Input, ...] = ()
 
     @property
     def coverage(self) -> float:
@@ -97,7 +100,11 @@ class ModelSpec:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `ModelSpec.from_json` reads it back."""
-        return {"version": 1, **asdict(self)}
+        document = {"version": 1, **asdict(self)}
+        # files of image networks stay as they always were
+        document.pop("inputs")
+        inputs = {"inputs": [each.to_json() for each in self.inputs]} if self.inputs else {}
+        return document | inputs
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "ModelSpec":
@@ -120,6 +127,7 @@ class ModelSpec:
             warnings=tuple(data["warnings"]),
             input_shape=tuple(data["input_shape"]),
             classes=data["classes"],
+            inputs=tuple(Input.from_json(each) for each in data.get("inputs", ())),
         )
 
 

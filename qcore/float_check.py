@@ -13,14 +13,15 @@ def far_off(scores: Scores | None, classes: int) -> str:
     """Say that a float network is hardly better than guessing, and what to check.
 
     Args:
-        scores: Its scores on some images; without labels, or None, nothing is known.
+        scores: Its scores on some samples; nothing is known without labels, of None, and of judges
+            whose samples are not right or wrong.
         classes: Number of its outputs, at least 1.
 
     Returns:
         One sentence, or "" where the 95 % interval of its accuracy lies above
         guess + FAR * (1 - guess), with guess = 1 / classes.
     """
-    if scores is None or scores.accuracy is None:
+    if scores is None or scores.accuracy is None or scores.score_error is not None:
         return ""
     guess = 1 / max(1, classes)
     low, _ = scores.interval

@@ -16,6 +16,7 @@ from statistics import NormalDist
 import numpy as np
 
 from qcore.front import front_points
+from qcore.graded import Graded, graded
 from qcore.problem import Z95, Scores
 
 LEVEL = 0.95
@@ -57,13 +58,19 @@ class Paired:
         """The loss in points that it stays below with 95 % confidence, one-sided."""
         return float(loss_bounds([self.n], [self.lost], [self.gained])[0])
 
+    def bound(self, level: float) -> float:
+        """The loss in points that it stays below with this confidence, one-sided."""
+        return float(loss_bounds([self.n], [self.lost], [self.gained], level)[0])
+
     @property
     def p_value(self) -> float:
         """Chance of a difference at least as large if neither were better (exact McNemar test)."""
         return mcnemar(self.lost, self.gained)
 
 
-def against_float(scores: Scores, reference: Scores | None = None) -> Paired | None:
+def against_float(
+    scores: Scores, reference: Scores | None = None, factor: float = 100.0
+) -> Paired | Graded | None:
     """How a quantized network answers compared with the float network.
 
     Args:
@@ -71,6 +78,8 @@ def against_float(scores: Scores, reference: Scores | None = None) -> Paired | N
         reference: The float network's on the same split. Needed for scores that were stored before
             lost and gained images were counted: at most as many images as the two name differently
             can be lost or gained.
+        factor: What a score is multiplied with to be written, see `Measure.factor`; only for judges
+            whose samples are not right or wrong.
 
     Returns:
         The comparison; where images have no labels an image is lost when the two name it
@@ -78,6 +87,10 @@ def against_float(scores: Scores, reference: Scores | None = None) -> Paired | N
     """
     if scores.lost is not None and scores.gained is not None:
         return Paired(scores.n, scores.lost, scores.gained)
+    if scores.score_error is not None:
+        if scores.change is None or scores.change_error is None:
+            return None
+        return Graded(scores.n, scores.change, scores.change_error, factor)
     changed = round(scores.n * (1 - scores.agreement))
     if scores.accuracy is None:
         return Paired(scores.n, changed, 0)
@@ -89,13 +102,16 @@ def against_float(scores: Scores, reference: Scores | None = None) -> Paired | N
     return Paired(scores.n, lost, lost - net, exact=False)
 
 
-def compare(a: np.ndarray, b: np.ndarray) -> Paired:
+def compare(a: np.ndarray, b: np.ndarray, factor: float = 100.0) -> Paired | Graded:
     """How b answers compared with a.
 
     Args:
-        a: Bool (n,): which images it names right.
-        b: The same of the other, on the same images in the same order.
+        a: Bool (n,): which samples it gets right; or float (n,), the score of each.
+        b: The same of the other, on the same samples in the same order.
+        factor: What a score is multiplied with to be written; for float scores only.
     """
+    if a.dtype != bool:
+        return graded(a, b, factor)
     return Paired(len(a), int((a & ~b).sum()), int((b & ~a).sum()))
 
 

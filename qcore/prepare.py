@@ -1,5 +1,7 @@
 """Turns a RunSpec into a problem that can be searched and an evaluator that can score it."""
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +14,7 @@ from qcore.data import check_data_fits, load_data
 from qcore.errors import InvalidParams
 from qcore.formats.config import BitConfig
 from qcore.memory import keep_freed_memory
+from qcore.models.catalog import judge_of
 from qcore.models.zoo import load_model
 from qcore.network.layers import find_layers
 from qcore.problem import PTQ, TUNED, Point, Problem, SensitivityTable, Window
@@ -24,6 +27,7 @@ from qcore.run_spec import RunSpec
 from qcore.scoring.evaluator import Evaluator, batch_size_for, choose_device
 from qcore.scoring.executors.pack import pack_evaluator
 from qcore.scoring.executors.recipe import Recipe
+from qcore.scoring.judges import CLASSES, Judge, read_judge
 from qcore.searches import SEARCHES
 from qcore.sensitivity.measured import compute_table
 
@@ -106,8 +110,25 @@ class Prepared:
             test=point.test,
             float_test=self.float_point.test,
             costs=self.problem.costs,
-            provenance={"data_digest": self.data_digest, "stage": point.stage, **provenance},
+            provenance={
+                "data_digest": self.data_digest,
+                "stage": point.stage,
+                **_judged(self.evaluator.judge),
+                **provenance,
+            },
         )
+
+
+def _judged(judge: Judge) -> dict[str, Any]:
+    """What a file says of the judge; nothing of classes, which files before had alone."""
+    return {} if judge == CLASSES else {"judge": judge.to_json()}
+
+
+def _judge_part(judge: Judge) -> str:
+    if judge == CLASSES:
+        return ""
+    text = json.dumps(judge.to_json(), sort_keys=True)
+    return "/judge" + hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def table_key(model_digest: str, data_digest: str, kind: str, spec: RunSpec) -> str:
@@ -161,7 +182,7 @@ def prepare(
     on_progress(f"Loading {spec.model}")
     network = load_model(spec.model)
     example = next(data.calibration.batches(1, "cpu"))[0]
-    found = find_layers(network, example, spec.model)
+    found = find_layers(network, example, spec.model, data.inputs)
     check_data_fits(data, found.spec)
     pinned = set() if spec.pin_first_last is None else {spec.pin_first_last}
     widths = sorted({*spec.weight_bits} | pinned)
@@ -173,7 +194,8 @@ def prepare(
     on_progress("Calibrating")
     model = QuantizedModel(network, found, quantizer=spec.quantizer, device=device)
     size = batch_size_for(data.input_shape, device)
-    evaluator = Evaluator(model, data, device, batch_size=size)
+    judge = judge_of(spec.model) if spec.judge is None else read_judge(spec.judge)
+    evaluator = Evaluator(model, data, device, batch_size=size, judge=judge)
     if trains:
         images = [x for x, _ in evaluator.calibration]
         evaluator.trainer = Trainer(
@@ -187,6 +209,7 @@ def prepare(
                 spec.seed,
                 device,
                 load_stage,
+                judge,
             )
         )
     inputs = set(spec.activation_bits)
@@ -197,7 +220,7 @@ def prepare(
     def sensitivity(kind: str) -> SensitivityTable:
         if kind not in tables:
             key = table_key(found.spec.digest, data.digest, kind, spec)
-            key += f"/pin{spec.pin_first_last}"
+            key += f"/pin{spec.pin_first_last}" + _judge_part(judge)
             table = load_table(key)
             if table is None:
                 on_progress(f"Computing the {kind} sensitivities")
@@ -212,7 +235,7 @@ def prepare(
         trainer = None if stage in (PTQ, TUNED) else evaluator.trainer
         return pack_evaluator(
             stage, network, found.spec, data, device, size, evaluator.tuning, trainer,
-            quantizer=spec.quantizer,
+            quantizer=spec.quantizer, judge=judge,
         )  # fmt: skip
 
     return Prepared(problem, evaluator, data.digest, pack, data.notes)

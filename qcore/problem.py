@@ -22,18 +22,29 @@ Z95 = 1.959963984540054
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What an allocation does on n images.
+    """What an allocation does on n samples, as the run's judge sees it.
+
+    For the judge "classes" a sample is right or wrong; other judges give each sample a number, and
+    their figures have errors of their own.
 
     Attributes:
-        n: Images behind these figures.
-        kl: Mean KL divergence from the float network's outputs to the quantized ones, nats.
-        agreement: Share of images (0..1) on which both networks name the same class.
-        accuracy: Top-1 accuracy, 0..1; None where the images have no labels.
-        loss: Mean cross-entropy, nats per image; None where the images have no labels.
-        lost: Images that the float network names right and the quantized one wrong; where they
-            have no labels, that the two name differently. None where it was not counted.
-        gained: The other way round; 0 where the images have no labels.
-        kl_error: Standard error of `kl`, nats.
+        n: Samples behind these figures.
+        kl: Mean divergence from the float network's outputs to the quantized ones, in the judge's
+            unit; nats of KL divergence for classes.
+        agreement: Mean likeness to the float network, the judge's `match`: for classes the share of
+            samples (0..1) on which both networks name the same one.
+        accuracy: Mean of the judge's `score`: for classes top-1 accuracy, 0..1; None where the
+            samples have no labels.
+        loss: Mean training loss on the labels, nats of cross-entropy for classes; None without.
+        lost: Samples that the float network names right and the quantized one wrong; where they
+            have no labels, that the two name differently. None where it was not counted, and for
+            judges that do not count.
+        gained: The other way round; 0 where the samples have no labels.
+        kl_error: Standard error of `kl`.
+        score_error: Standard error of `headline`; None where samples are right or wrong.
+        change: Mean of the float network's score less this one's, sample by sample; None where
+            samples are right or wrong, or where they have no labels and likeness has no end.
+        change_error: Standard error of `change`.
     """
 
     n: int
@@ -44,10 +55,13 @@ class Scores:
     lost: int | None = None
     gained: int | None = None
     kl_error: float | None = None
+    score_error: float | None = None
+    change: float | None = None
+    change_error: float | None = None
 
     @property
     def headline(self) -> float:
-        """Accuracy, or agreement with the float network where there are no labels; 0..1."""
+        """Accuracy, or agreement with the float network where there are no labels."""
         return self.agreement if self.accuracy is None else self.accuracy
 
     def value(self, objective: str) -> float:
@@ -56,8 +70,15 @@ class Scores:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of `headline` (Wilson score interval, Wilson 1927), both in 0..1."""
-        return wilson_interval(self.headline, self.n)
+        """95 % interval of `headline`.
+
+        Wilson's score interval (Wilson 1927) where samples are right or wrong, both ends in 0..1;
+        else the mean and 1.96 standard errors of it.
+        """
+        if self.score_error is None:
+            return wilson_interval(self.headline, self.n)
+        half = Z95 * self.score_error
+        return self.headline - half, self.headline + half
 
 
 def wilson_interval(share: float, n: int) -> tuple[float, float]:
@@ -105,9 +126,10 @@ class Point:
         device: Where it was measured: "cpu", "cuda", "mps".
         seconds: Wall-clock seconds this evaluation took.
         images: The window of the search split it was scored on; None is the whole split.
-        test_right: Which test images it named right, one bit each in their order
+        test_right: Which test samples it got right, one bit each in their order
             (`numpy.packbits`); where they have no labels, on which it agrees with the float
-            network. Reported points only. Two such rows pair points image by image.
+            network. For judges that give numbers, one little-endian float32 a sample. Reported
+            points only. Two such rows pair points sample by sample.
     """
 
     allocation: BitAllocation

@@ -14,6 +14,7 @@ from qcore.costs.formulas import CostModel
 from qcore.errors import InvalidParams
 from qcore.models.catalog import split_data_name
 from qcore.quantizer_names import POST_TRAINING, USUAL
+from qcore.scoring.judges import read_judge
 from qcore.searches import SEARCHES
 
 
@@ -59,6 +60,8 @@ class RunSpec:
         images_seed: Which calibration and search images are drawn (and which test images, where a
             folder has no part of its own for them).
         anyway: Whether to search even a network that is hardly better than guessing.
+        judge: How answers are compared, as `Judge.to_json` gives it; None is as the network's card
+            says, and a run keeps that when it is queued.
     """
 
     model: str
@@ -79,6 +82,7 @@ class RunSpec:
     quantizer: str = USUAL
     images_seed: int = 0
     anyway: bool = False
+    judge: Mapping[str, Any] | None = None
 
     @property
     def images(self) -> str:
@@ -87,7 +91,10 @@ class RunSpec:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `RunSpec.from_json` reads it back."""
-        return {"version": 1, **asdict(self)}
+        document = {"version": 1, **asdict(self)}
+        if self.judge is None:
+            del document["judge"]  # as before there were judges
+        return document
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "RunSpec":
@@ -116,6 +123,7 @@ def check_run(
         QcoreError: says what is wrong with its value, and what to do.
     """
     split_data_name(spec.data)
+    read_judge(spec.judge)
     if spec.search not in SEARCHES:
         raise InvalidParams(f"Unknown search {spec.search!r}; known: {', '.join(SEARCHES)}.")
     SEARCHES[spec.search].read_params(spec.params, costs)

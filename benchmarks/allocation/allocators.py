@@ -62,11 +62,7 @@ class Bench:
     def __init__(self, name: str) -> None:
         # the search split is part of the calibration images: no other image is ever looked at
         data = load_data("fashion-mnist", calibration=1024, search=1024)
-        few, labels = data.calibration.pixels[:SEARCHED], data.calibration.labels
-        searched = dataclasses.replace(
-            data.calibration, pixels=few, labels=None if labels is None else labels[:SEARCHED]
-        )
-        data = dataclasses.replace(data, search=searched)
+        data = dataclasses.replace(data, search=data.calibration.at(torch.arange(SEARCHED)))
         network = load_model(name)
         example = next(data.calibration.batches(1))[0]
         self.name = name

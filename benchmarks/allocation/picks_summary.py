@@ -277,7 +277,7 @@ def _pairs(record: Record, model: str) -> list[_Pair]:
         for (one, a), (other, b) in itertools.combinations(known, 2):
             pair = compare(a, b)
             foretold = (other - one) * pair.points > 0
-            differ = pair.lost + pair.gained
+            differ = int((a != b).sum())
             found.append(_Pair(method, bits, pair.p_value, pair.points, differ, foretold))
     return found
 

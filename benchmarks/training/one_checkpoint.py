@@ -18,6 +18,7 @@ from qcore.allocation import BitAllocation
 from qcore.data import load_data
 from qcore.engine import drive
 from qcore.models.zoo import load_model
+from qcore.network.trees import part
 from qcore.prepare import prepare
 from qcore.qat.checkpoints import MemoryCheckpoints
 from qcore.qat.model import TrainableModel
@@ -86,7 +87,9 @@ def main() -> None:
         state = arguments.file.read_bytes()
     data = load_data("fashion-mnist", calibration=64, search=64, model=arguments.model)
     batches = to_batches(data.test, 128, "cpu")
-    model = load_switchable(load_model(arguments.model), batches[0][0][:1], state, arguments.model)
+    model = load_switchable(
+        load_model(arguments.model), part(batches[0][0], slice(1)), state, arguments.model
+    )
     if model.plan is None:
         return
     x = batches[0][0]

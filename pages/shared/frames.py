@@ -34,7 +34,8 @@ from qcore.costs import COSTS, applicable, costs_of, costs_of_many, mean_weight_
 from qcore.costs.budget import Budget
 from qcore.costs.formulas import CostModel
 from qcore.front import best_within, front_points
-from qcore.paired import against_float, loss_intervals
+from qcore.graded import Graded
+from qcore.paired import Paired, against_float, loss_intervals
 from qcore.problem import PTQ, TUNED, Point, Scores
 from qcore.quantizer_names import USUAL
 from qcore.run_spec import RunSpec
@@ -142,13 +143,17 @@ def _losses(
 ) -> dict[str, np.ndarray]:
     """Losses against the float network with their intervals; NaN where they are not known."""
     pairs = [None if each is None else against_float(each, reference) for each in scores]
-    known = [at for at, pair in enumerate(pairs) if pair is not None]
-    counts = np.array([(p.n, p.lost, p.gained) for p in pairs if p is not None], float)
-    n, lost, gained = counts.reshape(-1, 3).T
+    known = [at for at, pair in enumerate(pairs) if isinstance(pair, Paired)]
+    rows = [(p.n, p.lost, p.gained) for p in pairs if isinstance(p, Paired)]
+    n, lost, gained = np.array(rows, np.float64).reshape(-1, 3).T
     found = [100 * (lost - gained) / np.maximum(n, 1), *loss_intervals(n, lost, gained)]
     table = {name: np.full(len(pairs), np.nan) for name in (*columns, *counted)}
     for name, values in zip(table, (*found, lost, gained), strict=False):
         table[name][known] = values
+    for at, pair in enumerate(pairs):
+        if isinstance(pair, Graded):
+            for name, value in zip(columns, (pair.points, *pair.interval), strict=True):
+                table[name][at] = value
     return table
 
 

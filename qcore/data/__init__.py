@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from qcore.allocation import ModelSpec
+from qcore.data.columns import column_data
 from qcore.data.fashion import (
     DEFAULT_FASHION_FOLDERS,
     FASHION_CLASSES,
@@ -23,11 +24,12 @@ from qcore.data.fashion import (
     read_fashion_mnist,
 )
 from qcore.data.image_folder import FolderImages, labelled_folder, plain_folder
-from qcore.data.splits import Data, Images, assemble, draw, normalisation_note
+from qcore.data.splits import Data, Images, Split, assemble, draw, normalisation_note
 from qcore.data.tensor_file import read_tensors
 from qcore.data.torchvision_sets import PHOTOGRAPHS, open_photographs, read_arrays
 from qcore.errors import DataUnavailable, InvalidData, InvalidParams
 from qcore.models.catalog import DATASETS, PREPROCESSING, read_models, split_data_name
+from qcore.models.inputs import Input
 from qcore.models.preprocessing import Preprocessing
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "SHIPPED_FASHION",
     "Data",
     "Images",
+    "Split",
     "check_data_fits",
     "load_data",
     "read_fashion_mnist",
@@ -60,7 +63,8 @@ def load_data(
     Args:
         name: Key of DATASETS: one of torchvision's sets, "imagefolder:/path" (path/train/CLASS/
             and path/val/CLASS/, or path/CLASS/ split by the seed), "images:/path" (no labels) or
-            "tensors:/path" (a .npz or .pt file, see `tensor_file`).
+            "tensors:/path" (a file of tensors, see `tensor_file`, and `columns` for networks that
+            take no images).
         calibration: Images to calibrate on, at least 1.
         search: Images to search on, at least 1.
         seed: Which images are drawn; same seed, same images.
@@ -83,6 +87,9 @@ def load_data(
         if count < 1:
             raise InvalidParams(f"At least one {what} image is needed; got {count}.")
     counts = (calibration, search)
+    inputs = _inputs(model)
+    if inputs:
+        return column_data(name, key, path, inputs, counts, seed, training)
     if key in PHOTOGRAPHS:
         return _warned(_photographs(name, key, root, counts, seed, _preprocessing(model)))
     if path is not None and key != "tensors":
@@ -108,6 +115,13 @@ def load_data(
         with suppress(DataUnavailable):
             train, _ = load_fashion_mnist(root, full=True)
     return replace(data, training=_left_over(train, splits))
+
+
+def _inputs(model: str | None) -> tuple[Input, ...]:
+    """What a network takes that takes no images; () for the others."""
+    models = read_models()
+    card = models[model].card if model is not None and model in models else None
+    return () if card is None else card.inputs
 
 
 def _is_own(model: str) -> bool:
@@ -139,8 +153,11 @@ def check_data_fits(data: Data, model: ModelSpec) -> None:
     """Raise unless a model's input and outputs fit the data.
 
     Raises:
-        InvalidData: channels, image size or number of classes differ; says both.
+        InvalidData: inputs, channels, image size or number of classes differ; says both.
     """
+    if data.inputs or model.inputs:
+        _check_inputs_fit(data, model)
+        return
     channels, height, width = data.input_shape
     wanted = model.input_shape
     if channels != wanted[0]:
@@ -158,6 +175,17 @@ def check_data_fits(data: Data, model: ModelSpec) -> None:
             f"{model.name} has {model.classes} outputs; {data.name} has {data.classes} classes. "
             "Use data with the model's own classes, or 'images:/path' to compare with the float "
             "network without labels."
+        )
+
+
+def _check_inputs_fit(data: Data, model: ModelSpec) -> None:
+    if data.inputs != model.inputs:
+        wanted, found = (
+            "; ".join(each.words for each in inputs) or "images"
+            for inputs in (model.inputs, data.inputs)
+        )
+        raise InvalidData(
+            f"{model.name} takes {wanted}; {data.name} has {found}. Choose data made for it."
         )
 
 

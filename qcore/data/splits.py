@@ -4,10 +4,13 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from qcore.data.samples import Samples
 from qcore.errors import InvalidData, InvalidParams
+from qcore.models.inputs import Input
 
 NOTED_IMAGES, NOTED_BATCH = 8, 512
 FAR_MEAN, FAR_STD = 0.6, (0.4, 2.5)
@@ -52,6 +55,21 @@ class Images:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    def at(self, index: Tensor) -> "Images":
+        """The images at these positions, in this order."""
+        labels = None if self.labels is None else self.labels[index]
+        return Images(self.pixels[index], labels, self.mean, self.std)
+
+    def arrays(self) -> list[np.ndarray]:
+        """Everything in it, in a fixed order: what its digest is taken of."""
+        labels = [] if self.labels is None else [self.labels.contiguous().numpy()]
+        return [self.pixels.contiguous().numpy(), *labels]
+
+    @property
+    def form(self) -> str:
+        """Shapes and settings as text, for its digest."""
+        return repr((tuple(self.pixels.shape), self.mean, self.std))
+
     def batches(
         self, size: int, device: torch.device | str = "cpu"
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -73,6 +91,10 @@ class Images:
             yield (scaled - mean) / std, labels
 
 
+Split = Images | Samples
+"""Some samples of a data set: images, or what other networks take."""
+
+
 @dataclass(frozen=True, eq=False)
 class Data:
     """A data set, split.
@@ -83,13 +105,15 @@ class Data:
         class_names: Their names in label order; empty without labels.
         mean: Per-channel mean used to normalise, in 0..1.
         std: Per-channel standard deviation, in 0..1.
-        input_shape: (channels, height, width) of one image.
-        calibration: Images for ranges, norms and bias correction; from the training images.
-        search: Images of the search split; from the training images, none of them above.
-        test: Test images, read once per reported point.
+        input_shape: (channels, height, width) of one image; the shape of the first input of other
+            networks.
+        calibration: Samples for ranges, norms and bias correction; from the training images.
+        search: Samples of the search split; from the training samples, none of them above.
+        test: Test samples, read once per reported point.
         digest: 64 hex digits of SHA-256 over names, drawn indices, pixels and labels.
         notes: Sentences on what was left out or converted while reading.
-        training: Training images that are in none of the above; None where not asked for.
+        training: Training samples that are in none of the above; None where not asked for.
+        inputs: What the network takes where that is no image; () for images.
     """
 
     name: str
@@ -97,18 +121,19 @@ class Data:
     class_names: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    input_shape: tuple[int, int, int]
-    calibration: Images
-    search: Images
-    test: Images
+    input_shape: tuple[int, ...]
+    calibration: Split
+    search: Split
+    test: Split
     digest: str
     notes: tuple[str, ...] = ()
-    training: Images | None = None
+    training: Split | None = None
+    inputs: tuple[Input, ...] = ()
 
 
-def normalisation_note(images: Images) -> str:
+def normalisation_note(images: Split) -> str:
     """A sentence where normalised images are far from mean 0 and standard deviation 1, or ""."""
-    if len(images) < NOTED_IMAGES:
+    if not isinstance(images, Images) or len(images) < NOTED_IMAGES:
         return ""
     x = next(images.batches(NOTED_BATCH))[0]
     mean, std = x.mean((0, 2, 3)), x.std((0, 2, 3))
@@ -161,7 +186,7 @@ def draw(total: int, calibration: int, search: int, seed: int, name: str) -> lis
 def assemble(
     name: str,
     class_names: Sequence[str],
-    splits: Sequence[Images],
+    splits: Sequence[Split],
     chosen: Sequence[Tensor],
     notes: tuple[str, ...] = (),
 ) -> Data:
@@ -170,7 +195,7 @@ def assemble(
     Args:
         name: What it is called.
         class_names: In label order; none without labels.
-        splits: Calibration, search and test images.
+        splits: Calibration, search and test samples.
         chosen: The indices they were drawn by.
         notes: Sentences on what was left out or converted.
     """
@@ -179,19 +204,19 @@ def assemble(
     for indices in chosen:
         digest.update(indices.numpy().tobytes())
     for split in splits:
-        digest.update(repr((tuple(split.pixels.shape), split.mean, split.std)).encode())
-        digest.update(split.pixels.contiguous().numpy())
-        if split.labels is not None:
-            digest.update(split.labels.contiguous().numpy())
+        digest.update(split.form.encode())
+        for values in split.arrays():
+            digest.update(values)  # type: ignore[arg-type]
     calibration, search, test = splits
-    _, channels, height, width = test.pixels.shape
+    inputs = test.inputs if isinstance(test, Samples) else ()
     return Data(
         name=name,
-        classes=None if test.labels is None else len(class_names),
+        classes=None if test.labels is None or not class_names else len(class_names),
         class_names=tuple(class_names),
-        mean=test.mean,
-        std=test.std,
-        input_shape=(channels, height, width),
+        mean=() if isinstance(test, Samples) else test.mean,
+        std=() if isinstance(test, Samples) else test.std,
+        input_shape=tuple(test.arrays()[0].shape[1:]),
+        inputs=inputs,
         calibration=calibration,
         search=search,
         test=test,

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qcore.errors import DataUnavailable, InvalidData
+from qcore.errors import DataUnavailable, InvalidConfig, InvalidData
 
 MOST_BYTES = 8 * 2**30
 KEYS = ("x", "y", "x_test", "y_test", "classes")
@@ -87,6 +87,16 @@ def read_tensors(path: Path) -> TensorFile:
     return TensorFile(x, y, x_test, y_test, classes, tuple(notes))
 
 
+def read_arrays_of(path: Path) -> dict[str, Tensor]:
+    """Every array of a file of tensors under its name; nothing in it is run.
+
+    Raises:
+        DataUnavailable: there is no such file.
+        InvalidData: it is damaged or too large, or holds what are no numbers.
+    """
+    return {name: _tensor(value, name, path) for name, value in _read(path).items()}
+
+
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataUnavailable(f"There is no file {path}.")
@@ -100,12 +110,17 @@ def _read(path: Path) -> dict[str, Any]:
                 f"{path} holds {size / 1e9:.1f} GB; at most {MOST_BYTES / 1e9:.1f} GB are read "
                 "into memory. Use fewer images."
             )
+        if path.suffix.lower() == ".safetensors":
+            # loaders of networks are not needed by any other file
+            from qcore.models.loading.weights import read_weights
+
+            return dict(read_weights(path, MOST_BYTES))
         if path.suffix.lower() == ".npz":
             # numpy leaves a file open that it cannot read
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
                 return {key: archive[key] for key in archive.files}
         stored = torch.load(path, map_location="cpu", weights_only=True)
-    except InvalidData:
+    except (InvalidData, DataUnavailable, InvalidConfig):
         raise
     except _UNREADABLE as error:
         raise InvalidData(

@@ -1,8 +1,8 @@
 """Gives a float network the bits, scales and biases of a configuration."""
 
-import torch
 from torch import nn
 
+from qcore.data.samples import example_for
 from qcore.formats.config import BitConfig, check_fits
 from qcore.network.layers import find_layers
 from qcore.ptq.model import QuantizedModel
@@ -23,7 +23,8 @@ def apply_bits(model: nn.Module, config: BitConfig, *, same_weights: bool = True
     Raises:
         InvalidConfig: missing or unexpected layers, by name, or other weights.
     """
-    found = find_layers(model, torch.zeros(1, *config.model.input_shape), config.model.name)
+    example = example_for(config.model, 1)
+    found = find_layers(model, example, config.model.name, config.model.inputs)
     check_fits(config, found.spec, same_weights=same_weights)
     quantized = QuantizedModel(model, found)
     quantized.load_state(config.allocation, config.state)

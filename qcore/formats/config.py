@@ -99,7 +99,7 @@ def dump_bits(config: BitConfig) -> str:
 
 def _written(scores: Scores) -> dict[str, Any]:
     """Scores as the file has them: what was never counted is left out, as files before had it."""
-    counted = ("lost", "gained", "kl_error")
+    counted = ("lost", "gained", "kl_error", "score_error", "change", "change_error")
     return {k: v for k, v in asdict(scores).items() if v is not None or k not in counted}
 
 

@@ -78,7 +78,9 @@ def read_scores(name: str, data: Any) -> Scores | None:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not number or not math.isfinite(value):
             raise InvalidConfig(f"{key} of the {name} scores must be a number; got {value!r}.")
-        if key in ("accuracy", "agreement") and not 0 <= value <= 1:
+        # judges whose samples are not right or wrong have scores of their own, as decibels
+        share = data.get("score_error") is None
+        if share and key in ("accuracy", "agreement") and not 0 <= value <= 1:
             raise InvalidConfig(f"{key} of the {name} scores must be from 0 to 1; got {value!r}.")
     for key in ("n", "lost", "gained"):
         value = data.get(key, 0)

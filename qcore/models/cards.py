@@ -21,7 +21,9 @@ from typing import Any
 from qcore.allocation import ModelSpec
 from qcore.data_folder import data_folder
 from qcore.errors import InvalidConfig, InvalidParams, UnsupportedModel
+from qcore.models.inputs import Input, check_inputs
 from qcore.models.preprocessing import Preprocessing
+from qcore.scoring.judges import CLASSES, Judge, read_judge
 
 SOURCES = ("bundled", "torchvision", "timm", "onnx", "factory", "pt2")
 """Where a network's structure comes from; "factory" and "pt2" run code of the user's."""
@@ -49,18 +51,20 @@ class Card:
         weights: File name in the card's folder; "" where weights stay as drawn by chance.
         sha256: 64 hex digits of that file; "" without one.
         by_order: Tensors are matched by their order and shape, not by their names.
-        input_shape: (channels, height, width) of one input.
-        classes: Number of outputs.
+        input_shape: (channels, height, width) of one image; the shape of the first of `inputs`.
+        classes: Number of outputs: the second dimension of the first of them.
         preprocessing: How images are prepared.
         data: Data names it was checked with, as `load_data` takes them.
         created: When it was added: UTC, ISO 8601.
+        inputs: What it takes where that is no image; () for one image.
+        judge: How its answers are compared.
     """
 
     name: str
     title: str
     source: str
     architecture: str
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     classes: int
     preprocessing: Preprocessing
     kwargs: Mapping[str, Any] = field(default_factory=dict)
@@ -69,10 +73,15 @@ class Card:
     by_order: bool = False
     data: tuple[str, ...] = ()
     created: str = ""
+    inputs: tuple[Input, ...] = ()
+    judge: Judge = CLASSES
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `Card.from_json` reads it back."""
-        return {"version": 1, **asdict(self)}
+        document = {"version": 1, **asdict(replace(self, judge=CLASSES))}
+        document["inputs"] = [each.to_json() for each in self.inputs]
+        document["judge"] = self.judge.to_json()
+        return document
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Card":
@@ -98,6 +107,8 @@ class Card:
                 by_order=bool(data["by_order"]),
                 data=tuple(map(str, data["data"])),
                 created=str(data["created"]),
+                inputs=tuple(Input.from_json(each) for each in data.get("inputs", ())),
+                judge=read_judge(data.get("judge")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidConfig(f"The card cannot be read: {error!r}. Add it again.") from error
@@ -105,9 +116,8 @@ class Card:
         return card
 
 
-def _shape(sizes: Sequence[int]) -> tuple[int, int, int]:
-    channels, height, width = map(int, sizes)
-    return channels, height, width
+def _shape(sizes: Sequence[int]) -> tuple[int, ...]:
+    return tuple(map(int, sizes))
 
 
 def check_card(card: Card) -> None:
@@ -121,15 +131,25 @@ def check_card(card: Card) -> None:
         raise InvalidParams(f"A title has 1 to 200 characters; this has {len(card.title)}.")
     if card.source not in SOURCES:
         raise InvalidParams(f"Unknown source {card.source!r}; known: {', '.join(SOURCES)}.")
+    check_inputs(card.inputs)
+    card.judge.check()
+    if card.inputs:
+        return _check_weights(card)
+    if len(card.input_shape) != 3:
+        raise InvalidParams(f"An image is channels x height x width; got {card.input_shape}.")
     channels, height, width = card.input_shape
     if not 1 <= channels <= 512 or not all(1 <= size <= MOST_PIXELS for size in (height, width)):
         raise InvalidParams(
             f"The input shape is channels x height x width, 1 to 512 channels and 1 to "
             f"{MOST_PIXELS} pixels; got {channels}x{height}x{width}."
         )
-    if not 2 <= card.classes <= MOST_CLASSES:
+    if card.judge.name == "classes" and not 2 <= card.classes <= MOST_CLASSES:
         raise InvalidParams(f"A network has 2 to {MOST_CLASSES:,} classes; got {card.classes:,}.")
     check_preprocessing(card.preprocessing, channels)
+    _check_weights(card)
+
+
+def _check_weights(card: Card) -> None:
     if card.weights and (Path(card.weights).name != card.weights or card.weights.startswith(".")):
         raise InvalidParams(
             f"The weights {card.weights!r} must be a file of the card's own folder."

@@ -19,6 +19,7 @@ from qcore.errors import DataUnavailable, InvalidParams, UnsupportedModel
 from qcore.models import cards
 from qcore.models.entries import DataEntry, ModelEntry
 from qcore.models.preprocessing import Preprocessing
+from qcore.scoring.judges import CLASSES, Judge
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 """Weights (NAME.pt), facts (NAME.json) and layers (NAME.spec.json) of the bundled networks."""
@@ -276,6 +277,13 @@ def default_data(name: str) -> str:
     return f"{key}:" if DATASETS[key].needs_path else key
 
 
+def judge_of(model: str) -> Judge:
+    """How a network's answers are compared: as its card says, else as classes."""
+    models = read_models()
+    card = models[model].card if model in models else None
+    return CLASSES if card is None else card.judge
+
+
 def _own(card: cards.Card) -> ModelEntry:
     known = [name.partition(":")[0] for name in card.data]
     fitting = [
@@ -283,6 +291,8 @@ def _own(card: cards.Card) -> ModelEntry:
         for entry in DATASETS.values()
         if entry.classes == card.classes and entry.shape in (None, card.input_shape)
     ]
+    if card.inputs:
+        fitting = []
     # what is on this machine already is offered before what has to be named or fetched
     here = [key for key in fitting if key == SHIPPED]
     keys = [key for key in dict.fromkeys([*known, *here, *_PATHS, *fitting]) if key in DATASETS]

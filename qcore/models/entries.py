@@ -16,7 +16,8 @@ class ModelEntry:
         title: What the pages call it.
         source: "bundled" (trained weights in the repository), "torchvision" (fetched once) or
             "own" (the user's, from a card in the data folder).
-        input_shape: (channels, height, width) its weights were trained for.
+        input_shape: (channels, height, width) its weights were trained for; the shape of the first
+            input of a network that takes no image.
         classes: Number of outputs.
         datasets: Keys of DATASETS that fit its weights.
         preprocessing: How image files are prepared for it.
@@ -26,7 +27,7 @@ class ModelEntry:
     name: str
     title: str
     source: Literal["bundled", "torchvision", "own"]
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     classes: int
     datasets: tuple[str, ...]
     preprocessing: Preprocessing

@@ -4,7 +4,7 @@ Torch-free: the page fills it in, a process of its own acts on it.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ from typing import Any
 from qcore.errors import DataUnavailable, InvalidParams
 from qcore.models.cards import MOST_CLASSES, SOURCES, check_name, check_preprocessing
 from qcore.models.catalog import DATASETS, MODELS
+from qcore.models.inputs import Input, check_inputs
 from qcore.models.preprocessing import Preprocessing
+from qcore.scoring.judges import Judge, read_judge
 
 NEEDS_NAME = {
     "bundled": "resnet8",
@@ -53,6 +55,8 @@ class NewNetwork:
         kwargs: Further arguments of the architecture.
         by_order: Match tensors by order and shape instead of by name.
         data: Data name it is meant for; may be "".
+        inputs: What it takes where that is no image; () for one image.
+        judge: How its answers are compared; None is told from them.
     """
 
     name: str
@@ -66,6 +70,8 @@ class NewNetwork:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     by_order: bool = False
     data: str = ""
+    inputs: tuple[Input, ...] = ()
+    judge: Judge | None = None
 
     def check(self) -> None:
         """Raise where it cannot be loaded for sure.
@@ -87,6 +93,9 @@ class NewNetwork:
             raise InvalidParams(f"Give the {SUFFIXES[self.source][0]} file.")
         if self.classes is not None and not 2 <= self.classes <= MOST_CLASSES:
             raise InvalidParams(f"A network has 2 to {MOST_CLASSES:,} classes; got {self.classes}.")
+        check_inputs(self.inputs)
+        if self.judge is not None:
+            self.judge.check()
         if self.preprocessing is not None:
             check_preprocessing(self.preprocessing, self.preprocessing.channels)
         if self.weights:
@@ -102,7 +111,10 @@ class NewNetwork:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `NewNetwork.from_json` reads it back."""
-        return asdict(self)
+        document = asdict(replace(self, judge=None))
+        document["inputs"] = [each.to_json() for each in self.inputs]
+        document["judge"] = None if self.judge is None else self.judge.to_json()
+        return document
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "NewNetwork":
@@ -115,6 +127,9 @@ class NewNetwork:
             fields["preprocessing"] = Preprocessing(
                 **{**steps, "mean": tuple(steps["mean"]), "std": tuple(steps["std"])}
             )
+        fields["inputs"] = tuple(Input.from_json(each) for each in fields.get("inputs", ()))
+        judge = fields.get("judge")
+        fields["judge"] = None if judge is None else read_judge(judge)
         return cls(**fields)
 
 

@@ -18,6 +18,7 @@ from qcore.errors import InvalidData, UnsupportedModel
 from qcore.network.operation import operation_of
 from qcore.network.products import PRODUCTS, product_macs
 from qcore.network.rewriting import plain
+from qcore.network.trees import Tree, call, leaves, shown
 
 KINDS: dict[type[nn.Module], str] = {
     nn.Conv1d: "conv1d",
@@ -164,11 +165,11 @@ def _multiplies(module: nn.Module, given: Tensor) -> bool:
     return bool((call(2 * x, 3 * weight, None) - expected).norm() <= 1e-3 * expected.norm())
 
 
-def watch(model: nn.Module, example: Tensor, name: str) -> Run:
+def watch(model: nn.Module, example: Tree, name: str) -> Run:
     """Run a model, already in eval mode, on one example (1, ...) and return what was seen.
 
     Raises:
-        UnsupportedModel: no layer ran, or the output is no tensor of at least two dimensions.
+        UnsupportedModel: no layer ran, or nothing it returned is a tensor.
         InvalidData: the forward pass failed; the message says which layer expected what.
     """
     run, handles = Run(), []
@@ -177,17 +178,17 @@ def watch(model: nn.Module, example: Tensor, name: str) -> Run:
         handles.append(module.register_forward_hook(_after(run, path), with_kwargs=True))
     try:
         with torch.no_grad(), _ParameterUses(model, run):
-            output = model(example)
+            output = call(model, example)
     except (RuntimeError, AssertionError, ValueError, TypeError, LookupError) as error:
         raise InvalidData(_misfit(name, run, example, error)) from error
     finally:
         for handle in handles:
             handle.remove()
-    if not isinstance(output, Tensor) or output.dim() < 2:
-        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+    first = next(leaves(output), None)
+    if first is None:
         raise UnsupportedModel(
-            f"{name} must return one tensor of shape (images, classes); it returned {got}. Wrap it "
-            "in a module that returns the class scores alone."
+            f"{name} must return tensors; it returned {type(output).__name__}. Wrap it in a module "
+            "that returns what is to be compared."
         )
     if "" in run.layers:
         raise UnsupportedModel(f"{name} is a single layer; wrap it: nn.Sequential(layer).")
@@ -196,7 +197,7 @@ def watch(model: nn.Module, example: Tensor, name: str) -> Run:
             f"{name} has no layer to quantize: no convolution or linear module ran in its forward "
             "pass."
         )
-    run.classes = output.shape[1]
+    run.classes = first.shape[1] if first.dim() > 1 else 1
     return run
 
 
@@ -270,8 +271,8 @@ def _describe(path: str, module: nn.Module, given: Tensor, output: Tensor) -> La
     )
 
 
-def _misfit(name: str, run: Run, example: Tensor, error: Exception) -> str:
-    shape = tuple(example.shape[1:])
+def _misfit(name: str, run: Run, example: Tree, error: Exception) -> str:
+    shape = shown(example)
     if run.running:
         path, module, given = run.running[-1]
         if isinstance(module, nn.Linear):

@@ -11,8 +11,10 @@ from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.fx import Node
+
+from qcore.network.trees import Tree, split_call
 
 _WEIGHT_OPERATORS = frozenset(
     {"linear", "conv1d", "conv2d", "conv3d", "convolution"}
@@ -36,7 +38,7 @@ class Wiring:
     norms: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_wiring(model: nn.Module, example: Tensor, names: Mapping[int, str]) -> Wiring | str:
+def read_wiring(model: nn.Module, example: Tree, names: Mapping[int, str]) -> Wiring | str:
     """Export the model and read its wiring.
 
     Args:
@@ -49,7 +51,8 @@ def read_wiring(model: nn.Module, example: Tensor, names: Mapping[int, str]) -> 
     """
     try:
         with torch.no_grad(), _silent():
-            program = torch.export.export(model, (example,), strict=False)
+            arguments, named = split_call(model, example)
+            program = torch.export.export(model, arguments, named, strict=False)
     except (
         RuntimeError,
         ValueError,

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from qcore.allocation import LayerSpec, ModelSpec
+from qcore.models.inputs import Input
 from qcore.network.forward_pass import NORMS, Run, add_call, explicit_attention, watch
 from qcore.network.graph import Wiring, read_wiring
 from qcore.network.rewriting import expose_layers, plain
+from qcore.network.trees import Tree, moved, part, tensors
 
 _GEOMETRY = ("stride", "padding", "output_padding", "dilation", "groups", "padding_mode")
 
@@ -45,7 +47,9 @@ class Found:
     exported: bool = True
 
 
-def find_layers(model: nn.Module, example: Tensor, name: str) -> Found:
+def find_layers(
+    model: nn.Module, example: Tree, name: str, inputs: tuple[Input, ...] = ()
+) -> Found:
     """Return the quantizable layers of a model, run once in eval mode on one example.
 
     Modules that hide layers are first rewritten (`rewriting.expose_layers`): the names are those of
@@ -59,10 +63,10 @@ def find_layers(model: nn.Module, example: Tensor, name: str) -> Found:
     a float copy, listed as left in float.
 
     Args:
-        model: Any module that maps one tensor to one tensor (n, classes, ...). Its training flags
-            are restored.
-        example: Inputs (n, ...) of the kind the model takes; only the first is used.
+        model: Any module that maps tensors to tensors (n, ...). Its training flags are restored.
+        example: Inputs (n, ...) of the kind the model takes; only the first sample is used.
         name: What ModelSpec.name says.
+        inputs: What ModelSpec.inputs says: what the model takes where that is no image.
 
     Raises:
         UnsupportedModel: no convolution or linear layer runs, or the output is no tensor.
@@ -70,7 +74,7 @@ def find_layers(model: nn.Module, example: Tensor, name: str) -> Found:
     """
     model = expose_layers(model)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    example = example[:1].to(device)
+    example = moved(part(example, slice(1)), device)
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -107,8 +111,9 @@ def find_layers(model: nn.Module, example: Tensor, name: str) -> Found:
             *_float_products(run, layers),
             *idle,
         ),
-        input_shape=tuple(example.shape[1:]),
+        input_shape=tuple(next(tensors(example)).shape[1:]),
         classes=run.classes,
+        inputs=inputs,
     )
     return Found(spec, norms, shared.aliases, _counted(run), exported=not refusal)
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from qcore.allocation import BitAllocation
 from qcore.errors import InvalidData
+from qcore.network.trees import Tree, count, part
 from qcore.ptq.layer import QuantizedLayer
 from qcore.ptq.model import QuantizedModel
 from qcore.quantizers import Histogram
@@ -31,30 +32,30 @@ def float_allocation(model: QuantizedModel) -> BitAllocation:
 
 
 def first_images(
-    batches: Sequence[tuple[Tensor, Tensor | None]], most: int
-) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """The leading `most` images of some batches, or all of them where there are fewer."""
+    batches: Sequence[tuple[Tree, Tensor | None]], most: int
+) -> Iterator[tuple[Tree, Tensor | None]]:
+    """The leading `most` samples of some batches, or all of them where there are fewer."""
     left = most
     for x, y in batches:
         if left <= 0:
             return
-        yield x[:left], None if y is None else y[:left]
-        left -= len(x)
+        yield part(x, slice(left)), None if y is None else y[:left]
+        left -= count(x)
 
 
 @torch.inference_mode()
-def measure_ranges(model: QuantizedModel, batches: Sequence[Tensor]) -> None:
+def measure_ranges(model: QuantizedModel, batches: Sequence[Tree]) -> None:
     """Fill `model.histograms` from the float network's inputs to each layer.
 
     Args:
         model: Switched to float here.
-        batches: Normalised images (n, channels, h, w) each.
+        batches: The network's inputs, as normalised images (n, channels, h, w).
 
     Raises:
-        InvalidData: no images, or an activation is NaN or infinite.
+        InvalidData: no samples, or an activation is NaN or infinite.
     """
     if not batches:
-        raise InvalidData("Calibration needs at least one image; got none.")
+        raise InvalidData("Calibration needs at least one sample; got none.")
     model.set_allocation(float_allocation(model))
     model.histograms = {name: Histogram() for name in model.layers}
     handles = [
@@ -98,10 +99,10 @@ class Correction:
 
     Args:
         model: Switched to float here, to learn the targets.
-        batches: Normalised images; a few hundred in all are enough.
+        batches: The network's inputs; a few hundred samples in all are enough.
     """
 
-    def __init__(self, model: QuantizedModel, batches: Sequence[Tensor]) -> None:
+    def __init__(self, model: QuantizedModel, batches: Sequence[Tree]) -> None:
         self.model, self.batches = model, list(batches)
         self._targets: list[dict[str, list[tuple[Tensor, Tensor]]]] = []
         model.set_allocation(float_allocation(model))
@@ -110,7 +111,7 @@ class Correction:
             self._run(batch, self._learn)
 
     @torch.inference_mode()
-    def _run(self, batch: Tensor, watch: object) -> None:
+    def _run(self, batch: Tree, watch: object) -> None:
         for layer in self.model.layers.values():
             layer.watch = watch  # type: ignore[assignment]
         try:

@@ -20,6 +20,7 @@ from qcore.network.forward_pass import explicit_attention
 from qcore.network.layers import Found
 from qcore.network.operation import from_rows, operation_of, to_rows
 from qcore.network.rewriting import expose_layers
+from qcore.network.trees import Tree, call, output_row
 from qcore.ptq.layer import QuantizedLayer
 from qcore.quantizer_names import USUAL
 from qcore.quantizers import QUANTIZERS, ActivationGrid, Histogram, mse_grid, quantize_rows
@@ -105,10 +106,15 @@ class QuantizedModel(nn.Module):
             self.network.set_submodule(path, layer)
         self.layers[name] = layer
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map normalised images (n, channels, h, w) to logits (n, classes)."""
+    def forward(self, *inputs: Any, **named: Tensor) -> Any:
+        """What the network returns for its inputs: class scores (n, classes) for most images.
+
+        Called as the network itself is, or with names to tensors in one mapping.
+        """
+        if len(inputs) == 1 and isinstance(inputs[0], Mapping):
+            named, inputs = dict(inputs[0]), ()
         with explicit_attention():
-            return self.network(x)
+            return call(self.network, named) if named else self.network(*inputs)
 
     def weight_step(self, name: str, bits: int) -> Tensor:
         """Weight step of each channel at these bits, (channels,); searched once."""
@@ -260,7 +266,7 @@ def _array(tensor: Tensor) -> np.ndarray:
 
 
 @torch.no_grad()
-def float_gap(model: nn.Module, quantized: QuantizedModel, images: Tensor) -> float:
+def float_gap(model: nn.Module, quantized: QuantizedModel, images: Tree) -> float:
     """How far wrapping alone moved a network's outputs: 0 to about 1e-5 where it is right.
 
     A larger gap means that folding, rewriting or replacing a layer changed what the network
@@ -272,14 +278,14 @@ def float_gap(model: nn.Module, quantized: QuantizedModel, images: Tensor) -> fl
         images: Inputs (n, ...) of the kind the model takes.
 
     Returns:
-        Euclidean norm of the difference over that of the model's outputs.
+        Euclidean norm of the difference over that of the model's outputs, all of them together.
     """
     modes = {module: module.training for module in model.modules()}
     quantized.set_allocation(BitAllocation.uniform(quantized.spec.layers, FLOAT_BITS))
     try:
-        wanted = model.eval()(images).double()
+        wanted = output_row(call(model.eval(), images))
     finally:
         for module, training in modes.items():
             module.training = training
-    gap, size = (quantized(images).double() - wanted).norm(), wanted.norm()
+    gap, size = (output_row(quantized(images)) - wanted).norm(), wanted.norm()
     return float(gap / size) if size > 0 else float(gap)

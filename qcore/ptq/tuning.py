@@ -1,7 +1,7 @@
 """Label-free tuning of a quantized model: scales and biases learn the float network's outputs.
 
 The integer codes stay as they are; each channel's scale (and with it a folded norm) and bias follow
-the gradient of the KL divergence to the float network on the calibration images. It needs no
+the gradient of the divergence from the float network on the calibration samples. It needs no
 labels and a few hundred steps, and below three bits it is worth more than any allocator.
 """
 
@@ -10,31 +10,35 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from qcore.network.trees import Tree, count, join, part
 from qcore.ptq.calibration import float_allocation
 from qcore.ptq.layer import QuantizedLayer
 from qcore.ptq.model import QuantizedModel
 from qcore.ptq.settings import TuningParams
+from qcore.scoring.judges import CLASSES, Judge
 
 
 def tune(
     model: QuantizedModel,
-    batches: Sequence[tuple[Tensor, Tensor | None]],
+    batches: Sequence[tuple[Tree, Tensor | None]],
     params: TuningParams,
+    judge: Judge = CLASSES,
 ) -> None:
     """Tune the current allocation in place; read the result with `model.state()`.
 
     Args:
         model: Switched to the allocation and corrected.
-        batches: Calibration images; labels are not looked at.
+        batches: Calibration samples; labels are not looked at.
         params: Settings.
+        judge: Whose divergence is minimised.
     """
-    images = torch.cat([x for x, _ in batches])
+    images = join([x for x, _ in batches])
+    total = count(images)
     allocation, state = model.allocation, model.state()
     with torch.no_grad():
         model.set_allocation(float_allocation(model))
-        teacher = torch.cat([functional.log_softmax(model(x), 1) for x, _ in batches])
+        teacher = join([judge.read(model(x), x) for x, _ in batches])
     model.load_state(allocation, state)
     gains, shifts = {}, {}
     for name, layer in model.layers.items():
@@ -55,12 +59,12 @@ def tune(
     try:
         for step in range(params.steps):
             while len(order) < params.batch_images:
-                order = torch.cat([order, torch.randperm(len(images), generator=generator)])
+                order = torch.cat([order, torch.randperm(total, generator=generator)])
             index, order = order[: params.batch_images], order[params.batch_images :]
             for group in optimizer.param_groups:
                 group["lr"] = params.rate * 0.5 * (1 + math.cos(math.pi * step / params.steps))
-            logs = functional.log_softmax(model(images[index]), 1)
-            loss = functional.kl_div(logs, teacher[index], reduction="batchmean", log_target=True)
+            x = part(images, index)
+            loss = judge.divergence(judge.read(model(x), x), part(teacher, index)).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -1,4 +1,4 @@
-"""Training images in random order, flipped and shifted, batch by batch."""
+"""Training samples in random order, images flipped and shifted, batch by batch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from qcore.data import Images
+from qcore.data import Images, Split
 from qcore.errors import InvalidData
+from qcore.network.trees import Tree
 
 
 @dataclass(frozen=True)
@@ -16,14 +17,15 @@ class Epoch:
     """One pass.
 
     Attributes:
-        images: To draw from.
+        images: To draw from; samples of other networks too.
         batch_images: Images per batch; fewer where there are not so many.
         limit: Images in the pass; 0 is all.
-        augment: Flip with probability one half, and shift by up to a fourteenth of the height.
+        augment: Flip images with probability one half, and shift them by up to a fourteenth of the
+            height; other samples are never changed.
         device: Where the batches go.
     """
 
-    images: Images
+    images: Split
     batch_images: int
     limit: int
     augment: bool
@@ -40,16 +42,20 @@ class Epoch:
         return max(1, min(self.limit or len(self.images), len(self.images)) // self.size)
 
 
-def batches_of(epoch: Epoch, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Yield normalised images (k, c, h, w) and labels (k,) in an order drawn from `generator`.
+def batches_of(epoch: Epoch, generator: torch.Generator) -> Iterator[tuple[Tree, Tensor | None]]:
+    """Yield inputs, as normalised images (k, c, h, w), and labels in a random order.
 
     Raises:
-        InvalidData: fewer than two images: batch statistics need two.
+        InvalidData: fewer than two samples: batch statistics need two.
     """
     images = epoch.images
     if epoch.size < 2:
-        raise InvalidData("Training needs at least two images; got one.")
+        raise InvalidData("Training needs at least two samples; got one.")
     order = torch.randperm(len(images), generator=generator)
+    if not isinstance(images, Images):
+        for index in order.split(epoch.size)[: epoch.steps]:
+            yield from images.at(index).batches(epoch.size, epoch.device)
+        return
     mean = torch.tensor(images.mean, device=epoch.device).view(1, -1, 1, 1)
     std = torch.tensor(images.std, device=epoch.device).view(1, -1, 1, 1)
     for index in order.split(epoch.size)[: epoch.steps]:

@@ -16,13 +16,14 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from qcore.data import Images
+from qcore.data import Split
 from qcore.errors import Diverged, InvalidData, InvalidParams
+from qcore.network.trees import Tree, call, device_of, part
 from qcore.problem import Progress
 from qcore.qat.batches import Epoch, batches_of
 from qcore.qat.checkpoints import Checkpoints
+from qcore.scoring.judges import CLASSES, Judge
 
 Training = Generator[Progress, None, None]
 
@@ -64,8 +65,8 @@ class Trainable(Protocol):
         ...
 
 
-Loss = Callable[[Trainable, Tensor, Tensor | None, torch.Generator], tuple[Tensor, Tensor]]
-"""(model, images, labels, generator) -> loss and logits."""
+Loss = Callable[[Trainable, Tree, Tensor | None, torch.Generator], tuple[Tensor, Tree]]
+"""(model, inputs, labels, generator) -> loss and what the judge reads of the outputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,8 @@ class Plan:
         epoch_images: Images per epoch, drawn anew each time; 0 is all of them.
         schedule: "cosine" (from `rate` to 0 over the stage) or "constant".
         label_smoothing: Share of the target spread over all classes (Szegedy et al. 2016).
-        distillation: Share of the loss that is the KL divergence from the float network's outputs
-            (Hinton et al. 2015, temperature 1); 1 needs no labels.
+        distillation: Share of the loss that is the judge's divergence from the float network's
+            outputs (for classes Hinton et al. 2015, temperature 1); 1 needs no labels.
         augment: Random flips and shifts.
         largest_gradient: Total gradient norm that is clipped to; 0 clips nothing.
     """
@@ -121,23 +122,24 @@ class Stage:
     Attributes:
         name: Name of the stage; its weights are known by it.
         model: What is trained; already holds the weights to begin from.
-        images: Training images.
+        images: Training samples.
         plan: How.
         seed: Seed of everything drawn by chance.
         device: Where the model lives.
         teacher: Float network to distil from; needed where plan.distillation > 0.
         before_step: Called with (step, generator) before each step, to change the allocation.
-        loss: Replaces the loss: (model, images, labels, generator) -> (loss, logits).
+        loss: Replaces the loss, see `Loss`.
         penalty: Added to the loss at every step, and not to the loss that is reported: what the
             model's bits cost too much.
         measure: Called after every epoch; what it returns is kept with the epoch's figures.
         finish: Called after the last epoch, before the stage counts as finished: estimates norms.
         notes: Plain data kept with the state, such as how the model is built.
+        judge: Whose loss and divergence are minimised.
     """
 
     name: str
     model: Trainable
-    images: Images
+    images: Split
     plan: Plan = field(default_factory=Plan)
     seed: int = 0
     device: str = "cpu"
@@ -148,6 +150,7 @@ class Stage:
     measure: Callable[[], Mapping[str, Any]] = lambda: {}
     finish: Callable[[], None] = lambda: None
     notes: Mapping[str, Any] = field(default_factory=dict)
+    judge: Judge = CLASSES
 
 
 def train_stage(stage: Stage, checkpoints: Checkpoints) -> Training:
@@ -169,7 +172,7 @@ def train_stage(stage: Stage, checkpoints: Checkpoints) -> Training:
     if plan.distillation > 0 and stage.teacher is None:
         raise InvalidParams("Distillation needs the float network as its teacher; none was given.")
     needs_labels = plan.epochs > 0 and plan.distillation < 1 and stage.loss is None
-    if needs_labels and stage.images.labels is None:
+    if needs_labels and stage.images.labels is None and not stage.judge.own_labels:
         raise InvalidData(
             "Training needs labelled images, or distillation at 1, which learns from the float "
             "network's outputs alone."
@@ -224,7 +227,8 @@ def _optimizer(groups: Mapping[str, list[nn.Parameter]], plan: Plan) -> torch.op
 
 
 def _train_epoch(stage: Stage, optimizer: torch.optim.Optimizer, epoch: int) -> dict[str, Any]:
-    plan, model = stage.plan, stage.model
+    plan, model, judge = stage.plan, stage.model, stage.judge
+    scored = False
     generator = seeded(stage.seed, stage.name, epoch)
     source = Epoch(stage.images, plan.batch_images, plan.epoch_images, plan.augment, stage.device)
     steps = source.steps
@@ -239,7 +243,8 @@ def _train_epoch(stage: Stage, optimizer: torch.optim.Optimizer, epoch: int) -> 
             group["lr"] = plan.rate * group["factor"] * falling
         stage.before_step(step, generator)
         optimizer.zero_grad(set_to_none=True)  # a scale not in use must not be moved by momentum
-        loss, logits = (stage.loss or _plain_loss(stage))(model, x, y, generator)
+        y = judge.truth(x, y)
+        loss, answers = (stage.loss or _plain_loss(stage))(model, x, y, generator)
         value = loss if stage.penalty is None else loss + stage.penalty()
         if not bool(torch.isfinite(value)):
             raise Diverged(_where(stage, x, step, float(value.detach())))
@@ -251,7 +256,10 @@ def _train_epoch(stage: Stage, optimizer: torch.optim.Optimizer, epoch: int) -> 
         model.after_step()
         total += loss.detach()
         if y is not None:
-            hits += (logits.detach().argmax(1) == y).sum()
+            marks = judge.marks(part(answers, slice(None)), y).detach()
+            if marks.dim() == 1:  # else they mean something only of all samples together
+                hits += marks.sum()
+                scored = True
     broken = [n for n, p in model.named_parameters() if not bool(torch.isfinite(p).all())]
     if broken:
         raise Diverged(
@@ -262,7 +270,7 @@ def _train_epoch(stage: Stage, optimizer: torch.optim.Optimizer, epoch: int) -> 
     figures: dict[str, Any] = {
         "stage": stage.name, "epoch": epoch + 1, "loss": float(total) / steps
     }  # fmt: skip
-    if stage.images.labels is not None:
+    if scored:
         figures["accuracy"] = float(hits) / (steps * plan.batch_images)
     figures.update(stage.measure())
     return figures
@@ -283,28 +291,44 @@ def _finish(stage: Stage) -> None:
 
 
 def _plain_loss(stage: Stage) -> Loss:
-    plan, teacher = stage.plan, stage.teacher
+    plan, teacher, judge = stage.plan, stage.teacher, stage.judge
 
     def loss(
-        model: Trainable, x: Tensor, y: Tensor | None, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        logits = model(x)
-        value = torch.zeros((), device=x.device)
+        model: Trainable, x: Tree, y: Tensor | None, generator: torch.Generator
+    ) -> tuple[Tensor, Tree]:
+        answers = judge.read(model(x), x)
+        value = torch.zeros((), device=device_of(x))
         if plan.distillation < 1:
-            hard = functional.cross_entropy(logits, y, label_smoothing=plan.label_smoothing)
-            value = value + (1 - plan.distillation) * hard
+            value = value + (1 - plan.distillation) * hard_loss(judge, answers, y, plan)
         if plan.distillation > 0 and teacher is not None:
             with torch.no_grad():
-                wanted = functional.log_softmax(teacher(x), 1)
-            logs = functional.log_softmax(logits, 1)
-            soft = functional.kl_div(logs, wanted, log_target=True, reduction="batchmean")
-            value = value + plan.distillation * soft
-        return value, logits
+                wanted = judge.read(call(teacher, x), x)
+            value = value + plan.distillation * judge.divergence(answers, wanted).mean()
+        return value, answers
 
     return loss
 
 
-def _where(stage: Stage, x: Tensor, step: int, loss: float) -> str:
+def hard_loss(judge: Judge, answers: Tree, y: Tensor | None, plan: Plan) -> Tensor:
+    """Mean loss on the labels, smoothed where a class is named.
+
+    Raises:
+        InvalidData: there are no labels, or the judge trains nothing on them.
+    """
+    costs = None if y is None else judge.loss(answers, y)
+    if costs is None:
+        raise InvalidData(
+            f"Training needs labels that the judge {judge.name!r} takes a loss from, or "
+            "distillation at 1, which learns from the float network's outputs alone."
+        )
+    value = costs.mean()
+    if plan.label_smoothing and judge.hits and isinstance(answers, Tensor):
+        spread = -answers.mean(1).mean()
+        value = (1 - plan.label_smoothing) * value + plan.label_smoothing * spread
+    return value
+
+
+def _where(stage: Stage, x: Tree, step: int, loss: float) -> str:
     """Name the first layer whose output is not finite, by running the batch once more."""
     first: list[str] = []
 

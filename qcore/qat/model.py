@@ -24,6 +24,7 @@ from qcore.network.forward_pass import explicit_attention
 from qcore.network.layers import Found
 from qcore.network.operation import to_rows
 from qcore.network.rewriting import expose_layers
+from qcore.network.trees import Tree, call
 from qcore.qat.layer import QatLayer, TrainableLayer
 from qcore.qat.norms import TransitionalNorm, install_norms
 from qcore.qat.switches import NormPlan
@@ -84,10 +85,15 @@ class QatModel(nn.Module, Generic[Layer]):
                 for name, path in found.norms.items()
             }
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map normalised images (n, channels, h, w) to logits (n, classes)."""
+    def forward(self, *inputs: Any, **named: Tensor) -> Any:
+        """What the network returns for its inputs: class scores (n, classes) for most images.
+
+        Called as the network itself is, or with names to tensors in one mapping.
+        """
+        if len(inputs) == 1 and isinstance(inputs[0], Mapping):
+            named, inputs = dict(inputs[0]), ()
         with explicit_attention():
-            return self.network(x)
+            return call(self.network, named) if named else self.network(*inputs)
 
     @property
     def _active(self) -> list[Any]:
@@ -231,9 +237,7 @@ class TrainableModel(QatModel[TrainableLayer]):
                 norm.spread()
 
     @torch.no_grad()
-    def estimate_norms(
-        self, batches: Sequence[Tensor], visits: Iterable[BitAllocation] = ()
-    ) -> None:
+    def estimate_norms(self, batches: Sequence[Tree], visits: Iterable[BitAllocation] = ()) -> None:
         """Estimate the norms' statistics anew, as the mean over batches.
 
         Args:

@@ -6,18 +6,20 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from qcore.allocation import BitAllocation
-from qcore.data import Images
+from qcore.data import Split
 from qcore.errors import InvalidData, InvalidParams
 from qcore.network.layers import Found
 from qcore.network.rewriting import expose_layers
+from qcore.network.trees import Tree
 from qcore.qat.checkpoints import Checkpoints
 from qcore.qat.loop import Plan, Stage, read_state, train_stage
 from qcore.qat.model import Options, TrainableModel
 from qcore.qat.requests import Quantization
 from qcore.qat.switches import NormPlan
+from qcore.scoring.judges import CLASSES, Judge
 
 
 @dataclass(frozen=True)
@@ -28,28 +30,30 @@ class Setup:
         network: The float network; never changed.
         found: Its layers.
         options: Bits each layer may have.
-        images: Training images, none of which calibrates or is searched on; None where the data
+        images: Training samples, none of which calibrates or is searched on; None where the data
             have none.
-        calibration: Normalised batches for ranges and norms.
+        calibration: Inputs, batch by batch, for ranges and norms.
         checkpoints: Where the stages' states are.
         seed: Seed of everything drawn by chance while training.
         device: Where it trains.
         load_stage: (run, stage) to the state of another run's stage, or None.
+        judge: Whose loss and divergence are minimised.
     """
 
     network: nn.Module
     found: Found
     options: Options
-    images: Images | None
-    calibration: Sequence[Tensor]
+    images: Split | None
+    calibration: Sequence[Tree]
     checkpoints: Checkpoints
     seed: int = 0
     device: str = "cpu"
     load_stage: Callable[[int, str], bytes | None] = lambda run, stage: None
+    judge: Judge = CLASSES
 
     @property
-    def training_images(self) -> Images:
-        """The training images.
+    def training_images(self) -> Split:
+        """The training samples.
 
         Raises:
             InvalidData: there are none.
@@ -142,6 +146,7 @@ def keep_stage(
         device=setup.device,
         finish=finish,
         notes=asdict(quantization),
+        judge=setup.judge,
     )
     for _ in train_stage(stage, setup.checkpoints):
         pass

@@ -1,4 +1,4 @@
-"""Evaluator: scores allocations of one model on fixed images, after training (PTQ) or at a stage.
+"""Evaluator: scores allocations of one model on fixed samples, after training (PTQ) or at a stage.
 
 Searches see the search split only. The test split is read once per reported point and never to
 choose. What is scored is the post-training base: MSE-searched scales, ranges from histograms, bias
@@ -8,23 +8,27 @@ The weights of a training stage come from the trainer of the search that trains.
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from qcore.allocation import FLOAT_BITS, BitAllocation
-from qcore.data import Data, Images
+from qcore.data import Data, Split
 from qcore.errors import InvalidData, InvalidParams
+from qcore.network.trees import Tree, call, count, device_of, finite, join, laid_out, part, pieces
 from qcore.problem import PTQ, TUNED, Point, Scores, Window
 from qcore.ptq.calibration import Correction, first_images, float_allocation, measure_ranges
 from qcore.ptq.model import QuantizedModel, State
 from qcore.ptq.settings import CORRECTION_IMAGES, TuningParams
 from qcore.ptq.tuning import tune
 from qcore.qat.trainer import Trainer
+from qcore.scoring.judges import CLASSES, Judge
+from qcore.scoring.tally import Batch, score_bytes, tally
+
+MOST_ANSWER_BYTES = 6 * 2**30
+"""Of the float network's answers on one split, which are kept in memory."""
 
 
 def choose_device(wanted: str = "auto") -> str:
@@ -46,87 +50,31 @@ def choose_device(wanted: str = "auto") -> str:
 
 
 def batch_size_for(input_shape: Sequence[int], device: str) -> int:
-    """Images per batch: on a CPU few enough that activations stay in cache."""
-    pixels = max(1, input_shape[-1] * input_shape[-2]) if len(input_shape) > 1 else 784
+    """Samples per batch: on a CPU few enough that activations stay in cache."""
+    if len(input_shape) == 1:  # ids, a sound or a row of features: a place is worth many numbers
+        pixels = max(784, 16 * input_shape[0])
+    else:
+        pixels = max(1, math.prod(input_shape[-2:])) if input_shape else 784
     limit = 128 if device == "cpu" else 512
     return max(8, min(limit, (400_000 if device == "cpu" else 8_000_000) // pixels))
 
 
-def to_batches(images: Images, size: int, device: str) -> list[tuple[Tensor, Tensor | None]]:
-    """Normalised batches on a device, channels last, checked for NaN.
+def to_batches(samples: Split, size: int, device: str, judge: Judge = CLASSES) -> list[Batch]:
+    """Batches on a device, images normalised and channels last, checked for NaN.
+
+    Labels are those that the judge counts.
 
     Raises:
-        InvalidData: no images, or NaN in a batch (its number is said).
+        InvalidData: no samples, or NaN in a batch (its number is said).
     """
-    batches = []
-    for index, (x, y) in enumerate(images.batches(size, device)):
-        if not torch.isfinite(x).all():
-            raise InvalidData(f"Batch {index} has NaN or infinite pixels; check these images.")
-        batches.append((_laid_out(x), y))
+    batches: list[Batch] = []
+    for index, (x, y) in enumerate(samples.batches(size, device)):
+        if not finite(x):
+            raise InvalidData(f"Batch {index} has NaN or infinite values; check these samples.")
+        batches.append((laid_out(x), judge.truth(x, y)))
     if not batches:
-        raise InvalidData("There is no image to measure on; check the data set's folder.")
+        raise InvalidData("There is no sample to measure on; check the data set's folder.")
     return batches
-
-
-def _laid_out(x: Tensor) -> Tensor:
-    layout = torch.channels_last if x.dim() == 4 else torch.contiguous_format
-    return x.contiguous(memory_format=layout)
-
-
-def tally(
-    batches: Sequence[tuple[Tensor, Tensor | None]],
-    outputs: Iterable[Tensor],
-    reference: Sequence[Tensor],
-    right: list[Tensor] | None = None,
-) -> Scores:
-    """Scores of a network's outputs.
-
-    Args:
-        batches: Images with their labels, or None.
-        outputs: Log-probabilities (n, classes) of each batch.
-        reference: The float network's, the same.
-        right: Gets, per batch, which images were named right (as the float network does, where
-            there are no labels), bool (n,).
-
-    Raises:
-        InvalidData: an output is NaN.
-    """
-    n = hits = agreed = lost = gained = 0
-    kl = squares = loss = 0.0
-    labelled = True
-    for (x, y), logs, wanted in zip(batches, outputs, reference, strict=True):
-        n += len(x)
-        terms = wanted.exp() * (wanted - logs)
-        kl += float(terms.sum())
-        squares += float(terms.sum(1).square().sum())
-        top, told = logs.argmax(1), wanted.argmax(1)
-        agreed += int((top == told).sum())
-        named = top == (told if y is None else y)
-        expected = told == (told if y is None else y)
-        lost += int((expected & ~named).sum())
-        gained += int((named & ~expected).sum())
-        if right is not None:
-            right.append(named.cpu())
-        if y is None:
-            labelled = False
-            continue
-        loss += float(functional.nll_loss(logs, y, reduction="sum"))
-        hits += int(named.sum())
-    if kl != kl:
-        raise InvalidData(
-            "The network's outputs are NaN on these images; check the images and its weights."
-        )
-    return Scores(
-        n=n,
-        # rounding can leave a divergence of -1e-9 where the networks agree
-        kl=max(0.0, kl / n),
-        agreement=agreed / n,
-        accuracy=hits / n if labelled else None,
-        loss=loss / n if labelled else None,
-        lost=lost,
-        gained=gained,
-        kl_error=math.sqrt(max(0.0, squares / n - (kl / n) ** 2) / n),
-    )
 
 
 class Evaluator:
@@ -134,14 +82,15 @@ class Evaluator:
 
     Args:
         model: The quantized model; this evaluator switches it at will.
-        data: Its images.
+        data: Its samples.
         device: Where both live.
         tuning: Settings of the label-free tuning.
-        batch_size: Images per batch; None chooses.
+        batch_size: Samples per batch; None chooses.
+        judge: How answers are compared.
 
     Attributes:
         float_point: The float network as a point; its test scores are taken with the first report.
-        calibration: Calibration batches (images, labels or None).
+        calibration: Calibration batches (inputs, labels or None).
         search: Batches of the search split, the same.
         correction: The bias and norm correction applied to every allocation.
         trainer: Where the weights of training stages come from (`qcore.qat.trainer`), or None.
@@ -156,24 +105,27 @@ class Evaluator:
         device: str = "cpu",
         tuning: TuningParams | None = None,
         batch_size: int | None = None,
+        judge: Judge = CLASSES,
     ) -> None:
-        self.model, self.device = model, device
+        self.model, self.device, self.judge = model, device, judge
         self.tuning = tuning or TuningParams()
         size = batch_size or batch_size_for(data.input_shape, device)
         self._size = size
-        self.calibration = to_batches(data.calibration, size, device)
-        self.search = to_batches(data.search, size, device)
+        self.calibration = to_batches(data.calibration, size, device, judge)
+        self.search = to_batches(data.search, size, device, judge)
         self._test_images = data.test
         measure_ranges(model, [x for x, _ in self.calibration])
         few = first_images(self.calibration, CORRECTION_IMAGES)
         self.correction = Correction(model, [x for x, _ in few])
         self._installed: tuple[str, str] | None = None
         self._tuned: dict[str, State] = {}
-        self._float_search = self._float_logs(self.search)
-        self._float_test: list[Tensor] | None = None
+        self._float_search = self._float_answers(self.search)
+        self._float_test: list[Tree] | None = None
         everything = float_allocation(model)
         self.float_point = Point(
-            everything, tally(self.search, self._float_search, self._float_search), device=device
+            everything,
+            tally(judge, self.search, self._float_search, self._float_search),
+            device=device,
         )
 
     def forget(self) -> None:
@@ -181,10 +133,25 @@ class Evaluator:
         self._installed = None
 
     @torch.inference_mode()
-    def _float_logs(self, batches: Iterable[tuple[Tensor, Tensor | None]]) -> list[Tensor]:
+    def _float_answers(self, batches: Sequence[Batch]) -> list[Tree]:
         self.model.set_allocation(float_allocation(self.model))
         self._installed = None
-        return [functional.log_softmax(self.model(x), 1) for x, _ in batches]
+        answers: list[Tree] = []
+        for x, _ in batches:
+            answers.append(self.judge.read(self.model(x), x))
+            if len(answers) == 1:
+                self._check_memory(answers[0], count(x), sum(count(x) for x, _ in batches))
+        return answers
+
+    def _check_memory(self, answers: Tree, seen: int, total: int) -> None:
+        kept = [answers] if isinstance(answers, Tensor) else list(answers.values())
+        needed = sum(t.nbytes for t in kept) / seen * total
+        if needed > MOST_ANSWER_BYTES:
+            raise InvalidParams(
+                f"The network's answers on {total:,} samples take {needed / 2**30:.1f} GiB, at "
+                f"most {MOST_ANSWER_BYTES / 2**30:.0f} GiB are kept: use about "
+                f"{int(total * MOST_ANSWER_BYTES / needed):,} samples, or shorter ones."
+            )
 
     def _install(self, allocation: BitAllocation, stage: str) -> None:
         if self._installed == (stage, allocation.digest):
@@ -192,7 +159,7 @@ class Evaluator:
         if stage == TUNED:
             if allocation.digest not in self._tuned:
                 self._install(allocation, PTQ)
-                tune(self.model, self.calibration, self.tuning)
+                tune(self.model, self.calibration, self.tuning, self.judge)
                 self._tuned[allocation.digest] = self.model.state()
             self.model.load_state(allocation, self._tuned[allocation.digest])
         elif stage == PTQ:
@@ -208,14 +175,14 @@ class Evaluator:
     @torch.inference_mode()
     def _scores(
         self,
-        batches: Sequence[tuple[Tensor, Tensor | None]],
-        reference: Sequence[Tensor],
+        batches: Sequence[Batch],
+        reference: Sequence[Tree],
         network: nn.Module | None = None,
         right: list[Tensor] | None = None,
     ) -> Scores:
         network = network or self.model
-        outputs = (functional.log_softmax(network(x), 1) for x, _ in batches)
-        return tally(batches, outputs, reference, right)
+        answers = (self.judge.read(call(network, x), x) for x, _ in batches)
+        return tally(self.judge, batches, answers, reference, right)
 
     def score(
         self, allocations: Sequence[BitAllocation], stage: str = PTQ, images: Window | None = None
@@ -239,46 +206,45 @@ class Evaluator:
             seconds = time.perf_counter() - started
             yield Point(allocation, scores, None, stage, self.device, seconds, images)
 
-    def _window(
-        self, images: Window | None
-    ) -> tuple[Sequence[tuple[Tensor, Tensor | None]], Sequence[Tensor]]:
+    def _window(self, images: Window | None) -> tuple[Sequence[Batch], Sequence[Tree]]:
         """Batches of a window of the search split, and the float network's outputs on them."""
         if images is None:
             return self.search, self._float_search
-        start, count = images
-        total = sum(len(x) for x, _ in self.search)
-        if not 0 < count <= total:
+        start, many = images
+        total = sum(count(x) for x, _ in self.search)
+        if not 0 < many <= total:
             raise InvalidParams(
-                f"A window of {count:,} images does not fit the search split of {total:,}; take "
-                "fewer, or more search images."
+                f"A window of {many:,} samples does not fit the search split of {total:,}; take "
+                "fewer, or more search samples."
             )
-        wanted = (start + torch.arange(count)) % total
+        wanted = (start + torch.arange(many)) % total
         parts, reference, labels, first = [], [], [], 0
-        for (x, y), logs in zip(self.search, self._float_search, strict=True):
-            inside = (wanted[(wanted >= first) & (wanted < first + len(x))] - first).to(x.device)
-            first += len(x)
-            parts.append(x[inside])
-            reference.append(logs[inside])
+        for (x, y), answers in zip(self.search, self._float_search, strict=True):
+            n = count(x)
+            inside = (wanted[(wanted >= first) & (wanted < first + n)] - first).to(device_of(x))
+            first += n
+            parts.append(part(x, inside))
+            reference.append(part(answers, inside))
             labels.append(None if y is None else y[inside])
         # batches of one size, since norms may use their statistics
-        pieces = -(-count // self._size)
-        pixels = torch.cat(parts).tensor_split(pieces)
+        number = -(-many // self._size)
+        inputs = pieces(join(parts), number)
         known = [y for y in labels if y is not None]
-        truth = torch.cat(known).tensor_split(pieces) if known else (None,) * pieces
-        batches = [(_laid_out(x), y) for x, y in zip(pixels, truth, strict=True)]
-        return batches, torch.cat(reference).tensor_split(pieces)
+        truth = torch.cat(known).tensor_split(number) if known else (None,) * number
+        batches: list[Batch] = [(laid_out(x), y) for x, y in zip(inputs, truth, strict=True)]
+        return batches, pieces(join(reference), number)
 
     def report(self, point: Point) -> Point:
-        """Return the point with its scores on the test split, image by image too."""
-        batches = to_batches(self._test_images, self._size, self.device)
+        """Return the point with its scores on the test split, sample by sample too."""
+        batches = to_batches(self._test_images, self._size, self.device, self.judge)
         if self._float_test is None:
-            self._float_test = self._float_logs(batches)
-            test = tally(batches, self._float_test, self._float_test)
+            self._float_test = self._float_answers(batches)
+            test = tally(self.judge, batches, self._float_test, self._float_test)
             self.float_point = replace(self.float_point, test=test)
         self._install(point.allocation, point.stage)
         right: list[Tensor] = []
         test = self._scores(batches, self._float_test, right=right)
-        return replace(point, test=test, test_right=np.packbits(torch.cat(right).numpy()).tobytes())
+        return replace(point, test=test, test_right=score_bytes(right[0]))
 
     def tuned(self, point: Point) -> Point:
         """Tune a point without labels and score it on both splits: stage "ptq+tuned"."""

@@ -4,15 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch.nn import functional
 
 from qcore.data import load_data
 from qcore.errors import DataUnavailable
 from qcore.formats.apply import apply_bits
 from qcore.formats.config import BitConfig
 from qcore.models.zoo import load_model
+from qcore.network.trees import call
 from qcore.problem import Scores
-from qcore.scoring.evaluator import batch_size_for, choose_device, tally, to_batches
+from qcore.scoring.evaluator import batch_size_for, choose_device, to_batches
+from qcore.scoring.judges import read_judge
+from qcore.scoring.tally import tally
 
 
 def measure(config: BitConfig) -> Scores:
@@ -43,8 +45,9 @@ def measure(config: BitConfig) -> Scores:
     device = choose_device()
     quantized = apply_bits(network, config).to(device)
     network = network.to(device).eval()
-    batches = to_batches(data.test, batch_size_for(data.input_shape, device), device)
+    judge = read_judge(told.get("judge"))
+    batches = to_batches(data.test, batch_size_for(data.input_shape, device), device, judge)
     with torch.inference_mode():
-        reference = [functional.log_softmax(network(x), 1) for x, _ in batches]
-        outputs = [functional.log_softmax(quantized(x), 1) for x, _ in batches]
-    return tally(batches, outputs, reference)
+        reference = [judge.read(call(network, x), x) for x, _ in batches]
+        answers = [judge.read(call(quantized, x), x) for x, _ in batches]
+    return tally(judge, batches, answers, reference)

@@ -2,7 +2,8 @@
 
 With g the gradient of -log p(c | x) at a layer's output, c drawn from the float network's own
 prediction, and d the change that quantizing the layer makes to that output, the Fisher form of the
-KL divergence is 1/2 E[(g . d)^2]. The table's scores take it elementwise, 1/2 E[sum (g d)^2], the
+KL divergence is 1/2 E[(g . d)^2]. Other judges have probes of their own whose second moment is
+their curvature. The table's scores take it elementwise, 1/2 E[sum (g d)^2], the
 form of NVIDIA ModelOpt's auto_quantize with true Fisher gradients. The projections a = g . d are
 kept per sample: their Gram matrix holds every pairwise interaction of layers for nothing, in the
 sense of CLADO (Deng et al. 2023) but without its quadratically many evaluations.
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from qcore.allocation import FLOAT_BITS
+from qcore.network.trees import Tree, count
 from qcore.problem import SensitivityTable
 from qcore.ptq.calibration import first_images, float_allocation, gain_and_shift
 from qcore.ptq.layer import QuantizedLayer
@@ -25,42 +26,51 @@ from qcore.ptq.model import QuantizedModel
 
 if TYPE_CHECKING:
     from qcore.scoring.evaluator import Evaluator
+    from qcore.scoring.judges import Judge
 
 PROBES = 4
 IMAGES = 512
 
 
 class _Tap:
-    """Records input and output of every layer in one float pass that autograd follows."""
+    """Records input and output of every call of a layer in one float pass that autograd follows."""
 
-    def __init__(self, model: QuantizedModel, batch: Tensor) -> None:
-        self.inputs: dict[str, Tensor] = {}
-        self.outputs: dict[str, Tensor] = {}
+    def __init__(self, model: QuantizedModel, batch: Tree, judge: "Judge") -> None:
+        self.calls: list[tuple[str, Tensor, Tensor]] = []
+        self.judge = judge
 
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             layer: Any = module
             if not output.requires_grad:  # it does not depend on the images
                 output = output.detach().requires_grad_(True)
-            self.inputs[layer.name], self.outputs[layer.name] = inputs[0].detach(), output
+            self.calls.append((layer.name, inputs[0].detach(), output))
             # later in-place operations must not touch the recorded tensor
             return output.clone()
 
         handles = [layer.register_forward_hook(hook) for layer in model.layers.values()]
         try:
             with torch.enable_grad():
-                self.logits = model(batch.clone().requires_grad_(True))
+                self.answers = judge.read(model(_followed(batch)), batch)
         finally:
             for handle in handles:
                 handle.remove()
 
     def gradients(self, generator: torch.Generator) -> list[Tensor]:
-        """d(-log p(c))/d(output) per layer and sample, c sampled from the prediction."""
-        logs = functional.log_softmax(self.logits, 1)
-        probabilities = logs.detach().exp().cpu()
-        drawn = torch.multinomial(probabilities, 1, generator=generator)[:, 0]
-        loss = functional.nll_loss(logs, drawn.to(logs.device), reduction="sum")
-        outputs = list(self.outputs.values())
+        """d(probe)/d(output) of every call of a layer."""
+        with torch.enable_grad():
+            loss = self.judge.probe(self.answers, generator)
+        outputs = [output for _, _, output in self.calls]
         return list(torch.autograd.grad(loss, outputs, retain_graph=True, materialize_grads=True))
+
+
+def _followed(batch: Tree) -> Tree:
+    """The inputs, with a gradient where they are numbers and not ids."""
+    if isinstance(batch, Tensor):
+        return batch.clone().requires_grad_(True) if batch.is_floating_point() else batch
+    return {
+        name: t.clone().requires_grad_(True) if t.is_floating_point() else t
+        for name, t in batch.items()
+    }
 
 
 @torch.no_grad()
@@ -96,8 +106,10 @@ def gradient_table(
 ) -> SensitivityTable:
     """Elementwise Fisher scores and the Gram matrix of per-sample projections.
 
+    A layer that runs several times has the sum over its calls.
+
     Returns:
-        Table of kind "gradient", nats; `pairs` is (rows, rows) with
+        Table of kind "gradient", in the judge's unit; `pairs` is (rows, rows) with
         ||selected rows||^2 = 1/2 E[(sum of g . d)^2], rows as `pair_index` says.
     """
     started = time.perf_counter()
@@ -106,23 +118,26 @@ def gradient_table(
     parts = [("weight", b) for b in sorted(set(weight_bits) - {FLOAT_BITS})]
     parts += [("activation", b) for b in sorted(set(activation_bits) - {FLOAT_BITS})]
     index = [(name, part, bits) for name in model.layers for part, bits in parts]
+    first = {name: at * len(parts) for at, name in enumerate(model.layers)}
     elementwise = torch.zeros(len(index), dtype=torch.float64)
     gram = torch.zeros(len(index), len(index), dtype=torch.float64)
     generator = torch.Generator().manual_seed(0)
     n = 0
     for x, _ in first_images(evaluator.calibration, IMAGES):
-        n += len(x)
-        tap = _Tap(model, x)
+        size = count(x)
+        n += size
+        tap = _Tap(model, x, evaluator.judge)
         probes = [tap.gradients(generator) for _ in range(PROBES)]
-        rows = []
-        for position, (name, layer) in enumerate(model.layers.items()):
-            inputs, outputs = tap.inputs[name], tap.outputs[name].detach()
+        rows = torch.zeros(len(index), PROBES, size, device=evaluator.device)
+        for position, (name, inputs, output) in enumerate(tap.calls):
+            layer, outputs = model.layers[name], output.detach()
             squares = torch.stack([p[position] for p in probes]).square_().sum(0)
-            for part, bits in parts:
+            for place, (part, bits) in enumerate(parts, start=first[name]):
                 change = output_change(model, layer, part, bits, inputs, outputs)
-                rows.append(torch.stack([per_sample(p[position] * change, len(x)) for p in probes]))
-                elementwise[len(rows) - 1] += float((squares * change.square()).sum())
-        projections = torch.stack(rows).flatten(1).double().cpu()
+                for probe, gradients in enumerate(probes):
+                    rows[place, probe] += per_sample(gradients[position] * change, size)
+                elementwise[place] += float((squares * change.square()).sum())
+        projections = rows.flatten(1).double().cpu()
         gram += projections @ projections.T
     scale = 1 / (2 * n * PROBES)
     tables: dict[str, dict[str, dict[int, float]]] = {"weight": {}, "activation": {}}
@@ -130,7 +145,7 @@ def gradient_table(
         tables[part].setdefault(name, {})[bits] = value * scale
     return SensitivityTable(
         "gradient",
-        "nats",
+        evaluator.judge.unit,
         tables["weight"],
         tables["activation"],
         pairs=(gram * scale).numpy(),

@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn import functional
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from qcore.allocation import FLOAT_BITS
+from qcore.errors import InvalidParams
+from qcore.network.trees import count
 from qcore.problem import SensitivityTable
 from qcore.ptq.calibration import first_images, float_allocation
 
@@ -28,15 +30,18 @@ IMAGES = 256
 
 
 def hutchinson_traces(evaluator: "Evaluator") -> dict[str, tuple[float, float]]:
-    """Trace of the loss Hessian per layer's weights and its standard error, nats.
+    """Trace of the loss Hessian per layer's weights and its standard error, in the judge's unit.
 
-    The loss is the cross-entropy with the labels, or with the float network's own top class where
-    there are none, on the first 256 calibration images; 16 probes.
+    The loss is that on the labels; for classes without labels it is the cross-entropy with the
+    float network's own top class. On the first 256 calibration samples; 16 probes.
+
+    Raises:
+        InvalidParams: there are no labels that a loss could be taken from.
     """
-    model = evaluator.model
+    model, judge = evaluator.model, evaluator.judge
     model.set_allocation(float_allocation(model))
     batches = list(first_images(evaluator.calibration, IMAGES))
-    taken = sum(len(x) for x, _ in batches)
+    taken = sum(count(x) for x, _ in batches)
     weights = [layer.weight for layer in model.layers.values()]
     generator = torch.Generator().manual_seed(0)
     samples = torch.zeros(PROBES, len(weights), dtype=torch.float64)
@@ -50,9 +55,16 @@ def hutchinson_traces(evaluator: "Evaluator") -> dict[str, tuple[float, float]]:
             for x, y in batches:
                 # the fused kernels of attention have no second derivative
                 with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
-                    logits = model(x)
-                    target = logits.argmax(1) if y is None else y
-                    loss = functional.cross_entropy(logits, target, reduction="sum") / taken
+                    answers = judge.read(model(x), x)
+                    if y is None and isinstance(answers, Tensor) and judge.hits:
+                        y = answers.argmax(1)
+                    costs = None if y is None else judge.loss(answers, y)
+                    if costs is None:
+                        raise InvalidParams(
+                            "The 'hessian' sensitivity needs labels that a loss can be taken from, "
+                            f"and the judge {judge.name!r} has none here: use 'gradient' or 'kl'."
+                        )
+                    loss = costs.sum() / taken
                     first = torch.autograd.grad(loss, weights, create_graph=True)
                     dot = sum(((g * v).sum() for g, v in zip(first, signs, strict=True)), loss * 0)
                     second = torch.autograd.grad(dot, weights)
@@ -91,5 +103,6 @@ def hessian_table(
     widths = set(activation_bits) - {FLOAT_BITS}
     activation = {name: dict.fromkeys(sorted(widths), 0.0) for name in model.layers if widths}
     seconds = time.perf_counter() - started
-    n = min(IMAGES, sum(len(x) for x, _ in evaluator.calibration))
-    return SensitivityTable("hessian", "nats", weight, activation, error, n=n, seconds=seconds)
+    n = min(IMAGES, sum(count(x) for x, _ in evaluator.calibration))
+    unit = evaluator.judge.unit
+    return SensitivityTable("hessian", unit, weight, activation, error, n=n, seconds=seconds)

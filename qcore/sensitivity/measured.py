@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from qcore.allocation import FLOAT_BITS
 from qcore.errors import InvalidParams
+from qcore.network.trees import count
 from qcore.problem import SensitivityTable
 from qcore.ptq.calibration import first_images, float_allocation, gain_and_shift
 from qcore.ptq.layer import QuantizedLayer
@@ -107,15 +107,15 @@ def measured_table(
 ) -> SensitivityTable:
     """Measured damage of quantizing one layer at a time, everything else in float.
 
-    Kind "kl": KL divergence from the float outputs, nats. Kind "loss": increase of the
-    cross-entropy, nats; may be negative. On the first MEASURED_IMAGES calibration images, with
+    Kind "kl": divergence from the float outputs, in the judge's unit. Kind "loss": increase of the
+    loss on the labels; may be negative. On the first MEASURED_IMAGES calibration samples, with
     every layer's prefix replayed, not recomputed.
 
     Raises:
-        InvalidParams: kind "loss" on images without labels.
+        InvalidParams: kind "loss" on samples without labels.
     """
     started = time.perf_counter()
-    model = evaluator.model
+    model, judge = evaluator.model, evaluator.judge
     model.set_allocation(float_allocation(model))
     parts = choices(weight_bits, activation_bits)
     sums = {name: dict.fromkeys(parts, 0.0) for name in model.layers}
@@ -124,20 +124,26 @@ def measured_table(
     for number, (x, y) in enumerate(batches):
         if kind == "loss" and y is None:
             raise InvalidParams("These images have no labels: use the 'kl' sensitivity instead.")
-        n += len(x)
+        n += count(x)
         replay = PrefixReplay(model, x)
-        wanted = functional.log_softmax(replay.logits, 1)
+        wanted = judge.read(replay.answers, x)
+        base = None if kind == "kl" or y is None else judge.loss(wanted, y)
         for index, (name, layer) in enumerate(model.layers.items()):
             on_step(number * len(sums) + index, len(batches) * len(sums))
             for part, bits in parts:
                 set_corrected(model, layer, part, bits, replay.outputs[name])
-                logs = functional.log_softmax(replay.run_from(name), 1)
+                seen = judge.read(replay.run_from(name), x)
                 if kind == "kl":
-                    damage = functional.kl_div(logs, wanted, reduction="sum", log_target=True)
+                    damage = judge.divergence(seen, wanted)
                 else:
-                    damage = functional.nll_loss(logs, y, reduction="sum")
-                    damage -= functional.nll_loss(wanted, y, reduction="sum")
-                sums[name][part, bits] += float(damage)
+                    loss = None if y is None else judge.loss(seen, y)
+                    if loss is None or base is None:
+                        raise InvalidParams(
+                            f"The judge {judge.name!r} takes no loss from these labels: use the "
+                            "'kl' sensitivity instead."
+                        )
+                    damage = loss - base
+                sums[name][part, bits] += float(damage.sum())
             release(model, layer)
     weight: Rows = {name: {} for name in model.layers}
     activation: Rows = {name: {} for name in model.layers} if set(activation_bits) - {32} else {}
@@ -145,7 +151,7 @@ def measured_table(
         for (part, bits), total in row.items():
             (weight if part == "weight" else activation)[name][bits] = total / n
     seconds = time.perf_counter() - started
-    return SensitivityTable(kind, "nats", weight, activation, n=n, seconds=seconds)
+    return SensitivityTable(kind, judge.unit, weight, activation, n=n, seconds=seconds)
 
 
 Compute = Callable[[Evaluator, Sequence[int], Sequence[int], Step], SensitivityTable]

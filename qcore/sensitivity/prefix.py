@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qcore.network.trees import Tree
 from qcore.ptq.model import QuantizedModel
 
 
@@ -20,14 +21,15 @@ class PrefixReplay:
 
     Args:
         model: Switched to float by the caller; its float pass is recorded here.
-        batch: Normalised images (n, channels, h, w).
+        batch: The network's inputs, as normalised images (n, channels, h, w).
 
     Attributes:
-        outputs: Layer name to its recorded float output.
-        logits: Recorded float logits (n, classes).
+        outputs: Layer name to its recorded float output; of a layer that runs several times all of
+            its calls', one after the other along the first dimension.
+        answers: What the float network returned.
     """
 
-    def __init__(self, model: QuantizedModel, batch: Tensor) -> None:
+    def __init__(self, model: QuantizedModel, batch: Tree) -> None:
         self._model, self._batch = model, batch
         self._modules = modules_by_last_layer(model)
         self._recorded: dict[str, Tensor] = {}
@@ -38,17 +40,29 @@ class PrefixReplay:
         self._spoilt = spoilt
         if spoilt:
             self._record(spoilt)
-        self.outputs = {name: self._recorded[name] for name in model.layers}
+        self.outputs = {name: self._all_calls(name) for name in model.layers}
+
+    def _all_calls(self, name: str) -> Tensor:
+        again = self._again.get(name)
+        if again is None:
+            return self._recorded[name]
+        if any(output.shape[1:] != again[0].shape[1:] for output in again):
+            return again[-1]
+        return torch.cat(again)
 
     @torch.no_grad()
     def _record(self, copied: set[str]) -> dict[str, int]:
         self._calls = dict.fromkeys(self._modules, 0)
+        self._again: dict[str, list[Tensor]] = {}
         versions: dict[str, int] = {}
 
         def keep(name: str) -> Callable[..., None]:
             def hook(module: nn.Module, inputs: Any, output: Any) -> None:
                 self._calls[name] += 1
                 if isinstance(output, Tensor):
+                    if self._calls[name] > 1 and name in self._model.layers:
+                        calls = self._again.setdefault(name, [self._recorded[name]])
+                        calls.append(output.clone())
                     self._recorded[name] = output.clone() if name in copied else output
                     versions[name] = self._recorded[name]._version
 
@@ -59,15 +73,15 @@ class PrefixReplay:
             for name in self._modules
         ]
         try:
-            self.logits = self._model(self._batch)
+            self.answers = self._model(self._batch)
         finally:
             for handle in handles:
                 handle.remove()
         return versions
 
     @torch.no_grad()
-    def run_from(self, changed: str) -> Tensor:
-        """Logits (n, classes) with the model as it is now, running `changed` and what follows.
+    def run_from(self, changed: str) -> Any:
+        """What the model as it is now returns, running `changed` and what follows.
 
         Only the layer `changed`, and layers after it, may differ from the recorded float pass.
         """

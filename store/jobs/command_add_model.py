@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from qcore.errors import InvalidParams
-from qcore.models.cards import SOURCES
+from qcore.models.cards import SOURCES, Card
+from qcore.models.inputs import parse_input
 from qcore.models.new_network import (
     WITHOUT_LIBRARY,
     NewNetwork,
@@ -16,6 +17,7 @@ from qcore.models.new_network import (
     usual_for,
 )
 from qcore.models.preprocessing import Preprocessing
+from qcore.scoring.judges import JUDGES, parse_judge, read_judge
 from store.database import Store
 from store.runs import points
 
@@ -38,6 +40,21 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="per channel, in 0..1: 0.485,0.456,0.406; ONNX, .pt2 and own code need it, or --data "
         "with a set that has a usual normalisation",
     )
+    command.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="NAME:DTYPE:SIZES",
+        help="an input that is no image, once for each: ids:int64:128<30522=0 (128 ids below "
+        "30,522, padded with 0), features:float32:1x49x10, state:float32:2x128=zeros",
+    )
+    command.add_argument(
+        "--judge",
+        default="",
+        metavar="NAME[:SETTING=VALUE...]",
+        help=f"how answers are compared, of {', '.join(JUDGES)}: tokens:ids=ids:mask=mask; "
+        "default: as the outputs suggest",
+    )
     command.add_argument("--std", help="per channel: 0.229,0.224,0.225")
     command.add_argument("--resize", type=int, help="shorter side before cropping, pixels")
     command.add_argument("--argument", action="append", default=[], metavar="NAME=VALUE")
@@ -55,8 +72,7 @@ def command_add_model(store: Store, arguments: argparse.Namespace, say: Say) -> 
     card, spec, notes = inspection.add_network(new, say)
     say(
         f"{card.name}: {len(spec.layers)} layers can be quantized, "
-        f"{100 * spec.coverage:.2f} % of the weights; {card.classes} classes, images of "
-        f"{'x'.join(map(str, card.input_shape))}"
+        f"{100 * spec.coverage:.2f} % of the weights; {_taken(card)}"
     )
     steps = card.preprocessing
     if new.preprocessing is not None and not arguments.mean:
@@ -81,6 +97,7 @@ def new_network(arguments: argparse.Namespace) -> NewNetwork:
         InvalidParams: an argument cannot be read.
     """
     shape = parse_shape(arguments.shape) if arguments.shape else None
+    inputs = tuple(map(parse_input, arguments.input))
     steps = None
     if arguments.mean or arguments.std:
         if shape is None or not (arguments.mean and arguments.std):
@@ -93,7 +110,7 @@ def new_network(arguments: argparse.Namespace) -> NewNetwork:
             mean=parse_numbers(arguments.mean, "--mean"),
             std=parse_numbers(arguments.std, "--std"),
         )
-    elif arguments.source in WITHOUT_LIBRARY:
+    elif arguments.source in WITHOUT_LIBRARY and not inputs:
         steps = usual_for(arguments.data, shape)
         if steps is None:
             raise InvalidParams(
@@ -112,7 +129,20 @@ def new_network(arguments: argparse.Namespace) -> NewNetwork:
         preprocessing=steps,
         kwargs=dict(_pair(item) for item in arguments.argument),
         by_order=arguments.by_order,
+        inputs=inputs,
+        judge=parse_judge(arguments.judge) if arguments.judge else None,
     )
+
+
+def _taken(card: Card) -> str:
+    """What a network takes and gives, in words."""
+    if card.inputs:
+        takes = "; ".join(each.words for each in card.inputs)
+        return f"it takes {takes}; compared by the judge {card.judge.name}"
+    size = "x".join(map(str, card.input_shape))
+    if card.judge.name == "classes":
+        return f"{card.classes} classes, images of {size}"
+    return f"images of {size}; compared by the judge {card.judge.name}"
 
 
 def _pair(item: str) -> tuple[str, Any]:
@@ -135,11 +165,13 @@ def _check(store: Store, arguments: argparse.Namespace, say: Say, inspection: An
     )
     points.save_model(store, check.model, arguments.data, check.point)
     test, splits = check.report["test"], check.report["splits"]
-    what = "float accuracy" if test["labelled"] else "no labels: agreement with itself"
+    judge = read_judge(check.report["judge"])
+    measure = judge.score if test["labelled"] else judge.match
+    what = f"float {measure.name}" if test["labelled"] else f"no labels: {measure.name} with itself"
+    value, low, high = (measure.factor * test[key] for key in ("value", "low", "high"))
     say(
-        f"{what} on the test split: {100 * test['value']:.2f} % ({100 * test['low']:.2f} to "
-        f"{100 * test['high']:.2f}, n = {test['n']:,}), measured; "
-        f"{check.report['ms']:.2f} ms per image"
+        f"{what} on the test split: {value:.2f} {measure.symbol} ({low:.2f} to {high:.2f}, "
+        f"n = {test['n']:,}), measured; {check.report['ms']:.2f} ms per sample"
     )
     say(
         f"splits: {splits['calibration']:,} calibration, {splits['search']:,} search, "

@@ -13,7 +13,8 @@ import numpy as np
 from qcore.costs import costs_of
 from qcore.errors import InvalidParams
 from qcore.front import SLACK
-from qcore.paired import Paired, against_float, confirmed, loss_bounds, one_sided, shared_level
+from qcore.graded import Graded
+from qcore.paired import Paired, against_float, confirmed, one_sided, shared_level
 from qcore.problem import TUNED, Scores
 from qcore.run_spec import RunSpec
 from qcore.searches import SEARCHES
@@ -33,14 +34,14 @@ class Pick:
         method: Title of the search, and whether the point was tuned after it.
         stored: The point.
         cost: What it costs, in the unit of the cost that was to be small.
-        loss: How its answers on the test images compare with the float network's.
+        loss: How its answers on the test samples compare with the float network's.
         bound: What its loss stays below, in the unit that was asked for.
     """
 
     method: str
     stored: StoredPoint
     cost: int
-    loss: Paired
+    loss: Paired | Graded
     bound: float
 
 
@@ -134,14 +135,14 @@ def _method(spec: RunSpec, stage: str) -> str:
     return f"{title}, tuned" if stage == TUNED else title
 
 
-def _paired(scores: Scores | None, reference: Scores | None) -> Paired | None:
+def _paired(scores: Scores | None, reference: Scores | None) -> Paired | Graded | None:
     return None if scores is None else against_float(scores, reference)
 
 
-def _bound(scores: Scores | None, pair: Paired | None, unit: str, level: float) -> float:
+def _bound(scores: Scores | None, pair: Paired | Graded | None, unit: str, level: float) -> float:
     if scores is None or pair is None:
         return float("nan")
     if unit == "points":
-        return float(loss_bounds([pair.n], [pair.lost], [pair.gained], level)[0])
+        return pair.bound(level)
     error = float("nan") if scores.kl_error is None else scores.kl_error
     return scores.kl + one_sided(level) * error

@@ -149,13 +149,14 @@ def config_text(store: Store, point_id: int) -> str | None:
 
 
 def test_right(store: Store, point_ids: Sequence[int]) -> dict[int, np.ndarray]:
-    """Which test images some points named right, in the images' order.
+    """Which test samples some points got right, in the samples' order.
 
-    Where images have no labels: on which of them the point agrees with the float network.
+    Where they have no labels: on which of them the point agrees with the float network.
 
     Returns:
-        Point id to bool (n,), n being the point's test images; points that were not reported, or
-        were reported by a release that did not keep this, are absent.
+        Point id to bool (n,), n being the point's test samples, or to float32 (n,) where its judge
+        gives numbers; points that were not reported, or were reported by a release that did not
+        keep this, are absent.
     """
     row = PointRow
     query = select(row.id, row.test, row.test_right).where(
@@ -163,11 +164,16 @@ def test_right(store: Store, point_ids: Sequence[int]) -> dict[int, np.ndarray]:
     )
     with store.read() as connection:
         return {
-            found.id: np.unpackbits(
-                np.frombuffer(found.test_right, np.uint8), count=found.test["n"]
-            ).astype(bool)
+            found.id: read_scores(found.test_right, found.test["n"])
             for found in connection.execute(query)
         }
+
+
+def read_scores(stored: bytes, n: int) -> np.ndarray:
+    """Scores sample by sample from `Point.test_right`: bool (n,), or float32 (n,)."""
+    if len(stored) == 4 * n:
+        return np.frombuffer(stored, "<f4")
+    return np.unpackbits(np.frombuffer(stored, np.uint8), count=n).astype(bool)
 
 
 def save_model(store: Store, spec: ModelSpec, data: str, float_point: Point) -> None:

@@ -6,13 +6,15 @@ names are found here too.
 
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from qcore.errors import InvalidParams, RunFinished, RunNotFound, StoreError
+from qcore.models.catalog import judge_of
 from qcore.run_spec import RunSpec
+from qcore.scoring.judges import CLASSES
 from store.database import Store, now
 from store.database.schema import EventRow, PointRow, RunRow
 from store.runs.files import remove_files
@@ -180,7 +182,7 @@ def create_run(
         values = {
             "name": name or spec.search,
             "model": spec.model,
-            "spec": spec.to_json(),
+            "spec": _judged(spec).to_json(),
             "state": "queued",
             "want": "run",
             "attempt": 0,
@@ -196,6 +198,14 @@ def create_run(
         if host is not None:
             take(connection, run_id, 0, host, None)
         return run_id
+
+
+def _judged(spec: RunSpec) -> RunSpec:
+    """The spec with its network's judge written out: what was measured stays what it was called."""
+    judge = judge_of(spec.model)
+    return (
+        spec if spec.judge is not None or judge == CLASSES else replace(spec, judge=judge.to_json())
+    )
 
 
 def _check_free(connection: Connection, name: str) -> None:

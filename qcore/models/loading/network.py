@@ -1,6 +1,5 @@
 """A network from what a card says: its structure, its weights, and whether bitdial can use it."""
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,18 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qcore.data.samples import example_inputs
 from qcore.errors import (
     DataUnavailable,
     InvalidConfig,
-    InvalidData,
     InvalidParams,
-    UnsupportedModel,
 )
 from qcore.models.cards import Card, card_folder, file_sha256
+from qcore.models.inputs import Input
 from qcore.models.loading.architectures import build_architecture
 from qcore.models.loading.code import call_factory, exported_shape, load_pt2
 from qcore.models.loading.onnx.file import read_onnx
+from qcore.models.loading.trial import try_network
 from qcore.models.loading.weights import fill, in_order, other_sizes, read_weights, without_prefix
+from qcore.network.trees import Tree
+from qcore.scoring.judges import CLASSES, Judge
 
 WHOLE = ("onnx", "pt2")
 """Sources whose file holds the structure together with the weights."""
@@ -36,23 +38,36 @@ class Loaded:
         classes: Number of outputs.
         architecture: What the card should say: the converter for ONNX, else as asked for.
         notes: Sentences on what the reader should know.
+        inputs: What it takes where that is no image; () for one image.
+        judge: How its answers are compared: as asked for, or as they suggest.
     """
 
     network: nn.Module
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     classes: int
     architecture: str
     notes: tuple[str, ...] = field(default_factory=tuple)
+    inputs: tuple[Input, ...] = ()
+    judge: Judge = CLASSES
+
+    @property
+    def example(self) -> Tree:
+        """One made-up sample of what it takes."""
+        if self.inputs:
+            return example_inputs(self.inputs, 1)
+        return torch.zeros(1, *self.input_shape)
 
 
 def load_network(
     source: str,
     architecture: str,
     weights: Path | None,
-    input_shape: tuple[int, int, int] | None,
+    input_shape: tuple[int, ...] | None,
     classes: int | None,
     kwargs: Mapping[str, Any],
     by_order: bool = False,
+    inputs: tuple[Input, ...] = (),
+    judge: Judge | None = None,
 ) -> Loaded:
     """Read a network for the first time, and check that it can be used.
 
@@ -64,6 +79,8 @@ def load_network(
         classes: Number of outputs; None is read from the weights' shapes.
         kwargs: Further arguments of the architecture.
         by_order: Match tensors by order and shape instead of by name.
+        inputs: What it takes where that is no image; () for one image.
+        judge: How its answers are compared; None is told from them.
 
     Raises:
         QcoreError: it cannot be read, built, filled or run; says why and what to do.
@@ -91,15 +108,15 @@ def load_network(
     if weights is None:
         notes.append("No weights were given: they are drawn by chance, and it has learned nothing.")
     network = network.float()  # as `load_card` gives it
-    found = check_network(network, input_shape, architecture or source)
-    if probabilities(network, input_shape):
-        notes.append(
-            "Its outputs are probabilities: a softmax ends it. Bits are judged by comparing class "
-            "scores before that; take the softmax off, or divergences come out too small."
-        )
+    name = architecture or source
+    if inputs:
+        input_shape = inputs[0].shape
+    judge, found, told = try_network(network, input_shape, inputs, judge, name)
+    notes += told
     if classes is not None and classes != found:
         raise InvalidParams(f"The network has {found} outputs, not {classes}.")
-    return Loaded(network, input_shape, found, architecture, (*notes, *_warnings(network)))
+    notes += _warnings(network)
+    return Loaded(network, input_shape, found, architecture, tuple(notes), inputs, judge)
 
 
 def _needed(weights: Path | None, what: str) -> Path:
@@ -108,7 +125,7 @@ def _needed(weights: Path | None, what: str) -> Path:
     return weights
 
 
-def _usual_shape(source: str, architecture: str, network: nn.Module) -> tuple[int, int, int]:
+def _usual_shape(source: str, architecture: str, network: nn.Module) -> tuple[int, ...]:
     if source == "bundled":
         return 1, 28, 28
     if source == "torchvision":
@@ -157,64 +174,6 @@ def _fill(
     if by_order:
         state = in_order(network, state, source)
     fill(network, state, name, source)
-
-
-def check_network(network: nn.Module, shape: tuple[int, int, int], name: str) -> int:
-    """Run a network once on two random inputs and return its number of outputs.
-
-    Raises:
-        UnsupportedModel: it takes several inputs, or returns anything but one tensor (n, classes).
-        InvalidData: it cannot run on inputs of this shape.
-        InvalidConfig: its outputs are NaN or infinite.
-    """
-    needed = [
-        p.name
-        for p in inspect.signature(network.forward).parameters.values()
-        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ]
-    if len(needed) > 1:
-        raise UnsupportedModel(
-            f"{name} takes {len(needed)} inputs ({', '.join(needed)}); bitdial's networks take one "
-            "tensor of images. Wrap it in a module that makes the others up."
-        )
-    images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
-    try:
-        with torch.no_grad():
-            output = network(images)
-    except Exception as error:
-        # whatever a network of the user's raises is about its input or itself
-        words = " ".join(str(error).split())[:300]
-        raise InvalidData(
-            f"{name} cannot run on two inputs of shape {shape}: {words}. Give the shape it was "
-            "made for (channels x height x width); it must take any number of images."
-        ) from error
-    if isinstance(output, Mapping):
-        keys = ", ".join(map(str, list(output)[:5]))
-        raise UnsupportedModel(
-            f"{name} returns a dict ({keys}); wrap it in a module that returns the class scores "
-            "alone."
-        )
-    if not isinstance(output, Tensor) or output.dim() != 2 or len(output) != 2:
-        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise UnsupportedModel(
-            f"{name} must return one tensor (images, classes); for two images it returned {got}. "
-            "Wrap it in a module that returns the class scores alone."
-        )
-    if not bool(output.isfinite().all()):
-        raise InvalidConfig(
-            f"{name} gives NaN or infinity on ordinary inputs; its weights are damaged or do not "
-            "belong to this architecture."
-        )
-    return int(output.shape[1])
-
-
-@torch.no_grad()
-def probabilities(network: nn.Module, shape: tuple[int, int, int]) -> bool:
-    """True where outputs on random images are positive and add up to one."""
-    images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
-    outputs = network(images)
-    sums = outputs.sum(1)
-    return bool((outputs >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
 
 
 def _warnings(network: nn.Module) -> list[str]:

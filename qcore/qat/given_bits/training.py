@@ -48,6 +48,7 @@ def train(setup: Setup, request: GivenBits) -> Training:
         plan=plan,
         seed=setup.seed,
         device=setup.device,
+        judge=setup.judge,
         teacher=setup.teacher if plan.distillation > 0 else None,
         before_step=switch,
         finish=finish,

@@ -14,13 +14,15 @@ from torch import Tensor, nn
 
 from qcore.costs import costs_of
 from qcore.costs.budget import Budget
-from qcore.data import Images
+from qcore.data import Split
 from qcore.errors import InvalidData
 from qcore.problem import Progress
 from qcore.qat.learned_bits.model import DqModel, penalty
 from qcore.qat.loop import Plan, Stage, seeded, train_stage
 from qcore.qat.requests import Learned, LearnedBits, Quantization
 from qcore.qat.setup import Setup, keep_stage
+from qcore.scoring.judges import Judge
+from qcore.scoring.tally import Batch, mean_score
 
 ROWS = 16
 """Rows of the trajectory kept of each epoch."""
@@ -54,7 +56,8 @@ def train(setup: Setup, request: LearnedBits) -> Generator[Progress, None, Learn
     for name, layer in model.layers.items():
         layer.begin = None if request.start is None else request.start[name]
     model.start_scales(setup.calibration)
-    watch = _Watch(model, request, list(held.batches(128, setup.device)), setup.teacher)
+    validation = list(held.batches(128, setup.device))
+    watch = _Watch(model, request, validation, setup.teacher, setup.judge)
     stage = Stage(
         name=request.training,
         model=model,
@@ -62,6 +65,7 @@ def train(setup: Setup, request: LearnedBits) -> Generator[Progress, None, Learn
         plan=plan,
         seed=setup.seed,
         device=setup.device,
+        judge=setup.judge,
         teacher=setup.teacher,
         before_step=watch.look,
         penalty=watch.penalty if request.limits else None,
@@ -79,7 +83,7 @@ def train(setup: Setup, request: LearnedBits) -> Generator[Progress, None, Learn
     return Learned(allocation, fits, model.best_value if fits else None)
 
 
-def held_out(images: Images, count: int, seed: int) -> tuple[Images, Images]:
+def held_out(images: Split, count: int, seed: int) -> tuple[Split, Split]:
     """Split training images into those that train and `count` (at most a fifth) that do not."""
     count = min(count, len(images) // 5)
     if count < 2:
@@ -88,12 +92,7 @@ def held_out(images: Images, count: int, seed: int) -> tuple[Images, Images]:
             f" {len(images)} of them; give at least 10."
         )
     order = torch.randperm(len(images), generator=seeded(seed, "validation"))
-    return _some(images, order[count:]), _some(images, order[:count])
-
-
-def _some(images: Images, index: Tensor) -> Images:
-    labels = None if images.labels is None else images.labels[index]
-    return Images(images.pixels[index], labels, images.mean, images.std)
+    return images.at(order[count:]), images.at(order[:count])
 
 
 class _Watch:
@@ -103,11 +102,12 @@ class _Watch:
         self,
         model: DqModel,
         request: LearnedBits,
-        validation: Sequence[tuple[Tensor, Tensor | None]],
+        validation: Sequence[Batch],
         teacher: nn.Module,
+        judge: Judge,
     ) -> None:
         self.model, self.request, self.validation = model, request, validation
-        self.teacher = teacher
+        self.teacher, self.judge = teacher, judge
         self.kept: list[dict[str, Any]] = []
 
     def exact(self) -> dict[str, int]:
@@ -125,21 +125,15 @@ class _Watch:
     def check(self) -> None:
         """Keep the state where it is within the limits and the best so far."""
         if Budget(self.request.limits, self.request.costs).admits(self.exact()):
-            self.model.remember(self.accuracy())
+            self.model.remember(self.score())
 
     @torch.no_grad()
-    def accuracy(self) -> float:
-        """Share of validation images named right (or as the float network does), 0..1."""
-        hits = total = 0
+    def score(self) -> float:
+        """The judge's score on the validation samples, or likeness to the float network."""
         with self.model.batch_statistics() as network:
-            for x, y in self.validation:
-                if len(x) < 2:
-                    continue
-                truth = self.teacher(x).argmax(1) if y is None else y
-                hits += int((network(x).argmax(1) == truth).sum())
-                total += len(x)
+            found = mean_score(self.judge, network, self.validation, self.teacher)
         self.model.set_training(True)
-        return hits / max(1, total)
+        return found or 0.0
 
     @torch.no_grad()
     def row(self, step: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from qcore.errors import InvalidParams
 from qcore.problem import Progress
@@ -25,6 +25,8 @@ from qcore.qat.requests import Hardened, LowBits, Quantization
 from qcore.qat.setup import Setup, keep_stage
 from qcore.quantizers.mirror_maps import HARD, sharpness
 from qcore.quantizers.mirror_methods import METHODS
+from qcore.scoring.judges import Judge
+from qcore.scoring.tally import Batch, mean_score
 
 MULTIPLICATIONS = 500
 GAP_IMAGES = 512
@@ -160,9 +162,10 @@ def train(setup: Setup, request: LowBits) -> Generator[Progress, None, Hardened]
         plan=plan,
         seed=setup.seed,
         device=setup.device,
+        judge=setup.judge,
         teacher=setup.teacher,
         before_step=sharpen,
-        measure=lambda: _measure(model, sample),
+        measure=lambda: _measure(model, setup.judge, sample),
     )
     total = plan.epochs + request.tail_epochs
     for progress in train_stage(soft, setup.checkpoints):
@@ -182,18 +185,16 @@ def train(setup: Setup, request: LowBits) -> Generator[Progress, None, Hardened]
     return Hardened(gap, end["off_level"], _warnings(model, request, gap, end["off_level"]))
 
 
-def _sample(setup: Setup) -> list[tuple[Tensor, Tensor | None]]:
-    """Some training images, always the same, to compare soft and hard weights on."""
+def _sample(setup: Setup) -> list[Batch]:
+    """Some training samples, always the same, to compare soft and hard weights on."""
     images = setup.training_images
     order = torch.randperm(len(images), generator=seeded(setup.seed, "soft and hard"))
     index = order[:GAP_IMAGES]
-    labels = None if images.labels is None else images.labels[index]
-    some = replace(images, pixels=images.pixels[index], labels=labels)
-    return [(x, y) for x, y in some.batches(128, setup.device) if len(x) > 1]
+    return list(images.at(index).batches(128, setup.device))
 
 
 @torch.no_grad()
-def _measure(model: MirrorModel, sample: list[tuple[Tensor, Tensor | None]]) -> dict[str, Any]:
+def _measure(model: MirrorModel, judge: Judge, sample: list[Batch]) -> dict[str, Any]:
     """Soft and hard accuracy with the statistics of the batch, and what is not yet at a level."""
     if not model.low_layers:
         return {"off_level": 0.0}
@@ -202,14 +203,10 @@ def _measure(model: MirrorModel, sample: list[tuple[Tensor, Tensor | None]]) -> 
     figures["off_level"] = model.off_level()
     for name, sharp in (("soft_accuracy", beta), ("hard_accuracy", HARD)):
         model.set_beta(sharp)
-        hits = total = 0
         with model.batch_statistics() as network:
-            for x, y in sample:
-                if y is not None:
-                    hits += int((network(x).argmax(1) == y).sum())
-                    total += len(x)
-        if total:
-            figures[name] = hits / total
+            found = mean_score(judge, network, sample, None)
+        if found is not None and judge.score.share:
+            figures[name] = found
     model.set_beta(beta)
     model.set_training(True)
     if "hard_accuracy" in figures:

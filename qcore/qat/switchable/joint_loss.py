@@ -17,19 +17,25 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from qcore.allocation import BitAllocation
-from qcore.qat.loop import Loss, Trainable
+from qcore.network.trees import Tree, call, device_of
+from qcore.qat.loop import Loss, Plan, Trainable, hard_loss
 from qcore.qat.switches import Joint, Rungs, random_allocation
+from qcore.scoring.judges import CLASSES, Judge
+
+_UNSMOOTHED = Plan()
 
 
 @dataclass
 class _Seen:
     """What a wider switch answered, without gradient."""
 
-    logs: Tensor
+    answers: Tree
     features: dict[str, Tensor] = field(default_factory=dict)
 
 
-def joint_loss(model: Any, joint: Joint, reference: nn.Module | None = None) -> Loss:
+def joint_loss(
+    model: Any, joint: Joint, judge: Judge = CLASSES, reference: nn.Module | None = None
+) -> Loss:
     """The loss of a step in which every switch, or random allocations, learn; for `Stage.loss`.
 
     All allocations but the last go backward inside, so that one graph is held at a time; what is
@@ -38,36 +44,38 @@ def joint_loss(model: Any, joint: Joint, reference: nn.Module | None = None) -> 
     Args:
         model: TrainableModel with a plan of norms.
         joint: Who teaches, and what counts how much.
+        judge: Whose loss and divergence are minimised.
         reference: Float network that takes the labels' place where there are none.
     """
     switches, rungs = list(model.plan.switches.values()), model.plan.rungs
 
-    def hard(logits: Tensor, x: Tensor, y: Tensor | None) -> Tensor:
-        if y is not None:
-            return functional.cross_entropy(logits, y)
+    def hard(answers: Tree, x: Tree, y: Tensor | None) -> Tensor:
+        if y is not None or reference is None:
+            return hard_loss(judge, answers, y, _UNSMOOTHED)
         with torch.no_grad():
-            wanted = functional.log_softmax(reference(x), 1)  # type: ignore[misc]
-        return _divergence(wanted, functional.log_softmax(logits, 1))
+            wanted = judge.read(call(reference, x), x)
+        return judge.divergence(answers, wanted).mean()
 
     def loss(
-        network: Trainable, x: Tensor, y: Tensor | None, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
+        network: Trainable, x: Tree, y: Tensor | None, generator: torch.Generator
+    ) -> tuple[Tensor, Tree]:
         above: list[_Seen] = []
-        spent = torch.zeros((), device=x.device)
+        spent = torch.zeros((), device=device_of(x))
         taken = _drawn(rungs, switches[0], joint.mixed, generator) if joint.mixed else switches
         for index, allocation in enumerate(taken):
             model.set_allocation(allocation)
-            logits, features = _run(model, x, joint.features > 0)
+            outputs, features = _run(model, x, joint.features > 0)
+            answers = judge.read(outputs, x)
             if index and joint.mixed:
                 features = {n: f for n, f in features.items() if allocation[n] == rungs[n][-1]}
-            value = _student(joint, hard, logits, features, above, (x, y))
+            value = _student((joint, judge, hard), answers, features, above, (x, y))
             if index + 1 == len(taken):
                 break
             value.backward()
             spent += value.detach()
-            logs = functional.log_softmax(logits.detach(), 1)
-            above.append(_Seen(logs, {n: f.detach() for n, f in features.items()}))
-        return value + spent, logits
+            kept = {n: f.detach() for n, f in features.items()}
+            above.append(_Seen(_still(answers), kept))
+        return value + spent, answers
 
     return loss
 
@@ -80,24 +88,30 @@ def _drawn(
     return [widest, *(random_allocation(rungs, rng) for _ in range(count))]
 
 
+def _still(answers: Tree) -> Tree:
+    """The answers without their gradient."""
+    if isinstance(answers, Tensor):
+        return answers.detach()
+    return {name: values.detach() for name, values in answers.items()}
+
+
 def _student(
-    joint: Joint,
-    hard: Any,
-    logits: Tensor,
+    loss: tuple[Joint, Judge, Any],
+    answers: Tree,
     features: dict[str, Tensor],
     above: list[_Seen],
-    batch: tuple[Tensor, Tensor | None],
+    batch: tuple[Tree, Tensor | None],
 ) -> Tensor:
+    joint, judge, hard = loss
     if not above:
-        first: Tensor = hard(logits, *batch)
+        first: Tensor = hard(answers, *batch)
         return first
     teachers = _teachers(joint.teacher, above)
-    value = torch.zeros((), device=logits.device)
+    value = torch.zeros((), device=device_of(answers))
     if joint.labels:
-        value = value + joint.labels * hard(logits, *batch)
+        value = value + joint.labels * hard(answers, *batch)
     if joint.outputs:
-        logs = functional.log_softmax(logits, 1)
-        terms = [_divergence(teacher.logs, logs) for teacher in teachers]
+        terms = [judge.divergence(answers, teacher.answers).mean() for teacher in teachers]
         value = value + joint.outputs * torch.stack(terms).mean()
     if joint.features and features:
         terms = [
@@ -115,12 +129,8 @@ def _teachers(kind: str, above: Sequence[_Seen]) -> Sequence[_Seen]:
     return above[-1:] if kind == "next" else above
 
 
-def _divergence(wanted: Tensor, logs: Tensor) -> Tensor:
-    return functional.kl_div(logs, wanted, log_target=True, reduction="batchmean")
-
-
-def _run(model: Any, x: Tensor, wanted: bool) -> tuple[Tensor, dict[str, Tensor]]:
-    """Logits, and what comes out of the batch-norm behind each layer that has one."""
+def _run(model: Any, x: Tree, wanted: bool) -> tuple[Any, dict[str, Tensor]]:
+    """Outputs, and what comes out of the batch-norm behind each layer that has one."""
     features: dict[str, Tensor] = {}
 
     def keep(name: str) -> Any:
@@ -131,8 +141,8 @@ def _run(model: Any, x: Tensor, wanted: bool) -> tuple[Tensor, dict[str, Tensor]
         for name, norm in (model.norms.items() if wanted else ())
     ]
     try:
-        logits = model(x)
+        outputs = model(x)
     finally:
         for handle in handles:
             handle.remove()
-    return logits, features
+    return outputs, features

@@ -42,7 +42,7 @@ def train(
     fresh = Quantization(request.quantizer, None, request.norms.to_json())
     model, quantization = setup.begun(request.after, fresh)
     model.set_allocation(request.allocation)
-    unlabelled = joint is not None and images.labels is None
+    unlabelled = joint is not None and images.labels is None and not setup.judge.own_labels
     teacher = setup.teacher if plan.distillation > 0 or unlabelled else None
     model.set_float_weights(request.float_weights)
     model.spread_norms()
@@ -67,9 +67,10 @@ def train(
         plan=plan,
         seed=setup.seed,
         device=setup.device,
+        judge=setup.judge,
         teacher=teacher,
         before_step=switch,
-        loss=None if joint is None else joint_loss(model, joint, teacher),
+        loss=None if joint is None else joint_loss(model, joint, setup.judge, teacher),
         finish=finish,
         notes=asdict(quantization),
     )

@@ -8,7 +8,7 @@ only the process that runs the search looks at them.
 
 import io
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,10 +17,12 @@ import torch
 from torch import nn
 
 from qcore.allocation import LayerBits, ModelSpec
-from qcore.data import Data, Images
+from qcore.data import Data, Images, Split
+from qcore.data.samples import Samples
 from qcore.memory import keep_freed_memory
 from qcore.models.cards import Card
 from qcore.models.catalog import MODELS, read_models
+from qcore.models.inputs import Input
 from qcore.models.loading import build_card
 from qcore.models.loading.network import WHOLE, card_file
 from qcore.models.zoo import build_model
@@ -33,6 +35,7 @@ from qcore.qat.trainer import Trainer
 from qcore.quantizer_names import USUAL
 from qcore.scoring.evaluator import Evaluator
 from qcore.scoring.executors.recipe import Recipe, make_recipe
+from qcore.scoring.judges import CLASSES, Judge, read_judge
 
 
 def pack_evaluator(
@@ -45,6 +48,7 @@ def pack_evaluator(
     tuning: TuningParams,
     trainer: Trainer | None = None,
     quantizer: str = USUAL,
+    judge: Judge = CLASSES,
 ) -> Recipe:
     """A recipe that rebuilds an `Evaluator`.
 
@@ -58,6 +62,7 @@ def pack_evaluator(
         tuning: Settings of the label-free tuning.
         trainer: Where a training stage's weights come from; None for the stages without.
         quantizer: Key of POST_TRAINING.
+        judge: How answers are compared.
 
     Raises:
         InvalidParams: the trainer never finished this stage.
@@ -65,16 +70,17 @@ def pack_evaluator(
     weights = io.BytesIO()
     torch.save({k: v.detach().cpu() for k, v in network.state_dict().items()}, weights)
     arguments = (
-        (spec.name, spec.classes, spec.input_shape[0]),
+        (spec.name, spec.classes, spec.input_shape[0] if spec.input_shape else 1),
         weights.getvalue(),
-        pack_images(data.calibration),
-        pack_images(data.search),
+        pack_split(data.calibration),
+        pack_split(data.search),
         device,
         batch_size,
         asdict(tuning),
         None if trainer is None else _pack_stage(stage, trainer),
         _pack_card(spec.name),
         quantizer,
+        None if judge == CLASSES else judge.to_json(),
     )
     return make_recipe(stage, rebuild_evaluator, arguments, device)
 
@@ -90,6 +96,7 @@ def rebuild_evaluator(
     trained: dict[str, Any] | None = None,
     own: dict[str, Any] | None = None,
     quantizer: str = USUAL,
+    judge: dict[str, Any] | None = None,
 ) -> Evaluator:
     """Build the evaluator `pack_evaluator` packed.
 
@@ -104,6 +111,7 @@ def rebuild_evaluator(
         trained: Name, state and options of a training stage, or None.
         own: Card of a network of the user's, with its file where that holds the structure.
         quantizer: Key of POST_TRAINING.
+        judge: How answers are compared, plain data; None for classes.
     """
     keep_freed_memory()
     name, classes, channels = sizes
@@ -113,30 +121,32 @@ def rebuild_evaluator(
         bundled = MODELS[name].source == "bundled"
         network = build_model(name, classes=classes, in_channels=channels if bundled else None)
     network.load_state_dict(torch.load(io.BytesIO(weights), weights_only=True))
-    split = unpack_images(search)
-    # one image stands for the test split, which stays with the search; no report is made here
-    one = Images(split.pixels[:1], None, split.mean, split.std)
+    split = unpack_split(search)
+    # one sample stands for the test split, which stays with the search; no report is made here
+    one = replace(split.at(torch.arange(1)), labels=None)
     data = Data(
         name="packed",
         classes=None if split.labels is None else classes,
         class_names=(),
-        mean=split.mean,
-        std=split.std,
-        input_shape=(channels, int(split.pixels.shape[2]), int(split.pixels.shape[3])),
-        calibration=unpack_images(calibration),
+        mean=(),
+        std=(),
+        input_shape=tuple(split.arrays()[0].shape[1:]),
+        calibration=unpack_split(calibration),
         search=split,
         test=one,
         digest="",
+        inputs=split.inputs if isinstance(split, Samples) else (),
     )
     example = next(data.calibration.batches(1, "cpu"))[0]
-    found = find_layers(network, example, name)
+    found = find_layers(network, example, name, data.inputs)
     model = QuantizedModel(network, found, quantizer=quantizer, device=device)
-    evaluator = Evaluator(model, data, device, TuningParams(**tuning), batch_size)
+    judged = read_judge(judge)
+    evaluator = Evaluator(model, data, device, TuningParams(**tuning), batch_size, judged)
     if trained is not None:
         options = {n: tuple(LayerBits(*b) for b in all_) for n, all_ in trained["options"].items()}
         images = [x for x, _ in evaluator.calibration]
         kept = MemoryCheckpoints()
-        setup = Setup(network, found, options, None, images, kept, device=device)
+        setup = Setup(network, found, options, None, images, kept, device=device, judge=judged)
         evaluator.trainer = Trainer(setup)
         evaluator.trainer.restore(trained["stage"], trained["state"])
     return evaluator
@@ -165,23 +175,25 @@ def _pack_stage(stage: str, trainer: Trainer) -> dict[str, Any]:
     return {"stage": stage, "state": trainer.saved(stage), "options": options}
 
 
-def pack_images(images: Images) -> dict[str, Any]:
-    """Images as numpy arrays and plain numbers, pixels in the type they have in memory."""
-    return {
-        "pixels": images.pixels.numpy(),
-        "labels": None if images.labels is None else images.labels.numpy(),
-        "mean": images.mean,
-        "std": images.std,
-    }
+def pack_split(split: Split) -> dict[str, Any]:
+    """Samples as numpy arrays and plain data, in the types they have in memory."""
+    labels = None if split.labels is None else split.labels.numpy()
+    if isinstance(split, Images):
+        return {
+            "pixels": split.pixels.numpy(), "labels": labels, "mean": split.mean, "std": split.std
+        }  # fmt: skip
+    columns = {name: values.numpy() for name, values in split.columns.items()}
+    inputs = [each.to_json() for each in split.inputs]
+    return {"columns": columns, "labels": labels, "inputs": inputs}
 
 
-def unpack_images(packed: dict[str, Any]) -> Images:
-    """Read what `pack_images` wrote."""
-    labels = packed["labels"]
-    return Images(
-        # copied where it arrived read-only, which torch would warn of
-        torch.from_numpy(packed["pixels"].copy()),
-        None if labels is None else torch.from_numpy(labels.copy()),
-        tuple(packed["mean"]),
-        tuple(packed["std"]),
-    )
+def unpack_split(packed: dict[str, Any]) -> Split:
+    """Read what `pack_split` wrote."""
+    # copied where it arrived read-only, which torch would warn of
+    labels = None if packed["labels"] is None else torch.from_numpy(packed["labels"].copy())
+    if "columns" in packed:
+        columns = {name: torch.from_numpy(v.copy()) for name, v in packed["columns"].items()}
+        inputs = tuple(Input.from_json(each) for each in packed["inputs"])
+        return Samples(columns, inputs, labels)
+    pixels = torch.from_numpy(packed["pixels"].copy())
+    return Images(pixels, labels, tuple(packed["mean"]), tuple(packed["std"]))

@@ -60,7 +60,7 @@ def test_correction_in_several_batches_is_close_to_one_batch():
 
 
 def test_no_images_and_nan_are_refused():
-    with pytest.raises(InvalidData, match="at least one image"):
+    with pytest.raises(InvalidData, match="at least one sample"):
         measure_ranges(small_model(), [])
     with pytest.raises(InvalidData, match="NaN"):
         measure_ranges(small_model(), [X * float("nan")])

@@ -4,13 +4,15 @@ import torch
 from torch import Tensor
 
 from qcore.data import load_data
+from qcore.data.samples import example_for
 from qcore.errors import DataUnavailable, InvalidData, InvalidParams
 from qcore.formats.config import BitConfig
+from qcore.network.trees import Tree, count
 
 SAMPLE_IMAGES = 64
 
 
-def sample_for(config: BitConfig) -> tuple[Tensor, str]:
+def sample_for(config: BitConfig) -> tuple[Tree, str]:
     """Images to run the file on, and in words where they come from: never test images."""
     name, model = str(config.provenance.get("data", "")), config.model.name
     seed = int(config.provenance.get("images_seed", 0))
@@ -18,10 +20,15 @@ def sample_for(config: BitConfig) -> tuple[Tensor, str]:
         try:
             data = load_data(name, calibration=1, search=SAMPLE_IMAGES, seed=seed, model=model)
             images, _ = next(data.search.batches(SAMPLE_IMAGES))
+            if not isinstance(images, Tensor):
+                return images, f"{count(images)} samples of {name}"
             if tuple(images.shape[1:]) == tuple(config.model.input_shape):
                 return images, f"{len(images)} images of {name}"
         except (DataUnavailable, InvalidParams, InvalidData):
             pass  # the images are only for the report
+    if config.model.inputs:
+        made_up = example_for(config.model, SAMPLE_IMAGES)
+        return made_up, f"{SAMPLE_IMAGES} made-up samples: the configuration's own are not here"
     noise = torch.Generator().manual_seed(0)
     images = torch.randn(SAMPLE_IMAGES, *config.model.input_shape, generator=noise)
     return images, f"{SAMPLE_IMAGES} images of noise: the configuration's own are not here"

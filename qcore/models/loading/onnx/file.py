@@ -47,13 +47,13 @@ class OnnxNetwork:
 
     network: nn.Module
     converter: str
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     difference: float
     notes: tuple[str, ...] = ()
 
 
 def read_onnx(
-    path: Path, input_shape: tuple[int, int, int] | None = None, converter: str = ""
+    path: Path, input_shape: tuple[int, ...] | None = None, converter: str = ""
 ) -> OnnxNetwork:
     """Read an ONNX file as a network.
 
@@ -127,7 +127,7 @@ _QUANTIZED = (
 )
 
 
-def _check_graph(proto: Any, given: tuple[int, int, int] | None) -> tuple[int, int, int]:
+def _check_graph(proto: Any, given: tuple[int, ...] | None) -> tuple[int, ...]:
     tensor_proto = need("onnx", _WHAT).TensorProto
     graph = proto.graph
     kinds = {node.op_type for node in _nodes(graph)}
@@ -198,7 +198,7 @@ def unknown_operators(proto: Any) -> list[str]:
     return sorted(missing)
 
 
-def _ready(proto: Any, shape: tuple[int, int, int]) -> Sized:
+def _ready(proto: Any, shape: tuple[int, ...]) -> Sized:
     """The model in the form it is converted in."""
     plain = tidied(proto)
     try:

@@ -82,7 +82,7 @@ def open_batch(proto: Any) -> Any:
     return copy
 
 
-def with_sizes(proto: Any, shape: tuple[int, int, int], run: Runner) -> Sized:
+def with_sizes(proto: Any, shape: tuple[int, ...], run: Runner) -> Sized:
     """A copy in which sizes that can be known are constants; the file as it is where none can.
 
     Args:
