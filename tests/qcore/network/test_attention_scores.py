@@ -11,6 +11,7 @@ from qcore.allocation import BitAllocation
 from qcore.data import Images
 from qcore.ptq.model import QuantizedModel
 from qcore.scoring.evaluator import Evaluator
+from qcore.scoring.judges.classes import Classes
 from qcore.sensitivity.gradient import _Tap, per_sample
 from qcore.sensitivity.measured import SENSITIVITIES, compute_table
 from tests.attention_nets import CLASSES, NETWORKS, SIDE, found_in, swin
@@ -54,7 +55,7 @@ def test_projections_of_windows_are_those_of_each_sample_alone():
     # the second of these layers runs on four windows for each sample
     x = torch.randn(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(4))
     model = QuantizedModel(swin(), found_in("swin"))
-    tap = _Tap(model, x)
+    tap = _Tap(model, x, Classes())
     names = ["features.0.0", "features.1.1.attn.qkv", "head"]
     outputs = [tap.outputs[name] for name in names]
     assert [len(output) // 3 for output in outputs] == [1, 4, 1]
