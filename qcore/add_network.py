@@ -54,6 +54,7 @@ def add_network(
         new.classes,
         new.kwargs,
         new.by_order,
+        new.weights_key,
     )
     tell("Finding its layers")
     found = find_layers(loaded.network, torch.zeros(1, *loaded.input_shape), new.name)
@@ -70,6 +71,7 @@ def add_network(
         preprocessing=steps,
         kwargs=dict(new.kwargs),
         by_order=new.by_order,
+        weights_key=loaded.weights_key,
         data=tuple(filter(None, (new.data,))),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )

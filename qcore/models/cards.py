@@ -49,6 +49,8 @@ class Card:
         weights: File name in the card's folder; "" where weights stay as drawn by chance.
         sha256: 64 hex digits of that file; "" without one.
         by_order: Tensors are matched by their order and shape, not by their names.
+        weights_key: Where in the weights' file the weights lie ("state_dict_ema"); "" is the whole
+            file, or the raw ones of several.
         input_shape: (channels, height, width) of one input.
         classes: Number of outputs.
         preprocessing: How images are prepared.
@@ -69,6 +71,7 @@ class Card:
     by_order: bool = False
     data: tuple[str, ...] = ()
     created: str = ""
+    weights_key: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `Card.from_json` reads it back."""
@@ -98,6 +101,7 @@ class Card:
                 by_order=bool(data["by_order"]),
                 data=tuple(map(str, data["data"])),
                 created=str(data["created"]),
+                weights_key=str(data.get("weights_key", "")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidConfig(f"The card cannot be read: {error!r}. Add it again.") from error

@@ -53,6 +53,8 @@ class NewNetwork:
         kwargs: Further arguments of the architecture.
         by_order: Match tensors by order and shape instead of by name.
         data: Data name it is meant for; may be "".
+        weights_key: Which of several sets of weights in the file ("state_dict_ema"); "" takes the
+            proposed one.
     """
 
     name: str
@@ -66,6 +68,7 @@ class NewNetwork:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     by_order: bool = False
     data: str = ""
+    weights_key: str = ""
 
     def check(self) -> None:
         """Raise where it cannot be loaded for sure.
