@@ -192,12 +192,35 @@ def watch(model: nn.Module, example: Tensor, name: str) -> Run:
     if "" in run.layers:
         raise UnsupportedModel(f"{name} is a single layer; wrap it: nn.Sequential(layer).")
     if not run.layers:
-        raise UnsupportedModel(
-            f"{name} has no layer to quantize: no convolution or linear module ran in its forward "
-            "pass."
-        )
+        raise UnsupportedModel(f"{name} has no layer to quantize: {_no_layer(model, run)}.")
     run.classes = output.shape[1]
     return run
+
+
+def _no_layer(model: nn.Module, run: Run) -> str:
+    """Why none of a model's modules is a layer."""
+    modules = {p: m for p, m in model.named_modules() if isinstance(m, _LAYER_TYPES)}
+    ran = [path for path in modules if path in run.called]
+    made = [path for path in ran if "weight" not in modules[path]._parameters]
+    if run.opaque:
+        path, kind = next(iter(run.opaque.items()))
+        return (
+            f"its {len(run.opaque)} convolution and linear modules (the first is {path}, a {kind}) "
+            "do more than multiply with their weight"
+        )
+    if made:
+        return (
+            f"the weights of its {len(made)} convolution and linear modules (the first is "
+            f"{made[0]}) are no parameters; something computes them. Make them parameters first"
+        )
+    if any(run.products.values()):
+        return (
+            "its multiplications are made by functions, in no convolution or linear module. Put "
+            "their weights into modules (nn.Conv2d, nn.Linear)"
+        )
+    if modules:
+        return f"none of its {len(modules)} convolution and linear modules ran in its forward pass"
+    return "it has no convolution or linear module"
 
 
 def _before(run: Run, path: str) -> Any:

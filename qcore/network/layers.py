@@ -17,6 +17,7 @@ from qcore.allocation import LayerSpec, ModelSpec
 from qcore.network.forward_pass import NORMS, Run, add_call, explicit_attention, watch
 from qcore.network.graph import Wiring, read_wiring
 from qcore.network.rewriting import expose_layers, plain
+from qcore.network.rewriting.computed_weights import computed
 
 _GEOMETRY = ("stride", "padding", "output_padding", "dilation", "groups", "padding_mode")
 
@@ -68,6 +69,7 @@ def find_layers(model: nn.Module, example: Tensor, name: str) -> Found:
         UnsupportedModel: no convolution or linear layer runs, or the output is no tensor.
         InvalidData: the model cannot run on the example; says the channels it expects.
     """
+    read_through = _computed_weights(model)
     model = expose_layers(model)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     example = example[:1].to(device)
@@ -102,6 +104,7 @@ def find_layers(model: nn.Module, example: Tensor, name: str) -> Found:
         left_in_float=left,
         warnings=(
             *_refused(refusal),
+            *read_through,
             *_float_parts(model, run, shared, left),
             *_opaque_layers(run, left),
             *_float_products(run, layers),
@@ -282,6 +285,20 @@ def _idle_parts(model: nn.Module, idle: Mapping[str, int]) -> list[str]:
     ]
 
 
+def _computed_weights(model: nn.Module) -> list[str]:
+    """A sentence on each way in which weights are computed, which were read through."""
+    places: dict[str, list[str]] = {}
+    for path, module in model.named_modules():
+        for name, what in computed(module).items():
+            places.setdefault(what, []).append(f"{path}.{name}".lstrip("."))
+    return [
+        f"{len(names)} tensors under {what} (the first is {names[0]}) were computed once, in eval "
+        "mode, and count as plain weights from here on: they get bits like any other, and training "
+        f"goes on without {what}."
+        for what, names in places.items()
+    ]
+
+
 def _refused(reason: str) -> list[str]:
     if not reason:
         return []
@@ -310,11 +327,6 @@ def _float_parts(model: nn.Module, run: Run, shared: _Shared, left: Mapping[str,
             )
         elif owner in run.opaque:
             continue
-        elif ".parametrizations." in f".{name}":
-            sentences.append(
-                f"{name} ({count:,} weights) stays in float: it is under a parametrization. Remove "
-                "that first with torch.nn.utils.parametrize.remove_parametrizations."
-            )
         else:
             parameter = model.get_parameter(name)
             if parameter.dim() > 1 and id(parameter) in run.matrix_uses:

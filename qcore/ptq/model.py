@@ -73,7 +73,7 @@ class QuantizedModel(nn.Module):
     ) -> None:
         super().__init__()
         self.spec, self.norms = found.spec, dict(found.norms)
-        self.network = expose_layers(copy.deepcopy(model)).eval().requires_grad_(False).to(device)
+        self.network = copy.deepcopy(expose_layers(model)).eval().requires_grad_(False).to(device)
         if any(isinstance(m, nn.Conv2d) for m in self.network.modules()):
             self.network = self.network.to(memory_format=torch.channels_last)
         self.layers: dict[str, QuantizedLayer] = {}

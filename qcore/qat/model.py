@@ -67,7 +67,7 @@ class QatModel(nn.Module, Generic[Layer]):
     ) -> None:
         super().__init__()
         self.spec, self.options, self.plan = found.spec, options, plan
-        self.network = expose_layers(copy.deepcopy(model)).eval().requires_grad_(False).to(device)
+        self.network = copy.deepcopy(expose_layers(model)).eval().requires_grad_(False).to(device)
         if any(isinstance(m, nn.Conv2d) for m in self.network.modules()):
             self.network = self.network.to(memory_format=torch.channels_last)
         self.layers: dict[str, Layer] = {}
