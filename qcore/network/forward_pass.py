@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from qcore.allocation import LayerSpec
-from qcore.errors import InvalidData, UnsupportedModel
+from qcore.errors import InvalidData, QcoreError, UnsupportedModel
 from qcore.network.operation import operation_of
 from qcore.network.products import PRODUCTS, product_macs
 from qcore.network.rewriting import plain
@@ -178,8 +178,11 @@ def watch(model: nn.Module, example: Tensor, name: str) -> Run:
     try:
         with torch.no_grad(), _ParameterUses(model, run):
             output = model(example)
-    except (RuntimeError, AssertionError, ValueError, TypeError, LookupError) as error:
-        raise InvalidData(_misfit(name, run, example, error)) from error
+    except (QcoreError, MemoryError):
+        raise
+    except Exception as error:
+        # the user's own code raises what it likes
+        raise InvalidData(_misfit(model, name, run, example, error)) from error
     finally:
         for handle in handles:
             handle.remove()
@@ -293,8 +296,16 @@ def _describe(path: str, module: nn.Module, given: Tensor, output: Tensor) -> La
     )
 
 
-def _misfit(name: str, run: Run, example: Tensor, error: Exception) -> str:
+def _misfit(model: nn.Module, name: str, run: Run, example: Tensor, error: Exception) -> str:
     shape = tuple(example.shape[1:])
+    start = f"{name} cannot run on inputs of shape {shape}"
+    kinds = {p.dtype for p in model.parameters() if p.is_floating_point()} - {example.dtype}
+    if kinds and example.is_floating_point():
+        ours, theirs = (str(k).removeprefix("torch.") for k in (example.dtype, min(kinds, key=str)))
+        return (
+            f"{start}: they are {ours}, and it has weights in {theirs}. Bring it to {ours} first: "
+            "model.float()."
+        )
     if run.running:
         path, module, given = run.running[-1]
         if isinstance(module, nn.Linear):
@@ -307,12 +318,13 @@ def _misfit(name: str, run: Run, example: Tensor, error: Exception) -> str:
             )
         if expected != got:
             return (
-                f"{name} cannot run on inputs of shape {shape}: its layer {path!r} takes "
-                f"{expected} {what}, and is given {got}. Use images with the channels and size "
-                "the model was made for."
+                f"{start}: its layer {path!r} takes {expected} {what}, and is given {got}. Use "
+                "images with the channels and size the model was made for."
             )
     lines = str(error).strip().splitlines() or [type(error).__name__]
+    inside = run.inside[-1] if run.inside else ""
+    place = f" in its module {inside!r}" if inside else ""
     return (
-        f"{name} cannot run on inputs of shape {shape}: {lines[0]}. Use images with the channels "
-        "and size the model was made for."
+        f"{start}: {type(error).__name__}{place}: {lines[0]}. Use images with the channels and "
+        "size the model was made for, or correct its forward pass."
     )

@@ -18,6 +18,7 @@ from qcore.network.forward_pass import NORMS, Run, add_call, explicit_attention,
 from qcore.network.graph import Wiring, read_wiring
 from qcore.network.rewriting import expose_layers, plain
 from qcore.network.rewriting.computed_weights import computed
+from qcore.network.running import layout_refusal
 
 _GEOMETRY = ("stride", "padding", "output_padding", "dilation", "groups", "padding_mode")
 
@@ -36,6 +37,8 @@ class Found:
         products: Path of a module to the multiply-accumulates, for one sample, of the matrix
             products it makes itself: attention's queries with keys and probabilities with values.
             They have no weights, stay in float, and no cost counts them.
+        channels_last: False where the model has to be given contiguous images: in the other layout
+            it fails or computes something else.
         exported: False where torch.export refused the model; producers are then unknown.
     """
 
@@ -44,6 +47,7 @@ class Found:
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     products: Mapping[str, int] = field(default_factory=dict)
     exported: bool = True
+    channels_last: bool = True
 
 
 def find_layers(model: nn.Module, example: Tensor, name: str) -> Found:
@@ -78,6 +82,7 @@ def find_layers(model: nn.Module, example: Tensor, name: str) -> Found:
     try:
         with explicit_attention():
             run = watch(model, example, name)
+            contiguous = layout_refusal(model, example)
             shared = _merge_shared(model, run)
             ids = {id(_weight(model, layer.name)): layer.name for layer in shared.layers}
             wiring = read_wiring(model, example, ids)
@@ -104,6 +109,7 @@ def find_layers(model: nn.Module, example: Tensor, name: str) -> Found:
         left_in_float=left,
         warnings=(
             *_refused(refusal),
+            *_contiguous(contiguous),
             *read_through,
             *_float_parts(model, run, shared, left),
             *_opaque_layers(run, left),
@@ -113,7 +119,7 @@ def find_layers(model: nn.Module, example: Tensor, name: str) -> Found:
         input_shape=tuple(example.shape[1:]),
         classes=run.classes,
     )
-    return Found(spec, norms, shared.aliases, _counted(run), exported=not refusal)
+    return Found(spec, norms, shared.aliases, _counted(run), not refusal, not contiguous)
 
 
 def weights_digest(model: nn.Module) -> str:
@@ -305,6 +311,16 @@ def _refused(reason: str) -> list[str]:
     return [
         f"torch.export cannot follow this model ({reason}), so it is not known which layer feeds "
         "which, and only batch-norms next to their layer in a Sequential are folded."
+    ]
+
+
+def _contiguous(reason: str) -> list[str]:
+    if not reason:
+        return []
+    return [
+        "It is run on contiguous images, which is slower: with channels last in memory it does not "
+        f"compute the same ({reason}). x.flatten or x.reshape in the place of x.view mends most of "
+        "such networks."
     ]
 
 

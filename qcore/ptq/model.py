@@ -5,7 +5,6 @@ replaced by a `QuantizedLayer`. Quantized weights are prepared once per (layer, 
 memory limit, and switched by reference, in O(layers).
 """
 
-import copy
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +19,7 @@ from qcore.network.forward_pass import explicit_attention
 from qcore.network.layers import Found
 from qcore.network.operation import from_rows, operation_of, to_rows
 from qcore.network.rewriting import expose_layers
+from qcore.network.running import channels_last, copied, run
 from qcore.ptq.layer import QuantizedLayer
 from qcore.quantizer_names import USUAL
 from qcore.quantizers import QUANTIZERS, ActivationGrid, Histogram, mse_grid, quantize_rows
@@ -73,9 +73,10 @@ class QuantizedModel(nn.Module):
     ) -> None:
         super().__init__()
         self.spec, self.norms = found.spec, dict(found.norms)
-        self.network = copy.deepcopy(expose_layers(model)).eval().requires_grad_(False).to(device)
-        if any(isinstance(m, nn.Conv2d) for m in self.network.modules()):
-            self.network = self.network.to(memory_format=torch.channels_last)
+        self.network = copied(expose_layers(model)).eval().requires_grad_(False).to(device)
+        self.channels_last = found.channels_last
+        if self.channels_last:
+            self.network = channels_last(self.network)
         self.layers: dict[str, QuantizedLayer] = {}
         self.histograms: dict[str, Histogram] = {}
         self.steps: dict[tuple[str, int], Tensor] = {}
@@ -107,8 +108,10 @@ class QuantizedModel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map normalised images (n, channels, h, w) to logits (n, classes)."""
+        if not self.channels_last:
+            x = x.contiguous()
         with explicit_attention():
-            return self.network(x)
+            return run(self.network, x, self.spec.name)
 
     def weight_step(self, name: str, bits: int) -> Tensor:
         """Weight step of each channel at these bits, (channels,); searched once."""

@@ -9,7 +9,6 @@ quantizers' scales. What is left in float (`ModelSpec.left_in_float`) and every 
 it was, so that a configuration file is complete with its layers alone.
 """
 
-import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
@@ -24,6 +23,7 @@ from qcore.network.forward_pass import explicit_attention
 from qcore.network.layers import Found
 from qcore.network.operation import to_rows
 from qcore.network.rewriting import expose_layers
+from qcore.network.running import channels_last, copied, run
 from qcore.qat.layer import QatLayer, TrainableLayer
 from qcore.qat.norms import TransitionalNorm, install_norms
 from qcore.qat.switches import NormPlan
@@ -67,9 +67,10 @@ class QatModel(nn.Module, Generic[Layer]):
     ) -> None:
         super().__init__()
         self.spec, self.options, self.plan = found.spec, options, plan
-        self.network = copy.deepcopy(expose_layers(model)).eval().requires_grad_(False).to(device)
-        if any(isinstance(m, nn.Conv2d) for m in self.network.modules()):
-            self.network = self.network.to(memory_format=torch.channels_last)
+        self.network = copied(expose_layers(model)).eval().requires_grad_(False).to(device)
+        self.channels_last = found.channels_last
+        if self.channels_last:
+            self.network = channels_last(self.network)
         self.layers: dict[str, Layer] = {}
         for name in found.spec.names:
             layer = make_layer(name, self.network.get_submodule(name)).to(device)
@@ -86,8 +87,10 @@ class QatModel(nn.Module, Generic[Layer]):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map normalised images (n, channels, h, w) to logits (n, classes)."""
+        if not self.channels_last:
+            x = x.contiguous()
         with explicit_attention():
-            return self.network(x)
+            return run(self.network, x, self.spec.name)
 
     @property
     def _active(self) -> list[Any]:

@@ -11,6 +11,7 @@ from qcore.errors import DataUnavailable
 from qcore.formats.apply import apply_bits
 from qcore.formats.config import BitConfig
 from qcore.models.zoo import load_model
+from qcore.network.running import contiguous_inputs
 from qcore.problem import Scores
 from qcore.scoring.evaluator import batch_size_for, choose_device, tally, to_batches
 
@@ -43,6 +44,8 @@ def measure(config: BitConfig) -> Scores:
     device = choose_device()
     quantized = apply_bits(network, config).to(device)
     network = network.to(device).eval()
+    if not quantized.channels_last:
+        network = contiguous_inputs(network)
     batches = to_batches(data.test, batch_size_for(data.input_shape, device), device)
     with torch.inference_mode():
         reference = [functional.log_softmax(network(x), 1) for x, _ in batches]

@@ -18,6 +18,7 @@ from qcore.errors import (
 )
 from qcore.models.cards import Card, card_folder, file_sha256
 from qcore.models.loading.architectures import build_architecture
+from qcore.models.loading.checks import check_behaviour
 from qcore.models.loading.code import call_factory, exported_shape, load_pt2
 from qcore.models.loading.names import named_for, shared_names, without_counters
 from qcore.models.loading.onnx.file import read_onnx
@@ -26,6 +27,9 @@ from qcore.models.loading.weights import fill, in_order, other_sizes, read_sets
 
 WHOLE = ("onnx", "pt2")
 """Sources whose file holds the structure together with the weights."""
+
+TRIED = 2
+"""Random images that a network is tried on."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,8 @@ def load_network(
         notes.append("No weights were given: they are drawn by chance, and it has learned nothing.")
     network = network.float()  # as `load_card` gives it
     found = check_network(network, input_shape, architecture or source)
+    images = torch.rand(TRIED, *input_shape, generator=torch.Generator().manual_seed(0))
+    notes += check_behaviour(network, (images,), architecture or source)
     if probabilities(network, input_shape):
         notes.append(
             "Its outputs are probabilities: a softmax ends it. Bits are judged by comparing class "
@@ -115,7 +121,7 @@ def load_network(
         )
     if classes is not None and classes != found:
         raise InvalidParams(f"The network has {found} outputs, not {classes}.")
-    return Loaded(network, input_shape, found, architecture, (*notes, *_warnings(network)), taken)
+    return Loaded(network, input_shape, found, architecture, tuple(notes), taken)
 
 
 def _needed(weights: Path | None, what: str) -> Path:
@@ -245,16 +251,6 @@ def probabilities(network: nn.Module, shape: tuple[int, int, int]) -> bool:
     outputs = network(images)
     sums = outputs.sum(1)
     return bool((outputs >= 0).all()) and torch.allclose(sums, torch.ones_like(sums), atol=1e-4)
-
-
-def _warnings(network: nn.Module) -> list[str]:
-    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    if any(m.running_mean is None for m in norms):
-        return [
-            "Some batch-norms keep no running statistics: an image's scores then depend on the "
-            "others of its batch."
-        ]
-    return []
 
 
 def build_card(card: Card, file: Path | None = None) -> nn.Module:
