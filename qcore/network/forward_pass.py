@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from qcore.allocation import LayerSpec
 from qcore.errors import InvalidData, QcoreError, UnsupportedModel
 from qcore.network.operation import operation_of
-from qcore.network.products import PRODUCTS, product_macs
+from qcore.network.products import Products
 from qcore.network.rewriting import plain
 
 KINDS: dict[type[nn.Module], str] = {
@@ -56,12 +56,15 @@ class Run:
         called: Paths of all modules that ran.
         norm_inputs: Path of each batch-norm to the layers whose very output it was given, once
             for each call; "" where it was given anything else.
-        matrix_uses: id() of each parameter to how often it entered a matrix function.
-        touched: id() of each parameter that entered any function.
+        matrix_uses: id() of each parameter or buffer to how often it entered a matrix function.
+        touched: id() of each parameter or buffer that entered any function.
         outputs: Outputs of layers with their paths.
         inside: Paths of the modules whose calls have started and not ended, outermost first.
         products: Path of a module to the multiply-accumulates of the matrix products it makes
             itself, through no layer (attention's, for example).
+        multiplied: `place` of each operand of those products.
+        unknown: Name of each operator that may be a product and is not counted, to the path of the
+            module that first used it.
         opaque: Path of each convolution or linear module whose own forward pass does not just
             multiply with its weight, to the name of its class.
         running: Layer calls that have started and not ended: (path, layer, its input).
@@ -77,6 +80,8 @@ class Run:
     outputs: list[tuple[Tensor, str]] = field(default_factory=list)
     inside: list[str] = field(default_factory=list)
     products: dict[str, int] = field(default_factory=dict)
+    multiplied: set[int] = field(default_factory=set)
+    unknown: dict[str, str] = field(default_factory=dict)
     opaque: dict[str, str] = field(default_factory=dict)
     running: list[tuple[str, nn.Module, Tensor]] = field(default_factory=list)
     classes: int = 0
@@ -94,13 +99,15 @@ def explicit_attention() -> Iterator[None]:
 
 
 class _ParameterUses(TorchFunctionMode):
-    """Records which parameters functions read, and matrix products made outside of layers."""
+    """Records which parameters and buffers functions read."""
 
     def __init__(self, model: nn.Module, run: Run) -> None:
         super().__init__()
         self._run = run
         # tensors are kept, so that no id is used twice
-        self._known = {id(p): (p, id(p)) for p in model.parameters()}
+        self._buffers = {id(buffer) for buffer in model.buffers()}
+        tensors = (*model.parameters(), *model.buffers())
+        self._known = {id(tensor): (tensor, id(tensor)) for tensor in tensors}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the function and note the parameters among its arguments."""
@@ -109,14 +116,13 @@ class _ParameterUses(TorchFunctionMode):
         kind = getattr(func, "__name__", "")
         if kind == "__get__":
             return result
-        if kind in PRODUCTS and not self._run.running and self._run.inside:
-            owner, macs = self._run.inside[-1], product_macs(kind, args, result)
-            self._run.products[owner] = self._run.products.get(owner, 0) + macs
         for value in _tensors((args, tuple(kwargs.values()))):
             if id(value) not in self._known:
                 continue
             origin = self._known[id(value)][1]
             self._run.touched.add(origin)
+            if origin in self._buffers and self._run.running:
+                continue  # a layer's input, not a weight
             if kind in _MATRIX_FUNCTIONS:
                 uses = self._run.matrix_uses
                 uses[origin] = uses.get(origin, 0) + 1
@@ -124,6 +130,29 @@ class _ParameterUses(TorchFunctionMode):
                 for view in _tensors((result,)):
                     self._known.setdefault(id(view), (view, origin))
         return result
+
+
+def _outside_layers(run: Run) -> Products:
+    """What counts the products that are made while no layer runs."""
+
+    def count(macs: int, operands: list[Tensor]) -> None:
+        if run.running or not run.inside:
+            return
+        run.products[run.inside[-1]] = run.products.get(run.inside[-1], 0) + macs
+        run.multiplied.update(place(operand) for operand in operands)
+
+    def unknown(name: str) -> None:
+        if not run.running and run.inside:
+            run.unknown.setdefault(name, run.inside[-1])
+
+    return Products(count, unknown)
+
+
+def place(tensor: Tensor) -> int:
+    """Where a tensor's numbers lie: the same for all views of them."""
+    if tensor.layout != torch.strided:
+        return id(tensor)
+    return int(tensor.untyped_storage()._cdata)
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:
@@ -176,7 +205,7 @@ def watch(model: nn.Module, example: Tensor, name: str) -> Run:
         handles.append(module.register_forward_pre_hook(_before(run, path), with_kwargs=True))
         handles.append(module.register_forward_hook(_after(run, path), with_kwargs=True))
     try:
-        with torch.no_grad(), _ParameterUses(model, run):
+        with torch.no_grad(), _ParameterUses(model, run), _outside_layers(run):
             output = model(example)
     except (QcoreError, MemoryError):
         raise

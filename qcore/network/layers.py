@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from qcore.allocation import LayerSpec, ModelSpec
-from qcore.network.forward_pass import NORMS, Run, add_call, explicit_attention, watch
+from qcore.network.forward_pass import NORMS, Run, add_call, explicit_attention, place, watch
 from qcore.network.graph import Wiring, read_wiring
 from qcore.network.rewriting import expose_layers, plain
 from qcore.network.rewriting.computed_weights import computed
@@ -114,6 +114,7 @@ def find_layers(model: nn.Module, example: Tensor, name: str) -> Found:
             *_float_parts(model, run, shared, left),
             *_opaque_layers(run, left),
             *_float_products(run, layers),
+            *_unknown_products(run),
             *idle,
         ),
         input_shape=tuple(example.shape[1:]),
@@ -255,12 +256,22 @@ def _uncovered(
             continue
         ran = id(parameter) in run.touched or name.rpartition(".")[0] in run.called
         (left if ran else idle)[name] = parameter.numel()
+    left |= {
+        name: buffer.numel()
+        for name, buffer in model.named_buffers()
+        if buffer.is_floating_point() and _multiplied(run, buffer)
+    }
     for path in shared.copies:
         left[f"{path}.weight"] = _weight(model, path).numel()
     for layer in shared.layers:
         if _used_elsewhere(model, run, layer.name):
             left[f"{layer.name}.weight"] = layer.weights
     return left, _idle_parts(model, idle)
+
+
+def _multiplied(run: Run, tensor: Tensor) -> bool:
+    """True where a tensor is an operand of a product that no layer makes."""
+    return id(tensor) in run.matrix_uses or place(tensor) in run.multiplied
 
 
 def _used_elsewhere(model: nn.Module, run: Run, layer: str) -> bool:
@@ -344,8 +355,8 @@ def _float_parts(model: nn.Module, run: Run, shared: _Shared, left: Mapping[str,
         elif owner in run.opaque:
             continue
         else:
-            parameter = model.get_parameter(name)
-            if parameter.dim() > 1 and id(parameter) in run.matrix_uses:
+            tensor = getattr(model.get_submodule(owner), name.rpartition(".")[2])
+            if tensor.dim() > 1 and _multiplied(run, tensor):
                 sentences.append(
                     f"{name} ({count:,} weights) stays in float: it goes straight into a function "
                     "of another module, never through a layer of its own."
@@ -382,4 +393,13 @@ def _float_products(run: Run, layers: tuple[LayerSpec, ...]) -> list[str]:
         f"first is {next(iter(products)) or 'the model itself'}): their {macs:,} "
         f"multiply-accumulates a sample ({share:.1%} of all) stay in float, and no cost counts "
         "them."
+    ]
+
+
+def _unknown_products(run: Run) -> list[str]:
+    """A sentence on operators whose multiply-accumulates are in no account, if they make any."""
+    return [
+        f"The operator {name}, first used in {path or 'the model itself'}, is not known: the "
+        "multiply-accumulates that it makes, if any, are in no account."
+        for name, path in run.unknown.items()
     ]
