@@ -57,6 +57,7 @@ def add_network(
         new.by_order,
         new.inputs,
         new.judge,
+        new.weights_key,
     )
     tell("Finding its layers")
     found = find_layers(loaded.network, loaded.example, new.name, loaded.inputs)
@@ -75,6 +76,7 @@ def add_network(
         preprocessing=steps,
         kwargs=dict(new.kwargs),
         by_order=new.by_order,
+        weights_key=loaded.weights_key,
         data=tuple(filter(None, (new.data,))),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         inputs=loaded.inputs,

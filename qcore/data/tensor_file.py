@@ -114,7 +114,7 @@ def _read(path: Path) -> dict[str, Any]:
             # loaders of networks are not needed by any other file
             from qcore.models.loading.weights import read_weights
 
-            return dict(read_weights(path, MOST_BYTES))
+            return dict(read_weights(path, most=MOST_BYTES))
         if path.suffix.lower() == ".npz":
             # numpy leaves a file open that it cannot read
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:

@@ -51,6 +51,8 @@ class Card:
         weights: File name in the card's folder; "" where weights stay as drawn by chance.
         sha256: 64 hex digits of that file; "" without one.
         by_order: Tensors are matched by their order and shape, not by their names.
+        weights_key: Where in the weights' file the weights lie ("state_dict_ema"); "" is the whole
+            file, or the raw ones of several.
         input_shape: (channels, height, width) of one image; the shape of the first of `inputs`.
         classes: Number of outputs: the second dimension of the first of them.
         preprocessing: How images are prepared.
@@ -75,6 +77,7 @@ class Card:
     created: str = ""
     inputs: tuple[Input, ...] = ()
     judge: Judge = CLASSES
+    weights_key: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `Card.from_json` reads it back."""
@@ -109,6 +112,7 @@ class Card:
                 created=str(data["created"]),
                 inputs=tuple(Input.from_json(each) for each in data.get("inputs", ())),
                 judge=read_judge(data.get("judge")),
+                weights_key=str(data.get("weights_key", "")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidConfig(f"The card cannot be read: {error!r}. Add it again.") from error

@@ -57,6 +57,8 @@ class NewNetwork:
         data: Data name it is meant for; may be "".
         inputs: What it takes where that is no image; () for one image.
         judge: How its answers are compared; None is told from them.
+        weights_key: Which of several sets of weights in the file ("state_dict_ema"); "" takes the
+            proposed one.
     """
 
     name: str
@@ -72,6 +74,7 @@ class NewNetwork:
     data: str = ""
     inputs: tuple[Input, ...] = ()
     judge: Judge | None = None
+    weights_key: str = ""
 
     def check(self) -> None:
         """Raise where it cannot be loaded for sure.

@@ -58,6 +58,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--std", help="per channel: 0.229,0.224,0.225")
     command.add_argument("--resize", type=int, help="shorter side before cropping, pixels")
     command.add_argument("--argument", action="append", default=[], metavar="NAME=VALUE")
+    command.add_argument(
+        "--weights-key", default="", help="which weights of a checkpoint: state_dict_ema"
+    )
     command.add_argument("--by-order", action="store_true", help="match weights by order")
     command.add_argument("--data", default="", help="also check it on this data")
     command.add_argument("--calibration-images", type=int, default=1024)
@@ -131,6 +134,7 @@ def new_network(arguments: argparse.Namespace) -> NewNetwork:
         by_order=arguments.by_order,
         inputs=inputs,
         judge=parse_judge(arguments.judge) if arguments.judge else None,
+        weights_key=arguments.weights_key,
     )
 
 

@@ -30,8 +30,12 @@ HIDING = {
     "ShiftedWindowAttention",
     "ShiftedWindowAttentionV2",
     "BatchNormAct2d",
+    "ParametrizationList",
+    "WeightNorm",
+    "SpectralNorm",
+    "BasePruningMethod",
 }
-"""Classes whose layers are no modules: they are replaced by equal ones that bitdial has."""
+"""Classes whose layers are no modules, or whose weights are computed: bitdial replaces them."""
 
 HEADER_LIMIT = 100_000_000
 
@@ -108,7 +112,8 @@ def expose_layers(model: nn.Module) -> nn.Module:
     Raises:
         ValueError: it hides layers, and bitdial, which can replace what hides them, is not here.
     """
-    classes = {c.__name__ for module in model.modules() for c in type(module).__mro__}
+    parts = [p for m in model.modules() for p in (m, *m._forward_pre_hooks.values())]
+    classes = {c.__name__ for part in parts for c in type(part).__mro__}
     hiding = sorted(classes & HIDING)
     if not hiding:
         return model
@@ -129,7 +134,7 @@ def apply(model: nn.Module, tensors: dict[str, Any]) -> nn.Module:
     Raises:
         ValueError: this is not the network the file was made from, or it hides layers.
     """
-    model = expose_layers(copy.deepcopy(model))
+    model = copy.deepcopy(expose_layers(model))
     names: dict[str, Any] = dict(model.named_modules())
     layers = json.loads(tensors["__metadata__"]["layers"])
     norms = json.loads(tensors["__metadata__"]["norms"])
