@@ -74,6 +74,9 @@ class ModelSpec:
         warnings: One sentence for each layer that never ran or weight out of reach.
         input_shape: Shape of one input sample, (channels, height, width).
         classes: Number of outputs.
+        defined: The layers' names in the order in which the network defines its modules
+            (`named_modules`), which formats without names go by; () where it is not known, as in
+            files from before it was kept.
     """
 
     name: str
@@ -83,6 +86,7 @@ class ModelSpec:
     warnings: tuple[str, ...] = ()
     input_shape: tuple[int, ...] = (1, 28, 28)
     classes: int = 10
+    defined: tuple[str, ...] = ()
 
     @property
     def coverage(self) -> float:
@@ -97,7 +101,10 @@ class ModelSpec:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `ModelSpec.from_json` reads it back."""
-        return {"version": 1, **asdict(self)}
+        data = {"version": 1, **asdict(self)}
+        if not self.defined:
+            del data["defined"]
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "ModelSpec":
@@ -120,6 +127,7 @@ class ModelSpec:
             warnings=tuple(data["warnings"]),
             input_shape=tuple(data["input_shape"]),
             classes=data["classes"],
+            defined=tuple(data.get("defined", ())),
         )
 
 

@@ -258,8 +258,8 @@ def _from_paste(model: ModelSpec) -> Draft | None:
         help=f"Read: {FORMATS}.",
     )
     st.caption(
-        f"{len(model.layers):,} layers in execution order; pairs are [weight bits, activation "
-        "bits], -1 or 32 is float."
+        f"{len(model.layers):,} layers in the order in which the network defines them; pairs are "
+        "[weight bits, activation bits], -1 or 32 is float."
     )
     if not pasted.strip():
         return None

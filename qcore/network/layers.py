@@ -109,8 +109,14 @@ def find_layers(model: nn.Module, example: Tensor, name: str) -> Found:
         ),
         input_shape=tuple(example.shape[1:]),
         classes=run.classes,
+        defined=_defined(model, layers),
     )
     return Found(spec, norms, shared.aliases, _counted(run), exported=not refusal)
+
+
+def _defined(model: nn.Module, layers: tuple[LayerSpec, ...]) -> tuple[str, ...]:
+    names = {layer.name for layer in layers}
+    return tuple(path for path, _ in model.named_modules() if path in names)
 
 
 def weights_digest(model: nn.Module) -> str:

@@ -1,4 +1,8 @@
-"""HAQ's strategy: [[weight bits, activation bits], ...] or [weight bits, ...] in layer order."""
+"""HAQ's strategy: [[weight bits, activation bits], ...] or [weight bits, ...] without names.
+
+Its order is that in which the network defines its modules (HAQ's lib/env/linear_quantize_env.py and
+finetune.py go through `model.modules()`), which need not be the order they run in.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,8 +10,8 @@ from typing import Any
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
 from qcore.errors import InvalidConfig
 from qcore.formats.config import FORMAT
-from qcore.formats.exports.haq import FLOAT_MARK
-from qcore.formats.exports.widths import some
+from qcore.formats.exports.haq import FLOAT_MARK, order
+from qcore.formats.exports.widths import shortened, some
 from qcore.formats.imports.base import Import, Reading, Readings, checked_bits, whole
 from qcore.formats.imports.document import Document
 
@@ -44,7 +48,7 @@ def _is_number(value: Any) -> bool:
 
 
 def read(document: Document, model: ModelSpec) -> Readings:
-    """Its bits, layers taken in execution order; -1 is float.
+    """Its bits, layers taken in the order of their definition; -1 is float.
 
     Raises:
         InvalidConfig: another number of layers, or a width that is not known.
@@ -61,7 +65,7 @@ def read(document: Document, model: ModelSpec) -> Readings:
     first: InvalidConfig | None = None
     for name, entries in fitting.items():
         try:
-            found[name] = Reading(_read_one(entries, model))
+            found[name] = Reading(_read_one(entries, model), _order_notes(model))
         except InvalidConfig as error:  # a script has other lists too
             first = first or error
     if first is not None and not found:
@@ -71,11 +75,30 @@ def read(document: Document, model: ModelSpec) -> Readings:
 
 def _read_one(entries: Sequence[Any], model: ModelSpec) -> BitAllocation:
     bits = {}
-    for name, entry in zip(model.names, entries, strict=True):
+    for name, entry in zip(order(model), entries, strict=True):
         pair = entry if isinstance(entry, (list, tuple)) else (entry, FLOAT_MARK)
         weight, activation = (FLOAT_BITS if width == FLOAT_MARK else whole(width) for width in pair)
         bits[name] = checked_bits(name, weight, activation)
-    return BitAllocation(bits)
+    return BitAllocation({name: bits[name] for name in model.names})
+
+
+def _order_notes(model: ModelSpec) -> tuple[str, ...]:
+    """What a list without names leaves open: which entry is which layer's."""
+    if not model.defined:
+        return (
+            f"The list has no names, and it is not known in which order {model.name} defines its "
+            "layers: entries are taken in the order the layers run. Add the network again to have "
+            "the other order kept, or compare the bits layer by layer.",
+        )
+    if model.defined == model.names:
+        return ()
+    pairs = zip(model.defined, model.names, strict=True)
+    first = next(place for place, (one, other) in enumerate(pairs) if one != other)
+    return (
+        f"{model.name} runs its layers in another order than it defines them. HAQ's lists go by "
+        f"definition, so entry {first + 1} is for {shortened(model.defined[first])}, though "
+        f"{shortened(model.names[first])} runs in that place.",
+    )
 
 
 IMPORT = Import(
@@ -83,6 +106,6 @@ IMPORT = Import(
     "HAQ strategy (list of bits)",
     recognise,
     read,
-    "Has no names: entry by entry in the order the layers run. -1 is float; a list of single "
-    "numbers holds weight bits, and activations stay in float.",
+    "Has no names: entry by entry in the order in which the network defines its layers. -1 is "
+    "float; a list of single numbers holds weight bits, and activations stay in float.",
 )
