@@ -124,8 +124,14 @@ def find_layers(
         input_shape=tuple(next(tensors(example)).shape[1:]),
         classes=run.classes,
         inputs=inputs,
+        defined=_defined(model, layers),
     )
     return Found(spec, norms, shared.aliases, _counted(run), not refusal, not contiguous)
+
+
+def _defined(model: nn.Module, layers: tuple[LayerSpec, ...]) -> tuple[str, ...]:
+    names = {layer.name for layer in layers}
+    return tuple(path for path, _ in model.named_modules() if path in names)
 
 
 def weights_digest(model: nn.Module) -> str:
