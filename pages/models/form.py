@@ -264,5 +264,4 @@ def preprocessing(
             f"The normalisation has {len(means)} means and {len(stds)} deviations, for {channels} "
             "channels; give one, or one per channel."
         )
-    crop = min(height, width)
-    return Preprocessing(channels, crop, resize or crop, "bilinear", means, stds)
+    return Preprocessing(channels, height, width, resize, "bilinear", means, stds)

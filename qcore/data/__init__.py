@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from qcore.allocation import ModelSpec
 from qcore.data.fashion import (
@@ -22,7 +21,7 @@ from qcore.data.fashion import (
     load_fashion_mnist,
     read_fashion_mnist,
 )
-from qcore.data.image_folder import FolderImages, labelled_folder, plain_folder
+from qcore.data.folder_splits import split_folder
 from qcore.data.splits import Data, Images, assemble, draw, normalisation_note
 from qcore.data.tensor_file import read_tensors
 from qcore.data.torchvision_sets import PHOTOGRAPHS, open_photographs, read_arrays
@@ -146,12 +145,12 @@ def check_data_fits(data: Data, model: ModelSpec) -> None:
     if channels != wanted[0]:
         raise InvalidData(
             f"{model.name} takes images of {wanted[0]} channel(s); {data.name} has {channels}. "
-            "Choose data of the same kind as the model was trained on."
+            f"{_advice(data, model)}"
         )
     if (height, width) != tuple(wanted[1:]):
         raise InvalidData(
-            f"{model.name} takes images of {wanted[1]}x{wanted[2]} pixels; {data.name} has "
-            f"{height}x{width}. Resize the images, or choose other data."
+            f"{model.name} takes images of {wanted[1]}x{wanted[2]} pixels (height x width); "
+            f"{data.name} has {height}x{width}. {_advice(data, model)}"
         )
     if data.classes is not None and data.classes != model.classes:
         raise InvalidData(
@@ -159,6 +158,23 @@ def check_data_fits(data: Data, model: ModelSpec) -> None:
             "Use data with the model's own classes, or 'images:/path' to compare with the float "
             "network without labels."
         )
+
+
+def _advice(data: Data, model: ModelSpec) -> str:
+    """What to do about images of another shape."""
+    shape = ", ".join(map(str, model.input_shape))
+    key = data.name.partition(":")[0]
+    if key == "tensors":
+        return f"Store x as (n, {shape})."
+    if key in DATASETS and DATASETS[key].shape is None:
+        return (
+            f"Folders are resized and cropped as the network's card says, and it says ({shape}) "
+            "elsewhere: add the network again, with its input shape."
+        )
+    return (
+        "Choose data of the kind that the model was trained on; images in a folder (imagefolder: "
+        "or images:) are resized and cropped to its input."
+    )
 
 
 def _preprocessing(model: str | None) -> Preprocessing:
@@ -179,49 +195,23 @@ def _folder_data(
     preprocessing: Preprocessing,
     training: bool,
 ) -> Data:
-    if key == "imagefolder":
-        train, held_out = labelled_folder(path)
-    else:
-        train, held_out = plain_folder(path), None
-    chosen = draw(len(train), *counts, seed, name)
-    pool = train if held_out is None else held_out
-    order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))
-    # undivided images: _draw took the head of this very order, the rest is the test split
-    rest = order[sum(counts) :] if held_out is None else order
-    if not len(rest):
-        raise InvalidParams(
-            f"{name} has {len(train)} images: {counts[0]} for calibration and {counts[1]} for "
-            "search leave none to test on. Ask for fewer."
-        )
-    notes: list[str] = []
-    if len(rest) > FOLDER_TEST_LIMIT:
-        notes.append(f"{FOLDER_TEST_LIMIT:,} of {len(rest):,} test images are used, by the seed.")
-    chosen = [*chosen, rest[:FOLDER_TEST_LIMIT].sort().values]
-    splits = []
-    for files, indices in zip((train, train, pool), chosen, strict=True):
-        splits.append(_decode(files, indices, preprocessing, notes))
-    extra = None
-    if training and held_out is not None:
-        left = torch.ones(len(train), dtype=torch.bool)
-        left[torch.cat(chosen[:2])] = False
-        # of a random order, so that all classes are there
-        mixed = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
-        rest = mixed[left[mixed]][:FOLDER_TEST_LIMIT].sort().values
-        extra = _decode(train, rest, preprocessing, notes) if len(rest) else None
-    unique = tuple(dict.fromkeys(notes))
-    return replace(assemble(name, train.class_names, splits, chosen, unique), training=extra)
-
-
-def _decode(
-    files: FolderImages, indices: Tensor, preprocessing: Preprocessing, notes: list[str]
-) -> Images:
-    pixels, note = files.read(indices.tolist(), preprocessing)
-    if note:
-        notes.append(note)
-    labels = None
-    if files.labels is not None:
-        labels = torch.tensor(files.labels, dtype=torch.int64)[indices]
-    return Images(torch.from_numpy(pixels), labels, preprocessing.mean, preprocessing.std)
+    found = split_folder(
+        name,
+        path,
+        counts,
+        seed,
+        preprocessing,
+        labelled=key == "imagefolder",
+        most=FOLDER_TEST_LIMIT,
+        training=training,
+    )
+    mean, std = preprocessing.mean, preprocessing.std
+    splits = [Images(part.pixels, part.labels, mean, std) for part in found.splits]
+    chosen = [part.used for part in found.splits]
+    data = assemble(name, found.class_names, splits, chosen, found.notes)
+    if found.training is None:
+        return data
+    return replace(data, training=Images(found.training.pixels, found.training.labels, mean, std))
 
 
 def _photographs(

@@ -26,10 +26,10 @@ WEIGHTS = Path(__file__).parents[1] / "weights"
 BUNDLED_NAMES = ("resnet8", "resnet20", "mobilenet")
 
 
-PREPROCESSING = Preprocessing()
+PREPROCESSING = Preprocessing(resize=256)
 """ImageNet's usual: shorter side 256, centre crop 224."""
 
-_FASHION = Preprocessing(channels=1, crop=28, resize=28, mean=(0.2860,), std=(0.3530,))
+_FASHION = Preprocessing(1, 28, 28, mean=(0.2860,), std=(0.3530,))
 
 # (crop, resize, interpolation) of torchvision's DEFAULT weights: names
 _TORCHVISION: Mapping[tuple[int, int, Literal["bilinear", "bicubic"]], str] = {
@@ -84,9 +84,9 @@ def _torchvision(
     name: str, crop: int, resize: int, interpolation: Literal["bilinear", "bicubic"]
 ) -> ModelEntry:
     if name == "efficientnet_v2_l":
-        steps = Preprocessing(3, crop, resize, interpolation, mean=_HALVES, std=_HALVES)
+        steps = Preprocessing(3, crop, crop, resize, interpolation, mean=_HALVES, std=_HALVES)
     else:
-        steps = Preprocessing(3, crop, resize, interpolation)
+        steps = Preprocessing(3, crop, crop, resize, interpolation)
     folders = ("imagefolder", "images")
     title = f"{name} (ImageNet, torchvision)"
     return ModelEntry(name, title, "torchvision", steps.input_shape, 1000, folders, steps)
@@ -192,7 +192,8 @@ DATASETS: dict[str, DataEntry] = {
             "imagefolder",
             "Folder of labelled images",
             None,
-            "A folder with train/CLASS/ and val/CLASS/, or with CLASS/ folders split by the seed.",
+            "A folder with train/CLASS/ and val/CLASS/ or test/CLASS/ (or both), or with CLASS/ "
+            "folders split by the seed. Files are scaled and cropped to the network's input.",
             needs_path=True,
         ),
         DataEntry(

@@ -111,10 +111,7 @@ class NewNetwork:
         if fields["input_shape"] is not None:
             fields["input_shape"] = tuple(fields["input_shape"])
         if fields["preprocessing"] is not None:
-            steps = fields["preprocessing"]
-            fields["preprocessing"] = Preprocessing(
-                **{**steps, "mean": tuple(steps["mean"]), "std": tuple(steps["std"])}
-            )
+            fields["preprocessing"] = Preprocessing.from_json(fields["preprocessing"])
         return cls(**fields)
 
 
@@ -139,8 +136,7 @@ def usual_for(data: str, shape: tuple[int, int, int] | None = None) -> Preproces
     channels, height, width = shape or entry.shape
     if len(entry.mean) != channels:
         return None
-    crop = min(height, width)
-    return Preprocessing(channels, crop, crop, mean=entry.mean, std=entry.std)
+    return Preprocessing(channels, height, width, mean=entry.mean, std=entry.std)
 
 
 def parse_shape(words: str) -> tuple[int, int, int]:

@@ -85,11 +85,9 @@ def new_network(arguments: argparse.Namespace) -> NewNetwork:
     if arguments.mean or arguments.std:
         if shape is None or not (arguments.mean and arguments.std):
             raise InvalidParams("Give --mean, --std and --shape together.")
-        crop = min(shape[1:])
         steps = Preprocessing(
-            shape[0],
-            crop,
-            arguments.resize or crop,
+            *shape,
+            arguments.resize,
             mean=parse_numbers(arguments.mean, "--mean"),
             std=parse_numbers(arguments.std, "--std"),
         )

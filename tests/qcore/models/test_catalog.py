@@ -31,12 +31,12 @@ def test_preprocessing_is_that_of_torchvisions_default_weights():
     for entry in of_torchvision():
         theirs = torchvision.models.get_model_weights(entry.name).DEFAULT.transforms()
         ours = entry.preprocessing
-        assert [ours.crop] == theirs.crop_size, entry.name
+        assert [ours.height] == [ours.width] == theirs.crop_size, entry.name
         assert [ours.resize] == theirs.resize_size, entry.name
         assert ours.interpolation == theirs.interpolation.value, entry.name
         assert list(ours.mean) == list(theirs.mean), entry.name
         assert list(ours.std) == list(theirs.std), entry.name
-        assert entry.input_shape == (3, ours.crop, ours.crop)
+        assert entry.input_shape == (3, ours.height, ours.width)
 
 
 def test_bundled_networks_come_first():
@@ -102,7 +102,7 @@ def test_the_usual_normalisation_fits_the_images_of_a_data_set(name):
     assert len(entry.mean) == len(entry.std) == entry.shape[0]
     check_preprocessing(steps, entry.shape[0])
     assert (steps.mean, steps.std) == (entry.mean, entry.std)
-    assert usual_for(name, (entry.shape[0], 8, 16)).crop == 8
+    assert usual_for(name, (entry.shape[0], 8, 16)).input_shape == (entry.shape[0], 8, 16)
     assert usual_for(name, (4, 8, 8)) is None
 
 
