@@ -89,7 +89,9 @@ def load_data(
         return _warned(_folder_data(name, key, path, counts, seed, steps, training))
     own = _preprocessing(model) if model is not None and _is_own(model) else None
     if path is not None:
-        return _warned(_tensor_data(name, path, counts, seed, own or _steps(model), training))
+        steps = own or _steps(model)
+        shape = None if model is None else read_models()[model].input_shape
+        return _warned(_tensor_data(name, path, shape, counts, seed, steps, training))
     if key == "fashion-mnist":
         train, test = load_fashion_mnist(root, full)
         class_names = FASHION_CLASSES
@@ -240,12 +242,13 @@ def _photographs(
 def _tensor_data(
     name: str,
     path: Path,
+    shape: tuple[int, int, int] | None,
     counts: tuple[int, int],
     seed: int,
     steps: Preprocessing,
     training: bool,
 ) -> Data:
-    stored = read_tensors(path)
+    stored = read_tensors(path, shape)
     chosen = draw(len(stored.x), *counts, seed, name)
     if stored.x_test is None:
         order = torch.randperm(len(stored.x), generator=torch.Generator().manual_seed(seed))
@@ -264,7 +267,7 @@ def _tensor_data(
         for i in chosen[:2]
     ]
     splits.append(Images(test, test_labels, steps.mean, steps.std))
-    names = [str(number) for number in range(stored.classes or 0)]
+    names = stored.names or [str(number) for number in range(stored.classes or 0)]
     data = assemble(name, names, splits, chosen, stored.notes)
     if not training or stored.y is None or stored.x_test is None:
         return data

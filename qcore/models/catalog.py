@@ -207,8 +207,8 @@ DATASETS: dict[str, DataEntry] = {
             "tensors",
             "Tensors in a .npz or .pt file",
             None,
-            "Images x (n, channels, height, width), uint8 or floats in 0..1, with labels y, or "
-            "without them.",
+            "Images x (n, channels, height, width), uint8, uint16 or floats in 0..1, with labels "
+            "y, or without them; the network's shape decides which axis is which.",
             needs_path=True,
         ),
     )

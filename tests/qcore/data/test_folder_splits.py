@@ -6,17 +6,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
-from qcore.add_network import usual_preprocessing
 from qcore.data import check_data_fits, load_data
 from qcore.data.image_folder import ROLES, labelled_folder, plain_folder
 from qcore.data.listing import image_files
 from qcore.data.skipped import SHARE, Skipped
 from qcore.errors import DataUnavailable, InvalidData, InvalidParams
-from qcore.models.cards import Card, write_card
 from qcore.models.catalog import PREPROCESSING
-from qcore.network.layers import find_layers
+from tests.own_networks import network_of
 from tests.pictures import picture, rows
 
 SMALL = (12, 9)
@@ -326,9 +323,14 @@ def test_names_that_are_no_utf8_are_spelled_out(tmp_path):
 # ---- networks
 
 
+@pytest.fixture
+def data_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("BITDIAL_DATA", str(tmp_path / "data"))
+
+
 @pytest.mark.parametrize("shape", [(3, 48, 24), (3, 24, 48), (3, 31, 7)])
-def test_a_network_that_is_not_square_takes_a_folder(tmp_path, monkeypatch, shape):
-    spec = own_network(tmp_path, monkeypatch, shape)
+def test_a_network_that_is_not_square_takes_a_folder(tmp_path, data_folder, shape):
+    spec = network_of(tmp_path, shape)
     fill(tmp_path / "photos", each=6)
     data = load_data(f"imagefolder:{tmp_path / 'photos'}", calibration=4, search=4, model="net")
     assert data.input_shape == shape
@@ -336,9 +338,9 @@ def test_a_network_that_is_not_square_takes_a_folder(tmp_path, monkeypatch, shap
 
 
 @pytest.mark.parametrize("channels", [2, 4, 6])
-def test_a_network_of_other_channels_takes_files_that_have_them(tmp_path, monkeypatch, channels):
+def test_a_network_of_other_channels_takes_files_that_have_them(tmp_path, data_folder, channels):
     shape = (channels, 9, 12)
-    spec = own_network(tmp_path, monkeypatch, shape)
+    spec = network_of(tmp_path, shape)
     fill(tmp_path / "photos", each=6)
     with pytest.raises(InvalidData, match=r"transparency|channels"):
         load_data(f"imagefolder:{tmp_path / 'photos'}", calibration=4, search=4, model="net")
@@ -353,23 +355,11 @@ def test_a_network_of_other_channels_takes_files_that_have_them(tmp_path, monkey
     assert found == {array.tobytes() for array in arrays}
 
 
-def own_network(tmp_path, monkeypatch, shape):
-    monkeypatch.setenv("BITDIAL_DATA", str(tmp_path / "data"))
-    net = nn.Sequential(
-        nn.Conv2d(shape[0], 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
-    ).eval()
-    spec = find_layers(net, torch.zeros(1, *shape), "net").spec
-    torch.save(net.state_dict(), tmp_path / "w.pt")
-    steps = usual_preprocessing("factory", "", net, shape)
-    write_card(Card("net", "net", "factory", "x.y:z", shape, 2, steps), tmp_path / "w.pt", spec)
-    return spec
-
-
 @pytest.mark.parametrize(
     ("data", "advice"), [("tensors", r"Store x as \(n, 3, 48, 24\)"), ("fashion-mnist", "folder")]
 )
-def test_what_is_advised_where_images_do_not_fit_helps(tmp_path, monkeypatch, data, advice):
-    spec = own_network(tmp_path, monkeypatch, (3, 48, 24))
+def test_what_is_advised_where_images_do_not_fit_helps(tmp_path, data_folder, data, advice):
+    spec = network_of(tmp_path, (3, 48, 24))
     if data == "tensors":
         np.savez(tmp_path / "a.npz", x=np.zeros((9, 3, 24, 24), np.uint8))
         data = f"tensors:{tmp_path / 'a.npz'}"
