@@ -13,6 +13,7 @@ from qcore.models.new_network import (
     usual_for,
 )
 from qcore.models.preprocessing import Preprocessing
+from qcore.written_paths import written_path
 
 SOURCES = {
     "torchvision": "torchvision + weights",
@@ -103,7 +104,7 @@ def network_form() -> tuple[NewNetwork, Upload] | None:
         name=name.strip(),
         source=source,
         architecture=architecture.strip(),
-        weights=path.strip() or None,
+        weights=written_path(path) or None,
         input_shape=parse_shape(shape) if shape.strip() else None,
         classes=None if classes is None else int(classes),
         preprocessing=preprocessing(*said, shape, data),

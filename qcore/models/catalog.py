@@ -7,6 +7,7 @@ them together with the user's own networks, which are cards in the data folder, 
 
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,6 +20,7 @@ from qcore.errors import DataUnavailable, InvalidParams, UnsupportedModel
 from qcore.models import cards
 from qcore.models.entries import DataEntry, ModelEntry
 from qcore.models.preprocessing import Preprocessing
+from qcore.written_paths import written_path
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 """Weights (NAME.pt), facts (NAME.json) and layers (NAME.spec.json) of the bundled networks."""
@@ -307,12 +309,35 @@ def split_data_name(name: str) -> tuple[str, Path | None]:
     """
     key, colon, path = name.partition(":")
     if key not in DATASETS:
-        raise InvalidParams(f"Unknown data set {key!r}; known: {', '.join(DATASETS)}.")
+        hint = ""
+        if any(sign in name for sign in "/\\~."):
+            forms = ", ".join(f"{kind}:{name}" for kind in _PATHS)
+            hint = f" For a folder or file write what it is before it: {forms}."
+        raise InvalidParams(f"Unknown data set {key!r}; known: {', '.join(DATASETS)}.{hint}")
+    if not os.fsencode(path).decode("utf-8", "replace") == path:
+        raise InvalidParams(
+            f"The place in {os.fsencode(name).decode('utf-8', 'backslashreplace')} is not written "
+            "in UTF-8 and cannot be stored; rename it, or link to it by another name."
+        )
     if DATASETS[key].needs_path and not path.strip():
         raise InvalidParams(f"{key!r} needs a folder or file: write {key}:/path.")
     if not DATASETS[key].needs_path and colon:
         raise InvalidParams(f"{key!r} takes no folder; write just {key}.")
-    return key, Path(path.strip()).expanduser() if path else None
+    # "~" of somebody who is not there is part of a name
+    return key, Path(os.path.expanduser(path.strip())) if path else None
+
+
+def data_name(words: str, key: str = "") -> str:
+    """The data name that was meant, its place absolute.
+
+    Args:
+        words: A whole data name, or with a `key` the place alone.
+        key: Key of DATASETS; a whole name that is written in its place goes before it.
+    """
+    given, colon, place = words.strip().partition(":")
+    if colon and given in DATASETS and DATASETS[given].needs_path:
+        return f"{given}:{written_path(place)}"
+    return f"{key}:{written_path(words)}" if key else words.strip()
 
 
 def bundled_facts(name: str) -> dict[str, Any]:

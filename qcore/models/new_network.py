@@ -3,6 +3,7 @@
 Torch-free: the page fills it in, a process of its own acts on it.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
@@ -97,7 +98,7 @@ class NewNetwork:
                     f"{path.name[:100]!r} should end in {' or '.join(fitting)}; a network whose "
                     "file holds its structure is added as ONNX or .pt2."
                 )
-            if not path.is_file():
+            if not os.path.isfile(path):  # a name too long for a file is none
                 raise DataUnavailable(f"There is no file {path}.")
 
     def to_json(self) -> dict[str, Any]:

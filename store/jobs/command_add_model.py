@@ -8,6 +8,7 @@ from typing import Any
 
 from qcore.errors import InvalidParams
 from qcore.models.cards import SOURCES
+from qcore.models.catalog import data_name
 from qcore.models.new_network import (
     WITHOUT_LIBRARY,
     NewNetwork,
@@ -42,7 +43,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--resize", type=int, help="shorter side before cropping, pixels")
     command.add_argument("--argument", action="append", default=[], metavar="NAME=VALUE")
     command.add_argument("--by-order", action="store_true", help="match weights by order")
-    command.add_argument("--data", default="", help="also check it on this data")
+    command.add_argument("--data", default="", type=data_name, help="also check it on this data")
     command.add_argument("--calibration-images", type=int, default=1024)
     command.add_argument("--search-images", type=int, default=1024)
 

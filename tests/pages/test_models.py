@@ -201,6 +201,19 @@ def test_a_step_under_way_can_be_cancelled_and_not_started_twice(app, store, wor
     assert not add_network._CHILDREN
 
 
+@pytest.mark.parametrize("words", ["/a b/%#?", " '/a b/%#?' ", "imagefolder:/a b/%#?"])
+def test_the_place_of_data_is_read_however_it_is_written(app, own, store, worker, words):
+    worker(SLEEPS)
+    at = app("models", model="mine")
+    at.selectbox(key="m-data-mine").set_value("imagefolder").run()
+    at.text_input(key="m-place-mine-imagefolder").set_value(words).run()
+    at.button(key="m-check").click().run()
+    assert not at.exception
+    place = add_network.folder_of(store) / at.session_state["m-check-step-mine"]
+    request = json.loads((place / add_network.REQUEST).read_text())
+    assert request["data"] == "imagefolder:/a b/%#?"
+
+
 def test_a_network_can_be_removed(app, own, place):
     at = app("models", model="mine")
     at.button(key="m-remove").click().run()
@@ -214,7 +227,8 @@ def test_normalisation_is_read_or_refused():
     assert preprocessing(LIBRARY, "", "", None, "") is None
     grey = preprocessing("none (0 to 1)", "", "", None, "1x28x28")
     assert (grey.input_shape, grey.resize, grey.mean, grey.std) == ((1, 28, 28), None, (0,), (1,))
-    assert preprocessing("other numbers", "0.1, 0.2", "0.5", 40, "2x28x32").resize == 40
+    tall = preprocessing("other numbers", "0.1, 0.2", "0.5", 40, "2x32x28")
+    assert (tall.input_shape, tall.resize) == ((2, 32, 28), 40)
     for bad in (("none (0 to 1)", "", "", None, ""), ("other numbers", "a", "1", None, "1x2x2"),
                 ("CIFAR-10", "", "", None, "1x28x28")):  # fmt: skip
         with pytest.raises(InvalidParams):

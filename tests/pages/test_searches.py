@@ -123,6 +123,9 @@ def test_a_model_without_bundled_data_asks_for_a_folder(app, store):
     at.text_input(key="f-folder-resnet18-imagefolder").set_value("/data/images").run()
     press(at, "Start search")
     assert all_runs(store)[0].spec.data == "imagefolder:/data/images"
+    at.text_input(key="f-folder-resnet18-imagefolder").set_value("'/a b/%#?' ").run()
+    press(at, "Start search")
+    assert all_runs(store)[0].spec.data == "imagefolder:/a b/%#?"
 
 
 def test_the_table_lists_state_method_and_best(app, filled):
