@@ -10,11 +10,20 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from qcore.data.image_folder import FolderImages, Read, labelled_folder, plain_folder
+from qcore.data.image_folder import (
+    FolderImages,
+    Read,
+    labelled_folder,
+    plain_folder,
+    remarks_on,
+)
 from qcore.data.skipped import Skipped
 from qcore.data.splits import draw
 from qcore.errors import InvalidParams
 from qcore.models.preprocessing import Preprocessing
+
+ENOUGH_TO_TELL = 64
+"""Images after which a folder of the wrong kind is refused before its test images are read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +112,8 @@ def split_folder(
         order = order[search.looked :]
     else:
         search = val.read(_order(val, seed).tolist(), steps, skipped, counts[1])
+    if sum(counts) >= ENOUGH_TO_TELL:
+        remarks_on([calibration, search])
     # of an undivided folder, what was not looked at so far is there to test on
     rest = (order if held_out is None else _order(held_out, seed))[:most]
     if not len(rest):
@@ -114,8 +125,7 @@ def split_folder(
     if unused:
         further = Skipped(len(unused))
         read.append((train, train.read(unused, steps, further)))
-    for _, one in read:
-        notes += one.notes
+    notes += remarks_on([one for _, one in read])
     notes += filter(None, [skipped.note(), further.note() if unused else ""])
     drawn = [_drawn(files, one) for files, one in read]
     return FolderSplits(

@@ -25,6 +25,10 @@ _GREY, _COLOUR = frozenset({"1", "L", "LA"}), frozenset({"RGB", "RGBA", "P", "PA
 _GREY_PAGES = frozenset({"1", "L", "I;16", "I;16L", "I;16B", "I;16N", "F"})
 _ORIENTATION = 0x0112
 _WITH_ALPHA = {2: "LA", 4: "RGBA"}
+_KNOWN = {
+    2: ": of image files, grey with transparency",
+    4: ": of image files, colour with transparency",
+}
 _UNREADABLE = (
     OSError,
     SyntaxError,
@@ -132,10 +136,9 @@ def _planes(path: Path, channels: int) -> tuple[list[Image.Image], list[str]]:
 
 
 def _other_channels(image: Image.Image, channels: int, path: Path) -> str:
-    known = _WITH_ALPHA.get(channels)
     return (
         f"{shown(path)} has Pillow mode {image.mode!r}, and the model takes {channels} channels"
-        f"{f', {known} for image files' if known else ''}. Save such images as .npy arrays "
+        f"{_KNOWN.get(channels, '')}. Save such images as .npy arrays "
         f"({channels}, height, width), or as TIFF of {channels} grey pages."
     )
 

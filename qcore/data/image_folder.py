@@ -4,7 +4,7 @@ Files are listed first and decoded only once chosen.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,13 +43,13 @@ class Read:
         pixels: (n, channels, height, width), uint8; float32 in 0..1 where a file holds more.
         used: Positions of the files, int64 (n,).
         looked: How many of the positions given were looked at.
-        notes: Sentences on conversions.
+        remarked: Files by what was done to them, a key of REMARKS.
     """
 
     pixels: np.ndarray
     used: np.ndarray
     looked: int
-    notes: tuple[str, ...] = ()
+    remarked: Mapping[str, Sequence[Path]]
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class FolderImages:
             try:
                 image = read_image(path, steps)
             except InvalidData as error:
-                skipped.reasons.append(str(error))
+                skipped.reasons.append((shown(path), str(error)))
                 continue
             if skipped.too_many or len(used) == wanted:
                 continue
@@ -120,7 +120,7 @@ class FolderImages:
                 f"Only {len(used)} of the {wanted} images asked for can be read. Ask for fewer. "
                 f"{skipped.note()}"
             )
-        return Read(pixels[: len(used)], np.array(used, np.int64), looked, _notes(remarked, used))
+        return Read(pixels[: len(used)], np.array(used, np.int64), looked, remarked)
 
 
 def _placed(pixels: np.ndarray, row: int, image: np.ndarray) -> np.ndarray:
@@ -133,14 +133,24 @@ def _placed(pixels: np.ndarray, row: int, image: np.ndarray) -> np.ndarray:
     return pixels
 
 
-def _notes(remarked: dict[str, list[Path]], used: Sequence[int]) -> tuple[str, ...]:
+def remarks_on(parts: Sequence[Read]) -> list[str]:
+    """Sentences on what was done to the files of several parts, together.
+
+    Raises:
+        InvalidData: all of them lack what the network takes.
+    """
+    total = sum(len(part.used) for part in parts)
+    together: dict[str, list[Path]] = {}
+    for part in parts:
+        for word, paths in part.remarked.items():
+            together.setdefault(word, []).extend(paths)
     notes = []
-    for word, paths in remarked.items():
+    for word, paths in together.items():
         first = shown(paths[0])
-        if word in ALL_OF_THEM and len(paths) == len(used):
-            raise InvalidData(ALL_OF_THEM[word].format(n=len(paths), first=first))
+        if word in ALL_OF_THEM and len(paths) == total:
+            raise InvalidData(ALL_OF_THEM[word].format(n=total, first=first))
         notes.append(REMARKS[word].format(n=len(paths), first=first))
-    return tuple(notes)
+    return notes
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ SHARE = 0.01
 MOST_NAMED = 20
 MOST_LISTED = 200
 
+_RULE = f"{100 * SHARE:.0f} %, at least one"
+
 
 @dataclass
 class Skipped:
@@ -17,11 +19,11 @@ class Skipped:
 
     Attributes:
         total: Files to be read.
-        reasons: A sentence for each file left out; it names the file.
+        reasons: Name of each file left out, and the sentence that says why and names it.
     """
 
     total: int
-    reasons: list[str] = field(default_factory=list)
+    reasons: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def allowed(self) -> int:
@@ -36,10 +38,10 @@ class Skipped:
     def refuse(self) -> InvalidData:
         """Why so many cannot be left out, with their names."""
         if len(self.reasons) == 1:
-            return InvalidData(self.reasons[0])
+            return InvalidData(self.reasons[0][1])
         return InvalidData(
             f"{len(self.reasons)} files cannot be used, and of the {self.total:,} to be read at "
-            f"most {self.allowed} may be left out ({SHARE:.0%}, at least one). {self._named()}"
+            f"most {self.allowed} may be left out ({_RULE}). {self._named()}"
         )
 
     def note(self) -> str:
@@ -48,10 +50,17 @@ class Skipped:
             return ""
         return (
             f"{len(self.reasons)} of {self.total:,} files cannot be used and were left out "
-            f"({SHARE:.0%} may be, at least one). {self._named()}"
+            f"({_RULE}, may be). {self._named()}"
         )
 
     def _named(self) -> str:
-        words = " ".join(self.reasons[:MOST_NAMED])
+        """Each reason once, with the files it holds for."""
+        by_reason: dict[str, list[tuple[str, str]]] = {}
+        for name, words in self.reasons[:MOST_NAMED]:
+            by_reason.setdefault(words.replace(name, ""), []).append((name, words))
+        said = []
+        for files in by_reason.values():
+            others = ", ".join(name for name, _ in files[1:])
+            said.append(files[0][1] + (f" The same holds for {others}." if others else ""))
         more = len(self.reasons) - MOST_NAMED
-        return words if more <= 0 else f"{words} And {more} more."
+        return " ".join(said) + (f" And {more} more." if more > 0 else "")

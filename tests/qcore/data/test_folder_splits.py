@@ -183,17 +183,22 @@ def test_more_are_refused_and_all_are_named(tmp_path):
 def test_the_share_that_may_be_damaged(total, allowed):
     skipped = Skipped(total)
     assert skipped.allowed == allowed
-    skipped.reasons += ["one."] * allowed
+    skipped.reasons += [("a", "a is bad.")] * allowed
     assert not skipped.too_many
     assert skipped.note().startswith(f"{allowed} of {total:,}" if allowed else "")
-    skipped.reasons.append("another.")
+    skipped.reasons.append(("b", "b is bad."))
     assert skipped.too_many
-    assert f"{SHARE:.0%}" in str(skipped.refuse()) or total == 1
+    assert "b" in str(skipped.refuse())
+    assert SHARE == 0.01
 
 
 def test_long_lists_are_cut():
-    words = str(Skipped(100, [f"<{k}>" for k in range(50)]).refuse())
-    assert "<19> And 30 more." in words
+    reasons = [(f"<{k}>", f"<{k}> {'is cut' if k % 5 else 'is dark'}.") for k in range(50)]
+    words = str(Skipped(100, reasons).refuse())
+    assert [f"<{k}>" in words for k in range(50)] == [k < 20 for k in range(50)]
+    assert (words.count("is cut"), words.count("is dark")) == (1, 1)
+    assert "The same holds for <5>, <10>, <15>." in words
+    assert words.endswith("And 30 more.")
 
 
 def test_damaged_files_of_every_part_count_together(tmp_path):

@@ -6,7 +6,7 @@ from PIL import Image
 from qcore.data import (
     load_data,
 )
-from qcore.data.image_folder import plain_folder
+from qcore.data.image_folder import plain_folder, remarks_on
 from qcore.errors import DataUnavailable, InvalidData, InvalidParams
 from qcore.models._torchvision import torchvision
 from qcore.models.catalog import MODELS
@@ -120,7 +120,7 @@ def test_grey_files_among_colour_ones_are_repeated_and_reported(tmp_path):
     picture(tmp_path / "a.png")
     picture(tmp_path / "b.png", mode="L")
     read = plain_folder(tmp_path).train.read([0, 1], STEPS)
-    pixels, [note] = read.pixels, read.notes
+    pixels, [note] = read.pixels, remarks_on([read])
     assert note.startswith("1 grey files were repeated to 3 channels")
     assert "b.png" in note
     assert np.array_equal(pixels[1, 0], pixels[1, 1])
@@ -129,8 +129,16 @@ def test_grey_files_among_colour_ones_are_repeated_and_reported(tmp_path):
 
 def test_a_folder_of_grey_files_is_refused_where_colour_is_wanted(tmp_path):
     picture(tmp_path / "a.png", mode="L")
+    read = plain_folder(tmp_path).train.read([0], STEPS)
     with pytest.raises(InvalidData, match=r"takes colour images.*a\.png"):
-        plain_folder(tmp_path).train.read([0], STEPS)
+        remarks_on([read])
+    for name in "bcd":
+        picture(tmp_path / f"{name}.png", mode="L")
+    with pytest.raises(InvalidData, match="all 4 read here are grey"):
+        load_data(f"images:{tmp_path}", calibration=1, search=1)
+    picture(tmp_path / "e.png")
+    notes = load_data(f"images:{tmp_path}", calibration=1, search=1).notes
+    assert [note[:14] for note in notes] == ["4 grey files w"]
 
 
 def test_colour_files_are_refused_where_grey_is_wanted(tmp_path):
@@ -146,7 +154,7 @@ def test_grey_pixels_are_taken_from_grey_files_and_from_colour_files_without_col
     pixels = read.pixels
     assert pixels.shape == (2, 1, 8, 8)
     assert np.array_equal(pixels[0], pixels[1])
-    assert read.notes == ()
+    assert remarks_on([read]) == []
 
 
 def test_only_opaque_images_are_flattened(tmp_path):
