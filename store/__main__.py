@@ -22,6 +22,7 @@ from store.health import doctor
 from store.jobs import command_add_model, pick, verify
 from store.jobs.export import render
 from store.runs import points, queue
+from store.runs.lease import ON_DATA
 from store.settings import read_settings
 from store.workers import worker
 from store.workers.attempt import ANYWAY
@@ -110,6 +111,8 @@ def _summary(store: Store, run_id: int) -> None:
     note = _float_note(store, found.spec)
     if note and found.state != "failed":
         say(f"note: {note}")
+    for event in queue.events(store, run_id, [ON_DATA]):
+        say(f"note: {event.text}")
     say("point  mean weight bits  weight_bytes  test accuracy")
     for stored in points.points_of(store, [run_id]):
         point = stored.point
