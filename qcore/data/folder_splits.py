@@ -4,6 +4,7 @@ The seed orders the files. Calibration and search take the first that can be rea
 damaged file costs no split an image.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from qcore.data.skipped import Skipped
 from qcore.data.splits import draw
 from qcore.errors import InvalidParams
 from qcore.models.preprocessing import Preprocessing
+
+MOST_BYTES = 16 * 2**30
+"""Of test images, at one byte a value; of large inputs with many channels fewer are used."""
 
 ENOUGH_TO_TELL = 64
 """Images after which a folder of the wrong kind is refused before its test images are read."""
@@ -101,6 +105,7 @@ def split_folder(
     left = len(train) - sum(counts) if held_out is None else len(held_out)
     if left < 1:
         raise _none_to_test(name, len(train), counts)
+    most = max(1, min(most, MOST_BYTES // math.prod(steps.input_shape)))
     if left > most:
         notes.append(f"{most:,} of {left:,} test images are used, by the seed.")
     skipped = Skipped(sum(counts) + min(left, most))

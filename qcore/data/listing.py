@@ -15,6 +15,11 @@ SUFFIXES = frozenset(
 OTHER_IMAGES = frozenset({".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".dcm", ".exr"})
 """Endings of images that are not read; how many were passed over is said."""
 
+LEFT_BEHIND = frozenset(
+    {"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
+)
+"""Folders that archives and network drives put beside the data; some hold small copies of it."""
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -112,7 +117,11 @@ def _identity(folder: Path) -> tuple[int, int]:
 def _entries(folder: Path) -> list["os.DirEntry[str]"]:
     try:
         with os.scandir(folder) as entries:
-            visible = [entry for entry in entries if not entry.name.startswith(".")]
+            visible = [
+                entry
+                for entry in entries
+                if not entry.name.startswith(".") and entry.name not in LEFT_BEHIND
+            ]
     except OSError as error:
         raise DataUnavailable(
             f"The folder {shown(folder)} cannot be opened ({error.strerror}). Change its "

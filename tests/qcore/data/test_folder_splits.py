@@ -9,7 +9,7 @@ from PIL import Image
 
 from qcore.data import check_data_fits, load_data
 from qcore.data.image_folder import ROLES, labelled_folder, plain_folder
-from qcore.data.listing import image_files
+from qcore.data.listing import LEFT_BEHIND, image_files
 from qcore.data.skipped import SHARE, Skipped
 from qcore.errors import DataUnavailable, InvalidData, InvalidParams
 from qcore.models.catalog import PREPROCESSING
@@ -231,6 +231,14 @@ def test_every_kind_of_unusable_file_is_left_out_and_named(tmp_path, kind):
     assert any(path.name in note for note in data.notes) == (kind != "folder")
 
 
+def test_test_images_are_limited_in_bytes_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("qcore.data.folder_splits.MOST_BYTES", 2 * 3 * 224 * 224 + 1)
+    flat(tmp_path, 9)
+    data = load_data(f"images:{tmp_path}", calibration=2, search=2)
+    assert len(data.test) == 2
+    assert "2 of 5 test images are used, by the seed." in data.notes
+
+
 def test_labels_stay_with_their_images(tmp_path):
     for number, shade in enumerate((0, 60, 120, 180, 240)):
         for k in range(4):
@@ -264,6 +272,15 @@ def test_links_to_folders_are_followed_once(tmp_path):
     assert len(image_files(tmp_path / "data").files) == 6
     (tmp_path / "link").symlink_to(real)
     assert labelled_folder(tmp_path / "link").train.class_names == ("a", "b")
+
+
+@pytest.mark.parametrize("name", sorted(LEFT_BEHIND))
+def test_what_archives_and_network_drives_leave_behind_is_no_data(tmp_path, name):
+    fill(tmp_path)
+    picture(tmp_path / name / "0.png", SMALL)
+    picture(tmp_path / "a" / name / "0.png", SMALL)
+    found = labelled_folder(tmp_path).train
+    assert (found.class_names, len(found)) == (("a", "b"), 6)
 
 
 def test_images_of_kinds_that_are_not_read_are_counted(tmp_path):
