@@ -41,12 +41,16 @@ def existing(folder: Path) -> Path:
         DataUnavailable: there is none, or it cannot be looked at.
     """
     try:
-        there = folder.is_dir()
+        there, is_file = folder.is_dir(), folder.is_file()
     except OSError as error:
         raise DataUnavailable(f"{shown(folder)} cannot be opened ({error.strerror}).") from error
+    if is_file:
+        raise DataUnavailable(
+            f"{shown(folder)} is a file, no folder of images. Give the folder; a file of tensors "
+            f"is named tensors:{shown(folder)}."
+        )
     if not there:
-        what = "is no folder" if folder.exists() else "does not exist"
-        raise DataUnavailable(f"There is no folder {shown(folder)}: it {what}.")
+        raise DataUnavailable(f"There is no folder {shown(folder)} on this machine.")
     return folder
 
 

@@ -83,8 +83,13 @@ def as_tensor(value: Any, what: str, path: Path) -> Tensor:
 
 def _read(path: Path) -> Any:
     try:
+        if path.is_dir():
+            raise DataUnavailable(
+                f"{shown(path)} is a folder, no file of tensors. Give the file; a folder of images "
+                f"is named imagefolder:{shown(path)} or images:{shown(path)}."
+            )
         if not path.is_file():
-            raise DataUnavailable(f"There is no file {shown(path)}.")
+            raise DataUnavailable(f"There is no file {shown(path)} on this machine.")
         size = path.stat().st_size
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:

@@ -7,7 +7,7 @@ import torch
 from qcore.data import check_data_fits, load_data
 from qcore.data.pixels import HAIR, as_pixels
 from qcore.data.tensor_file import read_tensors
-from qcore.errors import InvalidData
+from qcore.errors import DataUnavailable, InvalidData
 from tests.own_networks import network_of
 
 N = 24
@@ -252,3 +252,10 @@ def test_test_images_may_be_named_beside_training_images(tmp_path):
     found = read_tensors(path)
     assert (len(found.x), len(found.x_test)) == (16, 8)
     assert found.notes == ("x_train was read as x.", "y_train was read as y.")
+
+
+@pytest.mark.parametrize("place", ["", "nowhere.npz", "x" * 300 + ".npz", "file.npz/inside.npz"])
+def test_places_that_are_no_files_of_tensors(tmp_path, place):
+    (tmp_path / "file.npz").write_bytes(b"")
+    with pytest.raises((DataUnavailable, InvalidData), match=r"is a folder|no file|cannot be read"):
+        load_data(f"tensors:{tmp_path}/{place}", calibration=1, search=1)
