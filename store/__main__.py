@@ -15,6 +15,7 @@ from qcore.errors import InvalidData, InvalidParams, QcoreError
 from qcore.float_check import far_off
 from qcore.formats.config import parse_bits
 from qcore.formats.exports import EXPORTS
+from qcore.models.catalog import data_name
 from qcore.quantizer_names import POST_TRAINING
 from qcore.run_spec import RunSpec, check_run
 from qcore.searches import SEARCHES
@@ -23,6 +24,7 @@ from store.health import doctor
 from store.jobs import command_add_model, pick, verify
 from store.jobs.export import render
 from store.runs import points, queue
+from store.runs.lease import ON_DATA
 from store.settings import read_settings
 from store.workers import worker
 from store.workers.attempt import ANYWAY
@@ -133,6 +135,8 @@ def _summary(store: Store, run_id: int) -> None:
     note = _float_note(store, found.spec)
     if note and found.state != "failed":
         say(f"note: {note}")
+    for event in queue.events(store, run_id, [ON_DATA]):
+        say(f"note: {event.text}")
     say("point  mean weight bits  weight_bytes  test accuracy")
     for stored in points.points_of(store, [run_id]):
         point = stored.point
@@ -272,7 +276,7 @@ def parser() -> argparse.ArgumentParser:
     run.set_defaults(function=command_run)
     defaults = RunSpec("resnet8", "fashion-mnist", "portfolio")
     run.add_argument("--model", default=defaults.model)
-    run.add_argument("--data", default=defaults.data)
+    run.add_argument("--data", default=defaults.data, type=data_name)
     run.add_argument("--search", default=defaults.search, help=", ".join(SEARCHES))
     run.add_argument("--name")
     run.add_argument("--limit", action="append", default=[], metavar="COST=VALUE", help=LIMITS)

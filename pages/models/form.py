@@ -13,6 +13,7 @@ from qcore.models.new_network import (
     usual_for,
 )
 from qcore.models.preprocessing import Preprocessing
+from qcore.written_paths import written_path
 
 SOURCES = {
     "torchvision": "torchvision + weights",
@@ -105,7 +106,7 @@ def network_form() -> tuple[NewNetwork, Upload] | None:
         name=name.strip(),
         source=source,
         architecture=architecture.strip(),
-        weights=path.strip() or None,
+        weights=written_path(path) or None,
         input_shape=parse_shape(shape) if shape.strip() else None,
         classes=None if classes is None else int(classes),
         preprocessing=preprocessing(*said, shape, data),
@@ -279,5 +280,4 @@ def preprocessing(
             f"The normalisation has {len(means)} means and {len(stds)} deviations, for {channels} "
             "channels; give one, or one per channel."
         )
-    crop = min(height, width)
-    return Preprocessing(channels, crop, resize or crop, "bilinear", means, stds)
+    return Preprocessing(channels, height, width, resize, "bilinear", means, stds)

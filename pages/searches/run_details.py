@@ -28,6 +28,7 @@ from store import (
     run,
     stop_now,
 )
+from store.runs.lease import ON_DATA
 
 
 @session.database_explained()
@@ -53,6 +54,8 @@ def details(store: Store, at: int) -> None:
     )
     note = float_note(store, session.model_facts(store, spec.model), spec.images)
     warn(note)
+    for event in events(store, at, [ON_DATA]):
+        st.info(text.literal(event.text), icon=":material/info:")
     if entry.origin:
         st.info(
             f"Its points were {entry.origin}, not measured here; any of them can be measured "

@@ -94,16 +94,15 @@ class Card:
             InvalidConfig: fields are missing or of the wrong kind; says which.
         """
         try:
-            steps = dict(data["preprocessing"])
-            steps |= {key: tuple(map(float, steps[key])) for key in ("mean", "std")}
+            shape = _shape(data["input_shape"])
             card = cls(
                 name=str(data["name"]),
                 title=str(data["title"]),
                 source=str(data["source"]),
                 architecture=str(data["architecture"]),
-                input_shape=_shape(data["input_shape"]),
+                input_shape=shape,
                 classes=int(data["classes"]),
-                preprocessing=Preprocessing(**steps),
+                preprocessing=Preprocessing.from_json(data["preprocessing"], shape),
                 kwargs=dict(data["kwargs"]),
                 weights=str(data["weights"]),
                 sha256=str(data["sha256"]),
@@ -179,10 +178,16 @@ def check_preprocessing(steps: Preprocessing, channels: int) -> None:
         )
     if not all(value > 0 for value in steps.std):
         raise InvalidParams(f"std is {steps.std}; every value must be above 0.")
-    if steps.resize < steps.crop:
+    sides = (steps.height, steps.width)
+    if not all(1 <= side <= MOST_PIXELS for side in sides):
         raise InvalidParams(
-            f"Images resized to {steps.resize} pixels cannot be cropped to {steps.crop}; resize to "
-            f"{steps.crop} or more."
+            f"Images are cropped to 1 to {MOST_PIXELS} pixels a side; got {steps.height}x"
+            f"{steps.width}."
+        )
+    if steps.resize is not None and not min(sides) <= steps.resize <= MOST_PIXELS:
+        raise InvalidParams(
+            f"Images resized to {steps.resize} pixels cannot be cropped to {steps.height}x"
+            f"{steps.width}; resize to {min(sides)} or more, at most {MOST_PIXELS}."
         )
 
 
