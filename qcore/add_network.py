@@ -81,6 +81,7 @@ def add_network(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         inputs=loaded.inputs,
         judge=loaded.judge,
+        sound=new.sound,
     )
     tell("Keeping it")
     card = write_card(card, None if new.weights is None else Path(new.weights), found.spec)

@@ -23,12 +23,20 @@ from qcore.data.fashion import (
     read_fashion_mnist,
 )
 from qcore.data.folder_splits import split_folder
+from qcore.data.image_folder import labelled_folder, plain_folder
+from qcore.data.sounds.folder import sound_data
 from qcore.data.splits import Data, Images, Split, assemble, draw, normalisation_note
 from qcore.data.tensor_file import read_tensors
 from qcore.data.torchvision_sets import PHOTOGRAPHS, open_photographs, read_arrays
 from qcore.errors import DataUnavailable, InvalidData, InvalidParams
-from qcore.models.catalog import DATASETS, PREPROCESSING, read_models, split_data_name
-from qcore.models.inputs import Input
+from qcore.models.cards import Card
+from qcore.models.catalog import (
+    DATASETS,
+    PREPROCESSING,
+    judge_of,
+    read_models,
+    split_data_name,
+)
 from qcore.models.preprocessing import Preprocessing
 
 __all__ = [
@@ -44,6 +52,9 @@ __all__ = [
 
 FOLDER_TEST_LIMIT = 10_000
 """Most test images, and training images, read from a folder; at 3 x 224 x 224 1.5 GB each."""
+
+OF_INPUTS = ("sounds",)
+"""Kinds of data that only networks with named inputs take."""
 
 
 def load_data(
@@ -61,9 +72,9 @@ def load_data(
 
     Args:
         name: Key of DATASETS: one of torchvision's sets, "imagefolder:/path" (path/train/CLASS/
-            and path/val/CLASS/, or path/CLASS/ split by the seed), "images:/path" (no labels) or
+            and path/val/CLASS/, or path/CLASS/ split by the seed), "images:/path" (no labels),
             "tensors:/path" (a file of tensors, see `tensor_file`, and `columns` for networks that
-            take no images).
+            take no images) or "sounds:/path" (a folder of WAV files).
         calibration: Images to calibrate on, at least 1.
         search: Images to search on, at least 1.
         seed: Which images are drawn; same seed, same images.
@@ -86,9 +97,14 @@ def load_data(
         if count < 1:
             raise InvalidParams(f"At least one {what} image is needed; got {count}.")
     counts = (calibration, search)
-    inputs = _inputs(model)
-    if inputs:
-        return column_data(name, key, path, inputs, counts, seed, training)
+    card = _card(model)
+    if card is not None and card.inputs:
+        return _other_data(name, key, path, card, counts, seed, training)
+    if key in OF_INPUTS:
+        raise InvalidData(
+            f"{DATASETS[key].title} is for networks that take no images. Add the network with its "
+            "inputs named, as --input waveform:float32:16000."
+        )
     if key in PHOTOGRAPHS:
         return _warned(_photographs(name, key, root, counts, seed, _preprocessing(model)))
     if path is not None and key != "tensors":
@@ -118,11 +134,36 @@ def load_data(
     return replace(data, training=_left_over(train, splits))
 
 
-def _inputs(model: str | None) -> tuple[Input, ...]:
-    """What a network takes that takes no images; () for the others."""
+def _card(model: str | None) -> Card | None:
+    """What is known of a network of the user's; None for the others."""
     models = read_models()
-    card = models[model].card if model is not None and model in models else None
-    return () if card is None else card.inputs
+    return models[model].card if model is not None and model in models else None
+
+
+def _other_data(
+    name: str,
+    key: str,
+    path: Path | None,
+    card: Card,
+    counts: tuple[int, int],
+    seed: int,
+    training: bool,
+) -> Data:
+    """Data of a network that takes no images."""
+    if key == "sounds" and path is not None:
+        odd = getattr(card.judge, "measure", "") == "auc"
+        return sound_data(
+            name,
+            path,
+            card.inputs,
+            card.sound,
+            counts,
+            seed,
+            most=FOLDER_TEST_LIMIT,
+            training=training,
+            odd=odd,
+        )
+    return column_data(name, key, path, card.inputs, counts, seed, training)
 
 
 def _is_own(model: str) -> bool:
@@ -188,6 +229,12 @@ def _check_inputs_fit(data: Data, model: ModelSpec) -> None:
         raise InvalidData(
             f"{model.name} takes {wanted}; {data.name} has {found}. Choose data made for it."
         )
+    if data.classes is not None and data.classes != model.classes and judge_of(model.name).hits:
+        raise InvalidData(
+            f"{model.name} has {model.classes} outputs; {data.name} has {data.classes} classes "
+            f"({', '.join(data.class_names[:12])}). Give it a folder for each of its classes and "
+            "no others, in the order of its outputs when sorted by name."
+        )
 
 
 def _advice(data: Data, model: ModelSpec) -> str:
@@ -225,13 +272,13 @@ def _folder_data(
     preprocessing: Preprocessing,
     training: bool,
 ) -> Data:
+    parts = labelled_folder(path) if key == "imagefolder" else plain_folder(path)
     found = split_folder(
         name,
-        path,
+        parts,
         counts,
         seed,
         preprocessing,
-        labelled=key == "imagefolder",
         most=FOLDER_TEST_LIMIT,
         training=training,
     )

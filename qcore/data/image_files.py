@@ -53,10 +53,12 @@ class Decoded:
     Attributes:
         pixels: (channels, height, width); uint8, or float32 in 0..1 where the file holds more.
         remarks: Keys of REMARKS: what was done to it.
+        beside: What else the file gave: the target of a pair, the length of a sound.
     """
 
     pixels: np.ndarray
     remarks: tuple[str, ...] = ()
+    beside: np.ndarray | None = None
 
 
 REMARKS = {

@@ -168,7 +168,9 @@ def _check_pixels(pixels: Tensor) -> None:
         raise InvalidData(f"Images must be uint8 or floats; got {pixels.dtype}.")
 
 
-def draw(total: int, calibration: int, search: int, seed: int, name: str) -> list[Tensor]:
+def draw(
+    total: int, calibration: int, search: int, seed: int, name: str, what: str = "images"
+) -> list[Tensor]:
     """Indices of the calibration and the search split: disjoint, and of a random order.
 
     Raises:
@@ -176,8 +178,8 @@ def draw(total: int, calibration: int, search: int, seed: int, name: str) -> lis
     """
     if calibration + search > total:
         raise InvalidParams(
-            f"{calibration} calibration and {search} search images are asked for, but {name} has "
-            f"{total} images to draw them from. Ask for fewer."
+            f"{calibration} calibration and {search} search {what} are asked for, but {name} has "
+            f"{total} {what} to draw them from. Ask for fewer."
         )
     order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
     return [order[:calibration], order[calibration : calibration + search]]

@@ -114,7 +114,7 @@ _CIFAR, _MNIST = (3, 32, 32), (1, 28, 28)
 SHIPPED = "fashion-mnist"
 """The data set that comes with bitdial."""
 
-_PATHS = ("imagefolder", "images", "tensors")
+_PATHS = ("imagefolder", "images", "tensors", "sounds")
 
 DATASETS: dict[str, DataEntry] = {
     entry.name: entry
@@ -211,7 +211,17 @@ DATASETS: dict[str, DataEntry] = {
             "Tensors in a .npz or .pt file",
             None,
             "Images x (n, channels, height, width), uint8, uint16 or floats in 0..1, with labels "
-            "y, or without them; the network's shape decides which axis is which.",
+            "y, or without them; the network's shape decides which axis is which. For other inputs "
+            "a .npz, .pt, .safetensors or .parquet with a column named like each of them.",
+            needs_path=True,
+        ),
+        DataEntry(
+            "sounds",
+            "Folder of sounds (.wav)",
+            None,
+            "A folder of WAV files, in folders of their class or without labels; train/ and test/ "
+            "parts as for images. They are read as samples, or as the log-mel or MFCC features "
+            "that the network takes.",
             needs_path=True,
         ),
     )
