@@ -93,7 +93,7 @@ def usual_preprocessing(
 ) -> Preprocessing:
     """How images are prepared where the user did not say: the library's way, or none."""
     channels, height, width = shape
-    way: Literal["bicubic", "bilinear"]
+    way: Literal["bicubic", "bilinear", "nearest"]
     if source in ("bundled", "torchvision") and architecture in MODELS:
         usual = MODELS[architecture].preprocessing
         if usual.input_shape == shape:

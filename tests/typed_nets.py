@@ -105,3 +105,47 @@ def listener() -> nn.Module:
 def sound_autoencoder() -> nn.Module:
     """64 samples of a sound through 8 numbers and back."""
     return _seeded(lambda: nn.Sequential(nn.Linear(64, 8), nn.Tanh(), nn.Linear(8, 64)))
+
+
+def segmenter() -> nn.Module:
+    """Three classes at every place of a colour image."""
+    return _seeded(
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 3, 3, padding=1)
+        )
+    )
+
+
+def foreground() -> nn.Module:
+    """Yes or no at every place of a colour image."""
+    return _seeded(
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 1, 3, padding=1)
+        )
+    )
+
+
+def denoiser() -> nn.Module:
+    """A colour image again, two places smaller on each side."""
+    return _seeded(lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 3, 3)))
+
+
+def enlarger() -> nn.Module:
+    """A grey image twice as large."""
+    return _seeded(
+        lambda: nn.Sequential(
+            nn.Conv2d(1, 8, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(8, 4, 3, padding=1),
+            nn.PixelShuffle(2),
+        )
+    )
+
+
+def coarse_segmenter() -> nn.Module:
+    """Three classes at a quarter of the places on each side."""
+    return _seeded(
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 8, 4, stride=4), nn.ReLU(), nn.Conv2d(8, 3, 3, padding=1)
+        )
+    )

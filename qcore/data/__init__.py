@@ -24,6 +24,7 @@ from qcore.data.fashion import (
 )
 from qcore.data.folder_splits import split_folder
 from qcore.data.image_folder import labelled_folder, plain_folder
+from qcore.data.pairs.data import pair_data
 from qcore.data.sounds.folder import sound_data
 from qcore.data.splits import Data, Images, Split, assemble, draw, normalisation_note
 from qcore.data.tensor_file import read_tensors
@@ -74,7 +75,8 @@ def load_data(
         name: Key of DATASETS: one of torchvision's sets, "imagefolder:/path" (path/train/CLASS/
             and path/val/CLASS/, or path/CLASS/ split by the seed), "images:/path" (no labels),
             "tensors:/path" (a file of tensors, see `tensor_file`, and `columns` for networks that
-            take no images) or "sounds:/path" (a folder of WAV files).
+            take no images), "sounds:/path" (a folder of WAV files) or "pairs:/path" (images
+            with the maps or pictures that a network should give).
         calibration: Images to calibrate on, at least 1.
         search: Images to search on, at least 1.
         seed: Which images are drawn; same seed, same images.
@@ -105,6 +107,8 @@ def load_data(
             f"{DATASETS[key].title} is for networks that take no images. Add the network with its "
             "inputs named, as --input waveform:float32:16000."
         )
+    if key == "pairs" and path is not None:
+        return _warned(_pairs(name, path, card, counts, seed, training))
     if key in PHOTOGRAPHS:
         return _warned(_photographs(name, key, root, counts, seed, _preprocessing(model)))
     if path is not None and key != "tensors":
@@ -166,6 +170,17 @@ def _other_data(
     return column_data(name, key, path, card.inputs, counts, seed, training)
 
 
+def _pairs(
+    name: str, path: Path, card: Card | None, counts: tuple[int, int], seed: int, training: bool
+) -> Data:
+    if card is None:
+        raise InvalidData(
+            f"{DATASETS['pairs'].title} is for networks of your own that give maps or pictures; "
+            "those that come with bitdial name a class."
+        )
+    return pair_data(name, path, card, counts, seed, most=FOLDER_TEST_LIMIT, training=training)
+
+
 def _is_own(model: str) -> bool:
     models = read_models()
     return model in models and models[model].source == "own"
@@ -212,7 +227,8 @@ def check_data_fits(data: Data, model: ModelSpec) -> None:
             f"{model.name} takes images of {wanted[1]}x{wanted[2]} pixels (height x width); "
             f"{data.name} has {height}x{width}. {_advice(data, model)}"
         )
-    if data.classes is not None and data.classes != model.classes:
+    judge = judge_of(model.name)
+    if data.classes is not None and data.classes != model.classes and judge.hits:
         raise InvalidData(
             f"{model.name} has {model.classes} outputs; {data.name} has {data.classes} classes. "
             "Use data with the model's own classes, or 'images:/path' to compare with the float "
@@ -229,7 +245,8 @@ def _check_inputs_fit(data: Data, model: ModelSpec) -> None:
         raise InvalidData(
             f"{model.name} takes {wanted}; {data.name} has {found}. Choose data made for it."
         )
-    if data.classes is not None and data.classes != model.classes and judge_of(model.name).hits:
+    judge = judge_of(model.name)
+    if data.classes is not None and data.classes != model.classes and judge.hits:
         raise InvalidData(
             f"{model.name} has {model.classes} outputs; {data.name} has {data.classes} classes "
             f"({', '.join(data.class_names[:12])}). Give it a folder for each of its classes and "

@@ -114,7 +114,7 @@ _CIFAR, _MNIST = (3, 32, 32), (1, 28, 28)
 SHIPPED = "fashion-mnist"
 """The data set that comes with bitdial."""
 
-_PATHS = ("imagefolder", "images", "tensors", "sounds")
+_PATHS = ("imagefolder", "images", "tensors", "sounds", "pairs")
 
 DATASETS: dict[str, DataEntry] = {
     entry.name: entry
@@ -222,6 +222,15 @@ DATASETS: dict[str, DataEntry] = {
             "A folder of WAV files, in folders of their class or without labels; train/ and test/ "
             "parts as for images. They are read as samples, or as the log-mel or MFCC features "
             "that the network takes.",
+            needs_path=True,
+        ),
+        DataEntry(
+            "pairs",
+            "Folder of pairs of images",
+            None,
+            "input/ and target/ (or images/ and masks/) with files of the same names: maps of "
+            "class numbers, or pictures that the network should give; train/ and test/ parts as "
+            "for images.",
             needs_path=True,
         ),
     )
