@@ -8,7 +8,6 @@ import streamlit as st
 
 from pages.compare import caption as compare_caption
 from pages.compare import chance, controls, figures, read, tables
-from pages.compare.comparable import Setting
 from pages.compare.methods import EFFORT, ELAPSED, Method, front_rows
 from pages.downloads.figure_file import figure_files
 from pages.downloads.tables_out import latex
@@ -22,6 +21,7 @@ from qcore.allocation import ModelSpec
 from qcore.costs.user_tables import Costs
 from qcore.errors import QcoreError
 from qcore.problem import Scores
+from qcore.setting import Setting
 from store import Store
 
 FRONTS = "compare-fronts"

@@ -18,6 +18,7 @@ from qcore.models.catalog import BUNDLED_NAMES, default_data, read_models
 from qcore.problem import Scores
 from qcore.run_spec import RunSpec
 from qcore.searches import SEARCHES
+from qcore.setting import Setting
 from store import Run, Store
 
 # few images and few levels, all of them tested: a front for the impatient
@@ -37,7 +38,7 @@ def pick_setting(mine: Sequence[Run], linked: Sequence[int] = ()) -> tuple[str, 
     """
     groups: dict[str, list[Run]] = {}
     for run in mine:
-        groups.setdefault(frames.setting_of(run), []).append(run)
+        groups.setdefault(Setting.of(run.spec).measuring.words, []).append(run)
     if not groups:
         return "", []
     names = sorted(groups, key=lambda name: -sum(run.evaluations for run in groups[name]))

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from pages.shared.columns import ACTIVATION_BITS, DAMAGE, WEIGHT_BITS
-from pages.shared.frames import allocation_facts, scaled, with_costs
+from pages.shared.frames import scaled
+from pages.shared.points_table import allocation_facts, with_costs
 from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits, ModelSpec
 from qcore.costs import COSTS
 from qcore.costs.budget import Budget, make_options

@@ -12,6 +12,7 @@ from qcore.formats.config import parse_bits
 from qcore.formats.exports import EXPORTS
 from qcore.models.catalog import MODELS
 from qcore.problem import Point, Scores
+from qcore.setting import Setting
 from store import all_runs, configs, create_run, save_model
 from store.runs.queue import finish
 from tests.pages import sample
@@ -410,7 +411,9 @@ def test_recorded_results_say_so_and_offer_a_search_here(app, filled):
     queued = [run for run in all_runs(filled) if run.state == "queued"]
     assert {run.spec.search for run in queued} == {"uniform", "portfolio"}
     # on the same images, so that their points are drawn beside the recorded ones
-    assert {frames.setting_of(run) for run in all_runs(filled)} == {frames.setting_of(queued[0])}
+    assert {Setting.of(run.spec).measuring for run in all_runs(filled)} == {
+        Setting.of(queued[0].spec).measuring
+    }
 
 
 def test_a_search_here_is_offered_until_one_has_measured_something(app, filled):

@@ -6,6 +6,7 @@ from pages.plots.heatmap import bit_heatmap
 from pages.plots.style import BIT_COLOURS, DARK_DIGITS_FROM, icon, style_of
 from pages.shared import frames, predictions
 from pages.shared.columns import DAMAGE, column_of
+from pages.shared.points_table import points_frame
 from qcore.costs import COSTS
 from qcore.searches import SEARCHES
 from tests.pages import sample
@@ -22,7 +23,7 @@ def frame():
         sample.stored(20 + at, 2, sample.point(allocation, 800 + 7 * (at % 9)))
         for at, allocation in enumerate(sample.allocations(30, activations=(4, 8, 32)))
     ]
-    return frames.points_frame(points, RUNS, sample.MODEL)
+    return points_frame(points, RUNS, sample.MODEL)
 
 
 def named(figure, name):
@@ -186,7 +187,7 @@ def test_a_layer_name_is_never_read_as_markup():
     layer = type(sample.MODEL.layers[0])(name, "conv2d", 8, 2, 2, 16, 4, 4)
     model = type(sample.MODEL)("odd", "0" * 64, (layer,))
     points = [sample.stored(1, 1, sample.point(model_uniform(model, 4), 900))]
-    frame = frames.points_frame(points, RUNS, model)
+    frame = points_frame(points, RUNS, model)
     figure = bit_heatmap(frames.bits_frame(frame, model))
     assert list(figure.layout.xaxis.ticktext) == ["&lt;b&gt;x&lt;/b&gt;"]
     assert name not in figure.data[0].hovertext[0][0]
