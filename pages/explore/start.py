@@ -254,6 +254,6 @@ def draw(model: ModelSpec) -> None:
         alt="Bytes and bit-operations of 2, 3, 4 and 8 bits in every layer.",
     )
     st.caption(
-        "Costs are exact: they follow from the layers' shapes, with activations in float (fp). "
+        "Costs are exact: they follow from the layers' shapes, with activations in float. "
         "**Not measured yet:** what each step costs in accuracy; the first search measures that."
     )

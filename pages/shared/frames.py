@@ -23,7 +23,7 @@ from pages.shared.columns import (
     cost_columns,
 )
 from pages.shared.points_table import fitting
-from pages.shared.text import ago, limits_text, scale_of, state_words
+from pages.shared.text import ago, limits_text, mean_text, scale_of, state_words
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec, bits_matrices
 from qcore.costs import COSTS, costs_of, costs_of_many
 from qcore.costs.budget import Budget
@@ -158,7 +158,7 @@ def picks_table(
                 "Method": row["method"],
                 **lost,
                 **scores,
-                **{name: round(row[name], 2) for name in (WEIGHT_BITS, ACTIVATION_BITS)},
+                **{name: mean_text(row[name]) for name in (WEIGHT_BITS, ACTIVATION_BITS)},
                 **{column: row[column] for column in cost_columns(costs, chosen).values()},
                 "Run": row["run"],
             }

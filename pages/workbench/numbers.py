@@ -16,11 +16,12 @@ from pages.shared.columns import (
     TEST_LOW,
     TEST_N,
     TEST_SCORE,
+    WEIGHT_BITS,
 )
 from pages.shared.points_table import allocation_facts
-from pages.shared.text import cost_text, scale_of, significant
+from pages.shared.text import cost_text, mean_text, scale_of, significant
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
-from qcore.costs import COSTS, costs_of, mean_weight_bits
+from qcore.costs import COSTS, costs_of
 from qcore.costs.formulas import CostModel
 from qcore.models.catalog import DATASETS, read_models
 from qcore.problem import Scores
@@ -71,10 +72,10 @@ def change_text(cost: CostModel, now: float, before: float) -> str | None:
 
 
 def mean_bits_text(model: ModelSpec, allocation: BitAllocation) -> str:
-    """Mean bits of weights and of activations: "3.21 / 32"."""
+    """Mean bits of weights and of activations: "3.21 / float"."""
     facts = allocation_facts(allocation, model)
-    weight = f"{mean_weight_bits(model, allocation):.2f}"
-    return f"{weight} / {facts[ACTIVATION_BITS]:.2f}".replace(".00", "")
+    means = (facts[WEIGHT_BITS], facts[ACTIVATION_BITS])
+    return " / ".join(mean_text(bits).removesuffix(".00") for bits in means)
 
 
 def groups(mine: Sequence[Run]) -> dict[str, list[Run]]:

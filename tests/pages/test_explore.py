@@ -79,7 +79,7 @@ def test_the_first_search_queues_the_ladder_and_the_portfolio(app, store):
 def test_the_ladder_is_drawn_with_its_costs_before_anything_is_measured(app, store):
     at = app()
     digits = {text for rows in cells(at, "ladder").values() for row in rows for text in row}
-    assert digits == {"2", "3", "4", "8", "fp"}
+    assert digits == {"2", "3", "4", "8", "float"}
     size = sum(layer.weights for layer in sample.MODEL.layers)
     assert any(f"{size:,} B" in str(frame.value.to_dict()) for frame in at.dataframe)
     assert any("Not measured yet" in caption.value for caption in at.caption)

@@ -53,7 +53,7 @@ def test_the_heatmap_has_two_rows_per_method_and_one_cell_per_layer(frame):
     assert len(ladder.z) == 2
     assert all(len(row) == len(sample.MODEL.layers) for row in ladder.z)
     assert list(ladder.text[0]) == ["8"] * len(sample.MODEL.layers)
-    assert list(ladder.text[1]) == ["fp"] * len(sample.MODEL.layers)
+    assert list(ladder.text[1]) == ["float"] * len(sample.MODEL.layers)
     assert len(named(figure, "Exact front")) == 1
     assert list(figure.layout.yaxis.ticktext) == [
         "Uniform bits: weights",
@@ -74,7 +74,7 @@ def test_the_colour_of_a_cell_is_the_colour_of_its_bits(frame):
     for z, text in zip(trace.z[0], trace.text[0], strict=True):
         share = (z - axis.cmin) / (axis.cmax - axis.cmin)
         colour = next(colour for stop, colour in reversed(scale) if stop <= share)
-        assert colour == BIT_COLOURS[32 if text == "fp" else int(text)]
+        assert colour == BIT_COLOURS[32 if text == "float" else int(text)]
 
 
 def test_digits_are_left_out_where_cells_are_too_narrow(monkeypatch, frame):
@@ -109,7 +109,7 @@ def test_a_front_is_a_step_line_with_intervals_over_all_points(frame):
 def test_a_point_tells_all_its_bits_when_hovered(frame):
     figure = figures.front_figure(frame, frames.picks(frame, {}), COSTS["weight_bytes"])
     (ladder,) = named(figure, "Uniform bits")
-    assert ladder.customdata[0][1].count("2/fp") == len(sample.MODEL.layers)
+    assert ladder.customdata[0][1].count("2/float") == len(sample.MODEL.layers)
 
 
 def test_budget_and_float_network_are_drawn(frame):
