@@ -45,7 +45,7 @@ function tiesText(of, within) {
     return `Smallest first; ${of.unit} lost at most, all rows together 95 %${scroll}`;
   }
   const same = equal.size > 1
-    ? `; ${equal.size} of ${count} networks cannot be told apart from the best (bar)`
+    ? `; ${equal.size} of ${count} networks tie with the best (bar)`
     : count > 1
     ? "; the first network is told apart from all others"
     : "";
