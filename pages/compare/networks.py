@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from pages.compare.chance import judged, p_words
+from pages.compare.chance import Contest, judged, p_words
 from pages.compare.comparable import Setting, judge
 from pages.plots.style import LINE_COLOURS, METHOD_DASHES, METHOD_MARKERS, lay_out, plain
 from pages.shared import frames
@@ -178,7 +178,7 @@ def verdict_words(labels: tuple[str, str], a: np.ndarray, b: np.ndarray) -> str:
     Raises:
         InvalidData: not the same number of images.
     """
-    (found,) = judged([([a], [b])])
+    (found,) = judged([Contest([a], [b])])
     figures = (
         f"{found.points:+.2f} points ({found.low:+.2f} to {found.high:+.2f}), exact McNemar "
         f"p {p_words(found.p, sign=True)}, {found.n:,} test images"

@@ -53,6 +53,8 @@ def paper(found: Comparison) -> None:
         st.caption(
             "Each row is the point chosen on the search split among those whose test split was "
             f"looked at, mean over seeds. Differences are from {text.literal(baseline, 160)}, "
-            "paired on the same test images; brackets are 95 % intervals, and figures have as many "
+            "paired on the same test images. Brackets are 95 % intervals, over images and seeds "
+            "where a method of the table ran with several seeds, else over images alone: then two "
+            "networks are compared, and nothing is said of their methods. Figures have as many "
             "digits as two of the interval's half width."
         )

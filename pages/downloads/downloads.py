@@ -13,6 +13,7 @@ from pages.downloads import tables_out
 from pages.downloads.bundle import bundle
 from pages.downloads.report import report
 from pages.shared import frames
+from pages.shared.points_table import points_frame
 from pages.shared.text import counted, literal
 from qcore.allocation import ModelSpec
 from qcore.costs import COSTS
@@ -254,7 +255,7 @@ def beside(store: Store, config: BitConfig) -> pd.DataFrame | None:
         return None
     stored = points_of(store, [entry.id for entry in taken])
     known = {entry.id: entry for entry in taken}
-    return frames.points_frame(stored, known, config.model, config.costs)
+    return points_frame(stored, known, config.model, config.costs)
 
 
 def table_offers(
@@ -267,7 +268,7 @@ def table_offers(
 
     def front() -> bytes:
         return tables_out.front_csv(
-            frames.points_frame(stored(), found, model, store.costs), COSTS["weight_bytes"]
+            points_frame(stored(), found, model, store.costs), COSTS["weight_bytes"]
         )
 
     def everything() -> bytes:

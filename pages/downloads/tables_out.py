@@ -72,7 +72,7 @@ def front_csv(frame: pd.DataFrame, cost: CostModel) -> bytes:
     """Every method's front of the score against one cost, one row a point, in UTF-8.
 
     Args:
-        frame: `frames.points_frame`.
+        frame: `points_frame`.
         cost: The cost.
     """
     parts = [frames.front_of(rows, cost) for _, rows in frame.groupby("method", sort=False)]

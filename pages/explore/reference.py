@@ -70,7 +70,7 @@ def difference_words(model: ModelSpec, reference: pd.Series, row: pd.Series) -> 
 
     Args:
         model: Whose points they are.
-        reference: Row of the point to compare with, of `frames.points_frame`.
+        reference: Row of the point to compare with, of `points_frame`.
         row: Row of the point in hand; measured on the same images.
     """
     parts = []

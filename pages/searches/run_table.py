@@ -8,6 +8,7 @@ import streamlit as st
 
 from pages.searches.launch_batch import duration, seconds_of
 from pages.shared import frames, hypervolume, session
+from pages.shared.points_table import fitting
 from pages.shared.run_facts import no_front
 from qcore.allocation import ModelSpec, bits_matrices
 from qcore.costs import COSTS, costs_of_many
@@ -86,7 +87,7 @@ def _volume(
     url: str,
     version: session.Version,
 ) -> float | None:
-    points = [each.point for each in frames.fitting(session.points(_store, _run), _model)]
+    points = [each.point for each in fitting(session.points(_store, _run), _model)]
     allocations = [point.allocation for point in points]
     if zero is None or no_front(_run, len({each.digest for each in allocations})):
         return None
