@@ -320,9 +320,9 @@ def _computed_weights(model: nn.Module) -> list[str]:
         for name, what in computed(module).items():
             places.setdefault(what, []).append(f"{path}.{name}".lstrip("."))
     return [
-        f"{len(names)} tensors under {what} (the first is {names[0]}) were computed once, in eval "
-        "mode, and count as plain weights from here on: they get bits like any other, and training "
-        f"goes on without {what}."
+        f"What {what} computes ({len(names)} weights or biases; the first is {names[0]}) was "
+        "computed once, in eval mode, and is plain from here on: it gets bits like any other, and "
+        f"training goes on without {what}."
         for what, names in places.items()
     ]
 

@@ -97,7 +97,8 @@ class QuantizedModel(nn.Module):
         channels = len(to_rows(weight, operation))
         bias = torch.zeros(channels, device=weight.device)
         if module.bias is not None:
-            bias = module.bias.detach().float()
+            # (1, n) and a single number are added alike
+            bias = module.bias.detach().float().reshape(-1).expand(channels).contiguous()
         norm = self.norms.get(name)
         if norm is not None:
             weight, bias = fold_norm(weight, bias, self.network.get_submodule(norm), operation)

@@ -18,7 +18,7 @@ from qcore.models.cards import Card, card_folder, file_sha256
 from qcore.models.inputs import Input
 from qcore.models.loading.architectures import build_architecture
 from qcore.models.loading.checks import check_behaviour
-from qcore.models.loading.code import call_factory, exported_shape, load_pt2
+from qcore.models.loading.code import call_factory, exported_shape, load_pt2, read_pt2
 from qcore.models.loading.names import named_for, shared_names, without_counters
 from qcore.models.loading.onnx.file import read_onnx
 from qcore.models.loading.trial import try_network
@@ -105,7 +105,11 @@ def load_network(
             f"{100 * read.difference:.2g} % of the largest."
         )
     elif source == "pt2":
-        network = load_pt2(_needed(weights, "a .pt2"))
+        network, difference = read_pt2(_needed(weights, "a .pt2"))
+        notes.append(
+            "Its operations were turned into layers; the outputs differ from the program's by at "
+            f"most {100 * difference:.2g} % of the largest."
+        )
         input_shape = input_shape or exported_shape(network) or (3, 224, 224)
     elif source == "factory":
         network = call_factory(architecture, kwargs)
