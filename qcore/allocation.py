@@ -28,7 +28,8 @@ class LayerSpec:
 
     Attributes:
         name: Dotted module path, the key everywhere ("layer1.0.conv1").
-        kind: "conv1d", "conv2d", "conv3d", "conv_transpose1d" .. "3d", or "linear".
+        kind: "conv1d", "conv2d", "conv3d", "conv_transpose1d" .. "3d", "linear", or "recurrent":
+            one matrix of an LSTM, GRU or RNN, a linear layer that runs at every step.
         weights: Weight elements, bias excluded.
         channels: Output channels; one weight scale each.
         biases: Bias elements once a following batch-norm is folded into the layer.

@@ -62,8 +62,8 @@ def _kind(layer: LayerSpec) -> str:
 
 
 def _kernel(layer: LayerSpec) -> str:
-    """The window of a convolution, or "" of a linear layer."""
-    if layer.kind == "linear":
+    """The window of a convolution, or "" of any other layer."""
+    if not layer.kind.startswith("conv"):
         return ""
     places = layer.weights * layer.groups // max(1, layer.channels * layer.in_channels)
     side = math.isqrt(places)

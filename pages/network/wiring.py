@@ -138,7 +138,11 @@ def _sign(widths: Sequence[int], reader: LayerSpec) -> str:
         return SIDE_BY_SIDE
     if wanted == max(widths):
         return SUM
-    if reader.kind == "linear" and wanted % sum(widths) and wanted % max(widths) == 0:
+    if (
+        reader.kind in ("linear", "recurrent")
+        and wanted % sum(widths)
+        and wanted % max(widths) == 0
+    ):
         # flattened pictures: channels times places
         return SUM
     return UNKNOWN

@@ -18,6 +18,7 @@ LAYER_SETS: dict[str, Chooser] = {
         layer.kind.startswith("conv") and not layer.depthwise
     ),
     "linear layers": lambda place, count, layer: layer.kind == "linear",
+    "recurrent layers": lambda place, count, layer: layer.kind == "recurrent",
     "layers whose name contains …": lambda place, count, layer: True,
 }
 """Which layers a rule may be for."""

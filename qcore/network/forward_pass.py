@@ -18,6 +18,7 @@ from qcore.errors import InvalidData, UnsupportedModel
 from qcore.network.operation import operation_of
 from qcore.network.products import PRODUCTS, product_macs
 from qcore.network.rewriting import plain
+from qcore.network.rewriting.recurrent import PackedSteps, RecurrentMatrix
 
 KINDS: dict[type[nn.Module], str] = {
     nn.Conv1d: "conv1d",
@@ -26,9 +27,11 @@ KINDS: dict[type[nn.Module], str] = {
     nn.ConvTranspose1d: "conv_transpose1d",
     nn.ConvTranspose2d: "conv_transpose2d",
     nn.ConvTranspose3d: "conv_transpose3d",
+    RecurrentMatrix: "recurrent",
     nn.Linear: "linear",
 }
-"""Module types that are layers (subclasses too), and what LayerSpec calls them."""
+"""Module types that are layers (subclasses too; the first that fits), and what LayerSpec calls
+them."""
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 """Norms that can be folded into the layer before them."""
@@ -178,6 +181,8 @@ def watch(model: nn.Module, example: Tensor, name: str) -> Run:
     try:
         with torch.no_grad(), _ParameterUses(model, run):
             output = model(example)
+    except PackedSteps as error:
+        raise UnsupportedModel(f"{name} cannot be quantized: {error}.") from error
     except (RuntimeError, AssertionError, ValueError, TypeError, LookupError) as error:
         raise InvalidData(_misfit(name, run, example, error)) from error
     finally:
@@ -251,7 +256,7 @@ def _describe(path: str, module: nn.Module, given: Tensor, output: Tensor) -> La
     """Facts of one call on one sample."""
     weight: Tensor = module.weight
     kind = next(kind for cls, kind in KINDS.items() if isinstance(module, cls))
-    channels = module.out_features if kind == "linear" else module.out_channels
+    channels = len(weight) if isinstance(module, nn.Linear) else module.out_channels
     if kind.startswith("conv_transpose"):
         macs = given.numel() * weight.numel() // module.in_channels
     else:

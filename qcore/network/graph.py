@@ -18,6 +18,13 @@ _WEIGHT_OPERATORS = frozenset(
     {"linear", "conv1d", "conv2d", "conv3d", "convolution"}
     | {f"conv_transpose{dims}d" for dims in (1, 2, 3)}
 )
+_SHAPE_ONLY = frozenset(
+    {f"new_{kind}" for kind in ("zeros", "ones", "full", "empty")}
+    | {f"{kind}_like" for kind in ("zeros", "ones", "full", "empty")}
+    | {"sym_size"}
+)
+"""Operators that read an input's shape alone, such as an initial state of zeros."""
+
 # positions in aten.batch_norm(input, weight, bias, running_mean, running_var, training, ...)
 _RUNNING_MEAN, _TRAINING = 3, 5
 
@@ -115,6 +122,8 @@ def _producers(
         inputs: frozenset[str] = frozenset().union(
             *(reaching[source] for source in node.all_input_nodes)
         )
+        if _operator(node) in _SHAPE_ONLY:
+            inputs = frozenset()
         if node in layers:
             activation = node.args[0]
             if isinstance(activation, Node):

@@ -18,6 +18,9 @@ from qcore.network.forward_pass import NORMS, Run, add_call, explicit_attention,
 from qcore.network.graph import Wiring, read_wiring
 from qcore.network.rewriting import expose_layers, plain
 
+FEATURES_LAST = ("linear", "recurrent")
+"""Kinds of layers whose channels are the last dimension of their outputs."""
+
 _GEOMETRY = ("stride", "padding", "output_padding", "dilation", "groups", "padding_mode")
 
 
@@ -204,7 +207,7 @@ def _foldable(model: nn.Module, layer: LayerSpec, norm: str) -> bool:
         and plain(module)
         and module.running_mean is not None
         and module.num_features == layer.channels
-        and (layer.kind != "linear" or layer.outputs == layer.channels)
+        and (layer.kind not in FEATURES_LAST or layer.outputs == layer.channels)
     )
 
 

@@ -31,17 +31,21 @@ IMAGES = 512
 
 
 class _Tap:
-    """Records input and output of every layer in one float pass that autograd follows."""
+    """Records inputs and outputs of every layer in one float pass that autograd follows.
+
+    One entry a call: a recurrent layer is called at every step.
+    """
 
     def __init__(self, model: QuantizedModel, batch: Tensor) -> None:
-        self.inputs: dict[str, Tensor] = {}
-        self.outputs: dict[str, Tensor] = {}
+        self.inputs: dict[str, list[Tensor]] = {name: [] for name in model.layers}
+        self.outputs: dict[str, list[Tensor]] = {name: [] for name in model.layers}
 
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             layer: Any = module
             if not output.requires_grad:  # it does not depend on the images
                 output = output.detach().requires_grad_(True)
-            self.inputs[layer.name], self.outputs[layer.name] = inputs[0].detach(), output
+            self.inputs[layer.name].append(inputs[0].detach())
+            self.outputs[layer.name].append(output)
             # later in-place operations must not touch the recorded tensor
             return output.clone()
 
@@ -53,14 +57,16 @@ class _Tap:
             for handle in handles:
                 handle.remove()
 
-    def gradients(self, generator: torch.Generator) -> list[Tensor]:
-        """d(-log p(c))/d(output) per layer and sample, c sampled from the prediction."""
+    def gradients(self, generator: torch.Generator) -> list[list[Tensor]]:
+        """d(-log p(c))/d(output) per layer, call and sample, c sampled from the prediction."""
         logs = functional.log_softmax(self.logits, 1)
         probabilities = logs.detach().exp().cpu()
         drawn = torch.multinomial(probabilities, 1, generator=generator)[:, 0]
         loss = functional.nll_loss(logs, drawn.to(logs.device), reduction="sum")
-        outputs = list(self.outputs.values())
-        return list(torch.autograd.grad(loss, outputs, retain_graph=True, materialize_grads=True))
+        outputs = [output for calls in self.outputs.values() for output in calls]
+        flat = torch.autograd.grad(loss, outputs, retain_graph=True, materialize_grads=True)
+        rest = iter(flat)
+        return [[next(rest) for _ in calls] for calls in self.outputs.values()]
 
 
 @torch.no_grad()
@@ -114,14 +120,20 @@ def gradient_table(
         n += len(x)
         tap = _Tap(model, x)
         probes = [tap.gradients(generator) for _ in range(PROBES)]
-        rows = []
+        rows: list[Tensor] = []
         for position, (name, layer) in enumerate(model.layers.items()):
-            inputs, outputs = tap.inputs[name], tap.outputs[name].detach()
-            squares = torch.stack([p[position] for p in probes]).square_().sum(0)
+            calls = list(zip(tap.inputs[name], tap.outputs[name], strict=True))
+            slopes = [
+                torch.stack([p[position][call] for p in probes]) for call in range(len(calls))
+            ]
+            squares = [slope.square().sum(0) for slope in slopes]
             for part, bits in parts:
-                change = output_change(model, layer, part, bits, inputs, outputs)
-                rows.append(torch.stack([per_sample(p[position] * change, len(x)) for p in probes]))
-                elementwise[len(rows) - 1] += float((squares * change.square()).sum())
+                row = torch.zeros(PROBES, len(x), device=x.device)
+                for (given, output), slope, square in zip(calls, slopes, squares, strict=True):
+                    change = output_change(model, layer, part, bits, given, output.detach())
+                    row += torch.stack([per_sample(s * change, len(x)) for s in slope])
+                    elementwise[len(rows)] += float((square * change.square()).sum())
+                rows.append(row)
         projections = torch.stack(rows).flatten(1).double().cpu()
         gram += projections @ projections.T
     scale = 1 / (2 * n * PROBES)

@@ -23,7 +23,7 @@ class PrefixReplay:
         batch: Normalised images (n, channels, h, w).
 
     Attributes:
-        outputs: Layer name to its recorded float output.
+        outputs: Layer name to its recorded float outputs, one a call.
         logits: Recorded float logits (n, classes).
     """
 
@@ -34,23 +34,26 @@ class PrefixReplay:
         self._calls: dict[str, int] = {}
         versions = self._record(set())
         # an in-place operation may have changed a recorded output: such outputs are copied
-        spoilt = {name for name, v in versions.items() if self._recorded[name]._version != v}
+        spoilt = {n for n, seen in versions.items() if any(y._version != v for y, v in seen)}
         self._spoilt = spoilt
         if spoilt:
             self._record(spoilt)
-        self.outputs = {name: self._recorded[name] for name in model.layers}
 
     @torch.no_grad()
-    def _record(self, copied: set[str]) -> dict[str, int]:
+    def _record(self, copied: set[str]) -> dict[str, list[tuple[Tensor, int]]]:
         self._calls = dict.fromkeys(self._modules, 0)
-        versions: dict[str, int] = {}
+        self.outputs: dict[str, list[Tensor]] = {name: [] for name in self._model.layers}
+        versions: dict[str, list[tuple[Tensor, int]]] = {}
 
         def keep(name: str) -> Callable[..., None]:
             def hook(module: nn.Module, inputs: Any, output: Any) -> None:
                 self._calls[name] += 1
                 if isinstance(output, Tensor):
-                    self._recorded[name] = output.clone() if name in copied else output
-                    versions[name] = self._recorded[name]._version
+                    kept = output.clone() if name in copied else output
+                    self._recorded[name] = kept
+                    versions.setdefault(name, []).append((kept, kept._version))
+                    if name in self.outputs:
+                        self.outputs[name].append(kept)
 
             return hook
 

@@ -1,10 +1,10 @@
 """Rewrites modules that hide their layers into equal ones whose layers are modules of their own.
 
-Some modules compute with weights that no module of their own multiplies: attention hands them to a
-function, and some batch-norms apply the activation as well. `expose_layers` replaces these, and
-only these, by modules with the same outputs (as far as floats add up alike) and the same
-parameters, under names that depend on the model alone. Whoever wraps a model calls it first, so the
-user's own model, untouched, always leads to the same layers.
+Some modules compute with weights that no module of their own multiplies: attention and recurrent
+modules hand them to a function, and some batch-norms apply the activation as well. `expose_layers`
+replaces these, and only these, by modules with the same outputs (as far as floats add up alike) and
+the same parameters, under names that depend on the model alone. Whoever wraps a model calls it
+first, so the user's own model, untouched, always leads to the same layers.
 """
 
 import copy
@@ -15,6 +15,7 @@ from torch import nn
 
 from qcore.network.rewriting.attention import ExplicitAttention
 from qcore.network.rewriting.norm_then_rest import NormThenRest
+from qcore.network.rewriting.recurrent import ExplicitCell, ExplicitRecurrent, recurrent_parts
 from qcore.network.rewriting.window_attention import WindowAttention
 
 Rows = dict[tuple[int, int], nn.Parameter]
@@ -24,6 +25,8 @@ REWRITES: dict[tuple[str, str], Callable[[Any, Rows], nn.Module]] = {
     ("torchvision.models.swin_transformer", "ShiftedWindowAttention"): WindowAttention,
     ("torchvision.models.swin_transformer", "ShiftedWindowAttentionV2"): WindowAttention,
     ("timm.layers.norm_act", "BatchNormAct2d"): NormThenRest,
+    **{("torch.nn.modules.rnn", name): ExplicitRecurrent for name in ("LSTM", "GRU", "RNN")},
+    **{("torch.nn.modules.rnn", f"{name}Cell"): ExplicitCell for name in ("LSTM", "GRU", "RNN")},
 }
 """Module and name of the class whose forward pass hides layers, to what takes its place.
 
@@ -39,20 +42,28 @@ def expose_layers(model: nn.Module) -> nn.Module:
         the parameters and buffers (slices of them where a parameter holds several layers). Applied
         again it changes nothing.
     """
-    if not any(forward_of(module) in REWRITES for module in model.modules()):
+    if not any(_hides(module) for module in model.modules()):
         return model
     tensors = [*model.parameters(), *model.buffers()]
     rewritten = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
     rows: Rows = {}
-    if forward_of(rewritten) in REWRITES:
+    if _hides(rewritten):
         return _replaced(rewritten, rows)
-    hiding = [module for module in rewritten.modules() if forward_of(module) in REWRITES]
+    hiding = [module for module in rewritten.modules() if _hides(module)]
     done = {id(module): _replaced(module, rows) for module in hiding}
     for parent in list(rewritten.modules()):
         for name, child in list(parent._modules.items()):
             if id(child) in done:
                 setattr(parent, name, done[id(child)])
     return rewritten
+
+
+def _hides(module: nn.Module) -> bool:
+    """True where a module hides layers and can be replaced."""
+    replacement = REWRITES.get(forward_of(module))
+    if replacement in (ExplicitRecurrent, ExplicitCell):
+        return recurrent_parts(module)
+    return replacement is not None
 
 
 def forward_of(module: nn.Module) -> tuple[str, str]:

@@ -56,7 +56,7 @@ def test_projections_of_windows_are_those_of_each_sample_alone():
     model = QuantizedModel(swin(), found_in("swin"))
     tap = _Tap(model, x)
     names = ["features.0.0", "features.1.1.attn.qkv", "head"]
-    outputs = [tap.outputs[name] for name in names]
+    outputs = [tap.outputs[name][0] for name in names]
     assert [len(output) // 3 for output in outputs] == [1, 4, 1]
     losses = functional.log_softmax(tap.logits, 1)[:, 0]
     whole = torch.autograd.grad(losses.sum(), outputs, retain_graph=True)

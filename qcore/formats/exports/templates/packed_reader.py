@@ -5,7 +5,8 @@
 `package.module:function` must return the network that was quantized (its weights do not matter);
 it is your own code and is run. From Python: `model = apply(function(), parse(data))`. The result
 has every weight on its grid, inputs rounded by hooks, and batch-norms folded. Networks that hide
-layers, as attention does, need bitdial's folder on PYTHONPATH as well. Written by bitdial.
+layers, as attention and recurrence do, need bitdial's folder on PYTHONPATH as well. Written by
+bitdial.
 """
 
 import argparse
@@ -26,11 +27,13 @@ TYPES = {
     "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
 HIDING = {
-    "MultiheadAttention",
-    "ShiftedWindowAttention",
-    "ShiftedWindowAttentionV2",
-    "BatchNormAct2d",
-}
+    "torch.nn.modules.activation.MultiheadAttention",
+    "torchvision.models.swin_transformer.ShiftedWindowAttention",
+    "torchvision.models.swin_transformer.ShiftedWindowAttentionV2",
+    "timm.layers.norm_act.BatchNormAct2d",
+    *(f"torch.nn.modules.rnn.{kind}{cell}" for kind in ("LSTM", "GRU", "RNN")
+      for cell in ("", "Cell")),
+}  # fmt: skip
 """Classes whose layers are no modules: they are replaced by equal ones that bitdial has."""
 
 HEADER_LIMIT = 100_000_000
@@ -108,8 +111,8 @@ def expose_layers(model: nn.Module) -> nn.Module:
     Raises:
         ValueError: it hides layers, and bitdial, which can replace what hides them, is not here.
     """
-    classes = {c.__name__ for module in model.modules() for c in type(module).__mro__}
-    hiding = sorted(classes & HIDING)
+    classes = {c for module in model.modules() for c in type(module).__mro__}
+    hiding = sorted(c.__name__ for c in classes if f"{c.__module__}.{c.__name__}" in HIDING)
     if not hiding:
         return model
     try:
