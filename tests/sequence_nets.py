@@ -77,21 +77,26 @@ class Cells(nn.Module):
 
 
 class Words(nn.Module):
-    """Pixels as ids of an embedding, an LSTM over them, and a linear head."""
+    """Pixels as ids of an embedding, an LSTM over them, and a linear head with a norm."""
 
     def __init__(self, rows: int = 256) -> None:
         super().__init__()
         self.embed = nn.Embedding(rows, 6, padding_idx=0)
         self.rnn = nn.LSTM(6, 5, batch_first=True)
-        self.head = nn.Linear(5, CLASSES)
+        self.head, self.norm = nn.Linear(5, CLASSES), nn.BatchNorm1d(CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (n, 1, 8, 8) of values 0..1 to (n, 4)."""
         ids = (x * 255).round().long().flatten(1)[:, :12]
-        return self.head(self.rnn(self.embed(ids))[0].mean(1))
+        return self.norm(self.head(self.rnn(self.embed(ids))[0].mean(1)))
 
 
-NETWORKS = {"lstm": Rows, "gru-both-ways": lambda: Rows("gru", bidirectional=True), "cells": Cells}
+NETWORKS = {
+    "lstm": Rows,
+    "gru-both-ways": lambda: Rows("gru", bidirectional=True),
+    "cells": Cells,
+    "words": Words,
+}
 """Networks by name; each maps images of SHAPE to CLASSES outputs."""
 
 
@@ -102,6 +107,9 @@ def sequence_net(name: str) -> nn.Module:
         model = NETWORKS[name]()
         for parameter in model.parameters():
             nn.init.normal_(parameter, std=0.5)
+        for module in model.modules():
+            if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+                module.weight.detach()[module.padding_idx].zero_()
     return model.eval()
 
 

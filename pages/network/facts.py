@@ -28,11 +28,15 @@ def layer_facts(layer: LayerSpec, model: ModelSpec, joined: str = "") -> list[tu
         ("Kind", _kind(layer)),
         ("Channels", f"{layer.in_channels:,} in, {layer.channels:,} out"),
     ]
+    if layer.looks_up:
+        each = layer.weights // max(1, layer.channels)
+        facts[1:] = [("Rows", f"{layer.channels:,} of {each:,} values")]
     kernel = _kernel(layer)
     if kernel:
         facts.append(("Kernel", kernel))
+    shown = _shape(layer.inputs, layer.in_channels, square)
     facts += [
-        ("Input", _shape(layer.inputs, layer.in_channels, square)),
+        ("Input", "ids, which have no bits" if layer.looks_up else shown),
         ("Output", _shape(layer.outputs, layer.channels, square)),
         ("Weights", f"{layer.weights:,} ({100 * layer.weights / max(1, everything):.1f} % of all)"),
         ("Multiply-accumulates", f"{layer.macs:,} for one image"),

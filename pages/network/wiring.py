@@ -92,7 +92,8 @@ class _Wires:
             before = [name for name in layer.producers if name in self.place]
             later += [(name, layer.name) for name in layer.producers if name not in self.place]
             source = self._source(before, layer)
-            at = self._add(Node("layer", number), layer.channels)
+            wide = layer.weights // max(1, layer.channels) if layer.looks_up else layer.channels
+            at = self._add(Node("layer", number), wide)
             self.place[layer.name] = at
             self.arrows.append((source, at))
         end = self._add(Node("output"), 0)

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from qcore.allocation import LayerSpec
 from qcore.errors import InvalidData, UnsupportedModel
-from qcore.network.operation import operation_of
+from qcore.network.operation import operation_of, unknown_id, unknown_words
 from qcore.network.products import PRODUCTS, product_macs
 from qcore.network.rewriting import plain
 from qcore.network.rewriting.recurrent import PackedSteps, RecurrentMatrix
@@ -29,6 +29,7 @@ KINDS: dict[type[nn.Module], str] = {
     nn.ConvTranspose3d: "conv_transpose3d",
     RecurrentMatrix: "recurrent",
     nn.Linear: "linear",
+    nn.Embedding: "embedding",
 }
 """Module types that are layers (subclasses too; the first that fits), and what LayerSpec calls
 them."""
@@ -153,18 +154,24 @@ def _multiplies(module: nn.Module, given: Tensor) -> bool:
     pass set on the module itself cannot be given other weights. Tensors on the meta device have no
     numbers to try.
     """
+    if isinstance(module, nn.Embedding) and module.max_norm is not None:
+        return False  # it shortens the rows that it gives, in place
     if plain(module) or given.is_meta:
         return True
     if "forward" in vars(module):
         return False
     # on numbers of its own: the verdict must not change with the images or the weights
     generator = torch.Generator().manual_seed(0)
+    looks_up = isinstance(module, nn.Embedding)
     x = torch.randn(given.shape, generator=generator).to(given.device, given.dtype)
     # made without the weight itself, whose uses are being counted
-    weight = torch.randn(module.weight.shape, generator=generator).to(given.device, given.dtype)
+    weight = torch.randn(module.weight.shape, generator=generator).to(module.weight)
     call = operation_of(module).call
-    expected = 6 * call(x, weight, None)
-    return bool((call(2 * x, 3 * weight, None) - expected).norm() <= 1e-3 * expected.norm())
+    if looks_up:
+        expected, got = 3 * call(given, weight, None), call(given, 3 * weight, None)
+    else:
+        expected, got = 6 * call(x, weight, None), call(2 * x, 3 * weight, None)
+    return bool((got - expected).norm() <= 1e-3 * expected.norm())
 
 
 def watch(model: nn.Module, example: Tensor, name: str) -> Run:
@@ -231,7 +238,8 @@ def _after(run: Run, path: str) -> Any:
         run.running.pop()
         call = _describe(path, module, given, output)
         if not multiplies:
-            run.opaque[path] = type(module).__name__
+            bound = getattr(module, "max_norm", None) is not None
+            run.opaque[path] = f"{type(module).__name__}{' with max_norm' if bound else ''}"
             run.layers.pop(path, None)
             run.products[path] = run.products.get(path, 0) + call.macs
             return
@@ -256,6 +264,9 @@ def _describe(path: str, module: nn.Module, given: Tensor, output: Tensor) -> La
     """Facts of one call on one sample."""
     weight: Tensor = module.weight
     kind = next(kind for cls, kind in KINDS.items() if isinstance(module, cls))
+    if kind == "embedding":
+        rows, outputs = len(weight), output.numel()
+        return LayerSpec(path, kind, weight.numel(), rows, 0, macs=0, inputs=0, outputs=outputs)
     channels = len(weight) if isinstance(module, nn.Linear) else module.out_channels
     if kind.startswith("conv_transpose"):
         macs = given.numel() * weight.numel() // module.in_channels
@@ -279,7 +290,14 @@ def _misfit(name: str, run: Run, example: Tensor, error: Exception) -> str:
     shape = tuple(example.shape[1:])
     if run.running:
         path, module, given = run.running[-1]
-        if isinstance(module, nn.Linear):
+        if isinstance(module, nn.Embedding):
+            odd = unknown_id(given, len(module.weight))
+            if odd is not None:
+                return f"{name} cannot run on inputs of shape {shape}: " + unknown_words(
+                    odd, len(module.weight), f"its embedding {path!r}"
+                )
+            expected, got, what = 0, 0, "ids"
+        elif isinstance(module, nn.Linear):
             expected, got, what = module.in_features, given.shape[-1], "features"
         else:
             expected, got, what = (

@@ -176,7 +176,7 @@ def _merge_shared(model: nn.Module, run: Run) -> _Shared:
 def _alike(one: nn.Module, other: nn.Module) -> bool:
     return (
         type(one) is type(other)
-        and one.bias is other.bias
+        and getattr(one, "bias", None) is getattr(other, "bias", None)
         and all(getattr(one, key, None) == getattr(other, key, None) for key in _GEOMETRY)
     )
 
@@ -204,6 +204,7 @@ def _foldable(model: nn.Module, layer: LayerSpec, norm: str) -> bool:
     module = model.get_submodule(norm)
     return (
         isinstance(module, NORMS)
+        and not layer.looks_up
         and plain(module)
         and module.running_mean is not None
         and module.num_features == layer.channels

@@ -2,8 +2,9 @@
 
 Fake quantization: codes are whole numbers, and what is computed with are their float values.
 
-`QuantizedLayer` stands where a convolution or linear layer stood. Switching its bits takes a look-
-up, not a quantization: the quantized weights of each width are prepared once and referred to.
+`QuantizedLayer` stands where a convolution, a linear layer or an embedding stood. Switching its
+bits takes a look-up, not a quantization: the quantized weights of each width are prepared once and
+referred to.
 """
 
 from collections.abc import Callable
@@ -20,13 +21,14 @@ class QuantizedLayer(nn.Module):
     Attributes:
         name: Dotted module path in the model.
         weight: Float weight with its batch-norm folded in, as the module shapes it.
-        bias: Float bias (channels,), zeros where the layer had none.
+        bias: Float bias (channels,), zeros where the layer had none; (0,) in an embedding.
         gain: Correction of each channel's scale (channels,), or None for all ones.
         shift: Bias in use (channels,); the float bias until corrected.
         grid: Grid of the input activation, or None for float.
         normed: True where a batch-norm was folded in, so that its gain may be re-estimated.
         watch: Called with (layer, output before gain and shift) instead of the plain end of the
-            forward pass, when set; used while correcting and calibrating.
+            forward pass, when set; used while correcting and calibrating. An embedding has
+            nothing to correct and calls nothing.
     """
 
     weight: Tensor
@@ -83,6 +85,8 @@ class QuantizedLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shapes as the float layer."""
+        if self.operation.looks_up:
+            return self.operation.call(x, self.effective_weight, None)
         x = self.codes(x)
         if self.watch is not None:
             return self.watch(self, self.operation.call(x, self._scaled(None), None))

@@ -37,7 +37,8 @@ def tune(
         teacher = torch.cat([functional.log_softmax(model(x), 1) for x, _ in batches])
     model.load_state(allocation, state)
     gains, shifts = {}, {}
-    for name, layer in model.layers.items():
+    tuned = {n: layer for n, layer in model.layers.items() if not layer.operation.looks_up}
+    for name, layer in tuned.items():
         start = torch.ones_like(layer.bias) if layer.gain is None else layer.gain
         gains[name] = start.clone().requires_grad_(True)
         shifts[name] = layer.shift.clone().requires_grad_(True)
@@ -67,5 +68,5 @@ def tune(
     finally:
         for layer in model.layers.values():
             layer.watch = None
-    for name, layer in model.layers.items():
+    for name, layer in tuned.items():
         layer.correct(gains[name].detach(), shifts[name].detach())

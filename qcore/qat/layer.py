@@ -36,7 +36,7 @@ class QatLayer(nn.Module):
         self.name, self.operation = name, operation_of(module)
         self.weight = nn.Parameter(module.weight.detach().clone().float())
         self.bias = None
-        if module.bias is not None:
+        if getattr(module, "bias", None) is not None:
             self.bias = nn.Parameter(module.bias.detach().clone().float())
 
     def start_scales(self, options: Iterable[LayerBits], histogram: Histogram) -> None:

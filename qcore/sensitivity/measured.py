@@ -60,7 +60,7 @@ def weight_mse_table(
                 histogram, grid = model.histograms[name], model.activation_grid(name, bits)
                 x, counts = histogram.centres, histogram.counts
                 error = (grid.quantize(x) - x).square() if grid else torch.zeros_like(x)
-                activation[name][bits] = float((error * counts).sum() / counts.sum())
+                activation[name][bits] = float((error * counts).sum() / counts.sum().clamp_min(1))
     seconds = time.perf_counter() - started
     return SensitivityTable("weight_mse", "squared weight", weight, activation, seconds=seconds)
 

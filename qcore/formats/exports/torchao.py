@@ -20,7 +20,7 @@ def carries(config: BitConfig) -> str | None:
     others = [x for x in layers if x.kind != "linear" and bits[x.name].weight < FLOAT_BITS]
     if others:
         convolves = any(x.kind.startswith("conv") for x in others)
-        what = "convolutions" if convolves else "recurrent ones"
+        what = "convolutions" if convolves else "recurrent ones or embeddings"
         found = [x.name for x in others]
         return refusal(found, f"torchao quantizes linear layers only, not {what}")
     if found := [x.name for x in layers if bits[x.name].activation < FLOAT_BITS]:

@@ -49,7 +49,10 @@ def read_allocations(data: bytes, model: ModelSpec, wanted: str = "") -> Importe
             entry.title for name, entry in IMPORTS.items() if not wanted or name == wanted
         )
         raise InvalidConfig(f"The file is not one of: {known}.")
-    return Imported(found, IMPORTS[found].read(document, model), document)
+    choices = IMPORTS[found].read(document, model)
+    # other tools' defaults give every input bits, those of embeddings too
+    fitting = {name: bits.with_float_ids(model.layers) for name, bits in choices.items()}
+    return Imported(found, fitting, document)
 
 
 __all__ = ["IMPORTS", "Choices", "Import", "Imported", "read_allocations"]

@@ -172,6 +172,7 @@ def test_the_sets_of_layers_are_what_they_are_called():
         "other convolutions": [0],
         "linear layers": [2],
         "recurrent layers": [3],
+        "embeddings": [],
         NAMED: [2],
     }
 

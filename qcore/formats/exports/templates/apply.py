@@ -75,7 +75,8 @@ def apply(model: nn.Module, config: dict[str, Any] | None = None) -> nn.Module:
         if "weight_gain" in state:
             rows = rows * read(state["weight_gain"])[:, None]
         module.weight = nn.Parameter(from_rows(rows, weight, module))
-        module.bias = nn.Parameter(read(state["bias"]))
+        if "bias" in state:
+            module.bias = nn.Parameter(read(state["bias"]))
         if activation_bits != 32:
             module.register_forward_pre_hook(rounding(read(state["activation_grid"])))
     return model.eval()

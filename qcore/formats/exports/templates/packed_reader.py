@@ -146,7 +146,8 @@ def apply(model: nn.Module, tensors: dict[str, Any]) -> nn.Module:
         if list(module.weight.shape) != entry["shape"]:
             raise ValueError(f"Layer {name} has another shape than in the file: {entry['shape']}")
         module.weight = nn.Parameter(weight_of(name, entry, tensors))
-        module.bias = nn.Parameter(tensors[f"{name}.bias"])
+        if f"{name}.bias" in tensors:
+            module.bias = nn.Parameter(tensors[f"{name}.bias"])
         if f"{name}.activation_grid" in tensors:
             module.register_forward_pre_hook(rounding(tensors[f"{name}.activation_grid"]))
     rest = {
