@@ -29,7 +29,8 @@ class LayerSpec:
     Attributes:
         name: Dotted module path, the key everywhere ("layer1.0.conv1").
         kind: "conv1d", "conv2d", "conv3d", "conv_transpose1d" .. "3d", "linear", "recurrent" (one
-            matrix of an LSTM, GRU or RNN, a linear layer that runs at every step), or "embedding".
+            matrix of an LSTM, GRU or RNN, a linear layer that runs at every step), "embedding", or
+            "tied_embedding" (one whose rows are also the weights of a linear layer).
         weights: Weight elements, bias excluded.
         channels: Output channels, of an embedding its rows; one weight scale each.
         biases: Bias elements once a following batch-norm is folded into the layer.

@@ -91,11 +91,29 @@ class Words(nn.Module):
         return self.norm(self.head(self.rnn(self.embed(ids))[0].mean(1)))
 
 
+class Tied(nn.Module):
+    """A language model in small: its head multiplies with the rows that its ids name."""
+
+    def __init__(self, rows: int = 32) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(rows, 6)
+        self.rnn = nn.GRU(6, 6, batch_first=True)
+        self.mix, self.norm = nn.Linear(6, 6), nn.BatchNorm1d(6)
+        self.head = nn.Linear(6, rows)
+        self.head.weight = self.embed.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (n, 1, 8, 8) of values 0..1 to (n, 32)."""
+        ids = (x * 31).round().long().flatten(1)[:, :12]
+        return self.head(self.norm(self.mix(self.rnn(self.embed(ids))[0][:, -1])))
+
+
 NETWORKS = {
     "lstm": Rows,
     "gru-both-ways": lambda: Rows("gru", bidirectional=True),
     "cells": Cells,
     "words": Words,
+    "tied": Tied,
 }
 """Networks by name; each maps images of SHAPE to CLASSES outputs."""
 

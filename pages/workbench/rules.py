@@ -19,7 +19,7 @@ LAYER_SETS: dict[str, Chooser] = {
     ),
     "linear layers": lambda place, count, layer: layer.kind == "linear",
     "recurrent layers": lambda place, count, layer: layer.kind == "recurrent",
-    "embeddings": lambda place, count, layer: layer.looks_up,
+    "embeddings": lambda place, count, layer: layer.kind.endswith("embedding"),
     "layers whose name contains …": lambda place, count, layer: True,
 }
 """Which layers a rule may be for."""

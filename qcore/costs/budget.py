@@ -121,8 +121,10 @@ def ends_of(layers: Iterable[LayerSpec]) -> tuple[LayerSpec, ...]:
     """The first and the last layer, which published tables fix at 8 bits; one where they are one.
 
     They are fixed for what they multiply, raw inputs and features that nothing behind them mends.
-    An embedding multiplies nothing, so it is an end only of a network of embeddings.
+    An embedding multiplies nothing, so it is an end only of a network of embeddings. A tied one is
+    first in execution order, but multiplies last.
     """
     layers = tuple(layers)
-    able = tuple(layer for layer in layers if not layer.looks_up) or layers
+    able = [layer for layer in layers if not layer.looks_up] or list(layers)
+    able.sort(key=lambda layer: layer.kind == "tied_embedding")
     return tuple(dict.fromkeys((*able[:1], *able[-1:])))

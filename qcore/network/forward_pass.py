@@ -19,6 +19,7 @@ from qcore.network.operation import operation_of, unknown_id, unknown_words
 from qcore.network.products import PRODUCTS, product_macs
 from qcore.network.rewriting import plain
 from qcore.network.rewriting.recurrent import PackedSteps, RecurrentMatrix
+from qcore.network.rewriting.tied import TiedEmbedding
 
 KINDS: dict[type[nn.Module], str] = {
     nn.Conv1d: "conv1d",
@@ -28,6 +29,7 @@ KINDS: dict[type[nn.Module], str] = {
     nn.ConvTranspose2d: "conv_transpose2d",
     nn.ConvTranspose3d: "conv_transpose3d",
     RecurrentMatrix: "recurrent",
+    TiedEmbedding: "tied_embedding",
     nn.Linear: "linear",
     nn.Embedding: "embedding",
 }
@@ -156,7 +158,7 @@ def _multiplies(module: nn.Module, given: Tensor) -> bool:
     """
     if isinstance(module, nn.Embedding) and module.max_norm is not None:
         return False  # it shortens the rows that it gives, in place
-    if plain(module) or given.is_meta:
+    if plain(module) or isinstance(module, TiedEmbedding) or given.is_meta:
         return True
     if "forward" in vars(module):
         return False
@@ -264,9 +266,12 @@ def _describe(path: str, module: nn.Module, given: Tensor, output: Tensor) -> La
     """Facts of one call on one sample."""
     weight: Tensor = module.weight
     kind = next(kind for cls, kind in KINDS.items() if isinstance(module, cls))
-    if kind == "embedding":
-        rows, outputs = len(weight), output.numel()
-        return LayerSpec(path, kind, weight.numel(), rows, 0, macs=0, inputs=0, outputs=outputs)
+    if not given.is_floating_point():
+        rows, bias = len(weight), getattr(module, "bias", None)
+        biases, wide = (0 if bias is None else rows), getattr(module, "in_features", 1)
+        return LayerSpec(
+            path, kind, weight.numel(), rows, biases, 0, 0, output.numel(), in_channels=wide
+        )
     channels = len(weight) if isinstance(module, nn.Linear) else module.out_channels
     if kind.startswith("conv_transpose"):
         macs = given.numel() * weight.numel() // module.in_channels
@@ -290,7 +295,7 @@ def _misfit(name: str, run: Run, example: Tensor, error: Exception) -> str:
     shape = tuple(example.shape[1:])
     if run.running:
         path, module, given = run.running[-1]
-        if isinstance(module, nn.Embedding):
+        if isinstance(module, (nn.Embedding, TiedEmbedding)) and not given.is_floating_point():
             odd = unknown_id(given, len(module.weight))
             if odd is not None:
                 return f"{name} cannot run on inputs of shape {shape}: " + unknown_words(

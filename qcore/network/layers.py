@@ -204,7 +204,7 @@ def _foldable(model: nn.Module, layer: LayerSpec, norm: str) -> bool:
     module = model.get_submodule(norm)
     return (
         isinstance(module, NORMS)
-        and not layer.looks_up
+        and not layer.kind.endswith("embedding")
         and plain(module)
         and module.running_mean is not None
         and module.num_features == layer.channels

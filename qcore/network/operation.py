@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from qcore.errors import InvalidData, UnsupportedModel
 from qcore.network.rewriting import plain
+from qcore.network.rewriting.tied import TiedEmbedding, tied_call
 
 _CONVOLUTIONS: dict[type, Callable[..., Tensor]] = {
     nn.Conv1d: functional.conv1d,
@@ -56,6 +57,8 @@ def operation_of(module: nn.Module) -> Operation:
     Raises:
         UnsupportedModel: not one of QUANTIZABLE, or a padding mode of a transposed convolution.
     """
+    if isinstance(module, TiedEmbedding):
+        return Operation(_lookup(module.padding_idx), 1, False, -1)
     kind: Any = type(module)
     for known in QUANTIZABLE:
         if isinstance(module, known):
@@ -99,13 +102,13 @@ def operation_of(module: nn.Module) -> Operation:
 
 
 def _lookup(padding: int | None) -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
-    """The arithmetic of an embedding; `padding` is the row that training leaves alone."""
+    """The arithmetic of an embedding, tied or not; training leaves the row `padding` alone."""
 
-    def call(ids: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    def call(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         try:
-            return functional.embedding(ids, weight, padding)
+            return tied_call(x, weight, bias, padding)
         except IndexError as error:
-            odd = unknown_id(ids, len(weight))
+            odd = unknown_id(x, len(weight))
             if odd is None:
                 raise
             raise InvalidData(

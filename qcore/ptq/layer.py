@@ -27,7 +27,7 @@ class QuantizedLayer(nn.Module):
         grid: Grid of the input activation, or None for float.
         normed: True where a batch-norm was folded in, so that its gain may be re-estimated.
         watch: Called with (layer, output before gain and shift) instead of the plain end of the
-            forward pass, when set; used while correcting and calibrating. An embedding has
+            forward pass, when set; used while correcting and calibrating. Looking ids up has
             nothing to correct and calls nothing.
     """
 
@@ -76,6 +76,13 @@ class QuantizedLayer(nn.Module):
         rows = to_rows(self.quantized, self.operation) * (gain * factor)[:, None]
         return from_rows(rows, self.quantized, self.operation)
 
+    def _rows(self) -> Tensor:
+        """The weight that ids are looked up in: without the step of an input."""
+        if self.gain is None:
+            return self.quantized
+        rows = to_rows(self.quantized, self.operation) * self.gain[:, None]
+        return from_rows(rows, self.quantized, self.operation)
+
     def codes(self, x: Tensor) -> Tensor:
         """The input as the arithmetic sees it: whole codes, or x itself where left in float."""
         if self.grid is None:
@@ -85,8 +92,8 @@ class QuantizedLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shapes as the float layer."""
-        if self.operation.looks_up:
-            return self.operation.call(x, self.effective_weight, None)
+        if not x.is_floating_point():
+            return self.operation.call(x, self._rows(), None)
         x = self.codes(x)
         if self.watch is not None:
             return self.watch(self, self.operation.call(x, self._scaled(None), None))

@@ -37,7 +37,9 @@ def tune(
         teacher = torch.cat([functional.log_softmax(model(x), 1) for x, _ in batches])
     model.load_state(allocation, state)
     gains, shifts = {}, {}
-    tuned = {n: layer for n, layer in model.layers.items() if not layer.operation.looks_up}
+    # scales of rows that are looked up are not felt in the outputs of a product
+    kinds = {layer.name: layer.kind for layer in model.spec.layers}
+    tuned = {n: x for n, x in model.layers.items() if not kinds[n].endswith("embedding")}
     for name, layer in tuned.items():
         start = torch.ones_like(layer.bias) if layer.gain is None else layer.gain
         gains[name] = start.clone().requires_grad_(True)

@@ -154,7 +154,7 @@ class TrainableLayer(QatLayer):
             # a step may use several bit-widths
             self._note_used()
         bits = self.bits.activation
-        if bits != FLOAT_BITS:
+        if bits != FLOAT_BITS and x.is_floating_point():
             x = self.quantizer.inputs(x, self.scales[self.key("a", bits)], self.grids[bits])
         return self.operation.call(x, self.quantized(), self.bias)
 

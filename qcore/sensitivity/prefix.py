@@ -23,7 +23,7 @@ class PrefixReplay:
         batch: Normalised images (n, channels, h, w).
 
     Attributes:
-        outputs: Layer name to its recorded float outputs, one a call.
+        outputs: Layer name to its recorded float outputs, one a call; those of ids are left out.
         logits: Recorded float logits (n, classes).
     """
 
@@ -52,7 +52,8 @@ class PrefixReplay:
                     kept = output.clone() if name in copied else output
                     self._recorded[name] = kept
                     versions.setdefault(name, []).append((kept, kept._version))
-                    if name in self.outputs:
+                    # what is looked up is corrected nowhere
+                    if name in self.outputs and inputs[0].is_floating_point():
                         self.outputs[name].append(kept)
 
             return hook

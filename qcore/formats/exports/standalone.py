@@ -22,6 +22,7 @@ SOURCES = {
     "attention": "attention.py",
     "norm_then_rest": "norm_then_rest.py",
     "recurrent": "recurrent.py",
+    "tied": "tied.py",
     "window_attention": "window_attention.py",
     "rewriting": "__init__.py",
 }

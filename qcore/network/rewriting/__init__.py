@@ -16,6 +16,7 @@ from torch import nn
 from qcore.network.rewriting.attention import ExplicitAttention
 from qcore.network.rewriting.norm_then_rest import NormThenRest
 from qcore.network.rewriting.recurrent import ExplicitCell, ExplicitRecurrent, recurrent_parts
+from qcore.network.rewriting.tied import TiedEmbedding
 from qcore.network.rewriting.window_attention import WindowAttention
 
 Rows = dict[tuple[int, int], nn.Parameter]
@@ -42,7 +43,7 @@ def expose_layers(model: nn.Module) -> nn.Module:
         the parameters and buffers (slices of them where a parameter holds several layers). Applied
         again it changes nothing.
     """
-    if not any(_hides(module) for module in model.modules()):
+    if not any(_hides(module) for module in model.modules()) and not _ties(model):
         return model
     tensors = [*model.parameters(), *model.buffers()]
     rewritten = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
@@ -51,11 +52,30 @@ def expose_layers(model: nn.Module) -> nn.Module:
         return _replaced(rewritten, rows)
     hiding = [module for module in rewritten.modules() if _hides(module)]
     done = {id(module): _replaced(module, rows) for module in hiding}
+    for tied in _ties(rewritten):
+        one = TiedEmbedding(tied[0], tied[-1]).train(tied[0].training)
+        done |= {id(module): one for module in tied}
     for parent in list(rewritten.modules()):
         for name, child in list(parent._modules.items()):
             if id(child) in done:
                 setattr(parent, name, done[id(child)])
     return rewritten
+
+
+def _ties(model: nn.Module) -> list[list[Any]]:
+    """Plain embeddings, and behind them plain linear layers, that share one weight and one bias."""
+    sharing: dict[int, list[Any]] = {}
+    for module in model.modules():
+        weight = module._parameters.get("weight")
+        if weight is not None and isinstance(module, (nn.Embedding, nn.Linear)) and plain(module):
+            sharing.setdefault(id(weight), []).append(module)
+    found = []
+    for modules in sharing.values():
+        lookups = [m for m in modules if isinstance(m, nn.Embedding) and m.max_norm is None]
+        heads: list[Any] = [m for m in modules if isinstance(m, nn.Linear)]
+        if lookups and heads and all(m.bias is heads[0].bias for m in heads):
+            found.append([*lookups, *heads])
+    return found
 
 
 def _hides(module: nn.Module) -> bool:

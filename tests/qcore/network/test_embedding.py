@@ -9,10 +9,11 @@ from qcore.costs import COSTS, costs_of
 from qcore.costs.budget import ends_of, make_options
 from qcore.errors import InvalidAllocation, InvalidData
 from qcore.network.layers import find_layers
+from qcore.network.rewriting import expose_layers
 from qcore.ptq.calibration import measure_ranges
 from qcore.ptq.model import QuantizedModel
 from qcore.quantizers import QUANTIZERS, quantize_rows
-from tests.sequence_nets import SHAPE, Words, found_in, sequence_net
+from tests.sequence_nets import SHAPE, Tied, Words, found_in, sequence_net
 
 X = torch.rand(8, *SHAPE, generator=torch.Generator().manual_seed(0))
 IDS = (X * 255).round().long().flatten(1)[:, :12]
@@ -148,3 +149,53 @@ def test_two_embeddings_of_one_weight_are_one_layer():
     found, layer = facts(Twice())
     assert found.aliases == {"embed": ("other",)}
     assert layer.weights == 256 * 6
+
+
+def test_a_head_that_multiplies_with_the_rows_of_an_embedding_is_one_layer_with_it():
+    net, found = sequence_net("tied"), found_in("tied")
+    layer = found.spec.layers[0]
+    assert (layer.name, layer.kind, found.aliases) == (
+        "embed",
+        "tied_embedding",
+        {"embed": ("head",)},
+    )
+    assert (layer.weights, layer.channels, layer.biases) == (32 * 6, 32, 32)
+    assert (layer.macs, layer.inputs, layer.in_channels) == (32 * 6, 6, 6)
+    assert found.spec.coverage == 1
+    assert not found.spec.left_in_float
+    assert found.spec.warnings == ()
+    model = QuantizedModel(net, found)
+    with torch.no_grad():
+        torch.testing.assert_close(model(X), net(X))
+    assert [each.name for each in ends_of(found.spec.layers)] == ["rnn.ih_l0", "embed"]
+
+
+def test_ids_and_products_read_the_same_codes_of_a_tied_weight():
+    net, found = sequence_net("tied"), found_in("tied")
+    model = QuantizedModel(net, found)
+    measure_ranges(model, [X])
+    model.set_allocation(BitAllocation.uniform(found.spec.layers, 3, 4))
+    rows, layer = net.embed.weight.detach(), model.layers["embed"]
+    wanted = quantize_rows(rows, QUANTIZERS["mse"].step(rows, 3), 3)
+    assert torch.equal(layer(torch.arange(32)), wanted)
+    features = torch.randn(5, 6, generator=torch.Generator().manual_seed(1))
+    product = model.activation_grid("embed", 4).quantize(features) @ wanted.T + net.head.bias
+    torch.testing.assert_close(layer(features), product)
+    assert model.network.head is model.network.embed
+
+
+def test_a_state_dict_of_the_tied_network_loads_into_its_rewriting():
+    other = expose_layers(sequence_net("tied"))
+    state = {name: 2 * value for name, value in sequence_net("tied").state_dict().items()}
+    other.load_state_dict(state)
+    assert torch.equal(other.embed.bias, state["head.bias"])
+    assert torch.equal(other.head.weight, state["embed.weight"])
+    assert expose_layers(other) is other
+
+
+def test_a_weight_that_is_set_up_otherwise_at_its_second_place_keeps_a_float_copy():
+    net = Tied()
+    net.embed.max_norm = 1.0
+    found, layer = facts(net, "head")
+    assert layer.kind == "linear"
+    assert "head.weight" in found.spec.left_in_float

@@ -24,7 +24,7 @@ def short(search):
 
 
 @pytest.mark.parametrize("name", ALONE)
-@pytest.mark.parametrize("network", ["lstm", "words"])
+@pytest.mark.parametrize("network", ["lstm", "words", "tied"])
 def test_it_ends_with_measured_points_within_the_budget(name, network):
     evaluator = sequence_evaluator(network)
     spec = found_in(network).spec

@@ -39,6 +39,8 @@ def rounding(grid: Tensor) -> Callable[..., Any]:
     step, low, high, offset = grid.tolist()
 
     def hook(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not inputs[0].is_floating_point():  # ids, of which an embedding looks rows up
+            return inputs
         codes = ((inputs[0] * (1.0 / step)) - offset / step).clamp(low, high).round()
         return (codes * step + offset, *inputs[1:])
 

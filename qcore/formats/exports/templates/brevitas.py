@@ -88,8 +88,8 @@ def layer_like(module: Any, scale: Tensor | None, width: int, grid: Tensor | Non
         )
     options = {"bias": True, "weight_quant": quant, "input_quant": entry}
     if isinstance(module, nn.Embedding):
-        sizes = (module.num_embeddings, module.embedding_dim, module.padding_idx)
-        return brevitas.nn.QuantEmbedding(*sizes, weight_quant=quant)
+        # Brevitas has no scale for each row: the rows lie on their grid, as floats
+        return nn.Embedding(module.num_embeddings, module.embedding_dim, module.padding_idx)
     if isinstance(module, nn.Linear):
         return brevitas.nn.QuantLinear(module.in_features, module.out_features, **options)
     kind = next(name for name in LAYERS if isinstance(module, getattr(nn, name)))

@@ -99,6 +99,8 @@ def rounding(grid: Tensor) -> Callable[..., Any]:
     step, low, high, offset = grid.tolist()
 
     def hook(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not inputs[0].is_floating_point():  # ids, of which an embedding looks rows up
+            return inputs
         codes = ((inputs[0] * (1.0 / step)) - offset / step).clamp(low, high).round()
         return (codes * step + offset, *inputs[1:])
 
@@ -113,6 +115,10 @@ def expose_layers(model: nn.Module) -> nn.Module:
     """
     classes = {c for module in model.modules() for c in type(module).__mro__}
     hiding = sorted(c.__name__ for c in classes if f"{c.__module__}.{c.__name__}" in HIDING)
+    weights = [{id(m.weight) for m in model.modules() if isinstance(m, kind)}
+               for kind in (nn.Embedding, nn.Linear)]  # fmt: skip
+    if weights[0] & weights[1]:
+        hiding.append("an embedding whose weight is a linear layer's")
     if not hiding:
         return model
     try:

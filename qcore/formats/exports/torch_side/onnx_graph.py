@@ -162,7 +162,7 @@ def sites_of(model: Any, taken: Taken) -> list[Site]:
             part = weights.get(name) or turned.get(name)
             if part is None:
                 continue
-            looked_up = node.op_type == "Gather" and place == 0 and part.operation.looks_up
+            looked_up = node.op_type == "Gather" and place == 0
             if not looked_up and (node.op_type not in MATRIX_OPS or place != 1):
                 raise ExportRefused(
                     f"Layer {part.name!r} reaches the ONNX graph inside {node.op_type}, where its "
@@ -233,7 +233,9 @@ def rewrite(model: Any, sites: list[Site], weight: Writer, entry: Writer) -> Non
         site.node.input[site.place] = made[key].output
         # a layer that is called several times needs a name for each of its inputs
         calls = sum(other.part.name == site.part.name for other in sites[:number])
-        ahead = entry(site, f"{site.part.name}.input" + (f".{calls}" if calls else ""))
+        ahead = Made()
+        if site.place:  # ids are no input with levels
+            ahead = entry(site, f"{site.part.name}.input" + (f".{calls}" if calls else ""))
         graph.initializer.extend(ahead.arrays)
         nodes += ahead.nodes
         if ahead.output:
