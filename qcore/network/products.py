@@ -6,7 +6,7 @@ from torch import Tensor
 
 PRODUCTS = frozenset(
     {"matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "baddbmm", "addmm", "einsum", "linear"}
-    | {"scaled_dot_product_attention", "multi_head_attention_forward"}
+    | {"scaled_dot_product_attention", "multi_head_attention_forward", "bilinear"}
     | {f"conv{dims}d" for dims in (1, 2, 3)}
     | {f"conv_transpose{dims}d" for dims in (1, 2, 3)}
 )
@@ -31,6 +31,9 @@ def product_macs(function: str, args: tuple[Any, ...], output: Any) -> int:
     if function == "multi_head_attention_forward":
         queries, keys = tensors[:2]
         return 2 * queries.numel() * keys.shape[0]
+    if function == "bilinear":
+        # each output is a sum over all pairs of features
+        return output.numel() * tensors[2][0].numel()
     if function == "einsum":
         return _einsum_macs(args[0], tensors)
     if function in ("baddbmm", "addmm"):
