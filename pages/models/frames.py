@@ -117,7 +117,7 @@ def why(parameter: str, warnings: Sequence[str]) -> str:
     leaf = parameter.rpartition(".")[2]
     if leaf == "bias":
         return "a bias: too small to matter"
-    return "not a weight of a convolution or linear layer (a norm, an embedding, a scale)"
+    return "not a weight of a layer that gets bits (a norm, a position, a scale)"
 
 
 def splits_text(report: Mapping[str, Any]) -> str:

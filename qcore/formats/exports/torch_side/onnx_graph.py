@@ -33,13 +33,16 @@ class Site:
 
     Attributes:
         part: The layer.
-        node: Its Conv, ConvTranspose, Gemm or MatMul; input 0 is the layer's input.
+        node: Its Conv, ConvTranspose, Gemm or MatMul, whose input 0 is the layer's input, or the
+            Gather of an embedding.
         turned: True where the graph multiplies by the transposed weight.
+        place: Which of the node's inputs is the weight: 1, or 0 of a Gather.
     """
 
     part: Part
     node: Any
     turned: bool
+    place: int = 1
 
 
 @dataclass
@@ -159,12 +162,13 @@ def sites_of(model: Any, taken: Taken) -> list[Site]:
             part = weights.get(name) or turned.get(name)
             if part is None:
                 continue
-            if node.op_type not in MATRIX_OPS or place != 1:
+            looked_up = node.op_type == "Gather" and place == 0
+            if not looked_up and (node.op_type not in MATRIX_OPS or place != 1):
                 raise ExportRefused(
                     f"Layer {part.name!r} reaches the ONNX graph inside {node.op_type}, where its "
                     "weight cannot be quantized."
                 )
-            sites.append(Site(part, node, name in turned))
+            sites.append(Site(part, node, name in turned, place))
     lost = set(taken.parts) - {site.part.name for site in sites}
     if lost:
         raise ExportRefused(f"Layers are not in the ONNX graph: {', '.join(sorted(lost))}.")
@@ -226,10 +230,12 @@ def rewrite(model: Any, sites: list[Site], weight: Writer, entry: Writer) -> Non
             made[key] = weight(site, prefix)
             graph.initializer.extend(made[key].arrays)
             nodes += made[key].nodes
-        site.node.input[1] = made[key].output
+        site.node.input[site.place] = made[key].output
         # a layer that is called several times needs a name for each of its inputs
         calls = sum(other.part.name == site.part.name for other in sites[:number])
-        ahead = entry(site, f"{site.part.name}.input" + (f".{calls}" if calls else ""))
+        ahead = Made()
+        if site.place:  # ids are no input with levels
+            ahead = entry(site, f"{site.part.name}.input" + (f".{calls}" if calls else ""))
         graph.initializer.extend(ahead.arrays)
         nodes += ahead.nodes
         if ahead.output:

@@ -79,7 +79,8 @@ def write(
             -(-part.weight.numel() * containers[part.name][0] // 8)
             if part.codes is not None
             else 4 * part.weight.numel()
-            for part in taken.parts.values()
+            # a tied weight may be there twice, as it is and transposed
+            for part in {(site.part.name, site.turned): site.part for site in sites}.values()
         ),
         "widened": _widened(taken, containers),
         "channels_with_negative_scale": sum(

@@ -107,7 +107,8 @@ def _add_layer(tensors: dict[str, Any], part: Part) -> dict[str, Any]:
         scale = part.scale.astype("<f4")
         tensors[f"{name}.weight_scale"] = ("F32", scale.shape, scale.tobytes(), "scales")
     bias = part.bias.numpy().astype("<f4")
-    tensors[f"{name}.bias"] = ("F32", bias.shape, bias.tobytes(), "biases")
+    if len(bias):
+        tensors[f"{name}.bias"] = ("F32", bias.shape, bias.tobytes(), "biases")
     if part.bits.activation != FLOAT_BITS and part.grid is not None:
         grid = part.grid
         data = struct.pack("<4f", grid.step, grid.low, grid.high, grid.offset)

@@ -38,7 +38,7 @@ class Part:
         scale: What a code is worth, (channels,) float32; None where weights stay in float. Below
             zero only in channels that use the code -2^(b-1), which has no mirror image.
         weight: Weight in use, float32: codes * scale up to the last bit, batch-norm folded in.
-        bias: (channels,) float32.
+        bias: (channels,) float32; (0,) in an embedding.
         grid: Levels of the input; None where it stays in float.
         axis: Axis of the weight the scale runs along: 0, or 1 in transposed convolutions.
         operation: Its arithmetic.
