@@ -20,9 +20,16 @@ from qcore.scoring.judges.tokens import Tokens
 
 __all__ = ["CLASSES", "JUDGES", "Judge", "Measure", "parse_judge", "read_judge"]
 
-JUDGES: Mapping[str, type[Judge]] = MappingProxyType(
-    {judge.name: judge for judge in (Classes, Tokens, Embedding, Map, Signal, Parts)}
+_EVERY: tuple[type[Judge], ...] = (
+    Classes,
+    Tokens,
+    Embedding,
+    Map,
+    Signal,
+    Parts,
 )
+
+JUDGES: Mapping[str, type[Judge]] = MappingProxyType({judge.name: judge for judge in _EVERY})
 """Name to class."""
 
 CLASSES = Classes()
