@@ -104,6 +104,16 @@ class ModelSpec:
         covered = sum(layer.weights for layer in self.layers)
         return covered / max(1, covered + sum(self.left_in_float.values()))
 
+    def why_float(self, parameter: str) -> str:
+        """Why a parameter stays in float: the warning that names it, or what kind of thing it is."""
+        owner, _, leaf = parameter.rpartition(".")
+        for sentence in self.warnings:
+            if sentence.startswith((f"{parameter} ", f"{owner} ")):
+                return sentence
+        if leaf == "bias":
+            return "a bias: too small to matter"
+        return "not a weight of a layer that gets bits (a norm, a position, a scale)"
+
     @property
     def names(self) -> tuple[str, ...]:
         """Layer names in execution order."""

@@ -100,24 +100,12 @@ def left_frame(model: ModelSpec) -> pd.DataFrame:
             "Parameter": name,
             "Values": count,
             "Share of all, %": 100 * count / max(1, everything),
-            "Why it stays in float": why(name, model.warnings),
+            "Why it stays in float": model.why_float(name),
         }
         for name, count in sorted(model.left_in_float.items(), key=lambda item: -item[1])
     ]
     columns = ["Parameter", "Values", "Share of all, %", "Why it stays in float"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def why(parameter: str, warnings: Sequence[str]) -> str:
-    """Why a parameter stays in float: the warning that names it, or what kind of thing it is."""
-    owner = parameter.rpartition(".")[0]
-    for sentence in warnings:
-        if sentence.startswith((f"{parameter} ", f"{owner} ")):
-            return sentence
-    leaf = parameter.rpartition(".")[2]
-    if leaf == "bias":
-        return "a bias: too small to matter"
-    return "not a weight of a layer that gets bits (a norm, a position, a scale)"
 
 
 def splits_text(report: Mapping[str, Any]) -> str:

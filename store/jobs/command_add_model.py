@@ -85,8 +85,11 @@ def command_add_model(store: Store, arguments: argparse.Namespace, say: Say) -> 
     for sentence in (*notes, *spec.warnings):
         say(f"note: {sentence}")
     left = sorted(spec.left_in_float.items(), key=lambda item: -item[1])
+    everything = sum(layer.weights for layer in spec.layers) + sum(spec.left_in_float.values())
     for parameter, count in left[:10]:
-        say(f"left in float: {parameter} ({count:,} values)")
+        share = 100 * count / max(1, everything)
+        why = spec.why_float(parameter)
+        say(f"left in float: {parameter} ({count:,} values, {share:.2g} % of all): {why}")
     if len(left) > 10:
         say(f"left in float: {len(left) - 10} more")
     if arguments.data:
