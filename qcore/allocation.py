@@ -105,7 +105,7 @@ class ModelSpec:
         return covered / max(1, covered + sum(self.left_in_float.values()))
 
     def why_float(self, parameter: str) -> str:
-        """Why a parameter stays in float: the warning that names it, or what kind of thing it is."""
+        """Why a parameter stays in float: the warning that names it, or what kind it is."""
         owner, _, leaf = parameter.rpartition(".")
         for sentence in self.warnings:
             if sentence.startswith((f"{parameter} ", f"{owner} ")):
