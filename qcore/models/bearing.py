@@ -20,8 +20,8 @@ class VibrationAutoencoder(nn.Module):
     anomaly score. A window's length must be a multiple of 32.
     """
 
-    def __init__(self, classes: int = 1, in_channels: int = 1) -> None:
-        """Take `in_channels` signals side by side and give back `classes`, usually as many."""
+    def __init__(self, classes: int | None = None, in_channels: int = 1) -> None:
+        """Take `in_channels` signals side by side and give back `classes`, as many where None."""
         super().__init__()
         widths = (12, 24, 32, 40, 48)
         encoder = _conv(in_channels, widths[0], 9, 2)
@@ -31,7 +31,10 @@ class VibrationAutoencoder(nn.Module):
         decoder = _conv(CODE, widths[-1], 3)
         for inputs, outputs in pairwise(reversed(widths)):
             decoder += [nn.Upsample(scale_factor=2.0), *_conv(inputs, outputs, 5)]
-        decoder += [nn.Upsample(scale_factor=2.0), nn.Conv1d(widths[0], classes, 9, padding=4)]
+        decoder += [
+            nn.Upsample(scale_factor=2.0),
+            nn.Conv1d(widths[0], classes or in_channels, 9, padding=4),
+        ]
         self.decoder = nn.Sequential(*decoder)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from qcore.models.bearing import VibrationAutoencoder
+from qcore.models.tiny import AnomalyAutoencoder, KeywordNetwork, TinyResNet, WakeWordNetwork
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
@@ -146,3 +147,11 @@ BUNDLED: dict[str, Callable[..., nn.Module]] = {
     "bearing": VibrationAutoencoder,
 }
 """Builders of the bundled networks; they take `classes` and `in_channels`."""
+
+BUILDERS: dict[str, Callable[..., nn.Module]] = BUNDLED | {
+    "ds_cnn": KeywordNetwork,
+    "tiny_autoencoder": AnomalyAutoencoder,
+    "vww_mobilenet": WakeWordNetwork,
+    "tiny_resnet8": TinyResNet,
+}
+"""The same with the architectures that come without weights, by their name in ARCHITECTURES."""

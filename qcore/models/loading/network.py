@@ -14,6 +14,7 @@ from qcore.errors import (
     InvalidConfig,
     InvalidParams,
 )
+from qcore.models.architectures import ARCHITECTURES
 from qcore.models.cards import Card, card_folder, file_sha256
 from qcore.models.inputs import Input
 from qcore.models.loading.architectures import build_architecture
@@ -86,6 +87,10 @@ def load_network(
         QcoreError: it cannot be read, built, filled or run; says why and what to do.
     """
     notes: list[str] = []
+    known = ARCHITECTURES.get(architecture) if source == "bundled" else None
+    if known is not None and known.inputs and input_shape is None:
+        judge = judge or known.judge
+        inputs = inputs or known.inputs
     if source == "onnx":
         read = read_onnx(_needed(weights, "an ONNX"), input_shape)
         network, input_shape, architecture = read.network, read.input_shape, read.converter
@@ -102,7 +107,8 @@ def load_network(
         if weights is not None:
             _fill(network, read_weights(weights), architecture, str(weights.name), by_order)
     else:
-        channels = input_shape[0] if input_shape else (1 if source == "bundled" else 3)
+        shape = inputs[0].shape if known is not None and inputs else input_shape
+        channels = shape[0] if shape else (known.input_shape[0] if known is not None else 3)
         network = _built(source, architecture, weights, classes, channels, kwargs, by_order)
         input_shape = input_shape or _usual_shape(source, architecture, network)
     if weights is None:
@@ -127,7 +133,7 @@ def _needed(weights: Path | None, what: str) -> Path:
 
 def _usual_shape(source: str, architecture: str, network: nn.Module) -> tuple[int, ...]:
     if source == "bundled":
-        return 1, 28, 28
+        return ARCHITECTURES[architecture].input_shape
     if source == "torchvision":
         from qcore.models.catalog import MODELS
 
