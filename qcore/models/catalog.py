@@ -27,6 +27,8 @@ WEIGHTS = Path(__file__).parents[1] / "weights"
 """Weights (NAME.pt), facts (NAME.json) and layers (NAME.spec.json) of the bundled networks."""
 
 BUNDLED_NAMES = ("resnet8", "resnet20", "mobilenet", "bearing")
+EXAMPLES = ("resnet8", "bearing")
+"""An image network and another one, whose results are recorded: what a first visit begins with."""
 
 
 PREPROCESSING = Preprocessing()
