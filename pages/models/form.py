@@ -3,7 +3,8 @@
 import streamlit as st
 
 from qcore.errors import InvalidParams
-from qcore.models.catalog import BUNDLED_NAMES, DATASETS, MODELS
+from qcore.models.architectures import ARCHITECTURES
+from qcore.models.catalog import DATASETS, MODELS
 from qcore.models.new_network import (
     WITHOUT_LIBRARY,
     NewNetwork,
@@ -122,7 +123,7 @@ def _architecture(source: str) -> str:
         known = [entry.name for entry in MODELS.values() if entry.source == "torchvision"]
         return str(st.selectbox("Architecture", known, key="m-torchvision"))
     if source == "bundled":
-        return str(st.selectbox("Architecture", BUNDLED_NAMES, key="m-bundled"))
+        return str(st.selectbox("Architecture", list(ARCHITECTURES), key="m-bundled"))
     if source == "timm":
         return st.text_input(
             "Architecture",

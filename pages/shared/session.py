@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from qcore.models.catalog import BUNDLED_NAMES, bundled_facts
 from qcore.problem import Point, Scores, SensitivityTable
 from qcore.quantizer_names import USUAL, quantizer_of
 from qcore.run_spec import data_of
+from qcore.scoring.judges.signal import MOST_DB
 from store import Run, Store, StoredPoint, float_point, open_store, points_of, tables, test_right
 from store import model_facts as model_facts
 
@@ -86,15 +88,21 @@ def float_scores(store: Store, name: str, data: str) -> tuple[Scores | None, Sco
     point: Point | None = float_point(store, name, data)
     if point is not None:
         return point.search, point.test
-    # its test images are the data set's own, whichever others are drawn
-    if name not in BUNDLED_NAMES or data_of(data) != "fashion-mnist":
+    if name not in BUNDLED_NAMES:
         return None, None
     try:
         facts = bundled_facts(name)
     except DataUnavailable:
         return None, None
-    share, count = facts["test_accuracy"], facts["test_images"]
-    return None, Scores(count, kl=0.0, agreement=1.0, accuracy=share)
+    # its test samples are the data set's own, whichever others are drawn
+    if data_of(data) != facts["data"]:
+        return None, None
+    if "test_accuracy" in facts:
+        share, count = facts["test_accuracy"], facts["test_images"]
+        return None, Scores(count, kl=0.0, agreement=1.0, accuracy=share)
+    count, score, error = facts["test_samples"], facts["test_score"], facts["test_error"]
+    test = Scores(count, kl=0.0, agreement=MOST_DB, accuracy=score, score_error=error)
+    return None, replace(test, change=0.0, change_error=0.0)
 
 
 def points(store: Store, run: Run) -> tuple[StoredPoint, ...]:

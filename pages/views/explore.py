@@ -6,6 +6,7 @@ import streamlit as st
 
 from pages.explore import canvas, details, reference, runs_shown, start
 from pages.explore.basic import draw_measured, draw_predicted
+from pages.explore.examples import example_picker
 from pages.explore.scene import Scene
 from pages.network.view import network_view
 from pages.plots import reliability
@@ -27,6 +28,8 @@ def main() -> None:
         _forget(basic)
     head = st.container(horizontal=True, vertical_alignment="bottom")
     head.title(text.literal(network_title(name)), width="content")
+    with head:
+        example_picker(name, all_runs(store))
     model = session.model_facts(store, name)
     mine = all_runs(store, model=name)
     setting, everything = start.pick_setting(mine, runs_shown.linked())

@@ -26,6 +26,7 @@ from qcore.data.folder_splits import split_folder
 from qcore.data.splits import Data, Images, Split, assemble, draw, normalisation_note
 from qcore.data.tensor_file import read_tensors
 from qcore.data.torchvision_sets import PHOTOGRAPHS, open_photographs, read_arrays
+from qcore.data.vibrations import vibration_data
 from qcore.errors import DataUnavailable, InvalidData, InvalidParams
 from qcore.models.catalog import DATASETS, PREPROCESSING, read_models, split_data_name
 from qcore.models.inputs import Input
@@ -87,6 +88,8 @@ def load_data(
             raise InvalidParams(f"At least one {what} image is needed; got {count}.")
     counts = (calibration, search)
     inputs = _inputs(model)
+    if key == "vibrations":
+        return vibration_data(name, inputs, counts, seed, training)
     if inputs:
         return column_data(name, key, path, inputs, counts, seed, training)
     if key in PHOTOGRAPHS:
@@ -121,8 +124,7 @@ def load_data(
 def _inputs(model: str | None) -> tuple[Input, ...]:
     """What a network takes that takes no images; () for the others."""
     models = read_models()
-    card = models[model].card if model is not None and model in models else None
-    return () if card is None else card.inputs
+    return models[model].inputs if model is not None and model in models else ()
 
 
 def _is_own(model: str) -> bool:

@@ -14,6 +14,7 @@ from qcore.errors import (
     InvalidConfig,
     InvalidParams,
 )
+from qcore.models.architectures import ARCHITECTURES
 from qcore.models.cards import Card, card_folder, file_sha256
 from qcore.models.inputs import Input
 from qcore.models.loading.architectures import build_architecture
@@ -97,6 +98,10 @@ def load_network(
     """
     notes: list[str] = []
     taken = ""
+    known = ARCHITECTURES.get(architecture) if source == "bundled" else None
+    if known is not None and known.inputs and input_shape is None:
+        judge = judge or known.judge
+        inputs = inputs or known.inputs
     if source == "onnx":
         read = read_onnx(_needed(weights, "an ONNX"), input_shape)
         network, input_shape, architecture = read.network, read.input_shape, read.converter
@@ -119,7 +124,8 @@ def load_network(
             filled = _fill(network, chosen.state, architecture, weights.name, by_order)
             taken, notes = chosen.key, [*chosen.notes, *filled]
     else:
-        channels = input_shape[0] if input_shape else (1 if source == "bundled" else 3)
+        shape = inputs[0].shape if known is not None and inputs else input_shape
+        channels = shape[0] if shape else (known.input_shape[0] if known is not None else 3)
         network = build_architecture(source, architecture, classes, channels, kwargs)
         if weights is not None:
             chosen = _chosen(network, weights, weights_key, by_order)
@@ -157,7 +163,7 @@ def _needed(weights: Path | None, what: str) -> Path:
 
 def _usual_shape(source: str, architecture: str, network: nn.Module) -> tuple[int, ...]:
     if source == "bundled":
-        return 1, 28, 28
+        return ARCHITECTURES[architecture].input_shape
     if source == "torchvision":
         from qcore.models.catalog import MODELS
 
