@@ -86,13 +86,16 @@ def load_network(
         QcoreError: it cannot be read, built, filled or run; says why and what to do.
     """
     notes: list[str] = []
+    endings: Mapping[str, str] = {}
     if source == "onnx":
-        read = read_onnx(_needed(weights, "an ONNX"), input_shape)
+        read = read_onnx(_needed(weights, "an ONNX"), input_shape, "", inputs, kwargs)
         network, input_shape, architecture = read.network, read.input_shape, read.converter
+        inputs, endings = read.inputs, read.endings
         notes.append(
             f"Converted by {read.converter}; its outputs differ from onnxruntime's by at most "
             f"{100 * read.difference:.2g} % of the largest."
         )
+        notes += read.notes
     elif source == "pt2":
         network = load_pt2(_needed(weights, "a .pt2"))
         input_shape = input_shape or exported_shape(network) or (3, 224, 224)
@@ -111,7 +114,7 @@ def load_network(
     name = architecture or source
     if inputs:
         input_shape = inputs[0].shape
-    judge, found, told = try_network(network, input_shape, inputs, judge, name)
+    judge, found, told = try_network(network, input_shape, inputs, judge, name, endings)
     notes += told
     if classes is not None and classes != found:
         raise InvalidParams(f"The network has {found} outputs, not {classes}.")
@@ -195,7 +198,8 @@ def build_card(card: Card, file: Path | None = None) -> nn.Module:
     """
     if card.source == "onnx":
         path = file or card_file(card)
-        return read_onnx(path, card.input_shape, card.architecture).network
+        shape = None if card.inputs else card.input_shape
+        return read_onnx(path, shape, card.architecture, card.inputs, card.kwargs).network
     if card.source == "pt2":
         return load_pt2(file or card_file(card))
     if card.source == "factory":

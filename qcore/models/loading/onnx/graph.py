@@ -8,9 +8,12 @@ converter leaves as plain functions, out of reach of any bit-width.
 import re
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.fx import GraphModule, Node
+
+from qcore.models.loading.packages import need
 
 
 def tidied(proto: Any) -> Any:
@@ -50,10 +53,21 @@ def tidied(proto: Any) -> Any:
 
 
 def _constant(node: Any) -> Any:
-    """The tensor of a Constant node; None for other nodes, and for constants of other kinds."""
+    """The tensor of a Constant node; None for other nodes, and for constants of words."""
     if node.op_type != "Constant":
         return None
-    return next((a.t for a in node.attribute if a.name == "value"), None)
+    told = {attribute.name: attribute for attribute in node.attribute}
+    if "value" in told:
+        return told["value"].t
+    kinds = {"value_float": ("f", "f4"), "value_floats": ("floats", "f4")}
+    kinds |= {"value_int": ("i", "i8"), "value_ints": ("ints", "i8")}
+    for name, (field, kind) in kinds.items():
+        if name in told:
+            found = getattr(told[name], field)
+            return need("onnx.numpy_helper", "").from_array(
+                np.array(found if name[-1] != "s" else list(found), kind)
+            )
+    return None
 
 
 def _rename(graph: Any) -> None:
@@ -62,15 +76,18 @@ def _rename(graph: Any) -> None:
     plain: dict[str, str] = {"": ""}
     taken: set[str] = set()
 
+    def fresh_for(name: str) -> str:
+        words = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "tensor"
+        words = f"n{words}" if words[0].isdigit() else words
+        count = 1
+        while (fresh := words if count == 1 else f"{words}_{count}") in taken:
+            count += 1
+        taken.add(fresh)
+        return fresh
+
     def name_for(name: str) -> str:
         if name not in plain:
-            words = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "tensor"
-            words = f"n{words}" if words[0].isdigit() else words
-            count = 1
-            while (fresh := words if count == 1 else f"{words}_{count}") in taken:
-                count += 1
-            taken.add(fresh)
-            plain[name] = fresh
+            plain[name] = fresh_for(name)
         return plain[name]
 
     for value in (*graph.initializer, *graph.input, *graph.output):
@@ -79,10 +96,9 @@ def _rename(graph: Any) -> None:
         for names in (node.input, node.output):
             for index, name in enumerate(names):
                 names[index] = name_for(name)
-    plain = {}
     taken.clear()
     for number, node in enumerate(graph.node):
-        node.name = name_for(node.name.strip("/") or f"{node.op_type}_{number}")
+        node.name = fresh_for(node.name.strip("/") or f"{node.op_type}_{number}")
 
 
 def with_linears(converted: GraphModule) -> GraphModule:
@@ -105,7 +121,7 @@ def with_linears(converted: GraphModule) -> GraphModule:
         if add is not None:
             others = [a for a in add.args if a is not node]
             bias = _floats(others[0], converted) if len(others) == 1 else None
-            bias = bias if bias is not None and bias.shape == matrix.shape[1:] else None
+            bias = _bias(bias, matrix)
         linear = nn.Linear(matrix.shape[0], matrix.shape[1], bias is not None)
         linear.weight = nn.Parameter(matrix.t().contiguous())
         if bias is not None:
@@ -123,6 +139,15 @@ def with_linears(converted: GraphModule) -> GraphModule:
     _drop_unused_tensors(converted)
     converted.recompile()
     return converted
+
+
+def _bias(values: torch.Tensor | None, matrix: torch.Tensor) -> torch.Tensor | None:
+    """Values (..., outputs) that a product with a matrix is shifted by; None where they are none.
+
+    A product has two dimensions at least, so two of the values' add none to it.
+    """
+    fits = values is not None and values.numel() == matrix.shape[1] == values.shape[-1]
+    return values.reshape(-1) if values is not None and fits and values.dim() <= 2 else None
 
 
 def _kind(node: Node, modules: dict[str, nn.Module]) -> str:
