@@ -4,13 +4,15 @@ import keyword
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from qcore.errors import InvalidParams, UnsupportedModel
+from qcore.errors import InvalidParams, QcoreError, UnsupportedModel
 from qcore.models.inputs import Input
 from qcore.models.loading.onnx.ids import compared_with, feeds_state, vocabulary
+from qcore.models.loading.onnx.parse import parse
 from qcore.models.loading.packages import need
 
 _KINDS = {
@@ -141,6 +143,17 @@ def read_takes(
         slots = [_picture(slots[0], shape)]
     taken = Takes(tuple(slots), constants, batch, image, tuple(notes))
     return taken if image else _named(taken, inputs)
+
+
+def takes_pictures(path: Path) -> bool:
+    """True where an ONNX file takes one picture, whose normalisation has to be known.
+
+    False too where it cannot be read: whoever reads it then says why.
+    """
+    try:
+        return read_takes(parse(path), None, (), {}).image
+    except QcoreError:
+        return False
 
 
 def _dims(value: Any, inputs: Sequence[Input]) -> tuple[int, ...]:
