@@ -8,14 +8,17 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 from torch.fx import GraphModule
 
 from qcore.errors import InvalidConfig, QcoreError, UnsupportedModel
 from qcore.models.loading.onnx import operators
 from qcore.models.loading.onnx.graph import tidied, with_linears
+from qcore.models.loading.onnx.padded import with_pads
 from qcore.models.loading.onnx.parse import WHAT, nodes_of, short
 from qcore.models.loading.onnx.sizes import Sized, lowered, with_numbers
+from qcore.models.loading.onnx.tables import with_embeddings
 from qcore.models.loading.onnx.tied import shared_again
 from qcore.models.loading.packages import need
 
@@ -64,12 +67,12 @@ def written_out(proto: Any) -> Any:
             return plain
         missing = unknown_operators(lowered(plain))
     for _ in range(_ROUNDS):
-        functions = [(d, name) for name in missing for d in ("",)]
+        functions = [("", name) for name in missing]
         if not functions:
             break
         try:
             found = need("onnx.inliner", WHAT).inline_selected_functions(
-                plain, functions, inline_schema_functions=True
+                _typed(plain), functions, inline_schema_functions=True
             )
         except Exception:  # noqa: BLE001 - the inliner's own; the operators are named later
             break
@@ -80,14 +83,26 @@ def written_out(proto: Any) -> Any:
     return plain
 
 
+def _typed(proto: Any) -> Any:
+    """A copy that says the kinds and sizes of all values, which the inliner asks for."""
+    onnx = need("onnx", WHAT)
+    copy = need("onnx.shape_inference", WHAT).infer_shapes(proto)
+    copy.graph.value_info.extend(
+        onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+        for tensor in copy.graph.initializer
+    )
+    return copy
+
+
 def _with_onnx2torch(sized: Sized) -> nn.Module:
     operators.register()
     convert = need("onnx2torch", WHAT).convert
-    proto = lowered(sized.proto)
+    proto = lowered(with_pads(sized.proto))
     newest = max(entry.version for entry in proto.opset_import)
 
     def converted() -> GraphModule:
-        network = with_linears(with_numbers(convert(proto), sized.expanded))
+        network = with_numbers(with_embeddings(convert(proto)), sized.expanded)
+        network = with_linears(network)
         return shared_again(network, proto)
 
     try:
@@ -138,12 +153,20 @@ def convert(name: str, sized: Sized, inputs: list[str], outputs: list[str]) -> n
             network = CONVERTERS[name](sized).eval()
             if isinstance(network, GraphModule):
                 _name(network, inputs, outputs)
-            return network
+            return _owning(network)
     except QcoreError:
         raise
     except Exception as error:
         # converters raise whatever they meet
         raise UnsupportedModel(f"{short(error)}.") from error
+
+
+@torch.no_grad()
+def _owning(network: nn.Module) -> nn.Module:
+    """The network with tensors of their own memory, not views of the file's or of one number."""
+    for tensor in (*network.parameters(), *network.buffers()):
+        tensor.set_(torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor))
+    return network
 
 
 def _name(network: GraphModule, inputs: list[str], outputs: list[str]) -> None:

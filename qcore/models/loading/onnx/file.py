@@ -31,6 +31,9 @@ ALONE = ", one by one"
 """Ends a converter's name where the network takes its samples one by one."""
 
 
+_SLOW = "It takes one sample at a time, so that they go through it one by one, which is slower."
+
+
 @dataclass(frozen=True)
 class OnnxNetwork:
     """A converted network.
@@ -97,7 +100,8 @@ def read_onnx(
             except QcoreError as error:
                 failures.append(f"{name}{ALONE if alone else ''}: {error}")
                 continue
-            notes = (*takes.notes, *original.notes, *failures)
+            slow = (_SLOW,) if alone else ()
+            notes = (*takes.notes, *original.notes, *slow, *failures)
             return OnnxNetwork(
                 read.network, read.converter, takes.shape, off, notes, takes.inputs, read.endings
             )

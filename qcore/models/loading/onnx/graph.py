@@ -29,13 +29,15 @@ def tidied(proto: Any) -> Any:
     outputs = {value.name for value in graph.output}
     other: dict[str, str] = {}
     kept = []
+    read = {name for node in graph.node for name in node.input} | outputs
     for node in graph.node:
         for index, name in enumerate(node.input):
             node.input[index] = other.get(name, name)
         value = _constant(node)
-        if node.op_type == "Identity" and node.input[0] in tensors:
+        passes = node.op_type == "Identity" or _rests(node, tensors, read)
+        if passes and node.input[0] in tensors:
             value = tensors[node.input[0]]
-        if node.output[0] in outputs or (value is None and node.op_type != "Identity"):
+        if node.output[0] in outputs or (value is None and not passes):
             kept.append(node)
         elif value is None:
             other[node.output[0]] = node.input[0]
@@ -50,6 +52,16 @@ def tidied(proto: Any) -> Any:
     del graph.value_info[:]
     _rename(graph)
     return copy
+
+
+def _rests(node: Any, tensors: dict[str, Any], read: set[str]) -> bool:
+    """True for a dropout, which passes its input on where the network does not train."""
+    if node.op_type != "Dropout" or any(name in read for name in node.output[1:]):
+        return False
+    if len(node.input) < 3 or not node.input[2]:
+        return True
+    told = tensors.get(node.input[2])
+    return told is not None and not need("onnx.numpy_helper", "").to_array(told).any()
 
 
 def _constant(node: Any) -> Any:
@@ -110,9 +122,9 @@ def with_linears(converted: GraphModule) -> GraphModule:
     modules = dict(converted.named_modules())
     graph = converted.graph
     for node in list(graph.nodes):
-        if _kind(node, modules) != "OnnxMatMul":
+        if kind_of(node, modules) != "OnnxMatMul":
             continue
-        matrix = _floats(node.args[1], converted)
+        matrix = floats_of(node.args[1], converted)
         if matrix is None or matrix.dim() != 2 or not isinstance(node.args[0], Node):
             continue
         users = list(node.users)
@@ -120,7 +132,7 @@ def with_linears(converted: GraphModule) -> GraphModule:
         bias = None
         if add is not None:
             others = [a for a in add.args if a is not node]
-            bias = _floats(others[0], converted) if len(others) == 1 else None
+            bias = floats_of(others[0], converted) if len(others) == 1 else None
             bias = _bias(bias, matrix)
         linear = nn.Linear(matrix.shape[0], matrix.shape[1], bias is not None)
         linear.weight = nn.Parameter(matrix.t().contiguous())
@@ -150,12 +162,13 @@ def _bias(values: torch.Tensor | None, matrix: torch.Tensor) -> torch.Tensor | N
     return values.reshape(-1) if values is not None and fits and values.dim() <= 2 else None
 
 
-def _kind(node: Node, modules: dict[str, nn.Module]) -> str:
+def kind_of(node: Node, modules: dict[str, nn.Module]) -> str:
+    """Name of the class of the module that a node calls; "" for other nodes."""
     return type(modules[str(node.target)]).__name__ if node.op == "call_module" else ""
 
 
 def _is_addition(node: Node, modules: dict[str, nn.Module]) -> bool:
-    if _kind(node, modules) != "OnnxBinaryMathOperation":
+    if kind_of(node, modules) != "OnnxBinaryMathOperation":
         return False
     module: Any = modules[str(node.target)]
     return getattr(module, "math_op_function", None) is torch.add
@@ -171,7 +184,8 @@ def stored(argument: Any, converted: GraphModule) -> torch.Tensor | None:
     return value.detach() if isinstance(value, torch.Tensor) else None
 
 
-def _floats(argument: Any, converted: GraphModule) -> torch.Tensor | None:
+def floats_of(argument: Any, converted: GraphModule) -> torch.Tensor | None:
+    """The floats that an argument of a node reads from the file, or None."""
     value = stored(argument, converted)
     return value if value is not None and value.is_floating_point() else None
 

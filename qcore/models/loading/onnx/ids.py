@@ -10,7 +10,7 @@ from qcore.models.loading.packages import need
 
 _PASSING = (
     "Cast", "Reshape", "Unsqueeze", "Squeeze", "Identity", "Transpose", "Expand", "Slice",
-    "Flatten", "Clip", "Split", "Tile", "Concat",
+    "Flatten", "Clip", "Split", "Tile", "Concat", "Gather",
 )  # fmt: skip
 _RECURRENT = ("LSTM", "GRU", "RNN")
 

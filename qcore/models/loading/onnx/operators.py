@@ -1,6 +1,7 @@
 """Operators of ONNX that onnx2torch lacks, or reads for some shapes alone, as torch modules."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch.nn import functional
 
 from qcore.errors import UnsupportedModel
 from qcore.models.loading.onnx.recurrent import convert_recurrent
+from qcore.models.loading.onnx.resizing import resize
 from qcore.models.loading.packages import need
 
 WHAT = "to read ONNX files"
@@ -93,35 +95,6 @@ class Triangle(nn.Module):
         return x.triu(self.diagonal) if self.upper else x.tril(self.diagonal)
 
 
-class Upsample(nn.Module):
-    """Nearest or linear enlargement by whole or broken factors, as ONNX's Upsample."""
-
-    def __init__(self, scales: tuple[float, ...], mode: str) -> None:
-        super().__init__()
-        self.scales, self.mode = scales, mode
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(n, c, ...) to (n, c, ...) enlarged."""
-        sizes = [int(s * f) for s, f in zip(x.shape[2:], self.scales, strict=True)]
-        for at, size in enumerate(sizes):
-            # each new place reads place / scale of the old ones
-            at += 2
-            old = x.shape[at]
-            if size == old:
-                continue
-            places = torch.arange(size, device=x.device) / self.scales[at - 2]
-            low = places.floor().long().clamp(max=old - 1)
-            near = x.index_select(at, low)
-            if self.mode == "nearest":
-                x = near
-                continue
-            share = (
-                (places - low).to(x.dtype).reshape([-1 if d == at else 1 for d in range(x.dim())])
-            )
-            x = near + (x.index_select(at, (low + 1).clamp(max=old - 1)) - near) * share
-        return x
-
-
 def _pad(node: Any, graph: Any) -> nn.Module:
     told, given = node.attributes, list(node.input_values)
     mode = str(told.get("mode", "constant"))
@@ -139,15 +112,8 @@ def _pad(node: Any, graph: Any) -> nn.Module:
     return Padding(amounts, _MODES[mode], value) if any(sides) else nn.Identity()
 
 
-def _upsample(node: Any, graph: Any) -> nn.Module:
-    told = node.attributes
-    scales = told.get("scales")
-    if scales is None:
-        scales = _stored(graph, node.input_values[1], node).reshape(-1).tolist()
-    if any(scale != 1 for scale in scales[:2]):
-        raise UnsupportedModel(f"{node.name} enlarges samples or channels")
-    mode = "nearest" if told.get("mode", "nearest") == "nearest" else "linear"
-    return Upsample(tuple(map(float, scales[2:])), mode)
+def _resize(node: Any, graph: Any) -> nn.Module:
+    return resize(node, lambda name: _stored(graph, name, node))
 
 
 def _triangle(node: Any, graph: Any) -> nn.Module:
@@ -189,7 +155,8 @@ _MADE: dict[str, tuple[Callable[[Any, Any], nn.Module], tuple[int, ...], int]] =
     "GlobalMaxPool": (_global_max, (1, 22), 1),
     "SpaceToDepth": (_space_to_depth, (1, 13), 1),
     "Trilu": (_triangle, (14,), 1),
-    "Upsample": (_upsample, (1, 7, 9), 1),
+    "Upsample": (_resize, (1, 7, 9), 1),
+    "Resize": (_resize, (10, 11, 13, 18, 19), 1),
     "ScatterElements": (_scatter, (11, 13, 16, 18), 3),
 }
 """Operator to what makes its module, its versions, and how many of its inputs are data."""
@@ -204,18 +171,32 @@ def register() -> None:
     known = registry._CONVERTER_REGISTRY
     for kind, (make, versions, inputs) in _MADE.items():
         for version in versions:
-            known[registry.OperationDescription("", kind, version)] = _converter(make, inputs)
+            description = registry.OperationDescription("", kind, version)
+            before = known.get(description)
+            if not isinstance(before, _Converter):
+                known[description] = _Converter(make, inputs, before)
     for kind, versions in _RECURRENT.items():
         for version in versions:
             known[registry.OperationDescription("", kind, version)] = convert_recurrent
 
 
-def _converter(make: Callable[[Any, Any], nn.Module], inputs: int) -> Callable[[Any, Any], Any]:
-    def convert(node: Any, graph: Any) -> Any:
-        common = need("onnx2torch.utils.common", WHAT)
-        mapping = common.OnnxMapping(
-            inputs=tuple(node.input_values[:inputs]), outputs=node.output_values
-        )
-        return common.OperationConverterResult(torch_module=make(node, graph), onnx_mapping=mapping)
+@dataclass(frozen=True)
+class _Converter:
+    """What onnx2torch calls for a node; where it cannot, what was known before is called."""
 
-    return convert
+    make: Callable[[Any, Any], nn.Module]
+    inputs: int
+    before: Callable[[Any, Any], Any] | None
+
+    def __call__(self, node: Any, graph: Any) -> Any:
+        common = need("onnx2torch.utils.common", WHAT)
+        try:
+            module = self.make(node, graph)
+        except UnsupportedModel:
+            if self.before is None:
+                raise
+            return self.before(node, graph)
+        mapping = common.OnnxMapping(
+            inputs=tuple(node.input_values[: self.inputs]), outputs=node.output_values
+        )
+        return common.OperationConverterResult(torch_module=module, onnx_mapping=mapping)

@@ -36,6 +36,8 @@ def parse(path: Path) -> Any:
     try:
         proto = onnx.load(str(path), load_external_data=False)
         take_in(proto, path)
+        # stored tensors had to be inputs too before this version, which some writers never did
+        proto.ir_version = max(proto.ir_version, 4)
         onnx.checker.check_model(proto)
         if proto.functions:
             proto = need("onnx.inliner", WHAT).inline_local_functions(proto)

@@ -82,6 +82,10 @@ def with_sizes(proto: Any, values: Values) -> Sized:
             if np.array_equal(one, other):
                 node.input[place] = _constant(graph, f"{node.name}_{place}", one)
                 continue
+            if node.op_type == "Resize" and place == 3 and np.array_equal(one[1:], other[1:]):
+                # the number of samples is never resized, whatever stands there
+                node.input[place] = _constant(graph, f"{node.name}_{place}", [1, *one[1:]])
+                continue
             if node.op_type not in ("Reshape", "Expand") or place != 1:
                 continue
             given = _given(seen[0][node.output[0]], seen[-1][node.output[0]])
@@ -133,6 +137,8 @@ def lowered(proto: Any) -> Any:
         elif node.op_type.removeprefix("Reduce") in AXES_ONCE_ATTRIBUTES and constant is not None:
             node.attribute.append(need("onnx", "").helper.make_attribute("axes", _values(constant)))
             del node.input[1:]
+        if node.op_type == "Gemm" and len(node.input) > 2 and node.input[2] in tensors:
+            _plain_bias(graph, node, tensors)
         if node.op_type == "Gelu" and not any(a.s == b"tanh" for a in node.attribute):
             nodes += _gelu(graph, node)
         else:
@@ -140,6 +146,20 @@ def lowered(proto: Any) -> Any:
     del graph.node[:]
     graph.node.extend(nodes)
     return copy
+
+
+def _plain_bias(graph: Any, node: Any, tensors: Mapping[str, Any]) -> None:
+    """Give a Gemm whose stored bias is one row, or one number, a bias of one number an output."""
+    if node.input[1] not in tensors:
+        return
+    turned = any(a.name == "transB" and a.i for a in node.attribute)
+    outputs = tensors[node.input[1]].dims[0 if turned else 1]
+    bias = need("onnx.numpy_helper", "").to_array(tensors[node.input[2]])
+    if bias.shape == (outputs,):
+        return
+    if bias.size == 1 or (bias.size == outputs and bias.shape[-1] == outputs):
+        spread = np.broadcast_to(bias.reshape(-1), (outputs,))
+        node.input[2] = _constant(graph, f"{node.name}_bias", np.array(spread))
 
 
 def _gelu(graph: Any, node: Any) -> list[Any]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from qcore.errors import InvalidParams, QcoreError, UnsupportedModel
 from qcore.models.inputs import Input
-from qcore.models.loading.onnx.ids import compared_with, feeds_state, vocabulary
+from qcore.models.loading.onnx.ids import compared_with, feeds_state, readers, vocabulary
 from qcore.models.loading.onnx.parse import parse
 from qcore.models.loading.packages import need
 
@@ -252,6 +252,8 @@ def _constant(
             return float(said), []
         except (TypeError, ValueError):
             raise InvalidParams(f"{name} is fixed at a number; got {said!r}.") from None
+    if not any(readers(graph, value.name)):
+        return 0.0, []
     known = compared_with(graph, value.name)
     number = known if known is not None else 1.0
     why = ", which the file compares it with" if known is not None else ""
