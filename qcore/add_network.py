@@ -17,6 +17,7 @@ from qcore.float_check import far_off
 from qcore.models.cards import Card, update_card, write_card
 from qcore.models.catalog import MODELS, read_models
 from qcore.models.loading import load_network
+from qcore.models.loading.onnx.kept import kept_file
 from qcore.models.new_network import NewNetwork
 from qcore.models.preprocessing import Preprocessing
 from qcore.network.layers import find_layers
@@ -83,7 +84,8 @@ def add_network(
         judge=loaded.judge,
     )
     tell("Keeping it")
-    card = write_card(card, None if new.weights is None else Path(new.weights), found.spec)
+    with kept_file(new.source, None if new.weights is None else Path(new.weights)) as weights:
+        card = write_card(card, weights, found.spec)
     return card, found.spec, list(loaded.notes)
 
 

@@ -102,13 +102,16 @@ def load_network(
     if known is not None and known.inputs and input_shape is None:
         judge = judge or known.judge
         inputs = inputs or known.inputs
+    endings: Mapping[str, str] = {}
     if source == "onnx":
-        read = read_onnx(_needed(weights, "an ONNX"), input_shape)
+        read = read_onnx(_needed(weights, "an ONNX"), input_shape, "", inputs, kwargs)
         network, input_shape, architecture = read.network, read.input_shape, read.converter
+        inputs, endings = read.inputs, read.endings
         notes.append(
             f"Converted by {read.converter}; its outputs differ from onnxruntime's by at most "
             f"{100 * read.difference:.2g} % of the largest."
         )
+        notes += read.notes
     elif source == "pt2":
         network, difference = read_pt2(_needed(weights, "a .pt2"))
         notes.append(
@@ -141,7 +144,7 @@ def load_network(
     name = architecture or source
     if inputs:
         input_shape = inputs[0].shape
-    judge, found, told = try_network(network, input_shape, inputs, judge, name)
+    judge, found, told = try_network(network, input_shape, inputs, judge, name, endings)
     notes += told
     tried = example_inputs(inputs, TRIED) if inputs else _noise(TRIED, input_shape)
     notes += check_behaviour(network, tried, name)
@@ -235,7 +238,8 @@ def build_card(card: Card, file: Path | None = None) -> nn.Module:
     """
     if card.source == "onnx":
         path = file or card_file(card)
-        return read_onnx(path, card.input_shape, card.architecture).network
+        shape = None if card.inputs else card.input_shape
+        return read_onnx(path, shape, card.architecture, card.inputs, card.kwargs).network
     if card.source == "pt2":
         return load_pt2(file or card_file(card))
     if card.source == "factory":

@@ -6,9 +6,10 @@ their place is up to the writer: QDQ pairs or QONNX nodes.
 """
 
 import copy
+import inspect
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +21,10 @@ from qcore.errors import ExportRefused
 from qcore.formats.config import BitConfig
 from qcore.formats.exports.provenance import provenance_text
 from qcore.formats.exports.torch_side.parts import Part, PlainLayer, Taken
+from qcore.network.trees import Tree, call, part, split_call
 
 PACKAGES = ("onnx", "onnxscript")
+ONE_INPUT = "input"
 MATRIX_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 IR_VERSIONS = {18: 8, 21: 10, 25: 13}
 """Opset to the IR version written with it: the oldest that allows it."""
@@ -63,12 +66,12 @@ class Made:
 Writer = Callable[[Site, str], Made]
 
 
-def float_graph(taken: Taken, sample: Tensor, opset: int) -> Any:
+def float_graph(taken: Taken, sample: Tree, opset: int) -> Any:
     """The float network as onnx.ModelProto, its layer weights as graph inputs named "LAYER.weight".
 
     Args:
         taken: The network taken apart.
-        sample: Images (n, channels, height, width); only their shape matters.
+        sample: What it takes, (n, ...); only shapes and kinds matter.
         opset: 18, 21 or 25.
 
     Raises:
@@ -94,25 +97,30 @@ def float_graph(taken: Taken, sample: Tensor, opset: int) -> Any:
     return model
 
 
-def _exported(network: nn.Module, sample: Tensor, opset: int) -> Any:
+def _exported(network: nn.Module, sample: Tree, opset: int) -> Any:
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
     reasons = []
     try:
         # a batch of any size where the network allows it, of one image where it does not
-        for shapes in (({0: torch.export.Dim.DYNAMIC},), None):
+        for open_batch in (True, False):
+            few = _copied(part(sample, slice(2 if open_batch else 1)))
+            arguments, named = split_call(network, few)
+            named = _in_order(network, named)
+            axes = {0: torch.export.Dim.DYNAMIC}
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     return torch.onnx.export(
                         network,
-                        (sample[: 2 if shapes else 1].float().clone(),),
+                        arguments,
+                        kwargs=named or None,
                         dynamo=True,
                         opset_version=opset,
-                        input_names=["input"],
-                        output_names=["logits"],
-                        dynamic_shapes=shapes,
+                        input_names=list(named) or input_names(sample),
+                        output_names=output_names(network, few),
+                        dynamic_shapes=_shapes(arguments, named, axes) if open_batch else None,
                         optimize=False,
                         verbose=False,
                     ).model_proto
@@ -121,6 +129,53 @@ def _exported(network: nn.Module, sample: Tensor, opset: int) -> Any:
     finally:
         logger.setLevel(level)
     raise ExportRefused(f"torch cannot write this network as ONNX: {reasons[-1]}")
+
+
+def _in_order(network: nn.Module, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Arguments by name in the order of the forward pass, in which the exporter names them."""
+    known = [name for name in inspect.signature(network.forward).parameters if name in named]
+    return {name: named[name] for name in [*known, *(n for n in named if n not in known)]}
+
+
+def _shapes(arguments: Sequence[Tensor], named: Mapping[str, Tensor], axes: Any) -> Any:
+    """The open dimension of each input, in the form of the call."""
+    return dict.fromkeys(named, axes) if named else tuple(axes for _ in arguments)
+
+
+def _copied(sample: Tree) -> Tree:
+    def plain(values: Tensor) -> Tensor:
+        return (values.float() if values.is_floating_point() else values).clone()
+
+    if isinstance(sample, Tensor):
+        return plain(sample)
+    return {name: plain(values) for name, values in sample.items()}
+
+
+def input_names(sample: Tree) -> list[str]:
+    """What a file calls its inputs: as the network's are called, "input" where it has one."""
+    return [ONE_INPUT] if isinstance(sample, Tensor) else list(sample)
+
+
+@torch.no_grad()
+def output_names(network: nn.Module, sample: Tree) -> list[str]:
+    """What a file calls its outputs: as the network names them, "logits" where it has one."""
+    found = call(network, sample)
+    names = [key for key, _ in _named(found, "output")]
+    if len(names) == 1:
+        return ["logits"]
+    taken = set(input_names(sample))
+    return [f"{name}_out" if name in taken else name for name in names]
+
+
+def _named(values: Any, name: str) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(values, Tensor):
+        yield name, values
+    elif isinstance(values, Mapping):
+        for key, value in values.items():
+            yield from _named(value, key if name == "output" else f"{name}_{key}")
+    elif isinstance(values, tuple | list):
+        for number, value in enumerate(values):
+            yield from _named(value, f"{name}_{number}")
 
 
 def _first_words(error: BaseException) -> str:
@@ -175,7 +230,7 @@ def sites_of(model: Any, taken: Taken) -> list[Site]:
     return sites
 
 
-def finish(model: Any, config: BitConfig, name: str) -> bytes:
+def finish(model: Any, config: BitConfig, name: str, inputs: Sequence[str]) -> bytes:
     """Drop the weights' placeholders, write where the file comes from, order the nodes, serialize.
 
     Raises:
@@ -183,10 +238,10 @@ def finish(model: Any, config: BitConfig, name: str) -> bytes:
     """
     import onnx
 
-    graph = model.graph
+    graph, kept = model.graph, set(inputs)
     used = {i for node in graph.node for i in node.input}
     for value in list(graph.input):
-        if value.name != "input":
+        if value.name not in kept:
             graph.input.remove(value)
     for value in list(graph.initializer):
         if value.name not in used:
