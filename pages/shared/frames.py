@@ -22,13 +22,15 @@ from pages.shared.columns import (
     TEST_DIVERGENCE,
     TEST_DIVERGENCE_ERROR,
     TEST_GAINED,
+    TEST_LOSS_ERROR,
     TEST_LOST,
     TEST_N,
     WEIGHT_BITS,
     column_of,
     cost_columns,
 )
-from pages.shared.text import ago, limits_text, scale_of, state_words
+from pages.shared.judged import CLASSIFIER, Words, words_of
+from pages.shared.text import scale_of
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec, bits_matrices
 from qcore.costs import COSTS, applicable, costs_of, costs_of_many, mean_weight_bits
 from qcore.costs.budget import Budget
@@ -55,12 +57,14 @@ def method_label(search: str, stage: str = PTQ, aim: str = "kl") -> str:
 
 
 def setting_of(run: Run) -> str:
-    """Name what must be equal for accuracies to be compared: images and the quantizer."""
+    """Name what must be equal for scores to be compared: samples, quantizer and judge."""
     spec = run.spec
     quantizer = "" if spec.quantizer == USUAL else f", quantizer {spec.quantizer}"
+    words = words_of(spec.judge)
+    by = f", judged by {words.said}" if words.said else ""
     return (
         f"{spec.images}, {spec.search_images:,} search and "
-        f"{spec.calibration_images:,} calibration images{quantizer}"
+        f"{spec.calibration_images:,} calibration {words.samples}{quantizer}{by}"
     )
 
 
@@ -106,7 +110,7 @@ def points_frame(
     order = sorted(
         kept, key=lambda item: (places.get(item[0].split(",")[0], 99), item[0], kept[item].id)
     )
-    rows = []
+    rows, factors = [], []
     for method, key in order:
         stored = kept[method, key]
         point = stored.point
@@ -114,7 +118,9 @@ def points_frame(
         head = (stored.id, stored.run_id, method, *key, point.allocation, ready.get(key, -1))
         aim = (_aim(spec, point), point.search.value(spec.objective))
         trained = point.stage not in (PTQ, TUNED)
-        scores = (*_scores(point.search), *_scores(tested.get(key)))
+        factor = words_of(spec.judge, [stored]).factor
+        scores = (*_scores(point.search, factor), *_scores(tested.get(key), factor))
+        factors.append(factor)
         rows.append((*head, trained, *aim, *scores))
     if not rows:
         return with_costs([], POINT_COLUMNS, model, costs)
@@ -123,9 +129,9 @@ def points_frame(
     searched = [kept[each].point.search for each in order]
     looked_at = [tested.get(key) for _, key in order]
     return out.assign(
-        **_losses(searched, floats[0], LOSSES["search split"]),
-        **_losses(looked_at, floats[1], LOSSES["test split"], (TEST_LOST, TEST_GAINED)),
-        **_divergences(looked_at),
+        **_losses(searched, floats[0], factors, LOSSES["search split"]),
+        **_losses(looked_at, floats[1], factors, LOSSES["test split"], (TEST_LOST, TEST_GAINED)),
+        **_divergences(looked_at, factors),
         **facts_of_all(out["allocation"].tolist(), model, costs),
     )
 
@@ -138,11 +144,15 @@ def _aim(spec: RunSpec, point: Point) -> str:
 def _losses(
     scores: Sequence[Scores | None],
     reference: Scores | None,
+    factors: Sequence[float],
     columns: tuple[str, str, str],
     counted: tuple[str, ...] = (),
 ) -> dict[str, np.ndarray]:
     """Losses against the float network with their intervals; NaN where they are not known."""
-    pairs = [None if each is None else against_float(each, reference) for each in scores]
+    pairs = [
+        None if each is None else against_float(each, reference, factor)
+        for each, factor in zip(scores, factors, strict=True)
+    ]
     known = [at for at, pair in enumerate(pairs) if isinstance(pair, Paired)]
     rows = [(p.n, p.lost, p.gained) for p in pairs if isinstance(p, Paired)]
     n, lost, gained = np.array(rows, np.float64).reshape(-1, 3).T
@@ -157,12 +167,17 @@ def _losses(
     return table
 
 
-def _divergences(scores: Sequence[Scores | None]) -> dict[str, list[float]]:
-    """Divergence on the test split and its standard error; NaN where they are not known."""
+def _divergences(
+    scores: Sequence[Scores | None], factors: Sequence[float]
+) -> dict[str, list[float]]:
+    """Divergence on the test split and standard errors, of graded losses too; NaN where unknown."""
     errors = [None if each is None else each.kl_error for each in scores]
+    changes = [None if each is None else each.change_error for each in scores]
+    graded = zip(changes, factors, strict=True)
     return {
         TEST_DIVERGENCE: [np.nan if each is None else each.kl for each in scores],
         TEST_DIVERGENCE_ERROR: [np.nan if each is None else each for each in errors],
+        TEST_LOSS_ERROR: [np.nan if each is None else factor * each for each, factor in graded],
     }
 
 
@@ -191,11 +206,11 @@ def with_costs(
     return pd.DataFrame(list(rows), columns=[*columns, *kept])
 
 
-def _scores(scores: Scores | None) -> tuple[float, float, float, float]:
+def _scores(scores: Scores | None, factor: float) -> tuple[float, float, float, float]:
     if scores is None:
         return (np.nan,) * 4
     low, high = scores.interval
-    return 100 * scores.headline, 100 * low, 100 * high, scores.n
+    return factor * scores.headline, factor * low, factor * high, scores.n
 
 
 def allocation_facts(
@@ -335,21 +350,19 @@ def scaled(frame: pd.DataFrame, costs: Mapping[str, CostModel] = COSTS) -> pd.Da
 
 
 def picks_table(
-    chosen: pd.DataFrame, what: str = "Accuracy", costs: Mapping[str, CostModel] = COSTS
+    chosen: pd.DataFrame, words: Words = CLASSIFIER, costs: Mapping[str, CostModel] = COSTS
 ) -> pd.DataFrame:
-    """What stands under the front: method, accuracy with its 95 % interval, costs.
+    """What stands under the front: method, score with its 95 % interval, costs.
 
     Each split has its own column, for figures of one are never held against those of another; the
     test split's is empty for points that were not reported.
     """
     rows = []
     for row in chosen.to_dict("records"):
-        lost = {LOSS_HEAD: _loss_text(row)}
+        lost = {f"Lost against float, {words.lost}": _loss_text(row)} if words.has_loss else {}
         scores = {
-            f"{what}, {split}, %": f"{row[score]:.2f} ({row[low]:.1f} to {row[high]:.1f})"
-            if pd.notna(row[score])
-            else ""
-            for split, (score, low, high) in SPLITS.items()
+            f"{words.title}, {split}, {words.symbol}": _score_text(row, *columns)
+            for split, columns in SPLITS.items()
         }
         rows.append(
             {
@@ -364,8 +377,8 @@ def picks_table(
     return scaled(pd.DataFrame(rows), costs)
 
 
-LOSS_HEAD = "Lost against float, points"
-"""Head of the column that says what is lost against the float network on the same images."""
+def _score_text(row: Mapping[str, Any], score: str, low: str, high: str) -> str:
+    return f"{row[score]:.2f} ({row[low]:.1f} to {row[high]:.1f})" if pd.notna(row[score]) else ""
 
 
 def _loss_text(row: Mapping[str, Any]) -> str:
@@ -375,16 +388,18 @@ def _loss_text(row: Mapping[str, Any]) -> str:
     return "not known"
 
 
-def splits_words(chosen: pd.DataFrame) -> str:
-    """Say how many images each split of `picks_table` has, and when the test split is read."""
+def splits_words(chosen: pd.DataFrame, words: Words = CLASSIFIER) -> str:
+    """Say how many samples each split of `picks_table` has, and when the test split is read."""
     parts = ["Brackets hold 95 % intervals."]
     for name, column in (("search", SEARCH_N), ("test", TEST_N)):
         counts = sorted({int(n) for n in chosen[column].dropna()})
         if counts:
-            parts.append(f"The {name} split has {' or '.join(f'{n:,}' for n in counts)} images.")
+            many = " or ".join(f"{n:,}" for n in counts)
+            parts.append(f"The {name} split has {many} {words.samples}.")
     if chosen[TEST_N].isna().any():
         parts.append(
-            "Test images are looked at for reported points only; the cells of others are empty."
+            f"Test {words.samples} are looked at for reported points only; the cells of others are "
+            "empty."
         )
     return " ".join(parts)
 
@@ -424,9 +439,10 @@ def history_frame(
     least = np.inf
     measured = [p for p in fitting(points, model) if p.point.stage != TUNED]
     admitted = _admitted(measured, model, budget_of(run, costs))
+    factor = words_of(run.spec.judge, measured).factor
     for count, (stored, fits) in enumerate(zip(measured, admitted, strict=True), start=1):
-        score = 100 * stored.point.search.headline
-        value = stored.point.search.value(run.spec.objective)
+        scores = stored.point.search
+        score, value = factor * scores.headline, scores.value(run.spec.objective)
         if fits and value < least:
             best, least = score, value
         rows.append((count, score, fits, best))
@@ -447,39 +463,3 @@ def best_scores(
     inside = [stored.point for stored, fits in zip(usable, admitted, strict=True) if fits]
     best = min(inside, key=lambda point: point.search.value(run.spec.objective), default=None)
     return None if best is None else best.search
-
-
-def runs_frame(
-    runs: Sequence[Run],
-    best: Mapping[int, Scores | None],
-    costs: Mapping[str, CostModel] = COSTS,
-) -> pd.DataFrame:
-    """The table of runs, newest first.
-
-    Args:
-        runs: Runs to list.
-        best: Run id to the scores of its best point within its budget, where it has one.
-        costs: The costs there are.
-    """
-    rows = []
-    for run in runs:
-        scores = best.get(run.id)
-        low, high = scores.interval if scores else (0.0, 0.0)
-        share = run.step / run.total if run.total else 0.0
-        rows.append(
-            {
-                "Run": run.id,
-                "State": state_words(run).partition(":")[0],
-                "Name": run.name,
-                "Method": method_label(run.spec.search),
-                "Progress, %": 100.0 if run.state == "done" else 100 * min(1.0, share),
-                "Best within budget, %": 100 * scores.headline if scores else None,
-                "95 % interval, %": f"{100 * low:.1f} to {100 * high:.1f}" if scores else "",
-                "Evaluations": run.evaluations,
-                "Budget": limits_text(run.spec.limits, costs),
-                "Message": run.error or run.message,
-                "Started": ago(run.started),
-                "Model": run.spec.model,
-            }
-        )
-    return pd.DataFrame(rows)

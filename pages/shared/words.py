@@ -1,5 +1,9 @@
 """The words of the field that the pages use, each explained in a sentence. Pure."""
 
+from collections.abc import Mapping
+
+from pages.shared.judged import CLASSIFIER, Words
+
 WORDS = {
     "bit allocation": "The weight and activation bits of every layer; 32 bits means left in float.",
     "activations": "What flows into a layer: rounded to its bits while the network runs.",
@@ -40,10 +44,48 @@ WORDS = {
 """Word to its explanation, plain text."""
 
 
-def explained(*words: str) -> str:
+def explained(*words: str, by: Words = CLASSIFIER) -> str:
     """Help text of a widget that shows some words: each with its explanation, a paragraph each.
+
+    Args:
+        words: Of WORDS.
+        by: What figures are called there; words that its judge does not use are left out.
 
     Raises:
         KeyError: a word is not in WORDS.
     """
-    return "\n\n".join(f"**{word.capitalize()}**: {WORDS[word]}" for word in words)
+    meanings = meanings_by(by)
+    shown = (word for word in words if word in meanings or word not in WORDS)
+    return "\n\n".join(f"**{word.capitalize()}**: {meanings[word]}" for word in shown)
+
+
+def meanings_by(by: Words) -> Mapping[str, str]:
+    """WORDS as a judge uses them: its divergence and unit, its score, samples for images."""
+    if by.usual and by.images:
+        return WORDS
+    meant = {word: text.replace("image", "sample") for word, text in WORDS.items()}
+    if by.usual:
+        return meant
+    for word in ("nats", *(() if by.lost == "points" else ("points",))):
+        if word == "points" or not by.unit.startswith(word):
+            del meant[word]
+    meant["divergence"] = (
+        f"{by.divergence} of the quantized network's answers from the float network's, averaged "
+        f"over samples, {by.behind}; 0 is the same."
+    )
+    meant["predicted"] = meant["predicted"].replace("accuracy", by.name)
+    if by.judge.hits:
+        return meant
+    meant["loss against float"] = (
+        f"{by.title} lost against the float network on the same samples, sample by sample, in "
+        f"{by.lost}: known better than either {by.name} alone, for hard samples are hard for both."
+    )
+    meant["95 % interval"] = (
+        f"Where the true mean {by.name} lies, by how much samples differ and how many there are: "
+        "1.96 standard errors to either side; of a loss Student's t."
+    )
+    if "points" in meant:
+        meant["points"] = (
+            f"Percent points of {by.name}; elsewhere an allocation with its scores is a point too."
+        )
+    return meant

@@ -2,7 +2,13 @@
 // Nothing here touches the page. The files of this folder are joined into one module, this first.
 
 export const SLACK = 1e-9;
-const KINDS = { f8: Float64Array, u4: Uint32Array, i4: Int32Array, u1: Uint8Array };
+const KINDS = {
+  f8: Float64Array,
+  f4: Float32Array,
+  u4: Uint32Array,
+  i4: Int32Array,
+  u1: Uint8Array,
+};
 
 const each = (table, change) =>
   Object.fromEntries(Object.entries(table).map(([key, value]) => [key, change(value)]));
@@ -71,10 +77,18 @@ function twoSided(z) {
   return series.reduce((total, a) => total * t + a, 0) * t * Math.exp(-x * x);
 }
 
-/** Chance of a difference as large as that of two picks if neither were better: image by image
- * where both were tested, else by the search split as if their errors added up. */
-export function chance(a, b, { count, only }) {
+/** Two-sided p-value of Student's t by Wallace's normal approximation (1959), as in Python. */
+export function tTest(t, freedom) {
+  const v = Math.max(1, freedom);
+  return twoSided(Math.sqrt(v * Math.log1p(t * t / v)) * (8 * v + 1) / (8 * v + 3));
+}
+
+/** Chance of a difference as large as that of two picks if neither were better: sample by sample
+ * where both were tested, else by the search split as if their errors added up. Samples are right
+ * or wrong, or each has a number: then the pairs come with their t values. */
+export function chance(a, b, { n, count, only, t }) {
   if (a.pair >= 0 && b.pair >= 0) {
+    if (t) return tTest(t[a.pair * count + b.pair], n - 1);
     return mcnemar(only[a.pair * count + b.pair], only[b.pair * count + a.pair]);
   }
   const p = twoSided((a.slost - b.slost) / (a.serror + b.serror));
@@ -89,6 +103,7 @@ export function tied(picks, pairs) {
   const tested = picks.filter(({ pair }) => pair >= 0);
   const pool = tested.length ? tested : picks;
   const best = pool.reduce((a, b) => loss(b) < loss(a) ? b : a, pool[0]);
+  if (best && loss(best) === Infinity) return picks.map(() => false);
   const others = picks.filter((one) => one !== best)
     .map((one) => [chance(best, one, pairs), one])
     .sort(([a], [b]) => a - b);
