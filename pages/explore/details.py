@@ -92,7 +92,8 @@ def ranked(chosen: pd.DataFrame) -> pd.DataFrame:
 
     Where no loss is known the highest scores come first; of equals the earlier method.
     """
-    lost, untested = chosen[TEST_LOSS].fillna(chosen[SEARCH_LOSS]), chosen[TEST_LOSS].isna()
+    lost = chosen[TEST_LOSS].fillna(chosen[SEARCH_LOSS])
+    untested = chosen[TEST_LOSS if lost.notna().any() else TEST_SCORE].isna()
     order = chosen.assign(untested=untested, lost=lost, scored=-chosen[SEARCH_SCORE])
     return chosen.loc[order.sort_values(["untested", "lost", "scored"], kind="stable").index]
 

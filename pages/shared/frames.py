@@ -62,8 +62,11 @@ def setting_of(run: Run) -> str:
     quantizer = "" if spec.quantizer == USUAL else f", quantizer {spec.quantizer}"
     words = words_of(spec.judge)
     by = f", judged by {words.said}" if words.said else ""
+    drawn = spec.images
+    if spec.images_seed and not words.images:
+        drawn = f"{spec.data}, {words.samples} of seed {spec.images_seed}"
     return (
-        f"{spec.images}, {spec.search_images:,} search and "
+        f"{drawn}, {spec.search_images:,} search and "
         f"{spec.calibration_images:,} calibration {words.samples}{quantizer}{by}"
     )
 

@@ -140,7 +140,7 @@ def _predicted(scene: Scene, basic: bool) -> None:
 def _believed(scene: Scene, table: SensitivityTable) -> bool:
     """Show how well the predictions rank what was measured; False where they may not be used."""
     points = [stored for run in scene.compared for stored in session.points(scene.store, run)]
-    found = reliability.reliability(table, scene.model, points)
+    found = reliability.reliability(table, scene.model, points, scene.words)
     if reliability.trusted(found):
         st.caption(f"Predictions, not measurements. {reliability.words(found)}")
         return True

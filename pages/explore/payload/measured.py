@@ -205,6 +205,8 @@ def _method(
     prices = {name: rows[column].to_numpy(float) for name, column in columns.items()}
     row = np.full(len(rows), -1)
     row[chosen] = np.arange(len(chosen))
+    # a loss that is known on no split is no sign of a test
+    tested = TEST_LOSS if rows[LOSS].notna().any() else TEST_SCORE
     kl = rows[OBJECTIVE].where(rows[AIM] == "kl").clip(lower=LEAST_DIVERGENCE)
     return {
         **look_of(str(rows["method"].iloc[0])),
@@ -214,7 +216,7 @@ def _method(
         "ids": packed(rows["point"], "u4"),
         "runs": packed(rows["run"], "u4"),
         "value": packed(rows[OBJECTIVE], "f8"),
-        "tested": packed(rows[TEST_LOSS].notna(), "u1"),
+        "tested": packed(rows[tested].notna(), "u1"),
         "input": packed(rows[ACTIVATION_BITS], "f8"),
         "n": packed(rows[TEST_N].fillna(rows[SEARCH_N]), "u4"),
         "y": {
