@@ -8,8 +8,10 @@ class of the device.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from pages.shared.frames import method_label
+from pages.shared.judged import CLASSIFIER, judge_words, judged, words_of
 from pages.shared.run_facts import has_aim
 from pages.shared.run_numbers import run_words
 from pages.shared.text import counted, widths_text
@@ -35,6 +37,7 @@ class Setting:
         quantizer: How the weights' steps were chosen, a key of POST_TRAINING.
         images_seed: Which images were drawn.
         activations: Bits that activations may have, rising; (32,) leaves them in float.
+        judge: How answers were compared, in words.
     """
 
     model: str
@@ -48,6 +51,7 @@ class Setting:
     quantizer: str = USUAL
     images_seed: int = 0
     activations: tuple[int, ...] = (FLOAT_BITS,)
+    judge: str = CLASSIFIER.judge.title
 
     @property
     def images(self) -> str:
@@ -55,10 +59,9 @@ class Setting:
         return images_name(self.data, self.images_seed)
 
 
-def metric_of(points: Sequence[StoredPoint]) -> str:
-    """The metric behind a run's figures."""
-    unlabelled = bool(points) and points[0].point.search.accuracy is None
-    return "agreement with the float network" if unlabelled else "accuracy"
+def metric_of(points: Sequence[StoredPoint], judge: Mapping[str, Any] | None = None) -> str:
+    """The metric behind a run's figures, of a judge as `RunSpec.judge` has it."""
+    return words_of(judge, points).name
 
 
 def setting_of(run: Run, digest: str, metric: str) -> Setting:
@@ -76,6 +79,7 @@ def setting_of(run: Run, digest: str, metric: str) -> Setting:
         quantizer=spec.quantizer,
         images_seed=spec.images_seed,
         activations=tuple(sorted(set(spec.activation_bits))),
+        judge=judge_words(judged(spec.judge)),
     )
 
 
@@ -91,6 +95,7 @@ FACTS = {
         "other images were drawn, so that runs cannot be held against one another image by image",
     ),
     "calibration_images": ("Calibration images", "the quantizers were set on different images"),
+    "judge": ("Judge", "scores and divergences of different judges are different things"),
     "metric": ("Metric", "agreement is not accuracy"),
     "objective": ("Objective", "the searches were not after the same thing"),
     "tuning": ("Tuning", "tuned weights are not the weights the others were scored with"),

@@ -1,11 +1,15 @@
 """What the figures of some runs are called: every word comes from the judge of the runs. Pure."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+import pandas as pd
+
 from qcore.allocation import ModelSpec
 from qcore.errors import InvalidParams
+from qcore.formats.config import BitConfig
 from qcore.problem import Scores
 from qcore.scoring.judges import CLASSES, Judge, Measure, read_judge
 from qcore.scoring.judges.parts import Parts
@@ -106,6 +110,44 @@ class Words:
         """How answers are compared, in a few words; "" for classes, which need none."""
         return "" if self.usual else judge_words(self.judge)
 
+    def head(self, column: str) -> str:
+        """The head of a table's column, written for classifiers, as this judge has it.
+
+        Example:
+            >>> Words(Signal(), True, False).head("Test accuracy, %, 95 % low")
+            'Test PSNR, dB, 95 % low'
+        """
+        return _HEADS.sub(lambda found: self._meant[found.group()], column)
+
+    def heads(self, table: pd.DataFrame) -> pd.DataFrame:
+        """A table with `head` over its columns."""
+        return table if self.usual and self.images else table.rename(columns=self.head)
+
+    def text(self, sentence: str) -> str:
+        """A sentence of ours, written for classifiers, as this judge has it; no names in it.
+
+        Example:
+            >>> Words(Signal(), True, False).text("More accuracy on the same images.")
+            'More PSNR on the same samples.'
+        """
+        return _TEXT.sub(lambda found: self._meant[found.group()], sentence)
+
+    @property
+    def _meant(self) -> Mapping[str, str]:
+        told = {
+            "Accuracies": "Scores",
+            "accuracies": "scores",
+            "Accuracy": self.title,
+            "accuracy": self.name,
+            "image": self.sample,
+            "is more accurate": self.better,
+            "exact McNemar": "exact McNemar" if self.judge.hits else "paired t",
+            ", %": f", {self.symbol}",
+            "points": self.lost,
+            "nats": self.unit,
+        }
+        return told
+
     def on(self, split: str) -> str:
         """Title of an axis or a column: "Accuracy on the search split, %"."""
         return f"{self.title} on the {split} split, {self.symbol}"
@@ -133,6 +175,9 @@ class Words:
         return f"{name} from the float network"
 
 
+_TEXT = re.compile("Accuracies|accuracies|Accuracy|accuracy|image|is more accurate|exact McNemar")
+_HEADS = re.compile(f"{_TEXT.pattern}|, %|points|nats")
+
 CLASSIFIER = Words()
 """Of image classifiers whose images have labels."""
 
@@ -151,6 +196,14 @@ def words_of(
     """
     labelled = not points or points[0].point.search.accuracy is not None
     return words_for(judged(judge), labelled, model)
+
+
+def words_of_config(config: BitConfig) -> Words:
+    """The words for a configuration's scores, as its file says how answers were compared."""
+    said = config.provenance.get("judge")
+    scores = config.test or config.search
+    labelled = scores is None or scores.accuracy is not None
+    return words_for(judged(said), labelled, config.model)
 
 
 def words_for(judge: Judge, labelled: bool = True, model: ModelSpec | None = None) -> Words:
