@@ -57,6 +57,7 @@ def add_network(
         new.by_order,
         new.inputs,
         new.judge,
+        new.weights_key,
     )
     tell("Finding its layers")
     found = find_layers(loaded.network, loaded.example, new.name, loaded.inputs)
@@ -75,6 +76,7 @@ def add_network(
         preprocessing=steps,
         kwargs=dict(new.kwargs),
         by_order=new.by_order,
+        weights_key=loaded.weights_key,
         data=tuple(filter(None, (new.data,))),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         inputs=loaded.inputs,
@@ -90,22 +92,25 @@ def usual_preprocessing(
 ) -> Preprocessing:
     """How images are prepared where the user did not say: the library's way, or none."""
     channels, height, width = shape
-    crop = min(height, width)
+    way: Literal["bicubic", "bilinear"]
     if source in ("bundled", "torchvision") and architecture in MODELS:
         usual = MODELS[architecture].preprocessing
         if usual.input_shape == shape:
             return usual
         if channels == usual.channels:
-            return Preprocessing(channels, crop, crop, usual.interpolation, usual.mean, usual.std)
+            way = usual.interpolation
+            return Preprocessing(channels, height, width, None, way, usual.mean, usual.std)
     settings = getattr(network, "pretrained_cfg", None)
     get = getattr(settings, "get", None)
     if source == "timm" and get is not None and len(get("mean") or ()) == channels:
         share = float(get("crop_pct") or 1.0)
-        way: Literal["bicubic", "bilinear"]
         way = "bicubic" if get("interpolation") == "bicubic" else "bilinear"
         mean, std = tuple(map(float, get("mean"))), tuple(map(float, get("std")))
-        return Preprocessing(channels, crop, max(crop, int(crop / share)), way, mean, std)
-    return Preprocessing(channels, crop, crop, mean=(0.0,), std=(1.0,))
+        short = min(height, width)
+        return Preprocessing(
+            channels, height, width, max(short, int(short / share)), way, mean, std
+        )
+    return Preprocessing(channels, height, width, mean=(0.0,), std=(1.0,))
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,9 @@ class ModelSpec:
         input_shape: Shape of one input sample, (channels, height, width).
         classes: Number of outputs.
         inputs: What it takes where that is no image; () for one image.
+        defined: The layers' names in the order in which the network defines its modules
+            (`named_modules`), which formats without names go by; () where it is not known, as in
+            files from before it was kept.
     """
 
     name: str
@@ -86,6 +89,7 @@ class ModelSpec:
     input_shape: tuple[int, ...] = (1, 28, 28)
     classes: int = 10
     inputs: tuple[Input, ...] = ()
+    defined: tuple[str, ...] = ()
 
     @property
     def coverage(self) -> float:
@@ -103,6 +107,8 @@ class ModelSpec:
         document = {"version": 1, **asdict(self)}
         # files of image networks stay as they always were
         document.pop("inputs")
+        if not self.defined:
+            document.pop("defined")
         inputs = {"inputs": [each.to_json() for each in self.inputs]} if self.inputs else {}
         return document | inputs
 
@@ -128,6 +134,7 @@ class ModelSpec:
             input_shape=tuple(data["input_shape"]),
             classes=data["classes"],
             inputs=tuple(Input.from_json(each) for each in data.get("inputs", ())),
+            defined=tuple(data.get("defined", ())),
         )
 
 

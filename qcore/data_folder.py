@@ -15,4 +15,5 @@ def data_folder(env: Mapping[str, str] | None = None) -> Path:
         env: Environment variables; None is this process's.
     """
     words = (os.environ if env is None else env).get(FOLDER_VARIABLE)
-    return Path(words or DEFAULT_FOLDER).expanduser().resolve()
+    # "~" of somebody who is not there is part of a name
+    return Path(os.path.expanduser(words or DEFAULT_FOLDER)).resolve()

@@ -8,11 +8,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from qcore.allocation import FLOAT_BITS
 from qcore.costs import costs_of, mean_weight_bits
+from qcore.costs.limits import read_limit
 from qcore.errors import InvalidData, InvalidParams, QcoreError
 from qcore.float_check import far_off
 from qcore.formats.config import parse_bits
 from qcore.formats.exports import EXPORTS
+from qcore.models.catalog import data_name
 from qcore.quantizer_names import POST_TRAINING
 from qcore.run_spec import RunSpec, check_run
 from qcore.searches import SEARCHES
@@ -21,11 +24,14 @@ from store.health import doctor
 from store.jobs import command_add_model, pick, verify
 from store.jobs.export import render
 from store.runs import points, queue
+from store.runs.lease import ON_DATA
 from store.settings import read_settings
 from store.workers import worker
 from store.workers.attempt import ANYWAY
 
 Command = Callable[[Store, argparse.Namespace], int]
+
+LIMITS = "weight_bytes=40000, 40kB, 40KiB, or 50%% of what 8 bits everywhere cost; may be repeated"
 
 
 def say(line: str) -> None:
@@ -47,6 +53,8 @@ def _pairs(items: Sequence[str]) -> dict[str, Any]:
         key, equals, value = item.partition("=")
         if not equals:
             raise InvalidParams(f"Write name=value; got {item!r}.")
+        if key in found:
+            raise InvalidParams(f"{key} is given twice: {found[key]} and {value}. Give it once.")
         try:
             found[key] = json.loads(value)
         except ValueError:
@@ -54,16 +62,32 @@ def _pairs(items: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+def _limits(
+    items: Sequence[str], store: Store, model: str, activation: int = FLOAT_BITS
+) -> dict[str, Any]:
+    """Cost name to limit in the cost's unit; unknown costs are left to the run's check."""
+    found = _pairs(items)
+    facts = points.model_facts(store, model) if any("%" in str(v) for v in found.values()) else None
+    return {
+        name: read_limit(store.costs[name], value, facts, activation)
+        if isinstance(value, str) and name in store.costs
+        else value
+        for name, value in found.items()
+    }
+
+
 def command_run(store: Store, arguments: argparse.Namespace) -> int:
     """Queue a run, and unless detached work on it here."""
+    activation_bits = _widths(arguments.activation_bits)
+    limits = _limits(arguments.limit, store, arguments.model, max(activation_bits))
     spec = RunSpec(
         model=arguments.model,
         data=arguments.data,
         search=arguments.search,
         params=_pairs(arguments.param),
-        limits=_pairs(arguments.limit),
+        limits=limits,
         weight_bits=_widths(arguments.weight_bits),
-        activation_bits=_widths(arguments.activation_bits),
+        activation_bits=activation_bits,
         pin_first_last=arguments.pin,
         seed=arguments.seed,
         calibration_images=arguments.calibration_images,
@@ -86,6 +110,8 @@ def command_run(store: Store, arguments: argparse.Namespace) -> int:
     read_settings()  # before anything is stored: a worker needs them all
     run_id = queue.create_run(store, spec, arguments.name, host=queue.host_name(store))
     say(f"run {run_id} started")
+    for cost, limit in limits.items():
+        say(f"{cost} at most {limit:,.10g} {store.costs[cost].unit}")
     code = worker.main(store.url, run_id, 1, piped=False)
     _summary(store, run_id)
     return code
@@ -109,6 +135,8 @@ def _summary(store: Store, run_id: int) -> None:
     note = _float_note(store, found.spec)
     if note and found.state != "failed":
         say(f"note: {note}")
+    for event in queue.events(store, run_id, [ON_DATA]):
+        say(f"note: {event.text}")
     say("point  mean weight bits  weight_bytes  test accuracy")
     for stored in points.points_of(store, [run_id]):
         point = stored.point
@@ -151,6 +179,7 @@ def command_watch(store: Store, arguments: argparse.Namespace) -> int:
 
 def command_pick(store: Store, arguments: argparse.Namespace) -> int:
     """Name each method's smallest point that is shown to lose at most so much; 1 for none."""
+    limits = _limits(arguments.limit, store, arguments.model)
     runs = pick.comparable(store, arguments.model, arguments.run)
     found = pick.smallest(
         store,
@@ -158,7 +187,7 @@ def command_pick(store: Store, arguments: argparse.Namespace) -> int:
         arguments.within,
         unit=arguments.unit,
         cost=arguments.cost,
-        limits=_pairs(arguments.limit),
+        limits=limits,
     )
     asked = f"at most {arguments.within:g} {arguments.unit}"
     if not found:
@@ -247,10 +276,10 @@ def parser() -> argparse.ArgumentParser:
     run.set_defaults(function=command_run)
     defaults = RunSpec("resnet8", "fashion-mnist", "portfolio")
     run.add_argument("--model", default=defaults.model)
-    run.add_argument("--data", default=defaults.data)
+    run.add_argument("--data", default=defaults.data, type=data_name)
     run.add_argument("--search", default=defaults.search, help=", ".join(SEARCHES))
     run.add_argument("--name")
-    run.add_argument("--limit", action="append", default=[], metavar="COST=VALUE")
+    run.add_argument("--limit", action="append", default=[], metavar="COST=VALUE", help=LIMITS)
     run.add_argument("--param", action="append", default=[], metavar="NAME=VALUE")
     run.add_argument("--weight-bits", default="2,3,4,8")
     run.add_argument("--activation-bits", default="32")
@@ -295,7 +324,7 @@ def parser() -> argparse.ArgumentParser:
     picking.add_argument("--unit", choices=pick.UNITS, default=pick.UNITS[0])
     picking.add_argument("--model", default=defaults.model)
     picking.add_argument("--cost", default="weight_bytes", help="what is to be small")
-    picking.add_argument("--limit", action="append", default=[], metavar="COST=VALUE")
+    picking.add_argument("--limit", action="append", default=[], metavar="COST=VALUE", help=LIMITS)
     picking.add_argument(
         "--run", type=int, action="append", default=[], help="only this run; may be repeated"
     )

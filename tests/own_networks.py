@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from qcore.add_network import usual_preprocessing
 from qcore.allocation import ModelSpec
 from qcore.models.cards import Card, write_card
 from qcore.models.catalog import read_models
@@ -60,6 +61,18 @@ def add_resnet8(name: str, weights: Path, classes: int = 3) -> Card:
     written = write_card(card, weights, replace(_layers(classes), name=name))
     assert name in read_models()
     return written
+
+
+def network_of(folder: Path, shape: tuple[int, int, int]) -> ModelSpec:
+    """Put a card of a small network of two classes, "net", into the data folder."""
+    net = nn.Sequential(
+        nn.Conv2d(shape[0], 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    ).eval()
+    spec = find_layers(net, torch.zeros(1, *shape), "net").spec
+    torch.save(net.state_dict(), folder / "w.pt")
+    steps = usual_preprocessing("factory", "", net, shape)
+    write_card(Card("net", "net", "factory", "x.y:z", shape, 2, steps), folder / "w.pt", spec)
+    return spec
 
 
 def tensor_file(path: Path, n: int = 60, classes: int = 3, seed: int = 0) -> Path:

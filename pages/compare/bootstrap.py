@@ -25,7 +25,7 @@ class Difference:
         low: Lower end of its interval, 95 % unless asked for otherwise.
         high: Upper end.
         n: Images both were scored on.
-        draws: Bootstrap draws behind the interval.
+        draws: Bootstrap draws behind the interval; 0 where it was worked out without.
         p_value: Two-sided: how often draws lie on the other side of 0, doubled; at least
             2 / (draws + 1), for draws cannot tell less. Not corrected for other comparisons.
     """

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from pages.compare.comparable import OBJECTIVES, Setting
+from pages.compare.comparable import OBJECTIVES
 from pages.shared.hypervolume import Box
 from pages.shared.judged import CLASSIFIER, Words, first_large
 from pages.shared.text import counted, widths_text
 from qcore import __version__
 from qcore.problem import Scores
 from qcore.quantizer_names import USUAL
+from qcore.setting import Setting
 
 
 def caption(

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from pages.compare.chance import judged, p_words
+from pages.compare.chance import Contest, judged, p_words
 from pages.compare.comparable import Setting, judge
 from pages.plots.style import LINE_COLOURS, METHOD_DASHES, METHOD_MARKERS, lay_out, plain
 from pages.shared import frames
@@ -190,7 +190,7 @@ def verdict_words(
     Raises:
         InvalidData: not the same number of images.
     """
-    (found,) = judged([([a], [b])])
+    (found,) = judged([Contest([a], [b])])
     figures = (
         f"{found.points:+.2f} {said.lost} ({found.low:+.2f} to {found.high:+.2f}), "
         f"{said.text('exact McNemar')} p {p_words(found.p, sign=True)}, {found.n:,} test "

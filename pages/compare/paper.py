@@ -59,6 +59,9 @@ def paper(found: Comparison) -> None:
         st.caption(
             "Each row is the point chosen on the search split among those whose test split was "
             f"looked at, mean over seeds. Differences are from {text.literal(baseline, 160)}, "
-            f"paired on the same test {found.words.samples}; brackets are 95 % intervals, and "
-            "figures have as many digits as two of the interval's half width."
+            f"paired on the same test {found.words.samples}. Brackets are 95 % intervals, over "
+            f"{found.words.samples} and seeds where a method of the table ran with several seeds, "
+            f"else over {found.words.samples} alone: then two networks are compared, and nothing "
+            "is said of their methods. Figures have as many digits as two of the interval's half "
+            "width."
         )

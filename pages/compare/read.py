@@ -10,12 +10,13 @@ import pandas as pd
 import streamlit as st
 
 from pages.compare import methods
-from pages.compare.comparable import Setting, judge, metric_of, setting_of
+from pages.compare.comparable import judge, metric_of
 from pages.shared import session
 from pages.shared.judged import CLASSIFIER, Words
 from pages.shared.run_facts import has_aim, is_ladder
 from qcore.allocation import ModelSpec
 from qcore.costs.user_tables import Costs
+from qcore.setting import Setting
 from store import Run, Store, all_runs, config_text, points_of, test_right
 
 
@@ -53,7 +54,8 @@ def _rows(
 def setting(store: Store, run: Run) -> Setting:
     """What must be equal for this run's accuracies to be compared with another's."""
     metric = metric_of(session.points(store, run)[:1], run.spec.judge)
-    return setting_of(run, _digest(store, run, str(store.url), session.version_of(run)), metric)
+    digest = _digest(store, run, str(store.url), session.version_of(run))
+    return Setting.of(run.spec, digest, metric)
 
 
 @st.cache_resource(show_spinner=False, max_entries=512)

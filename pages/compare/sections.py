@@ -8,7 +8,6 @@ import streamlit as st
 
 from pages.compare import caption as compare_caption
 from pages.compare import chance, controls, figures, read, tables
-from pages.compare.comparable import Setting
 from pages.compare.methods import EFFORT, ELAPSED, Method, front_rows
 from pages.downloads.figure_file import figure_files
 from pages.downloads.tables_out import latex
@@ -23,6 +22,7 @@ from qcore.allocation import ModelSpec
 from qcore.costs.user_tables import Costs
 from qcore.errors import QcoreError
 from qcore.problem import Scores
+from qcore.setting import Setting
 from store import Store
 
 FRONTS = "compare-fronts"
@@ -272,14 +272,18 @@ def paired(found: Comparison) -> None:
     told = (
         "Both sides answer the same test images; each run's point is the one chosen on the search "
         "split among those that were tested. A difference is only taken where both use all of the "
-        f"budget but {100 * chance.NEAR:.0f} %: else it would be one of sizes. p-values are those "
-        "of the exact McNemar test, with several seeds of the paired bootstrap (seeds averaged "
-        "image by image, so about images, not seeds). They are corrected for "
+        f"budget but {100 * chance.NEAR:.0f} %: else it would be one of sizes. Whether one method "
+        "is better is a question of images and of seeds: with another seed a search finds another "
+        "network. How far a seed moves the true accuracy of a pick is estimated at each budget "
+        "from all methods with two or more seeds, and taken to be alike for the others; a method "
+        "whose own seeds lie further apart is given its own (t test). Where no method has two "
+        "seeds, two networks are compared and nothing is said of their methods (exact McNemar "
+        "test). p-values are corrected for "
         f"{text.counted(compared, 'comparison')} (Holm), and intervals are as wide: 95 % for all "
-        "together. Words follow p below 0.05, and are about these runs: two seeds of one method "
-        "can differ by more than images explain, so one seed speaks for itself alone."
+        "together. Words follow p below 0.05; with two or three seeds only large differences get "
+        "there."
     )
-    st.caption(found.words.text(told))
+    st.caption(found.words.text(told), help=explained("seed", "test split", by=found.words))
     if not compared:
         st.caption(
             "No difference can be taken at these budgets: write budgets at which both sides have "

@@ -81,6 +81,7 @@ def _found(
     if len(found.choices) > 1:
         choice = st.selectbox("Which of its configurations", list(found.choices), key="import-pick")
     allocation = found.choices[choice]
+    widgets.notes(found.notes.get(choice, ()))
     compare(model, allocation, others(model, kept), "import-against")
     called = st.text_input(
         "Keep it as", value=f"{name} {choice}".strip()[:200], key=f"import-name-{name}-{choice}"

@@ -14,6 +14,7 @@ from pages.downloads.bundle import bundle
 from pages.downloads.report import report
 from pages.shared import frames
 from pages.shared.judged import CLASSIFIER, judged, words_of
+from pages.shared.points_table import points_frame
 from pages.shared.text import counted, literal
 from qcore.allocation import ModelSpec
 from qcore.costs import COSTS
@@ -256,7 +257,7 @@ def beside(store: Store, config: BitConfig) -> pd.DataFrame | None:
         return None
     stored = points_of(store, [entry.id for entry in taken])
     known = {entry.id: entry for entry in taken}
-    return frames.points_frame(stored, known, config.model, config.costs)
+    return points_frame(stored, known, config.model, config.costs)
 
 
 def table_offers(
@@ -269,7 +270,7 @@ def table_offers(
 
     def front() -> bytes:
         rows = stored()
-        table = frames.points_frame(rows, found, model, store.costs)
+        table = points_frame(rows, found, model, store.costs)
         judges = {str(entry.spec.judge): entry.spec.judge for entry in found.values()}
         # of several judges the columns keep the names they have for classifiers
         one = len(judges) == 1

@@ -70,7 +70,7 @@ def report(
         config: The configuration.
         name: What the user calls it.
         note: The user's words about it.
-        points: `frames.points_frame` of what else was measured with the same data; draws the front.
+        points: `points_frame` of what else was measured with the same data; draws the front.
         check: What verifying it found, in words; "" where that was not done.
     """
     model, allocation = config.model, config.allocation

@@ -73,7 +73,7 @@ def front_csv(frame: pd.DataFrame, cost: CostModel, words: Words = CLASSIFIER) -
     """Every method's front of the score against one cost, one row a point, in UTF-8.
 
     Args:
-        frame: `frames.points_frame`.
+        frame: `points_frame`.
         cost: The cost.
         words: What figures are called, where all of them are of one judge.
     """

@@ -36,7 +36,7 @@ from qcore.costs import COSTS
 from qcore.costs.formulas import CostModel
 from qcore.errors import QcoreError
 from qcore.problem import PTQ, SensitivityTable
-from qcore.run_spec import RunSpec
+from qcore.run_spec import RunSpec, method_label
 from store import Run, Store, config_text, save_config
 
 MOST_ROWS = 16
@@ -72,7 +72,7 @@ def none_within(scene: Scene, rows: pd.DataFrame, within: tuple[float, str], cos
 
     Args:
         scene: Where the rows are from.
-        rows: What could have been picked, of `frames.points_frame`.
+        rows: What could have been picked, of `points_frame`.
         within: The loss that is accepted, and its unit.
         cost: Name of the cost that was to be small.
     """
@@ -323,7 +323,7 @@ def _why(store: Store, allocation: BitAllocation, model: ModelSpec) -> None:
 def _origin(run: Run, allocation: BitAllocation, costs: Mapping[str, CostModel]) -> None:
     made = f"Its points were {run.origin}. " if run.origin else ""
     st.markdown(
-        f"Run {run.id}, {text.literal(run.name)}: {frames.method_label(run.spec.search)} "
+        f"Run {run.id}, {text.literal(run.name)}: {method_label(run.spec.search)} "
         f"({text.params_text(run.spec.params)}), seed {run.spec.seed}, "
         f"{run.evaluations:,} evaluations. {made}Bits: {text.bits_set_text(run.spec)}. "
         f"Budget: {text.limits_text(run.spec.limits, costs)}. Allocation {allocation.digest}."

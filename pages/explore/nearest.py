@@ -19,7 +19,7 @@ def nearest_with_files(frame: pd.DataFrame, row: pd.Series) -> pd.Series | None:
     """The point of the same method with files whose costs are nearest, or None.
 
     Args:
-        frame: Every point that is shown, of `frames.points_frame`.
+        frame: Every point that is shown, of `points_frame`.
         row: One of them, without files.
 
     Returns:

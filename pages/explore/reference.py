@@ -73,7 +73,7 @@ def difference_words(
 
     Args:
         model: Whose points they are.
-        reference: Row of the point to compare with, of `frames.points_frame`.
+        reference: Row of the point to compare with, of `points_frame`.
         row: Row of the point in hand; measured on the same samples.
         words: What scores are called.
     """

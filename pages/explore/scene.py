@@ -22,7 +22,7 @@ class Scene:
         store: The database.
         model: The model.
         compared: Its runs of one setting.
-        frame: Their points, as `frames.points_frame`.
+        frame: Their points, as `points_frame`.
         reference: Row of the point to compare with, if one was chosen.
         words: What figures are called.
     """

@@ -19,6 +19,7 @@ from qcore.models.catalog import BUNDLED_NAMES, default_data, judge_of, read_mod
 from qcore.problem import Scores
 from qcore.run_spec import RunSpec
 from qcore.searches import SEARCHES
+from qcore.setting import Setting
 from store import Run, Store
 
 # few images and few levels, all of them tested: a front for the impatient
@@ -38,7 +39,7 @@ def pick_setting(mine: Sequence[Run], linked: Sequence[int] = ()) -> tuple[str, 
     """
     groups: dict[str, list[Run]] = {}
     for run in mine:
-        groups.setdefault(frames.setting_of(run), []).append(run)
+        groups.setdefault(Setting.of(run.spec).measuring.words, []).append(run)
     if not groups:
         return "", []
     names = sorted(groups, key=lambda name: -sum(run.evaluations for run in groups[name]))
@@ -266,6 +267,6 @@ def draw(model: ModelSpec) -> None:
     )
     name = words_for(judge_of(model.name)).name
     st.caption(
-        "Costs are exact: they follow from the layers' shapes, with activations in float (fp). "
+        "Costs are exact: they follow from the layers' shapes, with activations in float. "
         f"**Not measured yet:** what each step costs in {name}; the first search measures that."
     )

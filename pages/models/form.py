@@ -13,6 +13,7 @@ from qcore.models.new_network import (
     usual_for,
 )
 from qcore.models.preprocessing import Preprocessing
+from qcore.written_paths import written_path
 
 SOURCES = {
     "torchvision": "torchvision + weights",
@@ -30,6 +31,7 @@ NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "none (0 to 1)": ((0.0,), (1.0,)),
     "CIFAR-10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
 }
+WHOLE_FILES = ("onnx", "pt2")
 OTHER_DATA = "other data"
 LIBRARY = "as the library prepares images"
 OWN = "other numbers"
@@ -72,6 +74,7 @@ def network_form() -> tuple[NewNetwork, Upload] | None:
     with left:
         architecture = _architecture(source)
         path, upload = _weights(source)
+        key = "" if source in WHOLE_FILES else _weights_key()
         by_order = source in ("torchvision", "timm", "bundled", "factory") and st.toggle(
             "Match weights by order, not by name",
             key="m-order",
@@ -103,12 +106,13 @@ def network_form() -> tuple[NewNetwork, Upload] | None:
         name=name.strip(),
         source=source,
         architecture=architecture.strip(),
-        weights=path.strip() or None,
+        weights=written_path(path) or None,
         input_shape=parse_shape(shape) if shape.strip() else None,
         classes=None if classes is None else int(classes),
         preprocessing=preprocessing(*said, shape, data),
         by_order=bool(by_order),
         data=data,
+        weights_key=key,
     )
     return new, upload
 
@@ -148,7 +152,7 @@ def _architecture(source: str) -> str:
 
 def _weights(source: str) -> tuple[str, Upload]:
     """A path on the server's machine, or a file sent through the browser."""
-    whole = source in ("onnx", "pt2")
+    whole = source in WHOLE_FILES
     path = st.text_input(
         "File on this machine" if whole else "Weights: a file on this machine",
         key="m-path",
@@ -160,6 +164,18 @@ def _weights(source: str) -> tuple[str, Upload]:
         "or send one (up to 200 MB)", type=UPLOADS, key="m-upload", max_upload_size=200
     )
     return path, None if sent is None else (sent.name, sent.getvalue())
+
+
+def _weights_key() -> str:
+    """Which of several sets of weights in a checkpoint is meant; "" leaves it to the proposal."""
+    return st.text_input(
+        "Weights to take of a checkpoint (optional)",
+        key="m-weights-key",
+        placeholder="averaged ones first: state_dict_ema, then state_dict",
+        help="A checkpoint may hold raw and averaged (EMA) weights, which score differently. "
+        "Averaged ones are taken where there are any, as timm does; a note says what else the "
+        "file holds, and under which key.",
+    ).strip()
 
 
 def _trained_on() -> str:
@@ -264,5 +280,4 @@ def preprocessing(
             f"The normalisation has {len(means)} means and {len(stds)} deviations, for {channels} "
             "channels; give one, or one per channel."
         )
-    crop = min(height, width)
-    return Preprocessing(channels, crop, resize or crop, "bilinear", means, stds)
+    return Preprocessing(channels, height, width, resize, "bilinear", means, stds)

@@ -8,7 +8,7 @@ from pages.models import frames
 from pages.shared import session, widgets
 from pages.shared.text import literal
 from qcore.errors import InvalidParams, QcoreError
-from qcore.models.catalog import DATASETS, default_data, read_models, split_data_name
+from qcore.models.catalog import DATASETS, data_name, default_data, read_models, split_data_name
 from store import Store
 from store.jobs import add_network
 
@@ -115,7 +115,7 @@ def data_input(name: str) -> str:
         place if chosen == key else "",
         key=f"m-place-{name}-{chosen}",
     )
-    return f"{chosen}:{path.strip()}"
+    return data_name(path, chosen)
 
 
 def counts_input(name: str) -> tuple[int, int]:

@@ -162,7 +162,8 @@ def _add_digits(figure: go.Figure, table: Sequence[Sequence[int]]) -> None:
             y=[cell[1] for cell in cells],
             text=[cell[2] for cell in cells],
             mode="text",
-            textfont={"color": colour, "size": 11},
+            # a word needs more room than a digit
+            textfont={"color": colour, "size": [11 if len(cell[2]) == 1 else 7 for cell in cells]},
             hoverinfo="skip",
             showlegend=False,
             name="digits",

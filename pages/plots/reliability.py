@@ -16,11 +16,11 @@ import plotly.graph_objects as go
 
 from pages.plots.style import GREY, lay_out, plain, style_of
 from pages.shared.columns import DAMAGE, SEARCH_HIGH, SEARCH_LOW, SEARCH_N, SEARCH_SCORE
-from pages.shared.frames import method_label
 from pages.shared.judged import CLASSIFIER, Words
 from pages.shared.text import counted
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
 from qcore.problem import PTQ, SensitivityTable
+from qcore.run_spec import method_label
 from store import Run, StoredPoint
 
 ENOUGH = 30

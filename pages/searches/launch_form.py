@@ -15,7 +15,7 @@ from qcore.costs import applicable
 from qcore.costs.budget import cheapest_total, make_options
 from qcore.costs.formulas import CostModel
 from qcore.errors import InvalidParams, QcoreError
-from qcore.models.catalog import DATASETS, default_data, network_title, read_models
+from qcore.models.catalog import DATASETS, data_name, default_data, network_title, read_models
 from qcore.quantizer_names import POST_TRAINING
 from qcore.run_spec import RunSpec, check_run, images_name
 from qcore.searches import SEARCHES, given
@@ -159,7 +159,7 @@ def _data(name: str, begin: Prefill) -> str:
         place if chosen == usual else "",
         key=f"f-folder-{name}-{chosen}{begin.key}",
     )
-    return f"{chosen}:{path.strip()}"
+    return data_name(path, chosen)
 
 
 def _bits(begin: Prefill) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -15,6 +15,8 @@ from pages.shared.card_table import card_of_run, draw_card
 from pages.shared.float_note import float_note, warn
 from pages.shared.runs import launch, progress_line
 from qcore.errors import QcoreError, RunNotFound
+from qcore.run_spec import method_label
+from qcore.setting import Setting
 from qcore.solvers.switchable import METHODS
 from store import (
     Run,
@@ -28,6 +30,7 @@ from store import (
     run,
     stop_now,
 )
+from store.runs.lease import ON_DATA
 
 
 @session.database_explained()
@@ -46,13 +49,15 @@ def details(store: Store, at: int) -> None:
     st.header(text.literal(entry.name))
     spec = entry.spec
     st.markdown(
-        f"**{text.state_words(entry)}** · {frames.method_label(spec.search)} "
-        f"({text.params_text(spec.params)}) · {frames.setting_of(entry)} · "
+        f"**{text.state_words(entry)}** · {method_label(spec.search)} "
+        f"({text.params_text(spec.params)}) · {Setting.of(spec).words} · "
         f"{text.bits_set_text(spec)} · budget: {text.limits_text(spec.limits, store.costs)} · "
         f"seed {spec.seed} · {_where(entry)}"
     )
     note = float_note(store, session.model_facts(store, spec.model), spec.images)
     warn(note)
+    for event in events(store, at, [ON_DATA]):
+        st.info(text.literal(event.text), icon=":material/info:")
     if entry.origin:
         st.info(
             f"Its points were {entry.origin}, not measured here; any of them can be measured "

@@ -7,14 +7,16 @@ import pandas as pd
 import streamlit as st
 
 from pages.searches.launch_batch import duration, seconds_of
-from pages.shared import frames, hypervolume, session
+from pages.shared import hypervolume, session
 from pages.shared.judged import judged, words_for, words_of
+from pages.shared.points_table import fitting
 from pages.shared.run_facts import no_front
 from pages.shared.text import ago, limits_text, state_words
 from qcore.allocation import ModelSpec, bits_matrices
 from qcore.costs import COSTS, costs_of_many
 from qcore.costs.formulas import CostModel
 from qcore.problem import Scores
+from qcore.run_spec import method_label
 from store import Run, Store
 
 COST = COSTS["weight_bytes"]
@@ -89,7 +91,7 @@ def _volume(
     url: str,
     version: session.Version,
 ) -> float | None:
-    points = [each.point for each in frames.fitting(session.points(_store, _run), _model)]
+    points = [each.point for each in fitting(session.points(_store, _run), _model)]
     allocations = [point.allocation for point in points]
     if zero is None or no_front(_run, len({each.digest for each in allocations})):
         return None
@@ -145,7 +147,7 @@ def runs_frame(
                 "Run": run.id,
                 "State": state_words(run).partition(":")[0],
                 "Name": run.name,
-                "Method": frames.method_label(run.spec.search),
+                "Method": method_label(run.spec.search),
                 "Progress, %": 100.0 if run.state == "done" else 100 * min(1.0, share),
                 f"Best within budget{unit}": words.factor * scores.headline if scores else None,
                 f"95 % interval{unit}": f"{low:.1f} to {high:.1f}" if scores else "",

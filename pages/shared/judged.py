@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -11,8 +11,7 @@ from qcore.allocation import ModelSpec
 from qcore.errors import InvalidParams
 from qcore.formats.config import BitConfig
 from qcore.problem import Scores
-from qcore.scoring.judges import CLASSES, Judge, Measure, read_judge
-from qcore.scoring.judges.parts import Parts
+from qcore.scoring.judges import CLASSES, Judge, Measure, judge_words, read_judge
 from store import StoredPoint
 
 
@@ -218,22 +217,6 @@ def judged(judge: Mapping[str, Any] | None) -> Judge:
         return read_judge(judge)
     except InvalidParams:
         return CLASSES
-
-
-def judge_words(judge: Judge) -> str:
-    """A judge and its settings, in a few words: "Signal (measure auc)"."""
-    if isinstance(judge, Parts):
-        parts = (
-            f"{weight:g} \u00d7 {judge_words(part)}"
-            for weight, part in zip(judge.weights, judge.parts, strict=True)
-        )
-        return " + ".join(parts)
-    settings = [
-        each.name if value is True else f"{each.name} {value}"
-        for each in fields(judge)
-        if (value := getattr(judge, each.name)) != each.default
-    ]
-    return f"{judge.title} ({', '.join(settings)})" if settings else judge.title
 
 
 def behind(unit: str) -> str:

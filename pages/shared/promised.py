@@ -36,7 +36,7 @@ def bounds_of(rows: pd.DataFrame, unit: str, methods: int) -> np.ndarray:
     """What each row's loss stays below; NaN where its test images do not say.
 
     Args:
-        rows: Of `frames.points_frame`.
+        rows: Of `points_frame`.
         unit: One of UNITS.
         methods: How many methods are shown; their promises hold together with 95 %.
     """
@@ -86,7 +86,7 @@ def smallest(
     """Each method's smallest point that is shown to lose at most so much.
 
     Args:
-        frame: Every point that is shown, of `frames.points_frame`.
+        frame: Every point that is shown, of `points_frame`.
         within: The loss that is accepted, in `unit`.
         cost: Name of the cost that is to be small.
         limits: Cost name to its limit, for costs that are limited besides.

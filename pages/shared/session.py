@@ -11,6 +11,7 @@ import streamlit as st
 
 from pages.shared import frames, predictions
 from pages.shared.judged import CLASSIFIER, Words, words_for, words_of
+from pages.shared.points_table import points_frame
 from qcore.allocation import ModelSpec
 from qcore.costs.user_tables import Costs
 from qcore.errors import DatabaseTooNew, DatabaseUnavailable, DataUnavailable
@@ -108,7 +109,7 @@ def _points(_store: Store, url: str, run_id: int, version: Version) -> tuple[Sto
 
 
 def frame(store: Store, runs: Sequence[Run], model: ModelSpec) -> pd.DataFrame:
-    """`frames.points_frame` over runs of one setting; shared, so never change it."""
+    """`points_frame` over runs of one setting; shared, so never change it."""
     versions = tuple(version_of(run) for run in runs)
     costs = store.costs
     floats = float_scores(store, model.name, runs[0].spec.images) if runs else (None, None)
@@ -126,7 +127,7 @@ def _frame(
 ) -> pd.DataFrame:
     stored = [point for run in _runs for point in points(_store, run)]
     floats = key[3]
-    return frames.points_frame(stored, {run.id: run for run in _runs}, _model, _costs, floats)
+    return points_frame(stored, {run.id: run for run in _runs}, _model, _costs, floats)
 
 
 def words(store: Store, runs: Sequence[Run], model: ModelSpec | None) -> Words:

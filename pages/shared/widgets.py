@@ -1,5 +1,7 @@
 """Widgets the pages share. Values that a link should carry are bound to the URL."""
 
+from collections.abc import Iterable
+
 import streamlit as st
 
 from pages.shared import text
@@ -13,6 +15,12 @@ from store import Store, all_runs
 def error_box(error: QcoreError) -> None:
     """Show what went wrong in words; everything else is a bug and keeps its traceback."""
     st.error(text.literal(str(error)), icon=":material/error:")
+
+
+def notes(sentences: Iterable[str]) -> None:
+    """Show what a reader should know of a file, one box a sentence."""
+    for sentence in sentences:
+        st.info(text.literal(sentence), icon=":material/info:")
 
 
 def model_picker(store: Store) -> str:

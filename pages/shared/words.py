@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pages.shared.judged import CLASSIFIER, Words
 
 WORDS = {
-    "bit allocation": "The weight and activation bits of every layer; 32 bits means left in float.",
+    "bit allocation": "The weight and activation bits of every layer; float means left as it was.",
     "activations": "What flows into a layer: rounded to its bits while the network runs.",
     "measured": "Evaluated on images with the quantized network; solid marks. Choices use the "
     "search split only; the test split is read once per reported point.",

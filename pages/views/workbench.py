@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import streamlit as st
 
 from pages.shared import session, text, widgets
-from pages.shared.frames import method_label
 from pages.shared.runs import live_progress
 from pages.workbench import controls, graph, numbers, panels, picture, why
 from pages.workbench.bench import Bench, arrive, usable
 from pages.workbench.draft import Start, problems
 from pages.workbench.opening import best_point, default_budget
 from qcore.allocation import BitAllocation, ModelSpec
+from qcore.run_spec import method_label
 from store import Run, Store, StoredPoint, all_runs, points_of
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
-from pages.shared import frames, text
+from pages.shared import frames, text, widgets
 from pages.shared.columns import SEARCH_N, SEARCH_SCORE, column_of
 from pages.workbench.bench import HERE, Bench, change, editor_key, uniform_draft
 from pages.workbench.draft import (
@@ -23,7 +23,7 @@ from pages.workbench.draft import (
     editor_frame,
 )
 from pages.workbench.history import History
-from pages.workbench.reading import FORMATS, read_bits
+from pages.workbench.reading import FORMATS, read_bits, read_file
 from pages.workbench.rules import LAYER_SETS, NAMED, PARTS, STEPS, Rule, apply_rule, matching
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
 from qcore.costs import COSTS
@@ -258,8 +258,8 @@ def _from_paste(model: ModelSpec) -> Draft | None:
         help=f"Read: {FORMATS}.",
     )
     st.caption(
-        f"{len(model.layers):,} layers in execution order; pairs are [weight bits, activation "
-        "bits], -1 or 32 is float."
+        f"{len(model.layers):,} layers in the order in which the network defines them; pairs are "
+        "[weight bits, activation bits], -1 or 32 is float."
     )
     if not pasted.strip():
         return None
@@ -268,10 +268,12 @@ def _from_paste(model: ModelSpec) -> Draft | None:
 
 def _read(data: bytes, label: str, model: ModelSpec) -> Draft | None:
     """Show what was read, or raise what is wrong with it; give it once it is taken."""
-    found = read_bits(data, model)
+    read = read_file(data, model)
+    found = read.choices
     name = next(iter(found))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if len(found) > 1:
             name = st.selectbox("Which of them", list(found), key="wb-which", width=320)
         pressed = _go("wb-from-text")
+    widgets.notes(read.notes.get(name, ()))
     return begin(Start(f"{label} {name}".rstrip(), found[name]), model) if pressed else None

@@ -1,11 +1,12 @@
 """Reads bits from a text someone pasted or a file someone gave: one function for all formats."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits, ModelSpec
 from qcore.errors import InvalidAllocation
-from qcore.formats.imports import IMPORTS, Choices, read_allocations
+from qcore.formats.imports import IMPORTS, Choices, Imported, read_allocations
 from qcore.formats.imports.document import read_document
 
 FORMATS = "; ".join(entry.title for entry in IMPORTS.values()) + (
@@ -15,6 +16,11 @@ FORMATS = "; ".join(entry.title for entry in IMPORTS.values()) + (
 
 
 def read_bits(data: bytes, model: ModelSpec) -> Choices:
+    """The choices of `read_file`; raises as it does."""
+    return read_file(data, model).choices
+
+
+def read_file(data: bytes, model: ModelSpec) -> Imported:
     """Read the bits of a model's layers from a file or a pasted text of any of FORMATS.
 
     Args:
@@ -22,8 +28,8 @@ def read_bits(data: bytes, model: ModelSpec) -> Choices:
         model: Whose layers they must be for.
 
     Returns:
-        Name within the file ("" where it has none) to bits, layers in the model's order; at least
-        one.
+        Choices: name within the file ("" where it has none) to bits, layers in the model's order,
+        at least one; with sentences on how each was read.
 
     Raises:
         InvalidConfig: no such file, too large, or not for this model.
@@ -33,13 +39,14 @@ def read_bits(data: bytes, model: ModelSpec) -> Choices:
     document = read_document(data)
     value = document.value
     if isinstance(value, Mapping) and set(value) & set(model.names):
-        found: Choices = {"": _named(value, model)}
+        found = Imported("layers", {"": _named(value, model)}, document)
     else:
-        found = read_allocations(data, model).choices
-    return {
+        found = read_allocations(data, model)
+    ordered = {
         label: BitAllocation({name: bits[name] for name in model.names})
-        for label, bits in found.items()
+        for label, bits in found.choices.items()
     }
+    return replace(found, choices=ordered)
 
 
 def _named(value: Mapping[Any, Any], model: ModelSpec) -> BitAllocation:

@@ -33,7 +33,10 @@ class Budget:
                 raise InvalidParams(f"Unknown cost {name!r}; known: {', '.join(self.costs)}.")
             number = isinstance(limit, Real) and not isinstance(limit, bool)
             if not number or not 0 < limit < math.inf:
-                raise InvalidParams(f"The limit on {name} must be a number above 0; got {limit!r}.")
+                raise InvalidParams(
+                    f"The limit on {name} must be a number above 0; got {limit!r}. Its unit is "
+                    f"{self.costs[name].unit}."
+                )
 
     def admits(self, costs: Mapping[str, float]) -> bool:
         """True when every limited cost is within its limit."""

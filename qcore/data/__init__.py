@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from qcore.allocation import ModelSpec
 from qcore.data.columns import column_data
@@ -23,7 +22,7 @@ from qcore.data.fashion import (
     load_fashion_mnist,
     read_fashion_mnist,
 )
-from qcore.data.image_folder import FolderImages, labelled_folder, plain_folder
+from qcore.data.folder_splits import split_folder
 from qcore.data.splits import Data, Images, Split, assemble, draw, normalisation_note
 from qcore.data.tensor_file import read_tensors
 from qcore.data.torchvision_sets import PHOTOGRAPHS, open_photographs, read_arrays
@@ -97,7 +96,9 @@ def load_data(
         return _warned(_folder_data(name, key, path, counts, seed, steps, training))
     own = _preprocessing(model) if model is not None and _is_own(model) else None
     if path is not None:
-        return _warned(_tensor_data(name, path, counts, seed, own or _steps(model), training))
+        steps = own or _steps(model)
+        shape = None if model is None else read_models()[model].input_shape
+        return _warned(_tensor_data(name, path, shape, counts, seed, steps, training))
     if key == "fashion-mnist":
         train, test = load_fashion_mnist(root, full)
         class_names = FASHION_CLASSES
@@ -163,12 +164,12 @@ def check_data_fits(data: Data, model: ModelSpec) -> None:
     if channels != wanted[0]:
         raise InvalidData(
             f"{model.name} takes images of {wanted[0]} channel(s); {data.name} has {channels}. "
-            "Choose data of the same kind as the model was trained on."
+            f"{_advice(data, model)}"
         )
     if (height, width) != tuple(wanted[1:]):
         raise InvalidData(
-            f"{model.name} takes images of {wanted[1]}x{wanted[2]} pixels; {data.name} has "
-            f"{height}x{width}. Resize the images, or choose other data."
+            f"{model.name} takes images of {wanted[1]}x{wanted[2]} pixels (height x width); "
+            f"{data.name} has {height}x{width}. {_advice(data, model)}"
         )
     if data.classes is not None and data.classes != model.classes:
         raise InvalidData(
@@ -189,6 +190,23 @@ def _check_inputs_fit(data: Data, model: ModelSpec) -> None:
         )
 
 
+def _advice(data: Data, model: ModelSpec) -> str:
+    """What to do about images of another shape."""
+    shape = ", ".join(map(str, model.input_shape))
+    key = data.name.partition(":")[0]
+    if key == "tensors":
+        return f"Store x as (n, {shape})."
+    if key in DATASETS and DATASETS[key].shape is None:
+        return (
+            f"Folders are resized and cropped as the network's card says, and it says ({shape}) "
+            "elsewhere: add the network again, with its input shape."
+        )
+    return (
+        "Choose data of the kind that the model was trained on; images in a folder (imagefolder: "
+        "or images:) are resized and cropped to its input."
+    )
+
+
 def _preprocessing(model: str | None) -> Preprocessing:
     if model is None:
         return PREPROCESSING
@@ -207,49 +225,23 @@ def _folder_data(
     preprocessing: Preprocessing,
     training: bool,
 ) -> Data:
-    if key == "imagefolder":
-        train, held_out = labelled_folder(path)
-    else:
-        train, held_out = plain_folder(path), None
-    chosen = draw(len(train), *counts, seed, name)
-    pool = train if held_out is None else held_out
-    order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(seed))
-    # undivided images: _draw took the head of this very order, the rest is the test split
-    rest = order[sum(counts) :] if held_out is None else order
-    if not len(rest):
-        raise InvalidParams(
-            f"{name} has {len(train)} images: {counts[0]} for calibration and {counts[1]} for "
-            "search leave none to test on. Ask for fewer."
-        )
-    notes: list[str] = []
-    if len(rest) > FOLDER_TEST_LIMIT:
-        notes.append(f"{FOLDER_TEST_LIMIT:,} of {len(rest):,} test images are used, by the seed.")
-    chosen = [*chosen, rest[:FOLDER_TEST_LIMIT].sort().values]
-    splits = []
-    for files, indices in zip((train, train, pool), chosen, strict=True):
-        splits.append(_decode(files, indices, preprocessing, notes))
-    extra = None
-    if training and held_out is not None:
-        left = torch.ones(len(train), dtype=torch.bool)
-        left[torch.cat(chosen[:2])] = False
-        # of a random order, so that all classes are there
-        mixed = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
-        rest = mixed[left[mixed]][:FOLDER_TEST_LIMIT].sort().values
-        extra = _decode(train, rest, preprocessing, notes) if len(rest) else None
-    unique = tuple(dict.fromkeys(notes))
-    return replace(assemble(name, train.class_names, splits, chosen, unique), training=extra)
-
-
-def _decode(
-    files: FolderImages, indices: Tensor, preprocessing: Preprocessing, notes: list[str]
-) -> Images:
-    pixels, note = files.read(indices.tolist(), preprocessing)
-    if note:
-        notes.append(note)
-    labels = None
-    if files.labels is not None:
-        labels = torch.tensor(files.labels, dtype=torch.int64)[indices]
-    return Images(torch.from_numpy(pixels), labels, preprocessing.mean, preprocessing.std)
+    found = split_folder(
+        name,
+        path,
+        counts,
+        seed,
+        preprocessing,
+        labelled=key == "imagefolder",
+        most=FOLDER_TEST_LIMIT,
+        training=training,
+    )
+    mean, std = preprocessing.mean, preprocessing.std
+    splits = [Images(part.pixels, part.labels, mean, std) for part in found.splits]
+    chosen = [part.used for part in found.splits]
+    data = assemble(name, found.class_names, splits, chosen, found.notes)
+    if found.training is None:
+        return data
+    return replace(data, training=Images(found.training.pixels, found.training.labels, mean, std))
 
 
 def _photographs(
@@ -278,12 +270,13 @@ def _photographs(
 def _tensor_data(
     name: str,
     path: Path,
+    shape: tuple[int, ...] | None,
     counts: tuple[int, int],
     seed: int,
     steps: Preprocessing,
     training: bool,
 ) -> Data:
-    stored = read_tensors(path)
+    stored = read_tensors(path, shape)
     chosen = draw(len(stored.x), *counts, seed, name)
     if stored.x_test is None:
         order = torch.randperm(len(stored.x), generator=torch.Generator().manual_seed(seed))
@@ -302,7 +295,7 @@ def _tensor_data(
         for i in chosen[:2]
     ]
     splits.append(Images(test, test_labels, steps.mean, steps.std))
-    names = [str(number) for number in range(stored.classes or 0)]
+    names = stored.names or [str(number) for number in range(stored.classes or 0)]
     data = assemble(name, names, splits, chosen, stored.notes)
     if not training or stored.y is None or stored.x_test is None:
         return data

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from qcore.data.samples import Samples, as_kind, zeros_for
 from qcore.data.splits import Data, assemble, draw
-from qcore.data.tensor_file import read_arrays_of
+from qcore.data.stored_arrays import as_tensor, read_stored
 from qcore.errors import InvalidData, InvalidParams
 from qcore.models.inputs import Input
 
@@ -53,8 +53,8 @@ def column_data(
             f"This network takes {'; '.join(each.words for each in inputs)}, and {key} gives "
             "images. Use tensors:/path, a file with a column for each input."
         )
-    stored = read_arrays_of(path)
     notes: list[str] = []
+    stored = {n: as_tensor(v, n, path) for n, v in read_stored(path, notes).items()}
     given, test = _part(stored, "", inputs, path, notes), None
     if any(f"{each.name}{TEST}" in stored for each in inputs):
         test = _part(stored, TEST, inputs, path, notes)

@@ -1,24 +1,55 @@
-"""Image files in folders: which there are, and their pixels as a network takes them.
+"""Folders of image files: which images there are, what class and what part they belong to.
 
-Files are listed first and decoded only once chosen. Nothing is converted in a way that invents or
-drops content, with one exception that is reported: grey files among colour ones are repeated to
-three channels, as torchvision's own loader does (ImageNet holds some).
+Files are listed first and decoded only once chosen.
 """
 
-import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from qcore.errors import DataUnavailable, InvalidData
+from qcore.data.image_files import ALL_OF_THEM, REMARKS, read_image
+from qcore.data.listing import (
+    SUFFIXES,
+    Listing,
+    existing,
+    folders_in,
+    holds_images,
+    image_files,
+    shown,
+)
+from qcore.data.skipped import MOST_LISTED, Skipped
+from qcore.errors import InvalidData
 from qcore.models.preprocessing import Preprocessing
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
-_HELD_OUT = ("val", "test")
-_GREY, _COLOUR = frozenset({"1", "L", "LA"}), frozenset({"RGB", "RGBA", "P", "CMYK", "YCbCr"})
+ROLES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+"""Parts of a divided folder, and what their folders are called, in capitals or not."""
+
+LOOKED_FURTHER = 10_000
+"""Files looked at after too many cannot be used, so that all can be named at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """Files that were read.
+
+    Attributes:
+        pixels: (n, channels, height, width), uint8; float32 in 0..1 where a file holds more.
+        used: Positions of the files, int64 (n,).
+        looked: How many of the positions given were looked at.
+        remarked: Files by what was done to them, a key of REMARKS.
+    """
+
+    pixels: np.ndarray
+    used: np.ndarray
+    looked: int
+    remarked: Mapping[str, Sequence[Path]]
 
 
 @dataclass(frozen=True)
@@ -38,189 +69,206 @@ class FolderImages:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def read(self, indices: Sequence[int], steps: Preprocessing) -> tuple[np.ndarray, str]:
-        """Decode, resize and crop the chosen files.
+    def read(
+        self,
+        indices: Sequence[int],
+        steps: Preprocessing,
+        skipped: Skipped | None = None,
+        wanted: int | None = None,
+    ) -> Read:
+        """Decode, scale and crop files, one after another, until so many are read.
 
         Args:
             indices: Positions in `paths`.
-            steps: Channels, resize, crop and interpolation.
-
-        Returns:
-            (uint8 pixels (n, channels, crop, crop), a sentence on conversions or "").
+            steps: Channels, sizes and interpolation.
+            skipped: Collects what cannot be used; None allows nothing of the kind.
+            wanted: Images wanted; None is all.
 
         Raises:
-            InvalidData: a file cannot be decoded, or has the wrong kind of colours; names it.
+            InvalidData: more files than may be cannot be decoded or have the wrong kind of
+                colours, or too few are left; names them.
         """
-        pixels = np.empty((len(indices), *steps.input_shape), np.uint8)
-        grey: list[Path] = []
-        for row, index in enumerate(indices):
+        skipped = Skipped(0) if skipped is None else skipped
+        every, wanted = wanted is None, len(indices) if wanted is None else wanted
+        pixels = np.empty((wanted, *steps.input_shape), np.uint8)
+        used: list[int] = []
+        remarked: dict[str, list[Path]] = {}
+        looked = 0
+        for index in indices:
+            # where too many cannot be used, the others are looked at to name them all at once
+            if looked - wanted >= LOOKED_FURTHER if skipped.too_many else len(used) == wanted:
+                break
+            if len(skipped.reasons) >= MOST_LISTED:
+                break
+            looked += 1
             path = self.paths[index]
-            image = _open(path)
-            if steps.channels == 1:
-                image = _as_grey(image, path)
-            else:
-                if image.mode in _GREY:
-                    grey.append(path)
-                image = _as_colour(image, path)
-            array = np.asarray(_resize_and_crop(image, steps))
-            pixels[row] = array.transpose(2, 0, 1) if steps.channels == 3 else array[None]
-        if grey and len(grey) == len(indices):
+            try:
+                image = read_image(path, steps)
+            except InvalidData as error:
+                skipped.reasons.append((shown(path), str(error)))
+                continue
+            if skipped.too_many or len(used) == wanted:
+                continue
+            pixels = _placed(pixels, len(used), image.pixels)
+            used.append(index)
+            for word in image.remarks:
+                remarked.setdefault(word, []).append(path)
+        if skipped.too_many:
+            raise skipped.refuse()
+        if len(used) < (1 if every else wanted):
             raise InvalidData(
-                f"The model takes colour images, but all {len(grey)} read here are grey "
-                f"({grey[0]} is one). Choose colour images; or, if the model is meant to see grey "
-                "ones, convert the files to RGB first."
+                f"Only {len(used)} of the {wanted} images asked for can be read. Ask for fewer. "
+                f"{skipped.note()}"
             )
-        if grey:
-            return pixels, f"{len(grey)} grey files were repeated to 3 channels, {grey[0]} first."
-        return pixels, ""
+        return Read(pixels[: len(used)], np.array(used, np.int64), looked, remarked)
 
 
-def plain_folder(path: Path) -> FolderImages:
+def _placed(pixels: np.ndarray, row: int, image: np.ndarray) -> np.ndarray:
+    """Put an image into its row; whole numbers become floats where one image needs it."""
+    if image.dtype != np.uint8 and pixels.dtype == np.uint8:
+        pixels = pixels.astype(np.float32) / 255
+    if pixels.dtype != np.uint8 and image.dtype == np.uint8:
+        image = image.astype(np.float32) / 255
+    pixels[row] = image
+    return pixels
+
+
+def remarks_on(parts: Sequence[Read]) -> list[str]:
+    """Sentences on what was done to the files of several parts, together.
+
+    Raises:
+        InvalidData: all of them lack what the network takes.
+    """
+    total = sum(len(part.used) for part in parts)
+    together: dict[str, list[Path]] = {}
+    for part in parts:
+        for word, paths in part.remarked.items():
+            together.setdefault(word, []).extend(paths)
+    notes = []
+    for word, paths in together.items():
+        first = shown(paths[0])
+        if word in ALL_OF_THEM and len(paths) == total:
+            raise InvalidData(ALL_OF_THEM[word].format(n=total, first=first))
+        notes.append(REMARKS[word].format(n=len(paths), first=first))
+    return notes
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A folder of images, by what its parts are for.
+
+    Attributes:
+        train: Images to calibrate, search and train on.
+        val: Images to search on, where the folder has a test part too; None otherwise.
+        held_out: Images to test on; None where they are to be drawn from `train`.
+        notes: Sentences on what is used for what, and on what is not used.
+    """
+
+    train: FolderImages
+    val: FolderImages | None = None
+    held_out: FolderImages | None = None
+    notes: tuple[str, ...] = ()
+
+
+def plain_folder(path: Path) -> Parts:
     """List every image file under a folder, without labels.
 
     Raises:
-        DataUnavailable: there is no such folder.
+        DataUnavailable: there is no such folder, or one in it cannot be opened.
         InvalidData: it holds no image file.
     """
-    files = _files(_existing(path))
-    if not files:
-        raise InvalidData(f"{path} holds no image files ({', '.join(sorted(SUFFIXES))}).")
-    return FolderImages(files)
+    found = image_files(existing(path))
+    if not found.files:
+        raise InvalidData(f"{shown(path)} holds no image files ({', '.join(sorted(SUFFIXES))}).")
+    return Parts(FolderImages(found.files), notes=_passed_over([found]))
 
 
-def labelled_folder(path: Path) -> tuple[FolderImages, FolderImages | None]:
+def labelled_folder(path: Path) -> Parts:
     """List the images of a folder with one sub-folder for each class.
 
     Classes are numbered by the sorted order of their folder names, as torchvision's ImageFolder
-    does.
+    does. A folder is divided where it has a training part and one to test on, by the names of
+    ROLES, and these hold folders rather than images: a class may be called "train". Of three
+    parts the validation part is searched on and the test part tested on.
 
     Args:
-        path: Holds train/CLASS/ and val/CLASS/ (or test/CLASS/), or CLASS/ folders.
-
-    Returns:
-        (training images, held-out images); the second is None when there is no such division.
+        path: Holds train/CLASS/ and val/CLASS/ or test/CLASS/, or CLASS/ folders.
 
     Raises:
-        DataUnavailable: there is no such folder.
-        InvalidData: no classes, an empty class, or classes that differ between the two parts.
+        DataUnavailable: there is no such folder, or one in it cannot be opened.
+        InvalidData: no classes, an empty class, or classes that differ between the parts.
     """
-    _existing(path)
-    parts = [path / name for name in ("train", *_HELD_OUT) if (path / name).is_dir()]
-    if not parts:
-        return _classes(path), None
-    if parts[0].name != "train" or len(parts) == 1:
+    children = folders_in(existing(path))
+    found = {role: _part(path, children, role) for role in ROLES}
+    parts = {role: part for role, part in found.items() if part is not None}
+    if set(parts) not in ({"train", "val"}, {"train", "test"}, set(ROLES)):
+        if not parts or len(parts) < len(children):
+            files, notes = _classes(path, children)
+            return Parts(files, notes=notes)
         raise InvalidData(
-            f"{path} has only {', '.join(part.name for part in parts)}; it needs train/ and val/ "
-            "(or test/), or give a folder of class folders to be split by the seed."
+            f"{shown(path)} has only {', '.join(part.name for part in parts.values())}; it needs "
+            "train/ and val/ (or test/). To have images split by the seed, give the folder that "
+            f"holds the class folders, such as {shown(next(iter(parts.values())))}."
         )
-    train, held_out = _classes(parts[0]), _classes(parts[1])
-    if train.class_names != held_out.class_names:
-        differing = sorted(set(train.class_names) ^ set(held_out.class_names))
+    read = {role: _classes(part, folders_in(part)) for role, part in parts.items()}
+    train, notes = read["train"]
+    for role, part in parts.items():
+        _same_classes(train, read[role][0], parts["train"], part)
+        notes = (*notes, *read[role][1]) if role != "train" else notes
+    beside = [shown(child.name) for child in children if child not in parts.values()]
+    if beside:
+        notes = (*notes, f"Beside its parts the folder holds {', '.join(beside[:10])}, not used.")
+    if len(parts) < len(ROLES):
+        return Parts(train, None, read["val" if "val" in read else "test"][0], notes)
+    return Parts(train, read["val"][0], read["test"][0], notes)
+
+
+def _part(path: Path, children: Sequence[Path], role: str) -> Path | None:
+    """The folder of one part: called so, holding folders and no images."""
+    named = [child for child in children if child.name.lower() in ROLES[role]]
+    fitting = [child for child in named if folders_in(child) and not holds_images(child)]
+    if len(fitting) > 1:
         raise InvalidData(
-            f"{parts[0]} and {parts[1]} have different classes; only one has: "
+            f"{shown(path)} holds {' and '.join(shown(part.name) for part in fitting)}, which are "
+            "both its "
+            f"{role} part; keep one of them."
+        )
+    return fitting[0] if fitting else None
+
+
+def _same_classes(train: FolderImages, other: FolderImages, one: Path, two: Path) -> None:
+    if train.class_names != other.class_names:
+        differing = sorted(set(train.class_names) ^ set(other.class_names))
+        raise InvalidData(
+            f"{shown(one)} and {shown(two)} have different classes; only one has: "
             f"{', '.join(differing[:10])}."
         )
-    return train, held_out
 
 
-def _existing(path: Path) -> Path:
-    if not path.is_dir():
-        raise DataUnavailable(f"There is no folder {path}.")
-    return path
-
-
-def _files(folder: Path) -> tuple[Path, ...]:
-    return tuple(
-        sorted(
-            path
-            for path in folder.rglob("*")
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-        )
-    )
-
-
-def _classes(folder: Path) -> FolderImages:
-    folders = sorted(
-        child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")
-    )
+def _classes(folder: Path, folders: Sequence[Path]) -> tuple[FolderImages, tuple[str, ...]]:
     if not folders:
         raise InvalidData(
-            f"{folder} has no class folders. Put each class into a folder of its own, or use "
-            f"images:{folder} for images without labels."
+            f"{shown(folder)} has no class folders. Put each class into a folder of its own, or "
+            f"use images:{shown(folder)} for images without labels."
         )
-    paths: list[Path] = []
-    labels: list[int] = []
-    for number, child in enumerate(folders):
-        files = _files(child)
-        if not files:
-            raise InvalidData(f"{child} holds no image files; fill the class or remove its folder.")
-        paths += files
-        labels += [number] * len(files)
-    return FolderImages(tuple(paths), tuple(labels), tuple(child.name for child in folders))
+    listings: list[Listing] = []
+    for child in folders:
+        listings.append(image_files(child))
+        if not listings[-1].files:
+            raise InvalidData(
+                f"{shown(child)} holds no image files; fill the class or remove its folder."
+            )
+    paths = tuple(path for found in listings for path in found.files)
+    labels = tuple(number for number, found in enumerate(listings) for _ in found.files)
+    names = tuple(shown(child.name) for child in folders)
+    return FolderImages(paths, labels, names), _passed_over(listings)
 
 
-def _open(path: Path) -> Image.Image:
-    """Decode a whole file; Pillow's own exceptions differ by format."""
-    try:
-        with warnings.catch_warnings():
-            # Pillow warns of truncated metadata and of very large images; it raises for real harm
-            warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                image.load()
-                return image.copy()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InvalidData(f"{path} cannot be read as an image ({error}); remove it.") from error
-
-
-def _as_colour(image: Image.Image, path: Path) -> Image.Image:
-    if image.mode == "RGB":
-        return image
-    if image.mode not in _GREY | _COLOUR:
-        raise InvalidData(
-            f"{path} has Pillow mode {image.mode!r}, which does not convert to 8-bit RGB without "
-            "a choice of range; convert it first."
-        )
-    if "A" in image.mode or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        low, _ = rgba.getchannel("A").getextrema()
-        if low != 255:
-            raise InvalidData(f"{path} has transparent pixels; flatten it onto a background first.")
-        return rgba.convert("RGB")
-    return image.convert("RGB")
-
-
-def _as_grey(image: Image.Image, path: Path) -> Image.Image:
-    if image.mode in ("1", "L"):
-        return image.convert("L")
-    red, green, blue = _as_colour(image, path).split()
-    if red.tobytes() != green.tobytes() or green.tobytes() != blue.tobytes():
-        raise InvalidData(
-            f"{path} is a colour image and the model takes grey ones; convert the files to grey "
-            "first, or choose a model for colour."
-        )
-    return red
-
-
-def _resize_and_crop(image: Image.Image, steps: Preprocessing) -> Image.Image:
-    """Bring the shorter side to `resize`, keep the centre; equal to torchvision's transforms."""
-    width, height = image.size
-    short, long = min(width, height), max(width, height)
-    new_long = int(steps.resize * long / short)
-    size = (steps.resize, new_long) if width <= height else (new_long, steps.resize)
-    filters = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-    if size != image.size:
-        image = image.resize(size, filters[steps.interpolation])
-    left = round((image.width - steps.crop) / 2)
-    top = round((image.height - steps.crop) / 2)
-    return image.crop((left, top, left + steps.crop, top + steps.crop))
-
-
-def prepare_image(image: Image.Image, steps: Preprocessing) -> np.ndarray:
-    """One decoded image as a network takes it: uint8 (channels, crop, crop).
-
-    Grey is made of colour, and colour of grey, without a word: for sets that are known to hold
-    photographs. Folders of the user's go through `FolderImages`, which reports it.
-    """
-    mode = "RGB" if steps.channels == 3 else "L"
-    array = np.asarray(_resize_and_crop(image.convert(mode), steps))
-    return array.transpose(2, 0, 1) if steps.channels == 3 else array[None]
+def _passed_over(listings: Sequence[Listing]) -> tuple[str, ...]:
+    counted: Counter[str] = Counter()
+    for found in listings:
+        counted.update(dict(found.others))
+    if not counted:
+        return ()
+    words = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counted.items()))
+    return (f"Images of kinds that are not read were passed over: {words}.",)

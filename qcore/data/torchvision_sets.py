@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from qcore.data.fashion import Labelled
-from qcore.data.image_folder import prepare_image
+from qcore.data.image_files import prepare_image
 from qcore.errors import DataUnavailable, InvalidData
 from qcore.models.cards import networks_folder
 from qcore.models.catalog import DATASETS
@@ -162,7 +162,7 @@ class Photographs:
         """Decode the chosen images.
 
         Returns:
-            (uint8 pixels (n, channels, crop, crop), labels int64 (n,)).
+            (uint8 pixels (n, channels, height, width), labels int64 (n,)).
 
         Raises:
             InvalidData: an image cannot be decoded.

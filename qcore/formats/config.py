@@ -209,6 +209,7 @@ def check_fits(config: BitConfig, model: ModelSpec, *, same_weights: bool = True
         # a model of one's own goes by the configuration's name
         same = config.model.name == model.name
         whose = "which this model is not" if same else f"not for {model.name!r}"
+        parts += _as_a_part(list(wanted), list(given))
         raise InvalidConfig(
             f"This configuration is for {config.model.name!r}, {whose}; layers {'; '.join(parts)}."
         )
@@ -229,6 +230,19 @@ def check_fits(config: BitConfig, model: ModelSpec, *, same_weights: bool = True
             f"{model.digest[:12]}, expected {config.model.digest[:12]}). Load the same weights, or "
             "pass same_weights=False and measure again."
         )
+
+
+def _as_a_part(wanted: list[str], given: list[str]) -> list[str]:
+    """A hint where one network's layers are all there as a part of the other; else nothing."""
+    for these, those, said in (
+        (wanted, given, "its layers are all in the part {!r} of the model: give that part"),
+        (given, wanted, "the configuration was made where this model was the part {!r} of one"),
+    ):
+        ends = [name.removesuffix(these[0]) for name in those if name.endswith(f".{these[0]}")]
+        for start in ends if these else ():
+            if {start + name for name in these} <= set(those):
+                return [said.format(start.rstrip("."))]
+    return []
 
 
 def _refuse_constant(name: str) -> float:

@@ -56,6 +56,8 @@ def read_model(data: Mapping[str, Any]) -> ModelSpec:
         none = [name for name in POSITIVE if not getattr(layer, name)]
         if none:
             raise InvalidConfig(f"{none[0]} of layer {layer.name!r} must be at least 1; got 0.")
+    if model.defined and sorted(map(str, model.defined)) != sorted(model.names):
+        raise InvalidConfig('"defined" of the model must have the name of each layer once.')
     if not model.layers or len(set(model.names)) != len(model.names):
         raise InvalidConfig("The model must have layers, each with a name of its own.")
     return model

@@ -51,6 +51,8 @@ class Card:
         weights: File name in the card's folder; "" where weights stay as drawn by chance.
         sha256: 64 hex digits of that file; "" without one.
         by_order: Tensors are matched by their order and shape, not by their names.
+        weights_key: Where in the weights' file the weights lie ("state_dict_ema"); "" is the whole
+            file, or the raw ones of several.
         input_shape: (channels, height, width) of one image; the shape of the first of `inputs`.
         classes: Number of outputs: the second dimension of the first of them.
         preprocessing: How images are prepared.
@@ -75,6 +77,7 @@ class Card:
     created: str = ""
     inputs: tuple[Input, ...] = ()
     judge: Judge = CLASSES
+    weights_key: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `Card.from_json` reads it back."""
@@ -91,16 +94,15 @@ class Card:
             InvalidConfig: fields are missing or of the wrong kind; says which.
         """
         try:
-            steps = dict(data["preprocessing"])
-            steps |= {key: tuple(map(float, steps[key])) for key in ("mean", "std")}
+            shape = _shape(data["input_shape"])
             card = cls(
                 name=str(data["name"]),
                 title=str(data["title"]),
                 source=str(data["source"]),
                 architecture=str(data["architecture"]),
-                input_shape=_shape(data["input_shape"]),
+                input_shape=shape,
                 classes=int(data["classes"]),
-                preprocessing=Preprocessing(**steps),
+                preprocessing=Preprocessing.from_json(data["preprocessing"], shape),
                 kwargs=dict(data["kwargs"]),
                 weights=str(data["weights"]),
                 sha256=str(data["sha256"]),
@@ -109,6 +111,7 @@ class Card:
                 created=str(data["created"]),
                 inputs=tuple(Input.from_json(each) for each in data.get("inputs", ())),
                 judge=read_judge(data.get("judge")),
+                weights_key=str(data.get("weights_key", "")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidConfig(f"The card cannot be read: {error!r}. Add it again.") from error
@@ -175,10 +178,16 @@ def check_preprocessing(steps: Preprocessing, channels: int) -> None:
         )
     if not all(value > 0 for value in steps.std):
         raise InvalidParams(f"std is {steps.std}; every value must be above 0.")
-    if steps.resize < steps.crop:
+    sides = (steps.height, steps.width)
+    if not all(1 <= side <= MOST_PIXELS for side in sides):
         raise InvalidParams(
-            f"Images resized to {steps.resize} pixels cannot be cropped to {steps.crop}; resize to "
-            f"{steps.crop} or more."
+            f"Images are cropped to 1 to {MOST_PIXELS} pixels a side; got {steps.height}x"
+            f"{steps.width}."
+        )
+    if steps.resize is not None and not min(sides) <= steps.resize <= MOST_PIXELS:
+        raise InvalidParams(
+            f"Images resized to {steps.resize} pixels cannot be cropped to {steps.height}x"
+            f"{steps.width}; resize to {min(sides)} or more, at most {MOST_PIXELS}."
         )
 
 

@@ -7,6 +7,7 @@ them together with the user's own networks, which are cards in the data folder, 
 
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -20,6 +21,7 @@ from qcore.models import cards
 from qcore.models.entries import DataEntry, ModelEntry
 from qcore.models.preprocessing import Preprocessing
 from qcore.scoring.judges import CLASSES, Judge
+from qcore.written_paths import written_path
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 """Weights (NAME.pt), facts (NAME.json) and layers (NAME.spec.json) of the bundled networks."""
@@ -27,10 +29,10 @@ WEIGHTS = Path(__file__).parents[1] / "weights"
 BUNDLED_NAMES = ("resnet8", "resnet20", "mobilenet")
 
 
-PREPROCESSING = Preprocessing()
+PREPROCESSING = Preprocessing(resize=256)
 """ImageNet's usual: shorter side 256, centre crop 224."""
 
-_FASHION = Preprocessing(channels=1, crop=28, resize=28, mean=(0.2860,), std=(0.3530,))
+_FASHION = Preprocessing(1, 28, 28, mean=(0.2860,), std=(0.3530,))
 
 # (crop, resize, interpolation) of torchvision's DEFAULT weights: names
 _TORCHVISION: Mapping[tuple[int, int, Literal["bilinear", "bicubic"]], str] = {
@@ -85,9 +87,9 @@ def _torchvision(
     name: str, crop: int, resize: int, interpolation: Literal["bilinear", "bicubic"]
 ) -> ModelEntry:
     if name == "efficientnet_v2_l":
-        steps = Preprocessing(3, crop, resize, interpolation, mean=_HALVES, std=_HALVES)
+        steps = Preprocessing(3, crop, crop, resize, interpolation, mean=_HALVES, std=_HALVES)
     else:
-        steps = Preprocessing(3, crop, resize, interpolation)
+        steps = Preprocessing(3, crop, crop, resize, interpolation)
     folders = ("imagefolder", "images")
     title = f"{name} (ImageNet, torchvision)"
     return ModelEntry(name, title, "torchvision", steps.input_shape, 1000, folders, steps)
@@ -193,7 +195,8 @@ DATASETS: dict[str, DataEntry] = {
             "imagefolder",
             "Folder of labelled images",
             None,
-            "A folder with train/CLASS/ and val/CLASS/, or with CLASS/ folders split by the seed.",
+            "A folder with train/CLASS/ and val/CLASS/ or test/CLASS/ (or both), or with CLASS/ "
+            "folders split by the seed. Files are scaled and cropped to the network's input.",
             needs_path=True,
         ),
         DataEntry(
@@ -207,8 +210,8 @@ DATASETS: dict[str, DataEntry] = {
             "tensors",
             "Tensors in a .npz or .pt file",
             None,
-            "Images x (n, channels, height, width), uint8 or floats in 0..1, with labels y, or "
-            "without them.",
+            "Images x (n, channels, height, width), uint8, uint16 or floats in 0..1, with labels "
+            "y, or without them; the network's shape decides which axis is which.",
             needs_path=True,
         ),
     )
@@ -316,12 +319,35 @@ def split_data_name(name: str) -> tuple[str, Path | None]:
     """
     key, colon, path = name.partition(":")
     if key not in DATASETS:
-        raise InvalidParams(f"Unknown data set {key!r}; known: {', '.join(DATASETS)}.")
+        hint = ""
+        if any(sign in name for sign in "/\\~."):
+            forms = ", ".join(f"{kind}:{name}" for kind in _PATHS)
+            hint = f" For a folder or file write what it is before it: {forms}."
+        raise InvalidParams(f"Unknown data set {key!r}; known: {', '.join(DATASETS)}.{hint}")
+    if not os.fsencode(path).decode("utf-8", "replace") == path:
+        raise InvalidParams(
+            f"The place in {os.fsencode(name).decode('utf-8', 'backslashreplace')} is not written "
+            "in UTF-8 and cannot be stored; rename it, or link to it by another name."
+        )
     if DATASETS[key].needs_path and not path.strip():
         raise InvalidParams(f"{key!r} needs a folder or file: write {key}:/path.")
     if not DATASETS[key].needs_path and colon:
         raise InvalidParams(f"{key!r} takes no folder; write just {key}.")
-    return key, Path(path.strip()).expanduser() if path else None
+    # "~" of somebody who is not there is part of a name
+    return key, Path(os.path.expanduser(path.strip())) if path else None
+
+
+def data_name(words: str, key: str = "") -> str:
+    """The data name that was meant, its place absolute.
+
+    Args:
+        words: A whole data name, or with a `key` the place alone.
+        key: Key of DATASETS; a whole name that is written in its place goes before it.
+    """
+    given, colon, place = words.strip().partition(":")
+    if colon and given in DATASETS and DATASETS[given].needs_path:
+        return f"{given}:{written_path(place)}"
+    return f"{key}:{written_path(words)}" if key else words.strip()
 
 
 def bundled_facts(name: str) -> dict[str, Any]:

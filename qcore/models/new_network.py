@@ -3,6 +3,7 @@
 Torch-free: the page fills it in, a process of its own acts on it.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
@@ -57,6 +58,8 @@ class NewNetwork:
         data: Data name it is meant for; may be "".
         inputs: What it takes where that is no image; () for one image.
         judge: How its answers are compared; None is told from them.
+        weights_key: Which of several sets of weights in the file ("state_dict_ema"); "" takes the
+            proposed one.
     """
 
     name: str
@@ -72,6 +75,7 @@ class NewNetwork:
     data: str = ""
     inputs: tuple[Input, ...] = ()
     judge: Judge | None = None
+    weights_key: str = ""
 
     def check(self) -> None:
         """Raise where it cannot be loaded for sure.
@@ -106,7 +110,7 @@ class NewNetwork:
                     f"{path.name[:100]!r} should end in {' or '.join(fitting)}; a network whose "
                     "file holds its structure is added as ONNX or .pt2."
                 )
-            if not path.is_file():
+            if not os.path.isfile(path):  # a name too long for a file is none
                 raise DataUnavailable(f"There is no file {path}.")
 
     def to_json(self) -> dict[str, Any]:
@@ -123,10 +127,7 @@ class NewNetwork:
         if fields["input_shape"] is not None:
             fields["input_shape"] = tuple(fields["input_shape"])
         if fields["preprocessing"] is not None:
-            steps = fields["preprocessing"]
-            fields["preprocessing"] = Preprocessing(
-                **{**steps, "mean": tuple(steps["mean"]), "std": tuple(steps["std"])}
-            )
+            fields["preprocessing"] = Preprocessing.from_json(fields["preprocessing"])
         fields["inputs"] = tuple(Input.from_json(each) for each in fields.get("inputs", ()))
         judge = fields.get("judge")
         fields["judge"] = None if judge is None else read_judge(judge)
@@ -154,8 +155,7 @@ def usual_for(data: str, shape: tuple[int, int, int] | None = None) -> Preproces
     channels, height, width = shape or entry.shape
     if len(entry.mean) != channels:
         return None
-    crop = min(height, width)
-    return Preprocessing(channels, crop, crop, mean=entry.mean, std=entry.std)
+    return Preprocessing(channels, height, width, mean=entry.mean, std=entry.std)
 
 
 def parse_shape(words: str) -> tuple[int, int, int]:

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from qcore.allocation import LayerSpec
-from qcore.errors import InvalidData, UnsupportedModel
+from qcore.errors import InvalidData, QcoreError, UnsupportedModel
 from qcore.network.operation import operation_of
-from qcore.network.products import PRODUCTS, product_macs
+from qcore.network.products import Products
 from qcore.network.rewriting import plain
-from qcore.network.trees import Tree, call, leaves, shown
+from qcore.network.trees import Tree, call, leaves, shown, tensors
 
 KINDS: dict[type[nn.Module], str] = {
     nn.Conv1d: "conv1d",
@@ -57,12 +57,15 @@ class Run:
         called: Paths of all modules that ran.
         norm_inputs: Path of each batch-norm to the layers whose very output it was given, once
             for each call; "" where it was given anything else.
-        matrix_uses: id() of each parameter to how often it entered a matrix function.
-        touched: id() of each parameter that entered any function.
+        matrix_uses: id() of each parameter or buffer to how often it entered a matrix function.
+        touched: id() of each parameter or buffer that entered any function.
         outputs: Outputs of layers with their paths.
         inside: Paths of the modules whose calls have started and not ended, outermost first.
         products: Path of a module to the multiply-accumulates of the matrix products it makes
             itself, through no layer (attention's, for example).
+        multiplied: `place` of each operand of those products.
+        unknown: Name of each operator that may be a product and is not counted, to the path of the
+            module that first used it.
         opaque: Path of each convolution or linear module whose own forward pass does not just
             multiply with its weight, to the name of its class.
         running: Layer calls that have started and not ended: (path, layer, its input).
@@ -78,6 +81,8 @@ class Run:
     outputs: list[tuple[Tensor, str]] = field(default_factory=list)
     inside: list[str] = field(default_factory=list)
     products: dict[str, int] = field(default_factory=dict)
+    multiplied: set[int] = field(default_factory=set)
+    unknown: dict[str, str] = field(default_factory=dict)
     opaque: dict[str, str] = field(default_factory=dict)
     running: list[tuple[str, nn.Module, Tensor]] = field(default_factory=list)
     classes: int = 0
@@ -95,13 +100,15 @@ def explicit_attention() -> Iterator[None]:
 
 
 class _ParameterUses(TorchFunctionMode):
-    """Records which parameters functions read, and matrix products made outside of layers."""
+    """Records which parameters and buffers functions read."""
 
     def __init__(self, model: nn.Module, run: Run) -> None:
         super().__init__()
         self._run = run
         # tensors are kept, so that no id is used twice
-        self._known = {id(p): (p, id(p)) for p in model.parameters()}
+        self._buffers = {id(buffer) for buffer in model.buffers()}
+        tensors = (*model.parameters(), *model.buffers())
+        self._known = {id(tensor): (tensor, id(tensor)) for tensor in tensors}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the function and note the parameters among its arguments."""
@@ -110,14 +117,13 @@ class _ParameterUses(TorchFunctionMode):
         kind = getattr(func, "__name__", "")
         if kind == "__get__":
             return result
-        if kind in PRODUCTS and not self._run.running and self._run.inside:
-            owner, macs = self._run.inside[-1], product_macs(kind, args, result)
-            self._run.products[owner] = self._run.products.get(owner, 0) + macs
         for value in _tensors((args, tuple(kwargs.values()))):
             if id(value) not in self._known:
                 continue
             origin = self._known[id(value)][1]
             self._run.touched.add(origin)
+            if origin in self._buffers and self._run.running:
+                continue  # a layer's input, not a weight
             if kind in _MATRIX_FUNCTIONS:
                 uses = self._run.matrix_uses
                 uses[origin] = uses.get(origin, 0) + 1
@@ -125,6 +131,29 @@ class _ParameterUses(TorchFunctionMode):
                 for view in _tensors((result,)):
                     self._known.setdefault(id(view), (view, origin))
         return result
+
+
+def _outside_layers(run: Run) -> Products:
+    """What counts the products that are made while no layer runs."""
+
+    def count(macs: int, operands: list[Tensor]) -> None:
+        if run.running or not run.inside:
+            return
+        run.products[run.inside[-1]] = run.products.get(run.inside[-1], 0) + macs
+        run.multiplied.update(place(operand) for operand in operands)
+
+    def unknown(name: str) -> None:
+        if not run.running and run.inside:
+            run.unknown.setdefault(name, run.inside[-1])
+
+    return Products(count, unknown)
+
+
+def place(tensor: Tensor) -> int:
+    """Where a tensor's numbers lie: the same for all views of them."""
+    if tensor.layout != torch.strided:
+        return id(tensor)
+    return int(tensor.untyped_storage()._cdata)
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:
@@ -177,10 +206,13 @@ def watch(model: nn.Module, example: Tree, name: str) -> Run:
         handles.append(module.register_forward_pre_hook(_before(run, path), with_kwargs=True))
         handles.append(module.register_forward_hook(_after(run, path), with_kwargs=True))
     try:
-        with torch.no_grad(), _ParameterUses(model, run):
+        with torch.no_grad(), _ParameterUses(model, run), _outside_layers(run):
             output = call(model, example)
-    except (RuntimeError, AssertionError, ValueError, TypeError, LookupError) as error:
-        raise InvalidData(_misfit(name, run, example, error)) from error
+    except (QcoreError, MemoryError):
+        raise
+    except Exception as error:
+        # the user's own code raises what it likes
+        raise InvalidData(_misfit(model, name, run, example, error)) from error
     finally:
         for handle in handles:
             handle.remove()
@@ -193,12 +225,35 @@ def watch(model: nn.Module, example: Tree, name: str) -> Run:
     if "" in run.layers:
         raise UnsupportedModel(f"{name} is a single layer; wrap it: nn.Sequential(layer).")
     if not run.layers:
-        raise UnsupportedModel(
-            f"{name} has no layer to quantize: no convolution or linear module ran in its forward "
-            "pass."
-        )
+        raise UnsupportedModel(f"{name} has no layer to quantize: {_no_layer(model, run)}.")
     run.classes = first.shape[1] if first.dim() > 1 else 1
     return run
+
+
+def _no_layer(model: nn.Module, run: Run) -> str:
+    """Why none of a model's modules is a layer."""
+    modules = {p: m for p, m in model.named_modules() if isinstance(m, _LAYER_TYPES)}
+    ran = [path for path in modules if path in run.called]
+    made = [path for path in ran if "weight" not in modules[path]._parameters]
+    if run.opaque:
+        path, kind = next(iter(run.opaque.items()))
+        return (
+            f"its {len(run.opaque)} convolution and linear modules (the first is {path}, a {kind}) "
+            "do more than multiply with their weight"
+        )
+    if made:
+        return (
+            f"the weights of its {len(made)} convolution and linear modules (the first is "
+            f"{made[0]}) are no parameters; something computes them. Make them parameters first"
+        )
+    if any(run.products.values()):
+        return (
+            "its multiplications are made by functions, in no convolution or linear module. Put "
+            "their weights into modules (nn.Conv2d, nn.Linear)"
+        )
+    if modules:
+        return f"none of its {len(modules)} convolution and linear modules ran in its forward pass"
+    return "it has no convolution or linear module"
 
 
 def _before(run: Run, path: str) -> Any:
@@ -271,8 +326,17 @@ def _describe(path: str, module: nn.Module, given: Tensor, output: Tensor) -> La
     )
 
 
-def _misfit(name: str, run: Run, example: Tree, error: Exception) -> str:
+def _misfit(model: nn.Module, name: str, run: Run, example: Tree, error: Exception) -> str:
     shape = shown(example)
+    start = f"{name} cannot run on inputs of shape {shape}"
+    given = {t.dtype for t in tensors(example) if t.is_floating_point()}
+    kinds = {p.dtype for p in model.parameters() if p.is_floating_point()} - given
+    if kinds and given:
+        ours, theirs = (str(min(k, key=str)).removeprefix("torch.") for k in (given, kinds))
+        return (
+            f"{start}: they are {ours}, and it has weights in {theirs}. Bring it to {ours} first: "
+            "model.float()."
+        )
     if run.running:
         path, module, given = run.running[-1]
         if isinstance(module, nn.Linear):
@@ -285,12 +349,13 @@ def _misfit(name: str, run: Run, example: Tree, error: Exception) -> str:
             )
         if expected != got:
             return (
-                f"{name} cannot run on inputs of shape {shape}: its layer {path!r} takes "
-                f"{expected} {what}, and is given {got}. Use images with the channels and size "
-                "the model was made for."
+                f"{start}: its layer {path!r} takes {expected} {what}, and is given {got}. Use "
+                "images with the channels and size the model was made for."
             )
     lines = str(error).strip().splitlines() or [type(error).__name__]
+    inside = run.inside[-1] if run.inside else ""
+    place = f" in its module {inside!r}" if inside else ""
     return (
-        f"{name} cannot run on inputs of shape {shape}: {lines[0]}. Use images with the channels "
-        "and size the model was made for."
+        f"{start}: {type(error).__name__}{place}: {lines[0]}. Use images with the channels and "
+        "size the model was made for, or correct its forward pass."
     )

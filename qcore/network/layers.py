@@ -15,9 +15,11 @@ from torch import Tensor, nn
 
 from qcore.allocation import LayerSpec, ModelSpec
 from qcore.models.inputs import Input
-from qcore.network.forward_pass import NORMS, Run, add_call, explicit_attention, watch
+from qcore.network.forward_pass import NORMS, Run, add_call, explicit_attention, place, watch
 from qcore.network.graph import Wiring, read_wiring
 from qcore.network.rewriting import expose_layers, plain
+from qcore.network.rewriting.computed_weights import computed
+from qcore.network.running import layout_refusal
 from qcore.network.trees import Tree, moved, part, tensors
 
 _GEOMETRY = ("stride", "padding", "output_padding", "dilation", "groups", "padding_mode")
@@ -37,6 +39,8 @@ class Found:
         products: Path of a module to the multiply-accumulates, for one sample, of the matrix
             products it makes itself: attention's queries with keys and probabilities with values.
             They have no weights, stay in float, and no cost counts them.
+        channels_last: False where the model has to be given contiguous images: in the other layout
+            it fails or computes something else.
         exported: False where torch.export refused the model; producers are then unknown.
     """
 
@@ -45,6 +49,7 @@ class Found:
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     products: Mapping[str, int] = field(default_factory=dict)
     exported: bool = True
+    channels_last: bool = True
 
 
 def find_layers(
@@ -72,6 +77,7 @@ def find_layers(
         UnsupportedModel: no convolution or linear layer runs, or the output is no tensor.
         InvalidData: the model cannot run on the example; says the channels it expects.
     """
+    read_through = _computed_weights(model)
     model = expose_layers(model)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     example = moved(part(example, slice(1)), device)
@@ -80,6 +86,7 @@ def find_layers(
     try:
         with explicit_attention():
             run = watch(model, example, name)
+            contiguous = layout_refusal(model, example)
             shared = _merge_shared(model, run)
             ids = {id(_weight(model, layer.name)): layer.name for layer in shared.layers}
             wiring = read_wiring(model, example, ids)
@@ -106,16 +113,25 @@ def find_layers(
         left_in_float=left,
         warnings=(
             *_refused(refusal),
+            *_contiguous(contiguous),
+            *read_through,
             *_float_parts(model, run, shared, left),
             *_opaque_layers(run, left),
             *_float_products(run, layers),
+            *_unknown_products(run),
             *idle,
         ),
         input_shape=tuple(next(tensors(example)).shape[1:]),
         classes=run.classes,
         inputs=inputs,
+        defined=_defined(model, layers),
     )
-    return Found(spec, norms, shared.aliases, _counted(run), exported=not refusal)
+    return Found(spec, norms, shared.aliases, _counted(run), not refusal, not contiguous)
+
+
+def _defined(model: nn.Module, layers: tuple[LayerSpec, ...]) -> tuple[str, ...]:
+    names = {layer.name for layer in layers}
+    return tuple(path for path, _ in model.named_modules() if path in names)
 
 
 def weights_digest(model: nn.Module) -> str:
@@ -251,12 +267,22 @@ def _uncovered(
             continue
         ran = id(parameter) in run.touched or name.rpartition(".")[0] in run.called
         (left if ran else idle)[name] = parameter.numel()
+    left |= {
+        name: buffer.numel()
+        for name, buffer in model.named_buffers()
+        if buffer.is_floating_point() and _multiplied(run, buffer)
+    }
     for path in shared.copies:
         left[f"{path}.weight"] = _weight(model, path).numel()
     for layer in shared.layers:
         if _used_elsewhere(model, run, layer.name):
             left[f"{layer.name}.weight"] = layer.weights
     return left, _idle_parts(model, idle)
+
+
+def _multiplied(run: Run, tensor: Tensor) -> bool:
+    """True where a tensor is an operand of a product that no layer makes."""
+    return id(tensor) in run.matrix_uses or place(tensor) in run.multiplied
 
 
 def _used_elsewhere(model: nn.Module, run: Run, layer: str) -> bool:
@@ -287,12 +313,36 @@ def _idle_parts(model: nn.Module, idle: Mapping[str, int]) -> list[str]:
     ]
 
 
+def _computed_weights(model: nn.Module) -> list[str]:
+    """A sentence on each way in which weights are computed, which were read through."""
+    places: dict[str, list[str]] = {}
+    for path, module in model.named_modules():
+        for name, what in computed(module).items():
+            places.setdefault(what, []).append(f"{path}.{name}".lstrip("."))
+    return [
+        f"What {what} computes ({len(names)} weights or biases; the first is {names[0]}) was "
+        "computed once, in eval mode, and is plain from here on: it gets bits like any other, and "
+        f"training goes on without {what}."
+        for what, names in places.items()
+    ]
+
+
 def _refused(reason: str) -> list[str]:
     if not reason:
         return []
     return [
         f"torch.export cannot follow this model ({reason}), so it is not known which layer feeds "
         "which, and only batch-norms next to their layer in a Sequential are folded."
+    ]
+
+
+def _contiguous(reason: str) -> list[str]:
+    if not reason:
+        return []
+    return [
+        "It is run on contiguous images, which is slower: with channels last in memory it does not "
+        f"compute the same ({reason}). x.flatten or x.reshape in the place of x.view mends most of "
+        "such networks."
     ]
 
 
@@ -315,14 +365,9 @@ def _float_parts(model: nn.Module, run: Run, shared: _Shared, left: Mapping[str,
             )
         elif owner in run.opaque:
             continue
-        elif ".parametrizations." in f".{name}":
-            sentences.append(
-                f"{name} ({count:,} weights) stays in float: it is under a parametrization. Remove "
-                "that first with torch.nn.utils.parametrize.remove_parametrizations."
-            )
         else:
-            parameter = model.get_parameter(name)
-            if parameter.dim() > 1 and id(parameter) in run.matrix_uses:
+            tensor = getattr(model.get_submodule(owner), name.rpartition(".")[2])
+            if tensor.dim() > 1 and _multiplied(run, tensor):
                 sentences.append(
                     f"{name} ({count:,} weights) stays in float: it goes straight into a function "
                     "of another module, never through a layer of its own."
@@ -359,4 +404,13 @@ def _float_products(run: Run, layers: tuple[LayerSpec, ...]) -> list[str]:
         f"first is {next(iter(products)) or 'the model itself'}): their {macs:,} "
         f"multiply-accumulates a sample ({share:.1%} of all) stay in float, and no cost counts "
         "them."
+    ]
+
+
+def _unknown_products(run: Run) -> list[str]:
+    """A sentence on operators whose multiply-accumulates are in no account, if they make any."""
+    return [
+        f"The operator {name}, first used in {path or 'the model itself'}, is not known: the "
+        "multiply-accumulates that it makes, if any, are in no account."
+        for name, path in run.unknown.items()
     ]

@@ -69,10 +69,10 @@ def finite(x: Tree) -> bool:
     return all(bool(torch.isfinite(t).all()) for t in tensors(x) if t.is_floating_point())
 
 
-def shown(x: Tree) -> str:
-    """Its shapes without the first dimension, for messages."""
+def shown(x: Tree, between: str = "") -> str:
+    """Its shapes without the first dimension, for messages; of one tensor with this between."""
     if isinstance(x, Tensor):
-        return str(tuple(x.shape[1:]))
+        return between.join(map(str, x.shape[1:])) if between else str(tuple(x.shape[1:]))
     return ", ".join(f"{name} {tuple(t.shape[1:])}" for name, t in x.items())
 
 

@@ -5,7 +5,6 @@ replaced by a `QuantizedLayer`. Quantized weights are prepared once per (layer, 
 memory limit, and switched by reference, in O(layers).
 """
 
-import copy
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +19,7 @@ from qcore.network.forward_pass import explicit_attention
 from qcore.network.layers import Found
 from qcore.network.operation import from_rows, operation_of, to_rows
 from qcore.network.rewriting import expose_layers
+from qcore.network.running import channels_last, copied, run
 from qcore.network.trees import Tree, call, output_row
 from qcore.ptq.layer import QuantizedLayer
 from qcore.quantizer_names import USUAL
@@ -74,9 +74,10 @@ class QuantizedModel(nn.Module):
     ) -> None:
         super().__init__()
         self.spec, self.norms = found.spec, dict(found.norms)
-        self.network = expose_layers(copy.deepcopy(model)).eval().requires_grad_(False).to(device)
-        if any(isinstance(m, nn.Conv2d) for m in self.network.modules()):
-            self.network = self.network.to(memory_format=torch.channels_last)
+        self.network = copied(expose_layers(model)).eval().requires_grad_(False).to(device)
+        self.channels_last = found.channels_last
+        if self.channels_last:
+            self.network = channels_last(self.network)
         self.layers: dict[str, QuantizedLayer] = {}
         self.histograms: dict[str, Histogram] = {}
         self.steps: dict[tuple[str, int], Tensor] = {}
@@ -96,7 +97,8 @@ class QuantizedModel(nn.Module):
         channels = len(to_rows(weight, operation))
         bias = torch.zeros(channels, device=weight.device)
         if module.bias is not None:
-            bias = module.bias.detach().float()
+            # (1, n) and a single number are added alike
+            bias = module.bias.detach().float().reshape(-1).expand(channels).contiguous()
         norm = self.norms.get(name)
         if norm is not None:
             weight, bias = fold_norm(weight, bias, self.network.get_submodule(norm), operation)
@@ -110,11 +112,17 @@ class QuantizedModel(nn.Module):
         """What the network returns for its inputs: class scores (n, classes) for most images.
 
         Called as the network itself is, or with names to tensors in one mapping.
+
+        Raises:
+            UnsupportedModel: the forward pass of the user's own network failed.
         """
-        if len(inputs) == 1 and isinstance(inputs[0], Mapping):
-            named, inputs = dict(inputs[0]), ()
+        x: Tree = inputs[0] if len(inputs) == 1 else named
+        if not self.channels_last and isinstance(x, Tensor):
+            x = x.contiguous()
         with explicit_attention():
-            return call(self.network, named) if named else self.network(*inputs)
+            if len(inputs) > 1:
+                return self.network(*inputs, **named)
+            return run(self.network, x, self.spec.name)
 
     def weight_step(self, name: str, bits: int) -> Tensor:
         """Weight step of each channel at these bits, (channels,); searched once."""

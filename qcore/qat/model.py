@@ -9,7 +9,6 @@ quantizers' scales. What is left in float (`ModelSpec.left_in_float`) and every 
 it was, so that a configuration file is complete with its layers alone.
 """
 
-import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
@@ -24,7 +23,8 @@ from qcore.network.forward_pass import explicit_attention
 from qcore.network.layers import Found
 from qcore.network.operation import to_rows
 from qcore.network.rewriting import expose_layers
-from qcore.network.trees import Tree, call
+from qcore.network.running import channels_last, copied, run
+from qcore.network.trees import Tree
 from qcore.qat.layer import QatLayer, TrainableLayer
 from qcore.qat.norms import TransitionalNorm, install_norms
 from qcore.qat.switches import NormPlan
@@ -68,9 +68,10 @@ class QatModel(nn.Module, Generic[Layer]):
     ) -> None:
         super().__init__()
         self.spec, self.options, self.plan = found.spec, options, plan
-        self.network = expose_layers(copy.deepcopy(model)).eval().requires_grad_(False).to(device)
-        if any(isinstance(m, nn.Conv2d) for m in self.network.modules()):
-            self.network = self.network.to(memory_format=torch.channels_last)
+        self.network = copied(expose_layers(model)).eval().requires_grad_(False).to(device)
+        self.channels_last = found.channels_last
+        if self.channels_last:
+            self.network = channels_last(self.network)
         self.layers: dict[str, Layer] = {}
         for name in found.spec.names:
             layer = make_layer(name, self.network.get_submodule(name)).to(device)
@@ -89,11 +90,17 @@ class QatModel(nn.Module, Generic[Layer]):
         """What the network returns for its inputs: class scores (n, classes) for most images.
 
         Called as the network itself is, or with names to tensors in one mapping.
+
+        Raises:
+            UnsupportedModel: the forward pass of the user's own network failed.
         """
-        if len(inputs) == 1 and isinstance(inputs[0], Mapping):
-            named, inputs = dict(inputs[0]), ()
+        x: Tree = inputs[0] if len(inputs) == 1 else named
+        if not self.channels_last and isinstance(x, Tensor):
+            x = x.contiguous()
         with explicit_attention():
-            return call(self.network, named) if named else self.network(*inputs)
+            if len(inputs) > 1:
+                return self.network(*inputs, **named)
+            return run(self.network, x, self.spec.name)
 
     @property
     def _active(self) -> list[Any]:

@@ -13,6 +13,7 @@ from qcore.data import Split
 from qcore.errors import InvalidData, InvalidParams
 from qcore.network.layers import Found
 from qcore.network.rewriting import expose_layers
+from qcore.network.running import contiguous_inputs
 from qcore.network.trees import Tree
 from qcore.qat.checkpoints import Checkpoints
 from qcore.qat.loop import Plan, Stage, read_state, train_stage
@@ -74,6 +75,8 @@ class Setup:
     def teacher(self) -> nn.Module:
         """The float network to distil from, a copy that is never trained."""
         network = copy.deepcopy(self.exposed_network)
+        if not self.found.channels_last:
+            network = contiguous_inputs(network)
         return network.eval().requires_grad_(False).to(self.device)
 
     def build(self, quantization: Quantization) -> TrainableModel:

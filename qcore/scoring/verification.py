@@ -10,6 +10,7 @@ from qcore.errors import DataUnavailable
 from qcore.formats.apply import apply_bits
 from qcore.formats.config import BitConfig
 from qcore.models.zoo import load_model
+from qcore.network.running import contiguous_inputs
 from qcore.network.trees import call
 from qcore.problem import Scores
 from qcore.scoring.evaluator import batch_size_for, choose_device, to_batches
@@ -45,6 +46,8 @@ def measure(config: BitConfig) -> Scores:
     device = choose_device()
     quantized = apply_bits(network, config).to(device)
     network = network.to(device).eval()
+    if not quantized.channels_last:
+        network = contiguous_inputs(network)
     judge = read_judge(told.get("judge"))
     batches = to_batches(data.test, batch_size_for(data.input_shape, device), device, judge)
     with torch.inference_mode():

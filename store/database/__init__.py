@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError
 
 from qcore.costs.user_tables import Costs, read_costs
@@ -103,7 +103,7 @@ def connect(url: str, *, foreign_keys: bool = True) -> Engine:
     if path is None:
         return _server_engine(url)
     engine = create_engine(
-        f"sqlite:///{path}",
+        URL.create("sqlite", database=str(path)),
         connect_args={"timeout": TIMEOUT_S},
         json_deserializer=load_json,
     )

@@ -12,7 +12,7 @@ NETWORK = {
     "ceph", "lustre", "beegfs", "gpfs", "pvfs2", "davfs",
 }  # fmt: skip
 FUSE_NETWORK = {
-    "sshfs", "glusterfs", "ceph", "s3fs", "gcsfuse", "rclone", "davfs2",
+    "sshfs", "glusterfs", "ceph", "ceph-fuse", "gvfsd-fuse", "s3fs", "gcsfuse", "rclone", "davfs2",
     "juicefs", "smbnetfs", "curlftpfs", "goofys",
 }  # fmt: skip
 SHARED = {"9p", "virtiofs", "vboxsf", "fuse.vmhgfs-fuse", "drvfs"}

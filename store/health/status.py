@@ -8,7 +8,6 @@ from filelock import FileLock, Timeout
 from sqlalchemy import Connection
 
 from store.database import Store
-from store.database.locations import sqlite_file
 from store.database.upgrade import newest_revision, revision_of
 from store.runs.files import files_folder, leader_lock
 
@@ -77,8 +76,8 @@ def size_of(connection: Connection) -> int:
     if connection.dialect.name != "sqlite":
         size = connection.exec_driver_sql("SELECT pg_database_size(current_database())").scalar()
         return int(size or 0)
-    file = sqlite_file(connection.engine.url.render_as_string(hide_password=False))
-    parts = [] if file is None else [file, Path(f"{file}-wal")]
+    file = connection.engine.url.database or ""
+    parts = [Path(file), Path(f"{file}-wal")]
     return sum(part.stat().st_size for part in parts if part.exists())
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from qcore.errors import InvalidParams
 from qcore.models.cards import SOURCES, Card
+from qcore.models.catalog import data_name
 from qcore.models.inputs import parse_input
 from qcore.models.new_network import (
     WITHOUT_LIBRARY,
@@ -58,8 +59,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--std", help="per channel: 0.229,0.224,0.225")
     command.add_argument("--resize", type=int, help="shorter side before cropping, pixels")
     command.add_argument("--argument", action="append", default=[], metavar="NAME=VALUE")
+    command.add_argument(
+        "--weights-key", default="", help="which weights of a checkpoint: state_dict_ema"
+    )
     command.add_argument("--by-order", action="store_true", help="match weights by order")
-    command.add_argument("--data", default="", help="also check it on this data")
+    command.add_argument("--data", default="", type=data_name, help="also check it on this data")
     command.add_argument("--calibration-images", type=int, default=1024)
     command.add_argument("--search-images", type=int, default=1024)
 
@@ -102,11 +106,9 @@ def new_network(arguments: argparse.Namespace) -> NewNetwork:
     if arguments.mean or arguments.std:
         if shape is None or not (arguments.mean and arguments.std):
             raise InvalidParams("Give --mean, --std and --shape together.")
-        crop = min(shape[1:])
         steps = Preprocessing(
-            shape[0],
-            crop,
-            arguments.resize or crop,
+            *shape,
+            arguments.resize,
             mean=parse_numbers(arguments.mean, "--mean"),
             std=parse_numbers(arguments.std, "--std"),
         )
@@ -131,6 +133,7 @@ def new_network(arguments: argparse.Namespace) -> NewNetwork:
         by_order=arguments.by_order,
         inputs=inputs,
         judge=parse_judge(arguments.judge) if arguments.judge else None,
+        weights_key=arguments.weights_key,
     )
 
 

@@ -15,9 +15,9 @@ from qcore.errors import InvalidParams
 from qcore.front import SLACK
 from qcore.graded import Graded
 from qcore.paired import Paired, against_float, confirmed, one_sided, shared_level
-from qcore.problem import TUNED, Scores
-from qcore.run_spec import RunSpec
-from qcore.searches import SEARCHES
+from qcore.problem import Scores
+from qcore.run_spec import method_label
+from qcore.setting import Setting
 from store.database import Store
 from store.runs import points, queue
 from store.runs.points import StoredPoint
@@ -53,9 +53,9 @@ def comparable(store: Store, model: str, runs: Sequence[int] = ()) -> list[queue
     """
     known = [run for run in queue.all_runs(store, model=model) if run.evaluations]
     known = [run for run in known if not runs or run.id in runs]
-    groups: dict[tuple[object, ...], list[queue.Run]] = {}
+    groups: dict[Setting, list[queue.Run]] = {}
     for run in known:
-        groups.setdefault(_setting(run.spec), []).append(run)
+        groups.setdefault(Setting.of(run.spec).measuring, []).append(run)
     if not groups:
         which = f"runs {', '.join(map(str, runs))}" if runs else "runs"
         raise InvalidParams(
@@ -67,10 +67,6 @@ def comparable(store: Store, model: str, runs: Sequence[int] = ()) -> list[queue
             "each other; name runs of one data set and of equal numbers of images."
         )
     return max(groups.values(), key=lambda group: sum(run.evaluations for run in group))
-
-
-def _setting(spec: RunSpec) -> tuple[object, ...]:
-    return spec.images, spec.search_images, spec.calibration_images, spec.quantizer
 
 
 def smallest(
@@ -109,7 +105,8 @@ def smallest(
     methods: dict[str, list[StoredPoint]] = {}
     for stored in points.points_of(store, sorted(by_id)):
         if set(stored.point.allocation) == set(model.names):
-            name = _method(by_id[stored.run_id].spec, stored.point.stage)
+            spec = by_id[stored.run_id].spec
+            name = method_label(spec.search, stored.point.stage, spec.objective)
             methods.setdefault(name, []).append(stored)
     level, found = shared_level(len(methods)), []
     for name, mine in methods.items():
@@ -127,12 +124,6 @@ def smallest(
                 found.append(Pick(name, mine[place], prices[place][cost], loss, bound))
                 break
     return sorted(found, key=lambda pick: pick.cost)
-
-
-def _method(spec: RunSpec, stage: str) -> str:
-    title = SEARCHES[spec.search].title if spec.search in SEARCHES else spec.search
-    title += ", by loss" if spec.objective == "loss" else ""
-    return f"{title}, tuned" if stage == TUNED else title
 
 
 def _paired(scores: Scores | None, reference: Scores | None) -> Paired | Graded | None:

@@ -20,6 +20,7 @@ from store.database.schema import EventRow, RunRow
 
 HOST_LENGTH = 200
 FIGURES = "figures"
+ON_DATA = "data"
 
 AFTER = {
     "run": ("queued", "requeued"),

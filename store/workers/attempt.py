@@ -19,7 +19,7 @@ from qcore.searches import SEARCHES, given
 from store.database import Store, now
 from store.runs import points, queue
 from store.runs.checkpoints import FileCheckpoints, trained_stage
-from store.runs.lease import FIGURES, plain
+from store.runs.lease import FIGURES, ON_DATA, plain
 
 ANYWAY = "If it is to be searched all the same, say so: --anyway, or Search anyway on the page."
 
@@ -75,6 +75,10 @@ def execute(
     points.save_model(store, prepared.model, spec.images, prepared.float_point)
     record = Record(store, run, attempt, prepared, stop)
     _check_float(spec, prepared, record)
+    said = {event.text for event in queue.events(store, run.id, [ON_DATA])}
+    for words in prepared.notes:
+        if words not in said:
+            queue.note(store, *held, ON_DATA, words)
     queue.note(store, *held, "prepared", "Searching")
     with open_evaluator(evaluator, prepared, on_progress=tell, should_stop=stop) as score:
         batch = Batch(score)

@@ -205,6 +205,18 @@ def test_a_pasted_file_is_read_compared_and_kept(app, filled, name):
     assert (downloads.parsed(saved.text, read_costs()).test is not None) == (name == "json")
 
 
+def test_what_a_file_does_not_say_is_shown_with_names_unchanged(app, filled):
+    content = {"quant_cfg": {"*conv*": {"num_bits": 4}, "default": {"enable": False}}}
+    content["quant_cfg"]["**b** weight_quantizer"] = {"num_bits": 4}
+    at = app("configs")
+    at.text_area(key="import-text").set_value(json.dumps(content)).run()
+    assert not at.exception
+    said = [box.value for box in at.info]
+    assert any("is applied before the other entries" in words for words in said)
+    assert any("keep their weights in float" in words for words in said)
+    assert any(literal("**b** weight_quantizer") in words for words in said)
+
+
 def test_keeping_and_measuring_queues_just_these_bits(app, filled):
     pairs = [[8, -1]] + [[4, 4]] * 9
     at = app("configs")

@@ -140,7 +140,7 @@ def test_a_network_from_a_file_is_not_loaded_before_its_normalisation_is_said(ap
 def test_the_proposal_is_the_normalisation_of_the_data_chosen():
     words = usual_words("mnist")
     assert preprocessing(words, "", "", None, "", "mnist") == usual_for("mnist")
-    assert preprocessing(words, "", "", None, "1x14x14", "mnist").crop == 14
+    assert preprocessing(words, "", "", None, "1x14x14", "mnist").input_shape == (1, 14, 14)
     with pytest.raises(InvalidParams, match=r"have 1 channel.* shape is 3x28x28"):
         preprocessing(words, "", "", None, "3x28x28", "mnist")
     with pytest.raises(InvalidParams, match="Choose the data"):
@@ -201,6 +201,19 @@ def test_a_step_under_way_can_be_cancelled_and_not_started_twice(app, store, wor
     assert not add_network._CHILDREN
 
 
+@pytest.mark.parametrize("words", ["/a b/%#?", " '/a b/%#?' ", "imagefolder:/a b/%#?"])
+def test_the_place_of_data_is_read_however_it_is_written(app, own, store, worker, words):
+    worker(SLEEPS)
+    at = app("models", model="mine")
+    at.selectbox(key="m-data-mine").set_value("imagefolder").run()
+    at.text_input(key="m-place-mine-imagefolder").set_value(words).run()
+    at.button(key="m-check").click().run()
+    assert not at.exception
+    place = add_network.folder_of(store) / at.session_state["m-check-step-mine"]
+    request = json.loads((place / add_network.REQUEST).read_text())
+    assert request["data"] == "imagefolder:/a b/%#?"
+
+
 def test_a_network_can_be_removed(app, own, place):
     at = app("models", model="mine")
     at.button(key="m-remove").click().run()
@@ -213,8 +226,9 @@ def test_a_network_can_be_removed(app, own, place):
 def test_normalisation_is_read_or_refused():
     assert preprocessing(LIBRARY, "", "", None, "") is None
     grey = preprocessing("none (0 to 1)", "", "", None, "1x28x28")
-    assert (grey.channels, grey.crop, grey.resize, grey.mean, grey.std) == (1, 28, 28, (0,), (1,))
-    assert preprocessing("other numbers", "0.1, 0.2", "0.5", 40, "2x28x32").resize == 40
+    assert (grey.input_shape, grey.resize, grey.mean, grey.std) == ((1, 28, 28), None, (0,), (1,))
+    tall = preprocessing("other numbers", "0.1, 0.2", "0.5", 40, "2x32x28")
+    assert (tall.input_shape, tall.resize) == ((2, 32, 28), 40)
     for bad in (("none (0 to 1)", "", "", None, ""), ("other numbers", "a", "1", None, "1x2x2"),
                 ("CIFAR-10", "", "", None, "1x28x28")):  # fmt: skip
         with pytest.raises(InvalidParams):

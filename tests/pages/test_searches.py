@@ -12,7 +12,7 @@ from qcore.quantization_card import card_of, rows
 from qcore.searches import SEARCHES
 from store import all_runs, create_run, run, save_model
 from store.database.schema import RunRow
-from store.runs.lease import requeue
+from store.runs.lease import ON_DATA, log, requeue
 from store.runs.queue import finish
 from tests.pages import sample
 
@@ -123,6 +123,9 @@ def test_a_model_without_bundled_data_asks_for_a_folder(app, store):
     at.text_input(key="f-folder-resnet18-imagefolder").set_value("/data/images").run()
     press(at, "Start search")
     assert all_runs(store)[0].spec.data == "imagefolder:/data/images"
+    at.text_input(key="f-folder-resnet18-imagefolder").set_value("'/a b/%#?' ").run()
+    press(at, "Start search")
+    assert all_runs(store)[0].spec.data == "imagefolder:/a b/%#?"
 
 
 def test_the_table_lists_state_method_and_best(app, filled):
@@ -330,6 +333,15 @@ def test_what_happened_is_listed(app, filled):
     at = app("searches")
     assert any("submitted" in line.value for line in at.text)
     assert any("claimed" in line.value for line in at.text)
+
+
+def test_what_was_left_out_of_a_runs_data_is_said_as_text(app, store):
+    run_id = create_run(store, sample.spec_of("uniform"))
+    words = "1 of 9 files was left out. /photos/*a* <img src=x>.png cannot be read."
+    with store.write() as connection:
+        log(connection, run_id, ON_DATA, words)
+    at = app("searches", run=str(run_id))
+    assert literal(words) in [info.value for info in at.info]
 
 
 def test_the_form_says_how_many_runs_it_would_start(app, store):

@@ -62,6 +62,8 @@ BATCHED_SEARCH = Search(
 class FakePrepared:
     """What qcore.prepare gives, on a toy."""
 
+    notes = ()
+
     def __init__(self, delay_s=0.0, checkpoints=None, trained=None, dies=None, hurry=None):
         self._toy, self._delay_s, self._hurry = toy_problem(), delay_s, hurry
         self._checkpoints = checkpoints or MemoryCheckpoints()

@@ -76,6 +76,13 @@ def test_a_run_in_the_foreground_ends_with_its_front(call, store, monkeypatch):
         (("run", "--param", "evaluations"), "name=value"),
         (("run", "--search", "random", "--param", "evaluations=0"), "between"),
         (("run", "--limit", "weight_bytes=abc"), "a number above 0; got 'abc'"),
+        (("run", "--limit", "weight_bytes=40KX"), "'KX' is no unit of it"),
+        (("run", "--limit", "weight_bytes=40kb"), "Did you mean kB"),
+        (("run", "--limit", "bit_ops=40kB"), "Its unit is bit-ops"),
+        (("run", "--limit", "weight_bytes=50%", "--model", "other"), "not known yet"),
+        (("run", "--limit", "weight_bytes=4", "--limit", "weight_bytes=5"), "is given twice"),
+        (("run", "--limit", "weight_bytes=1%"), "the smallest possible is 19,268 B"),
+        (("pick", "--within", "1", "--limit", "weight_bytes=4 apples"), "'apples' is no unit"),
         (("run", "--limit", "weight_bytes=100"), "the smallest possible is 19,268 B"),
         (("run", "--limit", "weight_byte=90000"), "Unknown cost 'weight_byte'"),
         (("run", "--weight-bits", "0,9"), "got 0"),
@@ -94,6 +101,17 @@ def test_a_mistake_is_one_plain_line_and_stores_nothing(call, store, words, mess
     assert message in err
     assert err.count("\n") == 1
     assert all_runs(store) == []
+
+
+@pytest.mark.parametrize(
+    ("written", "limit"),
+    [("40000", 40000), ("4e4", 40000), ("40kB", 40000), ("40 KiB", 40960), ("320kbit", 40000),
+     ("50%", 38536)],
+)  # fmt: skip
+def test_limits_are_written_with_units(call, store, written, limit):
+    code, _, err = call("run", "--limit", f"weight_bytes={written}", "--detach")
+    assert (code, err) == (0, "")
+    assert all_runs(store)[0].spec.limits == {"weight_bytes": limit}
 
 
 def test_cancel_and_list(call, store):

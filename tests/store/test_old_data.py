@@ -251,7 +251,8 @@ def test_every_run_is_read_with_its_points_and_history(old):
 def written(scores):
     """Scores as they were written then; what was not counted then is not known now."""
     now = dataclasses.asdict(scores)
-    assert {now.pop(name) for name in ("lost", "gained", "kl_error")} == {None}
+    later = ("lost", "gained", "kl_error", "score_error", "change", "change_error")
+    assert {now.pop(name) for name in later} == {None}
     return now
 
 

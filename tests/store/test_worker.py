@@ -339,6 +339,9 @@ def test_a_network_that_guesses_is_searched_only_when_that_is_wanted(store):
     assert "--anyway" in refused.error
     wanted = attempted(store, dataclasses.replace(SPEC, anyway=True))
     assert (wanted.state, wanted.evaluations) == ("done", 30)
+    assert [event.text for event in queue.events(store, wanted.id, ["data"])] == [
+        "The images look odd."
+    ]
 
 
 def test_given_bits_are_measured_whatever_the_network_is_worth(store):

@@ -40,7 +40,7 @@ export class Explorer {
     this.drawing = new Drawing(this);
     this.box.onchange = () => this.read();
     this.box.onkeydown = (event) => this.key(event, event.target.name ?? this.view.x);
-    this.png.onclick = () => save(this);
+    for (const kind of ["png", "svg"]) this[kind].onclick = () => save(this, kind);
     this.link.onclick = () => this.share();
     this.areaPart.ontoggle = () => this.paint();
     this.gap.onclick = () => this.setTriggerValue("gap", this.searched);

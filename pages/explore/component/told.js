@@ -1,4 +1,4 @@
-// What the explorer says of picks and points: their losses, small print, order and gaps; and its PNG.
+// What the explorer says of picks and points: their losses, small print, order and gaps.
 // `of` is the explorer. Names of layers and methods may hold anything: they are told as text only.
 
 const SHOWN_ROWS = 7;
@@ -46,9 +46,9 @@ function tiesText(of, within) {
     return `Smallest first; ${unit} lost at most, all rows together 95 %${scroll}`;
   }
   const same = equal.size > 1
-    ? `; ${equal.size} of ${count} cannot be told apart from the best (bar)`
+    ? `; ${equal.size} of ${count} networks tie with the best (bar)`
     : count > 1
-    ? "; the first is told apart from all others"
+    ? "; the first network is told apart from all others"
     : "";
   const lost = words.lost === "points" ? "Points" : words.lost;
   return `${lost} lost against float, ±95 %${same}${scroll}`;
@@ -83,21 +83,4 @@ function tipOf(of, r) {
     `objective ${figure(r.value)} ${far} on the search split`,
     ...of.data.axes.map((axis) => `${axis.label}: ${costText(of, r, axis.id)}`),
   ];
-}
-
-function save(of) {
-  const all = [of.heat, of.names, of.front, of.area];
-  const gap = 16;
-  const link = document.createElement("a");
-  const width = of.box.clientWidth + 2 * gap;
-  const height = all.reduce((total, canvas) => total + canvas.clientHeight + gap, gap);
-  const { theme } = of.drawing;
-  const pen = new Pen(document.createElement("canvas"), width, height, theme);
-  let y = gap;
-  pen.bar(0, 0, width, height, theme.paper);
-  for (const canvas of all) {
-    pen.ink.drawImage(canvas, gap, y, canvas.clientWidth, canvas.clientHeight);
-    y += canvas.clientHeight + gap;
-  }
-  Object.assign(link, { href: pen.canvas.toDataURL(), download: of.data.file }).click();
 }

@@ -84,7 +84,7 @@ def shared_payload(
             "widths": "bytes",
             "focus": view.focus,
         },
-        "file": "bitdial-explorer.png",
+        "file": "bitdial-explorer",
         "hints": list(HINTS),
         "proxy": None,
         "settled": None,

@@ -273,7 +273,7 @@ def marked(
 
     Args:
         body: What `measured_body` returned.
-        reference: Row of the point to compare with, of `frames.points_frame`, or None.
+        reference: Row of the point to compare with, of `points_frame`, or None.
         costs: The costs there are.
     """
     if reference is None:

@@ -85,7 +85,7 @@ def drawn(
     """The rows the explorer gets, with a column that says which of them it may pick.
 
     Args:
-        frame: What `frames.points_frame` returns.
+        frame: What `points_frame` returns.
         costs: Names of the costs that can be limited.
         most: Most selectable rows per method; more are thinned evenly over the first cost.
         all_of: Most rows in all; others than selectable ones are thinned with a fixed seed.

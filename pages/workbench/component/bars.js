@@ -12,7 +12,7 @@ const AROUND = { ArrowLeft: -1, ArrowRight: 1, Home: -1e9, End: 1e9 };
 const TURNS = { ArrowUp: 1, ArrowDown: -1 };
 
 const bitsText = (bits) => bits === FLOAT ? "float" : bits === 1 ? "1 bit" : `${bits} bits`;
-const short = (bits) => bits === FLOAT ? "fp" : `${bits}`;
+const short = (bits) => bits === FLOAT ? "float" : `${bits}`;
 const say = (node, text) => {
   if (node.textContent !== text) node.textContent = text;
 };

@@ -7,7 +7,7 @@ model.modules(); -1 leaves a tensor unquantized, as HAQ does with the input imag
 
 import json
 
-from qcore.allocation import FLOAT_BITS
+from qcore.allocation import FLOAT_BITS, ModelSpec
 from qcore.formats.config import BitConfig
 from qcore.formats.exports.base import Export
 from qcore.formats.exports.widths import shortened, unfit
@@ -41,11 +41,16 @@ def carries(config: BitConfig) -> str | None:
     return None
 
 
+def order(model: ModelSpec) -> tuple[str, ...]:
+    """The layers in the order of HAQ's list, that of `modules()`; as they run where not known."""
+    return model.defined or model.names
+
+
 def render(config: BitConfig) -> bytes:
-    """The list as JSON, layers in execution order."""
+    """The list as JSON, layers in the order in which the network defines them."""
     pairs = [
         [FLOAT_MARK if width == FLOAT_BITS else width for width in (bits.weight, bits.activation)]
-        for bits in (config.allocation[name] for name in config.model.names)
+        for bits in (config.allocation[name] for name in order(config.model))
     ]
     return (json.dumps(pairs) + "\n").encode()
 
@@ -58,7 +63,7 @@ EXPORT = Export(
     render,
     carries=carries,
     runs_in="HAQ",
-    note="Bits only, without names: one pair a layer, in the order the layers run. HAQ goes by the "
-    "order in which modules are defined; for most networks that is the same. The format was "
-    "checked, HAQ itself not run.",
+    note="Bits only, without names: one pair a layer, in the order in which the network defines "
+    "its modules, as HAQ goes by it (of networks added before that order was kept: as they run). "
+    "The format was checked, HAQ itself not run.",
 )

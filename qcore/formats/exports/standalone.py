@@ -19,6 +19,7 @@ COMMON = Path(__file__).parent / "templates" / "common.py"
 FOLDER = Path(__file__).parents[2] / "network" / "rewriting"
 SOURCES = {
     "attention": "attention.py",
+    "computed_weights": "computed_weights.py",
     "norm_then_rest": "norm_then_rest.py",
     "window_attention": "window_attention.py",
     "rewriting": "__init__.py",

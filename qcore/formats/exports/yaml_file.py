@@ -1,4 +1,4 @@
-"""The configuration in YAML, for people and for tools that read YAML; JSON stays what we read.
+"""The configuration in YAML, for people and for tools that read YAML.
 
 A small block style that YAML 1.1 and 1.2 readers agree on: every string and key in double quotes
 and ASCII, floats with a point, lists of plain values in one line.
@@ -73,5 +73,5 @@ EXPORT = Export(
     ".bits.yaml",
     "application/yaml",
     render,
-    note="The same fields as the JSON file, which is the one bitdial reads.",
+    note="The same fields as the JSON file; the Configs page reads either.",
 )

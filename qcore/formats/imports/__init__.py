@@ -1,12 +1,13 @@
 """Formats an allocation can come from. IMPORTS lists them by name. Torch-free; nothing is run."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from qcore.allocation import ModelSpec
 from qcore.errors import InvalidConfig
 from qcore.formats.imports import haq, hawq, mct, modelopt, own
-from qcore.formats.imports.base import Choices, Import
-from qcore.formats.imports.document import Document, read_document
+from qcore.formats.imports.base import Choices, Import, float_note
+from qcore.formats.imports.document import SHOWN, Document, read_document
 
 IMPORTS: dict[str, Import] = {
     module.IMPORT.name: module.IMPORT for module in (own, hawq, mct, modelopt, haq)
@@ -21,11 +22,14 @@ class Imported:
         format: Key of IMPORTS.
         choices: Name within the file ("" where there is none) to allocation; at least one.
         document: What was read.
+        notes: Name within the file to sentences on how it was read, what it leaves in float, and
+            what it does not say.
     """
 
     format: str
     choices: Choices
     document: Document
+    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def read_allocations(data: bytes, model: ModelSpec, wanted: str = "") -> Imported:
@@ -48,8 +52,16 @@ def read_allocations(data: bytes, model: ModelSpec, wanted: str = "") -> Importe
         known = ", ".join(
             entry.title for name, entry in IMPORTS.items() if not wanted or name == wanted
         )
-        raise InvalidConfig(f"The file is not one of: {known}.")
-    return Imported(found, IMPORTS[found].read(document, model), document)
+        unread = "; ".join(document.unread[:SHOWN])
+        why = f" What only running it would tell: {unread}." if unread else ""
+        raise InvalidConfig(f"The file is not one of: {known}.{why}")
+    readings = IMPORTS[found].read(document, model)
+    notes = {
+        name: (*document.notes, *reading.notes, *float_note(reading.allocation))
+        for name, reading in readings.items()
+    }
+    choices = {name: reading.allocation for name, reading in readings.items()}
+    return Imported(found, choices, document, notes)
 
 
 __all__ = ["IMPORTS", "Choices", "Import", "Imported", "read_allocations"]

@@ -4,14 +4,32 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from qcore.allocation import BIT_WIDTHS, BitAllocation, LayerBits, ModelSpec
+from qcore.allocation import BIT_WIDTHS, FLOAT_BITS, BitAllocation, LayerBits, ModelSpec
 from qcore.errors import InvalidConfig
 from qcore.formats.config import MAX_BYTES
 from qcore.formats.exports.widths import shortened, some
 from qcore.formats.imports.document import Document
+from qcore.formats.imports.values import Computed
 
 Choices = Mapping[str, BitAllocation]
 """Name of a configuration within the file, "" where it has none, to its bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One configuration of a file.
+
+    Attributes:
+        allocation: Its bits, for every layer of the model.
+        notes: Sentences on what the reader of the file should know.
+    """
+
+    allocation: BitAllocation
+    notes: tuple[str, ...] = ()
+
+
+Readings = Mapping[str, Reading]
+"""Name of a configuration within the file, "" where it has none, to what it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +40,21 @@ class Import:
         name: Key in IMPORTS; the export's name where there is one.
         title: What the page calls it.
         recognise: Whether a document looks like this format.
-        read: (document, model) -> its allocations of this model; at least one. Raises InvalidConfig
-            or InvalidAllocation, naming layers.
+        read: (document, model) -> its configurations of this model; at least one. Raises
+            InvalidConfig or InvalidAllocation, naming layers.
         note: What the format leaves open and how it is filled.
     """
 
     name: str
     title: str
     recognise: Callable[[Any], bool]
-    read: Callable[[Document, ModelSpec], Choices]
+    read: Callable[[Document, ModelSpec], Readings]
     note: str = ""
+
+
+def whole(bits: Any) -> Any:
+    """A float that is a whole number as that number, anything else as it is."""
+    return int(bits) if isinstance(bits, float) and bits.is_integer() else bits
 
 
 def checked_bits(name: str, weight: Any, activation: Any, what: str = "Layer") -> LayerBits:
@@ -42,12 +65,33 @@ def checked_bits(name: str, weight: Any, activation: Any, what: str = "Layer") -
     """
     for part, bits in (("weight", weight), ("activation", activation)):
         if isinstance(bits, bool) or not isinstance(bits, int) or bits not in BIT_WIDTHS:
+            if isinstance(bits, Computed):
+                raise InvalidConfig(
+                    f"{what} {shortened(name)} has {part} bits that only running the file would "
+                    f"tell: {bits.reason}. Write the number there."
+                )
             shown = shortened(repr(bits))
             raise InvalidConfig(
                 f"{what} {shortened(name)} has {part} bits {shown}; bitdial knows 1 to 8 bits, and "
                 "32 for float."
             )
     return LayerBits(weight, activation)
+
+
+def float_note(allocation: BitAllocation) -> tuple[str, ...]:
+    """A sentence where a file leaves layers in float; none where it does not.
+
+    That their inputs stay in float as well goes without saying: files of weights alone are common.
+    """
+    left = [name for name, bits in allocation.items() if bits.weight == FLOAT_BITS]
+    if not left:
+        return ()
+    if len(left) < len(allocation):
+        names = some([shortened(name) for name in left])
+        return (f"{len(left)} of {len(allocation)} layers keep their weights in float: {names}.",)
+    inputs = any(bits.activation != FLOAT_BITS for bits in allocation.values())
+    rest = "only inputs of layers are quantized" if inputs else "nothing is quantized"
+    return (f"It leaves the weights of every layer in float: {rest}.",)
 
 
 def complete(bits: Mapping[str, LayerBits], model: ModelSpec, where: str) -> BitAllocation:
@@ -82,7 +126,11 @@ __all__ = [
     "MAX_BYTES",
     "Choices",
     "Import",
+    "Reading",
+    "Readings",
     "checked_bits",
     "complete",
+    "float_note",
     "refuse_unknown",
+    "whole",
 ]

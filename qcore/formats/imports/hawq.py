@@ -6,7 +6,15 @@ from typing import Any
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.errors import InvalidConfig
 from qcore.formats.exports.hawq_names import hawq_names
-from qcore.formats.imports.base import Choices, Import, checked_bits, complete, refuse_unknown
+from qcore.formats.imports.base import (
+    Import,
+    Reading,
+    Readings,
+    checked_bits,
+    complete,
+    refuse_unknown,
+    whole,
+)
 from qcore.formats.imports.document import Document
 
 SUM = "quant_act_int32"
@@ -27,7 +35,10 @@ def _entries(value: Any) -> dict[str, Any]:
     for name, entry in value.items():
         if isinstance(entry, dict):
             inside = {str(name): entry} if _is_entry(entry) else entry
-            found |= {str(n): e for n, e in inside.items() if _is_entry(e)}
+            for inner, each in inside.items():
+                if _is_entry(each):
+                    # two dictionaries of a file may use one name
+                    found[f"{name}.{inner}" if str(inner) in found else str(inner)] = each
     return found
 
 
@@ -40,21 +51,22 @@ def _is_entry(value: Any) -> bool:
 
 def _width(bits: Any) -> Any:
     # (8, 'hook') is how HAWQ also asks for a look at a tensor
-    return bits[0] if isinstance(bits, (list, tuple)) and bits else bits
+    return whole(bits[0] if isinstance(bits, (list, tuple)) and bits else bits)
 
 
-def read(document: Document, model: ModelSpec) -> Choices:
+def read(document: Document, model: ModelSpec) -> Readings:
     """Those of its configurations whose modules are this model's.
 
     Raises:
         InvalidConfig: none fits; says what the first one lacks or has too much.
     """
     entries = _entries(document.value)
-    fitting: dict[str, BitAllocation] = {}
+    fitting: dict[str, Reading] = {}
     first: InvalidConfig | None = None
     for name, entry in entries.items():
         try:
-            fitting[name] = _read_one(entry, model, f"HAWQ's configuration {name}".rstrip())
+            words = f"HAWQ's configuration {name}".rstrip()
+            fitting[name] = Reading(_read_one(entry, model, words))
         except InvalidConfig as error:
             first = first or error
     if not fitting:

@@ -17,15 +17,21 @@ from qcore.errors import (
 from qcore.models.cards import Card, card_folder, file_sha256
 from qcore.models.inputs import Input
 from qcore.models.loading.architectures import build_architecture
-from qcore.models.loading.code import call_factory, exported_shape, load_pt2
+from qcore.models.loading.checks import check_behaviour
+from qcore.models.loading.code import call_factory, exported_shape, load_pt2, read_pt2
+from qcore.models.loading.names import named_for, shared_names, without_counters
 from qcore.models.loading.onnx.file import read_onnx
 from qcore.models.loading.trial import try_network
-from qcore.models.loading.weights import fill, in_order, other_sizes, read_weights, without_prefix
+from qcore.models.loading.weight_sets import Chosen, choose, proposed
+from qcore.models.loading.weights import fill, in_order, other_sizes, read_sets
 from qcore.network.trees import Tree
 from qcore.scoring.judges import CLASSES, Judge
 
 WHOLE = ("onnx", "pt2")
 """Sources whose file holds the structure together with the weights."""
+
+TRIED = 2
+"""Random images that a network is tried on."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class Loaded:
         notes: Sentences on what the reader should know.
         inputs: What it takes where that is no image; () for one image.
         judge: How its answers are compared: as asked for, or as they suggest.
+        weights_key: Where in its file the weights that were taken lie; "" is the whole file.
     """
 
     network: nn.Module
@@ -49,6 +56,7 @@ class Loaded:
     notes: tuple[str, ...] = field(default_factory=tuple)
     inputs: tuple[Input, ...] = ()
     judge: Judge = CLASSES
+    weights_key: str = ""
 
     @property
     def example(self) -> Tree:
@@ -68,6 +76,7 @@ def load_network(
     by_order: bool = False,
     inputs: tuple[Input, ...] = (),
     judge: Judge | None = None,
+    weights_key: str = "",
 ) -> Loaded:
     """Read a network for the first time, and check that it can be used.
 
@@ -81,11 +90,13 @@ def load_network(
         by_order: Match tensors by order and shape instead of by name.
         inputs: What it takes where that is no image; () for one image.
         judge: How its answers are compared; None is told from them.
+        weights_key: Which of several sets of weights in the file; "" takes the proposed one.
 
     Raises:
         QcoreError: it cannot be read, built, filled or run; says why and what to do.
     """
     notes: list[str] = []
+    taken = ""
     if source == "onnx":
         read = read_onnx(_needed(weights, "an ONNX"), input_shape)
         network, input_shape, architecture = read.network, read.input_shape, read.converter
@@ -94,16 +105,29 @@ def load_network(
             f"{100 * read.difference:.2g} % of the largest."
         )
     elif source == "pt2":
-        network = load_pt2(_needed(weights, "a .pt2"))
+        network, difference = read_pt2(_needed(weights, "a .pt2"))
+        notes.append(
+            "Its operations were turned into layers; the outputs differ from the program's by at "
+            f"most {100 * difference:.2g} % of the largest."
+        )
         input_shape = input_shape or exported_shape(network) or (3, 224, 224)
     elif source == "factory":
         network = call_factory(architecture, kwargs)
         input_shape = input_shape or (3, 224, 224)
         if weights is not None:
-            _fill(network, read_weights(weights), architecture, str(weights.name), by_order)
+            chosen = _chosen(network, weights, weights_key, by_order)
+            filled = _fill(network, chosen.state, architecture, weights.name, by_order)
+            taken, notes = chosen.key, [*chosen.notes, *filled]
     else:
         channels = input_shape[0] if input_shape else (1 if source == "bundled" else 3)
-        network = _built(source, architecture, weights, classes, channels, kwargs, by_order)
+        network = build_architecture(source, architecture, classes, channels, kwargs)
+        if weights is not None:
+            chosen = _chosen(network, weights, weights_key, by_order)
+            network = _sized(
+                network, chosen.state, source, architecture, classes, channels, kwargs, by_order
+            )
+            filled = _fill(network, chosen.state, architecture, weights.name, by_order)
+            taken, notes = chosen.key, [*chosen.notes, *filled]
         input_shape = input_shape or _usual_shape(source, architecture, network)
     if weights is None:
         notes.append("No weights were given: they are drawn by chance, and it has learned nothing.")
@@ -113,10 +137,16 @@ def load_network(
         input_shape = inputs[0].shape
     judge, found, told = try_network(network, input_shape, inputs, judge, name)
     notes += told
+    tried = example_inputs(inputs, TRIED) if inputs else _noise(TRIED, input_shape)
+    notes += check_behaviour(network, tried, name)
     if classes is not None and classes != found:
         raise InvalidParams(f"The network has {found} outputs, not {classes}.")
-    notes += _warnings(network)
-    return Loaded(network, input_shape, found, architecture, tuple(notes), inputs, judge)
+    notes = list(dict.fromkeys(notes))
+    return Loaded(network, input_shape, found, architecture, tuple(notes), inputs, judge, taken)
+
+
+def _noise(n: int, shape: tuple[int, ...]) -> Tensor:
+    return torch.rand(n, *shape, generator=torch.Generator().manual_seed(0))
 
 
 def _needed(weights: Path | None, what: str) -> Path:
@@ -137,29 +167,43 @@ def _usual_shape(source: str, architecture: str, network: nn.Module) -> tuple[in
     return int(sizes[0]), int(sizes[1]), int(sizes[2])
 
 
-def _built(
+def _chosen(network: nn.Module, weights: Path, key: str, by_order: bool) -> Chosen:
+    """The set of weights in a file that is meant for a network."""
+    sets = read_sets(weights)
+    groups = shared_names(network)
+
+    def fits(state: Mapping[str, Tensor]) -> bool:
+        if by_order:
+            return len(without_counters(state)) == sum(map(len, groups))
+        try:
+            found = set(named_for(network, state, weights.name).state)
+        except InvalidConfig:
+            return False
+        return all(not found.isdisjoint(group) for group in groups)
+
+    several = len(sets) > 1 and not key
+    return choose(sets, key, [k for k, s in sets.items() if not several or fits(s)], weights.name)
+
+
+def _sized(
+    network: nn.Module,
+    state: Mapping[str, Tensor],
     source: str,
     architecture: str,
-    weights: Path | None,
     classes: int | None,
     channels: int,
     kwargs: Mapping[str, Any],
     by_order: bool,
 ) -> nn.Module:
-    network = build_architecture(source, architecture, classes, channels, kwargs)
-    if weights is None:
+    """The network with as many outputs as the weights have, where nobody said how many."""
+    if classes is not None or by_order:
         return network
-    state = read_weights(weights)
-    if classes is None and not by_order:
-        outputs = _outputs(network)
-        own = network.state_dict()
-        named = without_prefix(own, state)
-        sizes = other_sizes(own, named, outputs, channels) if outputs else {}
-        if "classes" in sizes and 1 < sizes["classes"] <= 1_000_000:
-            classes = sizes["classes"]
-            network = build_architecture(source, architecture, classes, channels, kwargs)
-    _fill(network, state, architecture, weights.name, by_order)
-    return network
+    outputs, own = _outputs(network), network.state_dict()
+    named = named_for(network, state, architecture).state
+    sizes = other_sizes(own, named, outputs, channels) if outputs else {}
+    if not 1 < sizes.get("classes", 0) <= 1_000_000:
+        return network
+    return build_architecture(source, architecture, sizes["classes"], channels, kwargs)
 
 
 def _outputs(network: nn.Module) -> int:
@@ -170,20 +214,10 @@ def _outputs(network: nn.Module) -> int:
 
 def _fill(
     network: nn.Module, state: Mapping[str, Tensor], name: str, source: str, by_order: bool
-) -> None:
+) -> tuple[str, ...]:
     if by_order:
         state = in_order(network, state, source)
-    fill(network, state, name, source)
-
-
-def _warnings(network: nn.Module) -> list[str]:
-    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    if any(m.running_mean is None for m in norms):
-        return [
-            "Some batch-norms keep no running statistics: an image's scores then depend on the "
-            "others of its batch."
-        ]
-    return []
+    return fill(network, state, name, source)
 
 
 def build_card(card: Card, file: Path | None = None) -> nn.Module:
@@ -234,5 +268,9 @@ def load_card(card: Card) -> nn.Module:
     network = build_card(card)
     if card.weights and card.source not in WHOLE:
         path = card_file(card)
-        _fill(network, read_weights(path), card.architecture, str(path), card.by_order)
+        sets = read_sets(path)
+        # a card from before keys were kept had the raw weights
+        key = card.weights_key or proposed(sets, averaged_first=False)[0]
+        state = choose(sets, key, [key], str(path)).state
+        _fill(network, state, card.architecture, str(path), card.by_order)
     return network.float().eval()

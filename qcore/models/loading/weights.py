@@ -9,7 +9,7 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,12 @@ from torch import Tensor, nn
 
 from qcore.errors import InvalidConfig
 from qcore.models.loading.limits import FILE_BYTES, check_size
+from qcore.models.loading.names import named_for, without_counters
 from qcore.models.loading.packages import need
+from qcore.models.loading.weight_sets import NESTS, choose, is_plain, sets_in
 
-COUNTER = "num_batches_tracked"
-NESTS = ("state_dict", "model_state_dict", "model", "net", "weights")
-"""Keys under which checkpoints keep the weights beside other things; the first found is taken."""
-
-PREFIXES = ("module.", "_orig_mod.")
+COMPILED = "_orig_mod."
+PREFIXES = ("module.", COMPILED)
 """What torch's wrappers put before every name; taken off."""
 
 _NO_TENSOR = re.compile(r"(?:Unsupported global: )?GLOBAL ([\w.]+)")
@@ -42,72 +41,83 @@ _UNREADABLE = (
 )
 
 
-def read_weights(path: Path, most: int = FILE_BYTES) -> dict[str, Tensor]:
+def read_weights(path: Path, key: str = "", most: int = FILE_BYTES) -> dict[str, Tensor]:
     """Read {name: tensor} from a file; nothing in the file is run.
 
     Args:
         path: A `.safetensors` file, or one that torch.save wrote.
+        key: Which of its sets of weights; "" is the one that is proposed first.
         most: Most bytes of the file, and of its tensors.
 
     Raises:
         DataUnavailable: there is no such file, or safetensors is not installed.
         InvalidConfig: it is damaged, too large, or holds anything but tensors.
     """
+    sets = read_sets(path, most)
+    return dict(choose(sets, key, list(sets), str(path)).state)
+
+
+def read_sets(path: Path, most: int = FILE_BYTES) -> dict[str, dict[str, Tensor]]:
+    """Read every set of weights in a file, by its key; "" is the whole file.
+
+    Raises:
+        As `read_weights` does.
+    """
     check_size(path, most)
-    state = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_torch(path)
-    total = sum(value.numel() * value.element_size() for value in state.values())
+    safe = path.suffix.lower() == ".safetensors"
+    sets = sets_in(_read_safetensors(path) if safe else _read_torch(path))
+    stored = {id(value): value for state in sets.values() for value in state.values()}
+    total = sum(value.numel() * value.element_size() for value in stored.values())
     if total > most:
         raise InvalidConfig(
             f"The tensors of {path} come to {total / 1e6:,.0f} MB; at most {most / 1e6:,.0f} MB "
             "are read."
         )
-    plain = {_plain(key): value for key, value in state.items()}
-    if len(plain) != len(state):
-        raise InvalidConfig(f"{path} holds the same name twice, with and without {PREFIXES[0]!r}.")
+    plain = {}
+    for key, state in sets.items():
+        plain[key] = {_plain(name): value for name, value in state.items()}
+        if len(plain[key]) != len(state):
+            raise InvalidConfig(
+                f"{path} holds the same name twice, with and without {PREFIXES[0]!r}."
+            )
     return plain
 
 
 def _plain(key: str) -> str:
     while found := next((prefix for prefix in PREFIXES if key.startswith(prefix)), None):
         key = key.removeprefix(found)
-    return key
+    # a part of a network may be compiled by itself
+    return key.replace(f".{COMPILED}", ".")
 
 
-def _read_torch(path: Path) -> dict[str, Tensor]:
+def _read_torch(path: Path) -> Mapping[Any, Any]:
+    """What torch.save wrote, with at least one set of weights in it."""
     how = "Save them with torch.save(model.state_dict(), path)."
     try:
         with warnings.catch_warnings():
             # of pickle protocols it does not know; what it cannot read it refuses
             warnings.simplefilter("ignore")
-            state: Any = torch.load(path, map_location="cpu", weights_only=True)
+            document: Any = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         raise InvalidConfig(
             f"{path} cannot be read as plain weights ({_why_unreadable(error)}). {how}"
         ) from error
-    for nest in NESTS:
-        if isinstance(state, Mapping) and isinstance(state.get(nest), Mapping):
-            state = state[nest]
-            break
+    if isinstance(document, Mapping) and sets_in(document):
+        return document
+    state = document
+    if isinstance(document, Mapping):
+        inner = (document[nest] for nest in NESTS if isinstance(document.get(nest), Mapping))
+        state = next(inner, document)
     if not isinstance(state, Mapping) or not state:
         raise InvalidConfig(
             f"{path} is no state dict (a mapping from names to tensors): it holds a "
             f"{type(state).__name__}. {how}"
         )
-    if odd := [str(key) for key, value in state.items() if not _is_tensor(value)]:
-        more = f" and {len(odd) - 5} more" if len(odd) > 5 else ""
-        raise InvalidConfig(
-            f"{path} is no state dict (a mapping from names to tensors): no plain tensors are "
-            f"{', '.join(key[:80] for key in odd[:5])}{more}. {how}"
-        )
-    return {str(key): value.detach() for key, value in state.items()}
-
-
-def _is_tensor(value: object) -> bool:
-    return (
-        isinstance(value, Tensor)
-        and value.layout == torch.strided
-        and not value.is_quantized
-        and not value.is_meta
+    odd = [str(key) for key, value in state.items() if not is_plain(value)]
+    more = f" and {len(odd) - 5} more" if len(odd) > 5 else ""
+    raise InvalidConfig(
+        f"{path} is no state dict (a mapping from names to tensors): no plain tensors are "
+        f"{', '.join(key[:80] for key in odd[:5])}{more}. {how}"
     )
 
 
@@ -127,12 +137,16 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     reader = need("safetensors.torch", "to read .safetensors files")
     library = need("safetensors", "to read .safetensors files")
     try:
-        return dict(reader.load_file(path, device="cpu"))
+        state = dict(reader.load_file(path, device="cpu"))
+        with library.safe_open(path, "pt") as opened:
+            names = opened.metadata() or {}
     except (library.SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
         raise InvalidConfig(
             f"{path} is no whole safetensors file ({_first_line(error)}). Save it again with "
             "safetensors.torch.save_file(model.state_dict(), path)."
         ) from error
+    # a tensor with two names is stored once; the other name is noted beside the tensors
+    return state | {n: state[at] for n, at in names.items() if n not in state and at in state}
 
 
 def in_order(model: nn.Module, state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
@@ -141,8 +155,7 @@ def in_order(model: nn.Module, state: Mapping[str, Tensor], source: str) -> dict
     Raises:
         InvalidConfig: there are more or fewer tensors, or a shape differs; names the first.
     """
-    wanted = {k: v for k, v in model.state_dict().items() if not k.endswith(COUNTER)}
-    given = {k: v for k, v in state.items() if not k.endswith(COUNTER)}
+    wanted, given = without_counters(model.state_dict()), without_counters(state)
     if len(wanted) != len(given):
         raise InvalidConfig(
             f"{source} holds {len(given)} tensors, the network {len(wanted)}; they cannot be "
@@ -159,21 +172,25 @@ def in_order(model: nn.Module, state: Mapping[str, Tensor], source: str) -> dict
     return renamed
 
 
-def fill(model: nn.Module, state: Mapping[str, Tensor], name: str, source: str) -> None:
-    """Load a state dict; every entry but batch counters must be there, and no other.
+def fill(model: nn.Module, state: Mapping[str, Tensor], name: str, source: str) -> tuple[str, ...]:
+    """Load a state dict; every entry but counters must be there, and no other of the network.
 
     Args:
         model: What is filled, in place.
-        state: Name to tensor, in any floating type; float32 afterwards.
+        state: Name to tensor, in any floating type of 16 bits or more; float32 afterwards.
         name: What the architecture is called, for errors.
         source: Where the weights come from, for errors.
 
+    Returns:
+        Sentences on what was passed over.
+
     Raises:
-        InvalidConfig: names or shapes differ, with the nearest names; whole or complex numbers
-            stand where the network has floats; or NaN or infinity.
+        InvalidConfig: names or shapes differ, with the nearest names; whole, complex or 8-bit
+            numbers stand where the network has floats; or NaN or infinity.
     """
-    wanted = {k: v for k, v in model.state_dict().items() if not k.endswith(COUNTER)}
-    given = {k: v for k, v in without_prefix(wanted, state).items() if not k.endswith(COUNTER)}
+    wanted = without_counters(model.state_dict())
+    named = named_for(model, state, source)
+    given = named.state
     problems = []
     if missing := [key for key in wanted if key not in given]:
         problems.append(f"missing: {_listed(missing, list(given))}")
@@ -194,35 +211,7 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], name: str, source: str) 
     if broken:
         raise InvalidConfig(f"{source} holds NaN or infinity in {', '.join(broken[:5])}.")
     model.load_state_dict(floats, strict=False)
-
-
-def without_prefix(wanted: Collection[str], state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Take one prefix off every name, or put one before it, where that makes all names fit.
-
-    Training frameworks save a network as a part of something, "model." before every name; and a
-    part of a user's network may itself be called "module".
-
-    Args:
-        wanted: Names of the network.
-        state: Name to tensor.
-
-    Returns:
-        The state under the network's names; unchanged where no single prefix does it.
-    """
-    wanted = {key for key in wanted if not key.endswith(COUNTER)}
-    names = {key for key in state if not key.endswith(COUNTER)}
-    if not names or not wanted or names == wanted:
-        return state
-    shortest = min(wanted, key=len)
-    for key in names:
-        prefix = key.removesuffix(shortest)
-        if prefix != key and names == {prefix + name for name in wanted}:
-            return {k.removeprefix(prefix): v for k, v in state.items()}
-    for key in wanted:
-        prefix = key.removesuffix(min(names, key=len))
-        if prefix != key and wanted == {prefix + name for name in names}:
-            return {prefix + k: v for k, v in state.items()}
-    return state
+    return named.notes
 
 
 def _advice(model: nn.Module, state: Mapping[str, Tensor], source: str) -> str:
@@ -240,10 +229,12 @@ def _advice(model: nn.Module, state: Mapping[str, Tensor], source: str) -> str:
 def _check_floats(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str) -> None:
     """Raise where floats are wanted and other numbers are given: codes of a quantized network."""
     for key, value in wanted.items():
-        if value.is_floating_point() and not given[key].is_floating_point():
+        rounded = given[key].is_floating_point() and given[key].element_size() == 1
+        if value.is_floating_point() and (rounded or not given[key].is_floating_point()):
+            kind, sure = str(given[key].dtype).removeprefix("torch."), "is" if rounded else "may be"
             raise InvalidConfig(
-                f"{source} holds {key} as {str(given[key].dtype).removeprefix('torch.')}, where "
-                "the network has floats: it may be quantized already. Bring the float weights."
+                f"{source} holds {key} as {kind}, where the network has floats: it {sure} "
+                "quantized already. Bring the float weights."
             )
 
 

@@ -1,10 +1,11 @@
 """Rewrites modules that hide their layers into equal ones whose layers are modules of their own.
 
 Some modules compute with weights that no module of their own multiplies: attention hands them to a
-function, and some batch-norms apply the activation as well. `expose_layers` replaces these, and
-only these, by modules with the same outputs (as far as floats add up alike) and the same
-parameters, under names that depend on the model alone. Whoever wraps a model calls it first, so the
-user's own model, untouched, always leads to the same layers.
+function, some batch-norms apply the activation as well, and some weights are computed before each
+pass (weight norm, spectral norm, pruning). `expose_layers` replaces these, and only these, by
+modules with the same outputs (as far as floats add up alike) and the same parameters, or a computed
+one as it comes out, under names that depend on the model alone. Whoever wraps a model calls it
+first, so the user's own model, untouched, always leads to the same layers.
 """
 
 import copy
@@ -14,6 +15,7 @@ from typing import Any
 from torch import nn
 
 from qcore.network.rewriting.attention import ExplicitAttention
+from qcore.network.rewriting.computed_weights import computed, make_plain, tensors_of
 from qcore.network.rewriting.norm_then_rest import NormThenRest
 from qcore.network.rewriting.window_attention import WindowAttention
 
@@ -39,10 +41,10 @@ def expose_layers(model: nn.Module) -> nn.Module:
         the parameters and buffers (slices of them where a parameter holds several layers). Applied
         again it changes nothing.
     """
-    if not any(forward_of(module) in REWRITES for module in model.modules()):
+    if not any(forward_of(module) in REWRITES or computed(module) for module in model.modules()):
         return model
-    tensors = [*model.parameters(), *model.buffers()]
-    rewritten = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
+    rewritten = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors_of(model)})
+    make_plain(rewritten)
     rows: Rows = {}
     if forward_of(rewritten) in REWRITES:
         return _replaced(rewritten, rows)

@@ -171,7 +171,7 @@ def train(setup: Setup, request: LowBits) -> Generator[Progress, None, Hardened]
     for progress in train_stage(soft, setup.checkpoints):
         yield replace(progress, total=total)
     sharpen(max(0, steps - 1), torch.Generator())
-    end = _measure(model, sample)
+    end = _measure(model, setup.judge, sample)
     tail = replace(
         soft,
         name=f"{request.training}/tail",

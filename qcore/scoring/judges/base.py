@@ -1,7 +1,8 @@
 """What a judge is: how far a quantized network's answers are from the float network's.
 
 Torch-free: judges speak to tensors by their methods only, so that pages can read a judge's words
-and settings without loading torch. Every judge is a frozen dataclass of its settings.
+and settings without loading torch. Every judge is a frozen dataclass of its settings. What goes in
+and out is a tensor, or names to tensors where a judge has to keep several (`network.trees.Tree`).
 """
 
 from abc import ABC, abstractmethod
@@ -14,8 +15,6 @@ from qcore.errors import InvalidData, InvalidParams
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-    from qcore.network.trees import Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ class Judge(ABC):
         return Measure("agreement")
 
     @abstractmethod
-    def read(self, outputs: Any, inputs: "Tree") -> "Tree":
+    def read(self, outputs: Any, inputs: Any) -> Any:
         """What is compared of a network's outputs, (n, ...); gradients pass through it.
 
         Args:
@@ -112,11 +111,11 @@ class Judge(ABC):
         """
 
     @abstractmethod
-    def divergence(self, seen: "Tree", wanted: "Tree") -> "Tensor":
+    def divergence(self, seen: Any, wanted: Any) -> "Tensor":
         """Distance of answers from the float network's, (n,), at least 0, in `unit`."""
 
     @abstractmethod
-    def probe(self, seen: "Tree", generator: "torch.Generator") -> "Tensor":
+    def probe(self, seen: Any, generator: "torch.Generator") -> "Tensor":
         """A random scalar whose gradient g at the float answers gives the divergence's curvature.
 
         For a small change d of the answers 1/2 E[(g . d)^2], summed over the samples, is the
@@ -125,18 +124,18 @@ class Judge(ABC):
         """
 
     @abstractmethod
-    def matches(self, seen: "Tree", wanted: "Tree") -> "Tensor":
+    def matches(self, seen: Any, wanted: Any) -> "Tensor":
         """Per sample, what `matched` needs: here its likeness to the float answers, (n,)."""
 
     def matched(self, kept: "Tensor") -> "Tensor":
         """Likeness of each sample (n,), from `matches` of all of them."""
         return kept
 
-    def truth(self, inputs: "Tree", labels: "Tensor | None") -> "Tensor | None":
+    def truth(self, inputs: Any, labels: "Tensor | None") -> "Tensor | None":
         """The labels that count; a language model's are its own next tokens."""
         return labels
 
-    def marks(self, seen: "Tree", labels: "Tensor") -> "Tensor":
+    def marks(self, seen: Any, labels: "Tensor") -> "Tensor":
         """Per sample, what `marked` needs: here its score, (n,)."""
         raise InvalidData(f"The judge {self.name!r} takes no labels; leave them away.")
 
@@ -144,7 +143,7 @@ class Judge(ABC):
         """Score of each sample (n,), from `marks` of all of them."""
         return kept
 
-    def loss(self, seen: "Tree", labels: "Tensor") -> "Tensor | None":
+    def loss(self, seen: Any, labels: "Tensor") -> "Tensor | None":
         """What training on labels minimises, (n,); None where labels train nothing."""
         return None
 
@@ -208,7 +207,7 @@ class Judge(ABC):
         tensor: Tensor = found
         return tensor if tensor.is_floating_point() else tensor.float()
 
-    def masked(self, inputs: "Tree") -> "Tensor | None":
+    def masked(self, inputs: Any) -> "Tensor | None":
         """The mask among the inputs as floats (n, ...), or None without one.
 
         Raises:

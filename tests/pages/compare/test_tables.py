@@ -6,7 +6,6 @@ import pytest
 
 from pages.compare import caption, figures
 from pages.compare import tables as compare_tables
-from pages.compare.comparable import setting_of
 from pages.compare.methods import EFFORT, ladder_rows, methods_of, pick, run_rows
 from pages.shared.columns import (
     ACTIVATION_BITS,
@@ -20,6 +19,7 @@ from pages.shared.hypervolume import Box, box_of, normalised
 from pages.shared.judged import CLASSIFIER
 from qcore.costs import COSTS
 from qcore.problem import Scores
+from qcore.setting import Setting
 from tests.pages import sample
 
 COST = COSTS["weight_bytes"]
@@ -177,7 +177,7 @@ def test_the_file_holds_the_table_and_no_formula(found, box, tmp_path):
 
 
 def test_the_caption_says_everything_a_reader_must_know(found, box):
-    setting = replace(setting_of(sample.run_of(2, "portfolio"), "a" * 64, "accuracy"))
+    setting = replace(Setting.of(sample.run_of(2, "portfolio").spec, "a" * 64))
     table = compare_tables.summary(found, box, BUDGETS)
     floats = Scores(1000, 0, 1, 0.93)
     words = caption.caption(setting, table, box, float_scores=floats, equal_at=15.0)

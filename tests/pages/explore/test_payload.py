@@ -10,6 +10,7 @@ from pages.explore.view import read_view
 from pages.shared import frames, predictions
 from pages.shared.columns import DAMAGE, OBJECTIVE, SEARCH_SCORE, column_of
 from pages.shared.judged import CLASSIFIER
+from pages.shared.points_table import points_frame
 from pages.shared.ranges import BUDGETS, spans_of
 from qcore.allocation import LayerSpec, ModelSpec
 from qcore.costs import COSTS, costs_of
@@ -34,7 +35,7 @@ def frame():
         sample.stored(at, 1 + at % 2, sample.point(allocation, 700 + at))
         for at, allocation in enumerate(sample.allocations(30, activations=(4, 8)))
     ]
-    return frames.points_frame(stored, runs, sample.MODEL, floats=(sample.FLOAT, None))
+    return points_frame(stored, runs, sample.MODEL, floats=(sample.FLOAT, None))
 
 
 def test_every_number_of_a_point_arrives_unchanged():

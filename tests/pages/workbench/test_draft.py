@@ -80,7 +80,7 @@ def test_the_table_follows_the_draft_but_keeps_the_cells_it_was_given():
     frame = editor_frame(EIGHT, after, MODEL)
     assert frame[WEIGHT].tolist() == [8] * len(MODEL.names)
     assert frame[BYTES].iloc[7] == MODEL.layers[7].weights // 2
-    assert frame[CHANGE].iloc[7] == "8/fp to 4/fp"
+    assert frame[CHANGE].iloc[7] == "8/float to 4/float"
     assert frame[SHARE].sum() == pytest.approx(100)
     assert frame.index[0] == 1
 

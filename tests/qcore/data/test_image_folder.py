@@ -6,7 +6,7 @@ from PIL import Image
 from qcore.data import (
     load_data,
 )
-from qcore.data.image_folder import plain_folder
+from qcore.data.image_folder import plain_folder, remarks_on
 from qcore.errors import DataUnavailable, InvalidData, InvalidParams
 from qcore.models._torchvision import torchvision
 from qcore.models.catalog import MODELS
@@ -40,8 +40,8 @@ def test_images_are_prepared_as_the_model_wants(photos):
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_pixels_equal_torchvisions_transforms(tmp_path, size, interpolation):
     path = picture(tmp_path / "a.png", size)
-    steps = Preprocessing(crop=28, resize=32, interpolation=interpolation)
-    ours, _ = plain_folder(tmp_path).read([0], steps)
+    steps = Preprocessing(height=28, width=28, resize=32, interpolation=interpolation)
+    ours = plain_folder(tmp_path).train.read([0], steps).pixels
     transforms = torchvision.transforms
     mode = transforms.InterpolationMode(interpolation)
     theirs = transforms.Compose(
@@ -109,17 +109,18 @@ def test_a_corrupt_image_is_named(tmp_path, suffix, keep):
     path = picture(tmp_path / f"broken{suffix}", size=(60, 60))
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(InvalidData, match="broken"):
-        plain_folder(tmp_path).read([0], Preprocessing())
+        plain_folder(tmp_path).train.read([0], Preprocessing())
 
 
-STEPS = Preprocessing(crop=8, resize=8)
-GREY = Preprocessing(channels=1, crop=8, resize=8)
+STEPS = Preprocessing(3, 8, 8)
+GREY = Preprocessing(1, 8, 8)
 
 
 def test_grey_files_among_colour_ones_are_repeated_and_reported(tmp_path):
     picture(tmp_path / "a.png")
     picture(tmp_path / "b.png", mode="L")
-    pixels, note = plain_folder(tmp_path).read([0, 1], STEPS)
+    read = plain_folder(tmp_path).train.read([0, 1], STEPS)
+    pixels, [note] = read.pixels, remarks_on([read])
     assert note.startswith("1 grey files were repeated to 3 channels")
     assert "b.png" in note
     assert np.array_equal(pixels[1, 0], pixels[1, 1])
@@ -128,43 +129,45 @@ def test_grey_files_among_colour_ones_are_repeated_and_reported(tmp_path):
 
 def test_a_folder_of_grey_files_is_refused_where_colour_is_wanted(tmp_path):
     picture(tmp_path / "a.png", mode="L")
+    read = plain_folder(tmp_path).train.read([0], STEPS)
     with pytest.raises(InvalidData, match=r"takes colour images.*a\.png"):
-        plain_folder(tmp_path).read([0], STEPS)
+        remarks_on([read])
+    for name in "bcd":
+        picture(tmp_path / f"{name}.png", mode="L")
+    with pytest.raises(InvalidData, match="all 4 read here are grey"):
+        load_data(f"images:{tmp_path}", calibration=1, search=1)
+    picture(tmp_path / "e.png")
+    notes = load_data(f"images:{tmp_path}", calibration=1, search=1).notes
+    assert [note[:14] for note in notes] == ["4 grey files w"]
 
 
 def test_colour_files_are_refused_where_grey_is_wanted(tmp_path):
     picture(tmp_path / "a.png")
     with pytest.raises(InvalidData, match=r"a\.png is a colour image"):
-        plain_folder(tmp_path).read([0], GREY)
+        plain_folder(tmp_path).train.read([0], GREY)
 
 
 def test_grey_pixels_are_taken_from_grey_files_and_from_colour_files_without_colour(tmp_path):
     grey = Image.open(picture(tmp_path / "a.png", mode="L"))
     grey.convert("RGB").save(tmp_path / "b.png")
-    pixels, note = plain_folder(tmp_path).read([0, 1], GREY)
+    read = plain_folder(tmp_path).train.read([0, 1], GREY)
+    pixels = read.pixels
     assert pixels.shape == (2, 1, 8, 8)
     assert np.array_equal(pixels[0], pixels[1])
-    assert note == ""
+    assert remarks_on([read]) == []
 
 
 def test_only_opaque_images_are_flattened(tmp_path):
     opaque = Image.open(picture(tmp_path / "a.png")).convert("RGBA")
     opaque.save(tmp_path / "b.png")
-    pixels, _ = plain_folder(tmp_path).read([0, 1], STEPS)
+    pixels = plain_folder(tmp_path).train.read([0, 1], STEPS).pixels
     assert np.array_equal(pixels[0], pixels[1])
     picture(tmp_path / "c.png", mode="RGBA")
     with pytest.raises(InvalidData, match=r"c\.png has transparent pixels"):
-        plain_folder(tmp_path).read([2], STEPS)
-
-
-def test_deep_grey_images_are_refused(tmp_path):
-    Image.fromarray(np.full((9, 9), 40_000, np.uint16)).save(tmp_path / "deep.png")
-    for steps in (STEPS, GREY):
-        with pytest.raises(InvalidData, match=r"deep\.png has Pillow mode"):
-            plain_folder(tmp_path).read([0], steps)
+        plain_folder(tmp_path).train.read([2], STEPS)
 
 
 def test_hidden_and_other_files_are_passed_over(photos):
     (photos / "notes.txt").write_text("no image")
     (photos / ".hidden.png").write_bytes(b"no image")
-    assert len(plain_folder(photos)) == 12
+    assert len(plain_folder(photos).train) == 12

@@ -12,6 +12,7 @@ from qcore.models.catalog import (
     MODELS,
     bundled_facts,
     bundled_spec,
+    data_name,
     split_data_name,
 )
 from qcore.models.new_network import usual_for
@@ -31,12 +32,12 @@ def test_preprocessing_is_that_of_torchvisions_default_weights():
     for entry in of_torchvision():
         theirs = torchvision.models.get_model_weights(entry.name).DEFAULT.transforms()
         ours = entry.preprocessing
-        assert [ours.crop] == theirs.crop_size, entry.name
+        assert [ours.height] == [ours.width] == theirs.crop_size, entry.name
         assert [ours.resize] == theirs.resize_size, entry.name
         assert ours.interpolation == theirs.interpolation.value, entry.name
         assert list(ours.mean) == list(theirs.mean), entry.name
         assert list(ours.std) == list(theirs.std), entry.name
-        assert entry.input_shape == (3, ours.crop, ours.crop)
+        assert entry.input_shape == (3, ours.height, ours.width)
 
 
 def test_bundled_networks_come_first():
@@ -81,8 +82,52 @@ def test_data_names_split_into_key_and_folder():
 
 
 @pytest.mark.parametrize(
+    ("words", "path"),
+    [
+        ("/photos", "/photos"),
+        ("  /photos\n", "/photos"),
+        ("/a b/100% #1?", "/a b/100% #1?"),
+        ('"/a b"', "/a b"),
+        ("'/a b'", "/a b"),
+        ("/it's", "/it's"),
+        ("file:///a%20b", "/a b"),
+        ("file://localhost/a", "/a"),
+        ("/a%20b", "/a%20b"),
+        ("~/x", "~/x"),
+        ("photos", "{here}/photos"),
+        ("-photos", "{here}/-photos"),
+        ("./photos", "{here}/./photos"),
+        ("\\\\server\\share", "{here}/\\\\server\\share"),
+        ("/ends in a space /", "/ends in a space /"),
+        ("", ""),
+        (" ", ""),
+    ],
+)
+def test_places_are_read_as_they_were_meant_on_every_door(tmp_path, monkeypatch, words, path):
+    monkeypatch.chdir(tmp_path)
+    meant = path.replace("{here}", str(tmp_path))
+    assert data_name(words, "images") == f"images:{meant}"
+    assert data_name(f"images:{words}") == f"images:{meant}"
+    # a whole name in the field for the place
+    assert data_name(f"imagefolder:{words}", "images") == f"imagefolder:{meant}"
+    assert data_name(data_name(words, "images")) == data_name(words, "images")
+    if meant:
+        found = split_data_name(data_name(words, "images"))
+        assert found == ("images", Path(meant).expanduser())
+
+
+def test_names_without_a_place_stay_as_they_are():
+    assert data_name("cifar10") == "cifar10"
+    assert data_name("nonsense") == "nonsense"
+    assert data_name("cifar10:/x") == "cifar10:/x"
+
+
+@pytest.mark.parametrize(
     ("name", "message"),
     [
+        ("/photos", r"write what it is before it: imagefolder:/photos, images:/photos"),
+        ("C:\\photos", r"imagefolder:C:\\photos"),
+        ("images:/caf\udce9", r"/caf\\xe9 is not written in UTF-8"),
         ("emnist", "Unknown data set 'emnist'"),
         ("", "Unknown data set"),
         ("images", "needs a folder"),
@@ -102,7 +147,7 @@ def test_the_usual_normalisation_fits_the_images_of_a_data_set(name):
     assert len(entry.mean) == len(entry.std) == entry.shape[0]
     check_preprocessing(steps, entry.shape[0])
     assert (steps.mean, steps.std) == (entry.mean, entry.std)
-    assert usual_for(name, (entry.shape[0], 8, 16)).crop == 8
+    assert usual_for(name, (entry.shape[0], 8, 16)).input_shape == (entry.shape[0], 8, 16)
     assert usual_for(name, (4, 8, 8)) is None
 
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional
 
 from qcore.allocation import BitAllocation
 from qcore.data import Images
 from qcore.ptq.model import QuantizedModel
 from qcore.scoring.evaluator import Evaluator
+from qcore.scoring.judges.classes import Classes
 from qcore.sensitivity.gradient import _Tap, per_sample
 from qcore.sensitivity.measured import SENSITIVITIES, compute_table
 from tests.attention_nets import CLASSES, NETWORKS, SIDE, found_in, swin
@@ -54,11 +54,12 @@ def test_projections_of_windows_are_those_of_each_sample_alone():
     # the second of these layers runs on four windows for each sample
     x = torch.randn(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(4))
     model = QuantizedModel(swin(), found_in("swin"))
-    tap = _Tap(model, x)
+    tap = _Tap(model, x, Classes())
     names = ["features.0.0", "features.1.1.attn.qkv", "head"]
-    outputs = [tap.outputs[name] for name in names]
+    seen = {name: output for name, _, output in tap.calls}
+    outputs = [seen[name] for name in names]
     assert [len(output) // 3 for output in outputs] == [1, 4, 1]
-    losses = functional.log_softmax(tap.logits, 1)[:, 0]
+    losses = tap.answers[:, 0]
     whole = torch.autograd.grad(losses.sum(), outputs, retain_graph=True)
     for sample in range(3):
         alone = torch.autograd.grad(losses[sample], outputs, retain_graph=True)

@@ -346,12 +346,17 @@ def test_images_of_the_wrong_size_are_refused():
     assert not any(m._forward_hooks for m in model.modules())
 
 
+class GivesWords(nn.Module):
+    def forward(self, x):
+        return "cat"
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
         (nn.Sequential(nn.ReLU(), nn.Flatten()), "no layer to quantize"),
         (nn.Linear(4, 2), "single layer"),
-        (nn.LSTM(4, 2, batch_first=True), "returned tuple"),
+        (GivesWords(), "returned str"),
     ],
 )
 def test_models_that_cannot_be_quantized_are_refused_by_name(model, message):

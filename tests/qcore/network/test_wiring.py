@@ -141,9 +141,13 @@ def test_a_weight_used_outside_its_layer_keeps_a_float_copy():
     assert any("used outside" in warning for warning in found.spec.warnings)
 
 
-def test_a_parametrized_weight_is_not_a_layer_and_says_so():
+def test_a_parametrized_weight_is_a_layer_and_says_that_it_was_computed():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
     nn.utils.parametrizations.weight_norm(model[0])
     found = of(model, 4)
-    assert found.spec.names == ("1",)
-    assert any("parametrization" in warning for warning in found.spec.warnings)
+    assert found.spec.names == ("0", "1")
+    assert found.spec.left_in_float == {}
+    assert any(
+        "What weight norm computes (1 weights or biases; the first is 0.weight)" in w
+        for w in found.spec.warnings
+    )

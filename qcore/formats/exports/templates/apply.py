@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from qcore.formats.exports.templates.common import (
     CONFIG,
     check_weights,
-    expose_layers,
     float_model,
     from_rows,
+    in_float,
     read,
     to_rows,
+    unwrapped,
 )
 
 
@@ -47,15 +48,18 @@ def rounding(grid: Tensor) -> Callable[..., Any]:
 
 @torch.no_grad()
 def apply(model: nn.Module, config: dict[str, Any] | None = None) -> nn.Module:
-    """Quantize a float model and return it, in inference mode: itself, unless it had attention."""
+    """Quantize a float model and return it, in inference mode and float32.
+
+    The model itself, taken out of its wrappers, unless it had attention or wrapped parts.
+    """
     config = config or json.loads(CONFIG)
-    model = expose_layers(model)
-    names: dict[str, Any] = dict(model.named_modules())
     wanted = [*config["bits"], *config["norms"].values()]
+    model = unwrapped(model, wanted)
+    names: dict[str, Any] = dict(model.named_modules())
     missing = [name for name in wanted if name not in names]
     if missing:
         raise SystemExit(f"This is not the model of the configuration; it lacks: {missing}")
-    check_weights(model, config)
+    check_weights(model, config, in_float(model))
     for name, (weight_bits, activation_bits) in config["bits"].items():
         module, state = names[name], config["state"][name]
         weight = module.weight.detach().float()

@@ -19,11 +19,12 @@ from torch import Tensor, nn
 from qcore.formats.exports.templates.common import (
     CONFIG,
     check_weights,
-    expose_layers,
     float_model,
     from_rows,
+    in_float,
     read,
     to_rows,
+    unwrapped,
 )
 
 LAYERS = ("Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d")
@@ -110,15 +111,17 @@ def own_forward(module: nn.Module) -> bool:
 def apply(model: nn.Module, config: dict[str, Any] | None = None) -> nn.Module:
     """Rebuild a float model from Brevitas layers and return it, in inference mode.
 
-    The model itself, changed, unless it had attention.
+    The model itself, taken out of its wrappers and changed, unless it had attention or wrapped
+    parts.
     """
     config = config or json.loads(CONFIG)
-    model = expose_layers(model)
+    wanted = [*config["bits"], *config["norms"].values()]
+    model = unwrapped(model, wanted)
     names: dict[str, Any] = dict(model.named_modules())
-    missing = [n for n in (*config["bits"], *config["norms"].values()) if n not in names]
+    missing = [name for name in wanted if name not in names]
     if missing:
         raise SystemExit(f"This is not the model of the configuration; it lacks: {missing}")
-    check_weights(model, config)
+    check_weights(model, config, in_float(model))
     own = [name for name in config["bits"] if own_forward(names[name])]
     if own:
         raise SystemExit(f"Brevitas has no layers that compute as these do by themselves: {own}")

@@ -5,6 +5,7 @@ Imports torch and the standard library alone, one name a line or statement, and 
 
 import argparse
 import base64
+import copy
 import hashlib
 import importlib
 import sys
@@ -61,6 +62,57 @@ def expose_layers(model: nn.Module) -> nn.Module:
     return rewriting.expose_layers(model) if rewriting else model
 
 
+WRAPPED = ("_orig_mod", "module")
+"""Where torch.compile, and DataParallel and averaged weights, keep the network they wrap."""
+
+
+def inside(model: nn.Module) -> nn.Module | None:
+    """The network in a wrapper, or in a Sequential of it alone; None where there is no wrapper."""
+    if isinstance(model, nn.Sequential) and len(model) == 1:
+        return model[0]
+    return next((child for name, child in model.named_children() if name in WRAPPED), None)
+
+
+def unwrapped(model: nn.Module, wanted: Any) -> nn.Module:
+    """The network that has modules of certain names, every layer in a module of its own.
+
+    Args:
+        model: The network, itself or in wrappers, or with parts in wrappers.
+        wanted: The names.
+
+    Returns:
+        The network inside the wrappers, as `expose_layers` gives it; where parts were wrapped a
+        copy that shares its tensors. The model as it is where no unwrapping leads to the names.
+    """
+    given, names = model, set(wanted)
+    while True:
+        if "_orig_mod" not in model._modules:
+            exposed = expose_layers(model)
+            if names <= set(dict(exposed.named_modules())):
+                return exposed
+        within = inside(model)
+        if within is None:
+            break
+        model = within
+    shared: dict[int, Any] = {id(t): t for t in (*model.parameters(), *model.buffers())}
+    for part in reversed(list(model.modules())):
+        within = None if isinstance(part, nn.Sequential) else inside(part)
+        if within is not None:
+            shared[id(part)] = copy.deepcopy(within, shared)
+    plain = expose_layers(copy.deepcopy(model, shared))
+    return plain if names <= set(dict(plain.named_modules())) else given
+
+
+def in_float(model: nn.Module) -> str:
+    """Turn a network into float32, run plainly, and say what its weights were rounded to."""
+    for part in model.modules():
+        part._compiled_call_impl = None  # of model.compile()
+    kinds = {tensor.dtype for tensor in model.parameters() if tensor.is_floating_point()}
+    model.float()
+    narrow = sorted(str(kind).removeprefix("torch.") for kind in kinds if kind.itemsize < 4)
+    return " and ".join(narrow)
+
+
 def digest(model: nn.Module) -> str:
     """SHA-256 of every tensor by name: what tells one set of weights from another."""
     found = hashlib.sha256()
@@ -73,12 +125,13 @@ def digest(model: nn.Module) -> str:
     return found.hexdigest()
 
 
-def check_weights(model: nn.Module, config: dict[str, Any]) -> None:
+def check_weights(model: nn.Module, config: dict[str, Any], rounded: str = "") -> None:
     """Stop where these are other weights than those the bits were measured with."""
     if digest(model) != config["model"]["digest"]:
+        cause = f" They were rounded to {rounded}: load those of float32." if rounded else ""
         raise SystemExit(
             f"These are not the weights of {config['model']['name']} that were measured, whose "
-            "scales these are. Load the trained weights first (--weights FILE)."
+            f"scales these are.{cause} Load the trained weights first (--weights FILE)."
         )
 
 

@@ -30,8 +30,12 @@ HIDING = {
     "ShiftedWindowAttention",
     "ShiftedWindowAttentionV2",
     "BatchNormAct2d",
+    "ParametrizationList",
+    "WeightNorm",
+    "SpectralNorm",
+    "BasePruningMethod",
 }
-"""Classes whose layers are no modules: they are replaced by equal ones that bitdial has."""
+"""Classes whose layers are no modules, or whose weights are computed: bitdial replaces them."""
 
 HEADER_LIMIT = 100_000_000
 
@@ -108,7 +112,8 @@ def expose_layers(model: nn.Module) -> nn.Module:
     Raises:
         ValueError: it hides layers, and bitdial, which can replace what hides them, is not here.
     """
-    classes = {c.__name__ for module in model.modules() for c in type(module).__mro__}
+    parts = [p for m in model.modules() for p in (m, *m._forward_pre_hooks.values())]
+    classes = {c.__name__ for part in parts for c in type(part).__mro__}
     hiding = sorted(classes & HIDING)
     if not hiding:
         return model
@@ -122,17 +127,33 @@ def expose_layers(model: nn.Module) -> nn.Module:
     return rewriting.expose_layers(model)
 
 
+def unwrapped(model: nn.Module, wanted: set[str]) -> nn.Module:
+    """The network that has these modules, out of torch's wrappers, by `expose_layers`."""
+    inside: nn.Module | None = model
+    while inside is not None:
+        exposed = expose_layers(inside)
+        if wanted <= {name for name, _ in exposed.named_modules()}:
+            return exposed
+        children = dict(inside.named_children())
+        alone = isinstance(inside, nn.Sequential) and len(children) == 1
+        names = ("_orig_mod", "module", *(children if alone else ()))
+        inside = next((children[name] for name in names if name in children), None)
+    return expose_layers(model)
+
+
 @torch.no_grad()
 def apply(model: nn.Module, tensors: dict[str, Any]) -> nn.Module:
-    """A copy of the float network with the file's weights, in inference mode.
+    """A copy of the float network with the file's weights, in inference mode and float32.
+
+    It may be in torch's wrappers (compiled, DataParallel, averaged weights).
 
     Raises:
         ValueError: this is not the network the file was made from, or it hides layers.
     """
-    model = expose_layers(copy.deepcopy(model))
-    names: dict[str, Any] = dict(model.named_modules())
     layers = json.loads(tensors["__metadata__"]["layers"])
     norms = json.loads(tensors["__metadata__"]["norms"])
+    model = copy.deepcopy(expose_layers(unwrapped(model, {*layers, *norms.values()}))).float()
+    names: dict[str, Any] = dict(model.named_modules())
     missing = [name for name in (*layers, *norms.values()) if name not in names]
     if missing:
         raise ValueError(f"This is not the network of the file; it lacks: {', '.join(missing)}")

@@ -16,7 +16,7 @@ from torch import nn
 
 from qcore.errors import InvalidConfig, QcoreError, UnsupportedModel
 from qcore.models.loading.limits import check_size
-from qcore.models.loading.onnx.graph import tidied, with_linears
+from qcore.models.loading.onnx.graph import share_weights, tidied, with_linears
 from qcore.models.loading.onnx.sizes import Sized, lowered, open_batch, with_numbers, with_sizes
 from qcore.models.loading.packages import need
 
@@ -225,7 +225,9 @@ def _with_onnx2torch(sized: Sized) -> nn.Module:
     newest = max(entry.version for entry in proto.opset_import)
 
     def converted() -> nn.Module:
-        return with_linears(with_numbers(convert(proto), sized.expanded))
+        network = with_linears(with_numbers(convert(proto), sized.expanded))
+        share_weights(network, proto.graph)
+        return network
 
     try:
         return converted()

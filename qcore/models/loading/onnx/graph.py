@@ -16,13 +16,12 @@ from torch.fx import GraphModule, Node
 def tidied(proto: Any) -> Any:
     """A copy of a model without Identity and Constant nodes, all names plain.
 
-    Tensors that were shared through an Identity are copied. Names become letters, digits and "_",
+    What an Identity passed on is read where it comes from. Names become letters, digits and "_",
     so that a node's name is also a module's.
     """
     copy = type(proto)()
     copy.CopyFrom(proto)
     graph = copy.graph
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
     outputs = {value.name for value in graph.output}
     other: dict[str, str] = {}
     kept = []
@@ -30,8 +29,6 @@ def tidied(proto: Any) -> Any:
         for index, name in enumerate(node.input):
             node.input[index] = other.get(name, name)
         value = _constant(node)
-        if node.op_type == "Identity" and node.input[0] in tensors:
-            value = tensors[node.input[0]]
         if node.output[0] in outputs or (value is None and node.op_type != "Identity"):
             kept.append(node)
         elif value is None:
@@ -40,7 +37,6 @@ def tidied(proto: Any) -> Any:
             twin = graph.initializer.add()
             twin.CopyFrom(value)
             twin.name = node.output[0]
-            tensors[twin.name] = twin
     whole = [type(node).FromString(node.SerializeToString()) for node in kept]
     del graph.node[:]
     graph.node.extend(whole)
@@ -94,6 +90,8 @@ def with_linears(converted: GraphModule) -> GraphModule:
     modules = dict(converted.named_modules())
     graph = converted.graph
     for node in list(graph.nodes):
+        if _kind(node, modules) == "OnnxGemm":
+            _linear_of_gemm(node, modules[str(node.target)], converted)
         if _kind(node, modules) != "OnnxMatMul":
             continue
         matrix = _floats(node.args[1], converted)
@@ -105,7 +103,7 @@ def with_linears(converted: GraphModule) -> GraphModule:
         if add is not None:
             others = [a for a in add.args if a is not node]
             bias = _floats(others[0], converted) if len(others) == 1 else None
-            bias = bias if bias is not None and bias.shape == matrix.shape[1:] else None
+            bias = _row(bias, matrix.shape[1])
         linear = nn.Linear(matrix.shape[0], matrix.shape[1], bias is not None)
         linear.weight = nn.Parameter(matrix.t().contiguous())
         if bias is not None:
@@ -123,6 +121,72 @@ def with_linears(converted: GraphModule) -> GraphModule:
     _drop_unused_tensors(converted)
     converted.recompile()
     return converted
+
+
+def _row(bias: torch.Tensor | None, length: int) -> torch.Tensor | None:
+    """A bias as one number for each output; None where it differs between samples.
+
+    It may be stored as (n,), (1, n), (1, 1) or one number, which are added alike.
+    """
+    if bias is None or bias.numel() not in (1, length) or bias.dim() > 2:
+        return None
+    if bias.numel() > 1 and bias.shape[-1] != length:
+        return None
+    return bias.reshape(-1).expand(length).contiguous()
+
+
+def _linear_of_gemm(node: Node, gemm: Any, converted: GraphModule) -> None:
+    """Make a linear module of a Gemm with a stored matrix and a bias of whatever shape."""
+    arguments = dict(zip(("a", "b", "c"), node.args, strict=False))
+    arguments["c"] = node.kwargs.get("input_c", arguments.get("c"))
+    matrix = _floats(arguments["b"], converted)
+    if gemm.trans_a or matrix is None or matrix.dim() != 2:
+        return
+    weight = matrix if gemm.trans_b else matrix.t()
+    bias = None
+    if arguments["c"] is not None:
+        bias = _row(_floats(arguments["c"], converted), len(weight))
+        if bias is None:
+            return
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias is not None)
+    linear.weight = nn.Parameter(weight.contiguous() * gemm.alpha)
+    if bias is not None:
+        linear.bias = nn.Parameter(bias * gemm.beta)
+    converted.add_module(str(node.target), linear)
+    node.args, node.kwargs = (node.args[0],), {}
+
+
+SHARED_KINDS = (nn.Linear, nn.modules.conv._ConvNd)
+
+
+def share_weights(converted: nn.Module, graph: Any) -> None:
+    """Give layers whose nodes read one stored tensor one parameter again.
+
+    Converters give each node a copy, and a weight that is used twice would count twice.
+
+    Args:
+        converted: What onnx2torch gave; changed in place.
+        graph: Of the model, tidied: a node's name is its module's.
+    """
+    modules = dict(converted.named_modules())
+    known: dict[str, list[Any]] = {}
+    for node in graph.node:
+        module: Any = modules.get(node.name)
+        if isinstance(module, nn.Sequential):
+            module = module[-1]  # after the padding that a convolution does not know
+        if not isinstance(module, SHARED_KINDS) or len(node.input) < 2:
+            continue
+        others = known.setdefault(node.input[1], [])
+        for other in others:
+            if type(other) is type(module) and _equal(other.weight, module.weight):
+                module.weight = other.weight
+                if _equal(other.bias, module.bias):
+                    module.bias = other.bias
+        others.append(module)
+
+
+def _equal(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
+    return one is not None and other is not None and torch.equal(one, other)
 
 
 def _kind(node: Node, modules: dict[str, nn.Module]) -> str:

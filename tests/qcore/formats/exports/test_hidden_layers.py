@@ -73,3 +73,20 @@ def test_brevitas_refuses_layers_that_compute_in_a_way_of_their_own():
     exec(compile(write(EXPORTS["brevitas"], case.config), "brevitas", "exec"), script)
     with pytest.raises(SystemExit, match="by themselves"):
         script["apply"](model)
+
+
+def test_weights_that_are_computed_are_read_by_scripts_and_reader_alike(monkeypatch):
+    norm = nn.utils.parametrizations.weight_norm
+    model = nn.Sequential(norm(nn.Conv2d(1, 4, 3)), nn.Flatten(), norm(nn.Linear(144, 3))).eval()
+    case = measured(model, "normed", images(4, (1, 8, 8)), mixed)
+    file = write_with_model(EXPORTS["packed"], case.config, model, case.sample)
+    assert "PYTHONPATH" in file.report["note"]
+    with torch.no_grad():
+        close(packed_reader.apply(model, packed_reader.parse(file.content))(case.sample), case)
+    monkeypatch.setitem(sys.modules, "qcore.network.rewriting", None)
+    with pytest.raises(ValueError, match=r"ParametrizationList.*put its folder on PYTHONPATH"):
+        packed_reader.apply(model, packed_reader.parse(file.content))
+    script = {"__name__": "script"}
+    exec(compile(write(EXPORTS["script"], case.config), "script", "exec"), script)
+    with torch.no_grad():
+        close(script["apply"](copy.deepcopy(model))(case.sample), case)

@@ -9,6 +9,7 @@ import torch
 from qcore.errors import InvalidConfig, InvalidData, InvalidParams, UnsupportedModel
 from qcore.models.loading import load_network
 from qcore.network.layers import find_layers
+from qcore.scoring.judges import parse_judge
 from tests.own_networks import Payload, two_layers
 
 MODULE = "tests.own_networks"
@@ -49,17 +50,31 @@ def test_a_target_written_otherwise_is_refused(leave, target):
     ("function", "kind", "message"),
     [
         ("TwoInputs", UnsupportedModel, r"takes 2 inputs \(x, mask\)"),
-        ("GivesDict", UnsupportedModel, r"returns a dict \(out, aux\)"),
         ("not_a_network", UnsupportedModel, "gave a int"),
         ("fails", UnsupportedModel, "ZeroDivisionError: no such luck"),
         ("leaves", UnsupportedModel, "SystemExit: 3"),
-        ("GivesPair", UnsupportedModel, "returned tuple. Wrap it"),
         ("nowhere", UnsupportedModel, "nowhere"),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_words(leave, function, kind, message):
     with pytest.raises(kind, match=message):
         factory(function)
+
+
+@pytest.mark.parametrize(
+    ("function", "judge"),
+    [
+        ("GivesDict", "classes:output=out"),
+        ("GivesPair", None),
+    ],
+)
+def test_several_outputs_are_taken_with_a_judge_that_looks_at_them(leave, function, judge):
+    found = factory(function)
+    if judge is not None:
+        assert found.judge == parse_judge(judge)
+    else:
+        assert [part.name for part in found.judge.parts] == ["classes", "signal"]
+    assert any("another can be chosen" in note for note in found.notes) == (judge is None)
 
 
 @pytest.mark.parametrize("function", ["in_half", "in_double"])

@@ -12,6 +12,8 @@ from qcore.models.loading import load_network
 from qcore.models.loading.onnx.file import CONVERTERS, read_onnx
 from qcore.network.layers import find_layers
 from qcore.ptq.model import QuantizedModel
+from qcore.scoring.judges import CLASSES
+from qcore.scoring.judges.classes import Classes
 
 RNG = np.random.default_rng(0)
 
@@ -191,9 +193,11 @@ def test_a_softmax_at_the_end_is_noted(tmp_path):
     nodes = [*body("f"), helper.make_node("Softmax", ["f"], ["y"])]
     path = save(tmp_path / "n.onnx", nodes, [tensor("w", 4, 1, 3, 3), tensor("b", 4)])
     loaded = load_network("onnx", "", path, None, None, {})
-    assert any("a softmax ends it" in note for note in loaded.notes)
+    assert loaded.judge == Classes(probabilities=True)
+    assert any("outputs are probabilities" in note for note in loaded.notes)
     plain = load_network("onnx", "", net(tmp_path / "plain.onnx"), None, None, {})
-    assert not any("softmax" in note for note in plain.notes)
+    assert plain.judge == CLASSES
+    assert not any("probabilities" in note for note in plain.notes)
 
 
 def test_operators_outside_onnx_are_listed(tmp_path):

@@ -1,0 +1,159 @@
+"""The arrays of a `.npz`, `.npy`, `.pt` or `.safetensors` file, by name; nothing in it is run."""
+
+import pickle
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qcore.data.listing import shown
+from qcore.errors import DataUnavailable, InvalidConfig, InvalidData
+
+MOST_BYTES = 8 * 2**30
+KEYS = ("x", "y", "x_test", "y_test", "classes")
+
+_ALIASES = {"x_train": "x", "y_train": "y"}
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)
+_PAIR = 2
+
+
+def read_stored(path: Path, notes: list[str]) -> dict[str, Any]:
+    """What a file holds, by the names of KEYS where they are spelled in other ways.
+
+    Args:
+        path: A `.npz`, a `.npy` (which is x), or what torch.save wrote: a dict, a pair (x, y), a
+            tensor, or a list of tensors, which are x.
+        notes: Gets a sentence where names were read as others.
+
+    Raises:
+        DataUnavailable: there is no such file.
+        InvalidData: it is damaged or too large, or holds something else.
+    """
+    stored = _read(path)
+    if isinstance(stored, Tensor | np.ndarray):
+        return {"x": stored}
+    if isinstance(stored, list | tuple):
+        return _listed(stored, path, notes)
+    if not isinstance(stored, Mapping):
+        raise InvalidData(
+            f"{shown(path)} holds no tensors but {type(stored).__name__}; save {{'x': x, 'y': y}}."
+        )
+    found = {str(key): value for key, value in stored.items()}
+    for name in [name for name in found if name not in KEYS]:
+        meant = _ALIASES.get(name.lower(), name.lower())
+        if meant in KEYS and meant not in found:
+            found[meant] = found.pop(name)
+            notes.append(f"{name} was read as {meant}.")
+    return found
+
+
+def as_tensor(value: Any, what: str, path: Path) -> Tensor:
+    """An array, a tensor, or a list of numbers or of equal tensors, as one tensor.
+
+    Raises:
+        InvalidData: it is something else.
+    """
+    if isinstance(value, Tensor):
+        if value.layout != torch.strided or value.is_quantized or value.is_nested:
+            raise InvalidData(f"{shown(path)}: {what} must be a plain tensor; save its to_dense().")
+        return value.detach()
+    if isinstance(value, np.ndarray) and value.dtype.kind in "buifc" and value.dtype.itemsize <= 8:
+        return torch.from_numpy(np.ascontiguousarray(value.astype(value.dtype.newbyteorder("="))))
+    if isinstance(value, list | tuple) and value:
+        return _stacked(value, what, path)
+    if isinstance(value, bool | int | float | np.generic):
+        return torch.as_tensor(value)
+    kind = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+    raise InvalidData(f"{shown(path)}: {what} must be an array of numbers; got {kind}.")
+
+
+def _read(path: Path) -> Any:
+    try:
+        if path.is_dir():
+            raise DataUnavailable(
+                f"{shown(path)} is a folder, no file of tensors. Give the file; a folder of images "
+                f"is named imagefolder:{shown(path)} or images:{shown(path)}."
+            )
+        if not path.is_file():
+            raise DataUnavailable(f"There is no file {shown(path)} on this machine.")
+        size = path.stat().st_size
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                size = max(size, sum(entry.file_size for entry in archive.infolist()))
+        if size > MOST_BYTES:
+            raise InvalidData(
+                f"{shown(path)} holds {size / 1e9:.1f} GB; at most {MOST_BYTES / 1e9:.1f} GB are "
+                "read into memory. Use fewer images."
+            )
+        if path.suffix.lower() in (".npz", ".npy"):
+            # numpy leaves a file open that it cannot read
+            with path.open("rb") as stream:
+                stored = np.load(stream, allow_pickle=False)
+                if isinstance(stored, np.ndarray):
+                    return stored
+                with stored as archive:
+                    return {key: archive[key] for key in archive.files}
+        if path.suffix.lower() == ".safetensors":
+            # loaders of networks are not needed by any other file
+            from qcore.models.loading.weights import read_weights
+
+            return read_weights(path, most=MOST_BYTES)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (InvalidData, DataUnavailable, InvalidConfig):
+        raise
+    except _UNREADABLE as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise InvalidData(
+            f"{shown(path)} cannot be read as plain tensors ({reason}). Save it with "
+            "numpy.savez(path, x=x, y=y) or torch.save({'x': x, 'y': y}, path)."
+        ) from error
+
+
+def _listed(stored: Sequence[Any], path: Path, notes: list[str]) -> dict[str, Any]:
+    """A pair (images, labels), or images one by one."""
+    if not stored:
+        raise InvalidData(f"{shown(path)} holds an empty list; save {{'x': x, 'y': y}}.")
+    if len(stored) == _PAIR and all(isinstance(part, Tensor | list) for part in stored):
+        x, y = stored
+        labels = isinstance(y, list) or y.dim() <= 1 < x.dim()
+        if len(x) == len(y) and labels and len(y) > 0:
+            notes.append("The pair in the file was read as (x, y).")
+            return {"x": x, "y": y}
+    if all(isinstance(part, list | tuple) and len(part) == _PAIR for part in stored):
+        notes.append("The pairs in the file were read as (image, class number).")
+        return {"x": [part[0] for part in stored], "y": [part[1] for part in stored]}
+    return {"x": list(stored)}
+
+
+def _stacked(values: Sequence[Any], what: str, path: Path) -> Tensor:
+    if not all(isinstance(value, Tensor) for value in values):
+        try:
+            return torch.as_tensor(values)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InvalidData(
+                f"{shown(path)}: {what} is a list of something other than numbers or equal tensors "
+                f"({str(error)[:200]})."
+            ) from error
+    plain = [as_tensor(value, what, path) for value in values]
+    for number, value in enumerate(plain):
+        if (value.shape, value.dtype) != (plain[0].shape, plain[0].dtype):
+            raise InvalidData(
+                f"{shown(path)}: the tensors listed in {what} must be equal in shape and type: the "
+                f"first has {tuple(plain[0].shape)} ({plain[0].dtype}), number {number + 1} has "
+                f"{tuple(value.shape)} ({value.dtype})."
+            )
+    return torch.stack(plain)
