@@ -116,11 +116,13 @@ class Words:
             >>> Words(Signal(), True, False).head("Test accuracy, %, 95 % low")
             'Test PSNR, dB, 95 % low'
         """
+        if self.usual and self.images:
+            return column
         return _HEADS.sub(lambda found: self._meant[found.group()], column)
 
     def heads(self, table: pd.DataFrame) -> pd.DataFrame:
         """A table with `head` over its columns."""
-        return table if self.usual and self.images else table.rename(columns=self.head)
+        return table.rename(columns=self.head)
 
     def text(self, sentence: str) -> str:
         """A sentence of ours, written for classifiers, as this judge has it; no names in it.
@@ -129,6 +131,8 @@ class Words:
             >>> Words(Signal(), True, False).text("More accuracy on the same images.")
             'More PSNR on the same samples.'
         """
+        if self.usual and self.images:
+            return sentence
         return _TEXT.sub(lambda found: self._meant[found.group()], sentence)
 
     @property

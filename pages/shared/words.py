@@ -17,6 +17,9 @@ WORDS = {
     "network's, averaged over images, in nats; 0 is the same.",
     "nats": "Unit of divergence and of loss: the natural logarithm of how much less likely an "
     "answer has become; 0.01 is hardly felt, 1 is another network.",
+    "judge": "How a network's answers are held against the float network's, and what a score is: "
+    "classes, tokens of texts, embeddings, maps, signals, or a weighted sum over several outputs. "
+    "Every figure, axis and unit is its own.",
     "front": "The points that nothing as cheap equals; drawn as steps, for nothing lies between.",
     "hypervolume": "Share of the plane of cost and divergence (logarithmic) that a run's front "
     "dominates: one number for how much a search has found, at equal evaluations on equal "
