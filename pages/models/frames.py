@@ -7,9 +7,10 @@ import pandas as pd
 
 from pages.shared.judged import CLASSIFIER, Words
 from qcore.allocation import ModelSpec
+from qcore.models.catalog import judge_of
 from qcore.models.entries import ModelEntry
 from qcore.problem import Scores
-from qcore.scoring.judges import CLASSES, Judge
+from qcore.scoring.judges import Judge
 
 SOURCES = {
     "bundled": "comes with bitdial, trained",
@@ -80,7 +81,7 @@ def input_words(entry: ModelEntry) -> str:
 
 
 def _judge(entry: ModelEntry) -> Judge:
-    return CLASSES if entry.card is None else entry.card.judge
+    return judge_of(entry.name)
 
 
 def _headline(scores: Scores | None, judge: Judge) -> float | None:

@@ -8,6 +8,7 @@ import streamlit as st
 from pages.models import frames
 from pages.models.judge_form import judge_input
 from pages.shared import session, widgets
+from pages.shared.data_words import data_note, place_words
 from pages.shared.judged import judged, words_for
 from pages.shared.text import literal
 from qcore.errors import InvalidParams, QcoreError
@@ -118,14 +119,17 @@ def data_input(name: str) -> str:
             key=f"m-data-{name}",
         )
     )
-    st.caption(DATASETS[chosen].note)
+    card = read_models()[name].card
+    inputs = () if card is None else card.inputs
+    st.caption(literal(data_note(chosen, inputs, judge_of(name))))
     if not DATASETS[chosen].needs_path:
         return chosen
-    what = "File" if chosen == "tensors" else "Folder"
+    label, example = place_words(chosen)
     path = st.text_input(
-        f"{what} on this machine",
+        label,
         place if chosen == key else "",
         key=f"m-place-{name}-{chosen}",
+        placeholder=example,
     )
     return data_name(path, chosen)
 

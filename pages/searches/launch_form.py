@@ -8,6 +8,7 @@ from pages.searches import launch_batch
 from pages.searches.params_form import params_form
 from pages.searches.prefill import Prefill, prefill
 from pages.shared import session, text, widgets
+from pages.shared.data_words import data_note, place_words
 from pages.shared.float_note import confirmed, float_note
 from pages.shared.judged import Words, words_for
 from pages.shared.runs import launch
@@ -163,10 +164,15 @@ def _data(name: str, begin: Prefill) -> str:
     )
     if not DATASETS[chosen].needs_path:
         return chosen
+    card = models[name].card if name in models else None
+    inputs = () if card is None else card.inputs
+    label, example = place_words(chosen)
     path = st.text_input(
-        f"{'File' if chosen == 'tensors' else 'Folder'} on this machine",
+        label,
         place if chosen == usual else "",
         key=f"f-folder-{name}-{chosen}{begin.key}",
+        placeholder=example,
+        help=text.literal(data_note(chosen, inputs, judge_of(name))),
     )
     return data_name(path, chosen)
 
