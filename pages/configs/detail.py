@@ -55,7 +55,7 @@ def details(store: Store, entry: Kept, kept: Sequence[Kept], mine: Sequence[Run]
     _measured_since(store, entry, config, mine)
     _files(store, entry, config)
     with st.expander("How it is quantized"):
-        draw_card(card_of_config(config))
+        draw_card(card_of_config(config), words_of_config(config))
     with st.expander("Name, tags and note"):
         _edit(store, entry)
     with st.expander("Difference from another"):

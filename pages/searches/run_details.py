@@ -77,7 +77,8 @@ def details(store: Store, at: int) -> None:
     _front(store, entry)
     _diagnostics(store, entry)
     with st.expander("How it quantizes"):
-        draw_card(card_of_run(store, spec))
+        said = session.words(store, [entry], session.model_facts(store, spec.model))
+        draw_card(card_of_run(store, spec), said)
     happened = events(store, at)
     with st.expander(f"What happened ({len(happened)})"):
         for event in happened[-200:]:

@@ -142,6 +142,7 @@ class Words:
             "accuracies": "scores",
             "Accuracy": self.title,
             "accuracy": self.name,
+            "Image": first_large(self.sample),
             "image": self.sample,
             "is more accurate": self.better,
             "exact McNemar": "exact McNemar" if self.judge.hits else "paired t",
@@ -178,7 +179,9 @@ class Words:
         return f"{name} from the float network"
 
 
-_TEXT = re.compile("Accuracies|accuracies|Accuracy|accuracy|image|is more accurate|exact McNemar")
+_TEXT = re.compile(
+    "Accuracies|accuracies|Accuracy|accuracy|Image|image|is more accurate|exact McNemar"
+)
 _HEADS = re.compile(f"{_TEXT.pattern}|, %|points|nats")
 
 CLASSIFIER = Words()

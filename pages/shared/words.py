@@ -66,7 +66,7 @@ def meanings_by(by: Words) -> Mapping[str, str]:
     """WORDS as a judge uses them: its divergence and unit, its score, samples for images."""
     if by.usual and by.images:
         return WORDS
-    meant = {word: text.replace("image", "sample") for word, text in WORDS.items()}
+    meant = {word: by.text(text) for word, text in WORDS.items()}
     if by.usual:
         return meant
     for word in ("nats", *(() if by.lost == "points" else ("points",))):
@@ -76,7 +76,6 @@ def meanings_by(by: Words) -> Mapping[str, str]:
         f"{by.divergence} of the quantized network's answers from the float network's, averaged "
         f"over samples, {by.behind}; 0 is the same."
     )
-    meant["predicted"] = meant["predicted"].replace("accuracy", by.name)
     if by.judge.hits:
         return meant
     meant["loss against float"] = (

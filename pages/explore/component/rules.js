@@ -77,10 +77,48 @@ function twoSided(z) {
   return series.reduce((total, a) => total * t + a, 0) * t * Math.exp(-x * x);
 }
 
-/** Two-sided p-value of Student's t by Wallace's normal approximation (1959), as in Python. */
+/** Logarithm of the gamma function (Lanczos 1964, with g = 7). */
+function logGamma(x) {
+  const series = [
+    676.5203681218851,
+    -1259.1392167224028,
+    771.3234287776531,
+    -176.6150291621406,
+    12.507343278686905,
+    -0.13857109526572012,
+    9.984369578019572e-6,
+    1.5056327351493116e-7,
+  ];
+  const sum = series.reduce((total, a, k) => total + a / (x + k), 0.9999999999998099);
+  return 0.5 * Math.log(2 * Math.PI) + (x - 0.5) * Math.log(x + 6.5) - x - 6.5 + Math.log(sum);
+}
+
+/** Two-sided p-value of Student's t, as in Python: the incomplete beta function by its continued
+ * fraction (Lentz's method; Press et al., Numerical Recipes, 6.4). */
 export function tTest(t, freedom) {
   const v = Math.max(1, freedom);
-  return twoSided(Math.sqrt(v * Math.log1p(t * t / v)) * (8 * v + 1) / (8 * v + 3));
+  const x = v / (v + t * t);
+  if (!(x > 0 && x < 1)) return x > 0 ? 1 : 0;
+  const part = (a, b, x) => {
+    const front = logGamma(a + b) - logGamma(a) - logGamma(b) + a * Math.log(x) +
+      b * Math.log1p(-x);
+    let c = 1;
+    let d = 1 / (1 - ((a + b) * x) / (a + 1));
+    let value = d;
+    for (let m = 1; m < 10000; m++) {
+      const even = (m * (b - m) * x) / ((a + 2 * m - 1) * (a + 2 * m));
+      const odd = (-(a + m) * (a + b + m) * x) / ((a + 2 * m) * (a + 2 * m + 1));
+      for (const step of [even, odd]) {
+        d = 1 / (1 + step * d);
+        c = 1 + step / c;
+        value *= c * d;
+      }
+      if (Math.abs(c * d - 1) < 1e-14) break;
+    }
+    return (Math.exp(front) * value) / a;
+  };
+  const [a, b] = [v / 2, 0.5];
+  return x < (a + 1) / (a + b + 2) ? part(a, b, x) : 1 - part(b, a, 1 - x);
 }
 
 /** Chance of a difference as large as that of two picks if neither were better: sample by sample
