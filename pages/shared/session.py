@@ -11,11 +11,12 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared import frames, predictions
+from pages.shared.judged import CLASSIFIER, Words, words_for, words_of
 from pages.shared.points_table import points_frame
 from qcore.allocation import ModelSpec
 from qcore.costs.user_tables import Costs
 from qcore.errors import DatabaseTooNew, DatabaseUnavailable, DataUnavailable
-from qcore.models.catalog import BUNDLED_NAMES, bundled_facts
+from qcore.models.catalog import BUNDLED_NAMES, bundled_facts, judge_of
 from qcore.problem import Point, Scores, SensitivityTable
 from qcore.quantizer_names import USUAL, quantizer_of
 from qcore.run_spec import data_of
@@ -137,8 +138,21 @@ def _frame(
     return points_frame(stored, {run.id: run for run in _runs}, _model, _costs, floats)
 
 
+def words(store: Store, runs: Sequence[Run], model: ModelSpec | None) -> Words:
+    """What the figures of runs of one setting are called; those of classifiers where none is."""
+    if not runs:
+        return CLASSIFIER if model is None else words_for(judge_of(model.name), model=model)
+    firsts = [point for run in runs for point in points(store, run)[:1]]
+    # where some have no labels, likeness to the float network is all that they share
+    firsts.sort(key=lambda stored: stored.point.search.accuracy is not None)
+    return words_of(runs[0].spec.judge, firsts, model)
+
+
 def answers(store: Store, numbers: Iterable[int]) -> dict[int, np.ndarray]:
-    """Point number to which test images it named right, bool (n,); absent where not kept."""
+    """Point number to its test samples' scores, absent where not kept.
+
+    Bool (n,), which images it named right; float32 (n,) where the judge gives each a number.
+    """
     wanted = sorted({int(number) for number in numbers if number >= 0})
     return test_right(store, wanted) if wanted else {}
 
