@@ -13,19 +13,20 @@ from qcore.costs.budget import Budget, make_options
 from qcore.costs.formulas import CostModel
 from qcore.errors import InvalidParams
 from qcore.models.catalog import split_data_name
+from qcore.problem import PTQ, TUNED
 from qcore.quantizer_names import POST_TRAINING, USUAL
 from qcore.scoring.judges import read_judge
 from qcore.searches import SEARCHES
 
 
-def images_name(data: str, seed: int) -> str:
+def images_name(data: str, seed: int, samples: str = "images") -> str:
     """Name the images that a seed draws from some data: figures of other images are not theirs.
 
     Example:
         >>> images_name("fashion-mnist", 0), images_name("fashion-mnist", 3)
         ('fashion-mnist', 'fashion-mnist, images of seed 3')
     """
-    return f"{data}{_OF_SEED}{seed}" if seed else data
+    return f"{data}, {samples} of seed {seed}" if seed else data
 
 
 def data_of(images: str) -> str:
@@ -103,6 +104,17 @@ class RunSpec:
         for name in ("weight_bits", "activation_bits"):
             fields[name] = tuple(fields[name])
         return cls(**fields)
+
+
+def method_label(search: str, stage: str = PTQ, aim: str = "kl") -> str:
+    """Name a method, as a row or a line that points make: the search, and whether tuned after it.
+
+    Points of all stages of a search that trains are its own, so they make one line. What was
+    searched by the loss on labels is a method of its own: its values are no divergences.
+    """
+    title = SEARCHES[search].title if search in SEARCHES else search
+    title += ", by loss" if aim == "loss" else ""
+    return f"{title}, tuned" if stage == TUNED else title
 
 
 MOST_IMAGES = 100_000

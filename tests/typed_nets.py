@@ -29,7 +29,7 @@ class Detector(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.body = nn.Conv1d(2, 8, 5, padding=2)
+        self.body = nn.Sequential(nn.Conv1d(2, 8, 5, padding=2), nn.BatchNorm1d(8))
         self.what = nn.Linear(8, 3)
         self.where = nn.Linear(8, 2)
 

@@ -7,15 +7,15 @@ those listed, not a sample of others; neither are the images searched on, of whi
 """
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from benchmarks.allocation.picked import BUDGETS, CHANCE, METHODS, MODELS, RULES, Record
+from benchmarks.allocation.picked import BUDGETS, METHODS, MODELS, RULES, Record
 from benchmarks.allocation.picks_promises import failures, first_made, on_halves, total
-from qcore.paired import LEVEL, compare, holm, mcnemar
+from benchmarks.allocation.picks_seeds import EVERY, seeds
+from qcore.paired import LEVEL
 from qcore.problem import Z95
 
 DRAWS = 2000
@@ -25,13 +25,8 @@ PROMISES = 200
 SPLITS = 500
 """Halves drawn for each front beside the 200 promises."""
 
-COINS = 20
-"""Throws for each comparison of two seeds."""
-
 NEAR = 1.5
 """Points of loss within which tested points are ranked."""
-
-EVERY = "all"
 
 
 def summary(record: Record) -> dict[str, Any]:
@@ -207,86 +202,3 @@ def known_truth(record: Record) -> dict[str, Any]:
             "limits": len(shares["hardest"]),
         }
     return found
-
-
-def seeds(record: Record) -> dict[str, Any]:
-    """How often two runs of one method with different seeds are told apart on test images.
-
-    Returns:
-        For each network, and "all": comparisons; told apart by the exact McNemar test at 5 %, each
-        alone, and of these, in how many the side that loses less has the lower search KL as well;
-        corrected (Holm) for the comparisons of its network and budget, and for all of its network;
-        how many there would be were both sides equally good: for each image on which they differ a
-        coin is thrown; and the median difference in points.
-    """
-    found: dict[str, Any] = {}
-    rng = np.random.default_rng(3)
-    for model in MODELS:
-        pairs = _pairs(record, model)
-        if not pairs:
-            continue
-        values = [pair.p_value for pair in pairs]
-        coins = [_coin(pair.differ, rng) for pair in pairs for _ in range(COINS)]
-        found[model] = {
-            "comparisons": len(pairs),
-            "alone": _below(values),
-            "as KL says": sum(pair.foretold for pair in pairs if _below([pair.p_value])),
-            "by budget": sum(
-                _below(holm([pair.p_value for pair in pairs if pair.bits == bits]))
-                for bits in BUDGETS
-            ),
-            "by network": _below(holm(values)),
-            "coins": _below(coins) / COINS,
-            "median points": float(np.median([abs(pair.points) for pair in pairs])),
-            "alone by budget": {
-                f"{bits:g}": _below([pair.p_value for pair in pairs if pair.bits == bits])
-                for bits in BUDGETS
-            },
-            "alone by method": {
-                method: _below([pair.p_value for pair in pairs if pair.method == method])
-                for method in CHANCE
-            },
-        }
-    if found:
-        keys = ("comparisons", "alone", "as KL says", "by budget", "by network", "coins")
-        found[EVERY] = {key: sum(row[key] for row in found.values()) for key in keys}
-    return found
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """Two seeds of one method within one budget."""
-
-    method: str
-    bits: float
-    p_value: float
-    points: float
-    differ: int
-    foretold: bool
-
-
-def _pairs(record: Record, model: str) -> list[_Pair]:
-    found = []
-    for bits, method in itertools.product(BUDGETS, CHANCE):
-        known = []
-        for seed in range(3):
-            point = record.pick(model, seed, method, "kl", bits)
-            right = record.right(model, seed, method, "kl", bits)
-            if point is not None and right is not None:
-                known.append((point["kl"], right))
-        for (one, a), (other, b) in itertools.combinations(known, 2):
-            pair = compare(a, b)
-            foretold = (other - one) * pair.points > 0
-            differ = int((a != b).sum())
-            found.append(_Pair(method, bits, pair.p_value, pair.points, differ, foretold))
-    return found
-
-
-def _coin(differ: int, rng: np.random.Generator) -> float:
-    """p-value of a comparison whose images that differ fall to either side by chance."""
-    lost = int(rng.binomial(differ, 0.5))
-    return mcnemar(lost, differ - lost)
-
-
-def _below(values: Sequence[float]) -> int:
-    return sum(value <= 1 - LEVEL for value in values)

@@ -11,7 +11,8 @@ from pages.explore import payload
 from pages.explore.component import markup, script, style
 from pages.explore.payload import picks
 from pages.explore.view import read_view
-from pages.shared import frames
+from pages.shared.judged import CLASSIFIER
+from pages.shared.points_table import points_frame
 from pages.shared.ranges import BUDGETS, spans_of
 from qcore.allocation import BitAllocation, LayerBits, LayerSpec, ModelSpec
 from qcore.problem import Point, Scores, SensitivityTable
@@ -90,14 +91,14 @@ def measured(
         point = Point(BitAllocation(bits), Scores(1000, kl, share, share, 0.3), tested)
         stored.append(StoredPoint(number, 1 + number % len(runs), point, tested is not None))
     floats = (Scores(1000, 0.0, 1.0, 0.65), Scores(10_000, 0.0, 1.0, 0.65))
-    frame = frames.points_frame(stored, runs, model, floats=floats)
+    frame = points_frame(stored, runs, model, floats=floats)
     answers = {
         s.id: np.random.default_rng(s.id).random(10_000) < 0.62 for s in stored if s.has_config
     }
     spans = spans_of(model)
     rows = picks.drawn(frame, list(BUDGETS))
     shared = payload.shared_payload("made-up", model, read_view({}, spans), spans, locked=True)
-    body = payload.measured_body(model, rows, "Accuracy", 65.0, spans, answers=answers)
+    body = payload.measured_body(model, rows, CLASSIFIER, 65.0, spans, answers=answers)
     return frame, {**shared, **body}
 
 

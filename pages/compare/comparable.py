@@ -8,75 +8,19 @@ class of the device.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from pages.shared.frames import method_label
-from pages.shared.run_facts import has_aim
+from pages.shared.judged import words_of
 from pages.shared.run_numbers import run_words
 from pages.shared.text import counted, widths_text
-from qcore.allocation import FLOAT_BITS
-from qcore.quantizer_names import USUAL
-from qcore.run_spec import images_name
+from qcore.run_spec import method_label
+from qcore.setting import Setting
 from store import Run, StoredPoint
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What must be equal for accuracies to be compared.
-
-    Attributes:
-        model: Name of the network.
-        digest: Digest of its weights; "" while none of the run's points was reported.
-        data: Name of the data set.
-        search_images: Images of the search split.
-        calibration_images: Images for ranges, norms and bias correction.
-        metric: "accuracy", or "agreement with the float network" where images have no labels.
-        objective: What the search minimised, "kl" or "loss"; "" where it minimises nothing.
-        tuning: Whether reported points were also tuned without labels.
-        quantizer: How the weights' steps were chosen, a key of POST_TRAINING.
-        images_seed: Which images were drawn.
-        activations: Bits that activations may have, rising; (32,) leaves them in float.
-    """
-
-    model: str
-    digest: str
-    data: str
-    search_images: int
-    calibration_images: int
-    metric: str
-    objective: str
-    tuning: bool
-    quantizer: str = USUAL
-    images_seed: int = 0
-    activations: tuple[int, ...] = (FLOAT_BITS,)
-
-    @property
-    def images(self) -> str:
-        """Names the images, as `RunSpec.images` does."""
-        return images_name(self.data, self.images_seed)
-
-
-def metric_of(points: Sequence[StoredPoint]) -> str:
-    """The metric behind a run's figures."""
-    unlabelled = bool(points) and points[0].point.search.accuracy is None
-    return "agreement with the float network" if unlabelled else "accuracy"
-
-
-def setting_of(run: Run, digest: str, metric: str) -> Setting:
-    """The setting of a run whose points were measured with weights of this digest."""
-    spec = run.spec
-    return Setting(
-        model=spec.model,
-        digest=digest,
-        data=spec.data,
-        search_images=spec.search_images,
-        calibration_images=spec.calibration_images,
-        metric=metric,
-        objective=spec.objective if has_aim(run) else "",
-        tuning=spec.tuning,
-        quantizer=spec.quantizer,
-        images_seed=spec.images_seed,
-        activations=tuple(sorted(set(spec.activation_bits))),
-    )
+def metric_of(points: Sequence[StoredPoint], judge: Mapping[str, Any] | None = None) -> str:
+    """The metric behind a run's figures, of a judge as `RunSpec.judge` has it."""
+    return words_of(judge, points).name
 
 
 OBJECTIVES = {"kl": "divergence from the float network", "loss": "cross-entropy"}
@@ -91,6 +35,7 @@ FACTS = {
         "other images were drawn, so that runs cannot be held against one another image by image",
     ),
     "calibration_images": ("Calibration images", "the quantizers were set on different images"),
+    "judge": ("Judge", "scores and divergences of different judges are different things"),
     "metric": ("Metric", "agreement is not accuracy"),
     "objective": ("Objective", "the searches were not after the same thing"),
     "tuning": ("Tuning", "tuned weights are not the weights the others were scored with"),

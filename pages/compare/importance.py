@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pages.shared.frames import fitting
+from pages.shared.points_table import fitting
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.problem import PTQ
 from store import StoredPoint

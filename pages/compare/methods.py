@@ -15,6 +15,7 @@ from pages.plots.style import METHOD_DASHES, METHOD_MARKERS, style_of
 from pages.shared import frames
 from pages.shared.columns import OBJECTIVE, TRAINED, column_of
 from pages.shared.hypervolume import Box
+from pages.shared.points_table import points_frame
 from pages.shared.run_facts import has_aim, is_ladder, no_front
 from pages.shared.text import bits_set_text, params_text, short_limits_text
 from qcore.allocation import ModelSpec
@@ -22,6 +23,7 @@ from qcore.costs import COSTS
 from qcore.costs.formulas import CostModel
 from qcore.front import best_within
 from qcore.problem import TUNED, Scores
+from qcore.run_spec import method_label
 from qcore.searches import SEARCHES
 from store import Run, StoredPoint
 
@@ -38,7 +40,7 @@ class Trial:
 
     Attributes:
         run: The run.
-        rows: `frames.points_frame` of its points in the order they came, and EFFORT and ELAPSED.
+        rows: `points_frame` of its points in the order they came, and EFFORT and ELAPSED.
         effort: Evaluations of the run, up to the cut where there is one.
         seconds: From its start to its end, pauses included; None while it has not ended.
     """
@@ -98,10 +100,10 @@ def run_rows(
         floats: The float network's scores on the search and on the test split, where known.
 
     Returns:
-        `frames.points_frame` by rising point, with EFFORT and ELAPSED.
+        `points_frame` by rising point, with EFFORT and ELAPSED.
     """
     ordered = sorted(points, key=lambda stored: stored.id)
-    rows = frames.points_frame(ordered, {run.id: run}, model, costs, floats).sort_values("point")
+    rows = points_frame(ordered, {run.id: run}, model, costs, floats).sort_values("point")
     images = max((s.point.search.n for s in ordered if s.point.images is None), default=1)
     trains = run.spec.search in SEARCHES and SEARCHES[run.spec.search].trains
     scoring = sum(s.point.seconds for s in ordered if s.point.stage != TUNED)
@@ -186,7 +188,7 @@ def grouped(
     """
     found: dict[tuple[str, str], list[Run]] = {}
     for run in sorted(runs, key=lambda run: run.id):
-        title = frames.method_label(run.spec.search, aim=run.spec.objective if has_aim(run) else "")
+        title = method_label(run.spec.search, aim=run.spec.objective if has_aim(run) else "")
         title += f" on {run.spec.model}" if run.spec.model != model else ""
         found.setdefault((title, _settings(run)), []).append(run)
     places = {name: place for place, name in enumerate(SEARCHES)}

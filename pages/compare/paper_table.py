@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from pages.compare.bootstrap import Difference, paired_bootstrap
-from pages.compare.chance import Right, Side, side_of
+from pages.compare.chance import Contest, Right, Side, pool_of, side_of
 from pages.compare.methods import Method, Trial
 from pages.shared.columns import (
     ACTIVATION_BITS,
     SEARCH_SCORE,
+    TEST_HIGH,
+    TEST_LOSS_ERROR,
+    TEST_LOST,
+    TEST_LOW,
     TEST_N,
     TEST_SCORE,
     WEIGHT_BITS,
@@ -22,10 +25,12 @@ from qcore.allocation import FLOAT_BITS
 from qcore.costs.formulas import CostModel
 from qcore.problem import wilson_interval
 from qcore.searches import SEARCHES
+from qcore.seeds import Spread
 
 TEST = "Test accuracy, %"
 DIFFERENCE = "Difference, points"
 LOW, HIGH = ", 95 % low", ", 95 % high"
+OVER = "Interval over"
 
 
 def paper_table(
@@ -48,8 +53,9 @@ def paper_table(
         Numbers, means over seeds: the budget and what is used of it (in the unit of the largest
         budget), mean bits of weights and of activations (32 is float), whether weights were
         trained, accuracy on the search and the test split with the latter's 95 % Wilson interval
-        (percent), the paired difference from the baseline with its 95 % interval (points), test
-        images. A difference is missing for the baseline, where answers were not kept, and where a
+        (percent), the paired difference from the baseline with its 95 % interval (points) and
+        whether that is "images and seeds" or "images" alone (`chance.Contest`), test images. A
+        difference is missing for the baseline, where answers were not kept, and where a
         side does not use the budget (`chance.side_of`). Figures
         with an interval are rounded to two digits of its half width.
     """
@@ -57,38 +63,28 @@ def paper_table(
     rows = []
     for budget in budgets:
         sides = {method.label: side_of(method, cost, budget) for method in methods}
-        picks = {
-            method.label: sides[method.label].points
-            if len(sides[method.label].points) == len(method.trials)
-            else []
-            for method in methods
-        }
+        known = right([point for side in sides.values() for point in side.points])
+        pool = pool_of([*sides.values()], known)
         for method in methods:
-            if not picks[method.label]:
+            side = sides[method.label]
+            if len(side.points) < len(method.trials):
                 continue
-            alike = _alike(sides.get(baseline), sides[method.label])
             rows.append(
                 {
                     f"Budget, {unit}": _figure(budget / factor),
                     "Method": method.label,
                     "Seeds": len(method.trials),
                     "Weights trained": "yes" if _trains(method.trials) else "no",
-                    **_picked(method, picks[method.label], cost, factor, unit),
-                    **_difference(
-                        right([*picks.get(baseline, []), *picks[method.label]]) if alike else {},
-                        picks.get(baseline, []),
-                        picks[method.label],
-                    ),
+                    **_picked(method, side.points, cost, factor, unit),
+                    **_difference(sides.get(baseline), side, known, pool),
                 }
             )
     return pd.DataFrame(rows)
 
 
-def _alike(baseline: Side | None, side: Side) -> bool:
+def _alike(baseline: Side, side: Side) -> bool:
     """Whether two sides can be held against each other at a budget."""
-    if baseline is None or baseline.label == side.label:
-        return False
-    return not (baseline.missing or side.missing)
+    return baseline.label != side.label and not (baseline.missing or side.missing)
 
 
 def _trains(trials: Sequence[Trial]) -> bool:
@@ -106,7 +102,10 @@ def _picked(
         ]
     )
     share, n = float(found[TEST_SCORE].mean()) / 100, int(found[TEST_N].min())
-    low, high = (100 * end for end in wilson_interval(share, n))
+    low, high = (100 * end for end in wilson_interval(min(1.0, max(0.0, share)), n))
+    if found[TEST_LOST].isna().all() and found[TEST_LOSS_ERROR].notna().any():
+        # samples have a number each
+        low, high = (float(found[end].mean()) for end in (TEST_LOW, TEST_HIGH))
     digits = digits_of((high - low) / 2)
     return {
         f"{cost.title}, {unit}": _figure(float(found[column_of(cost)].mean()) / factor),
@@ -121,19 +120,22 @@ def _picked(
 
 
 def _difference(
-    known: Mapping[int, np.ndarray], baseline: Sequence[int], picks: Sequence[int]
-) -> dict[str, float | None]:
-    missing: dict[str, float | None] = dict.fromkeys(
-        (DIFFERENCE, f"{DIFFERENCE}{LOW}", f"{DIFFERENCE}{HIGH}")
+    baseline: Side | None, side: Side, known: Mapping[int, np.ndarray], pool: Spread | None
+) -> dict[str, float | str | None]:
+    missing: dict[str, float | str | None] = dict.fromkeys(
+        (DIFFERENCE, f"{DIFFERENCE}{LOW}", f"{DIFFERENCE}{HIGH}", OVER)
     )
-    if not baseline or any(point not in known for point in (*baseline, *picks)):
+    if baseline is None or not _alike(baseline, side):
         return missing
-    found: Difference = paired_bootstrap(
-        [known[point] for point in baseline], [known[point] for point in picks]
-    )
+    if any(point not in known for point in (*baseline.points, *side.points)):
+        return missing
+    a, b = ([known[point] for point in each.points] for each in (baseline, side))
+    contest = Contest(a, b, pool, (baseline.chance, side.chance))
+    found = contest.difference()
     digits = digits_of((found.high - found.low) / 2)
     values = (round(value, digits) for value in (found.points, found.low, found.high))
-    return dict(zip(missing, values, strict=True))
+    over = "images and seeds" if contest.seeds_count else "images"
+    return dict(zip(missing, (*values, over), strict=True))
 
 
 def digits_of(half: float) -> int:
@@ -174,12 +176,13 @@ def printed(table: pd.DataFrame) -> pd.DataFrame:
                 "Bits A": "float" if bits == FLOAT_BITS else f"{bits:.2f}",
                 TEST: _bracketed(row, TEST, ""),
                 DIFFERENCE: _bracketed(row, DIFFERENCE, "+"),
+                OVER: "" if pd.isna(row[OVER]) else row[OVER],
             }
         )
     return pd.DataFrame(rows)
 
 
-WORDS = ("Method", "Trained")
+WORDS = ("Method", "Trained", OVER)
 """Columns of `printed` that are no figures."""
 
 

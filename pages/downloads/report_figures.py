@@ -124,8 +124,8 @@ def front_picture(
     """Step-line front of every method against a cost, all points faint, this one ringed.
 
     Args:
-        frame: `frames.points_frame`, of one setting.
-        here: (cost, percent) of the reported configuration on the same split, or None.
+        frame: `points_frame`, of one setting.
+        here: (cost, score as it is shown) of the reported configuration on the same split, or None.
         cost: Cost on the x axis.
         what: Title of the y axis, with unit.
     """

@@ -4,10 +4,10 @@ from collections.abc import Collection, Sequence
 
 import streamlit as st
 
-from pages.shared.frames import method_label
 from pages.shared.run_facts import is_ladder
 from pages.shared.run_numbers import MOST_CHOSEN, read_ids, run_words, write_ids
 from pages.shared.text import counted, literal
+from qcore.run_spec import method_label
 from store import Run
 
 KEY, SEEN, OF = "explore-runs", "explore-runs-url", "explore-runs-of"

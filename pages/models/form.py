@@ -2,8 +2,11 @@
 
 import streamlit as st
 
+from pages.models.inputs_form import inputs_table
+from pages.models.judge_form import judge_input
 from qcore.errors import InvalidParams
-from qcore.models.catalog import BUNDLED_NAMES, DATASETS, MODELS
+from qcore.models.architectures import ARCHITECTURES
+from qcore.models.catalog import DATASETS, MODELS
 from qcore.models.new_network import (
     WITHOUT_LIBRARY,
     NewNetwork,
@@ -33,11 +36,17 @@ NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 }
 WHOLE_FILES = ("onnx", "pt2")
 OTHER_DATA = "other data"
+IMAGES, OTHERS = "images", "texts, sounds, sensors or other inputs"
 LIBRARY = "as the library prepares images"
 OWN = "other numbers"
 UPLOADS = ("pt", "pth", "bin", "ckpt", "tar", "safetensors", "onnx", "pt2")
 
 Upload = tuple[str, bytes] | None
+
+Normalisation = tuple[str, str, str, int | None]
+"""The choice, mean and deviation as written, and the size that images are resized to."""
+
+NO_IMAGES: Normalisation = (LIBRARY, "", "", None)
 
 
 def network_form() -> tuple[NewNetwork, Upload] | None:
@@ -82,22 +91,11 @@ def network_form() -> tuple[NewNetwork, Upload] | None:
         )
     with right:
         name = st.text_input("Name", key="m-name", placeholder="my-resnet18", max_chars=64)
-        shape = st.text_input(
-            "Input shape (optional)",
-            key="m-shape",
-            placeholder="3x224x224",
-            help="Channels x height x width, pixels. Empty: as the file or the library says.",
-        )
-        classes = st.number_input(
-            "Classes (optional)",
-            min_value=2,
-            value=None,
-            step=1,
-            key="m-classes",
-            placeholder="read from the weights",
-        )
-        data = _trained_on() if source in WITHOUT_LIBRARY else ""
-        said = _normalisation(source, data)
+        others = source in WITHOUT_LIBRARY and _takes() == OTHERS
+        shape, classes, data, said = ("", None, "", NO_IMAGES) if others else _images(source)
+    inputs = inputs_table() if others else ()
+    with st.expander("How its answers are compared", icon=":material/balance:"):
+        judge = judge_input("m-new")
     if not st.button("Load", type="primary", icon=":material/download:", key="m-load"):
         return None
     if path.strip() and upload is not None:
@@ -108,13 +106,45 @@ def network_form() -> tuple[NewNetwork, Upload] | None:
         architecture=architecture.strip(),
         weights=written_path(path) or None,
         input_shape=parse_shape(shape) if shape.strip() else None,
-        classes=None if classes is None else int(classes),
+        classes=classes,
         preprocessing=preprocessing(*said, shape, data),
         by_order=bool(by_order),
         data=data,
         weights_key=key,
+        inputs=inputs,
+        judge=judge,
     )
+    if others and not inputs:
+        raise InvalidParams("Give a row for every input: its name, its numbers and its sizes.")
     return new, upload
+
+
+def _takes() -> str:
+    return str(
+        st.segmented_control(
+            "It takes", [IMAGES, OTHERS], default=IMAGES, required=True, key="m-takes"
+        )
+    )
+
+
+def _images(source: str) -> tuple[str, int | None, str, Normalisation]:
+    """What is said of images: shape and classes as written, data, and their normalisation."""
+    shape = st.text_input(
+        "Input shape (optional)",
+        key="m-shape",
+        placeholder="3x224x224",
+        help="Channels x height x width, pixels. Empty: as the file or the library says.",
+    )
+    classes = st.number_input(
+        "Classes (optional)",
+        min_value=2,
+        value=None,
+        step=1,
+        key="m-classes",
+        placeholder="read from the weights",
+    )
+    data = _trained_on() if source in WITHOUT_LIBRARY else ""
+    return shape, None if classes is None else int(classes), data, _normalisation(source, data)
 
 
 def _architecture(source: str) -> str:
@@ -122,7 +152,7 @@ def _architecture(source: str) -> str:
         known = [entry.name for entry in MODELS.values() if entry.source == "torchvision"]
         return str(st.selectbox("Architecture", known, key="m-torchvision"))
     if source == "bundled":
-        return str(st.selectbox("Architecture", BUNDLED_NAMES, key="m-bundled"))
+        return str(st.selectbox("Architecture", list(ARCHITECTURES), key="m-bundled"))
     if source == "timm":
         return st.text_input(
             "Architecture",
@@ -199,7 +229,7 @@ def usual_words(data: str) -> str:
     return f"usual for this data (mean {mean}; deviation {std})"
 
 
-def _normalisation(source: str, data: str) -> tuple[str, str, str, int | None]:
+def _normalisation(source: str, data: str) -> Normalisation:
     """What is said about normalisation: the choice, mean and deviation as written, resize.
 
     Where no library says it and no data were chosen, nothing is chosen: the choice is "".

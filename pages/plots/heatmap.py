@@ -117,7 +117,8 @@ def _add_digits(figure: go.Figure, parts: list[pd.DataFrame], at: list[float]) -
             y=[cell[1] for cell in cells],
             text=[cell[2] for cell in cells],
             mode="text",
-            textfont={"color": colour, "size": 12},
+            # a word needs more room than a digit
+            textfont={"color": colour, "size": [12 if len(cell[2]) == 1 else 8 for cell in cells]},
             hoverinfo="skip",
             name="digits",
         )

@@ -14,222 +14,24 @@ from pages.shared.columns import (
     ACTIVATION_BITS,
     LOSSES,
     OBJECTIVE,
-    POINT_COLUMNS,
-    SEARCH_LOSS,
     SEARCH_N,
     SEARCH_SCORE,
     SPLITS,
-    TEST_DIVERGENCE,
-    TEST_DIVERGENCE_ERROR,
-    TEST_GAINED,
-    TEST_LOST,
     TEST_N,
     WEIGHT_BITS,
     column_of,
     cost_columns,
 )
-from pages.shared.text import ago, limits_text, scale_of, state_words
+from pages.shared.judged import CLASSIFIER, Words, words_of
+from pages.shared.points_table import fitting
+from pages.shared.text import mean_text, scale_of
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec, bits_matrices
-from qcore.costs import COSTS, applicable, costs_of, costs_of_many, mean_weight_bits
+from qcore.costs import COSTS, costs_of, costs_of_many
 from qcore.costs.budget import Budget
 from qcore.costs.formulas import CostModel
 from qcore.front import best_within, front_points
-from qcore.graded import Graded
-from qcore.paired import Paired, against_float, loss_intervals
-from qcore.problem import PTQ, TUNED, Point, Scores
-from qcore.quantizer_names import USUAL
-from qcore.run_spec import RunSpec
-from qcore.searches import SEARCHES
+from qcore.problem import TUNED, Scores
 from store import Run, StoredPoint
-
-
-def method_label(search: str, stage: str = PTQ, aim: str = "kl") -> str:
-    """Name the row of a heatmap and the line of a front: the search, and whether tuned after it.
-
-    Points of all stages of a search that trains are its own, so they make one line. What was
-    searched by the loss on labels is a method of its own: its values are no divergences.
-    """
-    title = SEARCHES[search].title if search in SEARCHES else search
-    title += ", by loss" if aim == "loss" else ""
-    return f"{title}, tuned" if stage == TUNED else title
-
-
-def setting_of(run: Run) -> str:
-    """Name what must be equal for accuracies to be compared: images and the quantizer."""
-    spec = run.spec
-    quantizer = "" if spec.quantizer == USUAL else f", quantizer {spec.quantizer}"
-    return (
-        f"{spec.images}, {spec.search_images:,} search and "
-        f"{spec.calibration_images:,} calibration images{quantizer}"
-    )
-
-
-def points_frame(
-    points: Iterable[StoredPoint],
-    runs: Mapping[int, Run],
-    model: ModelSpec,
-    costs: Mapping[str, CostModel] = COSTS,
-    floats: tuple[Scores | None, Scores | None] = (None, None),
-) -> pd.DataFrame:
-    """One row per distinct (method, weights stage, allocation).
-
-    Two methods that found the same allocation share its test scores and its configuration: they
-    were measured with the same weights on the same images.
-
-    Args:
-        points: Stored points of `runs`, all of one setting; those that do not name exactly the
-            model's layers are left out.
-        runs: Run id to run.
-        model: The model all points belong to.
-        costs: What they are priced by.
-        floats: The float network's scores on the search and on the test split, where known.
-
-    Returns:
-        Columns: point, run, method, stage, digest, allocation, config_point (id of the point whose
-        configuration can be taken away, or -1), whether weights were trained, the objective and
-        its value, scores and losses against the float network, mean bits and one column per cost
-        that all of these points have; in order of method, then point.
-    """
-    usable = fitting(points, model)
-    kept: dict[tuple[str, tuple[str, str]], StoredPoint] = {}
-    tested: dict[tuple[str, str], Scores] = {}
-    ready: dict[tuple[str, str], int] = {}
-    for stored in usable:
-        key = stored.point.stage, stored.point.allocation.digest
-        spec = runs[stored.run_id].spec
-        kept[method_label(spec.search, key[0], _aim(spec, stored.point)), key] = stored
-        if stored.point.test is not None:
-            tested[key] = stored.point.test
-        if stored.has_config:
-            ready[key] = stored.id
-    places = {search.title: place for place, search in enumerate(SEARCHES.values())}
-    order = sorted(
-        kept, key=lambda item: (places.get(item[0].split(",")[0], 99), item[0], kept[item].id)
-    )
-    rows = []
-    for method, key in order:
-        stored = kept[method, key]
-        point = stored.point
-        spec = runs[stored.run_id].spec
-        head = (stored.id, stored.run_id, method, *key, point.allocation, ready.get(key, -1))
-        aim = (_aim(spec, point), point.search.value(spec.objective))
-        trained = point.stage not in (PTQ, TUNED)
-        scores = (*_scores(point.search), *_scores(tested.get(key)))
-        rows.append((*head, trained, *aim, *scores))
-    if not rows:
-        return with_costs([], POINT_COLUMNS, model, costs)
-    columns = POINT_COLUMNS[: POINT_COLUMNS.index(SEARCH_LOSS)]
-    out = pd.DataFrame(rows, columns=list(columns))
-    searched = [kept[each].point.search for each in order]
-    looked_at = [tested.get(key) for _, key in order]
-    return out.assign(
-        **_losses(searched, floats[0], LOSSES["search split"]),
-        **_losses(looked_at, floats[1], LOSSES["test split"], (TEST_LOST, TEST_GAINED)),
-        **_divergences(looked_at),
-        **facts_of_all(out["allocation"].tolist(), model, costs),
-    )
-
-
-def _aim(spec: RunSpec, point: Point) -> str:
-    """What a point is judged by: its run's objective, where its images allow it."""
-    return "loss" if spec.objective == "loss" and point.search.loss is not None else "kl"
-
-
-def _losses(
-    scores: Sequence[Scores | None],
-    reference: Scores | None,
-    columns: tuple[str, str, str],
-    counted: tuple[str, ...] = (),
-) -> dict[str, np.ndarray]:
-    """Losses against the float network with their intervals; NaN where they are not known."""
-    pairs = [None if each is None else against_float(each, reference) for each in scores]
-    known = [at for at, pair in enumerate(pairs) if isinstance(pair, Paired)]
-    rows = [(p.n, p.lost, p.gained) for p in pairs if isinstance(p, Paired)]
-    n, lost, gained = np.array(rows, np.float64).reshape(-1, 3).T
-    found = [100 * (lost - gained) / np.maximum(n, 1), *loss_intervals(n, lost, gained)]
-    table = {name: np.full(len(pairs), np.nan) for name in (*columns, *counted)}
-    for name, values in zip(table, (*found, lost, gained), strict=False):
-        table[name][known] = values
-    for at, pair in enumerate(pairs):
-        if isinstance(pair, Graded):
-            for name, value in zip(columns, (pair.points, *pair.interval), strict=True):
-                table[name][at] = value
-    return table
-
-
-def _divergences(scores: Sequence[Scores | None]) -> dict[str, list[float]]:
-    """Divergence on the test split and its standard error; NaN where they are not known."""
-    errors = [None if each is None else each.kl_error for each in scores]
-    return {
-        TEST_DIVERGENCE: [np.nan if each is None else each.kl for each in scores],
-        TEST_DIVERGENCE_ERROR: [np.nan if each is None else each for each in errors],
-    }
-
-
-def fitting(points: Iterable[StoredPoint], model: ModelSpec) -> list[StoredPoint]:
-    """The points that can be compared: of exactly this model's layers, on the whole split."""
-    names = set(model.names)
-    return [
-        stored
-        for stored in points
-        if stored.point.images is None and set(stored.point.allocation) == names
-    ]
-
-
-def with_costs(
-    rows: Sequence[Mapping[str, object]],
-    columns: Sequence[str],
-    model: ModelSpec,
-    costs: Mapping[str, CostModel] = COSTS,
-) -> pd.DataFrame:
-    """A table of rows with `allocation_facts`: these columns, then the costs that all rows have.
-
-    Without rows there are the columns of all costs that apply to the model.
-    """
-    priced = [column_of(cost) for cost in applicable(model, costs).values()]
-    kept = [column for column in priced if all(column in row for row in rows)]
-    return pd.DataFrame(list(rows), columns=[*columns, *kept])
-
-
-def _scores(scores: Scores | None) -> tuple[float, float, float, float]:
-    if scores is None:
-        return (np.nan,) * 4
-    low, high = scores.interval
-    return 100 * scores.headline, 100 * low, 100 * high, scores.n
-
-
-def allocation_facts(
-    allocation: BitAllocation, model: ModelSpec, costs: Mapping[str, CostModel] = COSTS
-) -> dict[str, float]:
-    """Mean bits and every cost that an allocation has, by column name.
-
-    Weight bits are averaged over weights, activation bits over input elements.
-    """
-    inputs = sum(layer.inputs for layer in model.layers)
-    bits = sum(layer.inputs * allocation[layer.name].activation for layer in model.layers)
-    priced = costs_of(model, allocation, costs)
-    return {
-        WEIGHT_BITS: mean_weight_bits(model, allocation),
-        ACTIVATION_BITS: bits / max(1, inputs),
-        **{column_of(costs[name]): value for name, value in priced.items()},
-    }
-
-
-def facts_of_all(
-    allocations: Sequence[BitAllocation],
-    model: ModelSpec,
-    costs: Mapping[str, CostModel] = COSTS,
-) -> dict[str, np.ndarray]:
-    """`allocation_facts` of many allocations at once; the costs that all of them have."""
-    weight, activation = bits_matrices(model.layers, allocations)
-    weights = np.array([layer.weights for layer in model.layers], np.int64)
-    inputs = np.array([layer.inputs for layer in model.layers], np.int64)
-    priced = costs_of_many(model, weight, activation, costs)
-    return {
-        WEIGHT_BITS: weight @ weights / max(1, int(weights.sum())),
-        ACTIVATION_BITS: activation @ inputs / max(1, int(inputs.sum())),
-        **{column_of(costs[name]): values for name, values in priced.items()},
-    }
 
 
 def picks(
@@ -335,28 +137,26 @@ def scaled(frame: pd.DataFrame, costs: Mapping[str, CostModel] = COSTS) -> pd.Da
 
 
 def picks_table(
-    chosen: pd.DataFrame, what: str = "Accuracy", costs: Mapping[str, CostModel] = COSTS
+    chosen: pd.DataFrame, words: Words = CLASSIFIER, costs: Mapping[str, CostModel] = COSTS
 ) -> pd.DataFrame:
-    """What stands under the front: method, accuracy with its 95 % interval, costs.
+    """What stands under the front: method, score with its 95 % interval, costs.
 
     Each split has its own column, for figures of one are never held against those of another; the
     test split's is empty for points that were not reported.
     """
     rows = []
     for row in chosen.to_dict("records"):
-        lost = {LOSS_HEAD: _loss_text(row)}
+        lost = {f"Lost against float, {words.lost}": _loss_text(row)} if words.has_loss else {}
         scores = {
-            f"{what}, {split}, %": f"{row[score]:.2f} ({row[low]:.1f} to {row[high]:.1f})"
-            if pd.notna(row[score])
-            else ""
-            for split, (score, low, high) in SPLITS.items()
+            f"{words.title}, {split}, {words.symbol}": _score_text(row, *columns)
+            for split, columns in SPLITS.items()
         }
         rows.append(
             {
                 "Method": row["method"],
                 **lost,
                 **scores,
-                **{name: round(row[name], 2) for name in (WEIGHT_BITS, ACTIVATION_BITS)},
+                **{name: mean_text(row[name]) for name in (WEIGHT_BITS, ACTIVATION_BITS)},
                 **{column: row[column] for column in cost_columns(costs, chosen).values()},
                 "Run": row["run"],
             }
@@ -364,8 +164,8 @@ def picks_table(
     return scaled(pd.DataFrame(rows), costs)
 
 
-LOSS_HEAD = "Lost against float, points"
-"""Head of the column that says what is lost against the float network on the same images."""
+def _score_text(row: Mapping[str, Any], score: str, low: str, high: str) -> str:
+    return f"{row[score]:.2f} ({row[low]:.1f} to {row[high]:.1f})" if pd.notna(row[score]) else ""
 
 
 def _loss_text(row: Mapping[str, Any]) -> str:
@@ -375,16 +175,18 @@ def _loss_text(row: Mapping[str, Any]) -> str:
     return "not known"
 
 
-def splits_words(chosen: pd.DataFrame) -> str:
-    """Say how many images each split of `picks_table` has, and when the test split is read."""
+def splits_words(chosen: pd.DataFrame, words: Words = CLASSIFIER) -> str:
+    """Say how many samples each split of `picks_table` has, and when the test split is read."""
     parts = ["Brackets hold 95 % intervals."]
     for name, column in (("search", SEARCH_N), ("test", TEST_N)):
         counts = sorted({int(n) for n in chosen[column].dropna()})
         if counts:
-            parts.append(f"The {name} split has {' or '.join(f'{n:,}' for n in counts)} images.")
+            many = " or ".join(f"{n:,}" for n in counts)
+            parts.append(f"The {name} split has {many} {words.samples}.")
     if chosen[TEST_N].isna().any():
         parts.append(
-            "Test images are looked at for reported points only; the cells of others are empty."
+            f"Test {words.samples} are looked at for reported points only; the cells of others are "
+            "empty."
         )
     return " ".join(parts)
 
@@ -424,9 +226,10 @@ def history_frame(
     least = np.inf
     measured = [p for p in fitting(points, model) if p.point.stage != TUNED]
     admitted = _admitted(measured, model, budget_of(run, costs))
+    factor = words_of(run.spec.judge, measured).factor
     for count, (stored, fits) in enumerate(zip(measured, admitted, strict=True), start=1):
-        score = 100 * stored.point.search.headline
-        value = stored.point.search.value(run.spec.objective)
+        scores = stored.point.search
+        score, value = factor * scores.headline, scores.value(run.spec.objective)
         if fits and value < least:
             best, least = score, value
         rows.append((count, score, fits, best))
@@ -447,39 +250,3 @@ def best_scores(
     inside = [stored.point for stored, fits in zip(usable, admitted, strict=True) if fits]
     best = min(inside, key=lambda point: point.search.value(run.spec.objective), default=None)
     return None if best is None else best.search
-
-
-def runs_frame(
-    runs: Sequence[Run],
-    best: Mapping[int, Scores | None],
-    costs: Mapping[str, CostModel] = COSTS,
-) -> pd.DataFrame:
-    """The table of runs, newest first.
-
-    Args:
-        runs: Runs to list.
-        best: Run id to the scores of its best point within its budget, where it has one.
-        costs: The costs there are.
-    """
-    rows = []
-    for run in runs:
-        scores = best.get(run.id)
-        low, high = scores.interval if scores else (0.0, 0.0)
-        share = run.step / run.total if run.total else 0.0
-        rows.append(
-            {
-                "Run": run.id,
-                "State": state_words(run).partition(":")[0],
-                "Name": run.name,
-                "Method": method_label(run.spec.search),
-                "Progress, %": 100.0 if run.state == "done" else 100 * min(1.0, share),
-                "Best within budget, %": 100 * scores.headline if scores else None,
-                "95 % interval, %": f"{100 * low:.1f} to {100 * high:.1f}" if scores else "",
-                "Evaluations": run.evaluations,
-                "Budget": limits_text(run.spec.limits, costs),
-                "Message": run.error or run.message,
-                "Started": ago(run.started),
-                "Model": run.spec.model,
-            }
-        )
-    return pd.DataFrame(rows)

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from pages.shared.columns import ACTIVATION_BITS, DAMAGE, WEIGHT_BITS
-from pages.shared.frames import allocation_facts, scaled, with_costs
+from pages.shared.frames import scaled
+from pages.shared.points_table import allocation_facts, with_costs
+from pages.shared.text import mean_text
 from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits, ModelSpec
 from qcore.costs import COSTS
 from qcore.costs.budget import Budget, make_options
@@ -26,7 +28,9 @@ def predicted_table(
     """What stands under a predicted front: damage in `unit`, mean bits and costs."""
     names = {"method": "Method", DAMAGE: f"{DAMAGE}, {unit}"}
     table = chosen.drop(columns="allocation").rename(columns=names)
-    return scaled(table.round({WEIGHT_BITS: 2, ACTIVATION_BITS: 2}), costs)
+    for column in (WEIGHT_BITS, ACTIVATION_BITS):
+        table[column] = table[column].map(mean_text)
+    return scaled(table, costs)
 
 
 def table_options(table: SensitivityTable, model: ModelSpec) -> dict[str, tuple[LayerBits, ...]]:

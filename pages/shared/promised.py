@@ -15,6 +15,8 @@ from pages.shared.columns import (
     TEST_DIVERGENCE,
     TEST_DIVERGENCE_ERROR,
     TEST_GAINED,
+    TEST_LOSS,
+    TEST_LOSS_ERROR,
     TEST_LOST,
     TEST_N,
     column_of,
@@ -22,17 +24,19 @@ from pages.shared.columns import (
 from qcore.costs import COSTS
 from qcore.costs.formulas import CostModel
 from qcore.front import SLACK
+from qcore.graded import Graded
 from qcore.paired import confirmed, loss_bounds, one_sided, shared_level
 
 UNITS = ("points", "nats")
-"""What a loss can be limited in: percent points of accuracy, or divergence."""
+"""What a loss can be limited in: percent points of accuracy, or divergence; for other judges their
+own units (`pages.shared.judged`)."""
 
 
 def bounds_of(rows: pd.DataFrame, unit: str, methods: int) -> np.ndarray:
     """What each row's loss stays below; NaN where its test images do not say.
 
     Args:
-        rows: Of `frames.points_frame`.
+        rows: Of `points_frame`.
         unit: One of UNITS.
         methods: How many methods are shown; their promises hold together with 95 %.
     """
@@ -44,6 +48,11 @@ def bounds_of(rows: pd.DataFrame, unit: str, methods: int) -> np.ndarray:
     known = rows[TEST_LOST].notna().to_numpy(bool)
     n, lost, gained = (rows[c].to_numpy(float)[known] for c in (TEST_N, TEST_LOST, TEST_GAINED))
     found[known] = loss_bounds(n, lost, gained, level)
+    if TEST_LOSS_ERROR not in rows:
+        return found
+    rest = np.flatnonzero(rows[TEST_LOSS_ERROR].notna().to_numpy(bool) & ~known)
+    graded = rows.iloc[rest][[TEST_N, TEST_LOSS, TEST_LOSS_ERROR]].to_numpy(float)
+    found[rest] = [Graded(int(n), loss, error, 1.0).bound(level) for n, loss, error in graded]
     return found
 
 
@@ -77,7 +86,7 @@ def smallest(
     """Each method's smallest point that is shown to lose at most so much.
 
     Args:
-        frame: Every point that is shown, of `frames.points_frame`.
+        frame: Every point that is shown, of `points_frame`.
         within: The loss that is accepted, in `unit`.
         cost: Name of the cost that is to be small.
         limits: Cost name to its limit, for costs that are limited besides.

@@ -11,14 +11,13 @@ from typing import Any
 
 import pandas as pd
 
-from pages.shared import frames
 from pages.shared.run_facts import is_layer_wise, left_stage
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.costs.budget import Budget, make_options
 from qcore.errors import InvalidAllocation
 from qcore.problem import Problem
 from qcore.qat.switches import NormPlan, rungs_of, switches_of
-from qcore.run_spec import RunSpec
+from qcore.run_spec import RunSpec, method_label
 from qcore.searches import metanetwork
 from store import Run
 
@@ -36,7 +35,7 @@ def searchable(run: Run) -> bool:
 
 def title(run: Run) -> str:
     """What the pages call the network of a run."""
-    return f"trained in run {run.id}, {frames.method_label(run.spec.search)}"
+    return f"trained in run {run.id}, {method_label(run.spec.search)}"
 
 
 def file_name(run: Run) -> str:
@@ -88,7 +87,7 @@ def _plan(run: Run, model: ModelSpec) -> NormPlan:
 
 
 def rows_on(frame: pd.DataFrame, run: Run) -> pd.DataFrame:
-    """Rows of `frames.points_frame` that were measured on the network of a run, then or later."""
+    """Rows of `points_frame` that were measured on the network of a run, then or later."""
     stage = left_stage(run)
     own = (frame["run"] == run.id) & (frame["stage"] == stage)
     return frame[own | (frame["stage"] == f"run-{run.id}/{stage}")]

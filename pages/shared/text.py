@@ -89,10 +89,10 @@ def counted(count: int, thing: str) -> str:
 
 
 def bits_text(bits: int | None) -> str:
-    """What a cell of the heatmap says: the digit, or "fp" where it is left in float."""
+    """What a cell of the heatmap says: the digit, or "float" where it is left in float."""
     if bits is None:
         return ""
-    return "fp" if bits == FLOAT_BITS else str(bits)
+    return "float" if bits == FLOAT_BITS else str(bits)
 
 
 def limits_text(limits: Mapping[str, float], costs: Mapping[str, CostModel] = COSTS) -> str:
@@ -128,6 +128,11 @@ def short_limits_text(limits: Mapping[str, float], costs: Mapping[str, CostModel
 def widths_text(bits: Iterable[int]) -> str:
     """List bit-widths in a sentence: "2, 4", or "float"."""
     return ", ".join("float" if width == FLOAT_BITS else str(width) for width in bits)
+
+
+def mean_text(bits: float) -> str:
+    """Write mean bits: "3.21", or "float" where all is left in float."""
+    return "float" if bits == FLOAT_BITS else f"{bits:.2f}"
 
 
 def activations_text(low: float, high: float | None = None) -> str:

@@ -9,7 +9,7 @@ from pages.compare import budgets as compare_budgets
 from pages.compare import chooser, controls, methods, read, sections
 from pages.compare import tables as compare_tables
 from pages.compare.across import across
-from pages.compare.comparable import judge, setting_of
+from pages.compare.comparable import judge
 from pages.compare.difference import difference
 from pages.compare.layer_bits import layers
 from pages.compare.paper import paper
@@ -25,6 +25,7 @@ from qcore.allocation import FLOAT_BITS, ModelSpec
 from qcore.costs import COSTS
 from qcore.costs.formulas import CostModel
 from qcore.errors import QcoreError
+from qcore.setting import Setting
 from store import Run, Store, all_runs
 
 AT_FIRST = 36
@@ -95,7 +96,7 @@ def _proposed(offered: Sequence[Run], model: str) -> list[int]:
     measured = [run for run in offered if run.evaluations]
     mine = [run for run in measured if run.spec.model == model] or measured
     latest = session.newest_within(mine[:MOST_RUNS])
-    verdict = judge({run.id: setting_of(run, "", "accuracy") for run in latest})
+    verdict = judge({run.id: Setting.of(run.spec) for run in latest})
     if not verdict.groups:
         return []
     alike = [run for run in latest if run.id in verdict.groups[0].runs]
@@ -135,6 +136,7 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
     compared = methods.methods_of(drawn, rows, store.costs)
     float_inputs = any((table[ACTIVATION_BITS] > 8).any() for table in rows.values())
     float_search, _ = session.float_scores(store, name, setting.images)
+    words = session.words(store, drawn, model)
     found = _choices(
         Comparison(
             store=store,
@@ -142,11 +144,12 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
             model=model,
             methods=compared,
             ladder=methods.ladder_rows(compared),
-            box=hv.Box(COSTS["weight_bytes"], 1.0, aim, hv.zero_of(aim, float_search)),
+            box=hv.Box(COSTS["weight_bytes"], 1.0, aim, hv.zero_of(aim, float_search), words),
             budgets=(),
             float_search=float_search,
             equal_at=None,
             logarithmic=False,
+            words=words,
         ),
         FLOAT_BITS if float_inputs else 8,
     )
@@ -213,7 +216,10 @@ def _choices(found: Comparison, widest: int) -> Comparison:
     except QcoreError as error:
         st.error(text.literal(str(error), 200), icon=":material/error:")
         budgets = proposed
-    box = hv.box_of(model, cost, widest, max(costs), found.box.aim, found.box.zero)
+    box = replace(
+        hv.box_of(model, cost, widest, max(costs), found.box.aim, found.box.zero),
+        said=found.words,
+    )
     return replace(
         found,
         box=box,

@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 
-from pages.shared import frames
 from pages.shared.columns import (
     ACTIVATION_BITS,
     SEARCH_HIGH,
@@ -17,14 +16,18 @@ from pages.shared.columns import (
     TEST_LOW,
     TEST_N,
     TEST_SCORE,
+    WEIGHT_BITS,
 )
-from pages.shared.text import cost_text, scale_of, significant
+from pages.shared.judged import CLASSIFIER, Words
+from pages.shared.points_table import allocation_facts
+from pages.shared.text import cost_text, mean_text, scale_of, significant
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
-from qcore.costs import COSTS, costs_of, mean_weight_bits
+from qcore.costs import COSTS, costs_of
 from qcore.costs.formulas import CostModel
 from qcore.models.catalog import DATASETS, read_models
 from qcore.problem import Scores
 from qcore.run_spec import RunSpec
+from qcore.setting import Setting
 from store import Run
 
 QUICK: dict[str, Any] = {"calibration_images": 512, "search_images": 512}
@@ -70,17 +73,17 @@ def change_text(cost: CostModel, now: float, before: float) -> str | None:
 
 
 def mean_bits_text(model: ModelSpec, allocation: BitAllocation) -> str:
-    """Mean bits of weights and of activations: "3.21 / 32"."""
-    facts = frames.allocation_facts(allocation, model)
-    weight = f"{mean_weight_bits(model, allocation):.2f}"
-    return f"{weight} / {facts[ACTIVATION_BITS]:.2f}".replace(".00", "")
+    """Mean bits of weights and of activations: "3.21 / float"."""
+    facts = allocation_facts(allocation, model)
+    means = (facts[WEIGHT_BITS], facts[ACTIVATION_BITS])
+    return " / ".join(mean_text(bits).removesuffix(".00") for bits in means)
 
 
 def groups(mine: Sequence[Run]) -> dict[str, list[Run]]:
     """Runs by what must be equal for accuracies to be compared, most evaluations first."""
     found: dict[str, list[Run]] = {}
     for run in mine:
-        found.setdefault(frames.setting_of(run), []).append(run)
+        found.setdefault(Setting.of(run.spec).measuring.words, []).append(run)
     order = sorted(found, key=lambda name: -sum(run.evaluations for run in found[name]))
     return {name: found[name] for name in order}
 
@@ -129,13 +132,13 @@ def is_sensitivity(spec: RunSpec) -> bool:
 
 
 def measured_rows(frame: pd.DataFrame, allocation: BitAllocation) -> pd.DataFrame:
-    """Rows of `frames.points_frame` that measured exactly these bits, those with files first."""
+    """Rows of `points_frame` that measured exactly these bits, those with files first."""
     rows = frame[frame["digest"] == allocation.digest]
     return rows.sort_values("config_point", ascending=False, kind="stable")
 
 
 def score_words(row: Mapping[str, object]) -> tuple[float, float, float, int, str]:
-    """(score, low, high, images, split) of a row, the test split where it was looked at."""
+    """(score, low, high, samples, split) of a row, the test split where it was looked at."""
     names = (TEST_SCORE, TEST_LOW, TEST_HIGH, TEST_N)
     split = "test"
     if pd.isna(row[TEST_SCORE]):
@@ -145,16 +148,23 @@ def score_words(row: Mapping[str, object]) -> tuple[float, float, float, int, st
     return score, low, high, int(n), split
 
 
-def float_words(row: Mapping[str, object], floats: tuple[Scores | None, Scores | None]) -> str:
-    """What the float network scores on the images of `score_words`: ", float 93.04 %".
+def float_words(
+    row: Mapping[str, object],
+    floats: tuple[Scores | None, Scores | None],
+    words: Words = CLASSIFIER,
+) -> str:
+    """What the float network scores on the samples of `score_words`: ", float 93.04 %".
 
     Args:
-        row: A row of `frames.points_frame`.
+        row: A row of `points_frame`.
         floats: The float network's scores on the search and on the test split, where known.
+        words: What scores are called.
 
     Returns:
-        "" where it was not scored on as many images, and so not on the same.
+        "" where it was not scored on as many samples, and so not on the same.
     """
     _, _, _, n, split = score_words(row)
     scores = floats[split == "test"]
-    return "" if scores is None or scores.n != n else f", float {100 * scores.headline:.2f} %"
+    if scores is None or scores.n != n:
+        return ""
+    return f", float {words.value(words.factor * scores.headline, 2)}"

@@ -29,8 +29,8 @@ from qcore.data.sounds.folder import sound_data
 from qcore.data.splits import Data, Images, Split, assemble, draw, normalisation_note
 from qcore.data.tensor_file import read_tensors
 from qcore.data.torchvision_sets import PHOTOGRAPHS, open_photographs, read_arrays
+from qcore.data.vibrations import vibration_data
 from qcore.errors import DataUnavailable, InvalidData, InvalidParams
-from qcore.models.cards import Card
 from qcore.models.catalog import (
     DATASETS,
     PREPROCESSING,
@@ -38,6 +38,7 @@ from qcore.models.catalog import (
     read_models,
     split_data_name,
 )
+from qcore.models.entries import ModelEntry
 from qcore.models.preprocessing import Preprocessing
 
 __all__ = [
@@ -99,16 +100,19 @@ def load_data(
         if count < 1:
             raise InvalidParams(f"At least one {what} image is needed; got {count}.")
     counts = (calibration, search)
-    card = _card(model)
-    if card is not None and card.inputs:
-        return _other_data(name, key, path, card, counts, seed, training)
+    entry = _entry(model)
+    inputs = () if entry is None else entry.inputs
+    if key == "vibrations":
+        return vibration_data(name, inputs, counts, seed, training)
+    if entry is not None and inputs:
+        return _other_data(name, key, path, entry, counts, seed, training)
     if key in OF_INPUTS:
         raise InvalidData(
             f"{DATASETS[key].title} is for networks that take no images. Add the network with its "
             "inputs named, as --input waveform:float32:16000."
         )
     if key == "pairs" and path is not None:
-        return _warned(_pairs(name, path, card, counts, seed, training))
+        return _warned(_pairs(name, path, entry, counts, seed, training))
     if key in PHOTOGRAPHS:
         return _warned(_photographs(name, key, root, counts, seed, _preprocessing(model)))
     if path is not None and key != "tensors":
@@ -138,47 +142,49 @@ def load_data(
     return replace(data, training=_left_over(train, splits))
 
 
-def _card(model: str | None) -> Card | None:
-    """What is known of a network of the user's; None for the others."""
-    models = read_models()
-    return models[model].card if model is not None and model in models else None
+def _entry(model: str | None) -> ModelEntry | None:
+    """What is known of a network; None without one, and of a network that is not there."""
+    return None if model is None else read_models().entries.get(model)
 
 
 def _other_data(
     name: str,
     key: str,
     path: Path | None,
-    card: Card,
+    entry: ModelEntry,
     counts: tuple[int, int],
     seed: int,
     training: bool,
 ) -> Data:
     """Data of a network that takes no images."""
     if key == "sounds" and path is not None:
-        odd = getattr(card.judge, "measure", "") == "auc"
         return sound_data(
             name,
             path,
-            card.inputs,
-            card.sound,
+            entry.inputs,
+            None if entry.card is None else entry.card.sound,
             counts,
             seed,
             most=FOLDER_TEST_LIMIT,
             training=training,
-            odd=odd,
+            odd=getattr(entry.judge, "measure", "") == "auc",
         )
-    return column_data(name, key, path, card.inputs, counts, seed, training)
+    return column_data(name, key, path, entry.inputs, counts, seed, training)
 
 
 def _pairs(
-    name: str, path: Path, card: Card | None, counts: tuple[int, int], seed: int, training: bool
+    name: str,
+    path: Path,
+    entry: ModelEntry | None,
+    counts: tuple[int, int],
+    seed: int,
+    training: bool,
 ) -> Data:
-    if card is None:
+    if entry is None:
         raise InvalidData(
-            f"{DATASETS['pairs'].title} is for networks of your own that give maps or pictures; "
-            "those that come with bitdial name a class."
+            f"{DATASETS['pairs'].title} need a network, whose judge says what the targets are."
         )
-    return pair_data(name, path, card, counts, seed, most=FOLDER_TEST_LIMIT, training=training)
+    return pair_data(name, path, entry, counts, seed, most=FOLDER_TEST_LIMIT, training=training)
 
 
 def _is_own(model: str) -> bool:

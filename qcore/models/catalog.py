@@ -19,14 +19,18 @@ from qcore.allocation import ModelSpec
 from qcore.errors import DataUnavailable, InvalidParams, UnsupportedModel
 from qcore.models import cards
 from qcore.models.entries import DataEntry, ModelEntry
+from qcore.models.inputs import Input
 from qcore.models.preprocessing import Preprocessing
 from qcore.scoring.judges import CLASSES, Judge
+from qcore.scoring.judges.signal import Signal
 from qcore.written_paths import written_path
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 """Weights (NAME.pt), facts (NAME.json) and layers (NAME.spec.json) of the bundled networks."""
 
-BUNDLED_NAMES = ("resnet8", "resnet20", "mobilenet")
+BUNDLED_NAMES = ("resnet8", "resnet20", "mobilenet", "bearing")
+EXAMPLES = ("resnet8", "bearing")
+"""An image network and another one, whose results are recorded: what a first visit begins with."""
 
 
 PREPROCESSING = Preprocessing(resize=256)
@@ -74,11 +78,26 @@ _TORCHVISION: Mapping[tuple[int, int, Literal["bilinear", "bicubic"]], str] = {
     (528, 528, "bicubic"): "efficientnet_b6",
     (600, 600, "bicubic"): "efficientnet_b7",
 }
+VIBRATION = Input("x", (1, 256))
+"""What the bundled anomaly detector takes: a window of acceleration, g."""
+
 _HALVES = (0.5, 0.5, 0.5)
 _TITLES = {"resnet8": "ResNet-8", "resnet20": "ResNet-20", "mobilenet": "MobileNet"}
 
 
 def _bundled(name: str) -> ModelEntry:
+    if name == "bearing":
+        return ModelEntry(
+            name,
+            "Bearing (machine vibrations, bundled)",
+            "bundled",
+            VIBRATION.shape,
+            1,
+            ("vibrations", "tensors"),
+            Preprocessing(),
+            inputs=(VIBRATION,),
+            judge=Signal(measure="auc"),
+        )
     title = f"{_TITLES[name]} (Fashion-MNIST, bundled)"
     return ModelEntry(name, title, "bundled", (1, 28, 28), 10, ("fashion-mnist",), _FASHION)
 
@@ -127,6 +146,14 @@ DATASETS: dict[str, DataEntry] = {
             shape=_MNIST,
             mean=(0.2860,),
             std=(0.3530,),
+        ),
+        DataEntry(
+            "vibrations",
+            "Machine vibrations (made here)",
+            None,
+            "Windows of a made-up accelerometer, usual ones and those of faulty machines; made in "
+            "seconds, nothing is fetched.",
+            inputs=(VIBRATION,),
         ),
         DataEntry(
             "cifar10",
@@ -300,10 +327,9 @@ def default_data(name: str) -> str:
 
 
 def judge_of(model: str) -> Judge:
-    """How a network's answers are compared: as its card says, else as classes."""
+    """How a network's answers are compared: as its entry says, else as classes."""
     models = read_models()
-    card = models[model].card if model in models else None
-    return CLASSES if card is None else card.judge
+    return models[model].judge if model in models else CLASSES
 
 
 def _own(card: cards.Card) -> ModelEntry:
@@ -314,7 +340,7 @@ def _own(card: cards.Card) -> ModelEntry:
         if entry.classes == card.classes and entry.shape in (None, card.input_shape)
     ]
     if card.inputs:
-        fitting = []
+        fitting = [entry.name for entry in DATASETS.values() if entry.inputs == card.inputs]
     # what is on this machine already is offered before what has to be named or fetched
     here = [key for key in fitting if key == SHIPPED]
     keys = [key for key in dict.fromkeys([*known, *here, *_PATHS, *fitting]) if key in DATASETS]
@@ -327,6 +353,8 @@ def _own(card: cards.Card) -> ModelEntry:
         tuple(keys),
         card.preprocessing,
         card,
+        card.inputs,
+        card.judge,
     )
 
 
@@ -394,8 +422,9 @@ def _read_json(name: str, file: str) -> dict[str, Any]:
         raise UnsupportedModel(f"{name!r} is not bundled; bundled: {', '.join(BUNDLED_NAMES)}.")
     path = WEIGHTS / file
     if not path.is_file():
+        script = "train_bearing" if name == "bearing" else f"train_zoo {name}"
         raise DataUnavailable(
             f"{path} is missing; restore it from the repository, or train the network with "
-            f"python -m benchmarks.networks.train_zoo {name}."
+            f"python -m benchmarks.networks.{script}."
         )
     return json.loads(path.read_text(encoding="utf-8"))

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qcore.models.cards import Card
+from qcore.models.inputs import Input
 from qcore.models.preprocessing import Preprocessing
+from qcore.scoring.judges import CLASSES, Judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,8 @@ class ModelEntry:
         datasets: Keys of DATASETS that fit its weights.
         preprocessing: How image files are prepared for it.
         card: Where the user's own network comes from; None for all others.
+        inputs: What it takes where that is no image; () for one image.
+        judge: How its answers are compared.
     """
 
     name: str
@@ -32,6 +36,8 @@ class ModelEntry:
     datasets: tuple[str, ...]
     preprocessing: Preprocessing
     card: Card | None = None
+    inputs: tuple[Input, ...] = ()
+    judge: Judge = CLASSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,8 @@ class DataEntry:
             the file decides.
         mean: Mean of each channel of its training images, in 0..1; () where the network decides.
         std: Their standard deviation, the same.
+        inputs: What its samples are where they are no images; () for images, and where the file
+            decides.
     """
 
     name: str
@@ -58,3 +66,4 @@ class DataEntry:
     shape: tuple[int, int, int] | None = None
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    inputs: tuple[Input, ...] = ()

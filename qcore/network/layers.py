@@ -22,6 +22,9 @@ from qcore.network.rewriting.computed_weights import computed
 from qcore.network.running import layout_refusal
 from qcore.network.trees import Tree, moved, part, tensors
 
+FEATURES_LAST = ("linear", "recurrent")
+"""Kinds of layers whose channels are the last dimension of their outputs."""
+
 _GEOMETRY = ("stride", "padding", "output_padding", "dilation", "groups", "padding_mode")
 
 
@@ -194,7 +197,7 @@ def _merge_shared(model: nn.Module, run: Run) -> _Shared:
 def _alike(one: nn.Module, other: nn.Module) -> bool:
     return (
         type(one) is type(other)
-        and one.bias is other.bias
+        and getattr(one, "bias", None) is getattr(other, "bias", None)
         and all(getattr(one, key, None) == getattr(other, key, None) for key in _GEOMETRY)
     )
 
@@ -222,10 +225,11 @@ def _foldable(model: nn.Module, layer: LayerSpec, norm: str) -> bool:
     module = model.get_submodule(norm)
     return (
         isinstance(module, NORMS)
+        and not layer.kind.endswith("embedding")
         and plain(module)
         and module.running_mean is not None
         and module.num_features == layer.channels
-        and (layer.kind != "linear" or layer.outputs == layer.channels)
+        and (layer.kind not in FEATURES_LAST or layer.outputs == layer.channels)
     )
 
 
@@ -320,9 +324,9 @@ def _computed_weights(model: nn.Module) -> list[str]:
         for name, what in computed(module).items():
             places.setdefault(what, []).append(f"{path}.{name}".lstrip("."))
     return [
-        f"{len(names)} tensors under {what} (the first is {names[0]}) were computed once, in eval "
-        "mode, and count as plain weights from here on: they get bits like any other, and training "
-        f"goes on without {what}."
+        f"What {what} computes ({len(names)} weights or biases; the first is {names[0]}) was "
+        "computed once, in eval mode, and is plain from here on: it gets bits like any other, and "
+        f"training goes on without {what}."
         for what, names in places.items()
     ]
 

@@ -84,9 +84,10 @@ def largest_difference(one: Any, other: Any) -> float:
         return float("inf")
     if one.is_meta or not one.numel():
         return 0.0
-    gap = (one.double() - other.double()).abs().max()
-    scale = one.double().abs().max().clamp_min(1e-12)
-    return float((gap / scale).nan_to_num(0.0, float("inf")))
+    ours, theirs = one.double(), other.double()
+    same = (ours == theirs) | (ours.isnan() & theirs.isnan())
+    gap = (ours - theirs).abs().masked_fill(same, 0.0).nan_to_num(float("inf")).max()
+    return float(gap / ours.abs().nan_to_num(0.0).max().clamp_min(1e-12))
 
 
 def contiguous_inputs(network: nn.Module) -> nn.Module:

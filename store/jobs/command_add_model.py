@@ -4,6 +4,7 @@ import argparse
 import importlib
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from qcore.errors import InvalidParams
@@ -66,7 +67,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--std", help="per channel: 0.229,0.224,0.225")
     command.add_argument("--resize", type=int, help="shorter side before cropping, pixels")
-    command.add_argument("--argument", action="append", default=[], metavar="NAME=VALUE")
+    command.add_argument(
+        "--argument",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of the architecture; of an ONNX file the number that an input without samples gets",
+    )
     command.add_argument(
         "--weights-key", default="", help="which weights of a checkpoint: state_dict_ema"
     )
@@ -93,8 +100,11 @@ def command_add_model(store: Store, arguments: argparse.Namespace, say: Say) -> 
     for sentence in (*notes, *spec.warnings):
         say(f"note: {sentence}")
     left = sorted(spec.left_in_float.items(), key=lambda item: -item[1])
+    everything = sum(layer.weights for layer in spec.layers) + sum(spec.left_in_float.values())
     for parameter, count in left[:10]:
-        say(f"left in float: {parameter} ({count:,} values)")
+        share = 100 * count / max(1, everything)
+        why = spec.why_float(parameter)
+        say(f"left in float: {parameter} ({count:,} values, {share:.2g} % of all): {why}")
     if len(left) > 10:
         say(f"left in float: {len(left) - 10} more")
     if arguments.data:
@@ -120,7 +130,7 @@ def new_network(arguments: argparse.Namespace) -> NewNetwork:
             mean=parse_numbers(arguments.mean, "--mean"),
             std=parse_numbers(arguments.std, "--std"),
         )
-    elif arguments.source in WITHOUT_LIBRARY and not inputs:
+    elif arguments.source in WITHOUT_LIBRARY and not inputs and _of_pictures(arguments):
         steps = usual_for(arguments.data, shape)
         if steps is None:
             raise InvalidParams(
@@ -144,6 +154,15 @@ def new_network(arguments: argparse.Namespace) -> NewNetwork:
         weights_key=arguments.weights_key,
         sound=parse_sound(arguments.sound) if arguments.sound else None,
     )
+
+
+def _of_pictures(arguments: argparse.Namespace) -> bool:
+    """False where an ONNX file says that it takes something else than one picture."""
+    if arguments.source != "onnx" or not arguments.weights or arguments.shape:
+        return True
+    # reading it takes qcore's torch side
+    takes = importlib.import_module("qcore.models.loading.onnx.takes")
+    return bool(takes.takes_pictures(Path(arguments.weights)))
 
 
 def _taken(card: Card) -> str:

@@ -20,8 +20,10 @@ from benchmarks.allocation.picks_promises import (
     tallies,
     total,
 )
-from benchmarks.allocation.picks_summary import EVERY, ranks, rules, seeds, spearman, summary
+from benchmarks.allocation.picks_seeds import EVERY, seeds
+from benchmarks.allocation.picks_summary import ranks, rules, spearman, summary
 from qcore.paired import Paired
+from qcore.seeds import compare_methods, seed_spread
 
 IMAGES = 400
 WEIGHTS = 800
@@ -313,6 +315,38 @@ def test_seeds_that_answer_alike_are_not_told_apart_and_others_are():
     assert found["as KL says"] == 0
 
 
+def test_two_seeds_are_judged_by_the_spread_of_other_methods_alone():
+    """Each method's third seed is worse, by much or by little; whose spread is taken tells."""
+    rng = np.random.default_rng(18)
+    drawn = rng.random(IMAGES)
+    worst = {"random": 0.85, "cmaes": 0.85, "nsga2": 0.45}
+    rows = []
+    for method, seed in itertools.product(CHANCE, range(3)):
+        point = {"digest": method, "bits": {}, "cost": 200, "kl": 0.1, "accuracy": 0.9}
+        rows.append(search_row("resnet8", seed, method, [point]))
+        share = worst[method] if seed == 2 else 0.9
+        rows.append(test_row("resnet8", seed, method, drawn < share))
+    record = Record.of(rows)
+    found = seeds(record)["resnet8"]
+    assert found["with a spread"] == found["comparisons"] == 9 * len(BUDGETS)
+    expected = 0
+    for method in CHANCE:
+        answers = {
+            other: [record.right("resnet8", seed, other, "kl", 8.0) for seed in range(3)]
+            for other in CHANCE
+        }
+        spread = seed_spread([each for other, each in answers.items() if other != method])
+        for a, b in itertools.combinations(answers[method], 2):
+            expected += compare_methods([a], [b], spread).p_value <= 0.05
+    # nsga2's pairs with its worst seed are beyond what random and cmaes do
+    assert expected == 2
+    assert found["as methods"] == expected * len(BUDGETS)
+    assert found["differing"] == 3 * len(BUDGETS)
+    # of one method alone nothing can be said
+    alone = Record.of([row for row in rows if row["name"].get("method", "nsga2") == "nsga2"])
+    assert seeds(alone)["resnet8"]["with a spread"] == 0
+
+
 def test_the_seed_with_the_lower_divergence_was_right_where_it_loses_less():
     rng = np.random.default_rng(16)
     rows = []
@@ -332,6 +366,8 @@ def test_chance_alone_tells_apart_at_most_five_of_a_hundred():
     assert found["comparisons"] >= 200
     assert found["coins"] <= 0.05 * found["comparisons"]
     assert found["by network"] <= found["by budget"] <= found["alone"]
+    assert found["as methods"] <= 0.05 * found["with a spread"]
+    assert found["different"] <= 0.05 * found["differing"]
 
 
 def test_the_tables_have_a_cell_for_all_that_was_measured_and_a_dash_for_what_was_not(monkeypatch):

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import signal
@@ -6,13 +7,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
+from filelock import FileLock
 
 from benchmarks.dashboard.server import free_port
 
@@ -119,22 +121,81 @@ def browser():
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory) -> Iterator[Server]:
-    """A dashboard that has results of resnet8 already."""
+    """A dashboard for tests that only read: one for all processes that run tests side by side.
+
+    It has results of resnet8, and knows a network of 1,002 layers and one with hostile names.
+    """
+    base = tmp_path_factory.getbasetemp()
+    parallel = "PYTEST_XDIST_WORKER" in os.environ
+    with shared(base.parent / "reading" if parallel else base / "reading", read_only) as running:
+        yield running
+
+
+@contextmanager
+def read_only(data: Path) -> Iterator[Server]:
     from store import open_store
+    from tests.e2e import networks
     from tests.pages import sample
 
-    data = tmp_path_factory.mktemp("filled")
+    data.mkdir(parents=True)
     sample.fill(open_store(data / "bitdial.db"))
+    networks.fill(data)
     with serve(data) as running:
         yield running
 
 
-@pytest.fixture
-def page(browser):
-    """A browser page; the test fails if the page's own code complains."""
+@contextmanager
+def shared(
+    folder: Path, start: Callable[[Path], AbstractContextManager[Server]]
+) -> Iterator[Server]:
+    """Start a server, or use what another process has started; who started it leaves last."""
+    users, told = folder / "users", folder / "server.json"
+    users.mkdir(parents=True, exist_ok=True)
+    mine = users / str(os.getpid())
+    with ExitStack() as stack:
+        with FileLock(folder / "lock"):
+            owner = not told.exists()
+            if owner:
+                one = stack.enter_context(start(folder / f"data {os.getpid()}"))
+                told.write_text(json.dumps([one.url, one.port, str(one.data)]))
+            url, port, data = json.loads(told.read_text())
+            mine.touch()
+        try:
+            yield Server(url, port, Path(data))
+        finally:
+            mine.unlink()
+        if owner:
+            with FileLock(folder / "lock"):
+                # who comes from now on starts one of its own
+                told.unlink()
+            while any(_alive(int(user.name)) for user in users.iterdir()):
+                time.sleep(0.2)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="session")
+def tabs(browser):
+    """One window for all pages, so that scripts of the dashboard are read once."""
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
     context.set_default_timeout(WAIT_MS)
-    opened = context.new_page()
+    yield context
+    context.close()
+
+
+FORGET = "() => { try { localStorage.clear(); } catch { /* a page that keeps nothing */ } }"
+
+
+@pytest.fixture
+def page(tabs):
+    """A browser page that knows nothing of others; the test fails if its own code complains."""
+    opened = tabs.new_page()
     complaints: list[str] = []
     opened.on("pageerror", lambda error: complaints.append(str(error)))
 
@@ -146,5 +207,10 @@ def page(browser):
 
     opened.on("console", listen)
     yield opened
-    context.close()
+    for one in tabs.pages:
+        # one that is on its way somewhere has nowhere to forget yet
+        one.wait_for_load_state()
+        one.evaluate(FORGET)
+        one.close()
+    tabs.clear_cookies()
     assert complaints == []

@@ -4,17 +4,20 @@ import itertools
 import random
 import re
 import statistics
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from benchmarks.dashboard import bare
+from pages.explore.payload import told_apart
 from pages.shared import frames, promised
 from pages.shared.columns import SEARCH_LOSS, TEST_LOSS, column_of
 from pages.shared.text import significant
 from qcore.allocation import BitAllocation, LayerBits
 from qcore.costs import COSTS, costs_of
+from qcore.graded import t_test
 from qcore.paired import compare, mcnemar, tied_with_best
 
 pytestmark = [
@@ -24,6 +27,7 @@ pytestmark = [
 ]
 
 SECONDS = 1000.0
+SVG = "{http://www.w3.org/2000/svg}"
 MOST_MS = 3 * 4.0
 """Three times the limit that `benchmarks.dashboard.ui` holds a redraw to: others run beside."""
 
@@ -342,6 +346,39 @@ def test_hostile_names_are_shown_as_they_are(page):
     assert "<b onclick=alert(1)>x</b>" in page.locator(".card b").all_text_contents()
 
 
+def test_the_front_is_taken_away_as_lines_and_words(page):
+    """An SVG that any reader takes: no script, no picture, names as text, every mark's place."""
+    bare.load(page)
+    model = bare.network([*HOSTILE, "bell\x07", "fc"])
+    _, data = bare.measured(model, ["portfolio", "greedy"], 40)
+    page.evaluate("show", data)
+    page.locator(".card strong").first.wait_for()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Save as SVG").click()
+    assert waiting.value.suggested_filename == "bitdial-explorer.svg"
+    root = ElementTree.fromstring(waiting.value.path().read_text(encoding="utf-8"))
+    names = {element.tag.rpartition("}")[2] for element in root.iter()}
+    assert names == {"svg", "g", "rect", "path", "text", "clipPath"}
+    words = {element.text for element in root.iter(f"{SVG}text")}
+    tags = page.evaluate("() => explorer.layers.map(layer => layer.tag)")
+    assert set(tags) <= words
+    assert any(word.startswith("bell") for word in words)
+    # as high as its parts with their margins; each part lies below the one before
+    heights = page.evaluate(
+        "() => [explorer.heat, explorer.names, explorer.front].map(c => c.clientHeight)"
+    )
+    shifts = [
+        float(re.search(r"translate\(16 ([\d.]+)\)", part.get("transform")).group(1))
+        for part in root.findall(f"{SVG}g")
+    ]
+    assert shifts[:3] == [16, 32 + heights[0], 48 + sum(heights[:2])]
+    assert float(root.get("height")) >= shifts[2] + heights[2]
+    for element in root.iter():
+        for key in ("fill", "stroke"):
+            assert re.fullmatch(r"none|#[0-9a-f]{6}", element.get(key, "none"))
+    assert page.evaluate("() => window.hacked") is None
+
+
 def test_a_screen_reader_is_told_every_pick_when_the_budget_rests(page):
     from playwright.sync_api import expect
 
@@ -451,3 +488,34 @@ def test_the_loss_is_a_line_that_is_dragged(page):
     page.evaluate("explorer.set('points', 5)")
     page.evaluate("explorer.draw()")
     expect(page.locator(".ties")).to_contain_text("Smallest first")
+
+
+def test_the_browser_tells_numbers_apart_as_python_does(page):
+    bare.load(page)
+    rng = np.random.default_rng(5)
+    drawn = zip(rng.normal(0, 3, 30), rng.integers(1, 900, 30), strict=True)
+    asked = [(float(t), int(n)) for t, n in drawn] + [(0.0, 9), (0.5, 1), (40.0, 3), (4.0, 99999)]
+    found = page.evaluate("all => all.map(([t, n]) => code.tTest(t, n))", asked)
+    assert found == pytest.approx([t_test(t, n) for t, n in asked], rel=1e-8, abs=1e-14)
+    for methods in (2, 5, 9):
+        shared = rng.normal(30, 3, 500)
+        rows = [
+            shared - 0.05 * rng.integers(0, 3) - rng.normal(0, 0.3, 500) for _ in range(methods)
+        ]
+        answers = {at: each.astype(np.float32) for at, each in enumerate(rows)}
+        losses = [float(-each.astype(float).mean()) for each in answers.values()]
+        best = int(np.argmin(losses))
+        values = [compare(answers[best], other, 1.0).p_value for other in answers.values()]
+        told = page.evaluate(
+            "([losses, pairs]) => code.tied("
+            "losses.map((loss, pair) => ({ y: { loss }, pair })), code.decode(pairs))",
+            [losses, told_apart.pairs(list(answers), answers)],
+        )
+        assert told == tied_with_best(losses, values)
+    # where nothing is known of losses nobody is best
+    nobody = page.evaluate(
+        "pairs => code.tied("
+        "[0, 1].map((pair) => ({ y: { loss: NaN }, pair })), code.decode(pairs))",
+        told_apart.pairs(list(answers), answers),
+    )
+    assert nobody == [False, False]

@@ -15,11 +15,23 @@ pytestmark = [
 WIDE = [(1440, 900), (1920, 1080)]
 
 
-@pytest.mark.parametrize("size", WIDE)
-def test_dials_front_bits_and_the_picks_files_are_seen_at_once(server, page, size):
-    page.set_viewport_size({"width": size[0], "height": size[1]})
+def test_dials_front_bits_and_the_picks_files_are_seen_at_once(server, page):
+    page.set_viewport_size({"width": WIDE[0][0], "height": WIDE[0][1]})
     open_explorer(page, f"{server.url}/?focus=Uniform%20bits")
     page.get_by_role("button", name="Dismiss").click()
+    seen_at_once(page, WIDE[0])
+    for size in WIDE[1:]:
+        before = page.locator("canvas.front").bounding_box()["width"]
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        page.wait_for_function(WIDER, arg=before)
+        seen_at_once(page, size)
+
+
+WIDER = """before => [...document.querySelectorAll('*')].map(e => e.shadowRoot).filter(Boolean)
+    .some(root => root.querySelector('canvas.front')?.clientWidth > before)"""
+
+
+def seen_at_once(page, size):
     files = [page.get_by_role("button", name=name).first for name in ("Configuration", "ONNX")]
     parts = [page.locator(css) for css in (".controls", "canvas.front", ".rows")]
     for part in (*parts, *files):

@@ -4,12 +4,9 @@ import re
 
 import pytest
 
-from qcore.models.cards import Card, write_card
-from qcore.models.preprocessing import Preprocessing
-from store import open_store
-from tests.e2e.conftest import serve
+from tests.e2e.networks import DEEP, EVIL
+from tests.e2e.test_pages import BACKGROUND
 from tests.pages import sample
-from tests.pages.network.chains import model_of, residual
 
 pytestmark = [
     pytest.mark.e2e,
@@ -17,28 +14,11 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
 
-EVIL = '<img src=x onerror="window.hacked=1">'
-DEEP = residual(500)
-ODD = model_of({EVIL: (), "n" * 400: (EVIL,), "${window.hacked=1}": ("n" * 400,)})
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 
 TELL = """([model, weight, activation, title]) => window.dispatchEvent(new CustomEvent(
     "bitdial:allocation", { detail: { model, weight, activation, title } }))"""
 BITS = [8, 2, 3, 4, 4, 3, 2, 2, 3, 32]
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    """A dashboard that knows resnet8, a network of 1,002 layers and one with hostile names."""
-    data = tmp_path_factory.mktemp("network")
-    sample.fill(open_store(data / "bitdial.db"))
-    steps = Preprocessing(1, 28, 28, mean=(0.5,), std=(0.3,))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BITDIAL_DATA", str(data))
-        for name, spec in (("deep", DEEP), ("odd", ODD)):
-            write_card(Card(name, name, "onnx", "onnx2torch", (1, 28, 28), 10, steps), None, spec)
-    with serve(data) as running:
-        yield running
 
 
 def opened(page, url, unfold=False):
@@ -62,12 +42,12 @@ def layer(page, name):
     return page.get_by_role("option", name=name)
 
 
-def test_a_click_tells_what_a_layer_is_and_bits_follow_without_the_server(served, page):
+def test_a_click_tells_what_a_layer_is_and_bits_follow_without_the_server(server, page):
     from playwright.sync_api import expect
 
     sent = []
     page.on("websocket", lambda socket: socket.on("framesent", lambda _: sent.append(1)))
-    opened(page, f"{served.url}/models?model=resnet8")
+    opened(page, f"{server.url}/models?model=resnet8")
     count = len(sent)
     layer(page, "layer2.0.conv1").click()
     panel = page.get_by_role("region", name="Chosen layer")
@@ -93,10 +73,10 @@ def test_a_click_tells_what_a_layer_is_and_bits_follow_without_the_server(served
     assert len(sent) == count
 
 
-def test_keys_go_from_layer_to_layer_and_choose(served, page):
+def test_keys_go_from_layer_to_layer_and_choose(server, page):
     from playwright.sync_api import expect
 
-    opened(page, f"{served.url}/models?model=resnet8")
+    opened(page, f"{server.url}/models?model=resnet8")
     box = page.get_by_role("listbox", name="layers in execution order")
     box.focus()
     chosen = page.get_by_role("region", name="Chosen layer").locator(".head")
@@ -123,10 +103,10 @@ def test_keys_go_from_layer_to_layer_and_choose(served, page):
     expect(chosen).to_have_text("layer2.0.shortcut.0")
 
 
-def test_a_change_on_the_workbench_is_a_step_of_its_bars_and_can_be_undone(served, page):
+def test_a_change_on_the_workbench_is_a_step_of_its_bars_and_can_be_undone(server, page):
     from playwright.sync_api import expect
 
-    opened(page, f"{served.url}/workbench?model=resnet8&bits=8.f", unfold=True)
+    opened(page, f"{server.url}/workbench?model=resnet8&bits=8.f", unfold=True)
     layer(page, "layer2.0.conv1").click()
     panel = page.get_by_role("region", name="Chosen layer")
     panel.get_by_label("Weight bits").select_option("4")
@@ -160,10 +140,10 @@ def test_a_change_on_the_workbench_is_a_step_of_its_bars_and_can_be_undone(serve
     expect(undo).to_be_enabled()
 
 
-def test_explore_unfolds_it_and_what_was_told_before_is_not_lost(served, page):
+def test_explore_unfolds_it_and_what_was_told_before_is_not_lost(server, page):
     from playwright.sync_api import expect
 
-    opened(page, f"{served.url}/?model=resnet8", unfold=True)
+    opened(page, f"{server.url}/?model=resnet8", unfold=True)
     tell(page, sample.MODEL.digest, BITS, [4] * 10)
     expect(layer(page, "conv1, weights 8 bits, inputs 4 bits").first).to_be_visible()
     # another page's picture asks, and knows what was told last
@@ -172,10 +152,10 @@ def test_explore_unfolds_it_and_what_was_told_before_is_not_lost(served, page):
     expect(layer(page, "fc, weights float, inputs 4 bits")).to_be_visible()
 
 
-def test_of_a_thousand_layers_only_what_is_in_view_is_in_the_page(served, page):
+def test_of_a_thousand_layers_only_what_is_in_view_is_in_the_page(server, page):
     from playwright.sync_api import expect
 
-    opened(page, f"{served.url}/models?model=deep")
+    opened(page, f"{server.url}/models?model=deep")
     options = page.get_by_role("option").and_(page.locator(".node"))
     assert 5 < options.count() < 60
     expect(options.first).to_have_attribute("aria-setsize", "1002")
@@ -192,35 +172,47 @@ def test_of_a_thousand_layers_only_what_is_in_view_is_in_the_page(served, page):
     assert options.count() < 300
 
 
-def test_names_are_text_and_nothing_in_them_runs(served, page):
+def test_names_are_text_and_nothing_in_them_runs(server, page):
     from playwright.sync_api import expect
 
-    opened(page, f"{served.url}/models?model=odd")
+    opened(page, f"{server.url}/models?model=odd")
     node = page.locator(".node.layer").first
     node.click()
     expect(page.get_by_role("region", name="Chosen layer").locator(".head")).to_have_text(EVIL)
     assert page.evaluate("window.hacked") is None
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1440, 390])
-def test_axe_finds_nothing_in_it(served, page, scheme, width):
+LOOKS = ((1440, "light"), (1440, "dark"), (390, "dark"), (390, "light"))
+
+
+def test_axe_finds_nothing_in_it(server, page):
     from axe_playwright_python.sync_playwright import Axe
 
-    page.emulate_media(color_scheme=scheme)
-    page.set_viewport_size({"width": width, "height": 900})
-    opened(page, f"{served.url}/workbench?model=resnet8", unfold=True)
+    page.emulate_media(color_scheme="light", reduced_motion="reduce")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    opened(page, f"{server.url}/workbench?model=resnet8", unfold=True)
     tell(page, sample.MODEL.digest, [1, 2, 3, 4, 5, 6, 7, 8, 32, 2], [8] * 10)
     layer(page, "layer2.0.conv1").click()
     options = {"runOnly": [*RULES, "best-practice"]}
-    found = Axe().run(page, options=options).response
+    shown = "light"
+    for width, scheme in LOOKS:
+        before = page.evaluate(BACKGROUND)
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        if scheme != shown:
+            page.wait_for_function(f"before => ({BACKGROUND})() !== before", arg=before)
+        page.wait_for_function(
+            "() => document.getAnimations().every(one => one.playState !== 'running')"
+        )
+        shown = scheme
+        found = Axe().run(page, options=options).response
+        assert {"aria-required-children", "color-contrast"} <= {
+            rule for rule, _ in inside(found["passes"])
+        }
+        assert inside(found["violations"]) == [], (width, scheme)
 
-    def inside(rules):
-        """Rule and place of what lies in a component's own tree."""
-        nodes = [(rule["id"], node["target"]) for rule in rules for node in rule["nodes"]]
-        return [(rule, place) for rule, place in nodes if isinstance(place[0], list)]
 
-    assert {"aria-required-children", "color-contrast"} <= {
-        rule for rule, _ in inside(found["passes"])
-    }
-    assert inside(found["violations"]) == []
+def inside(rules):
+    """Rule and place of what lies in a component's own tree."""
+    nodes = [(rule["id"], node["target"]) for rule in rules for node in rule["nodes"]]
+    return [(rule, place) for rule, place in nodes if isinstance(place[0], list)]

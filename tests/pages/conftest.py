@@ -22,6 +22,36 @@ def one_scan():
         yield
 
 
+def visit(patch: pytest.MonkeyPatch, place: Path, page: str = "explore", **query: str) -> AppTest:
+    """Open the dashboard on a data folder, at a page and with URL parameters.
+
+    Args:
+        patch: Undoes what is set in the environment.
+        place: The data folder.
+        page: Name of a file in pages/views.
+        query: Parameters of the link.
+    """
+    patch.delenv("BITDIAL_DATABASE_URL", raising=False)
+    patch.setenv("BITDIAL_DATA", str(place))
+    patch.setenv("STREAMLIT_SERVER_ADDRESS", "localhost")
+    st.cache_resource.clear()
+    at = opened(page, **query)
+    st.cache_resource.clear()
+    return at
+
+
+def opened(page: str, **query: str) -> AppTest:
+    """Open a page with URL parameters, and check that nothing blew up."""
+    at = AppTest.from_file(APP, default_timeout=120)
+    for name, value in query.items():
+        at.query_params[name] = value
+    if page != "explore":
+        at.switch_page(f"pages/views/{page}.py")
+    at.run()
+    assert not at.exception
+    return at
+
+
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """Point the dashboard at an empty folder; caches of other tests are dropped."""
@@ -58,15 +88,4 @@ def filled(place, filled_file) -> Store:
 @pytest.fixture
 def app(place):
     """Open the dashboard, at a page and with URL parameters, and check that nothing blew up."""
-
-    def open_page(page: str = "explore", **query: str) -> AppTest:
-        at = AppTest.from_file(APP, default_timeout=120)
-        for name, value in query.items():
-            at.query_params[name] = value
-        if page != "explore":
-            at.switch_page(f"pages/views/{page}.py")
-        at.run()
-        assert not at.exception
-        return at
-
-    return open_page
+    return lambda page="explore", **query: opened(page, **query)

@@ -12,6 +12,7 @@ from qcore.formats.config import parse_bits
 from qcore.formats.exports import EXPORTS
 from qcore.models.catalog import MODELS
 from qcore.problem import Point, Scores
+from qcore.setting import Setting
 from store import all_runs, configs, create_run, save_model
 from store.runs.queue import finish
 from tests.pages import sample
@@ -78,7 +79,7 @@ def test_the_first_search_queues_the_ladder_and_the_portfolio(app, store):
 def test_the_ladder_is_drawn_with_its_costs_before_anything_is_measured(app, store):
     at = app()
     digits = {text for rows in cells(at, "ladder").values() for row in rows for text in row}
-    assert digits == {"2", "3", "4", "8", "fp"}
+    assert digits == {"2", "3", "4", "8", "float"}
     size = sum(layer.weights for layer in sample.MODEL.layers)
     assert any(f"{size:,} B" in str(frame.value.to_dict()) for frame in at.dataframe)
     assert any("Not measured yet" in caption.value for caption in at.caption)
@@ -264,7 +265,7 @@ def sent(at):
 
 
 def table_of_picks(at):
-    return next(d.value for d in at.dataframe if frames.LOSS_HEAD in d.value)
+    return next(d.value for d in at.dataframe if "Lost against float, points" in d.value)
 
 
 def heading(at):
@@ -410,7 +411,9 @@ def test_recorded_results_say_so_and_offer_a_search_here(app, filled):
     queued = [run for run in all_runs(filled) if run.state == "queued"]
     assert {run.spec.search for run in queued} == {"uniform", "portfolio"}
     # on the same images, so that their points are drawn beside the recorded ones
-    assert {frames.setting_of(run) for run in all_runs(filled)} == {frames.setting_of(queued[0])}
+    assert {Setting.of(run.spec).measuring for run in all_runs(filled)} == {
+        Setting.of(queued[0].spec).measuring
+    }
 
 
 def test_a_search_here_is_offered_until_one_has_measured_something(app, filled):

@@ -129,11 +129,7 @@ def test_the_steps_of_the_page_leave_layers_scores_and_a_table(place):
             ["--source", "factory", "--architecture", "os:getcwd", "--data", "mnist"],
             "BITDIAL_ALLOW_CODE=os",
         ),
-        (["--source", "onnx", "--weights", "/x.onnx"], "how the images it was trained on were"),
-        (
-            ["--source", "onnx", "--weights", "/x.onnx", "--data", "imagefolder:/photos"],
-            "--mean, --std and --shape",
-        ),
+        (["--source", "onnx", "--weights", "/x.onnx"], "no file /x.onnx"),
         (
             ["--source", "onnx", "--weights", "/x.onnx", "--data", "mnist", "--shape", "3x28x28"],
             "--mean, --std and --shape",
@@ -150,3 +146,25 @@ def test_the_command_says_in_one_line_what_is_wrong(place, capsys, words, messag
     assert main(["add-model", "mine", *words]) == 2
     assert message in capsys.readouterr().err
     assert not (place / "data" / "networks").exists()
+
+
+@pytest.mark.parametrize("data", [(), ("--data", "imagefolder:/photos")])
+def test_an_onnx_file_of_images_needs_its_normalisation(place, capsys, data):
+    onnx = pytest.importorskip("onnx")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "w"], ["y"]),
+    ]
+    given = [helper.make_tensor_value_info("x", kind, ["n", 3, 8, 8])]
+    gives = [helper.make_tensor_value_info("y", kind, ["n", 2])]
+    weights = [helper.make_tensor("w", kind, (3, 2), [0.5] * 6)]
+    graph = helper.make_graph(nodes, "net", given, gives, weights)
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), place / "n.onnx")
+    words = ["mine", "--source", "onnx", "--weights", str(place / "n.onnx"), *data]
+    assert main(["add-model", *words]) == 2
+    said = capsys.readouterr().err
+    assert "how the images it was trained on were" in said
+    assert "--mean, --std and --shape" in said

@@ -47,6 +47,11 @@ class Pen {
     this.ink.stroke(new Path2D(path));
   }
 
+  /** Nothing that follows is drawn outside. */
+  clip(path) {
+    this.ink.clip(new Path2D(path));
+  }
+
   box(x, y, w, h, colour, thick) {
     this.line(`M${x} ${y}h${w}v${h}h${-w}z`, colour, thick);
   }
@@ -129,13 +134,27 @@ class Drawing {
     this.dressed = key;
   }
 
+  /** All parts as vectors instead, each a pen that has been drawn with. */
+  vectors(shown) {
+    const sheets = this.sheets = [];
+    this.draw(shown);
+    this.sheets = null;
+    return sheets;
+  }
+
   pen(canvas, height) {
+    if (this.sheets) {
+      const pen = new SvgPen(canvas.clientWidth, height, this.theme);
+      pen.sheet = this.sheets.push(pen);
+      return pen;
+    }
     canvas.style.height = `${height}px`;
     return new Pen(canvas, canvas.clientWidth, height, this.theme);
   }
 
   /** A picture that is drawn once and then copied: text is what a canvas draws slowest. */
   keep(pen, name, key, x, y, width, height, draw) {
+    if (pen.vector) return pen.inside(x, y, draw);
     if (this.kept.get(name)?.key !== key) {
       const sheet = new Pen(document.createElement("canvas"), width, height, this.theme);
       draw(sheet);
@@ -146,7 +165,7 @@ class Drawing {
 
   /** Bits as a colour and a digit; float is striped. */
   block(pen, { cmap, ink }, bits, x, y, width, height, down = height / 2 + 0.5) {
-    const text = bits === FLOAT ? "fp" : `${bits}`;
+    const text = bits === FLOAT ? "float" : `${bits}`;
     const colour = ink[bits];
     pen.bar(x, y, width, height, cmap[bits]);
     const stripes = bits === FLOAT ? height : 0;
@@ -255,8 +274,9 @@ class Drawing {
       pen.bar(x.from, y.to, x.to - x.from, level - y.to, SHADE);
       pen.bar(x.from, level - 1, x.to - x.from, 2, theme.primary);
       pen.bar(x.from + 40, level - 5, 30, 10, theme.primary);
-      pen.bar(x.from + 74, level - 19, 186, 17, theme.paper);
-      pen.say(`lose at most ${shown.budgetText(loss)}`, x.from + 78, level - 10, words);
+      const told = `lose at most ${shown.budgetText(loss)}`;
+      pen.bar(x.from + 74, level - 19, Math.max(186, 7 * told.length), 17, theme.paper);
+      pen.say(told, x.from + 78, level - 10, words);
     }
     if (b) {
       pen.bar(line, y.to, x.to - line, tall, SHADE);
@@ -299,7 +319,7 @@ class Drawing {
     pen.axes(x, y);
     // above the words of the budget line, which pass here
     pen.say(lost, x.to - 6, y.from - 32, { ...faint, align: "right" });
-    pen.ink.clip(new Path2D(`M${x.from} ${y.to}H${x.to}V${y.from}H${x.from}z`));
+    pen.clip(`M${x.from} ${y.to}H${x.to}V${y.from}H${x.from}z`);
     if (float !== null) {
       const words = float ? `float ${float.toFixed(1)} ${unit}` : "float";
       pen.line(`M${x.from} ${y.at(float)}H${x.to}`, GREY, 1, [6, 4]);

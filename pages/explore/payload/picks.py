@@ -60,7 +60,7 @@ def selectable(rows: pd.DataFrame, costs: Sequence[str]) -> list[int]:
 
 def confirmed(rows: pd.DataFrame, costs: Sequence[str]) -> set[int]:
     """Places of one method's points whose loss is promised, by any of the costs."""
-    known = TEST_LOST in rows
+    known = TEST_LOST in rows  # a table that says nothing of test images promises nothing
     return {
         place
         for name in costs
@@ -85,7 +85,7 @@ def drawn(
     """The rows the explorer gets, with a column that says which of them it may pick.
 
     Args:
-        frame: What `frames.points_frame` returns.
+        frame: What `points_frame` returns.
         costs: Names of the costs that can be limited.
         most: Most selectable rows per method; more are thinned evenly over the first cost.
         all_of: Most rows in all; others than selectable ones are thinned with a fixed seed.

@@ -308,13 +308,14 @@ export class Network {
     const { data, values, most } = this;
     const now = this.bitsOf(at);
     const look = now ? data.looks[now.weight] ?? data.looks[FLOAT] : ["transparent", "inherit"];
-    const words = !now ? "" : now.weight === FLOAT ? "fp" : `${now.weight}`;
+    const words = !now ? "" : now.weight === FLOAT ? "float" : `${now.weight}`;
     const [digit, , bar] = node.children;
     const value = values[at];
     node.style.setProperty("--bits", now ? look[0] : "var(--st-background-color)");
     node.style.setProperty("--ink", look[1]);
     node.style.setProperty("--share", `${(100 * Math.max(0, value ?? 0)) / most}%`);
     if (digit.textContent !== words) digit.textContent = words;
+    node.classList.toggle("float", now?.weight === FLOAT);
     bar.classList.toggle("unknown", value === null);
     node.classList.toggle("locked", Boolean(this.locked[at]));
     node.classList.toggle("active", at === this.active);

@@ -14,9 +14,8 @@ from qcore.data.pairs.folders import pair_parts
 from qcore.data.pairs.targets import TargetKind, as_labels, read_target, size_of, target_size
 from qcore.data.splits import Data, Images, assemble
 from qcore.errors import InvalidData
-from qcore.models.cards import Card
+from qcore.models.entries import ModelEntry
 from qcore.models.preprocessing import Preprocessing
-from qcore.scoring.judges import Judge
 from qcore.scoring.judges.map import Map
 from qcore.scoring.judges.parts import Parts as JudgeParts
 from qcore.scoring.judges.signal import Signal
@@ -56,7 +55,7 @@ class PairSteps:
 def pair_data(
     name: str,
     path: Path,
-    card: Card,
+    entry: ModelEntry,
     counts: tuple[int, int],
     seed: int,
     *,
@@ -68,7 +67,7 @@ def pair_data(
     Args:
         name: The data name.
         path: The folder.
-        card: Of the network; its judge says whether targets are maps or pictures.
+        entry: Of the network; its judge says whether targets are maps or pictures.
         counts: Pairs to calibrate on and to search on.
         seed: Which are drawn.
         most: Most test pairs, and most training pairs.
@@ -79,18 +78,18 @@ def pair_data(
         InvalidParams: more pairs are asked for than there are.
         DataUnavailable: there is no such folder.
     """
-    kind = target_kind(card)
+    kind = target_kind(entry)
     found = pair_parts(path)
     every = [part for part in (found.train, found.val, found.held_out) if part is not None]
     targets = {image: target for part in every for image, target in part.targets.items()}
-    steps = PairSteps(card.preprocessing, kind, targets, _size(targets, card.preprocessing))
+    steps = PairSteps(entry.preprocessing, kind, targets, _size(targets, entry.preprocessing))
     reader = Reader(IMAGES, _decoded, _REMARKS, {})
     train, val, held_out = (
         None if part is None else FolderImages(tuple(part.targets), reader=reader)
         for part in (found.train, found.val, found.held_out)
     )
     parts = Parts(train or FolderImages(()), val, held_out, found.notes)
-    pixels = card.preprocessing.height * card.preprocessing.width * card.preprocessing.channels
+    pixels = entry.preprocessing.height * entry.preprocessing.width * entry.preprocessing.channels
     beside = 2 if kind.classes is not None else 4 * kind.channels
     drawn = split_folder(
         name,
@@ -103,7 +102,7 @@ def pair_data(
         sample_bytes=pixels + beside * steps.size[0] * steps.size[1],
     )
     notes = list(drawn.notes)
-    mean, std = card.preprocessing.mean, card.preprocessing.std
+    mean, std = entry.preprocessing.mean, entry.preprocessing.std
     read: list[Drawn] = [*drawn.splits, *filter(None, [drawn.training])]
     values = [torch.zeros(0) if part.beside is None else part.beside for part in read]
     # what 255 means is told from all masks together
@@ -114,25 +113,25 @@ def pair_data(
     return data if drawn.training is None else replace(data, training=splits[3])
 
 
-def target_kind(card: Card) -> TargetKind:
+def target_kind(entry: ModelEntry) -> TargetKind:
     """What a network's targets are, told from its judge.
 
     Raises:
         InvalidData: the judge takes class numbers, or no labels.
     """
-    judge: Judge = card.judge
+    judge = entry.judge
     if isinstance(judge, JudgeParts):
         judge = judge.parts[0]
     if isinstance(judge, Map):
-        # the card counts the outputs of the first one alone
-        known = card.classes if not judge.output else 32_000
+        # classes are counted of the first output alone
+        known = entry.classes if not judge.output else 32_000
         return TargetKind(2 if judge.binary else known, judge.binary)
     if isinstance(judge, Signal) and judge.measure == "psnr":
-        channels = card.preprocessing.channels if judge.output else card.classes
+        channels = entry.preprocessing.channels if judge.output else entry.classes
         return TargetKind(None, channels=channels)
     raise InvalidData(
-        f"Pairs of images are for networks whose judge is 'map' or 'signal' (psnr); {card.name} is "
-        f"compared by {card.judge.name!r}. Use imagefolder: for class folders, or add the network "
+        f"Pairs of images are for networks whose judge is 'map' or 'signal' (psnr); {entry.name} "
+        f"is compared by {entry.judge.name!r}. Use imagefolder: for class folders, or add the network "
         "with another judge."
     )
 

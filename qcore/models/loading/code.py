@@ -19,6 +19,7 @@ from torch import nn
 from qcore.errors import InvalidConfig, InvalidParams, UnsupportedModel
 from qcore.models.code_allowed import PT2, check_allowed
 from qcore.models.loading.limits import check_size
+from qcore.network.running import AGREEMENT, first_words
 
 _TARGET = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
@@ -54,10 +55,45 @@ def load_pt2(path: Path) -> nn.Module:
     """Read a `.pt2` file that torch.export.save wrote, as modules bitdial can quantize.
 
     Raises:
+        As `read_pt2` does, but nothing is compared.
+    """
+    return _read(path)[0]
+
+
+def read_pt2(path: Path) -> tuple[nn.Module, float]:
+    """Read a `.pt2` file for the first time, and hold the network against the program.
+
+    Returns:
+        (the network, its largest difference from the program, relative to the largest output).
+
+    Raises:
         InvalidParams: the operator gave no leave.
         InvalidConfig: it cannot be read.
-        UnsupportedModel: it takes several inputs, or was exported in training mode.
+        UnsupportedModel: it takes several inputs, was exported in training mode, or the network
+            made of it computes something else.
     """
+    network, program = _read(path)
+    from qcore.models.loading.exported import difference
+
+    try:
+        found = difference(program, network)
+    except Exception as error:
+        # whatever a program raises
+        raise UnsupportedModel(
+            f"{path.name} cannot be run as layers ({first_words(error)}). Bring the code and the "
+            "weights instead (own code)."
+        ) from error
+    if not found <= AGREEMENT:
+        raise UnsupportedModel(
+            f"{path.name} cannot be read as layers: the outputs differ from the program's by "
+            f"{100 * found:.3g} % of the largest. Bring the code and the weights instead (own "
+            "code)."
+        )
+    return network, found
+
+
+def _read(path: Path) -> tuple[nn.Module, Any]:
+    """The network of a file, and its program."""
     check_allowed(PT2, "Loading a .pt2 file runs code that may lie in it")
     check_size(path)
     from qcore.models.loading.exported import with_modules
@@ -71,7 +107,7 @@ def load_pt2(path: Path) -> nn.Module:
         raise InvalidConfig(f"{path} cannot be read by torch.export: {error}.") from error
     finally:
         logger.setLevel(level)
-    return with_modules(program)
+    return with_modules(program), program
 
 
 def exported_shape(network: nn.Module) -> tuple[int, int, int] | None:

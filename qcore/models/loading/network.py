@@ -14,11 +14,12 @@ from qcore.errors import (
     InvalidConfig,
     InvalidParams,
 )
+from qcore.models.architectures import ARCHITECTURES
 from qcore.models.cards import Card, card_folder, file_sha256
 from qcore.models.inputs import Input
 from qcore.models.loading.architectures import build_architecture
 from qcore.models.loading.checks import check_behaviour
-from qcore.models.loading.code import call_factory, exported_shape, load_pt2
+from qcore.models.loading.code import call_factory, exported_shape, load_pt2, read_pt2
 from qcore.models.loading.names import named_for, shared_names, without_counters
 from qcore.models.loading.onnx.file import read_onnx
 from qcore.models.loading.trial import try_network
@@ -97,15 +98,26 @@ def load_network(
     """
     notes: list[str] = []
     taken = ""
+    known = ARCHITECTURES.get(architecture) if source == "bundled" else None
+    if known is not None and known.inputs and input_shape is None:
+        judge = judge or known.judge
+        inputs = inputs or known.inputs
+    endings: Mapping[str, str] = {}
     if source == "onnx":
-        read = read_onnx(_needed(weights, "an ONNX"), input_shape)
+        read = read_onnx(_needed(weights, "an ONNX"), input_shape, "", inputs, kwargs)
         network, input_shape, architecture = read.network, read.input_shape, read.converter
+        inputs, endings = read.inputs, read.endings
         notes.append(
             f"Converted by {read.converter}; its outputs differ from onnxruntime's by at most "
             f"{100 * read.difference:.2g} % of the largest."
         )
+        notes += read.notes
     elif source == "pt2":
-        network = load_pt2(_needed(weights, "a .pt2"))
+        network, difference = read_pt2(_needed(weights, "a .pt2"))
+        notes.append(
+            "Its operations were turned into layers; the outputs differ from the program's by at "
+            f"most {100 * difference:.2g} % of the largest."
+        )
         input_shape = input_shape or exported_shape(network) or (3, 224, 224)
     elif source == "factory":
         network = call_factory(architecture, kwargs)
@@ -115,7 +127,8 @@ def load_network(
             filled = _fill(network, chosen.state, architecture, weights.name, by_order)
             taken, notes = chosen.key, [*chosen.notes, *filled]
     else:
-        channels = input_shape[0] if input_shape else (1 if source == "bundled" else 3)
+        shape = inputs[0].shape if known is not None and inputs else input_shape
+        channels = shape[0] if shape else (known.input_shape[0] if known is not None else 3)
         network = build_architecture(source, architecture, classes, channels, kwargs)
         if weights is not None:
             chosen = _chosen(network, weights, weights_key, by_order)
@@ -131,7 +144,7 @@ def load_network(
     name = architecture or source
     if inputs:
         input_shape = inputs[0].shape
-    judge, found, told = try_network(network, input_shape, inputs, judge, name)
+    judge, found, told = try_network(network, input_shape, inputs, judge, name, endings)
     notes += told
     tried = example_inputs(inputs, TRIED) if inputs else _noise(TRIED, input_shape)
     notes += check_behaviour(network, tried, name)
@@ -153,7 +166,7 @@ def _needed(weights: Path | None, what: str) -> Path:
 
 def _usual_shape(source: str, architecture: str, network: nn.Module) -> tuple[int, ...]:
     if source == "bundled":
-        return 1, 28, 28
+        return ARCHITECTURES[architecture].input_shape
     if source == "torchvision":
         from qcore.models.catalog import MODELS
 
@@ -225,7 +238,8 @@ def build_card(card: Card, file: Path | None = None) -> nn.Module:
     """
     if card.source == "onnx":
         path = file or card_file(card)
-        return read_onnx(path, card.input_shape, card.architecture).network
+        shape = None if card.inputs else card.input_shape
+        return read_onnx(path, shape, card.architecture, card.inputs, card.kwargs).network
     if card.source == "pt2":
         return load_pt2(file or card_file(card))
     if card.source == "factory":

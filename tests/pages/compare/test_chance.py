@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from pages.compare.bootstrap import paired_bootstrap
-from pages.compare.chance import NEAR, judged, paired_table, side_of
+from pages.compare.chance import NEAR, ONE_SEED, Contest, judged, paired_table, side_of
 from pages.compare.methods import methods_of, run_rows
 from pages.shared.columns import OBJECTIVE, TEST_SCORE, TRAINED, column_of
 from qcore.costs import COSTS
 from qcore.errors import InvalidData
 from qcore.paired import compare, holm
+from qcore.seeds import compare_methods, seed_spread
 from tests.pages import sample
 
 COST = COSTS["weight_bytes"]
@@ -65,11 +66,17 @@ def test_every_method_is_held_against_the_baseline(found):
     a, b = (side_of(method, COST, budgets[1]).points for method in found[:2])
     assert (len(a), len(b)) == (1, 2)
     read = answers([*a, *b])
-    expected = paired_bootstrap([read[p] for p in a], [read[p] for p in b])
-    row = table.iloc[1]
+    sides = [read[p] for p in a], [read[p] for p in b]
+    # uniform bits are the same with every seed; the two of portfolio tell how far seeds move
+    pool = seed_spread([sides[1]])
+    expected = compare_methods(*sides, pool, (False, True))
+    (row,) = paired_table(found[:2], "Uniform bits", COST, budgets[1:], answers).to_dict("records")
     assert row["Difference, points"] == pytest.approx(expected.points, abs=0.01)
     assert row["Test images"] == IMAGES
-    assert row["In words"] == "Portfolio is more accurate"
+    assert row["p, corrected"] == f"{expected.p_value:.3f}"
+    assert row["In words"] == "cannot be told apart"
+    assert row["Seeds"] == "2 and 1"
+    assert row["Seed to seed, points"] == f"{pool.points:.2f}"
     assert row["Uses"] == row["Baseline uses"] != ""
     assert row["Activations, mean bits"] == "float"
 
@@ -109,7 +116,7 @@ def test_words_say_what_else_differs_than_weight_bits():
     trained = [replace(method, trials=trials, reference=False)]
     budgets = COSTS_OF_LADDER[:1]
     table = paired_table([*plain, *trained], "Uniform bits", COST, budgets, answers)
-    assert table["In words"].tolist() == ["SP-Nets (one seed, trained) is more accurate"]
+    assert table["In words"].tolist() == [f"{ONE_SEED}; that of SP-Nets (trained) is more accurate"]
     assert table["Activations, mean bits"].tolist() == ["2"]
     assert table["Baseline activations, mean bits"].tolist() == ["8"]
     worse = paired_table(
@@ -119,16 +126,44 @@ def test_words_say_what_else_differs_than_weight_bits():
         budgets,
         lambda points: {p: ~right for p, right in answers(points).items()},
     )
-    assert worse["In words"].tolist() == ["Uniform bits (activations of 8 bits) is more accurate"]
+    assert worse["In words"].tolist() == [
+        f"{ONE_SEED}; that of Uniform bits (activations of 8 bits) is more accurate"
+    ]
 
 
-def test_words_about_one_seed_of_a_search_by_chance_say_so(found):
-    table = paired_table(found, "Uniform bits", COST, COSTS_OF_LADDER[:1], answers)
-    told = dict(zip(table["Method"], table["In words"], strict=True))
-    assert told["Random"] == "Random (one seed) is more accurate"
-    assert told["Portfolio"] == "Portfolio is more accurate"
-    # uniform bits are the same with every seed
-    assert not side_of(found[0], COST, COSTS_OF_LADDER[0]).alone
+def test_without_a_method_of_two_seeds_only_networks_are_compared(found):
+    """Random depends on its seed and has one; the exact front finds the same with every seed."""
+    exact = method_of([3], "exact", LADDER)
+    table = paired_table(
+        [found[0], found[2], *exact], "Uniform bits", COST, COSTS_OF_LADDER[:1], answers
+    )
+    told = table.set_index("Method")
+    assert told.loc["Random", "In words"] == f"{ONE_SEED}; that of Random is more accurate"
+    assert told.loc["Random", "Seed to seed, points"] == "not known"
+    assert told.loc["Exact front", "In words"] == "Exact front is more accurate"
+    assert told.loc["Exact front", "Seed to seed, points"] == "no part"
+    networks = [answers([100, 300, 400])[p] for p in (100, 400, 300)]
+    raw = [compare(networks[0], each).p_value for each in networks[1:]]
+    assert max(holm(raw)) < 0.001
+
+
+def test_methods_whose_seeds_are_as_far_apart_as_they_are_not_told_apart(found):
+    """Two networks differ beyond doubt; the seeds of a third method say what that is worth."""
+    rng = np.random.default_rng(5)
+    drawn = rng.random(IMAGES)
+    shares = {1: 0.5, 2: 0.5, 3: 0.7, 4: 0.66}
+
+    def right(points):
+        return {point: drawn < shares[point // 100] for point in points}
+
+    others = [found[0], found[2]]
+    alone = paired_table(others, "Uniform bits", COST, COSTS_OF_LADDER[:1], right)
+    assert alone["In words"].tolist() == [f"{ONE_SEED}; that of Random is more accurate"]
+    beside = paired_table(found, "Uniform bits", COST, COSTS_OF_LADDER[:1], right)
+    told = beside.set_index("Method")
+    assert told.loc["Random", "In words"] == "cannot be told apart"
+    assert float(told.loc["Random", "Seed to seed, points"]) == pytest.approx(14, abs=1.5)
+    assert told.loc["Random", "Seeds"] == "1 and 1"
 
 
 def two_like(rng, n=2000, changed=0.04):
@@ -146,7 +181,8 @@ def test_equal_methods_are_told_apart_in_at_most_one_table_of_twenty(seeds, comp
         pairs = []
         for _ in range(comparisons):
             sides = [two_like(rng, 1000) for _ in range(seeds)]
-            pairs.append(([a for a, _ in sides], [b for _, b in sides]))
+            a, b = [a for a, _ in sides], [b for _, b in sides]
+            pairs.append(Contest(a, b, seed_spread([a, b]), (True, True)))
         wrong += any(verdict.told_apart for verdict in judged(pairs))
     # three standard deviations above one in twenty
     assert wrong <= 0.05 * tables + 3 * (0.0475 * tables) ** 0.5
@@ -156,12 +192,12 @@ def test_a_difference_that_is_there_is_found():
     rng = np.random.default_rng(7)
     base = rng.random(5000) < 0.9
     worse = base & (rng.random(5000) > 0.02)
-    (verdict,) = judged([([worse], [base])])
+    (verdict,) = judged([Contest([worse], [base])])
     assert verdict.told_apart
     assert verdict.words("A", "B") == "B is more accurate"
-    (turned,) = judged([([base], [worse])])
+    (turned,) = judged([Contest([base], [worse])])
     assert turned.words("A", "B") == "B is more accurate".replace("B", "A")
-    (same,) = judged([([base], [base])])
+    (same,) = judged([Contest([base], [base])])
     assert (same.points, same.p, same.words("A", "B")) == (0, 1, "cannot be told apart")
 
 
@@ -170,17 +206,17 @@ def test_p_values_are_those_of_the_exact_test_corrected_and_intervals_widen_with
     pairs = []
     for share in (0.0, 0.004, 0.01, 0.03):
         base = rng.random(3000) < 0.9
-        pairs.append(([base & (rng.random(3000) > share)], [base]))
+        pairs.append(Contest([base & (rng.random(3000) > share)], [base]))
     verdicts = judged(pairs)
-    expected = holm([compare(a[0], b[0]).p_value for a, b in pairs])
+    expected = holm([compare(pair.a[0], pair.b[0]).p_value for pair in pairs])
     assert [v.p for v in verdicts] == pytest.approx(expected)
-    for (a, b), verdict in zip(pairs, verdicts, strict=True):
-        alone = paired_bootstrap(a, b)
+    for pair, verdict in zip(pairs, verdicts, strict=True):
+        alone = paired_bootstrap(pair.a, pair.b)
         assert verdict.points == alone.points
         assert verdict.high - verdict.low >= alone.high - alone.low - 1e-9
 
 
 def test_sides_of_different_images_are_refused():
     with pytest.raises(InvalidData, match="same test images"):
-        judged([([np.ones(3, bool)], [np.ones(4, bool)])])
+        judged([Contest([np.ones(3, bool)], [np.ones(4, bool)])])
     assert judged([]) == []

@@ -4,14 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pages.compare.comparable import FACTS, Setting, judge, metric_of, run_label, setting_of
+from pages.compare.comparable import FACTS, judge, metric_of, run_label
 from pages.shared.run_numbers import MOST_RUNS, read_ids, write_ids
 from qcore.problem import Point, Scores
+from qcore.setting import Setting
 from tests.pages import sample
 
 BASE = Setting("resnet8", "a" * 64, "fashion-mnist", 1024, 512, "accuracy", "kl", False)
 OTHER = {
     "model": "resnet20",
+    "judge": "Signal",
     "digest": "b" * 64,
     "data": "imagefolder:/x",
     "search_images": 2048,
@@ -46,7 +48,7 @@ def test_search_budget_bits_seed_and_device_may_differ():
     a = sample.run_of(1, "portfolio", limits={"weight_bytes": 9}, seed=1, device="cpu")
     b = sample.run_of(2, "random", weight_bits=(2, 4), seed=2, device="cuda")
     c = sample.run_of(3, "uniform", objective="loss")
-    verdict = judge({run.id: setting_of(run, "", "accuracy") for run in (a, b, c)})
+    verdict = judge({run.id: Setting.of(run.spec) for run in (a, b, c)})
     assert verdict.comparable
     assert verdict.groups[0].runs == (1, 2, 3)
 
@@ -55,7 +57,7 @@ def test_float_activations_are_never_ranked_with_quantized_ones():
     a = sample.run_of(1, "portfolio", activation_bits=(32,))
     b = sample.run_of(2, "portfolio", activation_bits=(4, 2))
     c = sample.run_of(3, "uniform", activation_bits=(2, 4))
-    verdict = judge({run.id: setting_of(run, "", "accuracy") for run in (a, b, c)})
+    verdict = judge({run.id: Setting.of(run.spec) for run in (a, b, c)})
     assert [group.runs for group in verdict.groups] == [(2, 3), (1,)]
     assert [group.words for group in verdict.groups] == [
         "bits of activations 2, 4",

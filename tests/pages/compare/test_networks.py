@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from pages.compare import networks
-from pages.compare.comparable import setting_of
 from pages.compare.methods import run_rows
 from pages.compare.networks import Network
 from pages.shared.columns import OBJECTIVE, TEST_N, TRAINED, column_of
 from qcore.costs import COSTS
 from qcore.errors import InvalidData
+from qcore.setting import Setting
 from tests.pages import sample
 
 COST = COSTS["weight_bytes"]
@@ -37,7 +37,7 @@ def pair():
 
 
 def test_networks_differ_in_nothing_else_that_must_be_equal():
-    here = setting_of(sample.run_of(1, "portfolio"), "a" * 64, "accuracy")
+    here = Setting.of(sample.run_of(1, "portfolio").spec, "a" * 64)
     there = replace(here, model="resnet20", digest="b" * 64)
     assert networks.alike(here, there)
     for change in ({"search_images": 2048}, {"data": "cifar10"}, {"activations": (4,)}):
@@ -63,7 +63,7 @@ def test_the_line_is_the_front_of_what_was_minimised_and_trained_points_are_not_
 
 
 def test_every_tested_point_is_drawn_once_and_names_are_text(pair):
-    figure = networks.networks_figure(pair, COST, "Accuracy")
+    figure = networks.networks_figure(pair, COST)
     drawn = sorted(row[0] for trace in figure.data for row in trace.customdata)
     assert drawn == sorted(p for network in pair for p in network.rows["point"])
     assert "<b>large" not in str([trace.name for trace in figure.data])

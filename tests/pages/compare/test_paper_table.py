@@ -9,6 +9,7 @@ from pages.compare.methods import methods_of, run_rows
 from pages.shared.columns import ACTIVATION_BITS
 from qcore.costs import COSTS
 from qcore.problem import wilson_interval
+from qcore.seeds import compare_methods, seed_spread
 from tests.pages import compare_sample, sample
 
 COST = COSTS["weight_bytes"]
@@ -62,9 +63,27 @@ def test_rows_hold_what_was_measured(found):
                 assert np.isnan(row["Difference, points"])
                 continue
             base = chance.side_of(methods[0], COST, budget).points
-            expected = paired_bootstrap([answers[p] for p in base], [answers[p] for p in picks])
-            assert row["Difference, points"] == pytest.approx(expected.points, abs=0.051)
-            assert row["Difference, points, 95 % low"] == pytest.approx(expected.low, abs=0.051)
+            sides = [answers[p] for p in base], [answers[p] for p in picks]
+            # the two seeds of portfolio say how far seeds move; uniform bits have none
+            both = [chance.side_of(methods[1], COST, budget).points]
+            pool = seed_spread([[answers[p] for p in points] for points in both])
+            expected = compare_methods(*sides, pool, (False, True))
+            low, high = expected.interval()
+            digits = 0.51 * 10 ** -paper_table.digits_of((high - low) / 2)
+            assert row["Difference, points"] == pytest.approx(expected.points, abs=digits)
+            assert row["Difference, points, 95 % low"] == pytest.approx(low, abs=digits)
+            assert row["Interval over"] == "images and seeds"
+
+
+def test_without_several_seeds_the_interval_is_that_of_two_networks(found):
+    methods, answers = found
+    alone = [method for method in methods if len(method.trials) == 1]
+    table = paper_table.paper_table(alone, "Uniform bits", COST, BUDGETS[:1], read(answers))
+    row = table.set_index("Method").loc["DQ (learned bits)"]
+    base, picks = (chance.side_of(m, COST, BUDGETS[0]).points for m in alone)
+    expected = paired_bootstrap([answers[p] for p in base], [answers[p] for p in picks])
+    assert row["Difference, points, 95 % low"] == pytest.approx(expected.low, abs=0.051)
+    assert row["Interval over"] == "images"
 
 
 def test_answers_that_were_not_kept_leave_the_difference_empty(found):

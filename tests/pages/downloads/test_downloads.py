@@ -16,6 +16,7 @@ from pages.downloads import bundle, downloads, tables_out
 from pages.downloads.report import report
 from pages.shared import frames
 from pages.shared.columns import LOSSES, OBJECTIVE, SEARCH_SCORE, TEST_LOSS, column_of
+from pages.shared.points_table import points_frame
 from qcore.allocation import LayerSpec, ModelSpec
 from qcore.costs import COSTS, costs_of
 from qcore.formats.config import parse_bits
@@ -39,7 +40,7 @@ POINTS = [
 
 
 def frame():
-    return frames.points_frame(POINTS, RUNS, sample.MODEL)
+    return points_frame(POINTS, RUNS, sample.MODEL)
 
 
 class Page(html.parser.HTMLParser):
@@ -92,7 +93,7 @@ def test_a_report_holds_all_its_parts_and_fetches_nothing():
 
 def test_a_report_ranks_by_what_was_minimised_within_its_own_size_never_by_accuracy():
     floats = sample.FLOAT, Scores(10_000, 0.0, 1.0, 0.92, 0.2)
-    told = frames.points_frame(POINTS, RUNS, sample.MODEL, floats=floats)
+    told = points_frame(POINTS, RUNS, sample.MODEL, floats=floats)
     # the most accurate point diverges most: luck
     best = told[SEARCH_SCORE].idxmax()
     told.loc[best, OBJECTIVE] = 9.0

@@ -2,8 +2,8 @@ import pytest
 
 from pages.plots import allocations
 from pages.plots.style import BIT_COLOURS
-from pages.shared import frames
 from pages.shared.columns import column_of
+from pages.shared.points_table import points_frame
 from qcore.costs import COSTS
 from tests.pages import sample
 
@@ -14,7 +14,7 @@ def front():
         sample.stored(at + 1, 1, sample.point(allocation, 600 + at))
         for at, allocation in enumerate(sample.allocations(60, activations=(4, 8)))
     ]
-    rows = frames.points_frame(points, {1: sample.run_of(1, "random")}, sample.MODEL)
+    rows = points_frame(points, {1: sample.run_of(1, "random")}, sample.MODEL)
     return rows.sort_values(column_of(COSTS["weight_bytes"]))
 
 

@@ -60,7 +60,7 @@ def test_activations_have_a_row_where_they_change():
     # from float to 8 bits: the colour of the strongest change, the true digit
     assert heat.z[1][0] == -difference.STRONGEST
     frame = one_change(weight=4, activation=8)
-    assert frame["Activation bits"][0] == "fp → 8"
+    assert frame["Activation bits"][0] == "float → 8"
     assert "-24" in texts(difference.diff_figure(frame))
 
 

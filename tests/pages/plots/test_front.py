@@ -6,6 +6,7 @@ from pages.plots.heatmap import bit_heatmap
 from pages.plots.style import BIT_COLOURS, DARK_DIGITS_FROM, icon, style_of
 from pages.shared import frames, predictions
 from pages.shared.columns import DAMAGE, column_of
+from pages.shared.points_table import points_frame
 from qcore.costs import COSTS
 from qcore.searches import SEARCHES
 from tests.pages import sample
@@ -22,7 +23,7 @@ def frame():
         sample.stored(20 + at, 2, sample.point(allocation, 800 + 7 * (at % 9)))
         for at, allocation in enumerate(sample.allocations(30, activations=(4, 8, 32)))
     ]
-    return frames.points_frame(points, RUNS, sample.MODEL)
+    return points_frame(points, RUNS, sample.MODEL)
 
 
 def named(figure, name):
@@ -52,7 +53,7 @@ def test_the_heatmap_has_two_rows_per_method_and_one_cell_per_layer(frame):
     assert len(ladder.z) == 2
     assert all(len(row) == len(sample.MODEL.layers) for row in ladder.z)
     assert list(ladder.text[0]) == ["8"] * len(sample.MODEL.layers)
-    assert list(ladder.text[1]) == ["fp"] * len(sample.MODEL.layers)
+    assert list(ladder.text[1]) == ["float"] * len(sample.MODEL.layers)
     assert len(named(figure, "Exact front")) == 1
     assert list(figure.layout.yaxis.ticktext) == [
         "Uniform bits: weights",
@@ -73,7 +74,7 @@ def test_the_colour_of_a_cell_is_the_colour_of_its_bits(frame):
     for z, text in zip(trace.z[0], trace.text[0], strict=True):
         share = (z - axis.cmin) / (axis.cmax - axis.cmin)
         colour = next(colour for stop, colour in reversed(scale) if stop <= share)
-        assert colour == BIT_COLOURS[32 if text == "fp" else int(text)]
+        assert colour == BIT_COLOURS[32 if text == "float" else int(text)]
 
 
 def test_digits_are_left_out_where_cells_are_too_narrow(monkeypatch, frame):
@@ -108,7 +109,7 @@ def test_a_front_is_a_step_line_with_intervals_over_all_points(frame):
 def test_a_point_tells_all_its_bits_when_hovered(frame):
     figure = figures.front_figure(frame, frames.picks(frame, {}), COSTS["weight_bytes"])
     (ladder,) = named(figure, "Uniform bits")
-    assert ladder.customdata[0][1].count("2/fp") == len(sample.MODEL.layers)
+    assert ladder.customdata[0][1].count("2/float") == len(sample.MODEL.layers)
 
 
 def test_budget_and_float_network_are_drawn(frame):
@@ -186,7 +187,7 @@ def test_a_layer_name_is_never_read_as_markup():
     layer = type(sample.MODEL.layers[0])(name, "conv2d", 8, 2, 2, 16, 4, 4)
     model = type(sample.MODEL)("odd", "0" * 64, (layer,))
     points = [sample.stored(1, 1, sample.point(model_uniform(model, 4), 900))]
-    frame = frames.points_frame(points, RUNS, model)
+    frame = points_frame(points, RUNS, model)
     figure = bit_heatmap(frames.bits_frame(frame, model))
     assert list(figure.layout.xaxis.ticktext) == ["&lt;b&gt;x&lt;/b&gt;"]
     assert name not in figure.data[0].hovertext[0][0]

@@ -23,7 +23,7 @@ def test_a_line_passes_the_band_of_its_width_on_every_axis_and_bands_never_meet(
     order = layer_bits.thinned(divergence, 1000)
     for place in range(2):
         axis = drawn.dimensions[place + 1]
-        assert list(axis.ticktext) == ["2", "4", "8", "fp"]
+        assert list(axis.ticktext) == ["2", "4", "8", "float"]
         nearest = np.round(axis.values).astype(int)
         assert [(2, 4, 8, 32)[at] for at in nearest] == bits[order, place].tolist()
         for width in range(4):

@@ -1,6 +1,7 @@
 import pandas as pd
 import pytest
 
+from pages.searches.run_table import runs_frame
 from pages.shared import frames
 from pages.shared.columns import (
     OBJECTIVE,
@@ -12,6 +13,7 @@ from pages.shared.columns import (
     TEST_SCORE,
     column_of,
 )
+from pages.shared.points_table import points_frame
 from qcore.costs import COSTS, applicable, costs_of
 from qcore.front import best_within
 from tests.pages import sample
@@ -39,14 +41,14 @@ def test_every_number_says_its_unit():
 
 
 def test_costs_in_the_table_are_those_of_the_allocation():
-    frame = frames.points_frame(measured(), RUNS, sample.MODEL)
+    frame = points_frame(measured(), RUNS, sample.MODEL)
     for row in frame.to_dict("records"):
         for name, value in costs_of(sample.MODEL, row["allocation"]).items():
             assert row[column_of(COSTS[name])] == value
 
 
 def test_scores_are_in_percent_with_their_interval():
-    frame = frames.points_frame(measured(), RUNS, sample.MODEL)
+    frame = points_frame(measured(), RUNS, sample.MODEL)
     first = frame.iloc[0]
     assert first["method"] == "Uniform bits"
     assert first[SEARCH_SCORE] == pytest.approx(74.0)
@@ -61,7 +63,7 @@ def test_methods_that_found_the_same_bits_share_test_scores_and_files():
         sample.stored(1, 1, sample.point(same, 900, tested=True), has_config=True),
         sample.stored(2, 2, sample.point(same, 900)),
     ]
-    frame = frames.points_frame(points, RUNS, sample.MODEL)
+    frame = points_frame(points, RUNS, sample.MODEL)
     assert frame["config_point"].tolist() == [1, 1]
     assert frame[TEST_SCORE].tolist() == pytest.approx([89.0, 89.0])
 
@@ -71,7 +73,7 @@ def test_tuned_weights_are_a_method_of_their_own():
         sample.stored(1, 2, sample.point(sample.uniform(4), 900)),
         sample.stored(2, 2, sample.point(sample.uniform(4), 910, stage="ptq+tuned"), True),
     ]
-    frame = frames.points_frame(points, RUNS, sample.MODEL)
+    frame = points_frame(points, RUNS, sample.MODEL)
     assert frame["method"].tolist() == ["Exact front", "Exact front, tuned"]
     assert frame["config_point"].tolist() == [-1, 2]
 
@@ -81,7 +83,7 @@ def test_all_stages_of_a_search_that_trains_are_one_method():
         sample.stored(1, 2, sample.point(sample.uniform(4), 900, stage="pretraining")),
         sample.stored(2, 2, sample.point(sample.uniform(4), 910, stage="final")),
     ]
-    frame = frames.points_frame(points, RUNS, sample.MODEL)
+    frame = points_frame(points, RUNS, sample.MODEL)
     assert frame["method"].tolist() == ["Exact front"] * 2
     assert frame["stage"].tolist() == ["pretraining", "final"]
 
@@ -90,7 +92,7 @@ def test_points_of_another_model_are_left_out():
     other = sample.uniform(4)
     foreign = type(other)({f"x.{name}": bits for name, bits in other.items()})
     points = [sample.stored(1, 1, sample.point(foreign, 900))]
-    frame = frames.points_frame(points, RUNS, sample.MODEL)
+    frame = points_frame(points, RUNS, sample.MODEL)
     assert frame.empty
     priced = [column_of(COSTS[name]) for name in applicable(sample.MODEL)]
     assert list(frame.columns) == [*POINT_COLUMNS, *priced]
@@ -98,7 +100,7 @@ def test_points_of_another_model_are_left_out():
 
 @pytest.mark.parametrize("limits", [{}, {"weight_bytes": 30_000}, {"bit_ops": 1.2e9}])
 def test_each_method_shows_the_pick_of_the_one_rule(limits):
-    frame = frames.points_frame(measured(), RUNS, sample.MODEL)
+    frame = points_frame(measured(), RUNS, sample.MODEL)
     chosen = frames.picks(frame, limits)
     for method, rows in frame.groupby("method"):
         costs = {name: rows[column_of(cost)].tolist() for name, cost in COSTS.items()}
@@ -107,12 +109,12 @@ def test_each_method_shows_the_pick_of_the_one_rule(limits):
 
 
 def test_nothing_is_picked_below_the_smallest():
-    frame = frames.points_frame(measured(), RUNS, sample.MODEL)
+    frame = points_frame(measured(), RUNS, sample.MODEL)
     assert frames.picks(frame, {"weight_bytes": 10}).empty
 
 
 def test_a_front_rises_in_cost_and_falls_in_divergence():
-    frame = frames.points_frame(measured(60), RUNS, sample.MODEL)
+    frame = points_frame(measured(60), RUNS, sample.MODEL)
     front = frames.front_of(frame, COSTS["weight_bytes"])
     assert front[column_of(COSTS["weight_bytes"])].is_monotonic_increasing
     assert front[OBJECTIVE].is_monotonic_decreasing
@@ -128,7 +130,7 @@ def test_a_long_table_is_thinned_to_the_same_rows_each_time():
 
 
 def test_bits_are_listed_for_weights_and_activations_of_every_layer():
-    frame = frames.points_frame(measured(), RUNS, sample.MODEL)
+    frame = points_frame(measured(), RUNS, sample.MODEL)
     bits = frames.bits_frame(frames.picks(frame, {}), sample.MODEL)
     assert len(bits) == 2 * 2 * len(sample.MODEL.layers)
     ladder = bits[(bits["method"] == "Uniform bits") & (bits["part"] == "weights")]
@@ -142,7 +144,7 @@ def test_the_table_says_on_which_images_an_accuracy_was_measured():
         sample.stored(1, 1, sample.point(sample.uniform(8), 900)),
         sample.stored(2, 2, sample.point(sample.uniform(4), 900, tested=True)),
     ]
-    frame = frames.points_frame(points, RUNS, sample.MODEL)
+    frame = points_frame(points, RUNS, sample.MODEL)
     table = frames.picks_table(frames.picks(frame, {}))
     search = table["Accuracy, search split, %"].tolist()
     assert search == ["90.00 (88.0 to 91.7)", "90.00 (88.0 to 91.7)"]
@@ -173,11 +175,11 @@ def test_a_run_gets_better_only_within_its_budget():
 def test_runs_are_listed_with_their_best_and_its_interval():
     run = sample.run_of(7, "exact", "running", limits={"weight_bytes": 30_000})
     best = sample.point(sample.uniform(3), 800).search
-    row = frames.runs_frame([run], {7: best}).iloc[0]
+    row = runs_frame([run], {7: best}).iloc[0]
     assert row["State"] == "running"
     assert row["Progress, %"] == 75.0
     assert row["Best within budget, %"] == 80.0
     assert row["95 % interval, %"] == "77.4 to 82.4"
     assert row["Budget"] == "Weights at most 29.3 KiB"
-    empty = frames.runs_frame([run], {7: None}).iloc[0]
+    empty = runs_frame([run], {7: None}).iloc[0]
     assert empty["95 % interval, %"] == ""

@@ -35,7 +35,7 @@ def test_a_share_carries_its_interval_and_count():
 
 
 def test_float_bits_are_written_fp():
-    assert [text.bits_text(bits) for bits in (1, 8, 32, None)] == ["1", "8", "fp", ""]
+    assert [text.bits_text(bits) for bits in (1, 8, 32, None)] == ["1", "8", "float", ""]
 
 
 def test_a_budget_is_written_with_its_units():

@@ -147,4 +147,7 @@ def test_a_parametrized_weight_is_a_layer_and_says_that_it_was_computed():
     found = of(model, 4)
     assert found.spec.names == ("0", "1")
     assert found.spec.left_in_float == {}
-    assert any("under weight norm (the first is 0.weight)" in w for w in found.spec.warnings)
+    assert any(
+        "What weight norm computes (1 weights or biases; the first is 0.weight)" in w
+        for w in found.spec.warnings
+    )

@@ -10,7 +10,7 @@ from qcore.formats.apply import apply_bits
 from qcore.formats.config import BitConfig, parse_bits
 from qcore.network.layers import find_layers
 from qcore.ptq.calibration import Correction, measure_ranges
-from qcore.ptq.model import QuantizedModel
+from qcore.ptq.model import QuantizedModel, float_gap
 from tests.small_nets import small_model, small_net
 
 X = torch.rand(16, 1, 8, 8, generator=torch.Generator().manual_seed(5))
@@ -159,3 +159,15 @@ def test_an_allocation_of_other_layers_changes_nothing():
     with pytest.raises(InvalidAllocation, match="missing layers"):
         model.set_allocation(BitAllocation({"stem.0": LayerBits(4)}))
     assert model.allocation == before
+
+
+@pytest.mark.parametrize("shape", [(4,), (1, 4), (1,), (1, 1)])
+def test_a_bias_may_have_any_shape_that_is_added_alike(shape):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(6, 4))
+    model[1].bias = nn.Parameter(torch.rand(shape))
+    x = torch.rand(3, 6)
+    found = find_layers(model, x, "net")
+    assert found.spec.layers[0].biases == 4
+    quantized = QuantizedModel(model, found)
+    assert float_gap(model, quantized, x) < 1e-6
+    assert quantized.state()["1"]["bias"].shape == (4,)

@@ -342,5 +342,5 @@ def test_judges_that_pairs_are_not_for(tmp_path):
     pairs(tmp_path)
     with pytest.raises(InvalidData, match="whose judge is 'map' or 'signal'"):
         loaded(tmp_path, added("denoiser", judge="embedding"))
-    with pytest.raises(InvalidData, match="networks of your own"):
+    with pytest.raises(InvalidData, match="is compared by 'classes'"):
         loaded(tmp_path, "resnet8")

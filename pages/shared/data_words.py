@@ -1,0 +1,44 @@
+"""What the forms say of a kind of data: what it holds for a network, and an example. Pure."""
+
+from collections.abc import Sequence
+
+from qcore.models.catalog import DATASETS
+from qcore.models.inputs import Input
+from qcore.scoring.judges import Judge
+
+FILES = ("tensors",)
+"""Kinds whose place is a file; others' is a folder."""
+
+EXAMPLES = {
+    "tensors": "/home/me/data.npz",
+    "imagefolder": "/home/me/photos, with train/cat/1.jpg",
+    "images": "/home/me/photos, with 1.jpg",
+}
+"""Kind to an example of its place."""
+
+
+def place_words(kind: str) -> tuple[str, str]:
+    """(label of the field, example in it) of a kind of data that has a place."""
+    what = "File" if kind in FILES else "Folder"
+    return f"{what} on this machine", EXAMPLES.get(kind, f"/home/me/{kind}")
+
+
+def data_note(kind: str, inputs: Sequence[Input] = (), judge: Judge | None = None) -> str:
+    """What a kind of data holds, in a sentence or two.
+
+    Args:
+        kind: Key of DATASETS.
+        inputs: What the network takes where that is no image.
+        judge: How its answers are compared; says what labels are.
+    """
+    if kind != "tensors" or not inputs:
+        return DATASETS[kind].note
+    needed = [each.name for each in inputs if not each.zeros]
+    labels = ""
+    if judge is not None and judge.labels:
+        own = " (its own next tokens otherwise)" if judge.own_labels else ""
+        labels = f", and with labels in a column y, where there are any: {judge.labels}{own}"
+    return (
+        f"A .npz, .pt or .safetensors file with a column for each input ({', '.join(needed)}), a "
+        f"row a sample{labels}."
+    )
