@@ -343,7 +343,8 @@ def _own(card: cards.Card) -> ModelEntry:
         fitting = [entry.name for entry in DATASETS.values() if entry.inputs == card.inputs]
     # what is on this machine already is offered before what has to be named or fetched
     here = [key for key in fitting if key == SHIPPED]
-    keys = [key for key in dict.fromkeys([*known, *here, *_PATHS, *fitting]) if key in DATASETS]
+    paths = [key for key in _PATHS if _takes(card, key)]
+    keys = [key for key in dict.fromkeys([*known, *here, *paths, *fitting]) if key in DATASETS]
     return ModelEntry(
         card.name,
         f"{card.title} (yours)",
@@ -356,6 +357,15 @@ def _own(card: cards.Card) -> ModelEntry:
         card.inputs,
         card.judge,
     )
+
+
+def _takes(card: cards.Card, key: str) -> bool:
+    """Whether a network could be given this kind of folder: sounds, or pairs of images."""
+    if key == "sounds":
+        return any(each.dtype == "float32" and not each.zeros for each in card.inputs)
+    if key == "pairs":
+        return not card.inputs and card.judge.name in ("map", "signal", "parts")
+    return True
 
 
 def split_data_name(name: str) -> tuple[str, Path | None]:

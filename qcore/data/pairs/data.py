@@ -131,8 +131,8 @@ def target_kind(entry: ModelEntry) -> TargetKind:
         return TargetKind(None, channels=channels)
     raise InvalidData(
         f"Pairs of images are for networks whose judge is 'map' or 'signal' (psnr); {entry.name} "
-        f"is compared by {entry.judge.name!r}. Use imagefolder: for class folders, or add the network "
-        "with another judge."
+        f"is compared by {entry.judge.name!r}. Use imagefolder: for class folders, or "
+        "another judge."
     )
 
 
