@@ -82,8 +82,8 @@ def pair_data(
     if kind is None:
         raise InvalidData(
             f"Pairs of images are for networks whose judge is 'map' or 'signal' (psnr); "
-            f"{entry.name} is compared by {entry.judge.name!r}. Use imagefolder: for class folders, or "
-            "another judge."
+            f"{entry.name} is compared by {entry.judge.name!r}. Use imagefolder: for class "
+            "folders, or another judge."
         )
     found = pair_parts(path)
     every = [part for part in (found.train, found.val, found.held_out) if part is not None]
