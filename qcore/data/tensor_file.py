@@ -124,6 +124,9 @@ def _by_shape(x: Tensor, what: str, shape: Shape, notes: list[str]) -> Tensor:
     if [size for size in given if size > 1] == [size for size in shape if size > 1]:
         notes.append(f"{what} of {given} was read as {shape}, as the network takes it.")
         return x.reshape(len(x), *shape)
+    if x.dim() == 2 and given[0] == channels * height * width:
+        notes.append(f"{what} of {given} was read as {shape}, row by row.")
+        return x.reshape(len(x), *shape)
     return _by_guess(x, what, notes)
 
 
