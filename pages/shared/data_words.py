@@ -9,12 +9,21 @@ from qcore.scoring.judges import Judge
 FILES = ("tensors",)
 """Kinds whose place is a file; others' is a folder."""
 
+IMAGES = ("imagefolder", "images")
+"""Kinds that hold images."""
+
 EXAMPLES = {
     "tensors": "/home/me/data.npz",
     "imagefolder": "/home/me/photos, with train/cat/1.jpg",
     "images": "/home/me/photos, with 1.jpg",
 }
 """Kind to an example of its place."""
+
+
+def kinds_for(kinds: Sequence[str], inputs: Sequence[Input]) -> list[str]:
+    """Kinds of data to offer: those of images last where a network takes none."""
+    last = [kind for kind in kinds if inputs and kind in IMAGES]
+    return [kind for kind in kinds if kind not in last] + last
 
 
 def place_words(kind: str) -> tuple[str, str]:
