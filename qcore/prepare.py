@@ -193,7 +193,7 @@ def prepare(
     budget.check_feasible(found.spec, options)
     on_progress("Calibrating")
     model = QuantizedModel(network, found, quantizer=spec.quantizer, device=device)
-    size = batch_size_for(data.input_shape, device)
+    size = batch_size_for(data.input_shape, device, data.ids)
     judge = judge_of(spec.model) if spec.judge is None else read_judge(spec.judge)
     evaluator = Evaluator(model, data, device, batch_size=size, judge=judge)
     if trains:

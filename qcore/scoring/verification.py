@@ -49,7 +49,8 @@ def measure(config: BitConfig) -> Scores:
     if not quantized.channels_last:
         network = contiguous_inputs(network)
     judge = read_judge(told.get("judge"))
-    batches = to_batches(data.test, batch_size_for(data.input_shape, device), device, judge)
+    size = batch_size_for(data.input_shape, device, data.ids)
+    batches = to_batches(data.test, size, device, judge)
     with torch.inference_mode():
         reference = [judge.read(call(network, x), x) for x, _ in batches]
         answers = [judge.read(call(quantized, x), x) for x, _ in batches]
