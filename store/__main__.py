@@ -13,6 +13,7 @@ from qcore.errors import InvalidData, InvalidParams, QcoreError
 from qcore.float_check import far_off
 from qcore.formats.config import parse_bits
 from qcore.formats.exports import EXPORTS
+from qcore.models.catalog import SHIPPED, default_data, read_models
 from qcore.quantizer_names import POST_TRAINING
 from qcore.run_spec import RunSpec, check_run
 from qcore.searches import SEARCHES
@@ -56,6 +57,8 @@ def _pairs(items: Sequence[str]) -> dict[str, Any]:
 
 def command_run(store: Store, arguments: argparse.Namespace) -> int:
     """Queue a run, and unless detached work on it here."""
+    known = arguments.model in read_models()
+    arguments.data = arguments.data or (default_data(arguments.model) if known else SHIPPED)
     spec = RunSpec(
         model=arguments.model,
         data=arguments.data,
@@ -247,7 +250,7 @@ def parser() -> argparse.ArgumentParser:
     run.set_defaults(function=command_run)
     defaults = RunSpec("resnet8", "fashion-mnist", "portfolio")
     run.add_argument("--model", default=defaults.model)
-    run.add_argument("--data", default=defaults.data)
+    run.add_argument("--data", default="", help="default: what the model is first offered with")
     run.add_argument("--search", default=defaults.search, help=", ".join(SEARCHES))
     run.add_argument("--name")
     run.add_argument("--limit", action="append", default=[], metavar="COST=VALUE")

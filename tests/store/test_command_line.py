@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from qcore.models.catalog import judge_of
+from qcore.scoring.judges import read_judge
 from store import __main__ as cli
 from store import all_runs, create_run, points_of, run
 from store.runs import queue
@@ -94,6 +96,22 @@ def test_a_mistake_is_one_plain_line_and_stores_nothing(call, store, words, mess
     assert message in err
     assert err.count("\n") == 1
     assert all_runs(store) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "data"), [("resnet20", "fashion-mnist"), ("bearing", "vibrations")]
+)
+def test_a_run_takes_the_data_its_model_is_first_offered_with(call, store, model, data):
+    call("run", "--model", model, "--search", "random", "--detach")
+    (found,) = all_runs(store)
+    assert found.spec.data == data
+    assert read_judge(found.spec.judge) == judge_of(model)
+
+
+def test_a_model_that_needs_a_folder_asks_for_it(call, store):
+    code, _, err = call("run", "--model", "resnet18", "--detach")
+    assert (code, all_runs(store)) == (2, [])
+    assert "'imagefolder' needs a folder or file" in err
 
 
 def test_cancel_and_list(call, store):
