@@ -15,7 +15,7 @@ from qcore.errors import InvalidData, InvalidParams, QcoreError
 from qcore.float_check import far_off
 from qcore.formats.config import parse_bits
 from qcore.formats.exports import EXPORTS
-from qcore.models.catalog import data_name
+from qcore.models.catalog import SHIPPED, data_name, default_data, read_models
 from qcore.quantizer_names import POST_TRAINING
 from qcore.run_spec import RunSpec, check_run
 from qcore.scoring.judges import judge_words, read_judge
@@ -81,6 +81,8 @@ def command_run(store: Store, arguments: argparse.Namespace) -> int:
     """Queue a run, and unless detached work on it here."""
     activation_bits = _widths(arguments.activation_bits)
     limits = _limits(arguments.limit, store, arguments.model, max(activation_bits))
+    known = arguments.model in read_models()
+    arguments.data = arguments.data or (default_data(arguments.model) if known else SHIPPED)
     spec = RunSpec(
         model=arguments.model,
         data=arguments.data,
@@ -287,7 +289,9 @@ def parser() -> argparse.ArgumentParser:
     run.set_defaults(function=command_run)
     defaults = RunSpec("resnet8", "fashion-mnist", "portfolio")
     run.add_argument("--model", default=defaults.model)
-    run.add_argument("--data", default=defaults.data, type=data_name)
+    run.add_argument(
+        "--data", default="", type=data_name, help="default: what the model is first offered with"
+    )
     run.add_argument("--search", default=defaults.search, help=", ".join(SEARCHES))
     run.add_argument("--name")
     run.add_argument("--limit", action="append", default=[], metavar="COST=VALUE", help=LIMITS)

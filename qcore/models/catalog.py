@@ -323,7 +323,7 @@ def _own(card: cards.Card) -> ModelEntry:
     if card.inputs:
         fitting = [entry.name for entry in DATASETS.values() if entry.inputs == card.inputs]
     # what is on this machine already is offered before what has to be named or fetched
-    here = [key for key in fitting if key == SHIPPED]
+    here = fitting if card.inputs else [key for key in fitting if key == SHIPPED]
     keys = [key for key in dict.fromkeys([*known, *here, *_PATHS, *fitting]) if key in DATASETS]
     return ModelEntry(
         card.name,

@@ -65,7 +65,7 @@ def test_bundled_networks_are_listed_with_layers_and_accuracy(app, store):
     networks = at.dataframe[0].value.set_index("Network")
     assert list(networks.index) == ["resnet8", "resnet20", "mobilenet", "bearing"]
     assert networks.loc["resnet20", "Layers"] == 22
-    assert networks.loc["resnet20", "Test images"] == 10_000
+    assert networks.loc["resnet20", "Test samples"] == 10_000
     assert 0 < networks.loc["resnet20", "Float accuracy, % (test)"] < 100
     assert " to " in networks.loc["resnet20", "95 % interval"]
     assert {"Layers that get bits", "Values left in float"} < {m.label for m in at.metric}
