@@ -86,6 +86,7 @@ def add_network(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         inputs=loaded.inputs,
         judge=loaded.judge,
+        sound=new.sound,
     )
     tell("Keeping it")
     with kept_file(new.source, None if new.weights is None else Path(new.weights)) as weights:
@@ -120,7 +121,7 @@ def usual_preprocessing(
 ) -> Preprocessing:
     """How images are prepared where the user did not say: the library's way, or none."""
     channels, height, width = shape
-    way: Literal["bicubic", "bilinear"]
+    way: Literal["bicubic", "bilinear", "nearest"]
     if source in ("bundled", "torchvision") and architecture in MODELS:
         usual = MODELS[architecture].preprocessing
         if usual.input_shape == shape:

@@ -4,6 +4,7 @@ import streamlit as st
 
 from pages.models.inputs_form import inputs_table
 from pages.models.judge_form import judge_input
+from pages.models.sound_form import sound_input
 from qcore.errors import InvalidParams
 from qcore.models.architectures import ARCHITECTURES
 from qcore.models.catalog import DATASETS, MODELS
@@ -94,6 +95,10 @@ def network_form() -> tuple[NewNetwork, Upload] | None:
         others = source in WITHOUT_LIBRARY and _takes() == OTHERS
         shape, classes, data, said = ("", None, "", NO_IMAGES) if others else _images(source)
     inputs = inputs_table() if others else ()
+    sound = None
+    if others:
+        with st.expander("Where its data are sounds", icon=":material/graphic_eq:"):
+            sound = sound_input("m-new")
     with st.expander("How its answers are compared", icon=":material/balance:"):
         judge = judge_input("m-new")
     if not st.button("Load", type="primary", icon=":material/download:", key="m-load"):
@@ -113,6 +118,7 @@ def network_form() -> tuple[NewNetwork, Upload] | None:
         weights_key=key,
         inputs=inputs,
         judge=judge,
+        sound=sound,
     )
     if others and not inputs:
         raise InvalidParams("Give a row for every input: its name, its numbers and its sizes.")

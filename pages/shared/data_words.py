@@ -16,6 +16,8 @@ EXAMPLES = {
     "tensors": "/home/me/data.npz",
     "imagefolder": "/home/me/photos, with train/cat/1.jpg",
     "images": "/home/me/photos, with 1.jpg",
+    "sounds": "/home/me/words, with yes/1.wav",
+    "pairs": "/home/me/streets, with images/1.jpg and masks/1.png",
 }
 """Kind to an example of its place."""
 
@@ -48,6 +50,7 @@ def data_note(kind: str, inputs: Sequence[Input] = (), judge: Judge | None = Non
         own = " (its own next tokens otherwise)" if judge.own_labels else ""
         labels = f", and with labels in a column y, where there are any: {judge.labels}{own}"
     return (
-        f"A .npz, .pt or .safetensors file with a column for each input ({', '.join(needed)}), a "
-        f"row a sample{labels}."
+        f"A .npz, .pt, .safetensors or .parquet file with a column for each input "
+        f"({', '.join(needed)}), a row a sample{labels}. Samples of unequal length are padded "
+        "where an input says what with, and masks are made of their lengths."
     )

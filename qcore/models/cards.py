@@ -23,6 +23,7 @@ from qcore.data_folder import data_folder
 from qcore.errors import InvalidConfig, InvalidParams, UnsupportedModel
 from qcore.models.inputs import Input, check_inputs
 from qcore.models.preprocessing import Preprocessing
+from qcore.models.sound import Sound
 from qcore.scoring.judges import CLASSES, Judge, read_judge
 
 SOURCES = ("bundled", "torchvision", "timm", "onnx", "factory", "pt2")
@@ -60,6 +61,7 @@ class Card:
         created: When it was added: UTC, ISO 8601.
         inputs: What it takes where that is no image; () for one image.
         judge: How its answers are compared.
+        sound: How sounds become its input; None where nothing was said of them.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Card:
     inputs: tuple[Input, ...] = ()
     judge: Judge = CLASSES
     weights_key: str = ""
+    sound: Sound | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `Card.from_json` reads it back."""
@@ -112,6 +115,7 @@ class Card:
                 inputs=tuple(Input.from_json(each) for each in data.get("inputs", ())),
                 judge=read_judge(data.get("judge")),
                 weights_key=str(data.get("weights_key", "")),
+                sound=None if data.get("sound") is None else Sound.from_json(data["sound"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidConfig(f"The card cannot be read: {error!r}. Add it again.") from error
@@ -136,6 +140,10 @@ def check_card(card: Card) -> None:
         raise InvalidParams(f"Unknown source {card.source!r}; known: {', '.join(SOURCES)}.")
     check_inputs(card.inputs)
     card.judge.check()
+    if card.sound is not None:
+        card.sound.check()
+        if not card.inputs:
+            raise InvalidParams("A network of images takes no sounds; name its inputs.")
     if card.inputs:
         return _check_weights(card)
     if len(card.input_shape) != 3:

@@ -133,7 +133,7 @@ _CIFAR, _MNIST = (3, 32, 32), (1, 28, 28)
 SHIPPED = "fashion-mnist"
 """The data set that comes with bitdial."""
 
-_PATHS = ("imagefolder", "images", "tensors")
+_PATHS = ("imagefolder", "images", "tensors", "sounds", "pairs")
 
 DATASETS: dict[str, DataEntry] = {
     entry.name: entry
@@ -238,7 +238,26 @@ DATASETS: dict[str, DataEntry] = {
             "Tensors in a .npz or .pt file",
             None,
             "Images x (n, channels, height, width), uint8, uint16 or floats in 0..1, with labels "
-            "y, or without them; the network's shape decides which axis is which.",
+            "y, or without them; the network's shape decides which axis is which. For other inputs "
+            "a .npz, .pt, .safetensors or .parquet with a column named like each of them.",
+            needs_path=True,
+        ),
+        DataEntry(
+            "sounds",
+            "Folder of sounds (.wav)",
+            None,
+            "A folder of WAV files, in folders of their class or without labels; train/ and test/ "
+            "parts as for images. They are read as samples, or as the log-mel or MFCC features "
+            "that the network takes.",
+            needs_path=True,
+        ),
+        DataEntry(
+            "pairs",
+            "Folder of pairs of images",
+            None,
+            "input/ and target/ (or images/ and masks/) with files of the same names: maps of "
+            "class numbers, or pictures that the network should give; train/ and test/ parts as "
+            "for images.",
             needs_path=True,
         ),
     )
@@ -324,7 +343,8 @@ def _own(card: cards.Card) -> ModelEntry:
         fitting = [entry.name for entry in DATASETS.values() if entry.inputs == card.inputs]
     # what is on this machine already is offered before what has to be named or fetched
     here = fitting if card.inputs else [key for key in fitting if key == SHIPPED]
-    keys = [key for key in dict.fromkeys([*known, *here, *_PATHS, *fitting]) if key in DATASETS]
+    paths = [key for key in _PATHS if _takes(card, key)]
+    keys = [key for key in dict.fromkeys([*known, *here, *paths, *fitting]) if key in DATASETS]
     return ModelEntry(
         card.name,
         f"{card.title} (yours)",
@@ -337,6 +357,15 @@ def _own(card: cards.Card) -> ModelEntry:
         card.inputs,
         card.judge,
     )
+
+
+def _takes(card: cards.Card, key: str) -> bool:
+    """Whether a network could be given this kind of folder: sounds, or pairs of images."""
+    if key == "sounds":
+        return any(each.dtype == "float32" and not each.zeros for each in card.inputs)
+    if key == "pairs":
+        return not card.inputs and card.judge.name in ("map", "signal", "parts")
+    return True
 
 
 def split_data_name(name: str) -> tuple[str, Path | None]:

@@ -15,6 +15,7 @@ from qcore.models.cards import MOST_CLASSES, SOURCES, check_name, check_preproce
 from qcore.models.catalog import DATASETS, MODELS
 from qcore.models.inputs import Input, check_inputs
 from qcore.models.preprocessing import Preprocessing
+from qcore.models.sound import Sound
 from qcore.scoring.judges import Judge, read_judge
 
 NEEDS_NAME = {
@@ -60,6 +61,7 @@ class NewNetwork:
         judge: How its answers are compared; None is told from them.
         weights_key: Which of several sets of weights in the file ("state_dict_ema"); "" takes the
             proposed one.
+        sound: How sounds become its input; None says nothing of them.
     """
 
     name: str
@@ -76,6 +78,7 @@ class NewNetwork:
     inputs: tuple[Input, ...] = ()
     judge: Judge | None = None
     weights_key: str = ""
+    sound: Sound | None = None
 
     def check(self) -> None:
         """Raise where it cannot be loaded for sure.
@@ -100,6 +103,8 @@ class NewNetwork:
         check_inputs(self.inputs)
         if self.judge is not None:
             self.judge.check()
+        if self.sound is not None:
+            self.sound.check()
         if self.preprocessing is not None:
             check_preprocessing(self.preprocessing, self.preprocessing.channels)
         if self.weights:
@@ -131,6 +136,8 @@ class NewNetwork:
         fields["inputs"] = tuple(Input.from_json(each) for each in fields.get("inputs", ()))
         judge = fields.get("judge")
         fields["judge"] = None if judge is None else read_judge(judge)
+        sound = fields.get("sound")
+        fields["sound"] = None if sound is None else Sound.from_json(sound)
         return cls(**fields)
 
 

@@ -16,6 +16,7 @@ from qcore.problem import Scores
 from qcore.scoring.evaluator import batch_size_for, choose_device, to_batches
 from qcore.scoring.judges import read_judge
 from qcore.scoring.tally import tally
+from qcore.scoring.targets import fitted_targets
 
 
 def measure(config: BitConfig) -> Scores:
@@ -44,11 +45,12 @@ def measure(config: BitConfig) -> Scores:
         )
     network = load_model(config.model.name)
     device = choose_device()
+    judge = read_judge(told.get("judge"))
+    data = fitted_targets(data, network, judge)
     quantized = apply_bits(network, config).to(device)
     network = network.to(device).eval()
     if not quantized.channels_last:
         network = contiguous_inputs(network)
-    judge = read_judge(told.get("judge"))
     size = batch_size_for(data.input_shape, device, data.ids)
     batches = to_batches(data.test, size, device, judge)
     with torch.inference_mode():

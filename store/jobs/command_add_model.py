@@ -19,6 +19,7 @@ from qcore.models.new_network import (
     usual_for,
 )
 from qcore.models.preprocessing import Preprocessing
+from qcore.models.sound import parse_sound
 from qcore.scoring.judges import JUDGES, parse_judge, read_judge
 from store.database import Store
 from store.runs import points
@@ -56,6 +57,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="NAME[:SETTING=VALUE...]",
         help=f"how answers are compared, of {', '.join(JUDGES)}: tokens:ids=ids:mask=mask; "
         "default: as the outputs suggest",
+    )
+    command.add_argument(
+        "--sound",
+        default="",
+        metavar="SETTING=VALUE[:...]",
+        help="how sounds become its input: rate=16000:features=mfcc:coefficients=10, or keywords "
+        "(as MLPerf Tiny); resample=true takes files of other rates",
     )
     command.add_argument("--std", help="per channel: 0.229,0.224,0.225")
     command.add_argument("--resize", type=int, help="shorter side before cropping, pixels")
@@ -144,6 +152,7 @@ def new_network(arguments: argparse.Namespace) -> NewNetwork:
         inputs=inputs,
         judge=parse_judge(arguments.judge) if arguments.judge else None,
         weights_key=arguments.weights_key,
+        sound=parse_sound(arguments.sound) if arguments.sound else None,
     )
 
 
