@@ -21,6 +21,7 @@ SOURCES = {
     "attention": "attention.py",
     "computed_weights": "computed_weights.py",
     "norm_then_rest": "norm_then_rest.py",
+    "stored_transposed": "stored_transposed.py",
     "window_attention": "window_attention.py",
     "rewriting": "__init__.py",
 }

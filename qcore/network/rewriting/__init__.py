@@ -17,6 +17,7 @@ from torch import nn
 from qcore.network.rewriting.attention import ExplicitAttention
 from qcore.network.rewriting.computed_weights import computed, make_plain, tensors_of
 from qcore.network.rewriting.norm_then_rest import NormThenRest
+from qcore.network.rewriting.stored_transposed import as_linear
 from qcore.network.rewriting.window_attention import WindowAttention
 
 Rows = dict[tuple[int, int], nn.Parameter]
@@ -26,6 +27,7 @@ REWRITES: dict[tuple[str, str], Callable[[Any, Rows], nn.Module]] = {
     ("torchvision.models.swin_transformer", "ShiftedWindowAttention"): WindowAttention,
     ("torchvision.models.swin_transformer", "ShiftedWindowAttentionV2"): WindowAttention,
     ("timm.layers.norm_act", "BatchNormAct2d"): NormThenRest,
+    ("transformers.pytorch_utils", "Conv1D"): as_linear,
 }
 """Module and name of the class whose forward pass hides layers, to what takes its place.
 
