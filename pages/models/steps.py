@@ -109,9 +109,8 @@ def data_input(name: str) -> str:
     st.caption(DATASETS[chosen].note)
     if not DATASETS[chosen].needs_path:
         return chosen
-    what = "File" if chosen == "tensors" else "Folder"
     path = st.text_input(
-        f"{what} on this machine",
+        f"{DATASETS[chosen].place} on this machine",
         place if chosen == key else "",
         key=f"m-place-{name}-{chosen}",
     )

@@ -155,7 +155,7 @@ def _data(name: str, begin: Prefill) -> str:
     if not DATASETS[chosen].needs_path:
         return chosen
     path = st.text_input(
-        f"{'File' if chosen == 'tensors' else 'Folder'} on this machine",
+        f"{DATASETS[chosen].place} on this machine",
         place if chosen == usual else "",
         key=f"f-folder-{name}-{chosen}{begin.key}",
     )

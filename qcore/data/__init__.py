@@ -25,6 +25,7 @@ from qcore.data.fashion import (
 from qcore.data.folder_splits import split_folder
 from qcore.data.splits import Data, Images, Split, assemble, draw, normalisation_note
 from qcore.data.tensor_file import read_tensors
+from qcore.data.texts import text_data
 from qcore.data.torchvision_sets import PHOTOGRAPHS, open_photographs, read_arrays
 from qcore.errors import DataUnavailable, InvalidData, InvalidParams
 from qcore.models.catalog import DATASETS, PREPROCESSING, read_models, split_data_name
@@ -61,9 +62,9 @@ def load_data(
 
     Args:
         name: Key of DATASETS: one of torchvision's sets, "imagefolder:/path" (path/train/CLASS/
-            and path/val/CLASS/, or path/CLASS/ split by the seed), "images:/path" (no labels) or
-            "tensors:/path" (a file of tensors, see `tensor_file`, and `columns` for networks that
-            take no images).
+            and path/val/CLASS/, or path/CLASS/ split by the seed), "images:/path" (no labels),
+            "texts:/path" (text files, see `texts`) or "tensors:/path" (a file of tensors, see
+            `tensor_file`, and `columns` for networks that take no images).
         calibration: Images to calibrate on, at least 1.
         search: Images to search on, at least 1.
         seed: Which images are drawn; same seed, same images.
@@ -87,6 +88,8 @@ def load_data(
             raise InvalidParams(f"At least one {what} image is needed; got {count}.")
     counts = (calibration, search)
     inputs = _inputs(model)
+    if key == "texts" and path is not None:
+        return text_data(name, path, inputs, counts, seed, training, model, FOLDER_TEST_LIMIT)
     if inputs:
         return column_data(name, key, path, inputs, counts, seed, training)
     if key in PHOTOGRAPHS:

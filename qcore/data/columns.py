@@ -78,6 +78,7 @@ def split_samples(
     seed: int,
     training: bool,
     notes: tuple[str, ...] = (),
+    class_names: tuple[str, ...] = (),
 ) -> Data:
     """Draw the splits.
 
@@ -89,6 +90,7 @@ def split_samples(
         seed: Which are drawn.
         training: Also give the samples left over, where the test samples are given.
         notes: Sentences on what was converted.
+        class_names: Names of the classes in label order; () where there are none.
 
     Raises:
         InvalidParams: more samples are asked for than there are.
@@ -108,7 +110,7 @@ def split_samples(
     else:
         left = rest if training and len(rest) else None
     splits = [given.at(index) for index in chosen[:2]]
-    data = assemble(name, (), [*splits, test], chosen, notes)
+    data = assemble(name, class_names, [*splits, test], chosen, notes)
     return data if left is None else replace(data, training=given.at(_unseen(given, splits, left)))
 
 

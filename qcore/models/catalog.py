@@ -115,6 +115,8 @@ SHIPPED = "fashion-mnist"
 """The data set that comes with bitdial."""
 
 _PATHS = ("imagefolder", "images", "tensors")
+_TEXT_PATHS = ("texts", "tensors")
+"""What is offered to a network that takes token ids."""
 
 DATASETS: dict[str, DataEntry] = {
     entry.name: entry
@@ -207,12 +209,22 @@ DATASETS: dict[str, DataEntry] = {
             needs_path=True,
         ),
         DataEntry(
+            "texts",
+            "Texts",
+            None,
+            "A folder of .txt files, a .txt with a document in each line, or a .jsonl with text "
+            "and label; cut into tokens by the tokenizer.json beside them, or by the network's.",
+            needs_path=True,
+            place="Folder or file",
+        ),
+        DataEntry(
             "tensors",
             "Tensors in a .npz or .pt file",
             None,
             "Images x (n, channels, height, width), uint8, uint16 or floats in 0..1, with labels "
             "y, or without them; the network's shape decides which axis is which.",
             needs_path=True,
+            place="File",
         ),
     )
 }
@@ -298,7 +310,8 @@ def _own(card: cards.Card) -> ModelEntry:
         fitting = []
     # what is on this machine already is offered before what has to be named or fetched
     here = [key for key in fitting if key == SHIPPED]
-    keys = [key for key in dict.fromkeys([*known, *here, *_PATHS, *fitting]) if key in DATASETS]
+    paths = _TEXT_PATHS if any((each.high or 0) > 2 for each in card.inputs) else _PATHS
+    keys = [key for key in dict.fromkeys([*known, *here, *paths, *fitting]) if key in DATASETS]
     return ModelEntry(
         card.name,
         f"{card.title} (yours)",
@@ -321,7 +334,7 @@ def split_data_name(name: str) -> tuple[str, Path | None]:
     if key not in DATASETS:
         hint = ""
         if any(sign in name for sign in "/\\~."):
-            forms = ", ".join(f"{kind}:{name}" for kind in _PATHS)
+            forms = ", ".join(f"{kind}:{name}" for kind in (*_PATHS, "texts"))
             hint = f" For a folder or file write what it is before it: {forms}."
         raise InvalidParams(f"Unknown data set {key!r}; known: {', '.join(DATASETS)}.{hint}")
     if not os.fsencode(path).decode("utf-8", "replace") == path:

@@ -83,6 +83,16 @@ def architecture(config: Mapping[str, Any]) -> str:
     return str(named[0]) if isinstance(named, list) and named else ""
 
 
+def label_names(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of a classifier's outputs in their order, from `id2label`; () where it has none."""
+    named = config.get("id2label")
+    if not isinstance(named, Mapping):
+        return ()
+    names = {str(key): str(value) for key, value in named.items()}
+    order = [str(number) for number in range(len(names))]
+    return tuple(names[key] for key in order) if set(order) == set(names) else ()
+
+
 def weight_files(folder: Path) -> list[Path]:
     """The files that hold the weights, and their index first where they are several.
 
