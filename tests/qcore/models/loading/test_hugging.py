@@ -81,7 +81,8 @@ def test_a_folder_is_added_with_its_inputs_and_judge_and_comes_back_as_it_was(ki
         assert card.inputs[0].high == 60
         x = texts(original)
     assert alike(answer(again, x), answer(original, x))
-    layers = [layer for layer in spec.layers if layer.kind in ("linear", "conv2d")]
+    kinds = ("linear", "conv2d", "tied_embedding")
+    layers = [layer for layer in spec.layers if layer.kind in kinds]
     assert len(layers) == BLOCKS.get(kind, 12) + HEADS.get(kind, 0)
 
 
