@@ -18,7 +18,7 @@ from qcore.formats.config import BitConfig
 from qcore.models.inputs import Input
 from qcore.network.trees import Tree, call, count
 from qcore.pictures.layout import form_of, laid_out, planes
-from qcore.pictures.record import MOST_BYTES, Answer, Panel, SampleRecord
+from qcore.pictures.record import MOST_BYTES, Answer, Panel, SampleRecord, unshown
 from qcore.pictures.views import VIEWS, Arrays, nearest, signal_form
 from qcore.pictures.words import chosen_words, read_words, tokenizer_places
 from qcore.scoring.evaluator import batch_size_for, to_batches
@@ -113,15 +113,6 @@ def _run(
         )
     ]
     return _array(divergence), answers
-
-
-def unshown(config: BitConfig) -> str | None:
-    """Why the samples of a configuration cannot be shown; None where they can."""
-    if not config.state:
-        return "it holds bits alone: measure it first, then look at what that gives."
-    if not config.provenance.get("data"):
-        return "it does not say on which data it was measured."
-    return None
 
 
 def _distance(judge: Judge, floats: Any, quantized: Any, x: Tree) -> Tensor:

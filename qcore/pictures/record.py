@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from qcore.errors import InvalidData, QcoreError
+from qcore.formats.config import BitConfig
 from qcore.scoring.judges import Judge, read_judge
 
 FORMAT, VERSION = "bitdial-samples", 1
@@ -118,6 +119,15 @@ class SampleRecord:
     def word(self, token: int) -> str:
         """A token as its word, or as its number where no word is known."""
         return self.words.get(int(token), str(int(token)))
+
+
+def unshown(config: BitConfig) -> str | None:
+    """Why the samples of a configuration cannot be shown; None where they can."""
+    if not config.state:
+        return "it holds bits alone: measure it first, then look at what that gives."
+    if not config.provenance.get("data"):
+        return "it does not say on which data it was measured."
+    return None
 
 
 def dump_record(record: SampleRecord) -> str:
