@@ -12,6 +12,7 @@ from pages.shared.text import tidy
 LOOKS = {
     "float": (FLOAT, "solid"),
     "quantized": (QUANTIZED, "dot"),
+    "input": (LINE_COLOURS[5], "solid"),
     "true": (LINE_COLOURS[2], "dash"),
     "difference": (LINE_COLOURS[3], "solid"),
 }

@@ -97,15 +97,26 @@ def _add(
         colorscale=colours,
         reversescale=reverse,
         showscale=scale,
-        colorbar={"thickness": 10, "outlinecolor": GREY, "outlinewidth": 1, "nticks": 5},
+        # below, so that planes beside one another are of one size
+        colorbar={
+            "orientation": "h",
+            "y": -0.02,
+            "yanchor": "top",
+            "thickness": 10,
+            "outlinecolor": GREY,
+            "outlinewidth": 1,
+            "nticks": 4,
+            "tickformat": ".2~g",
+        },
         hovertemplate=words + " at %{x}, %{y}<extra></extra>",
     )
 
 
 def _framed(figure: go.Figure, width: int) -> go.Figure:
     rows = len(figure.data[0].z)
-    lay_out(figure, 120 if rows == 1 else HEIGHT, top=10)
-    figure.update_xaxes(showgrid=False, visible=rows == 1, constrain="domain")
+    lay_out(figure, 150 if rows == 1 else HEIGHT, top=10)
+    figure.update_layout(margin={"l": 0, "r": 0, "b": 50})
+    figure.update_xaxes(showgrid=False, visible=False, constrain="domain")
     figure.update_yaxes(
         showgrid=False, visible=False, autorange="reversed", constrain="domain", zeroline=False
     )

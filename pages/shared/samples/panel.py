@@ -118,8 +118,10 @@ def _draw(record: SampleRecord, key: str) -> None:
         "most.",
     )
     draw_sample(record, record.worst if chosen == WORST else int(chosen), f"sample-{key}")
+    looked, total = len(record.divergence), record.total
+    which = f"All {total:,}" if looked == total else f"The first {looked:,} of the {total:,}"
     parts = [
-        f"{len(record.divergence):,} of the {record.total:,} samples of the search split of "
+        f"{which} samples of the search split of "
         f"{text.literal(record.data)} were looked at, and none of the test split: whoever has seen "
         "test samples chooses by them."
     ]

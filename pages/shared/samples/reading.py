@@ -8,6 +8,7 @@ import pandas as pd
 from pages.plots.token_bars import Position
 from pages.shared.text import tidy
 from qcore.pictures.record import Answer, Panel, SampleRecord
+from qcore.scoring.judges import Judge
 
 MOST_WORDS = 400
 SNIPPET = 12
@@ -17,6 +18,22 @@ def class_name(record: SampleRecord, number: int) -> str:
     """A class by its name, or its number where it has none."""
     known = record.class_names
     return known[number] if 0 <= number < len(known) else str(number)
+
+
+def label_name(record: SampleRecord, place: int) -> str:
+    """What a kept sample is labelled; "" where it has no label."""
+    if record.labels is None:
+        return ""
+    label = int(record.labels[place])
+    if getattr(record.answers[0].judge, "measure", "") == "auc":
+        return "odd" if label else "usual"
+    return class_name(record, label)
+
+
+def amount(judge: Judge, value: float) -> str:
+    """A divergence with its name and unit: "KL divergence 0.12 nats"."""
+    unit = judge.unit if judge.unit.startswith("nats") else f"({judge.unit})"
+    return f"{judge.divergence_name} {value:.4g} {unit}"
 
 
 def texts(record: SampleRecord) -> list[Panel]:
@@ -146,7 +163,6 @@ def about(record: SampleRecord, number: int) -> str:
         return ""
     place = int(found[0])
     parts = []
-    if record.labels is not None:
-        parts.append(class_name(record, int(record.labels[place])))
+    parts += [label_name(record, place)] if record.labels is not None else []
     parts += [sentence(record, panel, place, SNIPPET) for panel in texts(record)[:1]]
     return ": ".join(parts)
