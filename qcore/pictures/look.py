@@ -128,6 +128,14 @@ def _distance(judge: Judge, floats: Any, quantized: Any, x: Tree) -> Tensor:
 def _joined(judge: Judge, rows: Sequence[Arrays]) -> Arrays:
     if not rows:
         return {}
+    shapes = {name: {row[name].shape[1:] for row in rows} for name in rows[0]}
+    changing = [found for found in shapes.values() if len(found) > 1]
+    if changing:
+        sizes = " and ".join(map(str, sorted(changing[0])[:2]))
+        raise InvalidData(
+            f"The network's outputs change their shape from batch to batch: {sizes}. Pad its "
+            "inputs to one length."
+        )
     found = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
     return nearest(found) if judge.name == "embedding" else found
 

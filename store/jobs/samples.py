@@ -134,9 +134,11 @@ def look(store: Store, text: str) -> Look | None:
     # told once, and then it can be tried again
     _CHILDREN.pop(key, None)
     child.close()
+    words = children.last_words(child.log) or f"exit code {child.process.returncode}"
+    with contextlib.suppress(OSError):
+        child.log.unlink()
     if child.process.returncode == 0:
         return Look("done")
-    words = children.last_words(child.log) or f"exit code {child.process.returncode}"
     return Look("failed", words)
 
 

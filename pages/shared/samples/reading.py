@@ -14,10 +14,21 @@ MOST_WORDS = 400
 SNIPPET = 12
 
 
+def seen(words: str) -> str:
+    """Words of others as they can be read: line breaks as signs, nothing that is not seen."""
+    shown = words.replace("\n", "\u21b5").replace("\t", "\u21e5")
+    return "".join(c for c in shown if c.isprintable())
+
+
+def word(record: SampleRecord, token: int) -> str:
+    """A token as its word, or as its number where no word is known."""
+    return seen(record.word(token))
+
+
 def class_name(record: SampleRecord, number: int) -> str:
     """A class by its name, or its number where it has none."""
     known = record.class_names
-    return known[number] if 0 <= number < len(known) else str(number)
+    return seen(known[number]) if 0 <= number < len(known) else str(number)
 
 
 def label_name(record: SampleRecord, place: int) -> str:
@@ -59,9 +70,9 @@ def counted(record: SampleRecord, panel: Panel, place: int) -> np.ndarray:
 def sentence(record: SampleRecord, panel: Panel, place: int, most: int = MOST_WORDS) -> str:
     """The text of a kept sample: its words run together, or its numbers one by one."""
     tokens = panel.values[place][counted(record, panel, place)]
-    words = [record.word(token) for token in tokens[:most]]
+    words = [word(record, token) for token in tokens[:most]]
     cut = " …" if len(tokens) > most else ""
-    if any(word.startswith(" ") for word in record.words.values()):
+    if any(each.startswith(" ") for each in record.words.values()):
         return "".join(words).strip() + cut
     return " ".join(words).replace(" ##", "") + cut
 
@@ -75,12 +86,12 @@ def positions(record: SampleRecord, answer: Answer, place: int) -> list[Position
     panel = own or next(iter(named), None)
 
     def said(token: int) -> str:
-        return record.word(token) if answer.worded else str(int(token))
+        return word(record, token) if answer.worded else str(int(token))
 
     return [
         Position(
             at,
-            str(at) if panel is None else record.word(panel.values[place][at]),
+            str(at) if panel is None else word(record, panel.values[place][at]),
             (said(arrays["float"][at]), said(arrays["quantized"][at])),
             (float(arrays["float_p"][at]), float(arrays["quantized_p"][at])),
             max(0.0, float(arrays["divergence"][at])),
@@ -97,8 +108,8 @@ def change_words(found: Sequence[Position]) -> str:
         return f"Both networks rank the same token first at all {len(found):,} positions."
     first = changed[0]
     floats, quantized = (
-        f"{tidy(word)!r} ({100 * share:.1f} %)"
-        for word, share in zip(first.first, first.shares, strict=True)
+        f"{tidy(said)!r} ({100 * share:.1f} %)"
+        for said, share in zip(first.first, first.shares, strict=True)
     )
     return (
         f"The likeliest token changes at {len(changed):,} of {len(found):,} positions, first at "

@@ -259,11 +259,14 @@ def test_words_of_a_text():
     found = record("tokens")
     text = found.inputs[0]
     text.values[1] = [2, 1, 0, 5, 6, 6]
+    assert "\u202e" not in reading.seen(HOSTILE)
     # four positions count; tokens without a word are numbers
-    assert reading.sentence(found, text, 1) == f"theing {HOSTILE} 5"
+    assert reading.sentence(found, text, 1) == f"theing {reading.seen(HOSTILE)} 5"
     assert reading.sentence(found, text, 1, most=1) == "the …"
     spaced = SampleRecord(**{**vars(found), "words": {2: " the", 1: "re", 0: " a", 5: "\u00e9"}})
     assert reading.sentence(spaced, text, 1) == "there a\u00e9"
+    odd = SampleRecord(**{**vars(found), "words": {2: "a\n\u202eb", 1: "\x00c"}})
+    assert reading.sentence(odd, text, 1) == "a\u21b5b c 0 5"
 
 
 def test_the_first_changed_token_is_told():

@@ -14,8 +14,9 @@ from qcore.formats.config import dump_bits, parse_bits
 from qcore.models.inputs import parse_input
 from qcore.models.new_network import NewNetwork
 from qcore.network.trees import call
+from qcore.pictures.look import _joined as joined
 from qcore.pictures.look import look_at
-from qcore.pictures.record import dump_record, parse_record
+from qcore.pictures.record import Answer, SampleRecord, dump_record, parse_record
 from qcore.pictures.views import VIEWS
 from qcore.prepare import prepare
 from qcore.run_spec import RunSpec
@@ -207,6 +208,23 @@ def test_the_worst_are_kept_first_where_not_all_fit(made):
 def test_what_cannot_be_shown_is_refused_in_words(change, kind, words, made):
     with pytest.raises(kind, match=words):
         look_at(replace(made["encoder"][0], **change))
+
+
+def test_outputs_that_change_their_shape_are_refused():
+    rows = [{"float": np.zeros((2, size))} for size in (3, 4)]
+    with pytest.raises(InvalidData, match=r"from batch to batch: \(3,\) and \(4,\)"):
+        joined(parse_judge("signal"), rows)
+
+
+def test_a_single_sample_has_no_neighbour():
+    (direction,) = [np.ones((1, 2), np.float32) / 2**0.5]
+    found = joined(parse_judge("embedding"), [{"float": direction, "quantized": direction}])
+    assert found["float"].shape == (1, 0)
+    record = SampleRecord(
+        "n", "d", parse_judge("embedding"), np.zeros(1), 1, np.zeros(1, int), (),
+        (Answer(parse_judge("embedding"), 1.0, np.zeros(1), found),),
+    )  # fmt: skip
+    assert parse_record(dump_record(record)).answers[0].arrays["float"].shape == (1, 0)
 
 
 def test_other_samples_than_those_measured_are_refused(made):
