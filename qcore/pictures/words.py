@@ -23,7 +23,8 @@ def tokenizer_places(model: str, data: str) -> list[Path]:
         if path is not None:
             places.append((path if path.is_dir() else path.parent) / NAME)
     with contextlib.suppress(InvalidParams):
-        places.append(card_folder(model) / NAME)
+        own = card_folder(model)
+        places += [own / NAME, *sorted(own.glob(f"*/{NAME}"))]
     return places
 
 

@@ -255,6 +255,13 @@ def test_the_workbench_shows_samples_of_the_bits_it_has_measured(app, filled, no
     assert no_process == [["--point", str(point)]]
 
 
+def test_explore_shows_samples_of_the_chosen_point(app, filled, no_process):
+    at = app("explore", model="resnet8")
+    (button,) = (button for button in at.button if button.label == "Look at samples")
+    press(at, "Look at samples")
+    assert no_process == [["--point", button.key.removeprefix("samples-point-")]]
+
+
 def test_words_of_a_text():
     found = record("tokens")
     text = found.inputs[0]

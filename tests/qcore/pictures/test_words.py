@@ -63,3 +63,7 @@ def test_a_tokenizer_is_looked_for_beside_the_data_and_then_the_network(tmp_path
     assert inside == [tmp_path / "texts" / "tokenizer.json", own]
     assert tokenizer_places("net", "gone") == [own]
     assert tokenizer_places("../evil", "gone") == []
+    # a network that was added as a folder keeps it below
+    (own.parent / "whole").mkdir(parents=True)
+    (own.parent / "whole" / "tokenizer.json").touch()
+    assert tokenizer_places("net", "gone") == [own, own.parent / "whole" / "tokenizer.json"]
