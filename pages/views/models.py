@@ -103,7 +103,9 @@ def _chosen(store: Store, entry: ModelEntry) -> None:
     name = entry.name
     st.header(literal(entry.title))
     if entry.card is not None and entry.card.inputs:
-        st.caption(literal(f"{frames.source_words(entry)}; it takes {frames.input_words(entry)}"))
+        heard = "" if entry.card.sound is None else f"; given {entry.card.sound.words}"
+        taken = f"{frames.source_words(entry)}; it takes {frames.input_words(entry)}{heard}"
+        st.caption(literal(taken))
     else:
         classes = "" if judge_of(name).name != "classes" else f", {entry.classes:,} classes"
         st.caption(

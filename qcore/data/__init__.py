@@ -24,7 +24,7 @@ from qcore.data.fashion import (
 )
 from qcore.data.folder_splits import split_folder
 from qcore.data.image_folder import labelled_folder, plain_folder
-from qcore.data.pairs.data import pair_data
+from qcore.data.pairs.data import pair_data, target_kind
 from qcore.data.sounds.folder import sound_data
 from qcore.data.splits import Data, Images, Split, assemble, draw, normalisation_note
 from qcore.data.tensor_file import read_tensors
@@ -125,8 +125,7 @@ def load_data(
     own = _preprocessing(model) if model is not None and _is_own(model) else None
     if path is not None:
         steps = own or _steps(model)
-        shape = None if model is None else read_models()[model].input_shape
-        return _warned(_tensor_data(name, path, shape, counts, seed, steps, training))
+        return _warned(_tensor_data(name, path, entry, counts, seed, steps, training))
     if key == "fashion-mnist":
         train, test = load_fashion_mnist(root, full)
         class_names = FASHION_CLASSES
@@ -344,13 +343,14 @@ def _photographs(
 def _tensor_data(
     name: str,
     path: Path,
-    shape: tuple[int, ...] | None,
+    entry: ModelEntry | None,
     counts: tuple[int, int],
     seed: int,
     steps: Preprocessing,
     training: bool,
 ) -> Data:
-    stored = read_tensors(path, shape)
+    shape, targets = (None, None) if entry is None else (entry.input_shape, target_kind(entry))
+    stored = read_tensors(path, shape, targets)
     chosen = draw(len(stored.x), *counts, seed, name)
     if stored.x_test is None:
         order = torch.randperm(len(stored.x), generator=torch.Generator().manual_seed(seed))

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from qcore.data.labels import read_labels
 from qcore.data.listing import shown
+from qcore.data.pairs.targets import TargetKind
 from qcore.data.pixels import as_pixels
 from qcore.data.stored_arrays import KEYS, as_tensor, read_stored
+from qcore.data.stored_targets import read_targets
 from qcore.errors import InvalidData
 
 Shape = tuple[int, ...]
@@ -27,7 +29,7 @@ class TensorFile:
 
     Attributes:
         x: Images (n, channels, height, width), uint8 or float32 in 0..1.
-        y: Labels, int64 (n,), or None.
+        y: Labels, int64 (n,), or None; maps or pictures (n, ...) where these were asked for.
         x_test: Test images, or None where they are to be drawn from x.
         y_test: Their labels, or None.
         classes: Number of classes; None without labels.
@@ -44,13 +46,16 @@ class TensorFile:
     names: tuple[str, ...] = ()
 
 
-def read_tensors(path: Path, shape: Shape | None = None) -> TensorFile:
+def read_tensors(
+    path: Path, shape: Shape | None = None, targets: TargetKind | None = None
+) -> TensorFile:
     """Read and check a file of tensors; nothing in it is run.
 
     Args:
         path: The file.
         shape: (channels, height, width) that the network takes: it decides which axis is which.
             Without one, a last axis of 1 or 3 is taken as channels where the second is neither.
+        targets: What labels are of a network that gives maps or pictures; None for classes.
 
     Raises:
         DataUnavailable: there is no such file.
@@ -79,6 +84,9 @@ def read_tensors(path: Path, shape: Shape | None = None) -> TensorFile:
         counts["y_test"] = len(x_test)
         if (stored.get("y") is None) != (stored.get("y_test") is None):
             raise InvalidData(f"{shown(path)} has labels for only one of x and x_test; give both.")
+    if targets is not None:
+        y, y_test = (*read_targets(stored, counts, targets, path, notes), None)[:2]
+        return TensorFile(x, y, x_test, y_test, None, tuple(notes))
     labels = read_labels(stored, counts, path, notes)
     y, y_test = (*labels.numbers, None)[:2]
     return TensorFile(x, y, x_test, y_test, labels.classes, tuple(notes), labels.names)
@@ -115,6 +123,9 @@ def _by_shape(x: Tensor, what: str, shape: Shape, notes: list[str]) -> Tensor:
         return x.permute(0, 3, 1, 2)
     if [size for size in given if size > 1] == [size for size in shape if size > 1]:
         notes.append(f"{what} of {given} was read as {shape}, as the network takes it.")
+        return x.reshape(len(x), *shape)
+    if x.dim() == 2 and given[0] == channels * height * width:
+        notes.append(f"{what} of {given} was read as {shape}, row by row.")
         return x.reshape(len(x), *shape)
     return _by_guess(x, what, notes)
 

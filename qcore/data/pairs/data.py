@@ -79,6 +79,12 @@ def pair_data(
         DataUnavailable: there is no such folder.
     """
     kind = target_kind(entry)
+    if kind is None:
+        raise InvalidData(
+            f"Pairs of images are for networks whose judge is 'map' or 'signal' (psnr); "
+            f"{entry.name} is compared by {entry.judge.name!r}. Use imagefolder: for class "
+            "folders, or another judge."
+        )
     found = pair_parts(path)
     every = [part for part in (found.train, found.val, found.held_out) if part is not None]
     targets = {image: target for part in every for image, target in part.targets.items()}
@@ -113,12 +119,8 @@ def pair_data(
     return data if drawn.training is None else replace(data, training=splits[3])
 
 
-def target_kind(entry: ModelEntry) -> TargetKind:
-    """What a network's targets are, told from its judge.
-
-    Raises:
-        InvalidData: the judge takes class numbers, or no labels.
-    """
+def target_kind(entry: ModelEntry) -> TargetKind | None:
+    """What a network's targets are, told from its judge; None where it takes no such labels."""
     judge = entry.judge
     if isinstance(judge, JudgeParts):
         judge = judge.parts[0]
@@ -129,11 +131,7 @@ def target_kind(entry: ModelEntry) -> TargetKind:
     if isinstance(judge, Signal) and judge.measure == "psnr":
         channels = entry.preprocessing.channels if judge.output else entry.classes
         return TargetKind(None, channels=channels)
-    raise InvalidData(
-        f"Pairs of images are for networks whose judge is 'map' or 'signal' (psnr); {entry.name} "
-        f"is compared by {entry.judge.name!r}. Use imagefolder: for class folders, or "
-        "another judge."
-    )
+    return None
 
 
 def _size(targets: Mapping[Path, Path], steps: Preprocessing) -> tuple[int, int]:

@@ -8,10 +8,10 @@ from qcore.data.image_folder import ROLES
 from qcore.data.listing import existing, folders_in, image_files, shown
 from qcore.errors import InvalidData
 
-INPUTS = ("input", "inputs", "image", "images", "noisy", "low", "lr")
+INPUTS = ("input", "inputs", "image", "images", "noisy", "low", "lr", "jpegimages")
 TARGETS = (
     *("target", "targets", "mask", "masks", "label", "labels", "annotations"),
-    *("clean", "gt", "high", "hr"),
+    *("clean", "gt", "high", "hr", "segmentationclass"),
 )
 """What the two folders are called, in capitals or not."""
 
@@ -112,6 +112,11 @@ def _both(children: Sequence[Path]) -> tuple[Path, Path] | None:
     """The folders of inputs and of targets among some; None where one is missing."""
     inputs = [child for child in children if child.name.lower() in INPUTS]
     targets = [child for child in children if child.name.lower() in TARGETS]
+    # of labels/ with text files and masks/ the second is meant
+    inputs, targets = (
+        [child for child in named if len(named) == 1 or image_files(child).files]
+        for named in (inputs, targets)
+    )
     for named in (inputs, targets):
         if len(named) > 1:
             raise InvalidData(

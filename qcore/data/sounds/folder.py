@@ -11,11 +11,12 @@ from torch import Tensor
 
 from qcore.data.folder_splits import Drawn, split_folder
 from qcore.data.image_files import Decoded
-from qcore.data.image_folder import Parts, Reader, labelled_folder, plain_folder
-from qcore.data.listing import SOUNDS, existing, folders_in, holds_images, image_files, shown
+from qcore.data.image_folder import Reader
+from qcore.data.listing import SOUNDS, shown
 from qcore.data.masks import is_mask, mask_of
 from qcore.data.samples import Samples, as_kind, zeros_for
 from qcore.data.sounds.features import features
+from qcore.data.sounds.parts import sound_parts
 from qcore.data.sounds.wav import Wav, read_wav
 from qcore.data.splits import Data, assemble
 from qcore.errors import InvalidData
@@ -86,7 +87,7 @@ def sound_data(
     settings = proposed(wanted) if sound is None else sound
     steps = SoundSteps(settings, wanted, layout(settings, wanted))
     reader = Reader(SOUNDS, _decoded, _remarks(steps), {}, np.float32)
-    parts = _listed(path, reader)
+    parts = sound_parts(path, reader)
     bytes_each = 4 * int(np.prod(wanted.shape, dtype=np.int64))
     found = split_folder(
         name, parts, counts, seed, steps, most=most, training=training, sample_bytes=bytes_each
@@ -135,23 +136,6 @@ def _sound_input(inputs: tuple[Input, ...]) -> Input:
 def _made(wanted: Input) -> bool:
     is_rate = wanted.name.lower() in _RATES and int(np.prod(wanted.shape)) == 1
     return wanted.zeros or is_mask(wanted) or is_rate
-
-
-def _listed(path: Path, reader: Reader) -> Parts:
-    """The files of a folder, with labels where they lie in folders of classes."""
-    folders = [
-        child for child in folders_in(existing(path, SOUNDS)) if image_files(child, SOUNDS).files
-    ]
-    if not folders or holds_images(path, SOUNDS):
-        found = plain_folder(path, reader)
-        if not folders:
-            return found
-        words = (
-            f"{shown(path)} holds sounds beside its folders, so that these are no classes: no "
-            "labels are read."
-        )
-        return Parts(found.train, notes=(words, *found.notes))
-    return labelled_folder(path, reader)
 
 
 def _samples(

@@ -164,6 +164,14 @@ def test_files_without_a_partner_are_listed_and_left_out(tmp_path):
     assert "left out: other" in words
 
 
+def test_labels_that_are_no_images_give_way_to_masks(tmp_path):
+    pairs(tmp_path, names=("JPEGImages", "SegmentationClass"))
+    for at in range(N):
+        (tmp_path / "Annotations").mkdir(exist_ok=True)
+        (tmp_path / "Annotations" / f"{at}.xml").write_text("<a/>")
+    assert fit_together(loaded(tmp_path, added("segmenter", "map"))) == N
+
+
 def test_targets_may_end_in_mask(tmp_path):
     for at in range(N):
         write(tmp_path / "images" / f"a{at}.png", COLOURS[at])

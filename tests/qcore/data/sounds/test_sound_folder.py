@@ -122,6 +122,39 @@ def test_a_folder_of_files_alone_has_no_labels(tmp_path):
     assert any("beside its folders" in note for note in mixed.notes)
 
 
+def test_parts_of_files_alone_have_no_labels(tmp_path):
+    model = added("waveform", "x:float32:1x400", settings="rate=16000")
+    for part, count in (("Train", 6), ("test", 3)):
+        for number in range(count):
+            sound(tmp_path / part / f"{number}.wav", 0.025, pitch=99 * number + 50)
+    data = loaded(tmp_path, model, 3, 3)
+    assert (len(data.search), len(data.test)) == (3, 3)
+    assert data.test.labels is None
+
+
+def test_lists_of_files_are_parts_and_noise_is_no_class(tmp_path):
+    model = added("waveform", "x:float32:1x400", settings="rate=16000")
+    tones(tmp_path, ("go", "stop"), 6, 0.025)
+    sound(tmp_path / "_background_noise_" / "hum.wav", 1)
+    plain = loaded(tmp_path, model, 3, 3)
+    assert plain.class_names == ("go", "stop")
+    assert sum(map(len, (plain.calibration, plain.search, plain.test))) == 12
+    assert any("_background_noise_ begins with _" in note for note in plain.notes)
+    (tmp_path / "testing_list.txt").write_text("go/0.wav\nstop/1.wav\nstop/2.wav\n")
+    (tmp_path / "validation_list.txt").write_text("go/3.wav\nstop/4.wav\n")
+    data = loaded(tmp_path, model, 3, 2, training=True)
+    assert [len(s) for s in (data.calibration, data.search, data.test, data.training)] == [
+        3,
+        2,
+        3,
+        4,
+    ]
+    assert sorted(data.test.labels.tolist()) == [0, 1, 1]
+    assert sorted(data.search.labels.tolist()) == [0, 1]
+    (tmp_path / "testing_list.txt").write_text("of/another.wav\n")
+    assert len(loaded(tmp_path, model, 3, 3).test) == 6
+
+
 def test_sounds_are_cut_and_filled_and_that_is_said(tmp_path):
     model = added("waveform", "x:float32:1x400", settings="rate=16000")
     ramp = np.linspace(-0.5, 0.5, 1000)
