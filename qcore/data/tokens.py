@@ -121,6 +121,11 @@ def open_cutter(texts: Path, model: str | None, ids: Input) -> Cutter:
             "none is left for the text."
         )
     padding = _padding(tokenizer, ids)
+    if ids.pad and padding != int(ids.pad):
+        notes.append(
+            f"Texts are padded with the id {padding:,}, as {shown(path)} says; the network's own "
+            f"is {int(ids.pad):,}."
+        )
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length=length)
     return Cutter(tokenizer, path, ids, padding, tuple(notes))

@@ -75,7 +75,7 @@ def proposed_inputs(
         )
     if found == [IDS]:
         inputs, notes = _text(network, parameters, length)
-        return Taken(inputs, inputs[0].shape, None, notes)
+        return Taken(inputs, inputs[0].shape, None, (*notes, *_further_steps(folder)))
     if found == ["pixel_values"]:
         steps, notes = _pictures(config, folder, shape)
         return Taken((), steps.input_shape, steps, notes)
@@ -102,6 +102,11 @@ def _text(
         )
     size = _positive(length if length is not None else min(LENGTH, most or LENGTH))
     pad = _whole(config, "pad_token_id")
+    if pad is None and type(network).__name__.endswith("ForSequenceClassification"):
+        raise InvalidConfig(
+            f"config.json has no pad_token_id, by which {type(network).__name__} finds where a "
+            "text ends; add it: the id that texts are padded with."
+        )
     fill = float(pad) if pad is not None and 0 <= pad < words else 0.0
     inputs = [Input(IDS, (size,), "int64", words, fill)]
     if MASK in parameters:
@@ -230,6 +235,17 @@ def _regresses(config: Mapping[str, Any]) -> bool:
     return config.get("problem_type") == "regression" or (
         isinstance(labels, Mapping) and len(labels) == 1
     )
+
+
+def _further_steps(folder: Path) -> list[str]:
+    """A sentence where sentence-transformers puts weights behind the network."""
+    places = [path.parent.name for path in sorted(folder.glob("*_Dense/config.json"))]
+    if not places:
+        return []
+    return [
+        f"The steps behind the network ({', '.join(places)}) are not read: vectors are compared "
+        "before them."
+    ]
 
 
 def _pooling(folder: Path) -> str:

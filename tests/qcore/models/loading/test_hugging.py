@@ -13,7 +13,7 @@ from qcore.models.loading.hugging import read_hugging
 from qcore.models.new_network import NewNetwork
 from qcore.models.zoo import load_model
 from qcore.scoring.judges import parse_judge
-from tests.hugging_folders import KINDS, made, saved, tokenizer
+from tests.hugging_folders import KINDS, library, made, saved, tokenizer
 from tests.own_networks import Payload
 
 MASK = "mask=attention_mask"
@@ -135,11 +135,52 @@ def test_a_pooler_that_nobody_looks_at_has_no_layer(place):
     assert load_model("other").pooler is not None
 
 
+def test_a_classifier_that_cannot_tell_where_a_text_ends_is_refused(place):
+    saved("BertForSequenceClassification", place, pad_token_id=None)
+    with pytest.raises(InvalidConfig, match="no pad_token_id"):
+        read_hugging(place)
+
+
+def test_a_network_that_reads_one_text_and_writes_another_is_refused(place):
+    transformers = library()
+    sizes = {
+        "vocab_size": 60,
+        "d_model": 16,
+        "d_kv": 8,
+        "d_ff": 32,
+        "num_layers": 1,
+        "num_heads": 2,
+    }
+    network = transformers.T5ForConditionalGeneration(transformers.T5Config(**sizes))
+    network.save_pretrained(place)
+    with pytest.raises(UnsupportedModel, match="reads one text and writes another"):
+        read_hugging(place)
+
+
+def test_a_sound_network_takes_as_many_samples_as_are_asked_for(place):
+    transformers = library()
+    sizes = {
+        "vocab_size": 9, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 32, "conv_dim": (8, 8), "conv_stride": (5, 4), "conv_kernel": (10, 8),
+        "num_conv_pos_embeddings": 4, "num_conv_pos_embedding_groups": 2,
+    }  # fmt: skip
+    original = transformers.Wav2Vec2ForCTC(transformers.Wav2Vec2Config(**sizes)).eval()
+    original.save_pretrained(place)
+    card, _, _ = add_network(NewNetwork("mine", "huggingface", weights=str(place), length=400))
+    assert [each.words for each in card.inputs] == ["input_values (400,) float32"]
+    x = {"input_values": torch.randn(2, 400)}
+    assert alike(answer(load_model("mine"), x), answer(original, x))
+
+
 def test_sentence_transformers_say_whose_vector_counts(place):
     saved("BertModel", place)
     (place / "1_Pooling").mkdir()
     (place / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
-    assert read_hugging(place).judge.pool == "first"
+    (place / "2_Dense").mkdir()
+    (place / "2_Dense" / "config.json").write_text("{}")
+    read = read_hugging(place)
+    assert read.judge.pool == "first"
+    assert "2_Dense" in read.notes[-1]
 
 
 def test_the_folder_is_copied_and_a_change_of_the_copy_is_noticed(place):
