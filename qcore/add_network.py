@@ -63,11 +63,12 @@ def add_network(
         new.inputs,
         new.judge,
         new.weights_key,
+        new.length,
     )
     tell("Finding its layers")
     found = find_layers(loaded.network, loaded.example, new.name, loaded.inputs)
-    steps = new.preprocessing or Preprocessing()
-    if new.preprocessing is None and not loaded.inputs:
+    steps = new.preprocessing or loaded.preprocessing or Preprocessing()
+    if new.preprocessing is loaded.preprocessing is None and not loaded.inputs:
         steps = usual_preprocessing(
             new.source, loaded.architecture, loaded.network, loaded.input_shape
         )

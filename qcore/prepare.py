@@ -196,7 +196,7 @@ def prepare(
     budget.check_feasible(found.spec, options)
     on_progress("Calibrating")
     model = QuantizedModel(network, found, quantizer=spec.quantizer, device=device)
-    size = batch_size_for(data.input_shape, device)
+    size = batch_size_for(data.input_shape, device, data.ids)
     evaluator = Evaluator(model, data, device, batch_size=size, judge=judge)
     if trains:
         images = [x for x, _ in evaluator.calibration]

@@ -15,14 +15,14 @@ from qcore.errors import InvalidData, InvalidParams, QcoreError
 from qcore.float_check import far_off
 from qcore.formats.config import parse_bits
 from qcore.formats.exports import EXPORTS
-from qcore.models.catalog import data_name
+from qcore.models.catalog import SHIPPED, data_name, default_data, read_models
 from qcore.quantizer_names import POST_TRAINING
 from qcore.run_spec import RunSpec, check_run
 from qcore.scoring.judges import judge_words, read_judge
 from qcore.searches import SEARCHES
 from store.database import Store, open_store
 from store.health import doctor
-from store.jobs import command_add_model, pick, verify
+from store.jobs import command_add_model, pick, samples, verify
 from store.jobs.export import render
 from store.runs import points, queue
 from store.runs.lease import ON_DATA
@@ -81,6 +81,8 @@ def command_run(store: Store, arguments: argparse.Namespace) -> int:
     """Queue a run, and unless detached work on it here."""
     activation_bits = _widths(arguments.activation_bits)
     limits = _limits(arguments.limit, store, arguments.model, max(activation_bits))
+    known = arguments.model in read_models()
+    arguments.data = arguments.data or (default_data(arguments.model) if known else SHIPPED)
     spec = RunSpec(
         model=arguments.model,
         data=arguments.data,
@@ -278,6 +280,21 @@ def command_verify(store: Store, arguments: argparse.Namespace) -> int:
     return 0 if found["passed"] else 1
 
 
+def command_samples(store: Store, arguments: argparse.Namespace) -> int:
+    """Run a configuration on search samples, and keep what both networks answer."""
+    if (arguments.configuration is None) == (arguments.point is None):
+        raise InvalidParams("Say which configuration (samples 3), or which point (--point 57).")
+    if arguments.point is None:
+        text = verify.saved(store, arguments.configuration).text
+    else:
+        text = points.config_text(store, arguments.point) or ""
+    if not text:
+        raise InvalidParams(f"There is no reported point {arguments.point}.")
+    for line in samples.told(*samples.compute(store, text, say)):
+        say(line)
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="python -m store", description=__doc__)
@@ -287,7 +304,9 @@ def parser() -> argparse.ArgumentParser:
     run.set_defaults(function=command_run)
     defaults = RunSpec("resnet8", "fashion-mnist", "portfolio")
     run.add_argument("--model", default=defaults.model)
-    run.add_argument("--data", default=defaults.data, type=data_name)
+    run.add_argument(
+        "--data", default="", type=data_name, help="default: what the model is first offered with"
+    )
     run.add_argument("--search", default=defaults.search, help=", ".join(SEARCHES))
     run.add_argument("--name")
     run.add_argument("--limit", action="append", default=[], metavar="COST=VALUE", help=LIMITS)
@@ -356,6 +375,10 @@ def parser() -> argparse.ArgumentParser:
     check = commands.add_parser("verify", help="measure a saved configuration again")
     check.set_defaults(function=command_verify)
     check.add_argument("configuration", type=int, help="its number on the Configs page")
+    seeing = commands.add_parser("samples", help="what both networks answer to single samples")
+    seeing.set_defaults(function=command_samples)
+    seeing.add_argument("configuration", type=int, nargs="?", help="not needed with --point")
+    seeing.add_argument("--point", type=int)
     adding = commands.add_parser("add-model", help="add a network of your own")
     command_add_model.add_arguments(adding)
     adding.set_defaults(

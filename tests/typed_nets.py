@@ -63,6 +63,11 @@ def encoder() -> nn.Module:
     return _seeded(Encoder)
 
 
+def wide_encoder() -> nn.Module:
+    """An Encoder of sixty words."""
+    return _seeded(lambda: Encoder(words=60))
+
+
 def language_model() -> nn.Module:
     """An Encoder that scores every word at each position."""
     return _seeded(lambda: Encoder(outputs=50))

@@ -7,8 +7,9 @@ Weights and activations of 2, 3, 4 or 8 bits, first and last layer at 8. Three s
 on one. Searches along the whole front where they can; at a mean of 3 bits, CMA-ES of 4 too, where
 they know one budget only: weight bytes at the mean, bit operations at its square. On resnet8 and
 Fashion-MNIST every method: those that train see 8,000 images an epoch of the full training set, a
-miniature of what is published. On bearing and its vibrations those that do not train, and fewer
-tested points, for the scores of each sample are numbers and take room.
+miniature of what is published. On bearing and its vibrations eight methods, one of them taught
+by the float network for want of labels, and fewer tested points, for the scores of each sample are
+numbers and take room.
 
 Runs are kept in a database of their own, so the script can be stopped and started at will; the file
 in store/recordings is written again after every run. About an hour and a half on one core for
@@ -79,6 +80,7 @@ OTHER_CHANCE: dict[str, dict[str, Any]] = {
     "random": {"evaluations": 40},
     "nsga2": {"evaluations": 120},
     "cmaes": {"evaluations": 120},
+    "dq": {"bits_epochs": 3, "final_epochs": 2, "distillation": 1.0},
 }
 """Searches of the other network that draw at random, and their settings."""
 

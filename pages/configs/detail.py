@@ -12,9 +12,11 @@ from pages.shared import session, text, widgets
 from pages.shared.card_table import draw_card
 from pages.shared.judged import words_of_config
 from pages.shared.runs import measures
+from pages.shared.samples.panel import samples_panel
 from qcore.costs import COSTS, mean_weight_bits
 from qcore.errors import QcoreError
 from qcore.formats.config import BitConfig
+from qcore.pictures.record import unshown
 from qcore.quantization_card import card_of_config
 from store import Run, Store, config_text, delete_config, save_config, update_config
 from store.jobs.verify import start, verifiable
@@ -53,6 +55,8 @@ def details(store: Store, entry: Kept, kept: Sequence[Kept], mine: Sequence[Run]
     _buttons(store, entry, config, mine)
     _verifying(entry)
     _measured_since(store, entry, config, mine)
+    words = [str(saved.id)]
+    samples_panel(store, f"config-{saved.id}", lambda: saved.text, words, unshown(config))
     _files(store, entry, config)
     with st.expander("How it is quantized"):
         draw_card(card_of_config(config), words_of_config(config))

@@ -30,6 +30,7 @@ from pages.shared.columns import (
 from pages.shared.judged import CLASSIFIER, Words
 from pages.shared.ranges import loss_spans
 from pages.shared.runs import given_spec, launch, measures
+from pages.shared.samples.panel import samples_panel
 from pages.shared.words import explained
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.costs import COSTS
@@ -210,7 +211,10 @@ def draw(scene: Scene, row: pd.Series, limits: Mapping[str, float] | None = None
             str(row["method"]),
             int(row["config_point"]),
         )
-        downloads(store, int(row["config_point"]), stem)
+        point = int(row["config_point"])
+        downloads(store, point, stem)
+        words = ["--point", str(point)]
+        samples_panel(store, f"point-{point}", lambda: config_text(store, point), words)
     _actions(scene, row, allocation, run, limits)
     table, why, origin = st.tabs(["Bits and costs of each layer", "Why", "Where it comes from"])
     with table:

@@ -88,7 +88,7 @@ def facts(
     if parts:
         name = "" if words.usual else f": {words.name}"
         st.markdown(f"Float network{name} {' · '.join(parts)}")
-    warn(far_off(test or search, model.classes) if model is not None else "")
+    warn(words.text(far_off(test or search, model.classes)) if model is not None else "")
     for warning in model.warnings if model is not None else ():
         st.warning(text.literal(warning))
 

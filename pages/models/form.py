@@ -9,6 +9,7 @@ from qcore.errors import InvalidParams
 from qcore.models.architectures import ARCHITECTURES
 from qcore.models.catalog import DATASETS, MODELS
 from qcore.models.new_network import (
+    FOLDERS,
     WITHOUT_LIBRARY,
     NewNetwork,
     missing_packages,
@@ -22,6 +23,7 @@ from qcore.written_paths import written_path
 SOURCES = {
     "torchvision": "torchvision + weights",
     "timm": "timm + weights",
+    "huggingface": "Hugging Face folder",
     "onnx": "ONNX file",
     "bundled": "bundled + weights",
     "factory": "own code",
@@ -35,7 +37,8 @@ NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "none (0 to 1)": ((0.0,), (1.0,)),
     "CIFAR-10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
 }
-WHOLE_FILES = ("onnx", "pt2")
+WHOLE_FILES = ("onnx", "pt2", "huggingface")
+"""Sources whose file, or folder, holds the structure together with the weights."""
 OTHER_DATA = "other data"
 IMAGES, OTHERS = "images", "texts, sounds, sensors or other inputs"
 LIBRARY = "as the library prepares images"
@@ -92,6 +95,7 @@ def network_form() -> tuple[NewNetwork, Upload] | None:
         )
     with right:
         name = st.text_input("Name", key="m-name", placeholder="my-resnet18", max_chars=64)
+        length = _length() if source in FOLDERS else None
         others = source in WITHOUT_LIBRARY and _takes() == OTHERS
         shape, classes, data, said = ("", None, "", NO_IMAGES) if others else _images(source)
     inputs = inputs_table() if others else ()
@@ -119,6 +123,7 @@ def network_form() -> tuple[NewNetwork, Upload] | None:
         inputs=inputs,
         judge=judge,
         sound=sound,
+        length=length,
     )
     if others and not inputs:
         raise InvalidParams("Give a row for every input: its name, its numbers and its sizes.")
@@ -173,7 +178,12 @@ def _architecture(source: str) -> str:
             "`BITDIAL_ALLOW_CODE=mypackage.nets streamlit run app.py`."
         )
         return st.text_input("Function", key="m-factory", placeholder="mypackage.nets:build")
-    if source == "pt2":
+    if source == "huggingface":
+        st.caption(
+            "Read by the library transformers: no code from the folder is run, and nothing is "
+            "fetched. Its head, its inputs and its judge are told from config.json."
+        )
+    elif source == "pt2":
         st.caption(
             "A .pt2 file can hold code that runs when it is loaded, so the operator must allow "
             "such files when starting bitdial: `BITDIAL_ALLOW_CODE=pt2 streamlit run app.py`."
@@ -188,6 +198,16 @@ def _architecture(source: str) -> str:
 
 def _weights(source: str) -> tuple[str, Upload]:
     """A path on the server's machine, or a file sent through the browser."""
+    if source in FOLDERS:
+        folder = st.text_input(
+            "Folder on this machine",
+            key="m-folder",
+            placeholder="/home/me/all-MiniLM-L6-v2",
+            help="As save_pretrained writes it: config.json with model.safetensors, several such "
+            "files with their index, or pytorch_model.bin. What is needed of it is copied into the "
+            "data folder, with its tokenizer.json where there is one.",
+        )
+        return folder, None
     whole = source in WHOLE_FILES
     path = st.text_input(
         "File on this machine" if whole else "Weights: a file on this machine",
@@ -200,6 +220,20 @@ def _weights(source: str) -> tuple[str, Upload]:
         "or send one (up to 200 MB)", type=UPLOADS, key="m-upload", max_upload_size=200
     )
     return path, None if sent is None else (sent.name, sent.getvalue())
+
+
+def _length() -> int | None:
+    """Positions of a text, or samples of a sound; None takes what is usual."""
+    length = st.number_input(
+        "Length of a text, in tokens (optional)",
+        min_value=1,
+        value=None,
+        step=16,
+        key="m-length",
+        placeholder="128, or all positions it knows",
+        help="Shorter texts are padded and longer ones cut. For a sound: its samples.",
+    )
+    return None if length is None else int(length)
 
 
 def _weights_key() -> str:

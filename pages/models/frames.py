@@ -16,6 +16,7 @@ SOURCES = {
     "bundled": "comes with bitdial, trained",
     "torchvision": "torchvision, ImageNet",
     "timm": "timm, with your weights",
+    "huggingface": "your Hugging Face folder",
     "onnx": "your ONNX file",
     "factory": "your code",
     "pt2": "your .pt2 file",

@@ -8,7 +8,7 @@ import streamlit as st
 from pages.models import frames
 from pages.models.judge_form import judge_input
 from pages.shared import session, widgets
-from pages.shared.data_words import data_note, place_words
+from pages.shared.data_words import data_note, kinds_for, place_words
 from pages.shared.judged import judged, words_for
 from pages.shared.text import literal
 from qcore.errors import InvalidParams, QcoreError
@@ -108,19 +108,19 @@ def busy(slot: str, store: Store) -> bool:
 
 def data_input(name: str) -> str:
     """Let the reader choose the data a network is measured on; returns the data name."""
-    fitting = list(read_models()[name].datasets)
+    card = read_models()[name].card
+    inputs = () if card is None else card.inputs
+    fitting = kinds_for(read_models()[name].datasets, inputs)
     key, _, place = default_data(name).partition(":")
     chosen = str(
         st.selectbox(
             "Data",
             fitting,
-            index=fitting.index(key) if key in fitting else 0,
+            index=fitting.index(key) if key in fitting and (place or not inputs) else 0,
             format_func=lambda key: DATASETS[key].title,
             key=f"m-data-{name}",
         )
     )
-    card = read_models()[name].card
-    inputs = () if card is None else card.inputs
     st.caption(literal(data_note(chosen, inputs, judge_of(name))))
     if not DATASETS[chosen].needs_path:
         return chosen

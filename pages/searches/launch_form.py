@@ -8,7 +8,7 @@ from pages.searches import launch_batch
 from pages.searches.params_form import params_form
 from pages.searches.prefill import Prefill, prefill
 from pages.shared import session, text, widgets
-from pages.shared.data_words import data_note, place_words
+from pages.shared.data_words import data_note, kinds_for, place_words
 from pages.shared.float_note import confirmed, float_note
 from pages.shared.judged import Words, words_for
 from pages.shared.runs import launch
@@ -150,22 +150,22 @@ def _estimate(asked: Sequence[RunSpec], known: Sequence[Run]) -> None:
 def _data(name: str, begin: Prefill) -> str:
     """The data name; begins with what the reader's own network was added with."""
     models = read_models()
-    fitting = list(models[name].datasets if name in models else DATASETS)
+    card = models[name].card if name in models else None
+    inputs = () if card is None else card.inputs
+    fitting = kinds_for(models[name].datasets if name in models else list(DATASETS), inputs)
     begun = begin.spec.data or (default_data(name) if name in models else "")
     usual, _, place = begun.partition(":")
     chosen = str(
         st.selectbox(
             "Data",
             fitting,
-            index=fitting.index(usual) if usual in fitting else 0,
+            index=fitting.index(usual) if usual in fitting and (place or not inputs) else 0,
             format_func=lambda key: DATASETS[key].title,
             key=f"f-data-{name}{begin.key}",
         )
     )
     if not DATASETS[chosen].needs_path:
         return chosen
-    card = models[name].card if name in models else None
-    inputs = () if card is None else card.inputs
     label, example = place_words(chosen)
     path = st.text_input(
         label,

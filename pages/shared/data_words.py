@@ -6,23 +6,29 @@ from qcore.models.catalog import DATASETS
 from qcore.models.inputs import Input
 from qcore.scoring.judges import Judge
 
-FILES = ("tensors",)
-"""Kinds whose place is a file; others' is a folder."""
+IMAGES = ("imagefolder", "images")
+"""Kinds that hold images."""
 
 EXAMPLES = {
     "tensors": "/home/me/data.npz",
     "imagefolder": "/home/me/photos, with train/cat/1.jpg",
     "images": "/home/me/photos, with 1.jpg",
+    "texts": "/home/me/reviews.jsonl",
     "sounds": "/home/me/words, with yes/1.wav",
     "pairs": "/home/me/streets, with images/1.jpg and masks/1.png",
 }
 """Kind to an example of its place."""
 
 
+def kinds_for(kinds: Sequence[str], inputs: Sequence[Input]) -> list[str]:
+    """Kinds of data to offer: those of images last where a network takes none."""
+    last = [kind for kind in kinds if inputs and kind in IMAGES]
+    return [kind for kind in kinds if kind not in last] + last
+
+
 def place_words(kind: str) -> tuple[str, str]:
     """(label of the field, example in it) of a kind of data that has a place."""
-    what = "File" if kind in FILES else "Folder"
-    return f"{what} on this machine", EXAMPLES.get(kind, f"/home/me/{kind}")
+    return f"{DATASETS[kind].place} on this machine", EXAMPLES.get(kind, f"/home/me/{kind}")
 
 
 def data_note(kind: str, inputs: Sequence[Input] = (), judge: Judge | None = None) -> str:

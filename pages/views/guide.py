@@ -63,7 +63,9 @@ PAGES = (
         "pages/views/models.py",
         "Models",
         "On **Models**, give an architecture and a file of weights, or an ONNX file, and your "
-        "images: labelled or not.",
+        "data: labelled or not. A network that takes texts, sounds or sensors gets a row for "
+        "each input, and a judge that fits its outputs: every page then speaks of its score and "
+        "its unit.",
     ),
 )
 

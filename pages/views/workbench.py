@@ -6,13 +6,14 @@ import streamlit as st
 
 from pages.shared import session, text, widgets
 from pages.shared.runs import live_progress
+from pages.shared.samples.panel import samples_panel
 from pages.workbench import controls, graph, numbers, panels, picture, why
 from pages.workbench.bench import Bench, arrive, usable
 from pages.workbench.draft import Start, problems
 from pages.workbench.opening import best_point, default_budget
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.run_spec import method_label
-from store import Run, Store, StoredPoint, all_runs, points_of
+from store import Run, Store, StoredPoint, all_runs, config_text, points_of
 
 
 def main() -> None:
@@ -53,6 +54,9 @@ def main() -> None:
             st.caption(f"Measured on {text.literal(setting)}.")
         if ready is not None:
             panels.take_away(store, model, ready)
+            point = int(ready["config_point"])
+            words = ["--point", str(point)]
+            samples_panel(store, f"point-{point}", lambda: config_text(store, point), words)
     with st.expander("Table of all layers", icon=":material/table_rows:", key="wb-rows"):
         controls.bits_editor(model, bench)
     panels.costs_panel(model, now, start, store.costs)

@@ -28,6 +28,7 @@ from qcore.data.pairs.data import pair_data, target_kind
 from qcore.data.sounds.folder import sound_data
 from qcore.data.splits import Data, Images, Split, assemble, draw, normalisation_note
 from qcore.data.tensor_file import read_tensors
+from qcore.data.texts import text_data
 from qcore.data.torchvision_sets import PHOTOGRAPHS, open_photographs, read_arrays
 from qcore.data.vibrations import vibration_data
 from qcore.errors import DataUnavailable, InvalidData, InvalidParams
@@ -75,9 +76,10 @@ def load_data(
     Args:
         name: Key of DATASETS: one of torchvision's sets, "imagefolder:/path" (path/train/CLASS/
             and path/val/CLASS/, or path/CLASS/ split by the seed), "images:/path" (no labels),
-            "tensors:/path" (a file of tensors, see `tensor_file`, and `columns` for networks that
-            take no images), "sounds:/path" (a folder of WAV files) or "pairs:/path" (images
-            with the maps or pictures that a network should give).
+            "texts:/path" (text files, see `texts`), "tensors:/path" (a file of tensors, see
+            `tensor_file`, and `columns` for networks that take no images), "sounds:/path" (a
+            folder of WAV files) or "pairs:/path" (images with the maps or pictures that a
+            network should give).
         calibration: Images to calibrate on, at least 1.
         search: Images to search on, at least 1.
         seed: Which images are drawn; same seed, same images.
@@ -104,6 +106,8 @@ def load_data(
     inputs = () if entry is None else entry.inputs
     if key == "vibrations":
         return vibration_data(name, inputs, counts, seed, training)
+    if key == "texts" and path is not None:
+        return text_data(name, path, inputs, counts, seed, training, model, FOLDER_TEST_LIMIT)
     if entry is not None and inputs:
         return _other_data(name, key, path, entry, counts, seed, training)
     if key in OF_INPUTS:

@@ -91,6 +91,7 @@ def split_samples(
     seed: int,
     training: bool,
     notes: tuple[str, ...] = (),
+    class_names: tuple[str, ...] = (),
 ) -> Data:
     """Draw the splits.
 
@@ -102,6 +103,7 @@ def split_samples(
         seed: Which are drawn.
         training: Also give the samples left over, where the test samples are given.
         notes: Sentences on what was converted.
+        class_names: Names of the classes in label order; () where there are none.
 
     Raises:
         InvalidParams: more samples are asked for than there are.
@@ -121,7 +123,7 @@ def split_samples(
     else:
         left = rest if training and len(rest) else None
     splits = [given.at(index) for index in chosen[:2]]
-    data = assemble(name, (), [*splits, test], chosen, notes)
+    data = assemble(name, class_names, [*splits, test], chosen, notes)
     return data if left is None else replace(data, training=given.at(_unseen(given, splits, left)))
 
 

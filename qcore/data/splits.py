@@ -130,6 +130,12 @@ class Data:
     training: Split | None = None
     inputs: tuple[Input, ...] = ()
 
+    @property
+    def ids(self) -> bool:
+        """True where the first input is a text of ids, each of which stands for many numbers."""
+        first = self.inputs[0] if self.inputs else None
+        return first is not None and first.dtype.startswith("int") and len(first.shape) == 1
+
 
 def normalisation_note(images: Split) -> str:
     """A sentence where normalised images are far from mean 0 and standard deviation 1, or ""."""

@@ -21,12 +21,13 @@ from typing import Any
 from qcore.allocation import ModelSpec
 from qcore.data_folder import data_folder
 from qcore.errors import InvalidConfig, InvalidParams, UnsupportedModel
+from qcore.models.hugging_folder import copy_folder
 from qcore.models.inputs import Input, check_inputs
 from qcore.models.preprocessing import Preprocessing
 from qcore.models.sound import Sound
 from qcore.scoring.judges import CLASSES, Judge, read_judge
 
-SOURCES = ("bundled", "torchvision", "timm", "onnx", "factory", "pt2")
+SOURCES = ("bundled", "torchvision", "timm", "huggingface", "onnx", "factory", "pt2")
 """Where a network's structure comes from; "factory" and "pt2" run code of the user's."""
 
 MOST_CLASSES = 100_000
@@ -36,6 +37,8 @@ MOST_MEAN = 2.0
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _CARD, _SPEC = "card.json", "spec.json"
+FOLDER = "weights"
+"""Where the files of a Hugging Face folder lie in a card's folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,9 @@ class Card:
         architecture: Name in torchvision, timm or the bundled ones; "package.module:function" of
             a factory; the converter's name for ONNX.
         kwargs: Further arguments of the architecture: plain numbers, words and truth values.
-        weights: File name in the card's folder; "" where weights stay as drawn by chance.
-        sha256: 64 hex digits of that file; "" without one.
+        weights: Name, in the card's folder, of a file, or of the folder of a Hugging Face network;
+            "" where weights stay as drawn by chance.
+        sha256: 64 hex digits of that; "" without one.
         by_order: Tensors are matched by their order and shape, not by their names.
         weights_key: Where in the weights' file the weights lie ("state_dict_ema"); "" is the whole
             file, or the raw ones of several.
@@ -270,7 +274,7 @@ def write_card(card: Card, weights: Path | None, spec: ModelSpec) -> Card:
 
     Args:
         card: What it is; `weights` and `sha256` are filled in here.
-        weights: File to copy, or None.
+        weights: File to copy, or Hugging Face folder, or None.
         spec: Its layers.
 
     Returns:
@@ -282,7 +286,10 @@ def write_card(card: Card, weights: Path | None, spec: ModelSpec) -> Card:
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir()
     try:
-        if weights is not None:
+        if weights is not None and weights.is_dir():
+            digest = copy_folder(weights, fresh / FOLDER)
+            card = replace(card, weights=FOLDER, sha256=digest)
+        elif weights is not None:
             file = f"weights{weights.suffix.lower()}"
             shutil.copyfile(weights, fresh / file)
             card = replace(card, weights=file, sha256=file_sha256(fresh / file))

@@ -133,7 +133,7 @@ _CIFAR, _MNIST = (3, 32, 32), (1, 28, 28)
 SHIPPED = "fashion-mnist"
 """The data set that comes with bitdial."""
 
-_PATHS = ("imagefolder", "images", "tensors", "sounds", "pairs")
+_PATHS = ("imagefolder", "images", "texts", "tensors", "sounds", "pairs")
 
 DATASETS: dict[str, DataEntry] = {
     entry.name: entry
@@ -234,6 +234,15 @@ DATASETS: dict[str, DataEntry] = {
             needs_path=True,
         ),
         DataEntry(
+            "texts",
+            "Texts",
+            None,
+            "A folder of .txt files, a .txt with a document in each line, or a .jsonl with text "
+            "and label; cut into tokens by the tokenizer.json beside them, or by the network's.",
+            needs_path=True,
+            place="Folder or file",
+        ),
+        DataEntry(
             "tensors",
             "Tensors in a .npz or .pt file",
             None,
@@ -241,6 +250,7 @@ DATASETS: dict[str, DataEntry] = {
             "y, or without them; the network's shape decides which axis is which. For other inputs "
             "a .npz, .pt, .safetensors or .parquet with a column named like each of them.",
             needs_path=True,
+            place="File",
         ),
         DataEntry(
             "sounds",
@@ -342,7 +352,7 @@ def _own(card: cards.Card) -> ModelEntry:
     if card.inputs:
         fitting = [entry.name for entry in DATASETS.values() if entry.inputs == card.inputs]
     # what is on this machine already is offered before what has to be named or fetched
-    here = [key for key in fitting if key == SHIPPED]
+    here = fitting if card.inputs else [key for key in fitting if key == SHIPPED]
     paths = [key for key in _PATHS if _takes(card, key)]
     keys = [key for key in dict.fromkeys([*known, *here, *paths, *fitting]) if key in DATASETS]
     return ModelEntry(
@@ -360,7 +370,11 @@ def _own(card: cards.Card) -> ModelEntry:
 
 
 def _takes(card: cards.Card, key: str) -> bool:
-    """Whether a network could be given this kind of folder: sounds, or pairs of images."""
+    """Whether a network could be given this kind of folder or file."""
+    if key == "texts":
+        return any((each.high or 0) > 2 for each in card.inputs)
+    if key in ("imagefolder", "images"):
+        return not card.inputs
     if key == "sounds":
         return any(each.dtype == "float32" and not each.zeros for each in card.inputs)
     if key == "pairs":
@@ -378,7 +392,7 @@ def split_data_name(name: str) -> tuple[str, Path | None]:
     if key not in DATASETS:
         hint = ""
         if any(sign in name for sign in "/\\~."):
-            forms = ", ".join(f"{kind}:{name}" for kind in _PATHS)
+            forms = ", ".join(f"{kind}:{name}" for kind in (*_PATHS, "texts"))
             hint = f" For a folder or file write what it is before it: {forms}."
         raise InvalidParams(f"Unknown data set {key!r}; known: {', '.join(DATASETS)}.{hint}")
     if not os.fsencode(path).decode("utf-8", "replace") == path:

@@ -50,6 +50,7 @@ class DataEntry:
         classes: Number of classes; None where the folder decides or there are no labels.
         note: One sentence: what it is, and what it needs.
         needs_path: True when the name is written with a place, as "imagefolder:/path".
+        place: What that place is: "Folder" or "File", or either.
         shape: (channels, height, width) of its images; None where the model's preprocessing or
             the file decides.
         mean: Mean of each channel of its training images, in 0..1; () where the network decides.
@@ -63,6 +64,7 @@ class DataEntry:
     classes: int | None
     note: str
     needs_path: bool = False
+    place: str = "Folder"
     shape: tuple[int, int, int] | None = None
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()

@@ -13,6 +13,7 @@ from typing import Any
 from qcore.errors import DataUnavailable, InvalidParams
 from qcore.models.cards import MOST_CLASSES, SOURCES, check_name, check_preprocessing
 from qcore.models.catalog import DATASETS, MODELS
+from qcore.models.hugging_folder import read_config, weight_files
 from qcore.models.inputs import Input, check_inputs
 from qcore.models.preprocessing import Preprocessing
 from qcore.models.sound import Sound
@@ -26,6 +27,9 @@ NEEDS_NAME = {
 }
 """Sources that need an architecture, with an example."""
 
+FOLDERS = ("huggingface",)
+"""Sources that are a folder."""
+
 SUFFIXES = {
     "onnx": (".onnx",),
     "pt2": (".pt2",),
@@ -33,7 +37,11 @@ SUFFIXES = {
 WITHOUT_LIBRARY = ("onnx", "pt2", "factory")
 """Sources that come with no word on how images are normalised: whoever adds them says it."""
 
-PACKAGES = {"onnx": ("onnx", "onnxruntime", "onnx2torch"), "timm": ("timm",)}
+PACKAGES = {
+    "onnx": ("onnx", "onnxruntime", "onnx2torch"),
+    "timm": ("timm",),
+    "huggingface": ("transformers", "safetensors"),
+}
 """Packages a source needs beside those that bitdial itself needs."""
 
 WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".safetensors")
@@ -47,9 +55,9 @@ class NewNetwork:
     Attributes:
         name: Its key from now on.
         source: One of `cards.SOURCES`.
-        architecture: Its name in the source; "" for ONNX and `.pt2`.
-        weights: Path of its weights, or of the ONNX or `.pt2` file; None leaves them drawn by
-            chance.
+        architecture: Its name in the source; "" for ONNX, `.pt2` and Hugging Face.
+        weights: Path of its weights, of the ONNX or `.pt2` file, or of the Hugging Face folder;
+            None leaves them drawn by chance.
         title: What pages call it; "" is its name.
         input_shape: (channels, height, width); None is what file or library say.
         classes: Number of outputs; None is read from the weights.
@@ -62,6 +70,8 @@ class NewNetwork:
         weights_key: Which of several sets of weights in the file ("state_dict_ema"); "" takes the
             proposed one.
         sound: How sounds become its input; None says nothing of them.
+        length: Positions of a text, or samples of a sound, for Hugging Face folders; None takes
+            what is usual.
     """
 
     name: str
@@ -79,6 +89,7 @@ class NewNetwork:
     judge: Judge | None = None
     weights_key: str = ""
     sound: Sound | None = None
+    length: int | None = None
 
     def check(self) -> None:
         """Raise where it cannot be loaded for sure.
@@ -98,6 +109,10 @@ class NewNetwork:
             raise InvalidParams(f"Name the architecture, for example {NEEDS_NAME[self.source]}.")
         if self.source in SUFFIXES and not self.weights:
             raise InvalidParams(f"Give the {SUFFIXES[self.source][0]} file.")
+        if self.length is not None and (self.source not in FOLDERS or self.length < 1):
+            raise InvalidParams(
+                f"A length is for Hugging Face folders, and at least 1; got {self.length}."
+            )
         if self.classes is not None and not 2 <= self.classes <= MOST_CLASSES:
             raise InvalidParams(f"A network has 2 to {MOST_CLASSES:,} classes; got {self.classes}.")
         check_inputs(self.inputs)
@@ -107,7 +122,9 @@ class NewNetwork:
             self.sound.check()
         if self.preprocessing is not None:
             check_preprocessing(self.preprocessing, self.preprocessing.channels)
-        if self.weights:
+        if self.source in FOLDERS:
+            self._check_folder()
+        elif self.weights:
             path = Path(self.weights)
             fitting = SUFFIXES.get(self.source, WEIGHT_SUFFIXES)
             if path.suffix.lower() not in fitting:
@@ -117,6 +134,17 @@ class NewNetwork:
                 )
             if not os.path.isfile(path):  # a name too long for a file is none
                 raise DataUnavailable(f"There is no file {path}.")
+
+    def _check_folder(self) -> None:
+        if not self.weights:
+            raise InvalidParams(
+                "Give the Hugging Face folder, with config.json and model.safetensors in it."
+            )
+        path = Path(self.weights)
+        if os.path.isfile(path):
+            raise InvalidParams(f"{path} is a file; give the folder it lies in, {path.parent}.")
+        read_config(path)
+        weight_files(path)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `NewNetwork.from_json` reads it back."""

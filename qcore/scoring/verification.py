@@ -1,11 +1,13 @@
 """A configuration measured again from nothing but its file: network, images, bits."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
-from qcore.data import load_data
+from qcore.data import Data, load_data
 from qcore.errors import DataUnavailable
 from qcore.formats.apply import apply_bits
 from qcore.formats.config import BitConfig
@@ -14,13 +16,32 @@ from qcore.network.running import contiguous_inputs
 from qcore.network.trees import call
 from qcore.problem import Scores
 from qcore.scoring.evaluator import batch_size_for, choose_device, to_batches
-from qcore.scoring.judges import read_judge
+from qcore.scoring.judges import Judge, read_judge
 from qcore.scoring.tally import tally
 from qcore.scoring.targets import fitted_targets
 
 
-def measure(config: BitConfig) -> Scores:
-    """Scores of a configuration on the test images of the data it was measured on.
+@dataclass(frozen=True, eq=False)
+class Rebuilt:
+    """What a configuration's file names, loaded.
+
+    Attributes:
+        data: The samples it was measured on, drawn as they were.
+        network: The float network, on the device.
+        quantized: The network as the configuration says, on the device.
+        judge: How their answers are compared.
+        device: Where both are.
+    """
+
+    data: Data
+    network: nn.Module
+    quantized: nn.Module
+    judge: Judge
+    device: str
+
+
+def rebuild(config: BitConfig) -> Rebuilt:
+    """Load the data and the network of a configuration, and quantize it as it says.
 
     Args:
         config: With quantizer state, and with the data's name in its provenance.
@@ -51,8 +72,24 @@ def measure(config: BitConfig) -> Scores:
     network = network.to(device).eval()
     if not quantized.channels_last:
         network = contiguous_inputs(network)
-    batches = to_batches(data.test, batch_size_for(data.input_shape, device), device, judge)
+    return Rebuilt(data, network, quantized, judge, device)
+
+
+def measure(config: BitConfig) -> Scores:
+    """Scores of a configuration on the test images of the data it was measured on.
+
+    Args:
+        config: With quantizer state, and with the data's name in its provenance.
+
+    Raises:
+        InvalidConfig: it is not for the network that is here.
+        DataUnavailable: the images or weights are not here, or are others.
+    """
+    found = rebuild(config)
+    judge, device = found.judge, found.device
+    size = batch_size_for(found.data.input_shape, device, found.data.ids)
+    batches = to_batches(found.data.test, size, device, judge)
     with torch.inference_mode():
-        reference = [judge.read(call(network, x), x) for x, _ in batches]
-        answers = [judge.read(call(quantized, x), x) for x, _ in batches]
+        reference = [judge.read(call(found.network, x), x) for x, _ in batches]
+        answers = [judge.read(call(found.quantized, x), x) for x, _ in batches]
     return tally(judge, batches, answers, reference)

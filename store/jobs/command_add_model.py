@@ -34,7 +34,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--architecture", default="", help="name in the source, or package.module:function"
     )
-    command.add_argument("--weights", help="state dict, .safetensors, .onnx or .pt2")
+    command.add_argument(
+        "--weights", help="state dict, .safetensors, .onnx, .pt2, or a Hugging Face folder"
+    )
     command.add_argument("--title", default="")
     command.add_argument("--shape", help="channels x height x width: 3x224x224")
     command.add_argument("--classes", type=int)
@@ -42,6 +44,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--mean",
         help="per channel, in 0..1: 0.485,0.456,0.406; ONNX, .pt2 and own code need it, or --data "
         "with a set that has a usual normalisation",
+    )
+    command.add_argument(
+        "--length",
+        type=int,
+        help="positions of a text of a Hugging Face folder; default: 128, or all it knows",
     )
     command.add_argument(
         "--input",
@@ -153,6 +160,7 @@ def new_network(arguments: argparse.Namespace) -> NewNetwork:
         judge=parse_judge(arguments.judge) if arguments.judge else None,
         weights_key=arguments.weights_key,
         sound=parse_sound(arguments.sound) if arguments.sound else None,
+        length=arguments.length,
     )
 
 

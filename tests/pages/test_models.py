@@ -65,7 +65,7 @@ def test_bundled_networks_are_listed_with_layers_and_accuracy(app, store):
     networks = at.dataframe[0].value.set_index("Network")
     assert list(networks.index) == ["resnet8", "resnet20", "mobilenet", "bearing"]
     assert networks.loc["resnet20", "Layers"] == 22
-    assert networks.loc["resnet20", "Test images"] == 10_000
+    assert networks.loc["resnet20", "Test samples"] == 10_000
     assert 0 < networks.loc["resnet20", "Float accuracy, % (test)"] < 100
     assert " to " in networks.loc["resnet20", "95 % interval"]
     assert {"Layers that get bits", "Values left in float"} < {m.label for m in at.metric}
@@ -135,6 +135,22 @@ def test_a_network_from_a_file_is_not_loaded_before_its_normalisation_is_said(ap
     assert "mean 0.286; deviation 0.353" in at.selectbox(key="m-normalisation-fashion-mnist").value
     at.button(key="m-load").click().run()
     assert literal("There is no file /nowhere/net.onnx") in at.error[0].value
+
+
+def test_a_hugging_face_folder_is_asked_for_with_the_length_of_its_texts(app, store, tmp_path):
+    at = app("models")
+    at.segmented_control(key="m-source").set_value("huggingface").run()
+    at.text_input(key="m-name").set_value("mine")
+    at.button(key="m-load").click().run()
+    assert "Give the Hugging Face folder" in at.error[0].value
+    at.text_input(key="m-folder").set_value(str(tmp_path))
+    at.number_input(key="m-length").set_value(64)
+    at.button(key="m-load").click().run()
+    assert literal("has no config.json") in at.error[0].value
+    (tmp_path / "config.json").write_text('{"auto_map": {"AutoModel": "evil.Net"}}')
+    at.button(key="m-load").click().run()
+    assert literal("evil.Net") in at.error[0].value
+    assert not add_network._CHILDREN
 
 
 def test_the_proposal_is_the_normalisation_of_the_data_chosen():

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from qcore.models.catalog import default_data, read_models
@@ -148,23 +149,36 @@ def test_the_command_says_in_one_line_what_is_wrong(place, capsys, words, messag
     assert not (place / "data" / "networks").exists()
 
 
-@pytest.mark.parametrize("data", [(), ("--data", "imagefolder:/photos")])
-def test_an_onnx_file_of_images_needs_its_normalisation(place, capsys, data):
-    onnx = pytest.importorskip("onnx")
-    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
-    nodes = [
-        helper.make_node("GlobalAveragePool", ["x"], ["p"]),
-        helper.make_node("Flatten", ["p"], ["f"]),
-        helper.make_node("Gemm", ["f", "w"], ["y"]),
-    ]
-    given = [helper.make_tensor_value_info("x", kind, ["n", 3, 8, 8])]
-    gives = [helper.make_tensor_value_info("y", kind, ["n", 2])]
-    weights = [helper.make_tensor("w", kind, (3, 2), [0.5] * 6)]
-    graph = helper.make_graph(nodes, "net", given, gives, weights)
+def onnx_of(path: Path, nodes: list[object], tensors: dict[str, object], given: tuple) -> Path:
+    """An ONNX file of one input (name, kind, sizes) and the output y."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    graph = helper.make_graph(
+        nodes, "net", [helper.make_tensor_value_info(*given)],
+        [helper.make_tensor_value_info("y", 1, ["n", 3])],
+        [numpy_helper.from_array(values, name) for name, values in tensors.items()],
+    )  # fmt: skip
     opset = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), place / "n.onnx")
-    words = ["mine", "--source", "onnx", "--weights", str(place / "n.onnx"), *data]
-    assert main(["add-model", *words]) == 2
-    said = capsys.readouterr().err
-    assert "how the images it was trained on were" in said
-    assert "--mean, --std and --shape" in said
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+    return path
+
+
+def test_an_onnx_file_says_itself_what_it_takes(place, capsys):
+    node = pytest.importorskip("onnx").helper.make_node
+    weights = np.random.default_rng(0).normal(size=(48, 3)).astype(np.float32)
+    table = np.random.default_rng(1).normal(size=(30, 8)).astype(np.float32)
+    head = [node("Flatten", ["e"], ["f"]), node("MatMul", ["f", "w"], ["y"], name="head")]
+    path = onnx_of(
+        place / "n.onnx", [node("Gather", ["table", "ids"], ["e"]), *head],
+        {"w": weights, "table": table}, ("ids", 7, ["n", 6]),
+    )  # fmt: skip
+    assert main(["add-model", "ids", "--source", "onnx", "--weights", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "it takes ids (6,) int64 below 30; compared by the judge classes" in said
+    pictures = onnx_of(
+        place / "p.onnx", [node("Relu", ["x"], ["e"]), *head], {"w": weights},
+        ("x", 1, ["n", 3, 4, 4]),
+    )  # fmt: skip
+    assert main(["add-model", "pictures", "--source", "onnx", "--weights", str(pictures)]) == 2
+    assert "Say how the images it was trained on were normalised" in capsys.readouterr().err

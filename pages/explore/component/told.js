@@ -8,7 +8,10 @@ const signed = (value) => (Object.is(+value.toFixed(2), -0) ? 0 : value).toFixed
 function scoreText(of, { y, low, high, absolute, bound }) {
   if (of.proxy) return `${figure(y.damage)} ${of.data.score.unit}`;
   if (bound !== undefined) {
-    return of.unit === "nats" ? `≤ ${figure(bound)} ${of.data.words.far}` : `≤ ${bound.toFixed(2)}`;
+    if (of.unit !== "nats") return `≤ ${bound.toFixed(2)}`;
+    // a long unit would leave no room for the method; the line above the rows names it
+    const { far } = of.data.words;
+    return `≤ ${figure(bound)}${far.length > 5 ? "" : ` ${far}`}`;
   }
   if (Number.isNaN(y.loss)) return `${absolute.toFixed(1)} ${of.data.words.symbol}`;
   const half = Math.max(y.loss - low, high - y.loss);

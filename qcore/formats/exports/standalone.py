@@ -24,6 +24,7 @@ SOURCES = {
     "norm_then_rest": "norm_then_rest.py",
     "recurrent": "recurrent.py",
     "tied": "tied.py",
+    "stored_transposed": "stored_transposed.py",
     "window_attention": "window_attention.py",
     "rewriting": "__init__.py",
 }

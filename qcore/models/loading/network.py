@@ -16,20 +16,23 @@ from qcore.errors import (
 )
 from qcore.models.architectures import ARCHITECTURES
 from qcore.models.cards import Card, card_folder, file_sha256
+from qcore.models.hugging_folder import folder_sha256
 from qcore.models.inputs import Input
 from qcore.models.loading.architectures import build_architecture
 from qcore.models.loading.checks import check_behaviour
 from qcore.models.loading.code import call_factory, exported_shape, load_pt2, read_pt2
+from qcore.models.loading.hugging import hugging_network, read_hugging
 from qcore.models.loading.names import named_for, shared_names, without_counters
 from qcore.models.loading.onnx.file import read_onnx
 from qcore.models.loading.trial import try_network
 from qcore.models.loading.weight_sets import Chosen, choose, proposed
 from qcore.models.loading.weights import fill, in_order, other_sizes, read_sets
+from qcore.models.preprocessing import Preprocessing
 from qcore.network.trees import Tree
 from qcore.scoring.judges import CLASSES, Judge
 
-WHOLE = ("onnx", "pt2")
-"""Sources whose file holds the structure together with the weights."""
+WHOLE = ("onnx", "pt2", "huggingface")
+"""Sources whose file, or folder, holds the structure together with the weights."""
 
 TRIED = 2
 """Random images that a network is tried on."""
@@ -48,6 +51,7 @@ class Loaded:
         inputs: What it takes where that is no image; () for one image.
         judge: How its answers are compared: as asked for, or as they suggest.
         weights_key: Where in its file the weights that were taken lie; "" is the whole file.
+        preprocessing: How images are prepared, where the network came with a word on it.
     """
 
     network: nn.Module
@@ -58,6 +62,7 @@ class Loaded:
     inputs: tuple[Input, ...] = ()
     judge: Judge = CLASSES
     weights_key: str = ""
+    preprocessing: Preprocessing | None = None
 
     @property
     def example(self) -> Tree:
@@ -78,13 +83,15 @@ def load_network(
     inputs: tuple[Input, ...] = (),
     judge: Judge | None = None,
     weights_key: str = "",
+    length: int | None = None,
 ) -> Loaded:
     """Read a network for the first time, and check that it can be used.
 
     Args:
         source: One of `cards.SOURCES`.
         architecture: Its name; "" for ONNX and `.pt2` files.
-        weights: A weight file, or the ONNX or `.pt2` file; None leaves weights drawn by chance.
+        weights: A weight file, the ONNX or `.pt2` file, or the Hugging Face folder; None leaves
+            weights drawn by chance.
         input_shape: (channels, height, width); None is what the file or the library says.
         classes: Number of outputs; None is read from the weights' shapes.
         kwargs: Further arguments of the architecture.
@@ -92,12 +99,14 @@ def load_network(
         inputs: What it takes where that is no image; () for one image.
         judge: How its answers are compared; None is told from them.
         weights_key: Which of several sets of weights in the file; "" takes the proposed one.
+        length: Positions of a text, or samples of a sound, for Hugging Face folders; None takes
+            what is usual.
 
     Raises:
         QcoreError: it cannot be read, built, filled or run; says why and what to do.
     """
     notes: list[str] = []
-    taken = ""
+    taken, steps = "", None
     known = ARCHITECTURES.get(architecture) if source == "bundled" else None
     if known is not None and known.inputs and input_shape is None:
         judge = judge or known.judge
@@ -119,6 +128,12 @@ def load_network(
             f"most {100 * difference:.2g} % of the largest."
         )
         input_shape = input_shape or exported_shape(network) or (3, 224, 224)
+    elif source == "huggingface":
+        folder = _needed(weights, "a Hugging Face folder or")
+        opened = read_hugging(folder, length, inputs, judge, input_shape)
+        network, architecture, inputs = opened.network, opened.architecture, opened.inputs
+        input_shape, judge, steps = opened.input_shape, opened.judge, opened.preprocessing
+        notes += opened.notes
     elif source == "factory":
         network = call_factory(architecture, kwargs)
         input_shape = input_shape or (3, 224, 224)
@@ -151,7 +166,9 @@ def load_network(
     if classes is not None and classes != found:
         raise InvalidParams(f"The network has {found} outputs, not {classes}.")
     notes = list(dict.fromkeys(notes))
-    return Loaded(network, input_shape, found, architecture, tuple(notes), inputs, judge, taken)
+    return Loaded(
+        network, input_shape, found, architecture, tuple(notes), inputs, judge, taken, steps
+    )
 
 
 def _noise(n: int, shape: tuple[int, ...]) -> Tensor:
@@ -234,7 +251,7 @@ def build_card(card: Card, file: Path | None = None) -> nn.Module:
 
     Args:
         card: What the network is.
-        file: Its ONNX or `.pt2` file; None is the one in the card's folder.
+        file: Its ONNX or `.pt2` file or its Hugging Face folder; None is that in the card's folder.
     """
     if card.source == "onnx":
         path = file or card_file(card)
@@ -242,6 +259,8 @@ def build_card(card: Card, file: Path | None = None) -> nn.Module:
         return read_onnx(path, shape, card.architecture, card.inputs, card.kwargs).network
     if card.source == "pt2":
         return load_pt2(file or card_file(card))
+    if card.source == "huggingface":
+        return hugging_network(file or card_file(card), card.judge)[0]
     if card.source == "factory":
         return call_factory(card.architecture, card.kwargs)
     return build_architecture(
@@ -250,18 +269,19 @@ def build_card(card: Card, file: Path | None = None) -> nn.Module:
 
 
 def card_file(card: Card) -> Path:
-    """The file of a card's weights, after a look at whether it is still the same.
+    """The file, or folder, of a card's weights, after a look at whether it is still the same.
 
     Raises:
         DataUnavailable: it is gone.
         InvalidConfig: it has changed since the network was added.
     """
     path = card_folder(card.name) / card.weights
-    if not path.is_file():
+    folder = card.source == "huggingface"
+    if not (path.is_dir() if folder else path.is_file()):
         raise DataUnavailable(
             f"{path}, the weights of {card.name}, is gone; add the network again."
         )
-    if file_sha256(path) != card.sha256:
+    if (folder_sha256(path) if folder else file_sha256(path)) != card.sha256:
         raise InvalidConfig(
             f"{path} has changed since {card.name} was added: what was measured would not hold. "
             "Add the network again."

@@ -19,6 +19,7 @@ from qcore.network.rewriting.attention import ExplicitAttention
 from qcore.network.rewriting.computed_weights import computed, make_plain, tensors_of
 from qcore.network.rewriting.norm_then_rest import NormThenRest
 from qcore.network.rewriting.recurrent import ExplicitCell, ExplicitRecurrent, recurrent_parts
+from qcore.network.rewriting.stored_transposed import as_linear
 from qcore.network.rewriting.tied import TiedEmbedding
 from qcore.network.rewriting.window_attention import WindowAttention
 
@@ -31,6 +32,7 @@ REWRITES: dict[tuple[str, str], Callable[[Any, Rows], nn.Module]] = {
     ("timm.layers.norm_act", "BatchNormAct2d"): NormThenRest,
     **{("torch.nn.modules.rnn", name): ExplicitRecurrent for name in ("LSTM", "GRU", "RNN")},
     **{("torch.nn.modules.rnn", f"{name}Cell"): ExplicitCell for name in ("LSTM", "GRU", "RNN")},
+    ("transformers.pytorch_utils", "Conv1D"): as_linear,
 }
 """Module and name of the class whose forward pass hides layers, to what takes its place.
 

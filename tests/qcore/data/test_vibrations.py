@@ -1,11 +1,13 @@
 """Windows of a made-up machine: the same everywhere, split so that training sees no fault."""
 
 import hashlib
+import pickle
 
 import numpy as np
 import pytest
 import torch
 
+from qcore.add_network import add_network, check_network_on
 from qcore.allocation import BitAllocation
 from qcore.data import check_data_fits, load_data
 from qcore.data.vibrations import (
@@ -19,7 +21,8 @@ from qcore.data.vibrations import (
     make_windows,
 )
 from qcore.errors import InvalidData, InvalidParams
-from qcore.models.catalog import MODELS, bundled_facts, bundled_spec
+from qcore.models.catalog import MODELS, bundled_facts, bundled_spec, default_data, judge_of
+from qcore.models.new_network import NewNetwork
 from qcore.models.zoo import load_model
 from qcore.prepare import prepare
 from qcore.run_spec import RunSpec
@@ -120,3 +123,36 @@ def test_fewer_bits_find_fewer_faults():
     assert 0 < high.search.kl < 0.01 < low.search.kl
     assert low.search.change > 2 * low.search.change_error
     assert prepared.report(high).test.n == sum(COUNTS["test"])
+
+
+def test_another_process_scores_it_the_same_to_the_last_bit():
+    spec = RunSpec(
+        "bearing", "vibrations", "uniform", calibration_images=64, search_images=96, device="cpu"
+    )  # fmt: skip
+    prepared = prepare(spec)
+    rebuilt = pickle.loads(pickle.dumps(prepared.recipe("ptq"))).context()
+    asked = [BitAllocation.uniform(prepared.model.layers, bits, 8) for bits in (3, 4)]
+    for images in (None, (16, 48)):
+        here, there = (
+            [point.search for point in one.score(asked, "ptq", images)]
+            for one in (prepared, rebuilt)
+        )
+        assert here == there
+        assert here[0].kl > here[1].kl
+
+
+def test_weights_and_windows_of_the_users_go_in(tmp_path, monkeypatch):
+    monkeypatch.setenv("BITDIAL_DATA", str(tmp_path / "data"))
+    torch.save(load_model("bearing").state_dict(), tmp_path / "weights.pt")
+    weights = str(tmp_path / "weights.pt")
+    card, spec, _ = add_network(NewNetwork("pump", "bundled", "bearing", weights=weights))
+    assert (card.inputs, card.judge) == ((WINDOW,), MODELS["bearing"].judge)
+    assert default_data("pump") == "vibrations"
+    assert judge_of("pump") == card.judge
+    assert spec.layers == bundled_spec("bearing").layers
+    windows, kinds = make_windows(120, 60, seed=8)
+    np.savez(tmp_path / "mine.npz", x=windows, y=kinds > 0)
+    for model in ("pump", "bearing"):
+        report = check_network_on(model, f"tensors:{tmp_path / 'mine.npz'}", 60, 60).report
+        assert report["splits"] == {"calibration": 60, "search": 60, "test": 60}
+        assert report["test"]["value"] > 0.8

@@ -122,6 +122,27 @@ def _triangle(node: Any, graph: Any) -> nn.Module:
     return Triangle(bool(node.attributes.get("upper", 1)), diagonal)
 
 
+class OneHot(nn.Module):
+    """Whole numbers to rows of one value with another at their place."""
+
+    def __init__(self, depth: int, off: float, on: float, axis: int) -> None:
+        super().__init__()
+        self.depth, self.off, self.on, self.axis = depth, off, on, axis
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(...) to (..., depth), the new dimension at its axis; numbers out of range get none."""
+        places = torch.arange(self.depth, device=ids.device)
+        at = torch.where(ids < 0, ids + self.depth, ids)[..., None] == places
+        rows = at.float() * (self.on - self.off) + self.off
+        return rows.movedim(-1, self.axis)
+
+
+def _one_hot(node: Any, graph: Any) -> nn.Module:
+    depth = _numbers(graph, node.input_values[1], node)[0]
+    off, on = _stored(graph, node.input_values[2], node).reshape(-1).tolist()
+    return OneHot(depth, float(off), float(on), int(node.attributes.get("axis", -1)))
+
+
 def _scatter(node: Any, graph: Any) -> nn.Module:
     axis, how = int(node.attributes.get("axis", 0)), node.attributes.get("reduction", "none")
     if how != "none":
@@ -154,6 +175,7 @@ _MADE: dict[str, tuple[Callable[[Any, Any], nn.Module], tuple[int, ...], int]] =
     "Pad": (_pad, (1, 2, 11, 13, 18, 19, 21, 23, 24, 25), 1),
     "GlobalMaxPool": (_global_max, (1, 22), 1),
     "SpaceToDepth": (_space_to_depth, (1, 13), 1),
+    "OneHot": (_one_hot, (9, 11), 1),
     "Trilu": (_triangle, (14,), 1),
     "Upsample": (_resize, (1, 7, 9), 1),
     "Resize": (_resize, (10, 11, 13, 18, 19), 1),

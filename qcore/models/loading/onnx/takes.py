@@ -148,8 +148,10 @@ def read_takes(
 def takes_pictures(path: Path) -> bool:
     """True where an ONNX file takes one picture, whose normalisation has to be known.
 
-    False too where it cannot be read: whoever reads it then says why.
+    True where there is no such file; False where it cannot be read: whoever reads it says why.
     """
+    if not path.is_file():
+        return True
     try:
         return read_takes(parse(path), None, (), {}).image
     except QcoreError:

@@ -383,3 +383,21 @@ def test_a_weight_of_two_nodes_is_one_layer(tmp_path):
         ("one", 12, 2 * 12 * 12)
     ]
     assert dict(spec.left_in_float) == {}
+
+
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_one_hot_codes_say_how_many_ids_there_are(tmp_path, axis):
+    nodes = [
+        N("OneHot", ["ids", "depth", "values"], ["e"], axis=axis),
+        N("Flatten", ["e"], ["f"]),
+        N("MatMul", ["f", "w"], ["y"], name="head"),
+    ]
+    values = numpy_helper.from_array(np.array([-0.5, 1], np.float32), "values")
+    tensors = [numbers("depth", 9), values, w("w", 45, 3)]
+    path = save(
+        tmp_path / "n.onnx", nodes, tensors, [("ids", LONG, ("n", 5))], [("y", F, ("n", 3))]
+    )
+    read = read_onnx(path)
+    assert [each.words for each in read.inputs] == ["ids (5,) int64 below 9"]
+    assert read.difference < 1e-5
+    assert find_layers(read.network, torch.zeros(1, 5).long(), "n").spec.names == ("head",)

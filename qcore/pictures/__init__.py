@@ -1,0 +1,1 @@
+"""Single samples with what a network and its quantized self answer to them, to be looked at."""

@@ -1,0 +1,169 @@
+"""Samples to look at, computed in a process of their own: the server never loads torch.
+
+`python -m store samples 3` runs a kept configuration, and `samples --point 57` a point, on samples
+of its search split; the record is kept beside the other files of the database, under the digest of
+the configuration's text. A point and the configuration that was kept of it share one record.
+"""
+
+import contextlib
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from qcore.errors import InvalidData, InvalidParams, StoreError
+from qcore.formats.config import parse_bits
+from qcore.pictures.record import MOST_FILE, SampleRecord, dump_record, parse_record
+from store.database import Store
+from store.database.locations import URL_VARIABLE
+from store.jobs.add_network import Look
+from store.runs.files import files_folder
+from store.workers import children
+from store.workers.children import Child
+
+MOST_RECORDS = 100
+"""Records that are kept; the oldest go first."""
+
+AT_ONCE = 2
+
+_CHILDREN: dict[tuple[str, str], Child] = {}
+
+
+def record_path(store: Store, text: str) -> Path:
+    """Where the record of a configuration's text lies, or would."""
+    digest = hashlib.sha256(text.encode()).hexdigest()[:24]
+    return files_folder(store) / "samples" / f"{digest}.json"
+
+
+def read_record(store: Store, text: str) -> SampleRecord | None:
+    """The record of a configuration's text; None where there is none yet.
+
+    Raises:
+        InvalidData: it is damaged; it was removed, so that it can be computed again.
+    """
+    path = record_path(store, text)
+    try:
+        if path.stat().st_size > MOST_FILE:
+            raise InvalidData("The record of samples is too large to be one; compute it again.")
+        return parse_record(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (InvalidData, OSError, UnicodeDecodeError) as error:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        if isinstance(error, InvalidData):
+            raise
+        raise InvalidData(f"The record of samples cannot be read: {error}.") from error
+
+
+def compute(
+    store: Store, text: str, tell: Callable[[str], None] = lambda words: None
+) -> tuple[SampleRecord, Path]:
+    """Run a configuration on its search samples and keep the record. Loads torch.
+
+    Args:
+        store: The database.
+        text: The configuration's text.
+        tell: Told in a few words what is being done.
+
+    Raises:
+        QcoreError: it cannot be shown; says why.
+    """
+    from qcore.pictures.look import look_at
+
+    record = look_at(parse_bits(text, store.costs), tell=tell)
+    path = record_path(store, text)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_text(dump_record(record), encoding="utf-8")
+        fresh.replace(path)
+    except OSError as error:
+        raise StoreError(f"The record could not be written to {path.parent}: {error}.") from error
+    _forget_oldest(path.parent)
+    return record, path
+
+
+def start(store: Store, text: str, words: Sequence[str]) -> None:
+    """Compute a record in a new process, unless one is at it.
+
+    Args:
+        store: The database.
+        text: The configuration's text.
+        words: How `python -m store samples` names it: ["3"], or ["--point", "57"].
+
+    Raises:
+        InvalidParams: others are being computed; wait.
+        StoreError: the process could not be started.
+    """
+    key = _key(store, text)
+    for ended in [k for k, child in _CHILDREN.items() if child.process.poll() is not None]:
+        if ended != key:
+            _CHILDREN.pop(ended).close()
+    running = [k for k, child in _CHILDREN.items() if child.process.poll() is None]
+    if key in running:
+        return
+    if len(running) >= AT_ONCE:
+        raise InvalidParams(f"Samples of {len(running)} others are being computed; wait for one.")
+    folder = files_folder(store) / "logs"
+    command = [sys.executable, "-m", "store", "samples", *words]
+    # by the environment, because a command line is for all to see and a URL may hold a password
+    env = {**os.environ, URL_VARIABLE: store.url}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        log = folder / f"samples-{key[1]}.log"
+        _CHILDREN[key] = children.start(command, env, log, 0, "")
+    except OSError as error:
+        raise StoreError(
+            f"The process that runs the samples could not be started: {error.strerror or error}."
+        ) from error
+
+
+def look(store: Store, text: str) -> Look | None:
+    """How far a record is that `start` began here; None where nothing was begun, or it was told.
+
+    A failure is told once.
+    """
+    key = _key(store, text)
+    child = _CHILDREN.get(key)
+    if child is None:
+        return None
+    if child.process.poll() is None:
+        return Look("running", children.last_words(child.log) or "Starting")
+    # told once, and then it can be tried again
+    _CHILDREN.pop(key, None)
+    child.close()
+    words = children.last_words(child.log) or f"exit code {child.process.returncode}"
+    with contextlib.suppress(OSError):
+        child.log.unlink()
+    if child.process.returncode == 0:
+        return Look("done")
+    return Look("failed", words)
+
+
+def told(record: SampleRecord, path: Path) -> list[str]:
+    """What the command line says of a record."""
+    n, worst = len(record.divergence), record.worst
+    judge = record.judge
+    return [
+        str(path),
+        f"{n:,} of {record.total:,} search samples of {record.data}, {len(record.numbers):,} kept; "
+        "no test sample was looked at",
+        f"worst: sample {worst:,}, {judge.divergence_name} {record.divergence[worst]:.4g} "
+        f"{judge.unit}; mean {record.divergence.mean():.4g}",
+    ]
+
+
+def _key(store: Store, text: str) -> tuple[str, str]:
+    return store.url, record_path(store, text).stem
+
+
+def _forget_oldest(folder: Path) -> None:
+    found = []
+    for path in folder.glob("*.json"):
+        with contextlib.suppress(OSError):
+            found.append((path.stat().st_mtime, path))
+    for _, path in sorted(found)[:-MOST_RECORDS]:
+        with contextlib.suppress(OSError):
+            path.unlink()
