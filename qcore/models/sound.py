@@ -13,7 +13,7 @@ from qcore.errors import InvalidParams
 from qcore.models.inputs import Input
 
 FEATURES = ("waveform", "logmel", "mfcc")
-SCALES = ("full", "loudest")
+SCALES = ("full", "loudest", "standard")
 RATES = (1, 768_000)
 MOST_SECONDS = 600.0
 _PRESET = "keywords"
@@ -36,7 +36,8 @@ class Sound:
         low: Lower edge of the first band, Hz.
         high: Upper edge of the last band, Hz.
         scale: "full": the largest number a file can hold becomes 1. "loudest": the largest sample
-            of the sound becomes 1.
+            of the sound becomes 1. "standard": its mean becomes 0 and its deviation 1, as wav2vec 2
+            and networks like it want.
         resample: True where sounds of another rate are resampled; else they are refused.
     """
 

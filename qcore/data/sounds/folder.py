@@ -29,6 +29,9 @@ _RATES = ("sr", "rate", "sample_rate", "sampling_rate")
 _MARGIN = 0.1
 """Seconds read beyond what is needed, so that a resampling filter sees no end there."""
 
+_LEAST_POWER = 1e-7
+"""Added to the power of a sound that is divided by it."""
+
 _HOLDS_ODD = ("normal", "usual", "good", "ok", "healthy")
 """Classes of usual samples, which are 0 where odd ones are looked for."""
 
@@ -202,17 +205,26 @@ def _decoded(path: Path, steps: SoundSteps) -> Decoded:
     there = min(samples.shape[1], plan.samples, total)
     filled = samples.new_zeros(plan.channels, plan.samples)
     filled[:, :there] = samples[:, :there]
-    largest = float(filled.max())
     if not bool(filled.any()):
         remarks.append("silent")
-    if sound.scale == "loudest" and largest > 0:
-        filled = filled / largest
+    filled[:, :there] = _scaled(filled[:, :there], sound.scale)
     if plan.frames:
         rows = features(filled[0], sound)
         filled = (rows.T if plan.turned else rows).contiguous()
         there = min(plan.frames, 1 + max(0, there - 1) // sound.step_samples)
     values = filled.reshape(steps.wanted.shape).numpy().astype(np.float32)
     return Decoded(values, tuple(remarks), np.array(there, np.int64))
+
+
+def _scaled(samples: Tensor, scale: str) -> Tensor:
+    """The samples of a sound, without what was filled up, as a network wants them."""
+    if scale == "loudest":
+        largest = float(samples.max())
+        return samples / largest if largest > 0 else samples
+    if scale == "standard":
+        spread = (samples.var(correction=0) + _LEAST_POWER).sqrt()
+        return (samples - samples.mean()) / spread
+    return samples
 
 
 def _at_rate(samples: Tensor, wav: Wav, rate: int, path: Path, allowed: bool) -> tuple[Tensor, int]:

@@ -172,6 +172,24 @@ def test_sounds_are_cut_and_filled_and_that_is_said(tmp_path):
     assert "2 sounds are longer than 0.025 s; their beginning was read" in words
 
 
+def test_sounds_are_scaled_to_mean_0_and_deviation_1_without_what_is_filled_up(tmp_path):
+    model = added("waveform", "x:float32:1x400", settings="scale=standard")
+    ramp = np.linspace(-0.2, 0.5, 300)
+    for number in range(5):
+        (tmp_path / f"{number}.wav").write_bytes(wav_bytes(ramp if number else np.zeros(300)))
+    data = loaded(tmp_path, model, 2, 2)
+    silent = 0
+    for split in (data.calibration, data.search, data.test):
+        for row in split.columns["x"][:, 0]:
+            own = row[:300].double()
+            assert not bool(row[300:].any())
+            assert abs(float(own.mean())) < 1e-5
+            silent += not bool(own.any())
+            assert not bool(own.any()) or float(own.std(correction=0)) == pytest.approx(1, abs=1e-4)
+    assert silent == 1
+    assert any("1 sounds are silent" in note for note in data.notes)
+
+
 def test_another_rate_is_refused_with_both_and_resampled_where_that_is_allowed(tmp_path):
     model = added("waveform", "x:float32:1x400", settings="rate=16000")
     tones(tmp_path, ("a", "b"), 4, 0.2, rate=44_100)
