@@ -13,18 +13,23 @@ from typing import Any, Literal
 import torch
 
 from qcore.allocation import ModelSpec
+from qcore.errors import InvalidParams
 from qcore.float_check import far_off
 from qcore.models.cards import Card, update_card, write_card
 from qcore.models.catalog import MODELS, read_models
 from qcore.models.loading import load_network
+from qcore.models.loading.onnx.kept import kept_file
+from qcore.models.loading.trial import try_network
 from qcore.models.new_network import NewNetwork
 from qcore.models.preprocessing import Preprocessing
+from qcore.models.zoo import load_model
 from qcore.network.layers import find_layers
 from qcore.network.trees import Tree, count, part
 from qcore.prepare import Prepared, prepare
 from qcore.problem import Point, SensitivityTable
 from qcore.run_spec import RunSpec
 from qcore.scoring.evaluator import choose_device
+from qcore.scoring.judges import Judge
 
 Tell = Callable[[str], None]
 TIMED_IMAGES = 32
@@ -58,11 +63,12 @@ def add_network(
         new.inputs,
         new.judge,
         new.weights_key,
+        new.length,
     )
     tell("Finding its layers")
     found = find_layers(loaded.network, loaded.example, new.name, loaded.inputs)
-    steps = new.preprocessing or Preprocessing()
-    if new.preprocessing is None and not loaded.inputs:
+    steps = new.preprocessing or loaded.preprocessing or Preprocessing()
+    if new.preprocessing is loaded.preprocessing is None and not loaded.inputs:
         steps = usual_preprocessing(
             new.source, loaded.architecture, loaded.network, loaded.input_shape
         )
@@ -81,10 +87,34 @@ def add_network(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         inputs=loaded.inputs,
         judge=loaded.judge,
+        sound=new.sound,
     )
     tell("Keeping it")
-    card = write_card(card, None if new.weights is None else Path(new.weights), found.spec)
+    with kept_file(new.source, None if new.weights is None else Path(new.weights)) as weights:
+        card = write_card(card, weights, found.spec)
     return card, found.spec, list(loaded.notes)
+
+
+def change_judge(name: str, judge: Judge) -> tuple[Judge, list[str]]:
+    """Compare the answers of a user's network otherwise from now on; runs keep their judge.
+
+    Args:
+        name: Of a network with a card.
+        judge: Tried on the network before it is kept.
+
+    Returns:
+        (the judge, sentences on what to know).
+
+    Raises:
+        QcoreError: it does not fit what the network returns; nothing was changed.
+    """
+    entry = read_models()[name]
+    if entry.card is None:
+        raise InvalidParams(f"{name} comes with its judge; only networks you added have others.")
+    card = entry.card
+    _, _, notes = try_network(load_model(name), card.input_shape, card.inputs, judge, name)
+    update_card(replace(card, judge=judge))
+    return judge, notes
 
 
 def usual_preprocessing(
@@ -92,7 +122,7 @@ def usual_preprocessing(
 ) -> Preprocessing:
     """How images are prepared where the user did not say: the library's way, or none."""
     channels, height, width = shape
-    way: Literal["bicubic", "bilinear"]
+    way: Literal["bicubic", "bilinear", "nearest"]
     if source in ("bundled", "torchvision") and architecture in MODELS:
         usual = MODELS[architecture].preprocessing
         if usual.input_shape == shape:

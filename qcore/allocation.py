@@ -29,14 +29,16 @@ class LayerSpec:
 
     Attributes:
         name: Dotted module path, the key everywhere ("layer1.0.conv1").
-        kind: "conv1d", "conv2d", "conv3d", "conv_transpose1d" .. "3d", or "linear".
+        kind: "conv1d", "conv2d", "conv3d", "conv_transpose1d" .. "3d", "linear", "recurrent" (one
+            matrix of an LSTM, GRU or RNN, a linear layer that runs at every step), "embedding", or
+            "tied_embedding" (one whose rows are also the weights of a linear layer).
         weights: Weight elements, bias excluded.
-        channels: Output channels; one weight scale each.
+        channels: Output channels, of an embedding its rows; one weight scale each.
         biases: Bias elements once a following batch-norm is folded into the layer.
         macs: Multiply-accumulates for one input sample.
-        inputs: Input activation elements for one sample.
+        inputs: Input activation elements for one sample; 0 for an embedding, whose ids are none.
         outputs: Output activation elements for one sample.
-        in_channels: Input channels (features of a linear layer).
+        in_channels: Input channels (features of a linear layer; 1 for an embedding).
         groups: Convolution groups; equal to the input channels in a depthwise layer.
         producers: Names of the layers whose outputs reach this layer's input, through any
             pooling, norm, activation function or addition; empty for the network's input.
@@ -55,6 +57,11 @@ class LayerSpec:
     groups: int = 1
     producers: tuple[str, ...] = ()
     consumers: tuple[str, ...] = ()
+
+    @property
+    def looks_up(self) -> bool:
+        """True for an embedding: it multiplies nothing, and has no input that could have bits."""
+        return self.kind == "embedding"
 
     @property
     def depthwise(self) -> bool:
@@ -96,6 +103,16 @@ class ModelSpec:
         """Share of weights (0..1) that are under a bit-width; biases do not count."""
         covered = sum(layer.weights for layer in self.layers)
         return covered / max(1, covered + sum(self.left_in_float.values()))
+
+    def why_float(self, parameter: str) -> str:
+        """Why a parameter stays in float: the warning that names it, or what kind it is."""
+        owner, _, leaf = parameter.rpartition(".")
+        for sentence in self.warnings:
+            if sentence.startswith((f"{parameter} ", f"{owner} ")):
+                return sentence
+        if leaf == "bias":
+            return "a bias: too small to matter"
+        return "not a weight of a layer that gets bits (a norm, a position, a scale)"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -215,9 +232,16 @@ class BitAllocation(Mapping[str, LayerBits]):
     def uniform(
         cls, layers: Iterable[LayerSpec], weight: int, activation: int = FLOAT_BITS
     ) -> "BitAllocation":
-        """Give every layer the same bits."""
-        bits = LayerBits(weight, activation)
-        return cls({layer.name: bits for layer in layers})
+        """Give every layer the same bits; inputs of embeddings stay in float."""
+        bits, rows = LayerBits(weight, activation), LayerBits(weight)
+        return cls({layer.name: rows if layer.looks_up else bits for layer in layers})
+
+    def with_float_ids(self, layers: Iterable[LayerSpec]) -> "BitAllocation":
+        """Return it with the inputs of embeddings in float, as other tools' files may not have."""
+        ids = {layer.name for layer in layers if layer.looks_up}
+        return BitAllocation(
+            {name: LayerBits(b.weight) if name in ids else b for name, b in self._bits.items()}
+        )
 
     def replace(self, name: str, bits: LayerBits) -> "BitAllocation":
         """Return a copy in which one layer has other bits.
@@ -263,11 +287,13 @@ class BitAllocation(Mapping[str, LayerBits]):
         return made
 
     def check_names(self, layers: Iterable[LayerSpec]) -> None:
-        """Raise unless this allocation names exactly these layers.
+        """Raise unless this allocation names exactly these layers, and each can have its bits.
 
         Raises:
-            InvalidAllocation: layers are missing or unknown; the message lists them.
+            InvalidAllocation: layers are missing or unknown, or the input of an embedding has bits;
+                the message lists them.
         """
+        layers = tuple(layers)
         wanted = [layer.name for layer in layers]
         known = set(wanted)
         missing = [name for name in wanted if name not in self._bits]
@@ -282,6 +308,13 @@ class BitAllocation(Mapping[str, LayerBits]):
                 f"The allocation does not fit this model; {'; '.join(parts)}. "
                 "Use an allocation made for this model."
             )
+        for layer in layers:
+            if layer.looks_up and self._bits[layer.name].activation != FLOAT_BITS:
+                raise InvalidAllocation(
+                    f"Layer {layer.name!r} is an embedding: it looks rows up by whole numbers and "
+                    f"has no input to quantize, but has {self._bits[layer.name].activation} "
+                    f"activation bits. Give it {FLOAT_BITS}, which means float."
+                )
 
 
 def bits_matrices(

@@ -28,6 +28,7 @@ from qcore.scoring.evaluator import Evaluator, batch_size_for, choose_device
 from qcore.scoring.executors.pack import pack_evaluator
 from qcore.scoring.executors.recipe import Recipe
 from qcore.scoring.judges import CLASSES, Judge, read_judge
+from qcore.scoring.targets import fitted_targets
 from qcore.searches import SEARCHES
 from qcore.sensitivity.measured import compute_table
 
@@ -184,6 +185,8 @@ def prepare(
     example = next(data.calibration.batches(1, "cpu"))[0]
     found = find_layers(network, example, spec.model, data.inputs)
     check_data_fits(data, found.spec)
+    judge = judge_of(spec.model) if spec.judge is None else read_judge(spec.judge)
+    data = fitted_targets(data, network, judge)
     pinned = set() if spec.pin_first_last is None else {spec.pin_first_last}
     widths = sorted({*spec.weight_bits} | pinned)
     options = make_options(
@@ -193,8 +196,7 @@ def prepare(
     budget.check_feasible(found.spec, options)
     on_progress("Calibrating")
     model = QuantizedModel(network, found, quantizer=spec.quantizer, device=device)
-    size = batch_size_for(data.input_shape, device)
-    judge = judge_of(spec.model) if spec.judge is None else read_judge(spec.judge)
+    size = batch_size_for(data.input_shape, device, data.ids)
     evaluator = Evaluator(model, data, device, batch_size=size, judge=judge)
     if trains:
         images = [x for x, _ in evaluator.calibration]

@@ -19,6 +19,7 @@ from qcore.problem import PTQ, TUNED
 from qcore.ptq.settings import CORRECTION_IMAGES, TuningParams
 from qcore.quantizer_names import EVERY_CODE, LEARNED, POST_TRAINING, SYMMETRIC, USUAL, Facts
 from qcore.run_spec import RunSpec
+from qcore.scoring.judges import CLASSES, Judge, judge_words, read_judge
 from qcore.search import Search, Trained
 from qcore.searches import SEARCHES
 
@@ -53,6 +54,7 @@ class QuantizationCard:
         tuning: Whether scales and biases were tuned without labels.
         search_images: Images that chose the bits.
         objective: What the search minimised on them.
+        judge: How answers are compared.
     """
 
     weights: str = _row("Weights")
@@ -71,6 +73,7 @@ class QuantizationCard:
     tuning: str = _row("Tuning")
     search_images: str = _row("Search images")
     objective: str = _row("Objective")
+    judge: str = _row("Judge")
 
 
 def rows(card: QuantizationCard) -> list[tuple[str, str]]:
@@ -135,6 +138,7 @@ def card_of(
         first_last=_first_last(spec),
         search_images=f"{spec.search_images:,}, drawn by seed {spec.images_seed}",
         objective=_objective(search, spec),
+        judge=_judge(spec),
     )
 
 
@@ -168,6 +172,8 @@ def card_of_config(config: BitConfig, adopted: RunSpec | None = None) -> Quantiz
             objective=str(said.get("objective")),
             # files from before it could be chosen
             quantizer=_said({"quantizer": USUAL, **said}, "quantizer", str),
+            # nothing is said of classes
+            judge=None if "judge" not in said else _said(said, "judge", Mapping),
         )
         card = card_of(spec, _said(said, "stage", str), adopted)
     except QcoreError:
@@ -332,4 +338,19 @@ def _tuning_words() -> str:
 def _objective(search: Search | None, spec: RunSpec) -> str:
     if search is not None and not search.aims:
         return NO_OBJECTIVE
+    judge = _read(spec)
+    if spec.objective == "kl" and judge is not None and judge.name != CLASSES.name:
+        return f"{judge.divergence_name} from the float network ({judge.unit})"
     return OBJECTIVES.get(spec.objective, NOT_SAID)
+
+
+def _judge(spec: RunSpec) -> str:
+    judge = _read(spec)
+    return NOT_SAID if judge is None else f"{judge_words(judge)}: {judge.divergence_name}"
+
+
+def _read(spec: RunSpec) -> Judge | None:
+    try:
+        return read_judge(spec.judge)
+    except InvalidParams:  # of another release
+        return None

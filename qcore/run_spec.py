@@ -19,14 +19,14 @@ from qcore.scoring.judges import read_judge
 from qcore.searches import SEARCHES
 
 
-def images_name(data: str, seed: int) -> str:
+def images_name(data: str, seed: int, samples: str = "images") -> str:
     """Name the images that a seed draws from some data: figures of other images are not theirs.
 
     Example:
         >>> images_name("fashion-mnist", 0), images_name("fashion-mnist", 3)
         ('fashion-mnist', 'fashion-mnist, images of seed 3')
     """
-    return f"{data}{_OF_SEED}{seed}" if seed else data
+    return f"{data}, {samples} of seed {seed}" if seed else data
 
 
 def data_of(images: str) -> str:

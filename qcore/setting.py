@@ -4,12 +4,15 @@ One value for all who ask: Explore and `store pick` lay runs together that were 
 images in the same way; Compare asks besides that the searches were after the same thing.
 """
 
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from qcore.allocation import FLOAT_BITS
+from qcore.errors import InvalidParams
 from qcore.quantizer_names import USUAL
 from qcore.run_spec import RunSpec, images_name
+from qcore.scoring.judges import CLASSES, judge_words, read_judge
 from qcore.searches import SEARCHES
 
 
@@ -29,7 +32,7 @@ class Setting:
         quantizer: How the weights' steps were chosen, a key of POST_TRAINING.
         images_seed: Which images were drawn.
         activations: Bits that activations may have, rising; (32,) leaves them in float.
-        judge: How answers are compared, as text; "" for classes.
+        judge: How answers are compared, in words.
     """
 
     model: str
@@ -43,7 +46,7 @@ class Setting:
     quantizer: str = USUAL
     images_seed: int = 0
     activations: tuple[int, ...] = (FLOAT_BITS,)
-    judge: str = ""
+    judge: str = judge_words(CLASSES)
 
     @classmethod
     def of(cls, spec: RunSpec, digest: str = "", metric: str = "accuracy") -> "Setting":
@@ -67,7 +70,7 @@ class Setting:
             quantizer=spec.quantizer,
             images_seed=spec.images_seed,
             activations=tuple(sorted(set(spec.activation_bits))),
-            judge="" if spec.judge is None else json.dumps(dict(spec.judge), sort_keys=True),
+            judge=_judge_words(spec.judge),
         )
 
     @property
@@ -90,10 +93,18 @@ class Setting:
     def words(self) -> str:
         """Names what points are measured with: images, their numbers, and another quantizer."""
         quantizer = "" if self.quantizer == USUAL else f", quantizer {self.quantizer}"
-        judged, samples = "", "images"
-        if self.judge:
-            judged, samples = f", judge {json.loads(self.judge)['name']}", "samples"
+        judged, samples, images = "", "images", self.images
+        if not self.judge.startswith(CLASSES.title):
+            judged, samples = f", judged by {self.judge}", "samples"
+            images = images_name(self.data, self.images_seed, samples)
         return (
-            f"{self.images}, {self.search_images:,} search and "
+            f"{images}, {self.search_images:,} search and "
             f"{self.calibration_images:,} calibration {samples}{quantizer}{judged}"
         )
+
+
+def _judge_words(judge: Mapping[str, Any] | None) -> str:
+    try:
+        return judge_words(read_judge(judge))
+    except InvalidParams:  # of another release: like none that is known here
+        return f"another judge, {str(judge)[:200]}"

@@ -15,9 +15,10 @@ from qcore.errors import InvalidData, InvalidParams, QcoreError
 from qcore.float_check import far_off
 from qcore.formats.config import parse_bits
 from qcore.formats.exports import EXPORTS
-from qcore.models.catalog import data_name
+from qcore.models.catalog import SHIPPED, data_name, default_data, read_models
 from qcore.quantizer_names import POST_TRAINING
 from qcore.run_spec import RunSpec, check_run
+from qcore.scoring.judges import judge_words, read_judge
 from qcore.searches import SEARCHES
 from store.database import Store, open_store
 from store.health import doctor
@@ -80,6 +81,8 @@ def command_run(store: Store, arguments: argparse.Namespace) -> int:
     """Queue a run, and unless detached work on it here."""
     activation_bits = _widths(arguments.activation_bits)
     limits = _limits(arguments.limit, store, arguments.model, max(activation_bits))
+    known = arguments.model in read_models()
+    arguments.data = arguments.data or (default_data(arguments.model) if known else SHIPPED)
     spec = RunSpec(
         model=arguments.model,
         data=arguments.data,
@@ -137,15 +140,19 @@ def _summary(store: Store, run_id: int) -> None:
         say(f"note: {note}")
     for event in queue.events(store, run_id, [ON_DATA]):
         say(f"note: {event.text}")
-    say("point  mean weight bits  weight_bytes  test accuracy")
+    judge = read_judge(found.spec.judge)
+    head = "test accuracy" if judge.name == "classes" else f"test score ({judge_words(judge)})"
+    say(f"point  mean weight bits  weight_bytes  {head}")
     for stored in points.points_of(store, [run_id]):
         point = stored.point
         if point.test is not None:
-            low, high = point.test.interval
+            measure = pick.measure_of(judge, point.test)
+            low, high = (measure.factor * end for end in point.test.interval)
             cost = costs_of(spec, point.allocation)["weight_bytes"]
+            name = "" if judge.name == "classes" else f"{measure.name} "
             say(
                 f"{stored.id:5}  {mean_weight_bits(spec, point.allocation):16.2f}  {cost:12,}  "
-                f"{100 * point.test.headline:.2f} % ({100 * low:.2f} to {100 * high:.2f}, "
+                f"{name}{measure.write(point.test.headline, 2)} ({low:.2f} to {high:.2f}, "
                 f"n = {point.test.n:,}) {point.stage}"
             )
 
@@ -189,7 +196,11 @@ def command_pick(store: Store, arguments: argparse.Namespace) -> int:
         cost=arguments.cost,
         limits=limits,
     )
-    asked = f"at most {arguments.within:g} {arguments.unit}"
+    judge = read_judge(runs[0].spec.judge)
+    firsts = [stored.point.test for stored in points.points_of(store, [runs[0].id])]
+    tested = next((scores for scores in firsts if scores is not None), None)
+    lost = "points" if tested is None else pick.measure_of(judge, tested).difference
+    asked = f"at most {arguments.within:g} {lost if arguments.unit == 'points' else judge.unit}"
     if not found:
         say(
             f"No tested point of {arguments.model} is shown to lose {asked} with 95 % confidence; "
@@ -197,12 +208,14 @@ def command_pick(store: Store, arguments: argparse.Namespace) -> int:
         )
         return 1
     say(f"Smallest that lose {asked}, all methods together with 95 % confidence:")
-    say(f"point    run  {arguments.cost:>14}  points lost, 95 % interval  promised  method")
+    say(f"point    run  {arguments.cost:>14}  {lost} lost, 95 % interval  promised  method")
     for each in found:
-        low, high = each.loss.interval
-        lost = f"{each.loss.points:.2f} ({low:.2f} to {high:.2f})"
+        told = "none: it has no end"
+        if each.loss is not None:
+            low, high = each.loss.interval
+            told = f"{each.loss.points:.2f} ({low:.2f} to {high:.2f})"
         say(
-            f"{each.stored.id:5}  {each.stored.run_id:5}  {each.cost:14,}  {lost:>26}  "
+            f"{each.stored.id:5}  {each.stored.run_id:5}  {each.cost:14,}  {told:>26}  "
             f"{each.bound:8.3g}  {each.method}"
         )
     say(f"Take it away: python -m store export --point {found[0].stored.id} --format json")
@@ -291,7 +304,9 @@ def parser() -> argparse.ArgumentParser:
     run.set_defaults(function=command_run)
     defaults = RunSpec("resnet8", "fashion-mnist", "portfolio")
     run.add_argument("--model", default=defaults.model)
-    run.add_argument("--data", default=defaults.data, type=data_name)
+    run.add_argument(
+        "--data", default="", type=data_name, help="default: what the model is first offered with"
+    )
     run.add_argument("--search", default=defaults.search, help=", ".join(SEARCHES))
     run.add_argument("--name")
     run.add_argument("--limit", action="append", default=[], metavar="COST=VALUE", help=LIMITS)
@@ -336,7 +351,13 @@ def parser() -> argparse.ArgumentParser:
     picking = commands.add_parser("pick", help="the smallest that loses at most so much")
     picking.set_defaults(function=command_pick)
     picking.add_argument("--within", type=float, required=True, help="the loss that is accepted")
-    picking.add_argument("--unit", choices=pick.UNITS, default=pick.UNITS[0])
+    picking.add_argument(
+        "--unit",
+        choices=pick.UNITS,
+        default=pick.UNITS[0],
+        help="points: of the score, in the unit of the run's judge, percent points of accuracy for "
+        "classes; nats: of its divergence, in its unit",
+    )
     picking.add_argument("--model", default=defaults.model)
     picking.add_argument("--cost", default="weight_bytes", help="what is to be small")
     picking.add_argument("--limit", action="append", default=[], metavar="COST=VALUE", help=LIMITS)

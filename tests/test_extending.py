@@ -23,6 +23,7 @@ LIMITS = {
     "A cost by formula": 2,
     "A learned quantizer": 2,
     "A post-training quantizer": 3,
+    "A judge": 3,
     "An export": 3,
     "A plot on a page": 3,
 }
@@ -41,6 +42,7 @@ CONTRACTS = {
     "tests/qcore/costs/test_costs.py": "traffic_bytes",
     "tests/qcore/quantizers/test_learned.py": "reaching",
     "tests/qcore/quantizers/test_weights.py": "deviation",
+    "tests/qcore/scoring/test_judges.py": "angle or document_lists",
     "tests/qcore/formats/exports/test_contract.py": "markdown",
     "tests/pages/plots/test_bit_counts.py": "bit_counts",
     "tests/pages/test_examples.py": "examples",

@@ -11,6 +11,7 @@ from pages.explore import payload
 from pages.explore.component import markup, script, style
 from pages.explore.payload import picks
 from pages.explore.view import read_view
+from pages.shared.judged import CLASSIFIER
 from pages.shared.points_table import points_frame
 from pages.shared.ranges import BUDGETS, spans_of
 from qcore.allocation import BitAllocation, LayerBits, LayerSpec, ModelSpec
@@ -97,7 +98,7 @@ def measured(
     spans = spans_of(model)
     rows = picks.drawn(frame, list(BUDGETS))
     shared = payload.shared_payload("made-up", model, read_view({}, spans), spans, locked=True)
-    body = payload.measured_body(model, rows, "Accuracy", 65.0, spans, answers=answers)
+    body = payload.measured_body(model, rows, CLASSIFIER, 65.0, spans, answers=answers)
     return frame, {**shared, **body}
 
 

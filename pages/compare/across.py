@@ -36,9 +36,9 @@ def across(found: Comparison) -> None:
         key="nets",
         bind="query-params",
         max_selections=MOST_NETWORKS,
-        placeholder="Choose networks that were tested on the same images",
+        placeholder=f"Choose networks that were tested on the same {found.words.samples}",
         help="A small network at many bits, or a large one at few? Points are measured on the same "
-        "test images, so any two can be held against each other.",
+        f"test {found.words.samples}, so any two can be held against each other.",
     )
     if not chosen:
         return
@@ -49,7 +49,8 @@ def across(found: Comparison) -> None:
         if rows.empty:
             st.caption(
                 f"{text.literal(name, 80)} has no point that was measured alike and tested on "
-                f"these {images:,} images: same split sizes, bits of activations and objective."
+                f"these {images:,} {found.words.samples}: same split sizes, bits of "
+                "activations and objective."
             )
             continue
         drawn.append(_network(found, name, rows))
@@ -59,7 +60,7 @@ def across(found: Comparison) -> None:
 
 def _network(found: Comparison, name: str, rows: pd.DataFrame) -> Network:
     _, floats = session.float_scores(found.store, name, found.setting.data)
-    return Network(name, rows, None if floats is None else 100 * floats.headline)
+    return Network(name, rows, None if floats is None else found.words.factor * floats.headline)
 
 
 def _tables(found: Comparison, name: str) -> list[pd.DataFrame]:
@@ -80,7 +81,7 @@ def _tables(found: Comparison, name: str) -> list[pd.DataFrame]:
 def _picture(found: Comparison, drawn: list[Network]) -> None:
     cost = found.box.cost
     st.plotly_chart(
-        networks.networks_figure(drawn, cost, found.what),
+        networks.networks_figure(drawn, cost, found.words),
         key="compare-networks",
         config=CHART,
         alt=f"{found.what} on the test split against {cost.title.lower()}, a line per network.",
@@ -90,7 +91,7 @@ def _picture(found: Comparison, drawn: list[Network]) -> None:
         "test split chose none of them. Open marks have trained weights; dashed lines are the "
         "float networks."
     )
-    offered = networks.offered(drawn, cost)
+    offered = networks.offered(drawn, cost, found.words)
     first, second = networks.proposed(drawn, cost)
     points = []
     for column, label, key, start in zip(
@@ -111,17 +112,18 @@ def _picture(found: Comparison, drawn: list[Network]) -> None:
             )
             points.append(int(str(point)))
     a, b = points
-    answers = read.right_of(found.store, [a, b])
+    answers = read.right_of(found.store, [a, b], found.words)
     if a not in answers or b not in answers:
         st.caption("An older release kept no answers of one of them; measure it again.")
         return
     try:
-        words = networks.verdict_words((offered[a], offered[b]), answers[a], answers[b])
+        labels = (offered[a], offered[b])
+        words = networks.verdict_words(labels, answers[a], answers[b], found.words)
     except QcoreError as error:
         st.error(text.literal(str(error), 400), icon=":material/error:")
         return
     st.info(text.literal(words, 600), icon=":material/compare_arrows:")
     st.caption(
-        "The second minus the first, paired image by image. Not corrected for the pairs that one "
-        "tries."
+        f"The second minus the first, paired {found.words.sample} by {found.words.sample}. Not "
+        "corrected for the pairs that one tries."
     )

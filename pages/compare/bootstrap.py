@@ -42,9 +42,9 @@ class Difference:
         """True when the interval leaves out 0."""
         return self.low > 0 or self.high < 0
 
-    def text(self) -> str:
+    def text(self, unit: str = "points") -> str:
         """Write the difference and its interval: "+0.84 points (+0.12 to +1.55)"."""
-        return f"{self.points:+.2f} points ({self.low:+.2f} to {self.high:+.2f})"
+        return f"{self.points:+.2f} {unit} ({self.low:+.2f} to {self.high:+.2f})"
 
 
 def paired_bootstrap(

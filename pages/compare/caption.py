@@ -6,7 +6,8 @@ import pandas as pd
 
 from pages.compare.comparable import OBJECTIVES
 from pages.shared.hypervolume import Box
-from pages.shared.text import counted, percent, widths_text
+from pages.shared.judged import CLASSIFIER, Words, first_large
+from pages.shared.text import counted, widths_text
 from qcore import __version__
 from qcore.problem import Scores
 from qcore.quantizer_names import USUAL
@@ -21,6 +22,7 @@ def caption(
     float_scores: Scores | None = None,
     equal_at: float | None = None,
     origins: Sequence[str] = (),
+    said: Words = CLASSIFIER,
 ) -> str:
     """Write the caption.
 
@@ -31,25 +33,26 @@ def caption(
         float_scores: The float network's scores on the search split.
         equal_at: Evaluations at which hypervolumes were taken; None took them at each run's end.
         origins: Where runs come from that were not made in this database.
+        said: What figures are called.
 
     Returns:
         Sentences of plain text, no line breaks.
     """
-    what = setting.metric.capitalize()
+    what = said.title if not said.usual else first_large(setting.metric)
     sentences = [
         f"{what} of {setting.model} on {setting.data} against {box.cost.title.lower()} "
         f"({box.cost.unit})",
         f"Allocations were chosen and scored on a search split of {setting.search_images:,} "
-        f"training images; quantizers were set on {counted(setting.calibration_images, 'image')}",
+        f"training {said.samples}; quantizers were set on "
+        f"{counted(setting.calibration_images, said.sample)}",
         "Step lines: points of a run that no other of its points dominates. Bars and brackets of "
-        "single figures: 95 % Wilson score intervals",
+        f"single figures: 95 % {'Wilson score ' if said.judge.hits else ''}intervals",
     ]
     if float_scores is not None:
-        share = percent(float_scores.headline, float_scores.n)
-        sentences.append(f"Dashed: the float network, {share}")
+        sentences.append(f"Dashed: the float network, {said.scores(float_scores)}")
     sentences.append("Grey squares: the same bits in every layer")
     if setting.objective in OBJECTIVES:
-        sentences.append(f"Searches minimised the {OBJECTIVES[setting.objective]}")
+        sentences.append(f"Searches minimised the {said.aim(setting.objective)}")
     sentences.append(f"Bits of activations: {widths_text(setting.activations)}")
     if setting.quantizer != USUAL:
         sentences.append(f"Steps of weights were chosen by the quantizer {setting.quantizer}")

@@ -18,7 +18,7 @@ from pages.shared.columns import ACTIVATION_BITS, TEST_SCORE, column_of
 from pages.shared.text import activations_text, cost_text, significant
 from qcore.costs.formulas import CostModel
 from qcore.paired import compare, holm
-from qcore.problem import wilson_interval
+from qcore.problem import Z95, wilson_interval
 from qcore.searches import SEARCHES
 from qcore.seeds import Spread, compare_methods, seed_spread
 
@@ -32,7 +32,8 @@ Right = Callable[[Sequence[int]], Mapping[int, np.ndarray]]
 """Point numbers to which test images each named right."""
 
 Answers = Sequence[np.ndarray]
-"""Per seed of a method, bool (n,): which test images its point named right."""
+"""Per seed of a method, bool (n,): which test images its point named right; or as `read.right_of`
+gives samples with a number each."""
 
 PAIRED_COLUMNS = (
     "Difference, points",
@@ -358,5 +359,12 @@ def p_words(p: float, *, sign: bool = False) -> str:
 
 def _accuracy(side: Answers) -> str:
     share = float(np.mean([right.mean() for right in side]))
-    low, high = wilson_interval(share, len(side[0]))
+    low, high = wilson_interval(share, len(side[0])) if side[0].dtype == bool else _mean(side)
     return f"{100 * share:.2f} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def _mean(side: Answers) -> tuple[float, float]:
+    """95 % interval of the mean of samples that have a number each, seeds averaged."""
+    scores = np.mean(np.asarray(side, float), axis=0)
+    half = Z95 * float(scores.std(ddof=1)) / len(scores) ** 0.5 if len(scores) > 1 else 0.0
+    return float(scores.mean()) - half, float(scores.mean()) + half

@@ -8,7 +8,9 @@ class of the device.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+from pages.shared.judged import words_of
 from pages.shared.run_numbers import run_words
 from pages.shared.text import counted, widths_text
 from qcore.run_spec import method_label
@@ -16,10 +18,9 @@ from qcore.setting import Setting
 from store import Run, StoredPoint
 
 
-def metric_of(points: Sequence[StoredPoint]) -> str:
-    """The metric behind a run's figures."""
-    unlabelled = bool(points) and points[0].point.search.accuracy is None
-    return "agreement with the float network" if unlabelled else "accuracy"
+def metric_of(points: Sequence[StoredPoint], judge: Mapping[str, Any] | None = None) -> str:
+    """The metric behind a run's figures, of a judge as `RunSpec.judge` has it."""
+    return words_of(judge, points).name
 
 
 OBJECTIVES = {"kl": "divergence from the float network", "loss": "cross-entropy"}
@@ -34,6 +35,7 @@ FACTS = {
         "other images were drawn, so that runs cannot be held against one another image by image",
     ),
     "calibration_images": ("Calibration images", "the quantizers were set on different images"),
+    "judge": ("Judge", "scores and divergences of different judges are different things"),
     "metric": ("Metric", "agreement is not accuracy"),
     "objective": ("Objective", "the searches were not after the same thing"),
     "tuning": ("Tuning", "tuned weights are not the weights the others were scored with"),

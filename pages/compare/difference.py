@@ -24,15 +24,25 @@ from pages.plots.difference import (
 from pages.plots.style import CHART
 from pages.shared import session, text
 from pages.shared.card_table import card_of_run, draw_difference
-from pages.shared.columns import SEARCH_N, SEARCH_SCORE, TEST_N, TEST_SCORE, TRAINED, column_of
-from qcore.allocation import BitAllocation, ModelSpec
-from qcore.costs.formulas import CostModel
+from pages.shared.columns import (
+    SEARCH_HIGH,
+    SEARCH_LOW,
+    SEARCH_N,
+    SEARCH_SCORE,
+    TEST_HIGH,
+    TEST_LOW,
+    TEST_N,
+    TEST_SCORE,
+    TRAINED,
+    column_of,
+)
+from pages.shared.judged import Words
+from qcore.allocation import BitAllocation
 from qcore.errors import QcoreError
 from qcore.formats.config import parse_bits
 from qcore.paired import compare
-from qcore.problem import Scores
 from qcore.quantization_card import QuantizationCard, card_of_config
-from store import Store, configs
+from store import configs
 
 ALWAYS = ("weight_bytes", "bit_ops")
 """Costs that are listed even where they are equal; of the others only what changes."""
@@ -50,8 +60,8 @@ class Side:
         words: How it is offered.
         allocation: Its bits.
         point: Number of its point; None for a saved configuration.
-        search: Accuracy on the search split with interval, in words; "" where unknown.
-        score: The same as a number, percent; None where unknown.
+        search: Score on the search split with interval, in words; "" where unknown.
+        score: The same as it is shown; None where unknown.
         test: As search, of the test split.
         card: How it is quantized beside its bits.
         trained: Whether its weights were trained.
@@ -88,43 +98,45 @@ def sides_of(found: Comparison, wanted: Sequence[str] = ()) -> dict[str, Side]:
             }
             for row in shown.to_dict("records"):
                 card = cards[row["stage"]]
-                side = _side(trial.run.id, method.label, row, found.box.cost, card)
+                side = _side(trial.run.id, method.label, row, found, card)
                 sides[side.key] = side
-    for config in _saved(found.store, found.model):
+    for config in _saved(found):
         sides[config.key] = config
     return sides
 
 
 def _side(
-    run: int, label: str, row: dict[str, object], cost: CostModel, card: QuantizationCard
+    run: int, label: str, row: dict[str, object], found: Comparison, card: QuantizationCard
 ) -> Side:
+    cost, words = found.box.cost, found.words
     at = text.cost_text(cost, float(str(row[column_of(cost)])))
     score = float(str(row[SEARCH_SCORE]))
     return Side(
         key=f"{run}:{row['point']}",
-        words=f"{label}, run {run}: {at}, {score:.1f} %",
+        words=f"{label}, run {run}: {at}, {words.value(score)}",
         allocation=row["allocation"],  # type: ignore[arg-type]
         point=int(str(row["point"])),
-        search=_measured(row, SEARCH_SCORE, SEARCH_N),
+        search=_measured(row, (SEARCH_SCORE, SEARCH_LOW, SEARCH_HIGH), SEARCH_N, words),
         score=score,
-        test=_measured(row, TEST_SCORE, TEST_N),
+        test=_measured(row, (TEST_SCORE, TEST_LOW, TEST_HIGH), TEST_N, words),
         card=card,
         trained=bool(row[TRAINED]),
     )
 
 
-def _measured(row: dict[str, object], score: str, n: str) -> str:
-    if pd.isna(row[score]):
+def _measured(row: dict[str, object], columns: Sequence[str], n: str, words: Words) -> str:
+    if pd.isna(row[columns[0]]):
         return ""
-    return text.percent(float(str(row[score])) / 100, int(float(str(row[n]))))
+    score, low, high, count = (float(str(row[name])) for name in (*columns, n))
+    return f"{words.value(score)} ({low:.1f} to {high:.1f}, n={count:,.0f})"
 
 
-def _saved(store: Store, model: ModelSpec) -> list[Side]:
-    found = []
-    for saved in configs(store)[:MOST_SAVED]:
+def _saved(comparison: Comparison) -> list[Side]:
+    found, words = [], comparison.words
+    for saved in configs(comparison.store)[:MOST_SAVED]:
         try:
             config = parse_bits(saved.text)
-            config.allocation.check_names(model.layers)
+            config.allocation.check_names(comparison.model.layers)
         except QcoreError:
             # of another network, or damaged: the Configs page says which
             continue
@@ -134,16 +146,12 @@ def _saved(store: Store, model: ModelSpec) -> list[Side]:
                 words=f"Saved configuration {saved.id}: {saved.name[:60]}",
                 allocation=config.allocation,
                 point=None,
-                search=_scores(config.search),
-                test=_scores(config.test),
+                search="" if config.search is None else words.scores(config.search),
+                test="" if config.test is None else words.scores(config.test),
                 card=card_of_config(config),
             )
         )
     return found
-
-
-def _scores(scores: Scores | None) -> str:
-    return "" if scores is None else text.percent(scores.headline, scores.n)
 
 
 def proposed(found: Comparison, sides: dict[str, Side]) -> tuple[str, str]:
@@ -218,7 +226,9 @@ def difference(found: Comparison) -> None:
 
 def _figures(found: Comparison, a: Side, b: Side) -> None:
     """Costs and accuracies of both, and the change: measured and predicted apart."""
-    change = "" if a.score is None or b.score is None else f"{b.score - a.score:+.2f} points"
+    change = (
+        "" if a.score is None or b.score is None else f"{b.score - a.score:+.2f} {found.words.lost}"
+    )
     rows = [
         (f"{found.what}, search split, measured", a.search, b.search, change),
         (f"{found.what}, test split, measured", a.test, b.test, _tested(found, a, b)),
@@ -259,11 +269,11 @@ def _figures(found: Comparison, a: Side, b: Side) -> None:
 def _tested(found: Comparison, a: Side, b: Side) -> str:
     """Measured change on the same test images, with its interval; "" where answers are not kept."""
     numbers = [side.point for side in (a, b) if side.point is not None]
-    answers = read.right_of(found.store, numbers)
+    answers = read.right_of(found.store, numbers, found.words)
     if a.point not in answers or b.point not in answers:
         return ""
     try:
-        words = paired_bootstrap([answers[a.point]], [answers[b.point]]).text()
+        words = paired_bootstrap([answers[a.point]], [answers[b.point]]).text(found.words.lost)
         p = compare(answers[a.point], answers[b.point]).p_value
         return f"{words}, p {p_words(p, sign=True)}"
     except QcoreError:

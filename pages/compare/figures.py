@@ -21,6 +21,7 @@ from pages.shared.columns import (
     column_of,
 )
 from pages.shared.hypervolume import Box, Spread, spread, trace
+from pages.shared.judged import Words
 from pages.shared.text import bits_text, scale_of
 from qcore.costs.formulas import CostModel
 
@@ -50,6 +51,7 @@ class Height:
         ends: Columns of its 95 % interval; none where there is none.
         logarithmic: Whether the axis is.
         unit: Behind a value in words.
+        score_unit: Behind a score, which hovering always tells.
     """
 
     column: str
@@ -57,6 +59,7 @@ class Height:
     ends: tuple[str, str] | None = None
     logarithmic: bool = False
     unit: str = "%"
+    score_unit: str = "%"
 
     def of(self, rows: pd.DataFrame) -> "pd.Series[float]":
         """Its values; on a logarithmic axis at least FINEST, for 0 has no place there."""
@@ -72,26 +75,41 @@ POWERS = {"type": "log", "dtick": 1, "exponentformat": "none"}
 """An axis of powers of ten, written out."""
 
 
-def heights(what: str, aim: str, tables: Sequence[pd.DataFrame]) -> dict[str, Height]:
+def heights(words: Words, aim: str, tables: Sequence[pd.DataFrame]) -> dict[str, Height]:
     """What the vertical axis can show, the one to begin with first.
 
     Args:
-        what: The metric, such as "Accuracy".
+        words: What figures are called.
         aim: Objective of the runs, "kl" or "loss".
         tables: Rows of all that is drawn; the loss against float is left out where it is not
             known of every one.
     """
-    title, logarithmic = ("Divergence", True) if aim == "kl" else ("Loss on labels", False)
+    what, score = words.title, words.symbol
+    title, logarithmic = (words.divergence, True) if aim == "kl" else ("Loss on labels", False)
     where = " from the float network" if aim == "kl" else ""
     found = {
-        title: Height(OBJECTIVE, f"{title}{where}, nats", None, logarithmic, "nats"),
+        title: Height(
+            OBJECTIVE,
+            f"{title}{where}, {words.unit}",
+            None,
+            logarithmic,
+            words.behind,
+            score,
+        ),
         f"{what} lost": Height(
             SEARCH_LOSS,
-            f"{what} lost against float, search split, points",
+            f"{what} lost against float, search split, {words.lost}",
             (SEARCH_LOSS_LOW, SEARCH_LOSS_HIGH),
-            unit="points",
+            unit=words.lost,
+            score_unit=score,
         ),
-        what: Height(SEARCH_SCORE, f"{what} on the search split, %", (SEARCH_LOW, SEARCH_HIGH)),
+        what: Height(
+            SEARCH_SCORE,
+            words.on("search"),
+            (SEARCH_LOW, SEARCH_HIGH),
+            unit=score,
+            score_unit=score,
+        ),
     }
     if not all(table[SEARCH_LOSS].notna().all() for table in tables):
         del found[f"{what} lost"]
@@ -253,7 +271,8 @@ def _line(
         "customdata": [
             [
                 row["point"],
-                f"{plain(head)}<br>{_bits_words(row['allocation'])}<br>{row[SEARCH_SCORE]:.2f} %, "
+                f"{plain(head)}<br>{_bits_words(row['allocation'])}<br>"
+                f"{row[SEARCH_SCORE]:.2f} {height.score_unit}, "
                 f"95 %: {row[SEARCH_LOW]:.1f} to {row[SEARCH_HIGH]:.1f}",
             ]
             for row in front.to_dict("records")

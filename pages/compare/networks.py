@@ -16,6 +16,7 @@ from pages.compare.comparable import Setting, judge
 from pages.plots.style import LINE_COLOURS, METHOD_DASHES, METHOD_MARKERS, lay_out, plain
 from pages.shared import frames
 from pages.shared.columns import TEST_HIGH, TEST_LOW, TEST_N, TEST_SCORE, TRAINED, column_of
+from pages.shared.judged import CLASSIFIER, Words
 from pages.shared.text import cost_text, scale_of
 from qcore.costs.formulas import CostModel
 
@@ -65,13 +66,15 @@ def front(network: Network, cost: CostModel) -> pd.DataFrame:
     return frames.front_of(rows, cost) if len(rows) else rows
 
 
-def networks_figure(networks: Sequence[Network], cost: CostModel, what: str) -> go.Figure:
-    """Test accuracy against a cost: a look per network, a step line along its front.
+def networks_figure(
+    networks: Sequence[Network], cost: CostModel, words: Words = CLASSIFIER
+) -> go.Figure:
+    """Test scores against a cost: a look per network, a step line along its front.
 
     Args:
         networks: Each with at least one point.
         cost: The cost on the x axis.
-        what: What the y axis shows, such as "Accuracy".
+        words: What figures are called.
 
     Returns:
         Traces whose `customdata` rows begin with the point's number.
@@ -89,18 +92,19 @@ def networks_figure(networks: Sequence[Network], cost: CostModel, what: str) -> 
         rest = network.rows[~network.rows["point"].isin(line["point"])]
         for rows, on_front in ((rest, False), (line, True)):
             if len(rows):
-                figure.add_scatter(**_points(network, rows, look, column, factor, unit, on_front))
+                line_of = _points(network, rows, look, column, factor, unit, on_front, words)
+                figure.add_scatter(**line_of)
         if network.float_score is not None:
             figure.add_hline(
                 y=network.float_score,
                 line={"color": look["colour"], "dash": "dash", "width": 1},
-                annotation_text=f"{plain(network.name)}, float {network.float_score:.1f} %",
+                annotation_text=f"{plain(network.name)}, float {words.value(network.float_score)}",
                 annotation_position="bottom left" if place % 2 else "top left",
             )
     lay_out(figure, 480)
     figure.update_layout(hovermode="closest")
     figure.update_xaxes(title_text=f"{cost.title}, {unit}", rangemode="tozero")
-    figure.update_yaxes(title_text=f"{what} on the test split, %")
+    figure.update_yaxes(title_text=words.on("test"))
     return figure
 
 
@@ -112,6 +116,7 @@ def _points(
     factor: float,
     unit: str,
     on_front: bool,
+    words: Words,
 ) -> dict[str, object]:
     trained = rows[TRAINED].astype(bool)
     marks = [f"{look['marker']}{'-open' if each else ''}" for each in trained]
@@ -135,12 +140,16 @@ def _points(
                 strict=True,
             )
         ],
-        "hovertemplate": f"%{{y:.2f}} % at %{{x:.4g}} {unit}<br>%{{customdata[1]}}<extra></extra>",
+        "hovertemplate": (
+            f"%{{y:.2f}} {words.symbol} at %{{x:.4g}} {unit}<br>%{{customdata[1]}}<extra></extra>"
+        ),
     }
 
 
-def offered(networks: Sequence[Network], cost: CostModel) -> dict[int, str]:
-    """Point number to how it is offered: network, method, cost and test accuracy."""
+def offered(
+    networks: Sequence[Network], cost: CostModel, said: Words = CLASSIFIER
+) -> dict[int, str]:
+    """Point number to how it is offered: network, method, cost and test score."""
     words = {}
     for network in networks:
         for row in network.rows.sort_values(column_of(cost)).to_dict("records"):
@@ -148,7 +157,7 @@ def offered(networks: Sequence[Network], cost: CostModel) -> dict[int, str]:
             trained = ", trained" if row[TRAINED] else ""
             words[int(row["point"])] = (
                 f"{network.name}, {row['method']}{trained}, run {row['run']}: {at}, "
-                f"{row[TEST_SCORE]:.1f} %"
+                f"{said.value(row[TEST_SCORE])}"
             )
     return words
 
@@ -167,20 +176,25 @@ def proposed(networks: Sequence[Network], cost: CostModel) -> tuple[int, int]:
     return int(a["point"].iloc[i]), int(b["point"].iloc[j])
 
 
-def verdict_words(labels: tuple[str, str], a: np.ndarray, b: np.ndarray) -> str:
-    """Say whether two points differ on the same test images.
+def verdict_words(
+    labels: tuple[str, str], a: np.ndarray, b: np.ndarray, said: Words = CLASSIFIER
+) -> str:
+    """Say whether two points differ on the same test samples.
 
     Args:
         labels: Of both, plain text.
         a: Bool (n,): which images the first names right.
         b: The same of the second.
+        said: What figures are called.
 
     Raises:
         InvalidData: not the same number of images.
     """
     (found,) = judged([Contest([a], [b])])
     figures = (
-        f"{found.points:+.2f} points ({found.low:+.2f} to {found.high:+.2f}), exact McNemar "
-        f"p {p_words(found.p, sign=True)}, {found.n:,} test images"
+        f"{found.points:+.2f} {said.lost} ({found.low:+.2f} to {found.high:+.2f}), "
+        f"{said.text('exact McNemar')} p {p_words(found.p, sign=True)}, {found.n:,} test "
+        f"{said.samples}"
     )
-    return f"{found.words(*labels)}: {figures}"
+    verdict = found.words(*labels).replace("is more accurate", said.better)
+    return f"{verdict}: {figures}"

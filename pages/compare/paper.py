@@ -24,7 +24,7 @@ def paper(found: Comparison) -> None:
                 baseline,
                 found.box.cost,
                 found.budgets,
-                partial(read.right_of, found.store),
+                partial(read.right_of, found.store, words=found.words),
             )
         except QcoreError as error:
             st.error(text.literal(str(error), 400), icon=":material/error:")
@@ -32,14 +32,20 @@ def paper(found: Comparison) -> None:
         if table.empty:
             st.caption("No point within these budgets was looked at on the test split.")
             return
-        printed = paper_table.printed(table)
+        printed = found.words.heads(paper_table.printed(table))
         words = latex_table(printed, [name for name in printed if name not in paper_table.WORDS])
         st.code(words, language="latex", wrap_lines=True)
+        sheet = spreadsheet(found.words.heads(table))
         stem = text.file_safe(f"paper_{found.model.name[:60]}_{found.box.cost.name[:60]}")
         with st.container(horizontal=True):
             for label, content, ending, mime in (
                 ("Table as LaTeX", words.encode(), "tex", "application/x-tex"),
-                ("Table with test scores as CSV", spreadsheet(table), "csv", "text/csv"),
+                (
+                    "Table with test scores as CSV",
+                    sheet,
+                    "csv",
+                    "text/csv",
+                ),
             ):
                 st.download_button(
                     label,
@@ -53,8 +59,9 @@ def paper(found: Comparison) -> None:
         st.caption(
             "Each row is the point chosen on the search split among those whose test split was "
             f"looked at, mean over seeds. Differences are from {text.literal(baseline, 160)}, "
-            "paired on the same test images. Brackets are 95 % intervals, over images and seeds "
-            "where a method of the table ran with several seeds, else over images alone: then two "
-            "networks are compared, and nothing is said of their methods. Figures have as many "
-            "digits as two of the interval's half width."
+            f"paired on the same test {found.words.samples}. Brackets are 95 % intervals, over "
+            f"{found.words.samples} and seeds where a method of the table ran with several seeds, "
+            f"else over {found.words.samples} alone: then two networks are compared, and nothing "
+            "is said of their methods. Figures have as many digits as two of the interval's half "
+            "width."
         )

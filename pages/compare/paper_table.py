@@ -11,6 +11,10 @@ from pages.compare.methods import Method, Trial
 from pages.shared.columns import (
     ACTIVATION_BITS,
     SEARCH_SCORE,
+    TEST_HIGH,
+    TEST_LOSS_ERROR,
+    TEST_LOST,
+    TEST_LOW,
     TEST_N,
     TEST_SCORE,
     WEIGHT_BITS,
@@ -98,7 +102,10 @@ def _picked(
         ]
     )
     share, n = float(found[TEST_SCORE].mean()) / 100, int(found[TEST_N].min())
-    low, high = (100 * end for end in wilson_interval(share, n))
+    low, high = (100 * end for end in wilson_interval(min(1.0, max(0.0, share)), n))
+    if found[TEST_LOST].isna().all() and found[TEST_LOSS_ERROR].notna().any():
+        # samples have a number each
+        low, high = (float(found[end].mean()) for end in (TEST_LOW, TEST_HIGH))
     digits = digits_of((high - low) / 2)
     return {
         f"{cost.title}, {unit}": _figure(float(found[column_of(cost)].mean()) / factor),

@@ -12,6 +12,7 @@ import streamlit as st
 from pages.compare import methods
 from pages.compare.comparable import judge, metric_of
 from pages.shared import session
+from pages.shared.judged import CLASSIFIER, Words
 from pages.shared.run_facts import has_aim, is_ladder
 from qcore.allocation import ModelSpec
 from qcore.costs.user_tables import Costs
@@ -52,7 +53,7 @@ def _rows(
 
 def setting(store: Store, run: Run) -> Setting:
     """What must be equal for this run's accuracies to be compared with another's."""
-    metric = metric_of(session.points(store, run)[:1])
+    metric = metric_of(session.points(store, run)[:1], run.spec.judge)
     digest = _digest(store, run, str(store.url), session.version_of(run))
     return Setting.of(run.spec, digest, metric)
 
@@ -85,6 +86,14 @@ def ladders_like(store: Store, wanted: Setting) -> list[Run]:
     ]
 
 
-def right_of(store: Store, points: Sequence[int]) -> dict[int, np.ndarray]:
-    """Point number to which test images it named right, bool (n,); absent where not kept."""
-    return test_right(store, list(points)) if points else {}
+def right_of(
+    store: Store, points: Sequence[int], words: Words = CLASSIFIER
+) -> dict[int, np.ndarray]:
+    """Point number to what its test samples score, absent where not kept.
+
+    Bool (n,), which were named right; or float (n,) where each has a number, a hundredth of what is
+    shown: like shares, whose differences are told in points.
+    """
+    found = test_right(store, list(points)) if points else {}
+    scale = words.factor / 100
+    return {at: each if each.dtype == bool else scale * each for at, each in found.items()}

@@ -16,6 +16,7 @@ from pages.plots.style import CHART
 from pages.shared import text
 from pages.shared.columns import OBJECTIVE, SEARCH_LOSS
 from pages.shared.hypervolume import Box
+from pages.shared.judged import CLASSIFIER, Words
 from pages.shared.words import explained
 from qcore.allocation import ModelSpec
 from qcore.costs.user_tables import Costs
@@ -47,6 +48,7 @@ class Comparison:
         float_search: The float network's scores on the search split.
         equal_at: Evaluations at which hypervolumes are held against one another, or None.
         logarithmic: Whether cost axes are.
+        words: What figures are called.
     """
 
     store: Store
@@ -59,6 +61,7 @@ class Comparison:
     float_search: Scores | None
     equal_at: float | None
     logarithmic: bool
+    words: Words = CLASSIFIER
 
     @property
     def costs(self) -> Costs:
@@ -68,7 +71,7 @@ class Comparison:
     @property
     def what(self) -> str:
         """What is measured, as titles say it."""
-        return self.setting.metric.capitalize()
+        return self.words.title
 
     def run_of(self, point: int) -> int | None:
         """Number of the run a drawn point belongs to."""
@@ -83,7 +86,7 @@ def fronts(found: Comparison) -> None:
     """Overlaid fronts; a click on a point puts it into the difference below."""
     cost = found.box.cost
     tables = [trial.rows for method in found.methods for trial in method.trials]
-    offered = figures.heights(found.what, found.box.aim, tables)
+    offered = figures.heights(found.words, found.box.aim, tables)
     st.header(f"Fronts against {cost.title.lower()}")
     shows = str(
         st.segmented_control(
@@ -128,7 +131,7 @@ def fronts(found: Comparison) -> None:
             " No uniform bits were measured in this setting: start a Uniform bits search to see "
             "what there is to beat."
         )
-    st.caption(words, help=explained("front", "95 % interval"))
+    st.caption(words, help=explained("front", "95 % interval", by=found.words))
     title = f"{shows} against {cost.title.lower()}: {found.model.name}"
     figure_files(figure, title, f"fronts_{found.model.name[:60]}_{cost.name[:60]}", "compare-html")
 
@@ -139,7 +142,9 @@ def _float_value(found: Comparison, height: figures.Height) -> float | None:
         return 0.0
     if height.column == OBJECTIVE:
         return found.box.zero if found.box.aim == "loss" else None
-    return None if found.float_search is None else 100 * found.float_search.headline
+    if found.float_search is None:
+        return None
+    return found.words.factor * found.float_search.headline
 
 
 def hypervolume(found: Comparison) -> None:
@@ -164,7 +169,7 @@ def hypervolume(found: Comparison) -> None:
         "seeds, bands run from the smallest to the largest seed. Looking at a part of the search "
         "split counts as that part of an evaluation. Seconds are those of scoring; of searches "
         "that train, all other time of the run counts before its first point.",
-        help=explained("hypervolume", "seed"),
+        help=explained("hypervolume", "seed", by=found.words),
     )
     if left_out:
         st.caption(
@@ -195,7 +200,7 @@ def table(found: Comparison, summary: pd.DataFrame) -> None:
         f"from a run's start to its end, pauses included.{at}"
     )
     st.dataframe(
-        tables.within(summary, cost, found.budgets),
+        found.words.heads(tables.within(summary, cost, found.budgets)),
         hide_index=True,
         column_config=METHOD_WIDTH,
         placeholder="",
@@ -203,16 +208,18 @@ def table(found: Comparison, summary: pd.DataFrame) -> None:
     )
     n = int(summary["Search images"].min())
     st.caption(
-        f"Loss is {found.what.lower()} lost against the float network on the same images, mean "
-        "over seeds; round brackets are 95 % intervals over images, not corrected for their "
+        f"Loss is {found.words.name} lost against the float network on the same "
+        f"{found.words.samples}, mean "
+        f"over seeds; round brackets are 95 % intervals over {found.words.samples}, not corrected "
+        "for their "
         "number. Each run's point is its best by what the search minimises, within the budget: "
         f"the row says what it really uses. Where it was not tested, the loss is that on the "
         f"search split (n={n:,}), which chose it, and so slightly optimistic.",
-        help=explained("search split", "test split", "95 % interval"),
+        help=explained("search split", "test split", "95 % interval", by=found.words),
     )
     st.download_button(
         "Table as CSV",
-        data=lambda: tables.csv_of(summary),
+        data=lambda: tables.csv_of(found.words.heads(summary)),
         file_name=tables.file_name(found.model.name, cost.name),
         mime="text/csv",
         key="compare-csv",
@@ -243,25 +250,26 @@ def paired(found: Comparison) -> None:
             baseline,
             found.box.cost,
             found.budgets,
-            lambda points: read.right_of(found.store, points),
+            lambda points: read.right_of(found.store, points, found.words),
         )
     except QcoreError as error:
         st.error(text.literal(str(error), 400), icon=":material/error:")
         return
     taken = rows["Difference, points"].notna()
+    rows["In words"] = rows["In words"].str.replace("is more accurate", found.words.better)
     st.dataframe(
-        pd.concat([rows[taken], rows[~taken]]),
+        found.words.heads(pd.concat([rows[taken], rows[~taken]])),
         hide_index=True,
         placeholder="",
         column_config={
             **METHOD_WIDTH,
             "In words": st.column_config.TextColumn(width="large"),
-            "Test images": st.column_config.NumberColumn(format="localized"),
+            found.words.head("Test images"): st.column_config.NumberColumn(format="localized"),
         },
         alt=f"{found.what} of every method minus that of the baseline at each budget.",
     )
     compared = int(taken.sum())
-    st.caption(
+    told = (
         "Both sides answer the same test images; each run's point is the one chosen on the search "
         "split among those that were tested. A difference is only taken where both use all of the "
         f"budget but {100 * chance.NEAR:.0f} %: else it would be one of sizes. Whether one method "
@@ -273,9 +281,9 @@ def paired(found: Comparison) -> None:
         "test). p-values are corrected for "
         f"{text.counted(compared, 'comparison')} (Holm), and intervals are as wide: 95 % for all "
         "together. Words follow p below 0.05; with two or three seeds only large differences get "
-        "there.",
-        help=explained("seed", "test split"),
+        "there."
     )
+    st.caption(found.words.text(told), help=explained("seed", "test split", by=found.words))
     if not compared:
         st.caption(
             "No difference can be taken at these budgets: write budgets at which both sides have "
@@ -315,11 +323,14 @@ def allocations_along_fronts(found: Comparison) -> None:
     columns = st.columns(2) if len(drawn) > 1 else [st.container()]
     for place, method in enumerate(drawn):
         trial = method.trials[0]
-        rows = allocations.allocations_frame(front_rows(trial, found.box.cost), found.box.cost)
+        front = front_rows(trial, found.box.cost)
+        rows = allocations.allocations_frame(front, found.box.cost, words=found.words)
         with columns[place % len(columns)]:
             st.markdown(f"**{text.literal(method.label, 160)}**, run {trial.run.id}")
             st.plotly_chart(
-                allocations.allocations_figure(rows, found.model, found.box.cost, part),
+                allocations.allocations_figure(
+                    rows, found.model, found.box.cost, part, found.words.name
+                ),
                 key=f"compare-allocations-{place}",
                 config=CHART,
                 alt=f"Bits of the {part} of every layer, one row per point of the front.",
@@ -344,6 +355,7 @@ def caption(found: Comparison, summary: pd.DataFrame) -> None:
             float_scores=found.float_search,
             equal_at=found.equal_at,
             origins=sorted(origins),
+            said=found.words,
         )
         if st.toggle("For LaTeX", key="compare-latex"):
             words = latex(words)

@@ -1,5 +1,7 @@
 """Compare's section on training: loss and accuracy of every epoch of the runs that train."""
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -21,7 +23,8 @@ def curves_of(found: Comparison) -> list[training.Curve]:
             if search is None or not search.trains:
                 continue
             run = trial.run
-            epochs = _epochs(found.store, run, (str(found.store.url), session.version_of(run)))
+            key = (str(found.store.url), session.version_of(run), found.words)
+            epochs = _epochs(found.store, run, key)
             if len(epochs):
                 seed = run.spec.seed
                 curves.append(training.Curve(method.label, run.id, seed, method.look, epochs))
@@ -29,9 +32,9 @@ def curves_of(found: Comparison) -> list[training.Curve]:
 
 
 @st.cache_resource(show_spinner=False, max_entries=128)
-def _epochs(_store: Store, _run: Run, key: tuple[object, ...]) -> pd.DataFrame:
+def _epochs(_store: Store, _run: Run, key: tuple[Any, ...]) -> pd.DataFrame:
     kept = [event.data for event in events(_store, _run.id, kinds=["figures"]) if event.data]
-    return diagnostics.epochs_frame(kept)
+    return diagnostics.epochs_frame(kept, key[-1])
 
 
 def curves(found: Comparison) -> None:
@@ -42,8 +45,8 @@ def curves(found: Comparison) -> None:
     st.header("Training")
     columns = [column for column in training.TITLES if training.has(drawn, column)]
     for place, column in zip(st.columns(len(columns)), columns, strict=True):
-        figure = training.curves_figure(drawn, column)
-        title = training.TITLES[column]
+        figure = training.curves_figure(drawn, column, found.words)
+        title = found.words.head(training.TITLES[column])
         with place:
             st.plotly_chart(
                 figure,
@@ -60,5 +63,6 @@ def curves(found: Comparison) -> None:
     st.caption(
         "One thin line a run, a colour a method; pointing at a line tells run, seed and stage. "
         "Losses of different methods are different sums and show how each went, not which is "
-        "better. Accuracy is on training images at the bits in use in that epoch."
+        f"better. {found.words.text('Accuracy is on training images')} at the bits in use in that "
+        "epoch."
     )

@@ -10,6 +10,7 @@ from pages.configs.import_form import compare, measure, others
 from pages.downloads.downloads import beside, draw, offers, with_network
 from pages.shared import session, text, widgets
 from pages.shared.card_table import draw_card
+from pages.shared.judged import words_of_config
 from pages.shared.runs import measures
 from pages.shared.samples.panel import samples_panel
 from qcore.costs import COSTS, mean_weight_bits
@@ -58,7 +59,7 @@ def details(store: Store, entry: Kept, kept: Sequence[Kept], mine: Sequence[Run]
     samples_panel(store, f"config-{saved.id}", lambda: saved.text, words, unshown(config))
     _files(store, entry, config)
     with st.expander("How it is quantized"):
-        draw_card(card_of_config(config))
+        draw_card(card_of_config(config), words_of_config(config))
     with st.expander("Name, tags and note"):
         _edit(store, entry)
     with st.expander("Difference from another"):
@@ -102,7 +103,8 @@ def _buttons(store: Store, entry: Kept, config: BitConfig, mine: Sequence[Run]) 
             disabled=reason is not None or saved.id in _running(),
             help=f"Cannot be verified: {reason}"
             if reason
-            else "Loads it into a new process, measures it on all test images again and compares.",
+            else "Loads it into a new process, measures it on all test "
+            f"{words_of_config(config).samples} again and compares.",
         ):
             _try(lambda: _running().update({saved.id: start(store, saved.id)}))
         pending = any(measures(run, config.allocation) for run in mine)

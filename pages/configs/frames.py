@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from pages.shared.text import ago, cost_text, percent
+from pages.shared.judged import words_of_config
+from pages.shared.text import ago, cost_text
 from qcore.costs import COSTS, mean_weight_bits
 from qcore.errors import QcoreError
 from qcore.formats.config import BitConfig, parse_bits
@@ -60,9 +61,11 @@ def came_from(saved: SavedConfig) -> str:
 
 def measured(config: BitConfig) -> str:
     """The measured figure with its n and interval, and on which split; "" where there is none."""
+    words = words_of_config(config)
+    name = "" if words.usual else f"{words.name} "
     for split, scores in (("test split", config.test), ("search split", config.search)):
         if scores is not None:
-            return f"{percent(scores.headline, scores.n)}, {split}"
+            return f"{name}{words.scores(scores)}, {split}"
     return ""
 
 

@@ -9,6 +9,7 @@ from pages.configs.frames import Kept
 from pages.plots import difference
 from pages.plots.style import CHART
 from pages.shared import text, widgets
+from pages.shared.judged import words_for
 from pages.shared.runs import given_spec, launch
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.costs import COSTS
@@ -16,7 +17,7 @@ from qcore.errors import QcoreError
 from qcore.formats.config import MAX_BYTES, BitConfig, dump_bits
 from qcore.formats.imports import IMPORTS, Imported, read_allocations
 from qcore.formats.imports.own import read_config
-from qcore.models.catalog import read_models
+from qcore.models.catalog import judge_of, read_models
 from qcore.run_spec import RunSpec
 from store import Run, Store, save_config
 
@@ -34,7 +35,7 @@ def import_form(store: Store, model: ModelSpec, kept: Sequence[Kept], mine: Sequ
     """
     st.write(
         f"For **{text.literal(model.name)}**; choose another network in the sidebar. Bits of other "
-        "tools have no accuracy here until they are measured."
+        f"tools have no {words_for(judge_of(model.name)).name} here until they are measured."
     )
     left, right = st.columns([3, 2])
     with left:
@@ -165,7 +166,8 @@ def measure(store: Store, model: ModelSpec, allocation: BitAllocation, mine: Seq
         data = models[model.name].datasets if model.name in models else ()
         if not data:
             st.info(
-                "Nothing was measured for this network yet, so it is not known on which images: "
+                "Nothing was measured for this network yet, so it is not known on which "
+                f"{words_for(judge_of(model.name), model=model).samples}: "
                 "start a search on the Searches page first.",
                 icon=":material/info:",
             )

@@ -13,6 +13,7 @@ from pages.downloads import tables_out
 from pages.downloads.bundle import bundle
 from pages.downloads.report import report
 from pages.shared import frames
+from pages.shared.judged import CLASSIFIER, judged, words_of
 from pages.shared.points_table import points_frame
 from pages.shared.text import counted, literal
 from qcore.allocation import ModelSpec
@@ -243,6 +244,7 @@ def beside(store: Store, config: BitConfig) -> pd.DataFrame | None:
         if all(getattr(entry.spec, key) == told.get(key) for key in numbers)
         and entry.spec.quantizer == told.get("quantizer", USUAL)
         and entry.spec.images_seed == told.get("images_seed", 0)
+        and judged(entry.spec.judge) == judged(told.get("judge"))
     ]
     taken: list[Run] = []
     count = 0
@@ -267,9 +269,13 @@ def table_offers(
         return points_of(store, list(found))
 
     def front() -> bytes:
-        return tables_out.front_csv(
-            points_frame(stored(), found, model, store.costs), COSTS["weight_bytes"]
-        )
+        rows = stored()
+        table = points_frame(rows, found, model, store.costs)
+        judges = {str(entry.spec.judge): entry.spec.judge for entry in found.values()}
+        # of several judges the columns keep the names they have for classifiers
+        one = len(judges) == 1
+        words = words_of(next(iter(judges.values())), rows[:1], model) if one else CLASSIFIER
+        return tables_out.front_csv(table, COSTS["weight_bytes"], words)
 
     def everything() -> bytes:
         return tables_out.parquet(tables_out.all_points(stored(), found, model, store.costs))
@@ -283,7 +289,9 @@ def table_offers(
     return [
         Offer(
             group, "Fronts (CSV)", f"{stem}.front.csv", "text/csv", front,
-            "Accuracy against weight bytes, the front of every method.",
+            "Scores against weight bytes, the front of every method."
+            if any(entry.spec.judge for entry in found.values())
+            else "Accuracy against weight bytes, the front of every method.",
         ),
         Offer(group, "All points (Parquet)", f"{stem}.points.parquet", parquet, everything, words),
     ]  # fmt: skip

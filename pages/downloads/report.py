@@ -6,6 +6,7 @@ keeps any browser from fetching anything. Every text is escaped.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -18,14 +19,15 @@ from pages.shared.columns import (
     ACTIVATION_BITS,
     LOSSES,
     SEARCH_N,
-    SEARCH_SCORE,
+    SPLITS,
     TEST_N,
     TEST_SCORE,
     TRAINED,
     WEIGHT_BITS,
     column_of,
 )
-from pages.shared.text import activations_text, cost_text, exact_cost_text, percent
+from pages.shared.judged import Words, words_of_config
+from pages.shared.text import activations_text, cost_text, exact_cost_text
 from qcore import __version__
 from qcore.allocation import FLOAT_BITS, BitAllocation
 from qcore.costs import COSTS, costs_of, mean_weight_bits
@@ -137,7 +139,7 @@ def _usual_activation(allocation: BitAllocation) -> int:
 
 
 def _summary(config: BitConfig, check: str) -> str:
-    model = config.model
+    model, said = config.model, words_of_config(config)
     size = COSTS["weight_bytes"].total(model, config.allocation)
     floats = sum(layer.weights for layer in model.layers) * FLOAT_BITS / 8
     rows = [
@@ -147,9 +149,10 @@ def _summary(config: BitConfig, check: str) -> str:
             "Weights",
             f"{cost_text(COSTS['weight_bytes'], size)}, {floats / max(1, size):.1f} times smaller",
         ),
-        *_scores("Measured on the test split", config.test),
-        *_scores("The float network there", config.float_test),
-        *_scores("Measured on the search split", config.search),
+        *_scores("Measured on the test split", config.test, said),
+        *_scores("The float network there", config.float_test, said),
+        *_scores("Measured on the search split", config.search, said),
+        *([("Judged by", said.said)] if said.said else []),
         *([("Verified", check)] if check else []),
     ]
     if config.test is None and config.search is None:
@@ -157,27 +160,27 @@ def _summary(config: BitConfig, check: str) -> str:
     return table(("What", "Value"), rows)
 
 
-def _scores(label: str, scores: Scores | None) -> list[tuple[str, str]]:
+def _scores(label: str, scores: Scores | None, said: Words) -> list[tuple[str, str]]:
     if scores is None:
         return []
-    what = "agreement with the float network" if scores.accuracy is None else "accuracy"
-    return [(label, f"{what} {percent(scores.headline, scores.n)}, 95 % interval in brackets")]
+    words = replace(said, labelled=scores.accuracy is not None)
+    return [(label, f"{words.name} {words.scores(scores)}, 95 % interval in brackets")]
 
 
 def _front(config: BitConfig, points: pd.DataFrame | None) -> list[str]:
     if points is None or points.empty:
         return []
-    cost, here = COSTS["weight_bytes"], None
+    cost, here, said = COSTS["weight_bytes"], None, words_of_config(config)
     if config.search is not None:
         value = float(cost.total(config.model, config.allocation))
-        here = (value, 100 * config.search.headline)
-    what = "Measured on the search split, %"
+        here = (value, said.factor * config.search.headline)
+    what = f"Measured on the search split, {said.symbol}"
     words = (
         "Lines are each method's front: nothing is achievable between its points. The ring is this "
         "configuration. Points were chosen on the search split only."
     )
     return [
-        _heading("Accuracy against size"),
+        _heading("Accuracy against size" if said.usual else f"{said.title} against size"),
         report_figures.front_picture(points, here, cost, what),
         _paragraph(words, "note"),
         _picks(config, points),
@@ -189,7 +192,7 @@ def _picks(config: BitConfig, points: pd.DataFrame) -> str:
 
     Not its most accurate point: of many noisy figures the highest is mostly luck.
     """
-    price = COSTS["weight_bytes"]
+    price, said = COSTS["weight_bytes"], words_of_config(config)
     size = float(price.total(config.model, config.allocation))
     rows = []
     for row in frames.picks(points, {price.name: size}).to_dict("records"):
@@ -199,7 +202,7 @@ def _picks(config: BitConfig, points: pd.DataFrame) -> str:
                 f"{row['method']}{', trained' if row[TRAINED] else ''}",
                 loss,
                 split,
-                percent(row[SCORES[split]] / 100, int(row[COUNTS[split]])),
+                _score(row, split, said),
                 cost_text(price, row[column_of(price)]),
                 f"{row[WEIGHT_BITS]:.2f}",
                 activations_text(row[ACTIVATION_BITS]),
@@ -209,9 +212,9 @@ def _picks(config: BitConfig, points: pd.DataFrame) -> str:
         return ""
     head = (
         "Method",
-        "Loss against float, points",
+        f"Loss against float, {said.lost}",
         "Split",
-        "Accuracy",
+        "Accuracy" if said.usual else said.title,
         "Weights",
         "Mean weight bits",
         "Activations, mean bits",
@@ -219,13 +222,17 @@ def _picks(config: BitConfig, points: pd.DataFrame) -> str:
     words = (
         f"Each method's best point of at most {cost_text(price, size)}, by what its search "
         "minimised on the search split. Losses are paired with the float network on the same "
-        "images, with 95 % intervals; those of the search split, which chose the points, are "
-        "slightly optimistic."
+        f"{said.samples}, with 95 % intervals; those of the search split, which chose the points, "
+        "are slightly optimistic."
     )
     return table(head, rows, (4, 5, 6)) + _paragraph(words, "note")
 
 
-SCORES = {"test split": TEST_SCORE, "search split": SEARCH_SCORE}
+def _score(row: Mapping[Any, Any], split: str, said: Words) -> str:
+    score, low, high = (row[column] for column in SPLITS[split])
+    return f"{said.value(score)} ({low:.1f} to {high:.1f}, n={int(row[COUNTS[split]]):,})"
+
+
 COUNTS = {"test split": TEST_N, "search split": SEARCH_N}
 
 

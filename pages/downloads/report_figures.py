@@ -125,7 +125,7 @@ def front_picture(
 
     Args:
         frame: `points_frame`, of one setting.
-        here: (cost, percent) of the reported configuration on the same split, or None.
+        here: (cost, score as it is shown) of the reported configuration on the same split, or None.
         cost: Cost on the x axis.
         what: Title of the y axis, with unit.
     """

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 import pandas as pd
 
 from pages.shared import frames
+from pages.shared.judged import CLASSIFIER, Words, words_of
 from qcore.allocation import ModelSpec
 from qcore.costs import COSTS, costs_of, mean_weight_bits
 from qcore.costs.formulas import CostModel
@@ -68,18 +69,19 @@ def latex_table(table: pd.DataFrame, numbers: Collection[str] = ()) -> str:
     )
 
 
-def front_csv(frame: pd.DataFrame, cost: CostModel) -> bytes:
+def front_csv(frame: pd.DataFrame, cost: CostModel, words: Words = CLASSIFIER) -> bytes:
     """Every method's front of the score against one cost, one row a point, in UTF-8.
 
     Args:
         frame: `points_frame`.
         cost: The cost.
+        words: What figures are called, where all of them are of one judge.
     """
     parts = [frames.front_of(rows, cost) for _, rows in frame.groupby("method", sort=False)]
     front = pd.concat(parts) if parts else frame
     out = front.drop(columns=["allocation", "config_point"])
     out["bits"] = [json.dumps(allocation.to_json()) for allocation in front["allocation"]]
-    return spreadsheet(out)
+    return spreadsheet(words.heads(out))
 
 
 def spreadsheet(table: pd.DataFrame) -> bytes:
@@ -105,10 +107,12 @@ def all_points(
         Columns: point, run, search, seed, data, stage, allocation (digest), bits (JSON text:
         layer name to [weight bits, activation bits]), mean_weight_bits, one column per cost named
         after it, search_ and test_ n, accuracy, agreement, kl (nats), loss (nats), low and high
-        (95 % interval of accuracy, or of agreement without labels), device, seconds. Points of
-        another network have no costs.
+        (95 % interval of accuracy, or of agreement without labels), device, seconds. Figures are as
+        the run's judge gives them: where that is not "classes", a column "judge" says which and in
+        which units. Points of another network have no costs.
     """
     rows = []
+    named = any(not words_of(run.spec.judge).usual for run in runs.values())
     for stored in points:
         point, spec = stored.point, runs[stored.run_id].spec
         fits = set(point.allocation) == set(model.names)
@@ -127,11 +131,19 @@ def all_points(
                 **priced,
                 **_scores("search", point.search),
                 **_scores("test", point.test),
+                **({"judge": _judge(words_of(spec.judge, [stored]))} if named else {}),
                 "device": point.device,
                 "seconds": point.seconds,
             }
         )
     return pd.DataFrame(rows)
+
+
+def _judge(words: Words) -> str:
+    """How scores and divergences are to be read: "Signal (accuracy: PSNR, dB; kl: nats)"."""
+    factor = " / 100" if words.factor == 100 else ""
+    score = f"{words.name}, {words.symbol}{factor}"
+    return f"{words.said or 'Classes'} (score: {score}; kl: {words.unit})"
 
 
 def _scores(name: str, scores: Scores | None) -> dict[str, float | int | None]:

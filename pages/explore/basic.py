@@ -22,17 +22,16 @@ from qcore.costs.formulas import CostModel
 from qcore.problem import Problem, SensitivityTable
 
 
-def draw_measured(scene: Scene, float_score: float | None, what: str) -> None:
+def draw_measured(scene: Scene, float_score: float | None) -> None:
     """Draw what was measured.
 
     Args:
         scene: The model, its runs and their points.
-        float_score: The float network's score on the search split in percent, where known.
-        what: What the scores are: "Accuracy" or "Agreement with the float network".
+        float_score: The float network's score on the search split as it is shown, where known.
     """
-    frame, model = scene.frame, scene.model
+    frame, model, what = scene.frame, scene.model, scene.words.title
     limits = budget_sliders(model, scene.widest, scene.costs, scene.pin)
-    within = accepted_loss()
+    within = accepted_loss(scene.words)
     small = str(st.session_state.get("x", "weight_bytes"))
     small = small if small in cost_columns(scene.costs, frame) else "weight_bytes"
     if within is None:
@@ -56,10 +55,10 @@ def draw_measured(scene: Scene, float_score: float | None, what: str) -> None:
         cost,
         limit=limits.get(cost.name),
         float_score=float_score,
-        score_title=f"{what} on the search split, %",
+        words=scene.words,
     )
     largest = float(max(frame[column_of(cost)].max(), limits.get(cost.name, 0)))
-    reference.add_mark(figure, scene.reference, cost, text.scale_of(cost, largest)[0])
+    reference.add_mark(figure, scene.reference, cost, text.scale_of(cost, largest)[0], scene.words)
     st.plotly_chart(figure, key="front", config=CHART, alt=f"{what} against {cost.title.lower()}.")
     st.caption(
         "Step lines are each method's front, bars are 95 % intervals; rings mark the best point "
@@ -67,7 +66,7 @@ def draw_measured(scene: Scene, float_score: float | None, what: str) -> None:
     )
     if chosen.empty:
         return
-    details.picks_table(chosen, what, scene.costs)
+    details.picks_table(chosen, scene.words, scene.costs)
     ranked = details.ranked(chosen)
     st.header("Take one away")
     named = point_of(st.query_params.get("pt", ""))
@@ -75,7 +74,7 @@ def draw_measured(scene: Scene, float_score: float | None, what: str) -> None:
     options = [*ranked["method"], *([] if linked is None else [LINKED])]
     method = st.selectbox("Method", options, width=360, key="take")
     if method == LINKED and linked is not None:
-        st.markdown(details.score_words(linked, "the point of the link"))
+        st.markdown(details.score_words(linked, "the point of the link", scene.words))
         details.draw(scene, linked)
         return
     details.draw(scene, ranked[ranked["method"] == method].iloc[0], limits)

@@ -18,6 +18,7 @@ from pages.explore.payload import picks
 from pages.explore.scene import Scene
 from pages.explore.view import View, costs_of_points, query_of, read_view
 from pages.shared import predictions, session
+from pages.shared.judged import Words
 from pages.shared.ranges import BUDGETS, LOSSES
 from qcore.costs import COSTS
 from qcore.costs.budget import cheapest_total
@@ -31,15 +32,14 @@ GAP = "explorer-gap"
 
 
 def draw_measured(
-    scene: Scene, setting: str, float_score: float | None, what: str
+    scene: Scene, setting: str, float_score: float | None
 ) -> tuple[pd.DataFrame, View]:
     """Draw what was measured.
 
     Args:
         scene: The model, its runs and their points.
-        setting: Names the images that scores were measured on.
-        float_score: The float network's score on the search split in percent, where known.
-        what: What the scores are: "Accuracy" or "Agreement with the float network".
+        setting: Names the samples that scores were measured on.
+        float_score: The float network's score on the search split as it is shown, where known.
 
     Returns:
         The points that are drawn, with the column "selectable", and what the reader has set.
@@ -49,7 +49,11 @@ def draw_measured(
         st.switch_page("pages/views/searches.py", query_params=query)
     identity = f"{scene.model.digest}/{setting}"
     view = read_view(
-        st.query_params.to_dict(), scene.spans, costs_of_points(scene.frame), scene.costs
+        st.query_params.to_dict(),
+        scene.spans,
+        costs_of_points(scene.frame),
+        scene.costs,
+        scene.words,
     )
     tables = session.sensitivity_tables(scene.store, scene.model)
     shared = payload.shared_payload(
@@ -59,9 +63,10 @@ def draw_measured(
         scene.spans,
         locked=scene.pinned,
         table=next(iter(tables.values()), None),
+        words=scene.words,
     )
     versions = (*(session.version_of(run) for run in scene.compared), scene.costs.stamp)
-    key = (str(scene.store.url), scene.model.digest, versions, what, float_score)
+    key = (str(scene.store.url), scene.model.digest, versions, scene.words, float_score)
     rows, body = _measured(scene, key)
     measured = {**shared, **payload.marked(body, scene.reference, scene.costs)}
     budget_explorer(measured, partial(_told, scene, rows))
@@ -77,7 +82,13 @@ def draw_predicted(scene: Scene, name: str, table: SensitivityTable) -> None:
         table: The sensitivities.
     """
     identity = f"{scene.model.digest}/{name}"
-    view = read_view(st.query_params.to_dict(), scene.spans, _cheapest(scene, table), scene.costs)
+    view = read_view(
+        st.query_params.to_dict(),
+        scene.spans,
+        _cheapest(scene, table),
+        scene.costs,
+        scene.words,
+    )
     shared = payload.shared_payload(
         identity,
         scene.model,
@@ -85,6 +96,7 @@ def draw_predicted(scene: Scene, name: str, table: SensitivityTable) -> None:
         scene.spans,
         locked=scene.pinned,
         table=table,
+        words=scene.words,
     )
     limits = view.limits(scene.spans)
     chosen = predictions.predicted_pick(name, table, scene.model, limits, scene.costs)
@@ -121,14 +133,14 @@ def _cheapest(scene: Scene, table: SensitivityTable) -> dict[str, np.ndarray]:
 
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _measured(
-    _scene: Scene, key: tuple[str, str, tuple[object, ...], str, float | None]
+    _scene: Scene, key: tuple[str, str, tuple[object, ...], Words, float | None]
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    *_, what, float_score = key
+    *_, words, float_score = key
     most = picks.most_selectable(_scene.model, _scene.frame["method"].nunique())
     rows = picks.drawn(_scene.frame, list(BUDGETS), most)
     answers = session.answers(_scene.store, rows.loc[rows["selectable"], "config_point"])
     return rows, payload.measured_body(
-        _scene.model, rows, what, float_score, _scene.spans, _scene.costs, answers
+        _scene.model, rows, words, float_score, _scene.spans, _scene.costs, answers
     )
 
 

@@ -27,6 +27,8 @@ from pages.shared.columns import (
     WEIGHT_BITS,
     column_of,
 )
+from pages.shared.judged import CLASSIFIER, Words
+from pages.shared.ranges import loss_spans
 from pages.shared.runs import given_spec, launch, measures
 from pages.shared.samples.panel import samples_panel
 from pages.shared.words import explained
@@ -76,11 +78,12 @@ def none_within(scene: Scene, rows: pd.DataFrame, within: tuple[float, str], cos
         cost: Name of the cost that was to be small.
     """
     anywhere = promised.smallest(rows, within[0], cost, unit=within[1], costs=scene.costs)
+    unit = loss_spans(scene.words)[within[1]].unit
     what, do = ("No tested point", "Accept more, or have more points tested.")
     if not anywhere.empty:
         what, do = ("Within these budgets no tested point", "Raise a budget, or accept more.")
     st.info(
-        f"**{what} is shown to lose at most {within[0]:g} {within[1]}.** {do}",
+        f"**{what} is shown to lose at most {within[0]:g} {unit}.** {do}",
         icon=":material/straighten:",
     )
 
@@ -90,26 +93,28 @@ def ranked(chosen: pd.DataFrame) -> pd.DataFrame:
 
     Where no loss is known the highest scores come first; of equals the earlier method.
     """
-    lost, untested = chosen[TEST_LOSS].fillna(chosen[SEARCH_LOSS]), chosen[TEST_LOSS].isna()
+    lost = chosen[TEST_LOSS].fillna(chosen[SEARCH_LOSS])
+    untested = chosen[TEST_LOSS if lost.notna().any() else TEST_SCORE].isna()
     order = chosen.assign(untested=untested, lost=lost, scored=-chosen[SEARCH_SCORE])
     return chosen.loc[order.sort_values(["untested", "lost", "scored"], kind="stable").index]
 
 
-def picks_table(chosen: pd.DataFrame, what: str, costs: Mapping[str, CostModel]) -> None:
+def picks_table(chosen: pd.DataFrame, words: Words, costs: Mapping[str, CostModel]) -> None:
     """The table under the plots, which holds the numbers they show."""
     st.dataframe(
-        frames.picks_table(chosen, what, costs),
+        frames.picks_table(chosen, words, costs),
         hide_index=True,
         # a handful of methods is seen whole, without a table that scrolls in a page that does
         height="content" if len(chosen) <= MOST_ROWS else "auto",
-        alt="The best point of each method within the budgets, with accuracy and costs.",
+        alt=f"The best point of each method within the budgets, with {words.name} and costs.",
     )
     st.caption(
-        frames.splits_words(chosen), help=explained("search split", "test split", "95 % interval")
+        frames.splits_words(chosen, words),
+        help=explained("search split", "test split", "95 % interval"),
     )
 
 
-def score_words(row: pd.Series, what: str) -> str:
+def score_words(row: pd.Series, what: str, words: Words = CLASSIFIER) -> str:
     """Say which point this is, what it loses and what it scores, as Markdown."""
     split, images, score = (
         ("search", row[SEARCH_N], row[SEARCH_SCORE])
@@ -118,9 +123,10 @@ def score_words(row: pd.Series, what: str) -> str:
     )
     lost, low, high = (row[column] for column in LOSSES[f"{split} split"])
     size = text.cost_text(COSTS["weight_bytes"], row[column_of(COSTS["weight_bytes"])])
-    told = f"{score:.1f} % on the {split} split (n={images:,.0f})"
+    name = "" if words.usual else f"{words.name} "
+    told = f"{name}{words.value(score)} on the {split} split (n={images:,.0f})"
     if pd.notna(lost):
-        told = f"loses {lost:.2f} points against float ({low:.2f} to {high:.2f}), {told}"
+        told = f"loses {lost:.2f} {words.lost} against float ({low:.2f} to {high:.2f}), {told}"
     trained = ", weights trained" if row[TRAINED] else ""
     return (
         f"**{text.literal(str(row['method']))}**, {what}: {size}, {row[WEIGHT_BITS]:.2f} bits a "
@@ -128,14 +134,13 @@ def score_words(row: pd.Series, what: str) -> str:
     )
 
 
-def draw_picked(scene: Scene, rows: pd.DataFrame, view: View, what: str) -> None:
+def draw_picked(scene: Scene, rows: pd.DataFrame, view: View) -> None:
     """What stands below the measured front: the picks, then the one clicked or in focus.
 
     Args:
         scene: Where the points are from.
         rows: Those that the explorer draws, of `picks.drawn`.
         view: What the reader has set.
-        what: What the scores are: "Accuracy" or "Agreement with the float network".
     """
     limits, within = view.limits(scene.spans), view.within
     picked = rows[rows["selectable"]]
@@ -154,11 +159,12 @@ def draw_picked(scene: Scene, rows: pd.DataFrame, view: View, what: str) -> None
         row = (best if wanted.empty else wanted).iloc[0]
     if row is not None:
         st.header("Take it away")
-        st.markdown(score_words(row, "the point you clicked" if clicked else "the pick in focus"))
+        which = "the point you clicked" if clicked else "the pick in focus"
+        st.markdown(score_words(row, which, scene.words))
         draw(scene, row, None if clicked else limits)
     if not chosen.empty:
         with st.expander("All picks as a table"):
-            picks_table(chosen, what, scene.costs)
+            picks_table(chosen, scene.words, scene.costs)
     elif within is None:
         below_smallest(scene.frame, limits, scene.costs)
     else:
@@ -196,7 +202,7 @@ def draw(scene: Scene, row: pd.Series, limits: Mapping[str, float] | None = None
     store, model = scene.store, scene.model
     run = next(run for run in scene.compared if run.id == row["run"])
     allocation: BitAllocation = row["allocation"]
-    explore_reference.draw(model, scene.reference, row)
+    explore_reference.draw(model, scene.reference, row, scene.words)
     if row["config_point"] >= 0:
         stem = text.file_stem(
             model.name,
@@ -230,7 +236,7 @@ def _actions(
     with st.container(horizontal=True, vertical_alignment="center"):
         _measure(scene, run.spec, allocation, str(row["stage"]), prepared)
         if not prepared:
-            nearest.offer(scene.frame, row, limits, scene.costs)
+            nearest.offer(scene.frame, row, limits, scene.costs, scene.words)
         if prepared and st.button("Keep it", icon=":material/keep:", key="keep"):
             keep(scene, row)
         explore_reference.button(scene.reference, row)
@@ -358,8 +364,9 @@ def draw_predicted(scene: Scene, chosen: pd.DataFrame, table: SensitivityTable) 
         table: The sensitivities behind it.
     """
     st.caption(
-        f"Predicted from sensitivities measured on {table.n:,} images, one layer at a time; "
-        "hollow marks were not evaluated. Damage adds up over layers, accuracy need not."
+        f"Predicted from sensitivities measured on {table.n:,} {scene.words.samples}, one layer at "
+        f"a time; hollow marks were not evaluated. Damage adds up over layers, {scene.words.name} "
+        "need not."
     )
     if chosen.empty:
         return
@@ -369,7 +376,7 @@ def draw_predicted(scene: Scene, chosen: pd.DataFrame, table: SensitivityTable) 
         alt="The predicted optimum within the budgets, with its costs.",
     )
     st.header("Take it away")
-    st.write(f"A prediction from {table.kind} sensitivities has no accuracy yet.")
+    st.write(f"A prediction from {table.kind} sensitivities has no {scene.words.name} yet.")
     allocation: BitAllocation = chosen.iloc[0]["allocation"]
     _measure(scene, scene.compared[0].spec, allocation, PTQ, prepared=False)
     with st.expander("Bits and costs of each layer"):

@@ -9,6 +9,7 @@ import streamlit as st
 from pages.explore.reference import key_of
 from pages.shared import frames
 from pages.shared.columns import OBJECTIVE, SEARCH_SCORE, WEIGHT_BITS, column_of
+from pages.shared.judged import CLASSIFIER, Words
 from pages.shared.ranges import BUDGETS
 from qcore.costs import COSTS
 from qcore.costs.formulas import CostModel
@@ -60,6 +61,7 @@ def offer(
     row: pd.Series,
     limits: Mapping[str, float] | None,
     costs: Mapping[str, CostModel],
+    words: Words = CLASSIFIER,
 ) -> None:
     """Offer to show another point of the method: the best within the budgets, else the nearest.
 
@@ -68,6 +70,7 @@ def offer(
         row: The one without files.
         limits: The budgets it is the pick of; None where it was chosen by itself.
         costs: The costs there are.
+        words: What scores are called.
     """
     best = None if limits is None else best_with_files(frame, row, limits, costs)
     found = nearest_with_files(frame, row) if best is None else best
@@ -75,13 +78,13 @@ def offer(
         return
     st.button(
         f"Show the {'nearest' if best is None else 'best'} that has files: "
-        f"{found[SEARCH_SCORE]:.1f} % at {found[WEIGHT_BITS]:.1f} bits",
+        f"{words.value(found[SEARCH_SCORE])} at {found[WEIGHT_BITS]:.1f} bits",
         icon=":material/near_me:",
         key="nearest",
         on_click=_show,
         args=(key_of(found),),
         help="Another point of this method, already measured on the test split: its files can be "
-        "taken away at once. Accuracy on the search split.",
+        f"taken away at once. {words.title} on the search split.",
     )
 
 

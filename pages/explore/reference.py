@@ -12,6 +12,7 @@ from pages.plots.difference import diff_figure, diff_frame, diff_totals
 from pages.plots.style import GREY
 from pages.shared import session, text
 from pages.shared.columns import SEARCH_N, SEARCH_SCORE, TEST_SCORE, WEIGHT_BITS, column_of
+from pages.shared.judged import CLASSIFIER, Words
 from qcore.allocation import ModelSpec
 from qcore.costs import COSTS
 from qcore.costs.formulas import CostModel
@@ -65,13 +66,16 @@ def label_of(row: pd.Series) -> str:
     return f"**{text.literal(str(row['method']))}**, point {row['point']} of run {row['run']}"
 
 
-def difference_words(model: ModelSpec, reference: pd.Series, row: pd.Series) -> str:
+def difference_words(
+    model: ModelSpec, reference: pd.Series, row: pd.Series, words: Words = CLASSIFIER
+) -> str:
     """What a point costs and scores more or less than the reference, in one sentence.
 
     Args:
         model: Whose points they are.
         reference: Row of the point to compare with, of `points_frame`.
-        row: Row of the point in hand; measured on the same images.
+        row: Row of the point in hand; measured on the same samples.
+        words: What scores are called.
     """
     parts = []
     totals = diff_totals(model, reference["allocation"], row["allocation"])
@@ -83,12 +87,12 @@ def difference_words(model: ModelSpec, reference: pd.Series, row: pd.Series) -> 
     if abs(bits) < 0.005:
         parts[-1] = "as many bits a weight"
     parts.append(
-        f"{row[SEARCH_SCORE] - reference[SEARCH_SCORE]:+.2f} points on the same "
-        f"{row[SEARCH_N]:,.0f} search images"
+        f"{row[SEARCH_SCORE] - reference[SEARCH_SCORE]:+.2f} {words.lost} on the same "
+        f"{row[SEARCH_N]:,.0f} search {words.samples}"
     )
     tested = [found[TEST_SCORE] for found in (reference, row)]
     if all(pd.notna(score) for score in tested):
-        parts.append(f"{tested[1] - tested[0]:+.2f} points on the test split")
+        parts.append(f"{tested[1] - tested[0]:+.2f} {words.lost} on the test split")
     return ", ".join(parts)
 
 
@@ -99,15 +103,17 @@ def _change(cost: CostModel, old: int, new: int) -> str:
     return f"{text.cost_text(cost, abs(new - old))} {'more' if new > old else 'less'}{share}"
 
 
-def draw(model: ModelSpec, reference: pd.Series | None, row: pd.Series) -> None:
+def draw(
+    model: ModelSpec, reference: pd.Series | None, row: pd.Series, words: Words = CLASSIFIER
+) -> None:
     """Say how a point differs from the reference, and offer another reference."""
     if reference is None:
         return
     if key_of(reference) == key_of(row):
         st.markdown(f"This is the reference: {label_of(reference)}.")
         return
-    words = difference_words(model, reference, row)
-    st.markdown(f"Against the reference ({label_of(reference)}): {words}.")
+    told = difference_words(model, reference, row, words)
+    st.markdown(f"Against the reference ({label_of(reference)}): {told}.")
     if reference["allocation"] == row["allocation"]:
         return
     with st.expander("Bits of each layer against the reference"):
@@ -119,7 +125,7 @@ def draw(model: ModelSpec, reference: pd.Series | None, row: pd.Series) -> None:
         numbers = dict.fromkeys((int(reference["run"]), int(row["run"])))
         st.page_link(
             "pages/views/compare.py",
-            label="What is chance: compare the two on the same images",
+            label=f"What is chance: compare the two on the same {words.samples}",
             icon=":material/compare:",
             query_params={
                 "model": model.name,
@@ -152,7 +158,11 @@ def _set(words: str) -> None:
 
 
 def add_mark(
-    figure: go.Figure, reference: pd.Series | None, cost: CostModel, factor: float
+    figure: go.Figure,
+    reference: pd.Series | None,
+    cost: CostModel,
+    factor: float,
+    words: Words = CLASSIFIER,
 ) -> None:
     """Draw the reference into a front.
 
@@ -161,6 +171,7 @@ def add_mark(
         reference: Row of the reference, or None.
         cost: The cost on the x axis.
         factor: Units of that cost in one of the axis's.
+        words: What scores are called.
     """
     column = column_of(cost)
     if reference is None or column not in reference:
@@ -171,5 +182,5 @@ def add_mark(
         name="reference",
         mode="markers",
         marker={"symbol": "star", "size": 15, "color": GREY, "line": {"width": 1}},
-        hovertemplate="reference<br>%{y:.2f} % at %{x:.4g}<extra></extra>",
+        hovertemplate=f"reference<br>%{{y:.2f}} {words.symbol} at %{{x:.4g}}<extra></extra>",
     )

@@ -7,6 +7,7 @@ from functools import cached_property
 import pandas as pd
 
 from pages.shared.columns import ACTIVATION_BITS
+from pages.shared.judged import CLASSIFIER, Words
 from pages.shared.ranges import Range, spans_of
 from qcore.allocation import FLOAT_BITS, ModelSpec
 from qcore.costs.user_tables import Costs
@@ -23,6 +24,7 @@ class Scene:
         compared: Its runs of one setting.
         frame: Their points, as `points_frame`.
         reference: Row of the point to compare with, if one was chosen.
+        words: What figures are called.
     """
 
     store: Store
@@ -30,6 +32,7 @@ class Scene:
     compared: Sequence[Run]
     frame: pd.DataFrame
     reference: pd.Series | None = None
+    words: Words = CLASSIFIER
 
     @property
     def widest(self) -> int:

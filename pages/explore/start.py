@@ -10,11 +10,12 @@ from pages.plots.heatmap import bit_heatmap
 from pages.plots.style import CHART
 from pages.shared import frames, session, text
 from pages.shared.float_note import float_note, warn
+from pages.shared.judged import CLASSIFIER, Words, words_for
 from pages.shared.runs import launch, live_progress
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
 from qcore.costs import COSTS, applicable
 from qcore.float_check import far_off
-from qcore.models.catalog import BUNDLED_NAMES, default_data, read_models
+from qcore.models.catalog import BUNDLED_NAMES, default_data, judge_of, read_models
 from qcore.problem import Scores
 from qcore.run_spec import RunSpec
 from qcore.searches import SEARCHES
@@ -52,7 +53,9 @@ def pick_setting(mine: Sequence[Run], linked: Sequence[int] = ()) -> tuple[str, 
                 index=names.index(chosen),
                 key="on",
                 bind="query-params",
-                help="Accuracies on different images are never shown together.",
+                help="Scores on different samples are never shown together."
+                if any(run.spec.judge for run in mine)
+                else "Accuracies on different images are never shown together.",
             )
     return chosen, groups[chosen]
 
@@ -63,22 +66,29 @@ def first_data(name: str) -> str:
     return "" if found.endswith(":") else found
 
 
-def facts(model: ModelSpec | None, search: Scores | None, test: Scores | None) -> None:
+def facts(
+    model: ModelSpec | None,
+    search: Scores | None,
+    test: Scores | None,
+    words: Words = CLASSIFIER,
+) -> None:
     """Say what the float network scores, on each split by itself.
 
     Args:
         model: The network, where its layers are known.
         search: The float network's scores on the search split, where known.
         test: Those on the test split, where known.
+        words: What they are called.
     """
     parts = [
-        f"{text.percent(scores.headline, scores.n)} on the {split} split"
+        f"{words.scores(scores)} on the {split} split"
         for scores, split in ((test, "test"), (search, "search"))
         if scores is not None
     ]
     if parts:
-        st.markdown(f"Float network {' · '.join(parts)}")
-    warn(far_off(test or search, model.classes) if model is not None else "")
+        name = "" if words.usual else f": {words.name}"
+        st.markdown(f"Float network{name} {' · '.join(parts)}")
+    warn(words.text(far_off(test or search, model.classes)) if model is not None else "")
     for warning in model.warnings if model is not None else ():
         st.warning(text.literal(warning))
 
@@ -125,10 +135,11 @@ def nothing_yet(store: Store, name: str, mine: Sequence[Run], model: ModelSpec |
 
 
 def _first_search(store: Store, name: str) -> None:
+    words = words_for(judge_of(name))
     st.write(
-        "A search tries bit-widths per layer and measures what each costs in accuracy. To begin, "
-        "measure the same bits in every layer (2, 3, 4 and 8: the ladder to beat), then let the "
-        "portfolio search spread the bits where they matter."
+        f"A search tries bit-widths per layer and measures what each costs in {words.name}. To "
+        "begin, measure the same bits in every layer (2, 3, 4 and 8: the ladder to beat), then let "
+        "the portfolio search spread the bits where they matter."
     )
     data = first_data(name)
     if data:
@@ -149,7 +160,8 @@ def _first_search(store: Store, name: str) -> None:
         else:
             st.caption(text.literal(f"On {data}, as this network was added."))
     else:
-        st.write("This model needs a folder of images: choose it on the Searches page.")
+        what = "a folder of images" if words.images else "data of its own"
+        st.write(f"This model needs {what}: choose it on the Searches page.")
     st.page_link(
         "pages/views/searches.py", label="Set up a search", icon=":material/manage_search:"
     )
@@ -253,7 +265,8 @@ def draw(model: ModelSpec) -> None:
         hide_index=True,
         alt="Bytes and bit-operations of 2, 3, 4 and 8 bits in every layer.",
     )
+    name = words_for(judge_of(model.name)).name
     st.caption(
         "Costs are exact: they follow from the layers' shapes, with activations in float. "
-        "**Not measured yet:** what each step costs in accuracy; the first search measures that."
+        f"**Not measured yet:** what each step costs in {name}; the first search measures that."
     )

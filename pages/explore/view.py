@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from pages.shared.columns import cost_columns
+from pages.shared.judged import CLASSIFIER, Words
 from pages.shared.ranges import BUDGETS, LOSSES, Range, budget_keys, loss_spans
 from qcore.costs import COSTS
 from qcore.costs.formulas import CostModel
@@ -22,7 +23,7 @@ from qcore.costs.formulas import CostModel
 OFF = "false"
 
 AXES = ("divergence", "loss", "score")
-"""What can stand against a cost: nats, points against the float network, percent."""
+"""What can stand against a cost: divergence, loss against the float network, score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ def read_view(
     spans: Mapping[str, Range],
     reached: Mapping[str, np.ndarray] | None = None,
     costs: Mapping[str, CostModel] = COSTS,
+    words: Words = CLASSIFIER,
 ) -> View:
     """Read an address; what makes no sense falls back to where the page starts.
 
@@ -80,10 +82,11 @@ def read_view(
         spans: Cost name to the range of its slider.
         reached: Cost name to what each known point costs, in the cost's unit; one place a point.
         costs: The costs there are.
+        words: What figures are called, and whether scores can be lost.
     """
     values, on, wrong = {}, {}, []
     beyond = []
-    for name, span in {**spans, **loss_spans()}.items():
+    for name, span in {**spans, **loss_spans(words)}.items():
         slider, switch = budget_keys(name)
         values[name], on[name] = span.start, name == "weight_bytes"
         if slider in query:
@@ -105,7 +108,7 @@ def read_view(
     if query.get("pt") and point is None:
         wrong.append("The point of this link makes no sense; it should read RUN:POINT.")
     # a loss in points is a line of the axis of losses
-    y = query.get("y", "loss" if on["points"] else "")
+    y = query.get("y", "loss" if on.get("points") else "")
     return View(
         values,
         on,

@@ -2,9 +2,14 @@
 
 import streamlit as st
 
+from pages.models.inputs_form import inputs_table
+from pages.models.judge_form import judge_input
+from pages.models.sound_form import sound_input
 from qcore.errors import InvalidParams
-from qcore.models.catalog import BUNDLED_NAMES, DATASETS, MODELS
+from qcore.models.architectures import ARCHITECTURES
+from qcore.models.catalog import DATASETS, MODELS
 from qcore.models.new_network import (
+    FOLDERS,
     WITHOUT_LIBRARY,
     NewNetwork,
     missing_packages,
@@ -18,6 +23,7 @@ from qcore.written_paths import written_path
 SOURCES = {
     "torchvision": "torchvision + weights",
     "timm": "timm + weights",
+    "huggingface": "Hugging Face folder",
     "onnx": "ONNX file",
     "bundled": "bundled + weights",
     "factory": "own code",
@@ -31,13 +37,20 @@ NORMALISATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "none (0 to 1)": ((0.0,), (1.0,)),
     "CIFAR-10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
 }
-WHOLE_FILES = ("onnx", "pt2")
+WHOLE_FILES = ("onnx", "pt2", "huggingface")
+"""Sources whose file, or folder, holds the structure together with the weights."""
 OTHER_DATA = "other data"
+IMAGES, OTHERS = "images", "texts, sounds, sensors or other inputs"
 LIBRARY = "as the library prepares images"
 OWN = "other numbers"
 UPLOADS = ("pt", "pth", "bin", "ckpt", "tar", "safetensors", "onnx", "pt2")
 
 Upload = tuple[str, bytes] | None
+
+Normalisation = tuple[str, str, str, int | None]
+"""The choice, mean and deviation as written, and the size that images are resized to."""
+
+NO_IMAGES: Normalisation = (LIBRARY, "", "", None)
 
 
 def network_form() -> tuple[NewNetwork, Upload] | None:
@@ -82,22 +95,16 @@ def network_form() -> tuple[NewNetwork, Upload] | None:
         )
     with right:
         name = st.text_input("Name", key="m-name", placeholder="my-resnet18", max_chars=64)
-        shape = st.text_input(
-            "Input shape (optional)",
-            key="m-shape",
-            placeholder="3x224x224",
-            help="Channels x height x width, pixels. Empty: as the file or the library says.",
-        )
-        classes = st.number_input(
-            "Classes (optional)",
-            min_value=2,
-            value=None,
-            step=1,
-            key="m-classes",
-            placeholder="read from the weights",
-        )
-        data = _trained_on() if source in WITHOUT_LIBRARY else ""
-        said = _normalisation(source, data)
+        length = _length() if source in FOLDERS else None
+        others = source in WITHOUT_LIBRARY and _takes() == OTHERS
+        shape, classes, data, said = ("", None, "", NO_IMAGES) if others else _images(source)
+    inputs = inputs_table() if others else ()
+    sound = None
+    if others:
+        with st.expander("Where its data are sounds", icon=":material/graphic_eq:"):
+            sound = sound_input("m-new")
+    with st.expander("How its answers are compared", icon=":material/balance:"):
+        judge = judge_input("m-new")
     if not st.button("Load", type="primary", icon=":material/download:", key="m-load"):
         return None
     if path.strip() and upload is not None:
@@ -108,13 +115,47 @@ def network_form() -> tuple[NewNetwork, Upload] | None:
         architecture=architecture.strip(),
         weights=written_path(path) or None,
         input_shape=parse_shape(shape) if shape.strip() else None,
-        classes=None if classes is None else int(classes),
+        classes=classes,
         preprocessing=preprocessing(*said, shape, data),
         by_order=bool(by_order),
         data=data,
         weights_key=key,
+        inputs=inputs,
+        judge=judge,
+        sound=sound,
+        length=length,
     )
+    if others and not inputs:
+        raise InvalidParams("Give a row for every input: its name, its numbers and its sizes.")
     return new, upload
+
+
+def _takes() -> str:
+    return str(
+        st.segmented_control(
+            "It takes", [IMAGES, OTHERS], default=IMAGES, required=True, key="m-takes"
+        )
+    )
+
+
+def _images(source: str) -> tuple[str, int | None, str, Normalisation]:
+    """What is said of images: shape and classes as written, data, and their normalisation."""
+    shape = st.text_input(
+        "Input shape (optional)",
+        key="m-shape",
+        placeholder="3x224x224",
+        help="Channels x height x width, pixels. Empty: as the file or the library says.",
+    )
+    classes = st.number_input(
+        "Classes (optional)",
+        min_value=2,
+        value=None,
+        step=1,
+        key="m-classes",
+        placeholder="read from the weights",
+    )
+    data = _trained_on() if source in WITHOUT_LIBRARY else ""
+    return shape, None if classes is None else int(classes), data, _normalisation(source, data)
 
 
 def _architecture(source: str) -> str:
@@ -122,7 +163,7 @@ def _architecture(source: str) -> str:
         known = [entry.name for entry in MODELS.values() if entry.source == "torchvision"]
         return str(st.selectbox("Architecture", known, key="m-torchvision"))
     if source == "bundled":
-        return str(st.selectbox("Architecture", BUNDLED_NAMES, key="m-bundled"))
+        return str(st.selectbox("Architecture", list(ARCHITECTURES), key="m-bundled"))
     if source == "timm":
         return st.text_input(
             "Architecture",
@@ -137,7 +178,12 @@ def _architecture(source: str) -> str:
             "`BITDIAL_ALLOW_CODE=mypackage.nets streamlit run app.py`."
         )
         return st.text_input("Function", key="m-factory", placeholder="mypackage.nets:build")
-    if source == "pt2":
+    if source == "huggingface":
+        st.caption(
+            "Read by the library transformers: no code from the folder is run, and nothing is "
+            "fetched. Its head, its inputs and its judge are told from config.json."
+        )
+    elif source == "pt2":
         st.caption(
             "A .pt2 file can hold code that runs when it is loaded, so the operator must allow "
             "such files when starting bitdial: `BITDIAL_ALLOW_CODE=pt2 streamlit run app.py`."
@@ -152,6 +198,16 @@ def _architecture(source: str) -> str:
 
 def _weights(source: str) -> tuple[str, Upload]:
     """A path on the server's machine, or a file sent through the browser."""
+    if source in FOLDERS:
+        folder = st.text_input(
+            "Folder on this machine",
+            key="m-folder",
+            placeholder="/home/me/all-MiniLM-L6-v2",
+            help="As save_pretrained writes it: config.json with model.safetensors, several such "
+            "files with their index, or pytorch_model.bin. What is needed of it is copied into the "
+            "data folder, with its tokenizer.json where there is one.",
+        )
+        return folder, None
     whole = source in WHOLE_FILES
     path = st.text_input(
         "File on this machine" if whole else "Weights: a file on this machine",
@@ -164,6 +220,20 @@ def _weights(source: str) -> tuple[str, Upload]:
         "or send one (up to 200 MB)", type=UPLOADS, key="m-upload", max_upload_size=200
     )
     return path, None if sent is None else (sent.name, sent.getvalue())
+
+
+def _length() -> int | None:
+    """Positions of a text, or samples of a sound; None takes what is usual."""
+    length = st.number_input(
+        "Length of a text, in tokens (optional)",
+        min_value=1,
+        value=None,
+        step=16,
+        key="m-length",
+        placeholder="128, or all positions it knows",
+        help="Shorter texts are padded and longer ones cut. For a sound: its samples.",
+    )
+    return None if length is None else int(length)
 
 
 def _weights_key() -> str:
@@ -199,7 +269,7 @@ def usual_words(data: str) -> str:
     return f"usual for this data (mean {mean}; deviation {std})"
 
 
-def _normalisation(source: str, data: str) -> tuple[str, str, str, int | None]:
+def _normalisation(source: str, data: str) -> Normalisation:
     """What is said about normalisation: the choice, mean and deviation as written, resize.
 
     Where no library says it and no data were chosen, nothing is chosen: the choice is "".

@@ -5,14 +5,18 @@ from typing import Any
 
 import pandas as pd
 
+from pages.shared.judged import CLASSIFIER, Words
 from qcore.allocation import ModelSpec
+from qcore.models.catalog import judge_of
 from qcore.models.entries import ModelEntry
 from qcore.problem import Scores
+from qcore.scoring.judges import Judge
 
 SOURCES = {
     "bundled": "comes with bitdial, trained",
     "torchvision": "torchvision, ImageNet",
     "timm": "timm, with your weights",
+    "huggingface": "your Hugging Face folder",
     "onnx": "your ONNX file",
     "factory": "your code",
     "pt2": "your .pt2 file",
@@ -44,19 +48,22 @@ def networks_frame(
         floats: Name to the float network's scores on the test split, or None.
     """
     rows = []
+    judges = any(_judge(entry).name != "classes" for entry in entries)
     for entry in entries:
         spec, scores = specs.get(entry.name), floats.get(entry.name)
         rows.append(
             {
                 "Network": entry.name,
                 "From": source_words(entry),
-                "Input": "x".join(map(str, entry.input_shape)),
-                "Classes": entry.classes,
+                "Input": input_words(entry),
+                "Classes": entry.classes if _judge(entry).name == "classes" else None,
+                **({"Judge": _judge(entry).title} if judges else {}),
                 "Layers": None if spec is None else len(spec.layers),
                 "Weights, million": None if spec is None else _millions(spec),
-                "Float accuracy, % (test)": _headline(scores),
-                "95 % interval": "" if scores is None else _interval(scores),
-                "Test images": None if scores is None else scores.n,
+                "Float accuracy, % (test)": _headline(scores, _judge(entry)),
+                **({"Other float scores (test)": _other(scores, _judge(entry))} if judges else {}),
+                "95 % interval": "" if scores is None else _interval(scores, _judge(entry)),
+                f"Test {'samples' if judges else 'images'}": None if scores is None else scores.n,
             }
         )
     return pd.DataFrame(rows)
@@ -66,28 +73,50 @@ def _millions(spec: ModelSpec) -> float:
     return sum(layer.weights for layer in spec.layers) / 1e6
 
 
-def _headline(scores: Scores | None) -> float | None:
-    return None if scores is None or scores.accuracy is None else 100 * scores.accuracy
+def input_words(entry: ModelEntry) -> str:
+    """What a network takes: an image's sizes, or its inputs by name."""
+    inputs = () if entry.card is None else entry.card.inputs
+    if inputs:
+        return "; ".join(each.words for each in inputs)
+    return "x".join(map(str, entry.input_shape))
 
 
-def _interval(scores: Scores) -> str:
+def _judge(entry: ModelEntry) -> Judge:
+    return judge_of(entry.name)
+
+
+def _headline(scores: Scores | None, judge: Judge) -> float | None:
+    if scores is None or scores.accuracy is None or judge.name != "classes":
+        return None
+    return 100 * scores.accuracy
+
+
+def _other(scores: Scores | None, judge: Judge) -> str:
+    """What is no accuracy of classes: its name, value and unit."""
+    if scores is None or scores.accuracy is None or judge.name == "classes":
+        return ""
+    return f"{judge.score.name} {judge.score.write(scores.accuracy)}"
+
+
+def _interval(scores: Scores, judge: Judge) -> str:
     if scores.accuracy is None:
         return "no labels"
-    low, high = scores.interval
-    return f"{100 * low:.1f} to {100 * high:.1f}"
+    low, high = (judge.score.factor * end for end in scores.interval)
+    return f"{low:.1f} to {high:.1f}"
 
 
 def layers_frame(model: ModelSpec) -> pd.DataFrame:
     """One row per layer that gets bits, in execution order."""
+    one, whole = ("a sample", "the inputs") if model.inputs else ("an image", "the image")
     return pd.DataFrame(
         {
             "Layer": [layer.name for layer in model.layers],
             "Kind": ["depthwise" if x.depthwise else x.kind for x in model.layers],
             "Weights": [layer.weights for layer in model.layers],
             "Output channels": [layer.channels for layer in model.layers],
-            "Multiply-accumulates an image": [layer.macs for layer in model.layers],
-            "Input values an image": [layer.inputs for layer in model.layers],
-            "Reads": [", ".join(layer.producers) or "the image" for layer in model.layers],
+            f"Multiply-accumulates {one}": [layer.macs for layer in model.layers],
+            f"Input values {one}": [layer.inputs for layer in model.layers],
+            "Reads": [", ".join(layer.producers) or whole for layer in model.layers],
         }
     )
 
@@ -100,7 +129,7 @@ def left_frame(model: ModelSpec) -> pd.DataFrame:
             "Parameter": name,
             "Values": count,
             "Share of all, %": 100 * count / max(1, everything),
-            "Why it stays in float": why(name, model.warnings),
+            "Why it stays in float": model.why_float(name),
         }
         for name, count in sorted(model.left_in_float.items(), key=lambda item: -item[1])
     ]
@@ -108,31 +137,17 @@ def left_frame(model: ModelSpec) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def why(parameter: str, warnings: Sequence[str]) -> str:
-    """Why a parameter stays in float: the warning that names it, or what kind of thing it is."""
-    owner = parameter.rpartition(".")[0]
-    for sentence in warnings:
-        if sentence.startswith((f"{parameter} ", f"{owner} ")):
-            return sentence
-    leaf = parameter.rpartition(".")[2]
-    if leaf == "bias":
-        return "a bias: too small to matter"
-    return "not a weight of a convolution or linear layer (a norm, an embedding, a scale)"
-
-
-def splits_text(report: Mapping[str, Any]) -> str:
+def splits_text(report: Mapping[str, Any], words: Words = CLASSIFIER) -> str:
     """The splits of a check in one line: sizes, how they were drawn, and their digest."""
     splits = report["splits"]
     return (
         f"{splits['calibration']:,} calibration, {splits['search']:,} search and "
-        f"{splits['test']:,} test images, drawn with seed 0; "
+        f"{splits['test']:,} test {words.samples}, drawn with seed 0; "
         f"digest {str(report['digest'])[:12]}."
     )
 
 
-def share_text(scores: Mapping[str, Any]) -> str:
-    """A share with its interval and n: "91.2 % (90.1 to 92.2, n = 1,000)"."""
-    return (
-        f"{100 * scores['value']:.1f} % ({100 * scores['low']:.1f} to {100 * scores['high']:.1f}, "
-        f"n = {scores['n']:,})"
-    )
+def share_text(scores: Mapping[str, Any], words: Words = CLASSIFIER) -> str:
+    """A score with its interval and n: "91.2 % (90.1 to 92.2, n = 1,000)"."""
+    value, low, high = (words.factor * scores[end] for end in ("value", "low", "high"))
+    return f"{words.value(value)} ({low:.1f} to {high:.1f}, n = {scores['n']:,})"

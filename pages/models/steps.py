@@ -1,14 +1,27 @@
 """The steps of the Models page that take a while: started in a process, followed, cancelled."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import streamlit as st
 
 from pages.models import frames
+from pages.models.judge_form import judge_input
 from pages.shared import session, widgets
+from pages.shared.data_words import data_note, kinds_for, place_words
+from pages.shared.judged import judged, words_for
 from pages.shared.text import literal
 from qcore.errors import InvalidParams, QcoreError
-from qcore.models.catalog import DATASETS, data_name, default_data, read_models, split_data_name
+from qcore.models.cards import Card
+from qcore.models.catalog import (
+    DATASETS,
+    data_name,
+    default_data,
+    judge_of,
+    read_models,
+    split_data_name,
+)
+from qcore.scoring.judges import judge_words
 from store import Store
 from store.jobs import add_network
 
@@ -95,39 +108,70 @@ def busy(slot: str, store: Store) -> bool:
 
 def data_input(name: str) -> str:
     """Let the reader choose the data a network is measured on; returns the data name."""
-    fitting = list(read_models()[name].datasets)
+    card = read_models()[name].card
+    inputs = () if card is None else card.inputs
+    fitting = kinds_for(read_models()[name].datasets, inputs)
     key, _, place = default_data(name).partition(":")
     chosen = str(
         st.selectbox(
             "Data",
             fitting,
-            index=fitting.index(key) if key in fitting else 0,
+            index=fitting.index(key) if key in fitting and (place or not inputs) else 0,
             format_func=lambda key: DATASETS[key].title,
             key=f"m-data-{name}",
         )
     )
-    st.caption(DATASETS[chosen].note)
+    st.caption(literal(data_note(chosen, inputs, judge_of(name))))
     if not DATASETS[chosen].needs_path:
         return chosen
-    what = "File" if chosen == "tensors" else "Folder"
+    label, example = place_words(chosen)
     path = st.text_input(
-        f"{what} on this machine",
+        label,
         place if chosen == key else "",
         key=f"m-place-{name}-{chosen}",
+        placeholder=example,
     )
     return data_name(path, chosen)
 
 
 def counts_input(name: str) -> tuple[int, int]:
-    """Let the reader choose how many images calibrate and how many are searched on."""
+    """Let the reader choose how many samples calibrate and how many are searched on."""
+    card = read_models()[name].card
+    samples = "samples" if card is not None and card.inputs else words_for(judge_of(name)).samples
     left, right = st.columns(2)
     calibration = left.number_input(
-        "Calibration images", min_value=1, value=1024, step=64, key=f"m-calibration-{name}"
+        f"Calibration {samples}", min_value=1, value=1024, step=64, key=f"m-calibration-{name}"
     )
     search = right.number_input(
-        "Search images", min_value=1, value=1024, step=64, key=f"m-search-{name}"
+        f"Search {samples}", min_value=1, value=1024, step=64, key=f"m-search-{name}"
     )
     return int(calibration), int(search)
+
+
+def judge_step(store: Store, card: Card) -> None:
+    """Let the reader change how the answers of a network are compared; tried before it is kept."""
+    slot = f"m-judge-step-{card.name}"
+    st.write(f"Compared by: {literal(judge_words(card.judge))}. {card.judge.about}")
+    with st.expander("Compare its answers otherwise", icon=":material/balance:"):
+        try:
+            judge = judge_input(f"m-own-{card.name}", card.judge)
+        except InvalidParams as error:
+            widgets.error_box(error)
+            return
+        changed = judge is not None and judge != card.judge
+        if (
+            st.button("Use this", key="m-judge", disabled=not changed or busy(slot, store))
+            and judge is not None
+        ):
+            begin(slot, lambda: add_network.start_judging(store, card.name, judge))
+        st.caption(
+            "What was measured before keeps its own figures, and is not compared with what comes."
+        )
+    look = follow(store, slot)
+    if look is not None and look.report is not None:
+        st.success(f"Compared by {literal(str(look.report['judge']))}.", icon=":material/check:")
+        for note in look.report["notes"]:
+            st.info(literal(str(note)), icon=":material/info:")
 
 
 def check_step(store: Store, name: str, data: str, counts: tuple[int, int]) -> None:
@@ -140,18 +184,27 @@ def check_step(store: Store, name: str, data: str, counts: tuple[int, int]) -> N
         return
     report = look.report
     labelled = report["test"]["labelled"]
+    model = session.model_facts(store, name)
+    words = words_for(judged(report.get("judge")), labelled, model)
     columns = st.columns(3)
     if labelled:
-        columns[0].metric("Float accuracy, test split", f"{100 * report['test']['value']:.1f} %")
-        columns[0].caption(f"measured: {frames.share_text(report['test'])}")
+        value = words.factor * report["test"]["value"]
+        columns[0].metric(f"Float {words.name}, test split", words.value(value))
+        columns[0].caption(f"measured: {frames.share_text(report['test'], words)}")
     else:
-        columns[0].metric("Float accuracy", "no labels")
-        columns[0].caption("Bits will be judged by agreement with the float network.")
-    columns[1].metric("Time per image, float", f"{report['ms']:.2f} ms")
+        columns[0].metric(f"Float {replace(words, labelled=True).name}", "no labels")
+        columns[0].caption(f"Bits will be judged by {words.name}.")
+    columns[1].metric(f"Time per {words.sample}, float", f"{report['ms']:.2f} ms")
     columns[1].caption(f"measured on {report['device']}, one thread, in batches")
-    columns[2].metric("Classes", f"{report['classes']:,}")
-    columns[2].caption("images of " + "x".join(map(str, report["shape"])))
-    st.caption(frames.splits_text(report))
+    if words.usual:
+        columns[2].metric("Classes", f"{report['classes']:,}")
+    else:
+        columns[2].metric("Compared by", words.judge.title)
+    if model is not None and model.inputs:
+        columns[2].caption(literal("; ".join(each.words for each in model.inputs)))
+    else:
+        columns[2].caption("images of " + "x".join(map(str, report["shape"])))
+    st.caption(frames.splits_text(report, words))
     for note in report["notes"]:
         st.warning(literal(str(note)), icon=":material/warning:")
     if not report["notes"]:
@@ -190,8 +243,8 @@ def sensitivity_step(store: Store, name: str, data: str, counts: tuple[int, int]
     if look is None or look.report is None:
         return
     st.success(
-        f"Computed on {look.report['n']:,} images in {look.report['seconds']:.1f} s. Explore now "
-        "predicts any allocation of these bits.",
+        f"Computed on {look.report['n']:,} {words_for(judge_of(name)).samples} in "
+        f"{look.report['seconds']:.1f} s. Explore now predicts any allocation of these bits.",
         icon=":material/check:",
     )
 

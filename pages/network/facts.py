@@ -28,11 +28,15 @@ def layer_facts(layer: LayerSpec, model: ModelSpec, joined: str = "") -> list[tu
         ("Kind", _kind(layer)),
         ("Channels", f"{layer.in_channels:,} in, {layer.channels:,} out"),
     ]
+    if layer.looks_up:
+        each = layer.weights // max(1, layer.channels)
+        facts[1:] = [("Rows", f"{layer.channels:,} of {each:,} values")]
     kernel = _kernel(layer)
     if kernel:
         facts.append(("Kernel", kernel))
+    shown = _shape(layer.inputs, layer.in_channels, square)
     facts += [
-        ("Input", _shape(layer.inputs, layer.in_channels, square)),
+        ("Input", "ids, which have no bits" if layer.looks_up else shown),
         ("Output", _shape(layer.outputs, layer.channels, square)),
         ("Weights", f"{layer.weights:,} ({100 * layer.weights / max(1, everything):.1f} % of all)"),
         ("Multiply-accumulates", f"{layer.macs:,} for one image"),
@@ -62,8 +66,8 @@ def _kind(layer: LayerSpec) -> str:
 
 
 def _kernel(layer: LayerSpec) -> str:
-    """The window of a convolution, or "" of a linear layer."""
-    if layer.kind == "linear":
+    """The window of a convolution, or "" of any other layer."""
+    if not layer.kind.startswith("conv"):
         return ""
     places = layer.weights * layer.groups // max(1, layer.channels * layer.in_channels)
     side = math.isqrt(places)

@@ -92,7 +92,8 @@ class _Wires:
             before = [name for name in layer.producers if name in self.place]
             later += [(name, layer.name) for name in layer.producers if name not in self.place]
             source = self._source(before, layer)
-            at = self._add(Node("layer", number), layer.channels)
+            wide = layer.weights // max(1, layer.channels) if layer.looks_up else layer.channels
+            at = self._add(Node("layer", number), wide)
             self.place[layer.name] = at
             self.arrows.append((source, at))
         end = self._add(Node("output"), 0)
@@ -138,7 +139,11 @@ def _sign(widths: Sequence[int], reader: LayerSpec) -> str:
         return SIDE_BY_SIDE
     if wanted == max(widths):
         return SUM
-    if reader.kind == "linear" and wanted % sum(widths) and wanted % max(widths) == 0:
+    if (
+        reader.kind in ("linear", "recurrent")
+        and wanted % sum(widths)
+        and wanted % max(widths) == 0
+    ):
         # flattened pictures: channels times places
         return SUM
     return UNKNOWN

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from pages.plots.difference import short
 from pages.plots.style import BIT_COLOURS, GREY, digit_colour, lay_out, plain
 from pages.shared.columns import SEARCH_SCORE, column_of
+from pages.shared.judged import CLASSIFIER, Words
 from pages.shared.text import bits_text, scale_of, significant
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
 from qcore.costs.formulas import CostModel
@@ -23,16 +24,19 @@ CELLS_WITH_DIGITS = 40
 """Up to this many layers half a page has room for a digit in each cell; else there is a scale."""
 
 
-def allocations_frame(front: pd.DataFrame, cost: CostModel, most: int = MOST_ROWS) -> pd.DataFrame:
+def allocations_frame(
+    front: pd.DataFrame, cost: CostModel, most: int = MOST_ROWS, words: Words = CLASSIFIER
+) -> pd.DataFrame:
     """Rows of a front, as `allocations_figure` draws them.
 
     Args:
         front: Rows by rising cost, as `frames.front_of` returns them.
         cost: That cost.
         most: Most rows; at least 2.
+        words: What scores are called.
 
     Returns:
-        Columns: "allocation", "label" (cost and accuracy), "point"; cheapest first.
+        Columns: "allocation", "label" (cost and score), "point"; cheapest first.
     """
     count = len(front)
     step = max(1, -(-(count - 1) // (most - 1)))
@@ -41,7 +45,7 @@ def allocations_frame(front: pd.DataFrame, cost: CostModel, most: int = MOST_ROW
     column = column_of(cost)
     factor, unit = scale_of(cost, float(rows[column].max()) if count else 1.0)
     labels = [
-        f"{significant(value / factor)} {unit}, {score:.1f} %"
+        f"{significant(value / factor)} {unit}, {words.value(score)}"
         for value, score in zip(rows[column], rows[SEARCH_SCORE], strict=True)
     ]
     return pd.DataFrame(
@@ -54,7 +58,11 @@ def allocations_frame(front: pd.DataFrame, cost: CostModel, most: int = MOST_ROW
 
 
 def allocations_figure(
-    listed: pd.DataFrame, model: ModelSpec, cost: CostModel, part: str = "weights"
+    listed: pd.DataFrame,
+    model: ModelSpec,
+    cost: CostModel,
+    part: str = "weights",
+    name: str = "accuracy",
 ) -> go.Figure:
     """Bits of every layer (across) of every allocation of a front (down, rising cost).
 
@@ -63,6 +71,7 @@ def allocations_figure(
         model: Its layers, in execution order.
         cost: The cost the rows rise by; titles the vertical axis.
         part: "weights" or "activations".
+        name: What scores are called.
     """
     names = list(model.names)
     table = [_bits(allocation, names, part) for allocation in listed["allocation"]]
@@ -111,7 +120,7 @@ def allocations_figure(
         zeroline=False,
     )
     figure.update_yaxes(
-        title_text=f"{cost.title}, accuracy",
+        title_text=f"{cost.title}, {name}",
         tickvals=rows,
         ticktext=[plain(label) for label in listed["label"]],
         autorange="reversed",

@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from pages.plots.heatmap import bit_heatmap
 from pages.plots.style import GREY, LINE_COLOURS, lay_out, plain
 from pages.shared.frames import bits_frame
+from pages.shared.judged import CLASSIFIER, Words
 from qcore.allocation import BitAllocation, ModelSpec
 
 Figures = Mapping[str, Any]
@@ -61,20 +62,21 @@ def generations_frame(kept: Sequence[Figures]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def epochs_frame(kept: Sequence[Figures]) -> pd.DataFrame:
+def epochs_frame(kept: Sequence[Figures], words: Words = CLASSIFIER) -> pd.DataFrame:
     """One row per training epoch.
 
     Returns:
         Columns: "Epoch" (counted through all stages), "stage", "loss" (nats), "accuracy, %" (None
         without labels), "layer by layer, %" (chance, when the epoch ends, that a step draws
-        the bits of each layer alone; None where bits are not drawn).
+        the bits of each layer alone; None where bits are not drawn). Of another judge the score
+        stands in place of the accuracy, in its own unit.
     """
     rows = [
         {
             "Epoch": place,
             "stage": entry["stage"],
             "loss": entry["loss"],
-            "accuracy, %": None if "accuracy" not in entry else 100 * entry["accuracy"],
+            "accuracy, %": None if "accuracy" not in entry else words.factor * entry["accuracy"],
             RAMP: None if "layer_by_layer" not in entry else 100 * entry["layer_by_layer"],
         }
         for place, entry in enumerate((e for e in kept if "epoch" in e), start=1)
@@ -194,7 +196,7 @@ def rounds_figure(kept: Sequence[Figures], model: ModelSpec) -> go.Figure | None
     return bit_heatmap(bits_frame(pd.DataFrame(rows, columns=["method", "allocation"]), model))
 
 
-def epochs_figure(frame: pd.DataFrame) -> go.Figure:
+def epochs_figure(frame: pd.DataFrame, words: Words = CLASSIFIER) -> go.Figure:
     """Training loss, and accuracy where there are labels, of every epoch of every stage.
 
     Where a search draws bits, a panel below says how often each layer's are drawn alone.
@@ -206,7 +208,7 @@ def epochs_figure(frame: pd.DataFrame) -> go.Figure:
         for column, axis, dash in (("loss", "y", "solid"), ("accuracy, %", "y2", "dot")):
             figure.add_scatter(
                 y=[None if pd.isna(value) else value for value in rows[column]],
-                name=f"{plain(str(stage))}: {column}",
+                name=f"{plain(str(stage))}: {words.head(column)}",
                 line={"color": colour, "dash": dash},
                 yaxis=axis,
                 **common,
@@ -224,9 +226,9 @@ def epochs_figure(frame: pd.DataFrame) -> go.Figure:
     lay_out(figure, 500 if ramp else 360)
     top = [0.4, 1] if ramp else [0, 1]
     figure.update_layout(
-        yaxis={"title": {"text": "Training loss, nats"}, "domain": top},
+        yaxis={"title": {"text": f"Training loss, {words.unit}"}, "domain": top},
         yaxis2={
-            "title": {"text": "Training accuracy, %"},
+            "title": {"text": f"Training {words.name}, {words.symbol}"},
             "overlaying": "y",
             "side": "right",
             "tickmode": "auto",  # else its ticks are where those of the loss are

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from pages.plots.style import GREY, LINE_COLOURS, faded, lay_out, plain, style_of
 from pages.shared import frames
 from pages.shared.columns import DAMAGE, OBJECTIVE, SEARCH_HIGH, SEARCH_LOW, SEARCH_SCORE, column_of
+from pages.shared.judged import CLASSIFIER, Words
 from pages.shared.text import bits_text, scale_of
 from qcore.costs.formulas import CostModel
 
@@ -24,18 +25,20 @@ def front_figure(
     limit: float | None = None,
     float_score: float | None = None,
     score: str = SEARCH_SCORE,
-    score_title: str = "Accuracy on the search split, %",
+    score_title: str = "",
+    words: Words = CLASSIFIER,
 ) -> go.Figure:
-    """Accuracy, or predicted damage, against a cost; a step line per method.
+    """Scores, or predicted damage, against a cost; a step line per method.
 
     Args:
         frame: Every point, measured or predicted, never both.
         chosen: The picked point of each method; marked by a ring.
         cost: The cost on the x axis.
         limit: Budget on that cost, in its unit; drawn with the side beyond it shaded.
-        float_score: The float network's score in percent, drawn as a line of reference.
+        float_score: The float network's score as it is shown, drawn as a line of reference.
         score: Column on the y axis; DAMAGE gives hollow marks, for what was not measured.
-        score_title: Title of the y axis, with unit.
+        score_title: Title of the y axis, with unit; "" takes the score on the search split.
+        words: What scores are called.
 
     Returns:
         Per method a trace of all points (measured only), then its front; then the picks.
@@ -58,9 +61,9 @@ def front_figure(
                 legendgroup=str(method),
                 showlegend=False,
                 customdata=_hover(faint),
-                hovertemplate=_point_words(unit, score),
+                hovertemplate=_point_words(unit, score, words.symbol),
             )
-        figure.add_scatter(**_front_line(str(method), rows, cost, factor, unit, score))
+        figure.add_scatter(**_front_line(str(method), rows, cost, factor, unit, score, words))
     figure.add_scatter(
         x=(chosen[column] / factor).tolist(),
         y=chosen[score].tolist(),
@@ -69,16 +72,22 @@ def front_figure(
         marker={"symbol": "circle-open", "size": 19, "color": GREY, "line": {"width": 3}},
         hoverinfo="skip",
     )
-    _add_references(figure, limit, factor, unit, largest, float_score)
+    _add_references(figure, limit, factor, unit, largest, float_score, words)
     lay_out(figure, 460)
     figure.update_layout(hovermode="closest")
     figure.update_xaxes(title_text=f"{cost.title}, {unit}", rangemode="tozero")
-    figure.update_yaxes(title_text=score_title)
+    figure.update_yaxes(title_text=score_title or words.on("search"))
     return figure
 
 
 def _front_line(
-    method: str, rows: pd.DataFrame, cost: CostModel, factor: float, unit: str, score: str
+    method: str,
+    rows: pd.DataFrame,
+    cost: CostModel,
+    factor: float,
+    unit: str,
+    score: str,
+    words: Words,
 ) -> dict[str, object]:
     style, predicted = style_of(method), score == DAMAGE
     front = frames.front_of(rows, cost, DAMAGE if predicted else OBJECTIVE)
@@ -100,7 +109,7 @@ def _front_line(
         },
         "legendgroup": method,
         "customdata": _hover(front),
-        "hovertemplate": _point_words(unit, score),
+        "hovertemplate": _point_words(unit, score, words.symbol),
     }
     if not predicted:
         high = front[SEARCH_HIGH] - front[score]
@@ -128,8 +137,8 @@ def _hover(rows: pd.DataFrame) -> list[list[object]]:
     return [[at, text] for at, text in zip(ids, words, strict=True)]
 
 
-def _point_words(unit: str, score: str) -> str:
-    y = "damage %{y:.4g}" if score == DAMAGE else "%{y:.2f} %"
+def _point_words(unit: str, score: str, symbol: str) -> str:
+    y = "damage %{y:.4g}" if score == DAMAGE else f"%{{y:.2f}} {symbol}"
     return f"{y} at %{{x:.4g}} {unit}<br>%{{customdata[1]}}<extra></extra>"
 
 
@@ -140,12 +149,13 @@ def _add_references(
     unit: str,
     largest: float,
     float_score: float | None,
+    words: Words,
 ) -> None:
     if float_score is not None:
         figure.add_hline(
             y=float_score,
             line={"color": GREY, "dash": "dash", "width": 1},
-            annotation_text=f"float {float_score:.1f} %",
+            annotation_text=f"float {words.value(float_score)}",
             annotation_position="top left",
         )
     if limit is not None:

@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 
 from pages.plots.style import GREY, lay_out, plain, style_of
 from pages.shared.columns import DAMAGE, SEARCH_HIGH, SEARCH_LOW, SEARCH_N, SEARCH_SCORE
+from pages.shared.judged import CLASSIFIER, Words
 from pages.shared.text import counted
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
 from qcore.problem import PTQ, SensitivityTable
@@ -47,18 +48,23 @@ class Reliability:
             are ranked alike; None where it is undefined, because fewer than two differ.
         n: Allocations that were predicted and measured.
         frame: One row each: "point", "run", DAMAGE (unit of the table), MEASURED (nats),
-            SEARCH_SCORE, SEARCH_LOW, SEARCH_HIGH (percent), SEARCH_N (images).
+            SEARCH_SCORE, SEARCH_LOW, SEARCH_HIGH (as scores are shown), SEARCH_N (samples).
         score_tau: The same of the predicted damage, negated, and the measured score.
+        named: What figures are called.
     """
 
     tau: float | None
     n: int
     frame: pd.DataFrame
     score_tau: float | None = None
+    named: Words = CLASSIFIER
 
 
 def reliability(
-    table: SensitivityTable, model: ModelSpec, points: Iterable[StoredPoint]
+    table: SensitivityTable,
+    model: ModelSpec,
+    points: Iterable[StoredPoint],
+    named: Words = CLASSIFIER,
 ) -> Reliability:
     """Compare a table's predictions with measured points of one setting.
 
@@ -68,7 +74,9 @@ def reliability(
         points: Stored points, all measured on the same images. Only those scored on the whole
             search split with the weights as they came (stage PTQ) are compared, each allocation
             once, and those whose bits the table does not know are left out.
+        named: What their figures are called.
     """
+    factor = named.factor
     kept: dict[str, StoredPoint] = {}
     names = set(model.names)
     for stored in points:
@@ -88,12 +96,13 @@ def reliability(
             measured = (
                 scores.loss if table.kind == "loss" and scores.loss is not None else scores.kl
             )
-            shown = (100 * scores.headline, 100 * low, 100 * high, scores.n)
+            shown = (factor * scores.headline, factor * low, factor * high, scores.n)
             rows.append((stored.id, stored.run_id, float(predicted), measured, *shown))
     columns = ["point", "run", DAMAGE, MEASURED, SEARCH_SCORE, SEARCH_LOW, SEARCH_HIGH, SEARCH_N]
     frame = pd.DataFrame(rows, columns=columns)
     found, judge, score = (frame[c].to_numpy(float) for c in (DAMAGE, MEASURED, SEARCH_SCORE))
-    return Reliability(kendall_tau(found, judge), len(frame), frame, kendall_tau(-found, score))
+    taus = kendall_tau(found, judge), kendall_tau(-found, score)
+    return Reliability(taus[0], len(frame), frame, taus[1], named)
 
 
 def damages(
@@ -144,12 +153,13 @@ def words(found: Reliability) -> str:
 
 
 def score_words(found: Reliability) -> str:
-    """How well predicted damage ranks accuracy, and why that is less; "" where undefined."""
+    """How well predicted damage ranks scores, and why that is less; "" where undefined."""
     if found.score_tau is None or not found.n:
         return ""
     images = int(found.frame[SEARCH_N].median())
     return (
-        f"With accuracy the rank correlation is {found.score_tau:.2f}: on {images:,} images, "
+        f"With {found.named.name} the rank correlation is {found.score_tau:.2f}: on {images:,} "
+        f"{found.named.samples}, "
         "allocations whose intervals overlap are in no certain order."
     )
 
@@ -158,7 +168,7 @@ def expected_score(found: Reliability, damage: float) -> tuple[float, float, flo
     """Scores that allocations predicted alike were measured to have.
 
     Returns:
-        (lowest, median, highest, count) in percent over the NEAREST allocations by predicted
+        (lowest, median, highest, count) of shown scores over the NEAREST allocations by predicted
         damage; None where predictions are unchecked, not trusted, or the damage is outside of what
         was ever measured.
     """
@@ -210,7 +220,8 @@ def reliability_figure(
     figure.update_layout(hovermode="closest")
     figure.update_xaxes(title_text=f"Predicted damage, {plain(unit)}", **_axis(found.frame[DAMAGE]))
     if score_title is None:
-        figure.update_yaxes(title_text=MEASURED, **_axis(found.frame[MEASURED]))
+        title = f"Measured damage, {found.named.unit}"
+        figure.update_yaxes(title_text=title, **_axis(found.frame[MEASURED]))
     else:
         figure.update_yaxes(title_text=score_title)
     return figure

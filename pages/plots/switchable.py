@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from pages.shared.judged import CLASSIFIER, Words
+
 Figures = Mapping[str, Any]
 
 ROWS = {
@@ -54,20 +56,21 @@ def sizes_frame(kept: Sequence[Figures]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["Network", *COLUMNS.values()])
 
 
-def sampled_words(kept: Sequence[Figures], what: str) -> str:
+def sampled_words(kept: Sequence[Figures], words: Words = CLASSIFIER) -> str:
     """What random bits of a trained network are worth, in a sentence; "" where none were measured.
 
     Args:
         kept: Figures of a run.
-        what: What the scores are: "Accuracy" or "Agreement with the float network".
+        words: What the scores are called.
     """
     found = [entry["sampled"] for entry in kept if "sampled" in entry]
     if not found:
         return ""
     mean, fifth, least = (
-        f"{100 * found[-1][name]:.1f} %" for name in ("mean", "fifth_percentile", "minimum")
+        words.value(words.factor * found[-1][name])
+        for name in ("mean", "fifth_percentile", "minimum")
     )
     return (
-        f"{what} of random bits, layer by layer, on the search split: {mean} on average, {fifth} "
-        f"at the 5th percentile, {least} at worst."
+        f"{words.title} of random bits, layer by layer, on the search split: {mean} on average, "
+        f"{fifth} at the 5th percentile, {least} at worst."
     )

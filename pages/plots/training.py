@@ -7,6 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from pages.plots.style import lay_out, plain
+from pages.shared.judged import CLASSIFIER, Words
 
 LOSS, ACCURACY = "loss", "accuracy, %"
 TITLES = {LOSS: "Training loss", ACCURACY: "Accuracy while training, %"}
@@ -37,12 +38,13 @@ def has(curves: Sequence[Curve], column: str) -> bool:
     return any(curve.epochs[column].notna().any() for curve in curves)
 
 
-def curves_figure(curves: Sequence[Curve], column: str) -> go.Figure:
+def curves_figure(curves: Sequence[Curve], column: str, words: Words = CLASSIFIER) -> go.Figure:
     """Thin lines, one a run; runs of a method share its colour and its place in the legend.
 
     Args:
         curves: At least one run's.
         column: LOSS or ACCURACY.
+        words: What scores are called.
     """
     figure = go.Figure()
     named: set[str] = set()
@@ -69,5 +71,5 @@ def curves_figure(curves: Sequence[Curve], column: str) -> go.Figure:
         named.add(curve.label)
     lay_out(figure, 340 + 20 * (len(named) // 3))
     figure.update_xaxes(title_text="Epoch, counted through all stages", rangemode="tozero")
-    figure.update_yaxes(title_text=TITLES[column])
+    figure.update_yaxes(title_text=words.head(TITLES[column]))
     return figure

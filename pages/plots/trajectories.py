@@ -11,6 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from pages.plots.style import GREY, LINE_COLOURS, lay_out, plain
+from pages.shared.judged import CLASSIFIER, Words
 from qcore.costs import COSTS
 from qcore.costs.formulas import CostModel
 
@@ -59,7 +60,7 @@ def excess_frame(kept: Sequence[Figures]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["Step", "cost", "excess, %"])
 
 
-def hardening_frame(kept: Sequence[Figures]) -> pd.DataFrame:
+def hardening_frame(kept: Sequence[Figures], words: Words = CLASSIFIER) -> pd.DataFrame:
     """One row per epoch in which weights harden.
 
     Returns:
@@ -69,9 +70,9 @@ def hardening_frame(kept: Sequence[Figures]) -> pd.DataFrame:
     rows = [
         {
             "Epoch": place,
-            "soft, %": _percent(entry.get("soft_accuracy")),
-            "hard, %": _percent(entry.get("hard_accuracy")),
-            "off level, %": _percent(entry["off_level"]),
+            "soft, %": _times(words.factor, entry.get("soft_accuracy")),
+            "hard, %": _times(words.factor, entry.get("hard_accuracy")),
+            "off level, %": _times(100, entry["off_level"]),
             "beta": entry.get("beta"),
         }
         for place, entry in enumerate(
@@ -152,7 +153,7 @@ def excess_figure(frame: pd.DataFrame, costs: Mapping[str, CostModel] = COSTS) -
     return figure
 
 
-def hardening_figure(frame: pd.DataFrame) -> go.Figure:
+def hardening_figure(frame: pd.DataFrame, words: Words = CLASSIFIER) -> go.Figure:
     """Accuracy of soft and of hard weights, and the share of weights not at a level yet."""
     figure = go.Figure()
     lines = (
@@ -171,7 +172,7 @@ def hardening_figure(frame: pd.DataFrame) -> go.Figure:
         )
     lay_out(figure, 340)
     figure.update_layout(
-        yaxis={"title": {"text": "Accuracy, %"}},
+        yaxis={"title": {"text": f"{words.title}, {words.symbol}"}},
         yaxis2={
             "title": {"text": "Weights not at a level, %"},
             "overlaying": "y",
@@ -186,11 +187,14 @@ def hardening_figure(frame: pd.DataFrame) -> go.Figure:
 
 
 def drawn(
-    kept: Sequence[Figures], costs: Mapping[str, CostModel] = COSTS
+    kept: Sequence[Figures],
+    costs: Mapping[str, CostModel] = COSTS,
+    words: Words = CLASSIFIER,
 ) -> dict[str, tuple[go.Figure, str]]:
     """Tab title to figure and description, for whatever was sent of this kind."""
     found: dict[str, tuple[go.Figure, str]] = {}
-    learned, excess, hardening = trajectory_frame(kept), excess_frame(kept), hardening_frame(kept)
+    learned, excess = trajectory_frame(kept), excess_frame(kept)
+    hardening = hardening_frame(kept, words)
     for part in dict.fromkeys(learned["part"]):
         found[f"Learned bits, {part}"] = (
             bits_figure(learned, part),
@@ -207,14 +211,14 @@ def drawn(
         )
     if len(hardening):
         found["Hardening"] = (
-            hardening_figure(hardening),
-            "Accuracy of soft and hard weights, and the share not yet at a level.",
+            hardening_figure(hardening, words),
+            f"{words.title} of soft and hard weights, and the share not yet at a level.",
         )
     return found
 
 
-def _percent(share: float | None) -> float | None:
-    return None if share is None else 100 * share
+def _times(factor: float, value: float | None) -> float | None:
+    return None if value is None else factor * value
 
 
 def _gaps(values: Iterable[float | None]) -> list[float | None]:

@@ -8,14 +8,23 @@ from pages.searches import launch_batch
 from pages.searches.params_form import params_form
 from pages.searches.prefill import Prefill, prefill
 from pages.shared import session, text, widgets
+from pages.shared.data_words import data_note, kinds_for, place_words
 from pages.shared.float_note import confirmed, float_note
+from pages.shared.judged import Words, words_for
 from pages.shared.runs import launch
 from qcore.allocation import FLOAT_BITS, ModelSpec
 from qcore.costs import applicable
 from qcore.costs.budget import cheapest_total, make_options
 from qcore.costs.formulas import CostModel
 from qcore.errors import InvalidParams, QcoreError
-from qcore.models.catalog import DATASETS, data_name, default_data, network_title, read_models
+from qcore.models.catalog import (
+    DATASETS,
+    data_name,
+    default_data,
+    judge_of,
+    network_title,
+    read_models,
+)
 from qcore.quantizer_names import POST_TRAINING
 from qcore.run_spec import RunSpec, check_run, images_name
 from qcore.searches import SEARCHES, given
@@ -78,7 +87,8 @@ def launch_form(store: Store, name: str) -> None:
                 "chance: several show how much that is. Methods without chance, such as the exact "
                 "front, find the same with every seed and run once.",
             )
-            calibration, images, images_seed, reported = _images(begin)
+            words = words_for(judge_of(name), model=model)
+            calibration, images, images_seed, reported = _images(begin, words)
             tuning = st.toggle(
                 "Tune reported points without labels",
                 key="f-tuning",
@@ -140,24 +150,29 @@ def _estimate(asked: Sequence[RunSpec], known: Sequence[Run]) -> None:
 def _data(name: str, begin: Prefill) -> str:
     """The data name; begins with what the reader's own network was added with."""
     models = read_models()
-    fitting = list(models[name].datasets if name in models else DATASETS)
+    card = models[name].card if name in models else None
+    inputs = () if card is None else card.inputs
+    fitting = kinds_for(models[name].datasets if name in models else list(DATASETS), inputs)
     begun = begin.spec.data or (default_data(name) if name in models else "")
     usual, _, place = begun.partition(":")
     chosen = str(
         st.selectbox(
             "Data",
             fitting,
-            index=fitting.index(usual) if usual in fitting else 0,
+            index=fitting.index(usual) if usual in fitting and (place or not inputs) else 0,
             format_func=lambda key: DATASETS[key].title,
             key=f"f-data-{name}{begin.key}",
         )
     )
     if not DATASETS[chosen].needs_path:
         return chosen
+    label, example = place_words(chosen)
     path = st.text_input(
-        f"{'File' if chosen == 'tensors' else 'Folder'} on this machine",
+        label,
         place if chosen == usual else "",
         key=f"f-folder-{name}-{chosen}{begin.key}",
+        placeholder=example,
+        help=text.literal(data_note(chosen, inputs, judge_of(name))),
     )
     return data_name(path, chosen)
 
@@ -274,30 +289,35 @@ def _quantizer(begin: Prefill) -> str:
     )
 
 
-def _images(begin: Prefill) -> tuple[int, int, int, int]:
-    """Calibration and search images, the seed they are drawn by, and points tested."""
+def _images(begin: Prefill, words: Words) -> tuple[int, int, int, int]:
+    """Calibration and search samples, the seed they are drawn by, and points tested."""
     calibration = st.number_input(
-        "Calibration images",
+        words.text("Calibration images"),
         value=begin.spec.calibration_images,
         step=256,
         key=f"f-calibration{begin.key}",
         help="Ranges, norms and biases are fitted on these.",
     )
     search = st.number_input(
-        "Search images",
+        words.text("Search images"),
         value=begin.spec.search_images,
         step=256,
         key=f"f-search{begin.key}",
-        help="Accuracy during the search is measured on these; more give narrower intervals.",
+        help=words.text(
+            "Accuracy during the search is measured on these; more give narrower intervals."
+        ),
     )
     seed = st.number_input(
-        "Seed of the images",
+        words.text("Seed of the images"),
         value=begin.spec.images_seed,
         min_value=0,
         step=1,
         key=f"f-images-seed{begin.key}",
-        help="Which calibration and search images are drawn: the same for all seeds above, so that "
-        "their runs are compared image by image. Runs on other images are never mixed with them.",
+        help=words.text(
+            "Which calibration and search images are drawn: the same for all seeds above, so that "
+            "their runs are compared image by image. Runs on other images are never mixed with "
+            "them."
+        ),
     )
     reported = st.number_input(
         "Points tested",

@@ -77,7 +77,8 @@ def details(store: Store, at: int) -> None:
     _front(store, entry)
     _diagnostics(store, entry)
     with st.expander("How it quantizes"):
-        draw_card(card_of_run(store, spec))
+        said = session.words(store, [entry], session.model_facts(store, spec.model))
+        draw_card(card_of_run(store, spec), said)
     happened = events(store, at)
     with st.expander(f"What happened ({len(happened)})"):
         for event in happened[-200:]:
@@ -172,27 +173,21 @@ def _failure(entry: Run) -> None:
             st.code(entry.traceback, language="text")
 
 
-def _what(stored: Sequence[frames.StoredPoint]) -> str:
-    """What the scores of a run are."""
-    labelled = stored[0].point.search.accuracy is not None
-    return "Accuracy" if labelled else "Agreement with the float network"
-
-
 def _history(store: Store, entry: Run) -> None:
     model = session.model_facts(store, entry.spec.model)
     stored: Sequence[frames.StoredPoint] = session.points(store, entry)
     if model is None or not stored:
         st.caption("No point was measured yet.")
         return
-    what = _what(stored)
+    words = session.words(store, [entry], model)
     st.plotly_chart(
         front.history_figure(
             frames.history_frame(stored, entry, model, store.costs),
-            f"{what} on the search split, %",
+            words.on("search"),
         ),
         key="history",
         config=CHART,
-        alt=f"{what} of every evaluation, and the best so far.",
+        alt=f"{words.title} of every evaluation, and the best so far.",
     )
 
 
@@ -204,21 +199,21 @@ def _front(store: Store, entry: Run) -> None:
         return
     costs = store.costs
     cost = costs[next((name for name in entry.spec.limits if name in costs), "weight_bytes")]
-    what = _what(session.points(store, entry))
+    words = session.words(store, [entry], model)
     float_search, _ = session.float_scores(store, entry.spec.model, entry.spec.images)
     figure = front.front_figure(
         frame,
         frame.iloc[:0],
         cost,
         limit=entry.spec.limits.get(cost.name),
-        float_score=100 * float_search.headline if float_search else None,
-        score_title=f"{what} on the search split, %",
+        float_score=words.factor * float_search.headline if float_search else None,
+        words=words,
     )
     st.plotly_chart(
         figure,
         key="run-front",
         config=CHART,
-        alt=f"{what} of this run's points against {cost.title.lower()}.",
+        alt=f"{words.title} of this run's points against {cost.title.lower()}.",
     )
     figure_files(figure, f"{entry.name}: {entry.spec.model}", f"front_run-{entry.id}", "run-html")
 
@@ -229,7 +224,9 @@ def _diagnostics(store: Store, entry: Run) -> None:
     if not kept:
         return
     model = session.model_facts(store, entry.spec.model)
-    generations, epochs = diagnostics.generations_frame(kept), diagnostics.epochs_frame(kept)
+    said = session.words(store, [entry], model)
+    generations = diagnostics.generations_frame(kept)
+    epochs = diagnostics.epochs_frame(kept, said)
     drawn: dict[str, tuple[diagnostics.go.Figure | None, str]] = {}
     if len(generations):
         drawn["Generations"] = (
@@ -249,15 +246,14 @@ def _diagnostics(store: Store, entry: Run) -> None:
         )
     if len(epochs):
         drawn["Training"] = (
-            diagnostics.epochs_figure(epochs),
-            "Training loss and accuracy of every epoch.",
+            diagnostics.epochs_figure(epochs, said),
+            f"Training loss and {said.name} of every epoch.",
         )
-    drawn.update(trajectories.drawn(kept, store.costs))
+    drawn.update(trajectories.drawn(kept, store.costs, said))
     shown = {title: row for title, row in drawn.items() if row[0] is not None}
     if shown:  # what a search sends need not be anything to plot
         with st.expander("How it searched", expanded=True):
             tabs = zip(st.tabs(list(shown)), shown.items(), strict=True)
             for tab, (title, (figure, words)) in tabs:
                 tab.plotly_chart(figure, key=f"inside-{title}", config=CHART, alt=words)
-    stored: Sequence[frames.StoredPoint] = session.points(store, entry)
-    run_network.draw(store, entry, kept, _what(stored) if stored else "")
+    run_network.draw(store, entry, kept, said)

@@ -6,21 +6,22 @@ import streamlit as st
 
 from pages.plots import switchable
 from pages.shared import session, switchable_runs
+from pages.shared.judged import Words
 from pages.shared.run_facts import left_stage
 from qcore.errors import StoreError
 from store import Run, Store, has_stage, trained_stage
 
 
-def draw(store: Store, entry: Run, kept: Sequence[switchable.Figures], what: str) -> None:
+def draw(store: Store, entry: Run, kept: Sequence[switchable.Figures], named: Words) -> None:
     """Draw it; nothing where the run trained no such network and measured no random bits.
 
     Args:
         store: The database.
         entry: The run.
         kept: Figures it sent with its progress.
-        what: What its scores are: "Accuracy" or "Agreement with the float network".
+        named: What its scores are called.
     """
-    sizes, words = switchable.sizes_frame(kept), switchable.sampled_words(kept, what)
+    sizes, words = switchable.sizes_frame(kept), switchable.sampled_words(kept, named)
     if sizes.empty and not words:
         return
     with st.expander("The network that switches", expanded=True):

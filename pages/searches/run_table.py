@@ -7,12 +7,16 @@ import pandas as pd
 import streamlit as st
 
 from pages.searches.launch_batch import duration, seconds_of
-from pages.shared import frames, hypervolume, session
+from pages.shared import hypervolume, session
+from pages.shared.judged import judged, words_for, words_of
 from pages.shared.points_table import fitting
 from pages.shared.run_facts import no_front
+from pages.shared.text import ago, limits_text, state_words
 from qcore.allocation import ModelSpec, bits_matrices
 from qcore.costs import COSTS, costs_of_many
+from qcore.costs.formulas import CostModel
 from qcore.problem import Scores
+from qcore.run_spec import method_label
 from store import Run, Store
 
 COST = COSTS["weight_bytes"]
@@ -25,7 +29,7 @@ def with_speed(
     volumes: Mapping[int, float | None],
     now: datetime | None = None,
 ) -> pd.DataFrame:
-    """Add speed, time left, hypervolume and origin to `frames.runs_frame`.
+    """Add speed, time left, hypervolume and origin to `runs_frame`.
 
     Args:
         table: One row a run, in the order of `runs`.
@@ -113,4 +117,46 @@ def table(store: Store, runs: Sequence[Run]) -> pd.DataFrame:
             floats, _ = session.float_scores(store, run.spec.model, run.spec.images)
             best[run.id] = session.best_scores(store, run, model)
             volumes[run.id] = volume(store, run, model, floats)
-    return with_speed(frames.runs_frame(runs, best, store.costs), runs, volumes)
+    return with_speed(runs_frame(runs, best, store.costs), runs, volumes)
+
+
+def runs_frame(
+    runs: Sequence[Run],
+    best: Mapping[int, Scores | None],
+    costs: Mapping[str, CostModel] = COSTS,
+) -> pd.DataFrame:
+    """The table of runs, newest first.
+
+    Args:
+        runs: Runs to list.
+        best: Run id to the scores of its best point within its budget, where it has one.
+        costs: The costs there are.
+    """
+    rows = []
+    # what is no percentage of images named right says what it is
+    named = any(not words_of(run.spec.judge).usual for run in runs)
+    unit = "" if named else ", %"
+    for run in runs:
+        scores = best.get(run.id)
+        words = words_for(judged(run.spec.judge), scores is None or scores.accuracy is not None)
+        low, high = (words.factor * end for end in scores.interval) if scores else (0.0, 0.0)
+        what = {"Score": f"{words.name}, {words.symbol}"} if named else {}
+        share = run.step / run.total if run.total else 0.0
+        rows.append(
+            {
+                "Run": run.id,
+                "State": state_words(run).partition(":")[0],
+                "Name": run.name,
+                "Method": method_label(run.spec.search),
+                "Progress, %": 100.0 if run.state == "done" else 100 * min(1.0, share),
+                f"Best within budget{unit}": words.factor * scores.headline if scores else None,
+                f"95 % interval{unit}": f"{low:.1f} to {high:.1f}" if scores else "",
+                **what,
+                "Evaluations": run.evaluations,
+                "Budget": limits_text(run.spec.limits, costs),
+                "Message": run.error or run.message,
+                "Started": ago(run.started),
+                "Model": run.spec.model,
+            }
+        )
+    return pd.DataFrame(rows)

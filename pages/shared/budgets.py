@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import streamlit as st
 
 from pages.shared import text
+from pages.shared.judged import CLASSIFIER, Words
 from pages.shared.ranges import (
     BUDGETS,
     budget_keys,
@@ -86,18 +87,24 @@ def budget_sliders(
     return limits
 
 
-def accepted_loss() -> float | None:
-    """A switch and a slider of the loss that is accepted, bound to the URL; points, None for any.
+def accepted_loss(words: Words = CLASSIFIER) -> float | None:
+    """A switch and a slider of the loss that is accepted, bound to the URL; None for any.
 
-    The loss is accuracy lost against the float network on the same test images.
+    The loss is of the score against the float network on the same test samples, in its unit;
+    nothing is asked where it cannot be lost.
     """
-    span = loss_spans()["points"]
+    span = loss_spans(words).get("points")
+    if span is None:
+        return None
     slider, switch = budget_keys("points")
     on = st.toggle(
-        "Lose at most", key=switch, bind="query-params", help=explained("lose at most", "points")
+        "Lose at most",
+        key=switch,
+        bind="query-params",
+        help=explained("lose at most", *(["points"] if words.lost == "points" else [])),
     )
     value = st.slider(
-        "Accuracy that may be lost against the float network, points",
+        f"{words.title} that may be lost against the float network, {words.lost}",
         min_value=span.low,
         max_value=span.high,
         value=span.start,

@@ -3,6 +3,7 @@
 import pandas as pd
 import streamlit as st
 
+from pages.shared.judged import CLASSIFIER, Words
 from pages.shared.text import literal
 from qcore.errors import RunNotFound
 from qcore.quantization_card import (
@@ -35,9 +36,9 @@ def card_of_run(store: Store, spec: RunSpec, stage: str = "") -> QuantizationCar
     return card_of(spec, stage, adopted)
 
 
-def draw_card(card: QuantizationCard) -> None:
+def draw_card(card: QuantizationCard, said: Words = CLASSIFIER) -> None:
     """Draw a whole card; its words may come from a file, and are shown unchanged."""
-    st.caption(WORDS)
+    st.caption(said.text(WORDS))
     table = pd.DataFrame(rows(card), columns=["What", "How"])
     _draw(table, "How it is quantized, choice by choice.")
 

@@ -1,4 +1,8 @@
-"""Names of the columns of the pages' tables, each with its unit."""
+"""Names of the columns of the pages' tables, each with its unit.
+
+Units are those of classifiers; figures of another judge stand in the same columns in its own units,
+and what a reader sees is named by `pages.shared.judged`.
+"""
 
 from collections.abc import Mapping
 
@@ -43,6 +47,9 @@ TEST_GAINED = "Test images gained"
 """Accuracy lost against the float network on the same images, paired, with 95 % intervals, and on
 how many test images one is right and the other wrong (`qcore.paired`)."""
 
+TEST_LOSS_ERROR = "Standard error of the loss on the test split, points"
+"""Only where samples have a number each and are not right or wrong (`qcore.graded`)."""
+
 TEST_DIVERGENCE = "Divergence on the test split, nats"
 TEST_DIVERGENCE_ERROR = "Standard error of the divergence on the test split, nats"
 
@@ -80,6 +87,7 @@ POINT_COLUMNS = (
     TEST_LOSS_HIGH,
     TEST_LOST,
     TEST_GAINED,
+    TEST_LOSS_ERROR,
     TEST_DIVERGENCE,
     TEST_DIVERGENCE_ERROR,
     WEIGHT_BITS,

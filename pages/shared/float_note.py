@@ -3,8 +3,10 @@
 import streamlit as st
 
 from pages.shared import session, text
+from pages.shared.judged import words_for
 from qcore.allocation import ModelSpec
 from qcore.float_check import far_off
+from qcore.models.catalog import judge_of
 from store import Store
 
 
@@ -19,7 +21,8 @@ def float_note(store: Store, model: ModelSpec | None, images: str) -> str:
     if model is None:
         return ""
     search, test = session.float_scores(store, model.name, images)
-    return far_off(test or search, model.classes)
+    words = words_for(judge_of(model.name), model=model)
+    return words.text(far_off(test or search, model.classes))
 
 
 def warn(words: str) -> None:

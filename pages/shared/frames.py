@@ -22,15 +22,15 @@ from pages.shared.columns import (
     column_of,
     cost_columns,
 )
+from pages.shared.judged import CLASSIFIER, Words, words_of
 from pages.shared.points_table import fitting
-from pages.shared.text import ago, limits_text, mean_text, scale_of, state_words
+from pages.shared.text import mean_text, scale_of
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec, bits_matrices
 from qcore.costs import COSTS, costs_of, costs_of_many
 from qcore.costs.budget import Budget
 from qcore.costs.formulas import CostModel
 from qcore.front import best_within, front_points
 from qcore.problem import TUNED, Scores
-from qcore.run_spec import method_label
 from store import Run, StoredPoint
 
 
@@ -137,21 +137,19 @@ def scaled(frame: pd.DataFrame, costs: Mapping[str, CostModel] = COSTS) -> pd.Da
 
 
 def picks_table(
-    chosen: pd.DataFrame, what: str = "Accuracy", costs: Mapping[str, CostModel] = COSTS
+    chosen: pd.DataFrame, words: Words = CLASSIFIER, costs: Mapping[str, CostModel] = COSTS
 ) -> pd.DataFrame:
-    """What stands under the front: method, accuracy with its 95 % interval, costs.
+    """What stands under the front: method, score with its 95 % interval, costs.
 
     Each split has its own column, for figures of one are never held against those of another; the
     test split's is empty for points that were not reported.
     """
     rows = []
     for row in chosen.to_dict("records"):
-        lost = {LOSS_HEAD: _loss_text(row)}
+        lost = {f"Lost against float, {words.lost}": _loss_text(row)} if words.has_loss else {}
         scores = {
-            f"{what}, {split}, %": f"{row[score]:.2f} ({row[low]:.1f} to {row[high]:.1f})"
-            if pd.notna(row[score])
-            else ""
-            for split, (score, low, high) in SPLITS.items()
+            f"{words.title}, {split}, {words.symbol}": _score_text(row, *columns)
+            for split, columns in SPLITS.items()
         }
         rows.append(
             {
@@ -166,8 +164,8 @@ def picks_table(
     return scaled(pd.DataFrame(rows), costs)
 
 
-LOSS_HEAD = "Lost against float, points"
-"""Head of the column that says what is lost against the float network on the same images."""
+def _score_text(row: Mapping[str, Any], score: str, low: str, high: str) -> str:
+    return f"{row[score]:.2f} ({row[low]:.1f} to {row[high]:.1f})" if pd.notna(row[score]) else ""
 
 
 def _loss_text(row: Mapping[str, Any]) -> str:
@@ -177,16 +175,18 @@ def _loss_text(row: Mapping[str, Any]) -> str:
     return "not known"
 
 
-def splits_words(chosen: pd.DataFrame) -> str:
-    """Say how many images each split of `picks_table` has, and when the test split is read."""
+def splits_words(chosen: pd.DataFrame, words: Words = CLASSIFIER) -> str:
+    """Say how many samples each split of `picks_table` has, and when the test split is read."""
     parts = ["Brackets hold 95 % intervals."]
     for name, column in (("search", SEARCH_N), ("test", TEST_N)):
         counts = sorted({int(n) for n in chosen[column].dropna()})
         if counts:
-            parts.append(f"The {name} split has {' or '.join(f'{n:,}' for n in counts)} images.")
+            many = " or ".join(f"{n:,}" for n in counts)
+            parts.append(f"The {name} split has {many} {words.samples}.")
     if chosen[TEST_N].isna().any():
         parts.append(
-            "Test images are looked at for reported points only; the cells of others are empty."
+            f"Test {words.samples} are looked at for reported points only; the cells of others are "
+            "empty."
         )
     return " ".join(parts)
 
@@ -226,9 +226,10 @@ def history_frame(
     least = np.inf
     measured = [p for p in fitting(points, model) if p.point.stage != TUNED]
     admitted = _admitted(measured, model, budget_of(run, costs))
+    factor = words_of(run.spec.judge, measured).factor
     for count, (stored, fits) in enumerate(zip(measured, admitted, strict=True), start=1):
-        score = 100 * stored.point.search.headline
-        value = stored.point.search.value(run.spec.objective)
+        scores = stored.point.search
+        score, value = factor * scores.headline, scores.value(run.spec.objective)
         if fits and value < least:
             best, least = score, value
         rows.append((count, score, fits, best))
@@ -249,39 +250,3 @@ def best_scores(
     inside = [stored.point for stored, fits in zip(usable, admitted, strict=True) if fits]
     best = min(inside, key=lambda point: point.search.value(run.spec.objective), default=None)
     return None if best is None else best.search
-
-
-def runs_frame(
-    runs: Sequence[Run],
-    best: Mapping[int, Scores | None],
-    costs: Mapping[str, CostModel] = COSTS,
-) -> pd.DataFrame:
-    """The table of runs, newest first.
-
-    Args:
-        runs: Runs to list.
-        best: Run id to the scores of its best point within its budget, where it has one.
-        costs: The costs there are.
-    """
-    rows = []
-    for run in runs:
-        scores = best.get(run.id)
-        low, high = scores.interval if scores else (0.0, 0.0)
-        share = run.step / run.total if run.total else 0.0
-        rows.append(
-            {
-                "Run": run.id,
-                "State": state_words(run).partition(":")[0],
-                "Name": run.name,
-                "Method": method_label(run.spec.search),
-                "Progress, %": 100.0 if run.state == "done" else 100 * min(1.0, share),
-                "Best within budget, %": 100 * scores.headline if scores else None,
-                "95 % interval, %": f"{100 * low:.1f} to {100 * high:.1f}" if scores else "",
-                "Evaluations": run.evaluations,
-                "Budget": limits_text(run.spec.limits, costs),
-                "Message": run.error or run.message,
-                "Started": ago(run.started),
-                "Model": run.spec.model,
-            }
-        )
-    return pd.DataFrame(rows)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pages.shared.judged import CLASSIFIER, Words
 from pages.shared.text import cost_text
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
 from qcore.costs import costs_of
@@ -38,21 +39,27 @@ class Box:
         aim: Objective of the points, "kl" or "loss".
         zero: The float network's value of it, nats: 0 for the divergence, its own loss for the
             loss; None where that is not known, and then nothing can be said.
+        said: What figures are called.
     """
 
     cost: CostModel
     most: float
     aim: str = "kl"
     zero: float | None = 0.0
+    said: Words = CLASSIFIER
 
     def words(self) -> str:
         """Say where the reference point lies and what 1 means."""
         most = cost_text(self.cost, self.most)
         return (
-            f"{self.cost.title.lower()} up to {most} times {DISTANCES[self.aim]} from {WORST:g} "
-            f"down to {BEST} nats (logarithmic); points beyond either add nothing, and less than "
-            f"{BEST} counts as {BEST}"
+            f"{self.cost.title.lower()} up to {most} times {self._distance} from {WORST:g} "
+            f"down to {BEST} {self.said.behind} (logarithmic); points beyond either add nothing, "
+            f"and less than {BEST} counts as {BEST}"
         )
+
+    @property
+    def _distance(self) -> str:
+        return DISTANCES["loss"] if self.aim == "loss" else self.said.aim("kl")
 
     def height(self, value: float) -> float:
         """Share (0..1) of the box below a point of this value, nats; 0 where it is not known."""

@@ -17,10 +17,12 @@ from pages.shared.columns import (
     TEST_DIVERGENCE,
     TEST_DIVERGENCE_ERROR,
     TEST_GAINED,
+    TEST_LOSS_ERROR,
     TEST_LOST,
     WEIGHT_BITS,
     column_of,
 )
+from pages.shared.judged import words_of
 from qcore.allocation import BitAllocation, ModelSpec, bits_matrices
 from qcore.costs import COSTS, applicable, costs_of, costs_of_many, mean_weight_bits
 from qcore.costs.formulas import CostModel
@@ -74,7 +76,7 @@ def points_frame(
     order = sorted(
         kept, key=lambda item: (places.get(item[0].split(",")[0], 99), item[0], kept[item].id)
     )
-    rows = []
+    rows, factors = [], []
     for method, key in order:
         stored = kept[method, key]
         point = stored.point
@@ -82,7 +84,9 @@ def points_frame(
         head = (stored.id, stored.run_id, method, *key, point.allocation, ready.get(key, -1))
         aim = (_aim(spec, point), point.search.value(spec.objective))
         trained = point.stage not in (PTQ, TUNED)
-        scores = (*_scores(point.search), *_scores(tested.get(key)))
+        factor = words_of(spec.judge, [stored]).factor
+        scores = (*_scores(point.search, factor), *_scores(tested.get(key), factor))
+        factors.append(factor)
         rows.append((*head, trained, *aim, *scores))
     if not rows:
         return with_costs([], POINT_COLUMNS, model, costs)
@@ -91,9 +95,9 @@ def points_frame(
     searched = [kept[each].point.search for each in order]
     looked_at = [tested.get(key) for _, key in order]
     return out.assign(
-        **_losses(searched, floats[0], LOSSES["search split"]),
-        **_losses(looked_at, floats[1], LOSSES["test split"], (TEST_LOST, TEST_GAINED)),
-        **_divergences(looked_at),
+        **_losses(searched, floats[0], factors, LOSSES["search split"]),
+        **_losses(looked_at, floats[1], factors, LOSSES["test split"], (TEST_LOST, TEST_GAINED)),
+        **_divergences(looked_at, factors),
         **facts_of_all(out["allocation"].tolist(), model, costs),
     )
 
@@ -106,11 +110,15 @@ def _aim(spec: RunSpec, point: Point) -> str:
 def _losses(
     scores: Sequence[Scores | None],
     reference: Scores | None,
+    factors: Sequence[float],
     columns: tuple[str, str, str],
     counted: tuple[str, ...] = (),
 ) -> dict[str, np.ndarray]:
     """Losses against the float network with their intervals; NaN where they are not known."""
-    pairs = [None if each is None else against_float(each, reference) for each in scores]
+    pairs = [
+        None if each is None else against_float(each, reference, factor)
+        for each, factor in zip(scores, factors, strict=True)
+    ]
     known = [at for at, pair in enumerate(pairs) if isinstance(pair, Paired)]
     rows = [(p.n, p.lost, p.gained) for p in pairs if isinstance(p, Paired)]
     n, lost, gained = np.array(rows, np.float64).reshape(-1, 3).T
@@ -125,12 +133,17 @@ def _losses(
     return table
 
 
-def _divergences(scores: Sequence[Scores | None]) -> dict[str, list[float]]:
-    """Divergence on the test split and its standard error; NaN where they are not known."""
+def _divergences(
+    scores: Sequence[Scores | None], factors: Sequence[float]
+) -> dict[str, list[float]]:
+    """Divergence on the test split and standard errors, of graded losses too; NaN where unknown."""
     errors = [None if each is None else each.kl_error for each in scores]
+    changes = [None if each is None else each.change_error for each in scores]
+    graded = zip(changes, factors, strict=True)
     return {
         TEST_DIVERGENCE: [np.nan if each is None else each.kl for each in scores],
         TEST_DIVERGENCE_ERROR: [np.nan if each is None else each for each in errors],
+        TEST_LOSS_ERROR: [np.nan if each is None else factor * each for each, factor in graded],
     }
 
 
@@ -159,11 +172,11 @@ def with_costs(
     return pd.DataFrame(list(rows), columns=[*columns, *kept])
 
 
-def _scores(scores: Scores | None) -> tuple[float, float, float, float]:
+def _scores(scores: Scores | None, factor: float) -> tuple[float, float, float, float]:
     if scores is None:
         return (np.nan,) * 4
     low, high = scores.interval
-    return 100 * scores.headline, 100 * low, 100 * high, scores.n
+    return factor * scores.headline, factor * low, factor * high, scores.n
 
 
 def allocation_facts(

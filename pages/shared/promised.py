@@ -15,6 +15,8 @@ from pages.shared.columns import (
     TEST_DIVERGENCE,
     TEST_DIVERGENCE_ERROR,
     TEST_GAINED,
+    TEST_LOSS,
+    TEST_LOSS_ERROR,
     TEST_LOST,
     TEST_N,
     column_of,
@@ -22,10 +24,12 @@ from pages.shared.columns import (
 from qcore.costs import COSTS
 from qcore.costs.formulas import CostModel
 from qcore.front import SLACK
+from qcore.graded import Graded
 from qcore.paired import confirmed, loss_bounds, one_sided, shared_level
 
 UNITS = ("points", "nats")
-"""What a loss can be limited in: percent points of accuracy, or divergence."""
+"""What a loss can be limited in: percent points of accuracy, or divergence; for other judges their
+own units (`pages.shared.judged`)."""
 
 
 def bounds_of(rows: pd.DataFrame, unit: str, methods: int) -> np.ndarray:
@@ -44,6 +48,11 @@ def bounds_of(rows: pd.DataFrame, unit: str, methods: int) -> np.ndarray:
     known = rows[TEST_LOST].notna().to_numpy(bool)
     n, lost, gained = (rows[c].to_numpy(float)[known] for c in (TEST_N, TEST_LOST, TEST_GAINED))
     found[known] = loss_bounds(n, lost, gained, level)
+    if TEST_LOSS_ERROR not in rows:
+        return found
+    rest = np.flatnonzero(rows[TEST_LOSS_ERROR].notna().to_numpy(bool) & ~known)
+    graded = rows.iloc[rest][[TEST_N, TEST_LOSS, TEST_LOSS_ERROR]].to_numpy(float)
+    found[rest] = [Graded(int(n), loss, error, 1.0).bound(level) for n, loss, error in graded]
     return found
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Iterable
 
+from pages.shared.judged import CLASSIFIER, Words
 from pages.shared.text import scale_of
 from qcore.allocation import BIT_WIDTHS, BitAllocation, LayerBits, ModelSpec
 from qcore.costs import COSTS
@@ -117,9 +118,12 @@ def spans_of(model: ModelSpec, widest: int = 8, pin: int | None = None) -> dict[
     return {name: budget_range(COSTS[name], model, widest, pin) for name in BUDGETS}
 
 
-def loss_spans() -> dict[str, Range]:
-    """Unit to the range of the slider of the loss against the float network that is accepted."""
-    return {
-        "points": Range(0.0, 5.0, 0.5, 0.05, 1.0, "points", 2),
-        "nats": Range(0.0, 0.5, 0.02, 0.001, 1.0, "nats", 3),
-    }
+def loss_spans(words: Words = CLASSIFIER) -> dict[str, Range]:
+    """Unit, "points" or "nats", to the range of the slider of the loss that is accepted.
+
+    Both are against the float network: of the score, where it can be lost, and of the divergence,
+    each in the unit of the judge.
+    """
+    lost = Range(0.0, 5.0, 0.5, 0.05, 1.0, words.lost, 2)
+    far = Range(0.0, 0.5, 0.02, 0.001, 1.0, words.behind, 3)
+    return {"points": lost, "nats": far} if words.has_loss else {"nats": far}

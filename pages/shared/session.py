@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,14 +11,16 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared import frames, predictions
+from pages.shared.judged import CLASSIFIER, Words, words_for, words_of
 from pages.shared.points_table import points_frame
 from qcore.allocation import ModelSpec
 from qcore.costs.user_tables import Costs
 from qcore.errors import DatabaseTooNew, DatabaseUnavailable, DataUnavailable
-from qcore.models.catalog import BUNDLED_NAMES, bundled_facts
+from qcore.models.catalog import BUNDLED_NAMES, bundled_facts, judge_of
 from qcore.problem import Point, Scores, SensitivityTable
 from qcore.quantizer_names import USUAL, quantizer_of
 from qcore.run_spec import data_of
+from qcore.scoring.judges.signal import MOST_DB
 from store import Run, Store, StoredPoint, float_point, open_store, points_of, tables, test_right
 from store import model_facts as model_facts
 
@@ -86,15 +89,21 @@ def float_scores(store: Store, name: str, data: str) -> tuple[Scores | None, Sco
     point: Point | None = float_point(store, name, data)
     if point is not None:
         return point.search, point.test
-    # its test images are the data set's own, whichever others are drawn
-    if name not in BUNDLED_NAMES or data_of(data) != "fashion-mnist":
+    if name not in BUNDLED_NAMES:
         return None, None
     try:
         facts = bundled_facts(name)
     except DataUnavailable:
         return None, None
-    share, count = facts["test_accuracy"], facts["test_images"]
-    return None, Scores(count, kl=0.0, agreement=1.0, accuracy=share)
+    # its test samples are the data set's own, whichever others are drawn
+    if data_of(data) != facts["data"]:
+        return None, None
+    if "test_accuracy" in facts:
+        share, count = facts["test_accuracy"], facts["test_images"]
+        return None, Scores(count, kl=0.0, agreement=1.0, accuracy=share)
+    count, score, error = facts["test_samples"], facts["test_score"], facts["test_error"]
+    test = Scores(count, kl=0.0, agreement=MOST_DB, accuracy=score, score_error=error)
+    return None, replace(test, change=0.0, change_error=0.0)
 
 
 def points(store: Store, run: Run) -> tuple[StoredPoint, ...]:
@@ -129,8 +138,21 @@ def _frame(
     return points_frame(stored, {run.id: run for run in _runs}, _model, _costs, floats)
 
 
+def words(store: Store, runs: Sequence[Run], model: ModelSpec | None) -> Words:
+    """What the figures of runs of one setting are called; those of classifiers where none is."""
+    if not runs:
+        return CLASSIFIER if model is None else words_for(judge_of(model.name), model=model)
+    firsts = [point for run in runs for point in points(store, run)[:1]]
+    # where some have no labels, likeness to the float network is all that they share
+    firsts.sort(key=lambda stored: stored.point.search.accuracy is not None)
+    return words_of(runs[0].spec.judge, firsts, model)
+
+
 def answers(store: Store, numbers: Iterable[int]) -> dict[int, np.ndarray]:
-    """Point number to which test images it named right, bool (n,); absent where not kept."""
+    """Point number to its test samples' scores, absent where not kept.
+
+    Bool (n,), which images it named right; float32 (n,) where the judge gives each a number.
+    """
     wanted = sorted({int(number) for number in numbers if number >= 0})
     return test_right(store, wanted) if wanted else {}
 

@@ -136,6 +136,7 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
     compared = methods.methods_of(drawn, rows, store.costs)
     float_inputs = any((table[ACTIVATION_BITS] > 8).any() for table in rows.values())
     float_search, _ = session.float_scores(store, name, setting.images)
+    words = session.words(store, drawn, model)
     found = _choices(
         Comparison(
             store=store,
@@ -143,11 +144,12 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
             model=model,
             methods=compared,
             ladder=methods.ladder_rows(compared),
-            box=hv.Box(COSTS["weight_bytes"], 1.0, aim, hv.zero_of(aim, float_search)),
+            box=hv.Box(COSTS["weight_bytes"], 1.0, aim, hv.zero_of(aim, float_search), words),
             budgets=(),
             float_search=float_search,
             equal_at=None,
             logarithmic=False,
+            words=words,
         ),
         FLOAT_BITS if float_inputs else 8,
     )
@@ -214,7 +216,10 @@ def _choices(found: Comparison, widest: int) -> Comparison:
     except QcoreError as error:
         st.error(text.literal(str(error), 200), icon=":material/error:")
         budgets = proposed
-    box = hv.box_of(model, cost, widest, max(costs), found.box.aim, found.box.zero)
+    box = replace(
+        hv.box_of(model, cost, widest, max(costs), found.box.aim, found.box.zero),
+        said=found.words,
+    )
     return replace(
         found,
         box=box,

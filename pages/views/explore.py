@@ -6,6 +6,7 @@ import streamlit as st
 
 from pages.explore import canvas, details, reference, runs_shown, start
 from pages.explore.basic import draw_measured, draw_predicted
+from pages.explore.examples import example_picker
 from pages.explore.scene import Scene
 from pages.network.view import network_view
 from pages.plots import reliability
@@ -27,6 +28,8 @@ def main() -> None:
         _forget(basic)
     head = st.container(horizontal=True, vertical_alignment="bottom")
     head.title(text.literal(network_title(name)), width="content")
+    with head:
+        example_picker(name, all_runs(store))
     model = session.model_facts(store, name)
     mine = all_runs(store, model=name)
     setting, everything = start.pick_setting(mine, runs_shown.linked())
@@ -34,7 +37,7 @@ def main() -> None:
     float_search, float_test = session.float_scores(store, name, data)
     line = st.container(horizontal=True, vertical_alignment="center")
     with line:
-        start.facts(model, float_search, float_test)
+        start.facts(model, float_search, float_test, session.words(store, everything[:1], model))
     if model is None or session.frame(store, session.newest_within(everything), model).empty:
         if model is not None:
             start.network_facts(model)
@@ -49,32 +52,27 @@ def main() -> None:
         compared = _compared(everything, store, model)
     frame = session.frame(store, compared, model)
     marked = reference.reference(store, model, frame, everything)
-    scene = Scene(store, model, compared, frame, marked)
+    words = session.words(store, compared, model)
+    scene = Scene(store, model, compared, frame, marked, words)
     with line:
         start.search_here(store, name, mine, compared)
-    labelled = all(
-        stored.point.search.accuracy is not None
-        for run in compared
-        for stored in session.points(store, run)[:1]
-    )
-    what = "Accuracy" if labelled else "Agreement with the float network"
     if source == "measured":
-        score = 100 * float_search.headline if float_search else None
+        score = words.factor * float_search.headline if float_search else None
         if basic:
-            draw_measured(scene, score, what)
+            draw_measured(scene, score)
         else:
-            rows, view = canvas.draw_measured(scene, setting, score, what)
+            rows, view = canvas.draw_measured(scene, setting, score)
             # of any length: the network below it stays open
             with st.container():
-                details.draw_picked(scene, rows, view, what)
+                details.draw_picked(scene, rows, view)
     else:
         _predicted(scene, basic)
     with st.expander("Network", icon=":material/account_tree:"):
         network_view(store, model, key="explore-network")
     left_out = len(everything) - len(compared)
-    words = f"{text.counted(left_out, 'run')} not shown" if left_out else "all runs shown"
+    whole = f"{text.counted(left_out, 'run')} not shown" if left_out else "all runs shown"
     st.caption(
-        f"Measured on {text.literal(setting)}; {words}.{start.recorded_words(compared)} "
+        f"Measured on {text.literal(setting)}; {whole}.{start.recorded_words(compared)} "
         "Searches and picks go by the search split; the test split is read for reported points.",
         help=explained(
             "divergence",
@@ -84,6 +82,7 @@ def main() -> None:
             "front",
             "search split",
             "test split",
+            by=words,
         ),
     )
     start.network_facts(model)
@@ -144,7 +143,7 @@ def _predicted(scene: Scene, basic: bool) -> None:
 def _believed(scene: Scene, table: SensitivityTable) -> bool:
     """Show how well the predictions rank what was measured; False where they may not be used."""
     points = [stored for run in scene.compared for stored in session.points(scene.store, run)]
-    found = reliability.reliability(table, scene.model, points)
+    found = reliability.reliability(table, scene.model, points, scene.words)
     if reliability.trusted(found):
         st.caption(f"Predictions, not measurements. {reliability.words(found)}")
         return True

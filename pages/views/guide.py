@@ -15,6 +15,8 @@ PAGES = (
         "Drag a budget",
         "pages/views/explore.py",
         "Explore",
+        "A first visit offers two networks: an image classifier, and an anomaly detector of "
+        "machine vibrations, judged by the area under its ROC curve. "
         "On **Explore**, drag the slider of a budget, or the budget's line in the front. Every "
         "method's best allocation within the budget follows at once: one row of digits for the "
         "weights of each layer, one for its activations. Rows are sorted by what they lose against "
@@ -61,7 +63,9 @@ PAGES = (
         "pages/views/models.py",
         "Models",
         "On **Models**, give an architecture and a file of weights, or an ONNX file, and your "
-        "images: labelled or not.",
+        "data: labelled or not. A network that takes texts, sounds or sensors gets a row for "
+        "each input, and a judge that fits its outputs: every page then speaks of its score and "
+        "its unit.",
     ),
 )
 

@@ -10,7 +10,7 @@ from pages.shared.text import literal
 from qcore.allocation import ModelSpec
 from qcore.errors import QcoreError
 from qcore.models import cards
-from qcore.models.catalog import Models, default_data, read_models
+from qcore.models.catalog import Models, default_data, judge_of, read_models
 from qcore.models.entries import ModelEntry
 from qcore.problem import Scores
 from store import Store
@@ -48,6 +48,7 @@ def _networks(store: Store, models: Models) -> None:
             "Weights, million": st.column_config.NumberColumn(format="%.3f"),
             "Float accuracy, % (test)": st.column_config.NumberColumn(format="%.2f"),
             "Test images": st.column_config.NumberColumn(format="localized"),
+            "Test samples": st.column_config.NumberColumn(format="localized"),
         },
         alt="Networks that come with bitdial and your own.",
     )
@@ -101,11 +102,17 @@ def _open_added(store: Store) -> None:
 def _chosen(store: Store, entry: ModelEntry) -> None:
     name = entry.name
     st.header(literal(entry.title))
-    st.caption(
-        f"{frames.source_words(entry)}; images of "
-        f"{'x'.join(map(str, entry.input_shape))}, {entry.classes:,} classes; mean "
-        f"{_numbers(entry.preprocessing.mean)}, deviation {_numbers(entry.preprocessing.std)}"
-    )
+    if entry.card is not None and entry.card.inputs:
+        st.caption(literal(f"{frames.source_words(entry)}; it takes {frames.input_words(entry)}"))
+    else:
+        classes = "" if judge_of(name).name != "classes" else f", {entry.classes:,} classes"
+        st.caption(
+            f"{frames.source_words(entry)}; images of "
+            f"{'x'.join(map(str, entry.input_shape))}{classes}; mean "
+            f"{_numbers(entry.preprocessing.mean)}, deviation {_numbers(entry.preprocessing.std)}"
+        )
+    if entry.card is not None:
+        steps.judge_step(store, entry.card)
     model = session.model_facts(store, name)
     st.subheader("Layers", divider="gray")
     if model is None:

@@ -56,6 +56,7 @@ def _table(store: Store, was_active: bool) -> None:
                 "Progress, %", min_value=0, max_value=100, format="%.0f", width="small"
             ),
             "Best within budget, %": st.column_config.NumberColumn(format="%.2f"),
+            "Best within budget": st.column_config.NumberColumn(format="%.2f"),
             "Evaluations/s": st.column_config.NumberColumn(format="%.2f"),
             "Hypervolume": st.column_config.NumberColumn(
                 format="%.3f",

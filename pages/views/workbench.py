@@ -66,8 +66,7 @@ def main() -> None:
     st.header("Why: what each layer's bits are worth")
     if tables:
         chosen = why.choose_table(order)
-        score = "accuracy" if _labelled(store, compared) else "agreement with the float network"
-        why.why_panel(store, model, compared, tables[chosen], judged[chosen], now, score)
+        why.why_panel(store, model, compared, tables[chosen], judged[chosen], now)
     else:
         st.write("No sensitivity of this model is stored yet.")
     panels.sensitivity_button(store, model, compared, now, main=not tables)
@@ -104,7 +103,9 @@ def _setting(mine: Sequence[Run]) -> tuple[str, list[Run]]:
                 list(groups),
                 key="on",
                 bind="query-params",
-                help="Accuracies on different images are never shown together.",
+                help="Scores on different samples are never shown together."
+                if any(run.spec.judge for run in mine)
+                else "Accuracies on different images are never shown together.",
             )
     return chosen, groups[chosen]
 
@@ -144,14 +145,6 @@ def _say_problems(bench: Bench, model: ModelSpec) -> None:
             + ". Costs and results below are of the last bits that could be used.",
             icon=":material/error:",
         )
-
-
-def _labelled(store: Store, compared: Sequence[Run]) -> bool:
-    return all(
-        stored.point.search.accuracy is not None
-        for run in compared
-        for stored in session.points(store, run)[:1]
-    )
 
 
 main()

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from pages.shared.text import bits_text, tidy
-from qcore.allocation import BIT_WIDTHS, FLOAT_BITS, BitAllocation, LayerBits, ModelSpec
+from qcore.allocation import BIT_WIDTHS, FLOAT_BITS, BitAllocation, LayerBits, LayerSpec, ModelSpec
 from qcore.costs import COSTS
 
 LAYER, KIND = "Layer", "Kind"
@@ -82,13 +82,13 @@ def begin(start: Start, model: ModelSpec, locks: tuple[bool, ...] = ()) -> Draft
 
 
 def allocation_of(draft: Draft, model: ModelSpec) -> BitAllocation | None:
-    """The draft's bits, or None while a row makes no sense."""
+    """The draft's bits, or None while a row makes no sense; ids of embeddings stay as they are."""
     bits: dict[str, LayerBits] = {}
     for name, row in zip(model.names, draft.rows, strict=True):
         if row.problem or row.weight is None or row.activation is None:
             return None
         bits[name] = LayerBits(row.weight, row.activation)
-    return BitAllocation(bits)
+    return BitAllocation(bits).with_float_ids(model.layers)
 
 
 def problems(draft: Draft, model: ModelSpec) -> list[str]:
@@ -150,8 +150,8 @@ def editor_frame(shown: Draft, now: Draft, model: ModelSpec) -> pd.DataFrame:
             ACTIVATION: pd.array([row.activation for row in shown.rows], dtype="Int64"),
             LOCKED: [row.locked for row in shown.rows],
             CHANGE: [
-                _change(row, now.start.allocation[name])
-                for name, row in zip(model.names, now.rows, strict=True)
+                _change(row, now.start.allocation[layer.name], layer)
+                for layer, row in zip(model.layers, now.rows, strict=True)
             ],
             BYTES: pd.array(sizes, dtype="Int64"),
             SHARE: [0.0 if size is None else 100 * size / total for size in sizes],
@@ -161,9 +161,11 @@ def editor_frame(shown: Draft, now: Draft, model: ModelSpec) -> pd.DataFrame:
     )
 
 
-def _change(row: Row, before: LayerBits) -> str:
+def _change(row: Row, before: LayerBits, layer: LayerSpec) -> str:
     if row.problem:
         return f"cannot be used: {row.problem}"
+    if layer.looks_up and row.activation != FLOAT_BITS:
+        return "reads ids, which have no bits: activations stay at 32"
     if (row.weight, row.activation) == (before.weight, before.activation):
         return ""
     old = f"{bits_text(before.weight)}/{bits_text(before.activation)}"
@@ -207,4 +209,5 @@ def bits_of_link(text: str, model: ModelSpec) -> BitAllocation | None:
             return None
         columns.append(widths)
     pairs = zip(model.names, *columns, strict=True)
-    return BitAllocation({name: LayerBits(weight, inputs) for name, weight, inputs in pairs})
+    read = BitAllocation({name: LayerBits(weight, inputs) for name, weight, inputs in pairs})
+    return read.with_float_ids(model.layers)

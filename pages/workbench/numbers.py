@@ -18,6 +18,7 @@ from pages.shared.columns import (
     TEST_SCORE,
     WEIGHT_BITS,
 )
+from pages.shared.judged import CLASSIFIER, Words
 from pages.shared.points_table import allocation_facts
 from pages.shared.text import cost_text, mean_text, scale_of, significant
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
@@ -137,7 +138,7 @@ def measured_rows(frame: pd.DataFrame, allocation: BitAllocation) -> pd.DataFram
 
 
 def score_words(row: Mapping[str, object]) -> tuple[float, float, float, int, str]:
-    """(score, low, high, images, split) of a row, the test split where it was looked at."""
+    """(score, low, high, samples, split) of a row, the test split where it was looked at."""
     names = (TEST_SCORE, TEST_LOW, TEST_HIGH, TEST_N)
     split = "test"
     if pd.isna(row[TEST_SCORE]):
@@ -147,16 +148,23 @@ def score_words(row: Mapping[str, object]) -> tuple[float, float, float, int, st
     return score, low, high, int(n), split
 
 
-def float_words(row: Mapping[str, object], floats: tuple[Scores | None, Scores | None]) -> str:
-    """What the float network scores on the images of `score_words`: ", float 93.04 %".
+def float_words(
+    row: Mapping[str, object],
+    floats: tuple[Scores | None, Scores | None],
+    words: Words = CLASSIFIER,
+) -> str:
+    """What the float network scores on the samples of `score_words`: ", float 93.04 %".
 
     Args:
         row: A row of `points_frame`.
         floats: The float network's scores on the search and on the test split, where known.
+        words: What scores are called.
 
     Returns:
-        "" where it was not scored on as many images, and so not on the same.
+        "" where it was not scored on as many samples, and so not on the same.
     """
     _, _, _, n, split = score_words(row)
     scores = floats[split == "test"]
-    return "" if scores is None or scores.n != n else f", float {100 * scores.headline:.2f} %"
+    if scores is None or scores.n != n:
+        return ""
+    return f", float {words.value(words.factor * scores.headline, 2)}"

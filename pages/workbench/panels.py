@@ -11,6 +11,7 @@ from pages.plots.area import AREAS, area_figure
 from pages.plots.style import CHART
 from pages.shared import session, switchable_runs, text, widgets
 from pages.shared.columns import ACTIVATION_BITS, WEIGHT_BITS
+from pages.shared.judged import Words
 from pages.shared.runs import given_spec, launch, measures
 from pages.workbench import numbers
 from qcore.allocation import BitAllocation, ModelSpec
@@ -110,7 +111,8 @@ def measured_line(
         rows = None if frame is None else numbers.measured_rows(frame, now)
         if rows is not None and not rows.empty:
             floats = session.float_scores(store, model.name, compared[0].spec.data)
-            _scores(rows, frame, start if start != now else None, floats)
+            words = session.words(store, compared, model)
+            _scores(rows, frame, start if start != now else None, floats, words)
             if rows.iloc[0]["config_point"] >= 0:
                 best: pd.Series = rows.iloc[0]
                 return best
@@ -133,7 +135,8 @@ def _measure(
         return
     if not known:
         st.markdown(
-            f"Measured: not yet; {like.search_images:,} search images of "
+            f"Measured: not yet; {like.search_images:,} search "
+            f"{session.words(store, compared, model).samples} of "
             f"{text.literal(like.data)} will tell."
         )
     if st.button(
@@ -180,9 +183,10 @@ def _scores(
     frame: pd.DataFrame | None,
     start: BitAllocation | None,
     floats: tuple[Scores | None, Scores | None],
+    words: Words,
 ) -> None:
     lines = [
-        f"Measured **{_score_text(row)}**{numbers.float_words(row, floats)}: "
+        f"Measured **{_score_text(row, words)}**{numbers.float_words(row, floats, words)}: "
         f"{text.literal(str(row['method']))}, run {row['run']}"
         for row in rows.to_dict("records")
     ]
@@ -190,16 +194,18 @@ def _scores(
     st.markdown(lines[0] if len(lines) == 1 else f"{lines[0]}, and {more}", help=_listed(lines))
     before = None if start is None or frame is None else numbers.measured_rows(frame, start)
     if before is not None and not before.empty:
-        st.caption(f"Starting point: {_score_text(before.iloc[0].to_dict())}.")
+        st.caption(f"Starting point: {_score_text(before.iloc[0].to_dict(), words)}.")
 
 
 def _listed(lines: Sequence[str]) -> str | None:
     return "\n\n".join(lines) if len(lines) > 1 else None
 
 
-def _score_text(row: Mapping[str, object]) -> str:
+def _score_text(row: Mapping[str, object], words: Words) -> str:
     score, low, high, n, split = numbers.score_words(row)
-    return f"{score:.2f} % ({low:.1f} to {high:.1f}, 95 % interval, n={n:,}) on the {split} split"
+    name = "" if words.usual else f"{words.name} "
+    shown = f"{name}{words.value(score, 2)}"
+    return f"{shown} ({low:.1f} to {high:.1f}, 95 % interval, n={n:,}) on the {split} split"
 
 
 def _queue(store: Store, spec: RunSpec, name: str) -> None:
@@ -255,6 +261,7 @@ def sensitivity_button(
         icon=":material/query_stats:",
         key="wb-sensitivity",
         help="Quantizes one layer at a time to each bit-width and measures the damage on 256 "
-        "images: seconds on the bundled networks, minutes on large ones.",
+        f"{session.words(store, compared, model).samples}: seconds on the bundled networks, "
+        "minutes on large ones.",
     ):
         _queue(store, numbers.sensitivity_spec(like, now), f"Sensitivity of {model.name}")

@@ -60,15 +60,20 @@ def bars_payload(
 
 
 def predicted(
-    table: SensitivityTable, model: ModelSpec, calibration: Calibration | None, words: str
+    table: SensitivityTable,
+    model: ModelSpec,
+    calibration: Calibration | None,
+    words: str,
+    lost: str = "points",
 ) -> dict[str, Any]:
-    """Damage of every layer at every width, and what it is in points.
+    """Damage of every layer at every width, and what it is in lost score.
 
     Args:
         table: The sensitivities.
         model: Whose layers they are of.
-        calibration: Damage to points of loss, or None where nothing measured tells.
+        calibration: Damage to loss, or None where nothing measured tells.
         words: How far to believe it, in words.
+        lost: Unit of a loss.
     """
     known: dict[str, Mapping[str, Mapping[int, float]]] = {
         "weight": table.weight,
@@ -77,6 +82,7 @@ def predicted(
     rows = {part: [known[part].get(name, {}) for name in model.names] for part in PARTS}
     return {
         "unit": table.unit,
+        "lost": [lost, "pt" if lost == "points" else lost],
         "words": words,
         "damage": {part: [_row(filled(scores)) for scores in rows[part]] for part in PARTS},
         "guessed": {

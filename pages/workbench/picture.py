@@ -7,6 +7,7 @@ from typing import Any
 from pages.plots import reliability
 from pages.shared import session
 from pages.shared.columns import DAMAGE, SEARCH_N, SEARCH_SCORE
+from pages.shared.judged import first_large
 from pages.workbench import payload
 from pages.workbench.bench import Bench, hear
 from pages.workbench.calibration import Calibration, calibrate
@@ -50,7 +51,7 @@ def prediction_of(
     found: reliability.Reliability | None,
     floats: Scores | None,
 ) -> Mapping[str, Any]:
-    """What is predicted of these layers, in points where measured points tell them.
+    """What is predicted of these layers, in lost score where measured points tell it.
 
     Args:
         model: Whose layers they are.
@@ -65,24 +66,27 @@ def prediction_of(
     words = reliability.words(found)
     if not reliability.trusted(found):
         return payload.not_predicted(words)
+    named = found.named
     calibration = _calibration(found, floats)
     if calibration is None:
-        told = f"Damage is in {table.unit}: too little was measured to tell it in points."
+        told = f"Damage is in {table.unit}: too little was measured to tell it in {named.lost}."
     else:
         told = (
-            f"Points: loss against the float network on the same search images, fitted to "
+            f"{first_large(named.lost)}: loss against the float network on the same search "
+            f"{named.samples}, fitted to "
             f"{calibration.n:,} measured allocations, with the 95 % interval of a single one."
         )
     kind = (
         f"Predicted from {table.kind} sensitivity, not measured; between the widths it knows, "
         "damage is interpolated."
     )
-    return payload.predicted(table, model, calibration, f"{kind} {told} {words}")
+    return payload.predicted(table, model, calibration, f"{kind} {told} {words}", named.lost)
 
 
 def _calibration(found: reliability.Reliability, floats: Scores | None) -> Calibration | None:
-    if floats is None:
+    if floats is None or not found.named.has_loss:
         return None
-    # a loss is between scores on the same images
+    # a loss is between scores on the same samples
     rows = found.frame[found.frame[SEARCH_N] == floats.n]
-    return calibrate(rows[DAMAGE].tolist(), (100 * floats.headline - rows[SEARCH_SCORE]).tolist())
+    whole = found.named.factor * floats.headline
+    return calibrate(rows[DAMAGE].tolist(), (whole - rows[SEARCH_SCORE]).tolist())

@@ -18,6 +18,8 @@ LAYER_SETS: dict[str, Chooser] = {
         layer.kind.startswith("conv") and not layer.depthwise
     ),
     "linear layers": lambda place, count, layer: layer.kind == "linear",
+    "recurrent layers": lambda place, count, layer: layer.kind == "recurrent",
+    "embeddings": lambda place, count, layer: layer.kind.endswith("embedding"),
     "layers whose name contains …": lambda place, count, layer: True,
 }
 """Which layers a rule may be for."""
@@ -67,14 +69,15 @@ def apply_rule(rule: Rule, draft: Draft, model: ModelSpec) -> Draft:
     rows = list(draft.rows)
     for place in matching(rule, model):
         if not rows[place].locked:
-            rows[place] = _changed(rule, rows[place])
+            rows[place] = _changed(rule, rows[place], model.layers[place])
     return replace(draft, rows=tuple(rows))
 
 
-def _changed(rule: Rule, row: Row) -> Row:
+def _changed(rule: Rule, row: Row, layer: LayerSpec) -> Row:
     parts = PARTS[rule.part]
     weight = _new(rule.bits, row.weight) if "weight" in parts else row.weight
-    activation = _new(rule.bits, row.activation) if "activation" in parts else row.activation
+    inputs = "activation" in parts and not layer.looks_up
+    activation = _new(rule.bits, row.activation) if inputs else row.activation
     return replace(row, weight=weight, activation=activation)
 
 

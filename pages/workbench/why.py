@@ -8,6 +8,7 @@ from pages.plots import reliability
 from pages.plots import sensitivity as plots
 from pages.plots.style import CHART
 from pages.shared import session, text
+from pages.shared.judged import Words
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.problem import SensitivityTable
 from store import Run, Store
@@ -22,7 +23,6 @@ def why_panel(
     table: SensitivityTable,
     found: reliability.Reliability,
     now: BitAllocation,
-    score: str,
 ) -> None:
     """Sensitivity curves, heatmap, the price of the next bit, and predicted against measured."""
     curves, heat, price, calibration = st.tabs(
@@ -34,7 +34,7 @@ def why_panel(
         ]
     )
     with curves:
-        _curves(table, model)
+        _curves(table, model, found.named)
     with heat:
         _heat(table, model)
     with price:
@@ -55,7 +55,7 @@ def why_panel(
                 + (f" {text.counted(left, 'layer')} cannot go lower." if left else "")
             )
     with calibration:
-        _calibration(table, model, compared, found, now, score)
+        _calibration(table, model, compared, found, now)
 
 
 def _calibration(
@@ -64,8 +64,8 @@ def _calibration(
     compared: Sequence[Run],
     found: reliability.Reliability,
     now: BitAllocation,
-    score: str,
 ) -> None:
+    score = found.named.name
     st.write(reliability.words(found))
     if not found.n:
         return
@@ -83,7 +83,9 @@ def _calibration(
             found,
             table.unit,
             {run.id: run for run in compared},
-            score_title=f"Measured {score}, search split, %" if by_score else None,
+            score_title=f"Measured {score}, search split, {found.named.symbol}"
+            if by_score
+            else None,
             here=None if here != here else here,
         ),
         key="reliability",
@@ -108,7 +110,7 @@ def _part(table: SensitivityTable, key: str) -> str:
     return PARTS[str(chosen)]
 
 
-def _curves(table: SensitivityTable, model: ModelSpec) -> None:
+def _curves(table: SensitivityTable, model: ModelSpec, named: Words) -> None:
     frame = plots.sensitivity_frame(table, model, _part(table, "wb-curves-part"))
     if frame.empty:
         st.write("This sensitivity knows none of this model's layers.")
@@ -121,8 +123,8 @@ def _curves(table: SensitivityTable, model: ModelSpec) -> None:
     )
     hidden = plots.unseen(frame)
     st.caption(
-        f"Damage when one layer alone is quantized, on {table.n:,} images; the most damaging are "
-        "named, bars are standard errors where they were estimated."
+        f"Damage when one layer alone is quantized, on {table.n:,} {named.samples}; the most "
+        "damaging are named, bars are standard errors where they were estimated."
         + (f" {text.counted(hidden, 'score')} at or below 0 cannot be drawn." if hidden else "")
     )
 
@@ -167,9 +169,10 @@ def _judged(
     digest: str,
     stamp: tuple[float, ...],
     versions: tuple[session.Version, ...],
+    words: Words,
 ) -> reliability.Reliability:
     points = (point for run in _compared for point in session.points(_store, run))
-    return reliability.reliability(_table, _model, points)
+    return reliability.reliability(_table, _model, points, words)
 
 
 def judged(
@@ -179,4 +182,6 @@ def judged(
     versions = tuple(session.version_of(run) for run in compared)
     stamp = (table.n, table.seconds)
     url = str(store.url)
-    return _judged(table, model, store, list(compared), name, url, model.digest, stamp, versions)
+    words = session.words(store, compared, model)
+    runs = list(compared)
+    return _judged(table, model, store, runs, name, url, model.digest, stamp, versions, words)

@@ -91,10 +91,11 @@ def make_options(
     Args:
         layers: Quantizable layers in execution order.
         weight_bits: Weight bit-widths allowed everywhere.
-        activation_bits: Activation bit-widths allowed everywhere; (32,) leaves them in float.
+        activation_bits: Activation bit-widths allowed everywhere but for embeddings, which have
+            no input to quantize; (32,) leaves them in float.
         pin_first_last: The one visible switch of published tables: the bit-width that the first
-            and the last layer are fixed to (their activations too, where those are quantized), or
-            None to let them be searched like all others.
+            and the last layer (`ends_of`) are fixed to (their activations too, where those are
+            quantized), or None to let them be searched like all others.
 
     Returns:
         Layer name to its options, fewest bits first; a pinned layer has one.
@@ -108,10 +109,25 @@ def make_options(
     if not widths or not input_widths:
         raise InvalidParams("Choose at least one weight and one activation bit-width.")
     free = tuple(LayerBits(w, a) for w in widths for a in input_widths)
-    options = {layer.name: free for layer in layers}
+    rows = tuple(LayerBits(w) for w in widths)
+    options = {layer.name: rows if layer.looks_up else free for layer in layers}
     if pin_first_last is not None:
         quantized = input_widths != [FLOAT_BITS]
-        pinned = (LayerBits(pin_first_last, pin_first_last if quantized else FLOAT_BITS),)
-        for layer in (*layers[:1], *layers[-1:]):
-            options[layer.name] = pinned
+        for layer in ends_of(layers):
+            inputs = quantized and not layer.looks_up
+            pinned = LayerBits(pin_first_last, pin_first_last if inputs else FLOAT_BITS)
+            options[layer.name] = (pinned,)
     return options
+
+
+def ends_of(layers: Iterable[LayerSpec]) -> tuple[LayerSpec, ...]:
+    """The first and the last layer, which published tables fix at 8 bits; one where they are one.
+
+    They are fixed for what they multiply, raw inputs and features that nothing behind them mends.
+    An embedding multiplies nothing, so it is an end only of a network of embeddings. A tied one is
+    first in execution order, but multiplies last.
+    """
+    layers = tuple(layers)
+    able = [layer for layer in layers if not layer.looks_up] or list(layers)
+    able.sort(key=lambda layer: layer.kind == "tied_embedding")
+    return tuple(dict.fromkeys((*able[:1], *able[-1:])))

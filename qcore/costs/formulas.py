@@ -114,8 +114,9 @@ def _model_bytes(layer: LayerSpec, bits: LayerBits) -> int:
 def _scale_bytes(layer: LayerSpec, weight_bits: Any, activation_bits: Any) -> int:
     """Scales and biases: the same at all widths but float's."""
     scales = 0 if weight_bits == FLOAT_BITS else layer.channels * SCALE_BYTES
-    # a quantized activation carries one scale and one zero point
-    activation = 0 if activation_bits == FLOAT_BITS else 2 * SCALE_BYTES
+    # a quantized activation carries one scale and one zero point; ids are no activation
+    none = activation_bits == FLOAT_BITS or layer.looks_up
+    activation = 0 if none else 2 * SCALE_BYTES
     return scales + layer.biases * BIAS_BYTES + activation
 
 

@@ -23,12 +23,23 @@ from qcore.data.fashion import (
     read_fashion_mnist,
 )
 from qcore.data.folder_splits import split_folder
+from qcore.data.image_folder import labelled_folder, plain_folder
+from qcore.data.pairs.data import pair_data
+from qcore.data.sounds.folder import sound_data
 from qcore.data.splits import Data, Images, Split, assemble, draw, normalisation_note
 from qcore.data.tensor_file import read_tensors
+from qcore.data.texts import text_data
 from qcore.data.torchvision_sets import PHOTOGRAPHS, open_photographs, read_arrays
+from qcore.data.vibrations import vibration_data
 from qcore.errors import DataUnavailable, InvalidData, InvalidParams
-from qcore.models.catalog import DATASETS, PREPROCESSING, read_models, split_data_name
-from qcore.models.inputs import Input
+from qcore.models.catalog import (
+    DATASETS,
+    PREPROCESSING,
+    judge_of,
+    read_models,
+    split_data_name,
+)
+from qcore.models.entries import ModelEntry
 from qcore.models.preprocessing import Preprocessing
 
 __all__ = [
@@ -44,6 +55,9 @@ __all__ = [
 
 FOLDER_TEST_LIMIT = 10_000
 """Most test images, and training images, read from a folder; at 3 x 224 x 224 1.5 GB each."""
+
+OF_INPUTS = ("sounds",)
+"""Kinds of data that only networks with named inputs take."""
 
 
 def load_data(
@@ -61,9 +75,11 @@ def load_data(
 
     Args:
         name: Key of DATASETS: one of torchvision's sets, "imagefolder:/path" (path/train/CLASS/
-            and path/val/CLASS/, or path/CLASS/ split by the seed), "images:/path" (no labels) or
-            "tensors:/path" (a file of tensors, see `tensor_file`, and `columns` for networks that
-            take no images).
+            and path/val/CLASS/, or path/CLASS/ split by the seed), "images:/path" (no labels),
+            "texts:/path" (text files, see `texts`), "tensors:/path" (a file of tensors, see
+            `tensor_file`, and `columns` for networks that take no images), "sounds:/path" (a
+            folder of WAV files) or "pairs:/path" (images with the maps or pictures that a
+            network should give).
         calibration: Images to calibrate on, at least 1.
         search: Images to search on, at least 1.
         seed: Which images are drawn; same seed, same images.
@@ -86,9 +102,21 @@ def load_data(
         if count < 1:
             raise InvalidParams(f"At least one {what} image is needed; got {count}.")
     counts = (calibration, search)
-    inputs = _inputs(model)
-    if inputs:
-        return column_data(name, key, path, inputs, counts, seed, training)
+    entry = _entry(model)
+    inputs = () if entry is None else entry.inputs
+    if key == "vibrations":
+        return vibration_data(name, inputs, counts, seed, training)
+    if key == "texts" and path is not None:
+        return text_data(name, path, inputs, counts, seed, training, model, FOLDER_TEST_LIMIT)
+    if entry is not None and inputs:
+        return _other_data(name, key, path, entry, counts, seed, training)
+    if key in OF_INPUTS:
+        raise InvalidData(
+            f"{DATASETS[key].title} is for networks that take no images. Add the network with its "
+            "inputs named, as --input waveform:float32:16000."
+        )
+    if key == "pairs" and path is not None:
+        return _warned(_pairs(name, path, entry, counts, seed, training))
     if key in PHOTOGRAPHS:
         return _warned(_photographs(name, key, root, counts, seed, _preprocessing(model)))
     if path is not None and key != "tensors":
@@ -118,11 +146,49 @@ def load_data(
     return replace(data, training=_left_over(train, splits))
 
 
-def _inputs(model: str | None) -> tuple[Input, ...]:
-    """What a network takes that takes no images; () for the others."""
-    models = read_models()
-    card = models[model].card if model is not None and model in models else None
-    return () if card is None else card.inputs
+def _entry(model: str | None) -> ModelEntry | None:
+    """What is known of a network; None without one, and of a network that is not there."""
+    return None if model is None else read_models().entries.get(model)
+
+
+def _other_data(
+    name: str,
+    key: str,
+    path: Path | None,
+    entry: ModelEntry,
+    counts: tuple[int, int],
+    seed: int,
+    training: bool,
+) -> Data:
+    """Data of a network that takes no images."""
+    if key == "sounds" and path is not None:
+        return sound_data(
+            name,
+            path,
+            entry.inputs,
+            None if entry.card is None else entry.card.sound,
+            counts,
+            seed,
+            most=FOLDER_TEST_LIMIT,
+            training=training,
+            odd=getattr(entry.judge, "measure", "") == "auc",
+        )
+    return column_data(name, key, path, entry.inputs, counts, seed, training)
+
+
+def _pairs(
+    name: str,
+    path: Path,
+    entry: ModelEntry | None,
+    counts: tuple[int, int],
+    seed: int,
+    training: bool,
+) -> Data:
+    if entry is None:
+        raise InvalidData(
+            f"{DATASETS['pairs'].title} need a network, whose judge says what the targets are."
+        )
+    return pair_data(name, path, entry, counts, seed, most=FOLDER_TEST_LIMIT, training=training)
 
 
 def _is_own(model: str) -> bool:
@@ -171,7 +237,8 @@ def check_data_fits(data: Data, model: ModelSpec) -> None:
             f"{model.name} takes images of {wanted[1]}x{wanted[2]} pixels (height x width); "
             f"{data.name} has {height}x{width}. {_advice(data, model)}"
         )
-    if data.classes is not None and data.classes != model.classes:
+    judge = judge_of(model.name)
+    if data.classes is not None and data.classes != model.classes and judge.hits:
         raise InvalidData(
             f"{model.name} has {model.classes} outputs; {data.name} has {data.classes} classes. "
             "Use data with the model's own classes, or 'images:/path' to compare with the float "
@@ -187,6 +254,13 @@ def _check_inputs_fit(data: Data, model: ModelSpec) -> None:
         )
         raise InvalidData(
             f"{model.name} takes {wanted}; {data.name} has {found}. Choose data made for it."
+        )
+    judge = judge_of(model.name)
+    if data.classes is not None and data.classes != model.classes and judge.hits:
+        raise InvalidData(
+            f"{model.name} has {model.classes} outputs; {data.name} has {data.classes} classes "
+            f"({', '.join(data.class_names[:12])}). Give it a folder for each of its classes and "
+            "no others, in the order of its outputs when sorted by name."
         )
 
 
@@ -225,13 +299,13 @@ def _folder_data(
     preprocessing: Preprocessing,
     training: bool,
 ) -> Data:
+    parts = labelled_folder(path) if key == "imagefolder" else plain_folder(path)
     found = split_folder(
         name,
-        path,
+        parts,
         counts,
         seed,
         preprocessing,
-        labelled=key == "imagefolder",
         most=FOLDER_TEST_LIMIT,
         training=training,
     )

@@ -1,27 +1,36 @@
 """Samples from the columns of a file: one column for each input of a network, named like it.
 
-The file is a `.npz`, a `.pt` or a `.safetensors`. Beside the inputs it may hold `y`, the labels, as
-the network's judge takes them; and with "_test" behind each name the test samples, where these are
-given rather than drawn.
+The file is a `.npz`, a `.pt`, a `.safetensors` or a `.parquet`. Beside the inputs it may hold `y`
+(or `labels`), as the network's judge takes them; and with "_test" behind each name the test
+samples, where these are given rather than drawn. Samples of unequal length are filled up where the
+input says what with, and a mask that is not there is made of their lengths, or of the column
+`lengths`.
 """
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from qcore.data.listing import shown
+from qcore.data.masks import LENGTHS, is_mask, mask_of
+from qcore.data.ragged import filled, filled_labels, rows_of
 from qcore.data.samples import Samples, as_kind, zeros_for
 from qcore.data.splits import Data, assemble, draw
 from qcore.data.stored_arrays import as_tensor, read_stored
 from qcore.errors import InvalidData, InvalidParams
 from qcore.models.inputs import Input
 
-LABELS, TEST = "y", "_test"
+LABELS, TEST = ("y", "labels", "label"), "_test"
+"""What the labels are called, and what ends the names of test samples."""
 
-Columns = Mapping[str, Tensor]
+Columns = Mapping[str, Any]
+"""As stored: arrays, rows of unequal length, or what cannot be used."""
 
 
 def column_data(
@@ -54,7 +63,7 @@ def column_data(
             "images. Use tensors:/path, a file with a column for each input."
         )
     notes: list[str] = []
-    stored = {n: as_tensor(v, n, path) for n, v in read_stored(path, notes).items()}
+    stored = read_stored(path, notes)
     given, test = _part(stored, "", inputs, path, notes), None
     if any(f"{each.name}{TEST}" in stored for each in inputs):
         test = _part(stored, TEST, inputs, path, notes)
@@ -62,7 +71,11 @@ def column_data(
             raise InvalidData(
                 f"{path} has labels for only one of its two parts; give y and y_test."
             )
-    known = {*(each.name for each in inputs), LABELS}
+    known = {*(each.name for each in inputs), *LABELS}
+    if len(inputs) == 1:
+        known.add("x")
+    if any(is_mask(each) for each in inputs):
+        known |= {*LENGTHS, *(f"{each.name}_{LENGTHS[0]}" for each in inputs)}
     known |= {f"{each}{TEST}" for each in known}
     unused = sorted(set(stored) - known)
     if unused:
@@ -78,6 +91,7 @@ def split_samples(
     seed: int,
     training: bool,
     notes: tuple[str, ...] = (),
+    class_names: tuple[str, ...] = (),
 ) -> Data:
     """Draw the splits.
 
@@ -89,6 +103,7 @@ def split_samples(
         seed: Which are drawn.
         training: Also give the samples left over, where the test samples are given.
         notes: Sentences on what was converted.
+        class_names: Names of the classes in label order; () where there are none.
 
     Raises:
         InvalidParams: more samples are asked for than there are.
@@ -108,7 +123,7 @@ def split_samples(
     else:
         left = rest if training and len(rest) else None
     splits = [given.at(index) for index in chosen[:2]]
-    data = assemble(name, (), [*splits, test], chosen, notes)
+    data = assemble(name, class_names, [*splits, test], chosen, notes)
     return data if left is None else replace(data, training=given.at(_unseen(given, splits, left)))
 
 
@@ -136,21 +151,92 @@ def _part(
     present = {each.name: stored.get(each.name + end) for each in inputs}
     if len(inputs) == 1 and present[inputs[0].name] is None and f"x{end}" in stored:
         present[inputs[0].name] = stored[f"x{end}"]  # one input needs no name of its own
-    missing = [each.name + end for each in inputs if present[each.name] is None and not each.zeros]
+    columns: dict[str, Tensor] = {}
+    lengths = _given_lengths(stored, end, inputs, path)
+    for each in inputs:
+        if present[each.name] is not None:
+            columns[each.name], own = _column(each, present[each.name], end, path, notes)
+            lengths = own if lengths is None else lengths
+    missing = [
+        each.name + end
+        for each in inputs
+        if not (each.name in columns or each.zeros or (is_mask(each) and lengths is not None))
+    ]
     if missing:
         raise InvalidData(
             f"{path} has no {', '.join(missing)}; it holds "
             f"{', '.join(sorted(stored)[:10]) or 'nothing'}. Name each column like its input."
         )
-    n = next((len(v) for v in present.values() if v is not None), 0)
-    columns = {}
+    n = next((len(values) for values in columns.values()), 0)
     for each in inputs:
-        values = present[each.name]
-        columns[each.name] = zeros_for(each, n) if values is None else fitted(each, values, notes)
-    labels = stored.get(LABELS + end)
-    if labels is not None and not labels.is_floating_point():
-        labels = labels.long()
-    return Samples(columns, inputs, labels)
+        if each.name in columns:
+            continue
+        if each.zeros or lengths is None:
+            columns[each.name] = zeros_for(each, n)
+        else:
+            columns[each.name] = mask_of(each, lengths)
+            notes.append(f"{each.name} was made of the samples' lengths.")
+    return Samples(columns, inputs, _labels(stored, inputs, end, path))
+
+
+def _given_lengths(
+    stored: Columns, end: str, inputs: tuple[Input, ...], path: Path
+) -> Tensor | None:
+    """The samples' lengths where the file has a column of them, int64 (n,)."""
+    names = [*LENGTHS, *(f"{each.name}_{LENGTHS[0]}" for each in inputs)]
+    name = next((f"{one}{end}" for one in names if f"{one}{end}" in stored), None)
+    if name is None or not any(is_mask(each) for each in inputs):
+        return None
+    lengths = as_tensor(stored[name], name, path)
+    if lengths.dim() != 1 or lengths.is_floating_point() or int(lengths.min()) < 1:
+        raise InvalidData(
+            f"{shown(path)}: {name} holds the length of each sample, whole numbers (n,) of at "
+            f"least 1; got {lengths.dtype} of shape {tuple(lengths.shape)}."
+        )
+    return lengths.long()
+
+
+def _column(
+    wanted: Input, value: Any, end: str, path: Path, notes: list[str]
+) -> tuple[Tensor, Tensor | None]:
+    """An input's values (n, *shape), and how many places of each are its own, where known."""
+    rows = rows_of(value, wanted.name + end, path)
+    if rows is not None:
+        return filled(wanted, rows, path, notes)
+    values = as_tensor(value, wanted.name + end, path)
+    if values.dim() and _lies_flat(values, wanted):
+        notes.append(f"{wanted.name} of {tuple(values.shape[1:])} was read as {wanted.shape}.")
+        values = values.reshape(len(values), *wanted.shape)
+    found = fitted(wanted, values, notes)
+    if not wanted.shape or values.dim() < 2 or values.shape[1] == found.shape[1]:
+        return found, None
+    return found, torch.full((len(found),), min(values.shape[1], found.shape[1]))
+
+
+def _lies_flat(values: Tensor, wanted: Input) -> bool:
+    """Whether a row holds all numbers of a sample in a line, or only sizes of 1 differ."""
+    sizes = [[size for size in shape if size != 1] for shape in (values.shape[1:], wanted.shape)]
+    if tuple(values.shape[1:]) == wanted.shape:
+        return False
+    return sizes[0] == sizes[1] or (values.dim() == 2 and values[0].numel() == _numbers(wanted))
+
+
+def _numbers(wanted: Input) -> int:
+    return math.prod(wanted.shape)
+
+
+def _labels(stored: Columns, inputs: tuple[Input, ...], end: str, path: Path) -> Tensor | None:
+    """Labels as the judge takes them; whole numbers as int64."""
+    taken = [each.name for each in inputs]
+    name = next((n + end for n in LABELS if n + end in stored and n not in taken), None)
+    if name is None:
+        return None
+    rows = rows_of(stored[name], name, path)
+    if rows is not None:
+        length = next((each.shape[0] for each in inputs if each.shape), 1)
+        return filled_labels(rows, length, path)
+    labels = as_tensor(stored[name], name, path)
+    return labels if labels.is_floating_point() else labels.long()
 
 
 def fitted(wanted: Input, values: Tensor, notes: list[str]) -> Tensor:

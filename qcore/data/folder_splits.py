@@ -6,22 +6,20 @@ damaged file costs no split an image.
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from qcore.data.image_folder import (
     FolderImages,
+    Parts,
     Read,
-    labelled_folder,
-    plain_folder,
+    Steps,
     remarks_on,
 )
 from qcore.data.skipped import Skipped
 from qcore.data.splits import draw
 from qcore.errors import InvalidParams
-from qcore.models.preprocessing import Preprocessing
 
 MOST_BYTES = 16 * 2**30
 """Of test images, at one byte a value; of large inputs with many channels fewer are used."""
@@ -35,14 +33,16 @@ class Drawn:
     """Some images of a folder.
 
     Attributes:
-        pixels: (n, channels, height, width), uint8, or float32 in 0..1.
+        pixels: (n, channels, height, width), uint8, or float32 in 0..1; of other files (n, ...).
         labels: Class numbers, int64 (n,), or None.
         used: Positions of the files in their part, int64 (n,).
+        beside: What else each file gave, (n, ...); None where there is nothing else.
     """
 
     pixels: Tensor
     labels: Tensor | None
     used: Tensor
+    beside: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,50 +64,48 @@ class FolderSplits:
 
 def split_folder(
     name: str,
-    path: Path,
+    parts: Parts,
     counts: tuple[int, int],
     seed: int,
-    steps: Preprocessing,
+    steps: Steps,
     *,
-    labelled: bool,
     most: int,
     training: bool,
+    sample_bytes: int = 0,
 ) -> FolderSplits:
     """Draw and read images of a folder.
 
     Args:
         name: Data name, for messages.
-        path: The folder.
+        parts: The files of the folder, by what they are for.
         counts: Images to calibrate on, to search on.
         seed: Which are drawn; same seed, same images.
         steps: How files are prepared.
-        labelled: Whether its sub-folders are parts and classes.
         most: Most test images, and most training images.
         training: Also read images to train on, of a folder that has a part to test on.
+        sample_bytes: Memory one sample takes; 0 is a byte for each value of `steps.input_shape`.
 
     Raises:
         InvalidParams: more images are asked for than there are.
         InvalidData: no images, or more than a few that cannot be used; names them.
-        DataUnavailable: there is no such folder.
     """
-    parts = labelled_folder(path) if labelled else plain_folder(path)
     train, held_out, val = parts.train, parts.held_out, parts.val
-    notes = list(parts.notes)
+    notes, what = list(parts.notes), f"{train.reader.kind.word}s"
     if val is not None and len(val) < counts[1]:
         notes.append(
-            f"The validation part has only {len(val)} images for {counts[1]} search images: these "
+            f"The validation part has only {len(val)} {what} for {counts[1]} search {what}: these "
             "are drawn from the training part too, and it is not used."
         )
         val = None
     elif val is not None:
-        notes.append("Search images are drawn from the validation part.")
-    draw(len(train), counts[0], counts[1] if val is None else 0, seed, name)
+        notes.append(f"Search {what} are drawn from the validation part.")
+    draw(len(train), counts[0], counts[1] if val is None else 0, seed, name, what)
     left = len(train) - sum(counts) if held_out is None else len(held_out)
     if left < 1:
-        raise _none_to_test(name, len(train), counts)
-    most = max(1, min(most, MOST_BYTES // math.prod(steps.input_shape)))
+        raise _none_to_test(name, len(train), counts, what)
+    most = max(1, min(most, MOST_BYTES // (sample_bytes or math.prod(steps.input_shape))))
     if left > most:
-        notes.append(f"{most:,} of {left:,} test images are used, by the seed.")
+        notes.append(f"{most:,} of {left:,} test {what} are used, by the seed.")
     skipped = Skipped(sum(counts) + min(left, most))
     order = _order(train, seed)
     calibration = train.read(order.tolist(), steps, skipped, counts[0])
@@ -118,11 +116,11 @@ def split_folder(
     else:
         search = val.read(_order(val, seed).tolist(), steps, skipped, counts[1])
     if sum(counts) >= ENOUGH_TO_TELL:
-        remarks_on([calibration, search])
+        remarks_on([calibration, search], train.reader)
     # of an undivided folder, what was not looked at so far is there to test on
     rest = (order if held_out is None else _order(held_out, seed))[:most]
     if not len(rest):
-        raise _none_to_test(name, len(train), counts)
+        raise _none_to_test(name, len(train), counts, what)
     test = (held_out or train).read(rest.sort().values.tolist(), steps, skipped)
     read = [(train, calibration), (val or train, search), (held_out or train, test)]
     # the order is random, so that all classes are there
@@ -130,7 +128,7 @@ def split_folder(
     if unused:
         further = Skipped(len(unused))
         read.append((train, train.read(unused, steps, further)))
-    notes += remarks_on([one for _, one in read])
+    notes += remarks_on([one for _, one in read], train.reader)
     notes += filter(None, [skipped.note(), further.note() if unused else ""])
     drawn = [_drawn(files, one) for files, one in read]
     return FolderSplits(
@@ -145,9 +143,9 @@ def _order(files: FolderImages, seed: int) -> Tensor:
     return torch.randperm(len(files), generator=torch.Generator().manual_seed(seed))
 
 
-def _none_to_test(name: str, images: int, counts: tuple[int, int]) -> InvalidParams:
+def _none_to_test(name: str, files: int, counts: tuple[int, int], what: str) -> InvalidParams:
     return InvalidParams(
-        f"{name} has {images} images: {counts[0]} for calibration and {counts[1]} for search leave "
+        f"{name} has {files} {what}: {counts[0]} for calibration and {counts[1]} for search leave "
         "none to test on. Ask for fewer."
     )
 
@@ -155,4 +153,5 @@ def _none_to_test(name: str, images: int, counts: tuple[int, int]) -> InvalidPar
 def _drawn(files: FolderImages, read: Read) -> Drawn:
     used = torch.from_numpy(read.used)
     labels = None if files.labels is None else torch.tensor(files.labels, dtype=torch.int64)[used]
-    return Drawn(torch.from_numpy(read.pixels), labels, used)
+    beside = None if read.beside is None else torch.from_numpy(read.beside)
+    return Drawn(torch.from_numpy(read.pixels), labels, used, beside)

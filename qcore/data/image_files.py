@@ -29,7 +29,7 @@ _KNOWN = {
     2: ": of image files, grey with transparency",
     4: ": of image files, colour with transparency",
 }
-_UNREADABLE = (
+UNREADABLE = (
     OSError,
     SyntaxError,
     ValueError,
@@ -53,10 +53,12 @@ class Decoded:
     Attributes:
         pixels: (channels, height, width); uint8, or float32 in 0..1 where the file holds more.
         remarks: Keys of REMARKS: what was done to it.
+        beside: What else the file gave: the target of a pair, the length of a sound.
     """
 
     pixels: np.ndarray
     remarks: tuple[str, ...] = ()
+    beside: np.ndarray | None = None
 
 
 REMARKS = {
@@ -98,7 +100,7 @@ def read_image(path: Path, steps: Preprocessing) -> Decoded:
         planes, remarks = _array(path, steps)
     else:
         planes, remarks = _planes(path, steps.channels)
-    fitted = [_resize_and_crop(plane, steps, path) for plane in planes]
+    fitted = [resize_and_crop(plane, steps, path) for plane in planes]
     return Decoded(_stacked(fitted), tuple(dict.fromkeys(remarks)))
 
 
@@ -114,7 +116,7 @@ def prepare_image(image: Image.Image, steps: Preprocessing) -> np.ndarray:
             "of files with so many channels."
         )
     mode = "RGB" if steps.channels == 3 else "L"
-    return _stacked([_resize_and_crop(image.convert(mode), steps)])
+    return _stacked([resize_and_crop(image.convert(mode), steps)])
 
 
 def _planes(path: Path, channels: int) -> tuple[list[Image.Image], list[str]]:
@@ -182,7 +184,7 @@ def _open(path: Path, channels: int) -> tuple[list[Image.Image], list[str]]:
         raise InvalidData(
             f"{shown(path)} cannot be read as an image (of no known format, or damaged); remove it."
         ) from error
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise InvalidData(
             f"{shown(path)} cannot be read as an image ({reason}); remove it."
@@ -212,7 +214,7 @@ def _plane(image: Image.Image, path: Path, remarks: list[str]) -> Image.Image:
 
 def _turned(image: Image.Image, remarks: list[str]) -> Image.Image:
     """The image upright, where its EXIF data say that it is not."""
-    with suppress(*_UNREADABLE):  # EXIF data that cannot be read say nothing
+    with suppress(*UNREADABLE):  # EXIF data that cannot be read say nothing
         if image.getexif().get(_ORIENTATION, 1) in range(2, 9):
             upright = ImageOps.exif_transpose(image)
             remarks.append("turned")
@@ -255,7 +257,7 @@ def _array(path: Path, steps: Preprocessing) -> tuple[list[Image.Image], list[st
             stored = np.load(stream, allow_pickle=False)
         stored = np.ascontiguousarray(stored.astype(stored.dtype.newbyteorder("=")))
         values = torch.from_numpy(stored)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise InvalidData(
             f"{shown(path)} cannot be read as an array of numbers ({error}); remove it."
         ) from error
@@ -291,7 +293,7 @@ def _stacked(images: list[Image.Image]) -> np.ndarray:
     return together if together.dtype == np.uint8 else together.clip(0, 1)
 
 
-def _resize_and_crop(
+def resize_and_crop(
     image: Image.Image, steps: Preprocessing, path: Path | None = None
 ) -> Image.Image:
     """Scale to cover the crop, keep the centre; for a square equal to torchvision's transforms."""
@@ -307,7 +309,11 @@ def _resize_and_crop(
             f"narrow: covering {cover_height}x{cover_width} it would have {size[1]}x{size[0]}. Cut "
             "or remove it."
         )
-    filters = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+    filters = {
+        "bilinear": Image.Resampling.BILINEAR,
+        "bicubic": Image.Resampling.BICUBIC,
+        "nearest": Image.Resampling.NEAREST,
+    }
     if size != image.size:
         image = image.resize(size, filters[steps.interpolation])
     left = round((image.width - steps.width) / 2)

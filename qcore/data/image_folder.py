@@ -1,18 +1,21 @@
 """Folders of image files: which images there are, what class and what part they belong to.
 
-Files are listed first and decoded only once chosen.
+Files are listed first and decoded only once chosen. Folders of sounds, and of pairs of images, go
+the same way with a `Reader` of their own.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
-from qcore.data.image_files import ALL_OF_THEM, REMARKS, read_image
+from qcore.data.image_files import ALL_OF_THEM, REMARKS, Decoded, read_image
 from qcore.data.listing import (
-    SUFFIXES,
+    IMAGES,
+    FileKind,
     Listing,
     existing,
     folders_in,
@@ -22,7 +25,6 @@ from qcore.data.listing import (
 )
 from qcore.data.skipped import MOST_LISTED, Skipped
 from qcore.errors import InvalidData
-from qcore.models.preprocessing import Preprocessing
 
 ROLES = {
     "train": ("train", "training"),
@@ -35,21 +37,54 @@ LOOKED_FURTHER = 10_000
 """Files looked at after too many cannot be used, so that all can be named at once."""
 
 
+class Steps(Protocol):
+    """How a file is prepared: a network's preprocessing, or what a reader takes in its place."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How files become samples.
+
+    Attributes:
+        kind: Which files.
+        decode: Gives the sample of a file, prepared by its second argument.
+        remarks: Sentences on what was done to files, by the keys that `decode` remarks.
+        whole: Why a whole set to which this was done is refused, by the same keys.
+        dtype: Of the samples; uint8 becomes float32 where one file holds more.
+    """
+
+    kind: FileKind = IMAGES
+    decode: Callable[[Path, Any], Decoded] = read_image
+    remarks: Mapping[str, str] = field(default_factory=lambda: REMARKS)
+    whole: Mapping[str, str] = field(default_factory=lambda: ALL_OF_THEM)
+    dtype: type[np.generic] = np.uint8
+
+
+IMAGE_READER = Reader()
+
+
 @dataclass(frozen=True, eq=False)
 class Read:
     """Files that were read.
 
     Attributes:
-        pixels: (n, channels, height, width), uint8; float32 in 0..1 where a file holds more.
+        pixels: (n, channels, height, width), uint8; float32 in 0..1 where a file holds more. Of
+            other readers (n, ...).
         used: Positions of the files, int64 (n,).
         looked: How many of the positions given were looked at.
-        remarked: Files by what was done to them, a key of REMARKS.
+        remarked: Files by what was done to them, a key of the reader's remarks.
+        beside: What else each file gave (n, ...); None where the reader gives nothing else.
     """
 
     pixels: np.ndarray
     used: np.ndarray
     looked: int
     remarked: Mapping[str, Sequence[Path]]
+    beside: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -60,11 +95,13 @@ class FolderImages:
         paths: The files, in sorted order.
         labels: Class number of each file, or None.
         class_names: Names of the class folders in label order; empty without labels.
+        reader: How they become samples.
     """
 
     paths: tuple[Path, ...]
     labels: tuple[int, ...] | None = None
     class_names: tuple[str, ...] = ()
+    reader: Reader = IMAGE_READER
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -72,7 +109,7 @@ class FolderImages:
     def read(
         self,
         indices: Sequence[int],
-        steps: Preprocessing,
+        steps: Steps,
         skipped: Skipped | None = None,
         wanted: int | None = None,
     ) -> Read:
@@ -80,7 +117,7 @@ class FolderImages:
 
         Args:
             indices: Positions in `paths`.
-            steps: Channels, sizes and interpolation.
+            steps: Channels, sizes and interpolation; what the reader takes.
             skipped: Collects what cannot be used; None allows nothing of the kind.
             wanted: Images wanted; None is all.
 
@@ -90,8 +127,9 @@ class FolderImages:
         """
         skipped = Skipped(0) if skipped is None else skipped
         every, wanted = wanted is None, len(indices) if wanted is None else wanted
-        pixels = np.empty((wanted, *steps.input_shape), np.uint8)
+        pixels = np.empty((wanted, *steps.input_shape), self.reader.dtype)
         used: list[int] = []
+        beside: list[np.ndarray] = []
         remarked: dict[str, list[Path]] = {}
         looked = 0
         for index in indices:
@@ -103,7 +141,7 @@ class FolderImages:
             looked += 1
             path = self.paths[index]
             try:
-                image = read_image(path, steps)
+                image = self.reader.decode(path, steps)
             except InvalidData as error:
                 skipped.reasons.append((shown(path), str(error)))
                 continue
@@ -111,16 +149,24 @@ class FolderImages:
                 continue
             pixels = _placed(pixels, len(used), image.pixels)
             used.append(index)
+            if image.beside is not None:
+                beside.append(image.beside)
             for word in image.remarks:
                 remarked.setdefault(word, []).append(path)
         if skipped.too_many:
             raise skipped.refuse()
         if len(used) < (1 if every else wanted):
             raise InvalidData(
-                f"Only {len(used)} of the {wanted} images asked for can be read. Ask for fewer. "
-                f"{skipped.note()}"
+                f"Only {len(used)} of the {wanted} {self.reader.kind.word}s asked for can be read. "
+                f"Ask for fewer. {skipped.note()}"
             )
-        return Read(pixels[: len(used)], np.array(used, np.int64), looked, remarked)
+        return Read(
+            pixels[: len(used)],
+            np.array(used, np.int64),
+            looked,
+            remarked,
+            np.stack(beside) if beside else None,
+        )
 
 
 def _placed(pixels: np.ndarray, row: int, image: np.ndarray) -> np.ndarray:
@@ -133,7 +179,7 @@ def _placed(pixels: np.ndarray, row: int, image: np.ndarray) -> np.ndarray:
     return pixels
 
 
-def remarks_on(parts: Sequence[Read]) -> list[str]:
+def remarks_on(parts: Sequence[Read], reader: Reader = IMAGE_READER) -> list[str]:
     """Sentences on what was done to the files of several parts, together.
 
     Raises:
@@ -147,9 +193,9 @@ def remarks_on(parts: Sequence[Read]) -> list[str]:
     notes = []
     for word, paths in together.items():
         first = shown(paths[0])
-        if word in ALL_OF_THEM and len(paths) == total:
-            raise InvalidData(ALL_OF_THEM[word].format(n=total, first=first))
-        notes.append(REMARKS[word].format(n=len(paths), first=first))
+        if word in reader.whole and len(paths) == total:
+            raise InvalidData(reader.whole[word].format(n=total, first=first))
+        notes.append(reader.remarks[word].format(n=len(paths), first=first))
     return notes
 
 
@@ -170,20 +216,26 @@ class Parts:
     notes: tuple[str, ...] = ()
 
 
-def plain_folder(path: Path) -> Parts:
-    """List every image file under a folder, without labels.
+def plain_folder(path: Path, reader: Reader = IMAGE_READER) -> Parts:
+    """List every file of a reader's kind under a folder, without labels.
 
     Raises:
         DataUnavailable: there is no such folder, or one in it cannot be opened.
         InvalidData: it holds no image file.
     """
-    found = image_files(existing(path))
+    kind = reader.kind
+    found = image_files(existing(path, kind), kind)
     if not found.files:
-        raise InvalidData(f"{shown(path)} holds no image files ({', '.join(sorted(SUFFIXES))}).")
-    return Parts(FolderImages(found.files), notes=_passed_over([found]))
+        passed = " ".join(_passed_over([found], kind))
+        raise InvalidData(
+            f"{shown(path)} holds no {kind.word} files ({', '.join(sorted(kind.suffixes))})."
+            + (f" {passed}" if passed else "")
+        )
+    files = FolderImages(found.files, reader=reader)
+    return Parts(files, notes=_passed_over([found], kind))
 
 
-def labelled_folder(path: Path) -> Parts:
+def labelled_folder(path: Path, reader: Reader = IMAGE_READER) -> Parts:
     """List the images of a folder with one sub-folder for each class.
 
     Classes are numbered by the sorted order of their folder names, as torchvision's ImageFolder
@@ -193,24 +245,25 @@ def labelled_folder(path: Path) -> Parts:
 
     Args:
         path: Holds train/CLASS/ and val/CLASS/ or test/CLASS/, or CLASS/ folders.
+        reader: Which files they hold, and how these become samples.
 
     Raises:
         DataUnavailable: there is no such folder, or one in it cannot be opened.
         InvalidData: no classes, an empty class, or classes that differ between the parts.
     """
-    children = folders_in(existing(path))
-    found = {role: _part(path, children, role) for role in ROLES}
+    children = folders_in(existing(path, reader.kind))
+    found = {role: _part(path, children, role, reader.kind) for role in ROLES}
     parts = {role: part for role, part in found.items() if part is not None}
     if set(parts) not in ({"train", "val"}, {"train", "test"}, set(ROLES)):
         if not parts or len(parts) < len(children):
-            files, notes = _classes(path, children)
+            files, notes = _classes(path, children, reader)
             return Parts(files, notes=notes)
         raise InvalidData(
             f"{shown(path)} has only {', '.join(part.name for part in parts.values())}; it needs "
-            "train/ and val/ (or test/). To have images split by the seed, give the folder that "
-            f"holds the class folders, such as {shown(next(iter(parts.values())))}."
+            f"train/ and val/ (or test/). To have {reader.kind.word}s split by the seed, give the "
+            f"folder that holds the class folders, such as {shown(next(iter(parts.values())))}."
         )
-    read = {role: _classes(part, folders_in(part)) for role, part in parts.items()}
+    read = {role: _classes(part, folders_in(part), reader) for role, part in parts.items()}
     train, notes = read["train"]
     for role, part in parts.items():
         _same_classes(train, read[role][0], parts["train"], part)
@@ -223,10 +276,10 @@ def labelled_folder(path: Path) -> Parts:
     return Parts(train, read["val"][0], read["test"][0], notes)
 
 
-def _part(path: Path, children: Sequence[Path], role: str) -> Path | None:
-    """The folder of one part: called so, holding folders and no images."""
+def _part(path: Path, children: Sequence[Path], role: str, kind: FileKind) -> Path | None:
+    """The folder of one part: called so, holding folders and no files of the kind."""
     named = [child for child in children if child.name.lower() in ROLES[role]]
-    fitting = [child for child in named if folders_in(child) and not holds_images(child)]
+    fitting = [child for child in named if folders_in(child) and not holds_images(child, kind)]
     if len(fitting) > 1:
         raise InvalidData(
             f"{shown(path)} holds {' and '.join(shown(part.name) for part in fitting)}, which are "
@@ -245,7 +298,10 @@ def _same_classes(train: FolderImages, other: FolderImages, one: Path, two: Path
         )
 
 
-def _classes(folder: Path, folders: Sequence[Path]) -> tuple[FolderImages, tuple[str, ...]]:
+def _classes(
+    folder: Path, folders: Sequence[Path], reader: Reader
+) -> tuple[FolderImages, tuple[str, ...]]:
+    kind = reader.kind
     if not folders:
         raise InvalidData(
             f"{shown(folder)} has no class folders. Put each class into a folder of its own, or "
@@ -253,22 +309,22 @@ def _classes(folder: Path, folders: Sequence[Path]) -> tuple[FolderImages, tuple
         )
     listings: list[Listing] = []
     for child in folders:
-        listings.append(image_files(child))
+        listings.append(image_files(child, kind))
         if not listings[-1].files:
             raise InvalidData(
-                f"{shown(child)} holds no image files; fill the class or remove its folder."
+                f"{shown(child)} holds no {kind.word} files; fill the class or remove its folder."
             )
     paths = tuple(path for found in listings for path in found.files)
     labels = tuple(number for number, found in enumerate(listings) for _ in found.files)
     names = tuple(shown(child.name) for child in folders)
-    return FolderImages(paths, labels, names), _passed_over(listings)
+    return FolderImages(paths, labels, names, reader), _passed_over(listings, kind)
 
 
-def _passed_over(listings: Sequence[Listing]) -> tuple[str, ...]:
+def _passed_over(listings: Sequence[Listing], kind: FileKind) -> tuple[str, ...]:
     counted: Counter[str] = Counter()
     for found in listings:
         counted.update(dict(found.others))
     if not counted:
         return ()
     words = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counted.items()))
-    return (f"Images of kinds that are not read were passed over: {words}.",)
+    return (f"{kind.word.capitalize()}s of kinds that are not read were passed over: {words}.",)

@@ -15,6 +15,29 @@ SUFFIXES = frozenset(
 OTHER_IMAGES = frozenset({".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".dcm", ".exr"})
 """Endings of images that are not read; how many were passed over is said."""
 
+
+@dataclass(frozen=True)
+class FileKind:
+    """Files that are looked for in a folder.
+
+    Attributes:
+        word: What one of them is called.
+        suffixes: Endings of those that are read, in small letters.
+        others: Endings of those that are not read; how many were passed over is said.
+    """
+
+    word: str
+    suffixes: frozenset[str]
+    others: frozenset[str]
+
+
+IMAGES = FileKind("image", SUFFIXES, OTHER_IMAGES)
+SOUNDS = FileKind(
+    "sound",
+    frozenset({".wav", ".wave"}),
+    frozenset({".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".wma", ".aif", ".aiff", ".au"}),
+)
+
 LEFT_BEHIND = frozenset(
     {"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 )
@@ -23,19 +46,19 @@ LEFT_BEHIND = frozenset(
 
 @dataclass(frozen=True)
 class Listing:
-    """The image files under a folder.
+    """The files of one kind under a folder.
 
     Attributes:
         files: In the order of their paths, part by part.
-        others: Ending and number of files that are images of another kind.
+        others: Ending and number of files whose kind is not read.
     """
 
     files: tuple[Path, ...]
     others: tuple[tuple[str, int], ...] = ()
 
 
-def existing(folder: Path) -> Path:
-    """The folder.
+def existing(folder: Path, kind: FileKind = IMAGES) -> Path:
+    """The folder, of files of one kind.
 
     Raises:
         DataUnavailable: there is none, or it cannot be looked at.
@@ -46,8 +69,8 @@ def existing(folder: Path) -> Path:
         raise DataUnavailable(f"{shown(folder)} cannot be opened ({error.strerror}).") from error
     if is_file:
         raise DataUnavailable(
-            f"{shown(folder)} is a file, no folder of images. Give the folder; a file of tensors "
-            f"is named tensors:{shown(folder)}."
+            f"{shown(folder)} is a file, no folder of {kind.word}s. Give the folder; a file of "
+            f"tensors is named tensors:{shown(folder)}."
         )
     if not there:
         raise DataUnavailable(f"There is no folder {shown(folder)} on this machine.")
@@ -63,23 +86,24 @@ def folders_in(folder: Path) -> list[Path]:
     return [Path(entry.path) for entry in _entries(folder) if _is_dir(entry)]
 
 
-def image_files(folder: Path) -> Listing:
-    """Every image file under a folder; links are followed, hidden files passed over.
+def image_files(folder: Path, kind: FileKind = IMAGES) -> Listing:
+    """Every image file under a folder, or every file of another kind.
 
-    A folder that is reached twice, by a link, counts once.
+    Links are followed, hidden files passed over. A folder that is reached twice, by a link,
+    counts once.
 
     Raises:
         DataUnavailable: the folder, or one in it, cannot be opened.
     """
     others: Counter[str] = Counter()
-    files = tuple(_walk(folder, {_identity(folder)}, others))
+    files = tuple(_walk(folder, kind, {_identity(folder)}, others))
     return Listing(files, tuple(sorted(others.items())))
 
 
-def holds_images(folder: Path) -> bool:
-    """Whether image files lie directly in a folder."""
+def holds_images(folder: Path, kind: FileKind = IMAGES) -> bool:
+    """Whether image files, or files of another kind, lie directly in a folder."""
     return any(
-        os.path.splitext(entry.name)[1].lower() in SUFFIXES and not _is_dir(entry)
+        os.path.splitext(entry.name)[1].lower() in kind.suffixes and not _is_dir(entry)
         for entry in _entries(folder)
     )
 
@@ -89,20 +113,22 @@ def shown(path: Path | str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def _walk(folder: Path, seen: set[tuple[int, int]], others: Counter[str]) -> Iterator[Path]:
+def _walk(
+    folder: Path, kind: FileKind, seen: set[tuple[int, int]], others: Counter[str]
+) -> Iterator[Path]:
     for entry in _entries(folder):
         path = Path(entry.path)
         if _is_dir(entry):
             here = _identity(path)
             if here not in seen:
                 seen.add(here)
-                yield from _walk(path, seen, others)
+                yield from _walk(path, kind, seen, others)
             continue
         suffix = path.suffix.lower()
-        if suffix in OTHER_IMAGES:
+        if suffix in kind.others:
             others[suffix] += 1
         # a link that leads nowhere is listed, so that reading it says so
-        elif suffix in SUFFIXES and (entry.is_symlink() or entry.is_file()):
+        elif suffix in kind.suffixes and (entry.is_symlink() or entry.is_file()):
             yield path
 
 

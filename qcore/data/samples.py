@@ -12,12 +12,13 @@ from qcore.errors import InvalidData, InvalidParams
 from qcore.models.inputs import Input
 from qcore.network.trees import Tree
 
-_KINDS = {
+KINDS = {
     "float32": torch.float32,
     "int64": torch.int64,
     "int32": torch.int32,
     "bool": torch.bool,
 }
+"""The kinds of numbers of inputs, as torch calls them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +101,7 @@ def as_kind(values: Tensor, wanted: Input) -> Tensor:
     Raises:
         InvalidData: floats where whole numbers are taken, or numbers too large.
     """
-    kind = _KINDS[wanted.dtype]
+    kind = KINDS[wanted.dtype]
     if values.dtype == kind:
         return values
     if kind.is_floating_point:
@@ -122,7 +123,7 @@ def as_kind(values: Tensor, wanted: Input) -> Tensor:
 
 def zeros_for(wanted: Input, n: int) -> Tensor:
     """What an input is fed with where the data have no column for it, (n, *shape)."""
-    return torch.zeros((n, *wanted.shape), dtype=_KINDS[wanted.dtype])
+    return torch.zeros((n, *wanted.shape), dtype=KINDS[wanted.dtype])
 
 
 def example_inputs(inputs: tuple[Input, ...], n: int, seed: int = 0) -> Tree:
@@ -136,7 +137,7 @@ def example_inputs(inputs: tuple[Input, ...], n: int, seed: int = 0) -> Tree:
     generator = torch.Generator().manual_seed(seed)
     columns: dict[str, Tensor] = {}
     for each in inputs:
-        shape, kind = (n, *each.shape), _KINDS[each.dtype]
+        shape, kind = (n, *each.shape), KINDS[each.dtype]
         if each.zeros:
             columns[each.name] = zeros_for(each, n)
         elif kind == torch.bool:
@@ -167,7 +168,7 @@ def _check_column(wanted: Input, values: Tensor, n: int) -> None:
             f"Input {wanted.name!r} takes samples of shape {wanted.shape}; the data have "
             f"{tuple(values.shape[1:])}."
         )
-    if values.dtype != _KINDS[wanted.dtype]:
+    if values.dtype != KINDS[wanted.dtype]:
         raise InvalidData(
             f"Input {wanted.name!r} takes {wanted.dtype}; the data are {values.dtype}."
         )

@@ -24,7 +24,9 @@ class Images:
 
     Attributes:
         pixels: Shape (n, channels, height, width); uint8 in 0..255, or floats in 0..1.
-        labels: Class numbers, int64 (n,), or None where there are none.
+        labels: Class numbers, int64 (n,); maps of class numbers, int16 (n, height, width),
+            negative where none counts; pictures or other numbers, float32 (n, ...); None where
+            there are none.
         mean: Mean of each channel in 0..1, subtracted from every batch.
         std: Standard deviation of each channel in 0..1, that every batch is divided by.
 
@@ -44,13 +46,8 @@ class Images:
         for what, values in (("mean", self.mean), ("std", self.std)):
             if len(values) not in (1, channels):
                 raise InvalidData(f"{what} has {len(values)} values for {channels} channels.")
-        if self.labels is not None and (
-            self.labels.shape != (len(self.pixels),) or self.labels.dtype != torch.int64
-        ):
-            raise InvalidData(
-                f"{len(self.pixels)} images need int64 labels of shape ({len(self.pixels)},); got "
-                f"{self.labels.dtype} of shape {tuple(self.labels.shape)}."
-            )
+        if self.labels is not None:
+            _check_labels(self.labels, len(self.pixels))
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -68,7 +65,10 @@ class Images:
     @property
     def form(self) -> str:
         """Shapes and settings as text, for its digest."""
-        return repr((tuple(self.pixels.shape), self.mean, self.std))
+        shape: tuple[object, ...] = ()
+        if self.labels is not None and self.labels.dim() > 1:
+            shape = tuple(self.labels.shape), str(self.labels.dtype)
+        return repr((tuple(self.pixels.shape), self.mean, self.std, *shape))
 
     def batches(
         self, size: int, device: torch.device | str = "cpu"
@@ -130,6 +130,12 @@ class Data:
     training: Split | None = None
     inputs: tuple[Input, ...] = ()
 
+    @property
+    def ids(self) -> bool:
+        """True where the first input is a text of ids, each of which stands for many numbers."""
+        first = self.inputs[0] if self.inputs else None
+        return first is not None and first.dtype.startswith("int") and len(first.shape) == 1
+
 
 def normalisation_note(images: Split) -> str:
     """A sentence where normalised images are far from mean 0 and standard deviation 1, or ""."""
@@ -168,7 +174,20 @@ def _check_pixels(pixels: Tensor) -> None:
         raise InvalidData(f"Images must be uint8 or floats; got {pixels.dtype}.")
 
 
-def draw(total: int, calibration: int, search: int, seed: int, name: str) -> list[Tensor]:
+def _check_labels(labels: Tensor, n: int) -> None:
+    kinds = {torch.int64} if labels.dim() < 2 else {torch.int64, torch.int16, torch.float32}
+    if labels.dim() < 1 or len(labels) != n or labels.dtype not in kinds:
+        raise InvalidData(
+            f"{n} images need int64 labels of shape ({n},), or maps and pictures ({n}, ...) of "
+            f"int16, int64 or float32; got {labels.dtype} of shape {tuple(labels.shape)}."
+        )
+    if labels.is_floating_point() and not bool(labels.isfinite().all()):
+        raise InvalidData("The labels hold NaN or infinite values; clean them first.")
+
+
+def draw(
+    total: int, calibration: int, search: int, seed: int, name: str, what: str = "images"
+) -> list[Tensor]:
     """Indices of the calibration and the search split: disjoint, and of a random order.
 
     Raises:
@@ -176,8 +195,8 @@ def draw(total: int, calibration: int, search: int, seed: int, name: str) -> lis
     """
     if calibration + search > total:
         raise InvalidParams(
-            f"{calibration} calibration and {search} search images are asked for, but {name} has "
-            f"{total} images to draw them from. Ask for fewer."
+            f"{calibration} calibration and {search} search {what} are asked for, but {name} has "
+            f"{total} {what} to draw them from. Ask for fewer."
         )
     order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
     return [order[:calibration], order[calibration : calibration + search]]

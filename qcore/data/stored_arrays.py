@@ -1,4 +1,7 @@
-"""The arrays of a `.npz`, `.npy`, `.pt` or `.safetensors` file, by name; nothing in it is run."""
+"""The arrays of a `.npz`, `.npy`, `.pt`, `.safetensors` or `.parquet` file, by name.
+
+Nothing in it is run.
+"""
 
 import pickle
 import zipfile
@@ -11,6 +14,9 @@ import torch
 from torch import Tensor
 
 from qcore.data.listing import shown
+from qcore.data.parquet import SUFFIXES as PARQUET
+from qcore.data.parquet import read_parquet
+from qcore.data.stored_values import Unusable
 from qcore.errors import DataUnavailable, InvalidConfig, InvalidData
 
 MOST_BYTES = 8 * 2**30
@@ -35,8 +41,8 @@ def read_stored(path: Path, notes: list[str]) -> dict[str, Any]:
     """What a file holds, by the names of KEYS where they are spelled in other ways.
 
     Args:
-        path: A `.npz`, a `.npy` (which is x), or what torch.save wrote: a dict, a pair (x, y), a
-            tensor, or a list of tensors, which are x.
+        path: A `.npz`, a `.npy` (which is x), a `.parquet`, or what torch.save wrote: a dict, a
+            pair (x, y), a tensor, or a list of tensors, which are x.
         notes: Gets a sentence where names were read as others.
 
     Raises:
@@ -73,6 +79,8 @@ def as_tensor(value: Any, what: str, path: Path) -> Tensor:
         return value.detach()
     if isinstance(value, np.ndarray) and value.dtype.kind in "buifc" and value.dtype.itemsize <= 8:
         return torch.from_numpy(np.ascontiguousarray(value.astype(value.dtype.newbyteorder("="))))
+    if isinstance(value, Unusable):
+        raise InvalidData(f"{shown(path)}: {what} {value.why}.")
     if isinstance(value, list | tuple) and value:
         return _stacked(value, what, path)
     if isinstance(value, bool | int | float | np.generic):
@@ -107,6 +115,8 @@ def _read(path: Path) -> Any:
                     return stored
                 with stored as archive:
                     return {key: archive[key] for key in archive.files}
+        if path.suffix.lower() in PARQUET:
+            return read_parquet(path, MOST_BYTES)
         if path.suffix.lower() == ".safetensors":
             # loaders of networks are not needed by any other file
             from qcore.models.loading.weights import read_weights

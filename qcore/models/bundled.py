@@ -1,13 +1,17 @@
-"""The three small networks bitdial ships trained: resnet8, resnet20 and mobilenet.
+"""The small networks bitdial ships trained: resnet8, resnet20, mobilenet, and bearing.
 
-Plain float PyTorch modules for (n, 1, 28, 28) images and ten classes; nothing here knows about
-quantization. Their weights come from `benchmarks/networks/train_zoo.py`.
+Plain float PyTorch modules, the first three here for (n, 1, 28, 28) images and ten classes; nothing
+knows about quantization. Their weights come from `benchmarks/networks/train_zoo.py`, those of the
+fourth, in a file of its own, from `train_bearing.py`.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from torch import Tensor, nn
+
+from qcore.models.bearing import VibrationAutoencoder
+from qcore.models.tiny import AnomalyAutoencoder, KeywordNetwork, TinyResNet, WakeWordNetwork
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
@@ -140,5 +144,14 @@ BUNDLED: dict[str, Callable[..., nn.Module]] = {
     "resnet8": partial(ResNet, 1),
     "resnet20": partial(ResNet, 3),
     "mobilenet": MobileNet,
+    "bearing": VibrationAutoencoder,
 }
 """Builders of the bundled networks; they take `classes` and `in_channels`."""
+
+BUILDERS: dict[str, Callable[..., nn.Module]] = BUNDLED | {
+    "ds_cnn": KeywordNetwork,
+    "tiny_autoencoder": AnomalyAutoencoder,
+    "vww_mobilenet": WakeWordNetwork,
+    "tiny_resnet8": TinyResNet,
+}
+"""The same with the architectures that come without weights, by their name in ARCHITECTURES."""

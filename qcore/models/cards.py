@@ -21,11 +21,13 @@ from typing import Any
 from qcore.allocation import ModelSpec
 from qcore.data_folder import data_folder
 from qcore.errors import InvalidConfig, InvalidParams, UnsupportedModel
+from qcore.models.hugging_folder import copy_folder
 from qcore.models.inputs import Input, check_inputs
 from qcore.models.preprocessing import Preprocessing
+from qcore.models.sound import Sound
 from qcore.scoring.judges import CLASSES, Judge, read_judge
 
-SOURCES = ("bundled", "torchvision", "timm", "onnx", "factory", "pt2")
+SOURCES = ("bundled", "torchvision", "timm", "huggingface", "onnx", "factory", "pt2")
 """Where a network's structure comes from; "factory" and "pt2" run code of the user's."""
 
 MOST_CLASSES = 100_000
@@ -35,6 +37,8 @@ MOST_MEAN = 2.0
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _CARD, _SPEC = "card.json", "spec.json"
+FOLDER = "weights"
+"""Where the files of a Hugging Face folder lie in a card's folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,9 @@ class Card:
         architecture: Name in torchvision, timm or the bundled ones; "package.module:function" of
             a factory; the converter's name for ONNX.
         kwargs: Further arguments of the architecture: plain numbers, words and truth values.
-        weights: File name in the card's folder; "" where weights stay as drawn by chance.
-        sha256: 64 hex digits of that file; "" without one.
+        weights: Name, in the card's folder, of a file, or of the folder of a Hugging Face network;
+            "" where weights stay as drawn by chance.
+        sha256: 64 hex digits of that; "" without one.
         by_order: Tensors are matched by their order and shape, not by their names.
         weights_key: Where in the weights' file the weights lie ("state_dict_ema"); "" is the whole
             file, or the raw ones of several.
@@ -60,6 +65,7 @@ class Card:
         created: When it was added: UTC, ISO 8601.
         inputs: What it takes where that is no image; () for one image.
         judge: How its answers are compared.
+        sound: How sounds become its input; None where nothing was said of them.
     """
 
     name: str
@@ -78,6 +84,7 @@ class Card:
     inputs: tuple[Input, ...] = ()
     judge: Judge = CLASSES
     weights_key: str = ""
+    sound: Sound | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `Card.from_json` reads it back."""
@@ -112,6 +119,7 @@ class Card:
                 inputs=tuple(Input.from_json(each) for each in data.get("inputs", ())),
                 judge=read_judge(data.get("judge")),
                 weights_key=str(data.get("weights_key", "")),
+                sound=None if data.get("sound") is None else Sound.from_json(data["sound"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidConfig(f"The card cannot be read: {error!r}. Add it again.") from error
@@ -136,6 +144,10 @@ def check_card(card: Card) -> None:
         raise InvalidParams(f"Unknown source {card.source!r}; known: {', '.join(SOURCES)}.")
     check_inputs(card.inputs)
     card.judge.check()
+    if card.sound is not None:
+        card.sound.check()
+        if not card.inputs:
+            raise InvalidParams("A network of images takes no sounds; name its inputs.")
     if card.inputs:
         return _check_weights(card)
     if len(card.input_shape) != 3:
@@ -262,7 +274,7 @@ def write_card(card: Card, weights: Path | None, spec: ModelSpec) -> Card:
 
     Args:
         card: What it is; `weights` and `sha256` are filled in here.
-        weights: File to copy, or None.
+        weights: File to copy, or Hugging Face folder, or None.
         spec: Its layers.
 
     Returns:
@@ -274,7 +286,10 @@ def write_card(card: Card, weights: Path | None, spec: ModelSpec) -> Card:
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir()
     try:
-        if weights is not None:
+        if weights is not None and weights.is_dir():
+            digest = copy_folder(weights, fresh / FOLDER)
+            card = replace(card, weights=FOLDER, sha256=digest)
+        elif weights is not None:
             file = f"weights{weights.suffix.lower()}"
             shutil.copyfile(weights, fresh / file)
             card = replace(card, weights=file, sha256=file_sha256(fresh / file))

@@ -19,14 +19,18 @@ from qcore.allocation import ModelSpec
 from qcore.errors import DataUnavailable, InvalidParams, UnsupportedModel
 from qcore.models import cards
 from qcore.models.entries import DataEntry, ModelEntry
+from qcore.models.inputs import Input
 from qcore.models.preprocessing import Preprocessing
 from qcore.scoring.judges import CLASSES, Judge
+from qcore.scoring.judges.signal import Signal
 from qcore.written_paths import written_path
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 """Weights (NAME.pt), facts (NAME.json) and layers (NAME.spec.json) of the bundled networks."""
 
-BUNDLED_NAMES = ("resnet8", "resnet20", "mobilenet")
+BUNDLED_NAMES = ("resnet8", "resnet20", "mobilenet", "bearing")
+EXAMPLES = ("resnet8", "bearing")
+"""An image network and another one, whose results are recorded: what a first visit begins with."""
 
 
 PREPROCESSING = Preprocessing(resize=256)
@@ -74,11 +78,26 @@ _TORCHVISION: Mapping[tuple[int, int, Literal["bilinear", "bicubic"]], str] = {
     (528, 528, "bicubic"): "efficientnet_b6",
     (600, 600, "bicubic"): "efficientnet_b7",
 }
+VIBRATION = Input("x", (1, 256))
+"""What the bundled anomaly detector takes: a window of acceleration, g."""
+
 _HALVES = (0.5, 0.5, 0.5)
 _TITLES = {"resnet8": "ResNet-8", "resnet20": "ResNet-20", "mobilenet": "MobileNet"}
 
 
 def _bundled(name: str) -> ModelEntry:
+    if name == "bearing":
+        return ModelEntry(
+            name,
+            "Bearing (machine vibrations, bundled)",
+            "bundled",
+            VIBRATION.shape,
+            1,
+            ("vibrations", "tensors"),
+            Preprocessing(),
+            inputs=(VIBRATION,),
+            judge=Signal(measure="auc"),
+        )
     title = f"{_TITLES[name]} (Fashion-MNIST, bundled)"
     return ModelEntry(name, title, "bundled", (1, 28, 28), 10, ("fashion-mnist",), _FASHION)
 
@@ -114,7 +133,7 @@ _CIFAR, _MNIST = (3, 32, 32), (1, 28, 28)
 SHIPPED = "fashion-mnist"
 """The data set that comes with bitdial."""
 
-_PATHS = ("imagefolder", "images", "tensors")
+_PATHS = ("imagefolder", "images", "texts", "tensors", "sounds", "pairs")
 
 DATASETS: dict[str, DataEntry] = {
     entry.name: entry
@@ -127,6 +146,14 @@ DATASETS: dict[str, DataEntry] = {
             shape=_MNIST,
             mean=(0.2860,),
             std=(0.3530,),
+        ),
+        DataEntry(
+            "vibrations",
+            "Machine vibrations (made here)",
+            None,
+            "Windows of a made-up accelerometer, usual ones and those of faulty machines; made in "
+            "seconds, nothing is fetched.",
+            inputs=(VIBRATION,),
         ),
         DataEntry(
             "cifar10",
@@ -207,11 +234,40 @@ DATASETS: dict[str, DataEntry] = {
             needs_path=True,
         ),
         DataEntry(
+            "texts",
+            "Texts",
+            None,
+            "A folder of .txt files, a .txt with a document in each line, or a .jsonl with text "
+            "and label; cut into tokens by the tokenizer.json beside them, or by the network's.",
+            needs_path=True,
+            place="Folder or file",
+        ),
+        DataEntry(
             "tensors",
             "Tensors in a .npz or .pt file",
             None,
             "Images x (n, channels, height, width), uint8, uint16 or floats in 0..1, with labels "
-            "y, or without them; the network's shape decides which axis is which.",
+            "y, or without them; the network's shape decides which axis is which. For other inputs "
+            "a .npz, .pt, .safetensors or .parquet with a column named like each of them.",
+            needs_path=True,
+            place="File",
+        ),
+        DataEntry(
+            "sounds",
+            "Folder of sounds (.wav)",
+            None,
+            "A folder of WAV files, in folders of their class or without labels; train/ and test/ "
+            "parts as for images. They are read as samples, or as the log-mel or MFCC features "
+            "that the network takes.",
+            needs_path=True,
+        ),
+        DataEntry(
+            "pairs",
+            "Folder of pairs of images",
+            None,
+            "input/ and target/ (or images/ and masks/) with files of the same names: maps of "
+            "class numbers, or pictures that the network should give; train/ and test/ parts as "
+            "for images.",
             needs_path=True,
         ),
     )
@@ -281,10 +337,9 @@ def default_data(name: str) -> str:
 
 
 def judge_of(model: str) -> Judge:
-    """How a network's answers are compared: as its card says, else as classes."""
+    """How a network's answers are compared: as its entry says, else as classes."""
     models = read_models()
-    card = models[model].card if model in models else None
-    return CLASSES if card is None else card.judge
+    return models[model].judge if model in models else CLASSES
 
 
 def _own(card: cards.Card) -> ModelEntry:
@@ -295,10 +350,11 @@ def _own(card: cards.Card) -> ModelEntry:
         if entry.classes == card.classes and entry.shape in (None, card.input_shape)
     ]
     if card.inputs:
-        fitting = []
+        fitting = [entry.name for entry in DATASETS.values() if entry.inputs == card.inputs]
     # what is on this machine already is offered before what has to be named or fetched
-    here = [key for key in fitting if key == SHIPPED]
-    keys = [key for key in dict.fromkeys([*known, *here, *_PATHS, *fitting]) if key in DATASETS]
+    here = fitting if card.inputs else [key for key in fitting if key == SHIPPED]
+    paths = [key for key in _PATHS if _takes(card, key)]
+    keys = [key for key in dict.fromkeys([*known, *here, *paths, *fitting]) if key in DATASETS]
     return ModelEntry(
         card.name,
         f"{card.title} (yours)",
@@ -308,7 +364,22 @@ def _own(card: cards.Card) -> ModelEntry:
         tuple(keys),
         card.preprocessing,
         card,
+        card.inputs,
+        card.judge,
     )
+
+
+def _takes(card: cards.Card, key: str) -> bool:
+    """Whether a network could be given this kind of folder or file."""
+    if key == "texts":
+        return any((each.high or 0) > 2 for each in card.inputs)
+    if key in ("imagefolder", "images"):
+        return not card.inputs
+    if key == "sounds":
+        return any(each.dtype == "float32" and not each.zeros for each in card.inputs)
+    if key == "pairs":
+        return not card.inputs and card.judge.name in ("map", "signal", "parts")
+    return True
 
 
 def split_data_name(name: str) -> tuple[str, Path | None]:
@@ -321,7 +392,7 @@ def split_data_name(name: str) -> tuple[str, Path | None]:
     if key not in DATASETS:
         hint = ""
         if any(sign in name for sign in "/\\~."):
-            forms = ", ".join(f"{kind}:{name}" for kind in _PATHS)
+            forms = ", ".join(f"{kind}:{name}" for kind in (*_PATHS, "texts"))
             hint = f" For a folder or file write what it is before it: {forms}."
         raise InvalidParams(f"Unknown data set {key!r}; known: {', '.join(DATASETS)}.{hint}")
     if not os.fsencode(path).decode("utf-8", "replace") == path:
@@ -375,8 +446,9 @@ def _read_json(name: str, file: str) -> dict[str, Any]:
         raise UnsupportedModel(f"{name!r} is not bundled; bundled: {', '.join(BUNDLED_NAMES)}.")
     path = WEIGHTS / file
     if not path.is_file():
+        script = "train_bearing" if name == "bearing" else f"train_zoo {name}"
         raise DataUnavailable(
             f"{path} is missing; restore it from the repository, or train the network with "
-            f"python -m benchmarks.networks.train_zoo {name}."
+            f"python -m benchmarks.networks.{script}."
         )
     return json.loads(path.read_text(encoding="utf-8"))

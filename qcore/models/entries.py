@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qcore.models.cards import Card
+from qcore.models.inputs import Input
 from qcore.models.preprocessing import Preprocessing
+from qcore.scoring.judges import CLASSES, Judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,8 @@ class ModelEntry:
         datasets: Keys of DATASETS that fit its weights.
         preprocessing: How image files are prepared for it.
         card: Where the user's own network comes from; None for all others.
+        inputs: What it takes where that is no image; () for one image.
+        judge: How its answers are compared.
     """
 
     name: str
@@ -32,6 +36,8 @@ class ModelEntry:
     datasets: tuple[str, ...]
     preprocessing: Preprocessing
     card: Card | None = None
+    inputs: tuple[Input, ...] = ()
+    judge: Judge = CLASSES
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +50,13 @@ class DataEntry:
         classes: Number of classes; None where the folder decides or there are no labels.
         note: One sentence: what it is, and what it needs.
         needs_path: True when the name is written with a place, as "imagefolder:/path".
+        place: What that place is: "Folder" or "File", or either.
         shape: (channels, height, width) of its images; None where the model's preprocessing or
             the file decides.
         mean: Mean of each channel of its training images, in 0..1; () where the network decides.
         std: Their standard deviation, the same.
+        inputs: What its samples are where they are no images; () for images, and where the file
+            decides.
     """
 
     name: str
@@ -55,6 +64,8 @@ class DataEntry:
     classes: int | None
     note: str
     needs_path: bool = False
+    place: str = "Folder"
     shape: tuple[int, int, int] | None = None
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    inputs: tuple[Input, ...] = ()

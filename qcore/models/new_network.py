@@ -13,8 +13,10 @@ from typing import Any
 from qcore.errors import DataUnavailable, InvalidParams
 from qcore.models.cards import MOST_CLASSES, SOURCES, check_name, check_preprocessing
 from qcore.models.catalog import DATASETS, MODELS
+from qcore.models.hugging_folder import read_config, weight_files
 from qcore.models.inputs import Input, check_inputs
 from qcore.models.preprocessing import Preprocessing
+from qcore.models.sound import Sound
 from qcore.scoring.judges import Judge, read_judge
 
 NEEDS_NAME = {
@@ -25,6 +27,9 @@ NEEDS_NAME = {
 }
 """Sources that need an architecture, with an example."""
 
+FOLDERS = ("huggingface",)
+"""Sources that are a folder."""
+
 SUFFIXES = {
     "onnx": (".onnx",),
     "pt2": (".pt2",),
@@ -32,7 +37,11 @@ SUFFIXES = {
 WITHOUT_LIBRARY = ("onnx", "pt2", "factory")
 """Sources that come with no word on how images are normalised: whoever adds them says it."""
 
-PACKAGES = {"onnx": ("onnx", "onnxruntime", "onnx2torch"), "timm": ("timm",)}
+PACKAGES = {
+    "onnx": ("onnx", "onnxruntime", "onnx2torch"),
+    "timm": ("timm",),
+    "huggingface": ("transformers", "safetensors"),
+}
 """Packages a source needs beside those that bitdial itself needs."""
 
 WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".safetensors")
@@ -46,9 +55,9 @@ class NewNetwork:
     Attributes:
         name: Its key from now on.
         source: One of `cards.SOURCES`.
-        architecture: Its name in the source; "" for ONNX and `.pt2`.
-        weights: Path of its weights, or of the ONNX or `.pt2` file; None leaves them drawn by
-            chance.
+        architecture: Its name in the source; "" for ONNX, `.pt2` and Hugging Face.
+        weights: Path of its weights, of the ONNX or `.pt2` file, or of the Hugging Face folder;
+            None leaves them drawn by chance.
         title: What pages call it; "" is its name.
         input_shape: (channels, height, width); None is what file or library say.
         classes: Number of outputs; None is read from the weights.
@@ -60,6 +69,9 @@ class NewNetwork:
         judge: How its answers are compared; None is told from them.
         weights_key: Which of several sets of weights in the file ("state_dict_ema"); "" takes the
             proposed one.
+        sound: How sounds become its input; None says nothing of them.
+        length: Positions of a text, or samples of a sound, for Hugging Face folders; None takes
+            what is usual.
     """
 
     name: str
@@ -76,6 +88,8 @@ class NewNetwork:
     inputs: tuple[Input, ...] = ()
     judge: Judge | None = None
     weights_key: str = ""
+    sound: Sound | None = None
+    length: int | None = None
 
     def check(self) -> None:
         """Raise where it cannot be loaded for sure.
@@ -95,14 +109,22 @@ class NewNetwork:
             raise InvalidParams(f"Name the architecture, for example {NEEDS_NAME[self.source]}.")
         if self.source in SUFFIXES and not self.weights:
             raise InvalidParams(f"Give the {SUFFIXES[self.source][0]} file.")
+        if self.length is not None and (self.source not in FOLDERS or self.length < 1):
+            raise InvalidParams(
+                f"A length is for Hugging Face folders, and at least 1; got {self.length}."
+            )
         if self.classes is not None and not 2 <= self.classes <= MOST_CLASSES:
             raise InvalidParams(f"A network has 2 to {MOST_CLASSES:,} classes; got {self.classes}.")
         check_inputs(self.inputs)
         if self.judge is not None:
             self.judge.check()
+        if self.sound is not None:
+            self.sound.check()
         if self.preprocessing is not None:
             check_preprocessing(self.preprocessing, self.preprocessing.channels)
-        if self.weights:
+        if self.source in FOLDERS:
+            self._check_folder()
+        elif self.weights:
             path = Path(self.weights)
             fitting = SUFFIXES.get(self.source, WEIGHT_SUFFIXES)
             if path.suffix.lower() not in fitting:
@@ -112,6 +134,17 @@ class NewNetwork:
                 )
             if not os.path.isfile(path):  # a name too long for a file is none
                 raise DataUnavailable(f"There is no file {path}.")
+
+    def _check_folder(self) -> None:
+        if not self.weights:
+            raise InvalidParams(
+                "Give the Hugging Face folder, with config.json and model.safetensors in it."
+            )
+        path = Path(self.weights)
+        if os.path.isfile(path):
+            raise InvalidParams(f"{path} is a file; give the folder it lies in, {path.parent}.")
+        read_config(path)
+        weight_files(path)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `NewNetwork.from_json` reads it back."""
@@ -131,6 +164,8 @@ class NewNetwork:
         fields["inputs"] = tuple(Input.from_json(each) for each in fields.get("inputs", ()))
         judge = fields.get("judge")
         fields["judge"] = None if judge is None else read_judge(judge)
+        sound = fields.get("sound")
+        fields["sound"] = None if sound is None else Sound.from_json(sound)
         return cls(**fields)
 
 

@@ -17,7 +17,7 @@ class Preprocessing:
         height: Height of the centre crop, pixels: that of the model's input.
         width: Width of the centre crop, pixels.
         resize: What the shorter side of the crop is cut out of, pixels; None is that side itself.
-        interpolation: "bilinear" or "bicubic", antialiased.
+        interpolation: "bilinear" or "bicubic", antialiased; "nearest" for maps of class numbers.
         mean: Subtracted from each channel scaled to 0..1.
         std: What each channel is then divided by.
     """
@@ -26,7 +26,7 @@ class Preprocessing:
     height: int = 224
     width: int = 224
     resize: int | None = None
-    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    interpolation: Literal["bilinear", "bicubic", "nearest"] = "bilinear"
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
 

@@ -105,8 +105,9 @@ def write_spec(name: str) -> Path:
     Raises:
         DataUnavailable: its weights are missing.
     """
-    shape = MODELS[name].input_shape
-    spec = find_layers(load_model(name), torch.zeros(1, *shape), name).spec
+    entry = MODELS[name]
+    example = torch.zeros(1, *entry.input_shape)
+    spec = find_layers(load_model(name), example, name, entry.inputs).spec
     path = WEIGHTS / f"{name}.spec.json"
     path.write_text(json.dumps(spec.to_json(), indent=1) + "\n", encoding="utf-8")
     return path

@@ -15,9 +15,11 @@ from torch.overrides import TorchFunctionMode
 
 from qcore.allocation import LayerSpec
 from qcore.errors import InvalidData, QcoreError, UnsupportedModel
-from qcore.network.operation import operation_of
+from qcore.network.operation import operation_of, unknown_id, unknown_words
 from qcore.network.products import Products
 from qcore.network.rewriting import plain
+from qcore.network.rewriting.recurrent import PackedSteps, RecurrentMatrix
+from qcore.network.rewriting.tied import TiedEmbedding
 from qcore.network.trees import Tree, call, leaves, shown, tensors
 
 KINDS: dict[type[nn.Module], str] = {
@@ -27,9 +29,13 @@ KINDS: dict[type[nn.Module], str] = {
     nn.ConvTranspose1d: "conv_transpose1d",
     nn.ConvTranspose2d: "conv_transpose2d",
     nn.ConvTranspose3d: "conv_transpose3d",
+    RecurrentMatrix: "recurrent",
+    TiedEmbedding: "tied_embedding",
     nn.Linear: "linear",
+    nn.Embedding: "embedding",
 }
-"""Module types that are layers (subclasses too), and what LayerSpec calls them."""
+"""Module types that are layers (subclasses too; the first that fits), and what LayerSpec calls
+them."""
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 """Norms that can be folded into the layer before them."""
@@ -180,18 +186,25 @@ def _multiplies(module: nn.Module, given: Tensor) -> bool:
     pass set on the module itself cannot be given other weights. Tensors on the meta device have no
     numbers to try.
     """
-    if plain(module) or given.is_meta:
+    if isinstance(module, nn.Embedding) and module.max_norm is not None:
+        return False  # it shortens the rows that it gives, in place
+    if plain(module) or isinstance(module, TiedEmbedding) or given.is_meta:
         return True
     if "forward" in vars(module):
         return False
     # on numbers of its own: the verdict must not change with the images or the weights
     generator = torch.Generator().manual_seed(0)
+    looks_up = isinstance(module, nn.Embedding)
     x = torch.randn(given.shape, generator=generator).to(given.device, given.dtype)
     # made without the weight itself, whose uses are being counted
-    weight = torch.randn(module.weight.shape, generator=generator).to(given.device, given.dtype)
+    kind: Any = module.weight
+    weight = torch.randn(kind.shape, generator=generator).to(kind.device, kind.dtype)
     call = operation_of(module).call
-    expected = 6 * call(x, weight, None)
-    return bool((call(2 * x, 3 * weight, None) - expected).norm() <= 1e-3 * expected.norm())
+    if looks_up:
+        expected, got = 3 * call(given, weight, None), call(given, 3 * weight, None)
+    else:
+        expected, got = 6 * call(x, weight, None), call(2 * x, 3 * weight, None)
+    return bool((got - expected).norm() <= 1e-3 * expected.norm())
 
 
 def watch(model: nn.Module, example: Tree, name: str) -> Run:
@@ -208,6 +221,8 @@ def watch(model: nn.Module, example: Tree, name: str) -> Run:
     try:
         with torch.no_grad(), _ParameterUses(model, run), _outside_layers(run):
             output = call(model, example)
+    except PackedSteps as error:
+        raise UnsupportedModel(f"{name} cannot be quantized: {error}.") from error
     except (QcoreError, MemoryError):
         raise
     except Exception as error:
@@ -282,7 +297,8 @@ def _after(run: Run, path: str) -> Any:
         run.running.pop()
         call = _describe(path, module, given, output)
         if not multiplies:
-            run.opaque[path] = type(module).__name__
+            bound = getattr(module, "max_norm", None) is not None
+            run.opaque[path] = f"{type(module).__name__}{' with max_norm' if bound else ''}"
             run.layers.pop(path, None)
             run.products[path] = run.products.get(path, 0) + call.macs
             return
@@ -307,7 +323,13 @@ def _describe(path: str, module: nn.Module, given: Tensor, output: Tensor) -> La
     """Facts of one call on one sample."""
     weight: Tensor = module.weight
     kind = next(kind for cls, kind in KINDS.items() if isinstance(module, cls))
-    channels = module.out_features if kind == "linear" else module.out_channels
+    if not given.is_floating_point():
+        rows, bias = len(weight), getattr(module, "bias", None)
+        biases, wide = (0 if bias is None else rows), getattr(module, "in_features", 1)
+        return LayerSpec(
+            path, kind, weight.numel(), rows, biases, 0, 0, output.numel(), in_channels=wide
+        )
+    channels = len(weight) if isinstance(module, nn.Linear) else module.out_channels
     if kind.startswith("conv_transpose"):
         macs = given.numel() * weight.numel() // module.in_channels
     else:
@@ -339,7 +361,14 @@ def _misfit(model: nn.Module, name: str, run: Run, example: Tree, error: Excepti
         )
     if run.running:
         path, module, given = run.running[-1]
-        if isinstance(module, nn.Linear):
+        if isinstance(module, (nn.Embedding, TiedEmbedding)) and not given.is_floating_point():
+            odd = unknown_id(given, len(module.weight))
+            if odd is not None:
+                return f"{name} cannot run on inputs of shape {shape}: " + unknown_words(
+                    odd, len(module.weight), f"its embedding {path!r}"
+                )
+            expected, got, what = 0, 0, "ids"
+        elif isinstance(module, nn.Linear):
             expected, got, what = module.in_features, given.shape[-1], "features"
         else:
             expected, got, what = (

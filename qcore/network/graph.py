@@ -20,6 +20,13 @@ _WEIGHT_OPERATORS = frozenset(
     {"linear", "conv1d", "conv2d", "conv3d", "convolution"}
     | {f"conv_transpose{dims}d" for dims in (1, 2, 3)}
 )
+_SHAPE_ONLY = frozenset(
+    {f"new_{kind}" for kind in ("zeros", "ones", "full", "empty")}
+    | {f"{kind}_like" for kind in ("zeros", "ones", "full", "empty")}
+    | {"sym_size"}
+)
+"""Operators that read an input's shape alone, such as an initial state of zeros."""
+
 # positions in aten.batch_norm(input, weight, bias, running_mean, running_var, training, ...)
 _RUNNING_MEAN, _TRAINING = 3, 5
 
@@ -71,9 +78,9 @@ def read_wiring(model: nn.Module, example: Tree, names: Mapping[int, str]) -> Wi
         for placeholder, name in signature.inputs_to_parameters.items()
     }
     layers = {
-        node: names[ids[node.args[1].name]]
+        node: names[ids[weight.name]]
         for node in program.graph.nodes
-        if _is_weight_call(node) and ids.get(node.args[1].name) in names
+        if (weight := _weight_of(node)) is not None and ids.get(weight.name) in names
     }
     nodes = list(program.graph.nodes)
     return Wiring(
@@ -101,12 +108,14 @@ def _operator(node: Node) -> str:
     return parts[1] if node.op == "call_function" and parts[0] == "aten" else ""
 
 
-def _is_weight_call(node: Node) -> bool:
-    return (
-        _operator(node) in _WEIGHT_OPERATORS
-        and len(node.args) > 1
-        and isinstance(node.args[1], Node)
-    )
+def _weight_of(node: Node) -> Node | None:
+    """The weight that a node multiplies with or looks up in; None for other nodes."""
+    operator = _operator(node)
+    place = 0 if operator == "embedding" else 1
+    if (place and operator not in _WEIGHT_OPERATORS) or len(node.args) < 2:
+        return None
+    weight = node.args[place]
+    return weight if isinstance(weight, Node) else None
 
 
 def _producers(
@@ -118,8 +127,10 @@ def _producers(
         inputs: frozenset[str] = frozenset().union(
             *(reaching[source] for source in node.all_input_nodes)
         )
+        if _operator(node) in _SHAPE_ONLY:
+            inputs = frozenset()
         if node in layers:
-            activation = node.args[0]
+            activation = node.args[1 if _operator(node) == "embedding" else 0]
             if isinstance(activation, Node):
                 found.setdefault(layers[node], set()).update(reaching[activation])
             inputs = frozenset({layers[node]})

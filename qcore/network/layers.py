@@ -22,6 +22,9 @@ from qcore.network.rewriting.computed_weights import computed
 from qcore.network.running import layout_refusal
 from qcore.network.trees import Tree, moved, part, tensors
 
+FEATURES_LAST = ("linear", "recurrent")
+"""Kinds of layers whose channels are the last dimension of their outputs."""
+
 _GEOMETRY = ("stride", "padding", "output_padding", "dilation", "groups", "padding_mode")
 
 
@@ -194,7 +197,7 @@ def _merge_shared(model: nn.Module, run: Run) -> _Shared:
 def _alike(one: nn.Module, other: nn.Module) -> bool:
     return (
         type(one) is type(other)
-        and one.bias is other.bias
+        and getattr(one, "bias", None) is getattr(other, "bias", None)
         and all(getattr(one, key, None) == getattr(other, key, None) for key in _GEOMETRY)
     )
 
@@ -222,10 +225,11 @@ def _foldable(model: nn.Module, layer: LayerSpec, norm: str) -> bool:
     module = model.get_submodule(norm)
     return (
         isinstance(module, NORMS)
+        and not layer.kind.endswith("embedding")
         and plain(module)
         and module.running_mean is not None
         and module.num_features == layer.channels
-        and (layer.kind != "linear" or layer.outputs == layer.channels)
+        and (layer.kind not in FEATURES_LAST or layer.outputs == layer.channels)
     )
 
 

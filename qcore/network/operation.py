@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from qcore.errors import UnsupportedModel
+from qcore.errors import InvalidData, UnsupportedModel
 from qcore.network.rewriting import plain
+from qcore.network.rewriting.tied import TiedEmbedding, tied_call
 
 _CONVOLUTIONS: dict[type, Callable[..., Tensor]] = {
     nn.Conv1d: functional.conv1d,
@@ -23,7 +24,7 @@ _TRANSPOSED: dict[type, Callable[..., Tensor]] = {
     nn.ConvTranspose3d: functional.conv_transpose3d,
 }
 _PADDED = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}
-QUANTIZABLE = (nn.Linear, *_CONVOLUTIONS, *_TRANSPOSED)
+QUANTIZABLE = (nn.Linear, nn.Embedding, *_CONVOLUTIONS, *_TRANSPOSED)
 """Module types that get bit-widths."""
 
 
@@ -35,13 +36,16 @@ class Operation:
         call: (input, weight, bias) -> output.
         groups: Convolution groups.
         transposed: True for transposed convolutions, whose weight is (in, out / groups, ...).
-        channel_axis: Axis of the output channels in the layer's output; -1 for linear layers.
+        channel_axis: Axis of the output channels in the layer's output; -1 for linear layers, and
+            for embeddings, whose features are not their rows.
+        looks_up: True for an embedding: its input is ids, and it has no bias.
     """
 
     call: Callable[[Tensor, Tensor, Tensor | None], Tensor]
     groups: int
     transposed: bool
     channel_axis: int
+    looks_up: bool = False
 
 
 def operation_of(module: nn.Module) -> Operation:
@@ -53,15 +57,20 @@ def operation_of(module: nn.Module) -> Operation:
     Raises:
         UnsupportedModel: not one of QUANTIZABLE, or a padding mode of a transposed convolution.
     """
+    if isinstance(module, TiedEmbedding):
+        return Operation(_lookup(module.padding_idx), 1, False, -1)
     kind: Any = type(module)
     for known in QUANTIZABLE:
         if isinstance(module, known):
             kind = known
     m: Any = module
+    looks_up = kind is nn.Embedding
     if kind in QUANTIZABLE and not plain(module):
-        axis = -1 if kind is nn.Linear else 1
+        axis = -1 if kind is nn.Linear or looks_up else 1
         groups = getattr(m, "groups", 1)
-        return Operation(_own_forward(m, axis), groups, kind in _TRANSPOSED, axis)
+        return Operation(_own_forward(m, axis), groups, kind in _TRANSPOSED, axis, looks_up)
+    if looks_up:
+        return Operation(_lookup(m.padding_idx), 1, False, -1, looks_up)
     if kind is nn.Linear:
         return Operation(functional.linear, 1, False, -1)
     if kind in _TRANSPOSED:
@@ -89,6 +98,37 @@ def operation_of(module: nn.Module) -> Operation:
         groups,
         False,
         1,
+    )
+
+
+def _lookup(padding: int | None) -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
+    """The arithmetic of an embedding, tied or not; training leaves the row `padding` alone."""
+
+    def call(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        try:
+            return tied_call(x, weight, bias, padding)
+        except IndexError as error:
+            odd = unknown_id(x, len(weight))
+            if odd is None:
+                raise
+            raise InvalidData(
+                f"The network cannot run: {unknown_words(odd, len(weight), 'an embedding')}"
+            ) from error
+
+    return call
+
+
+def unknown_id(ids: Tensor, rows: int) -> int | None:
+    """The first id that an embedding of so many rows lacks; None where it has them all."""
+    outside = ids[(ids < 0) | (ids >= rows)]
+    return int(outside[0]) if len(outside) else None
+
+
+def unknown_words(odd: int, rows: int, what: str) -> str:
+    """A sentence on an id without a row."""
+    return (
+        f"{what} has {rows:,} rows, for the ids 0 to {rows - 1:,}, and is given the id {odd:,}. "
+        "Use the vocabulary that the network was made for."
     )
 
 

@@ -85,7 +85,7 @@ def _run(
     judge = found.judge
     parts = judge.parts if isinstance(judge, Parts) else (judge,)
     weights = judge.weights if isinstance(judge, Parts) else (1.0,)
-    size = batch_size_for(found.data.input_shape, found.device)
+    size = batch_size_for(found.data.input_shape, found.device, found.data.ids)
     divergence: list[Tensor] = []
     each: list[list[Tensor]] = [[] for _ in parts]
     views: list[list[Arrays]] = [[] for _ in parts]

@@ -2,8 +2,9 @@
 
 Fake quantization: codes are whole numbers, and what is computed with are their float values.
 
-`QuantizedLayer` stands where a convolution or linear layer stood. Switching its bits takes a look-
-up, not a quantization: the quantized weights of each width are prepared once and referred to.
+`QuantizedLayer` stands where a convolution, a linear layer or an embedding stood. Switching its
+bits takes a look-up, not a quantization: the quantized weights of each width are prepared once and
+referred to.
 """
 
 from collections.abc import Callable
@@ -20,13 +21,14 @@ class QuantizedLayer(nn.Module):
     Attributes:
         name: Dotted module path in the model.
         weight: Float weight with its batch-norm folded in, as the module shapes it.
-        bias: Float bias (channels,), zeros where the layer had none.
+        bias: Float bias (channels,), zeros where the layer had none; (0,) in an embedding.
         gain: Correction of each channel's scale (channels,), or None for all ones.
         shift: Bias in use (channels,); the float bias until corrected.
         grid: Grid of the input activation, or None for float.
         normed: True where a batch-norm was folded in, so that its gain may be re-estimated.
         watch: Called with (layer, output before gain and shift) instead of the plain end of the
-            forward pass, when set; used while correcting and calibrating.
+            forward pass, when set; used while correcting and calibrating. Looking ids up has
+            nothing to correct and calls nothing.
     """
 
     weight: Tensor
@@ -74,6 +76,13 @@ class QuantizedLayer(nn.Module):
         rows = to_rows(self.quantized, self.operation) * (gain * factor)[:, None]
         return from_rows(rows, self.quantized, self.operation)
 
+    def _rows(self) -> Tensor:
+        """The weight that ids are looked up in: without the step of an input."""
+        if self.gain is None:
+            return self.quantized
+        rows = to_rows(self.quantized, self.operation) * self.gain[:, None]
+        return from_rows(rows, self.quantized, self.operation)
+
     def codes(self, x: Tensor) -> Tensor:
         """The input as the arithmetic sees it: whole codes, or x itself where left in float."""
         if self.grid is None:
@@ -83,6 +92,8 @@ class QuantizedLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shapes as the float layer."""
+        if not x.is_floating_point():
+            return self.operation.call(x, self._rows(), None)
         x = self.codes(x)
         if self.watch is not None:
             return self.watch(self, self.operation.call(x, self._scaled(None), None))

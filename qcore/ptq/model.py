@@ -95,8 +95,8 @@ class QuantizedModel(nn.Module):
         operation = operation_of(module)
         weight = module.weight.detach().float()
         channels = len(to_rows(weight, operation))
-        bias = torch.zeros(channels, device=weight.device)
-        if module.bias is not None:
+        bias = torch.zeros(0 if operation.looks_up else channels, device=weight.device)
+        if getattr(module, "bias", None) is not None:
             # (1, n) and a single number are added alike
             bias = module.bias.detach().float().reshape(-1).expand(channels).contiguous()
         norm = self.norms.get(name)
@@ -154,12 +154,12 @@ class QuantizedModel(nn.Module):
         return from_rows(quantize_rows(rows, step, bits), layer.weight, layer.operation)
 
     def activation_grid(self, name: str, bits: int) -> ActivationGrid | None:
-        """Grid of a layer's input at these bits; None at 32.
+        """Grid of a layer's input at these bits; None at 32, and for the ids of an embedding.
 
         Raises:
             NotCalibrated: the layer's input was never measured.
         """
-        if bits == FLOAT_BITS:
+        if bits == FLOAT_BITS or self.layers[name].operation.looks_up:
             return None
         key = (name, bits)
         if key not in self._grids:
@@ -195,8 +195,8 @@ class QuantizedModel(nn.Module):
 
         Returns:
             Layer name to float32 arrays: weight_step (channels,), absent at 32 bits; weight_gain
-            (channels,), absent where 1; bias (channels,); activation_grid (step, low, high,
-            offset), absent at 32 bits. The weights in use are
+            (channels,), absent where 1; bias (channels,), absent in an embedding; activation_grid
+            (step, low, high, offset), absent at 32 bits. The weights in use are
             codes(folded weight, weight_step) * weight_step * weight_gain. Of a layer that was
             trained anew there is also weight_codes (weights,), whole numbers that take the place
             of codes(...), or weight (weights,) at 32 bits, in the order of the float weight.
@@ -204,7 +204,7 @@ class QuantizedModel(nn.Module):
         state: dict[str, dict[str, np.ndarray]] = {}
         for name, bits in self.allocation.items():
             layer = self.layers[name]
-            arrays = {"bias": _array(layer.shift)}
+            arrays = {} if layer.operation.looks_up else {"bias": _array(layer.shift)}
             arrays.update(self._loaded.get(name, {}))
             if bits.weight != FLOAT_BITS and "weight_step" not in arrays:
                 arrays["weight_step"] = _array(self.weight_step(name, bits.weight))
@@ -242,7 +242,7 @@ class QuantizedModel(nn.Module):
                 )
             return torch.from_numpy(values.copy()).to(layer.weight.device)
 
-        channels, count = len(layer.bias), layer.weight.numel()
+        channels, count = len(to_rows(layer.weight, layer.operation)), layer.weight.numel()
         quantized = layer.weight
         kept = {"weight_step", "weight_codes"} if bits.weight != FLOAT_BITS else {"weight"}
         self._loaded[layer.name] = {key: arrays[key] for key in kept & set(arrays)}
@@ -261,7 +261,7 @@ class QuantizedModel(nn.Module):
             grid = ActivationGrid(step_, int(low), int(high), offset)
         layer.set_bits(quantized, grid)
         gain = read("weight_gain", channels) if "weight_gain" in arrays else None
-        layer.correct(gain, read("bias", channels))
+        layer.correct(gain, layer.bias if layer.operation.looks_up else read("bias", channels))
 
 
 def _shaped(values: Tensor, layer: QuantizedLayer) -> Tensor:

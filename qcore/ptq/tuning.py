@@ -41,7 +41,10 @@ def tune(
         teacher = join([judge.read(model(x), x) for x, _ in batches])
     model.load_state(allocation, state)
     gains, shifts = {}, {}
-    for name, layer in model.layers.items():
+    # scales of rows that are looked up are not felt in the outputs of a product
+    kinds = {layer.name: layer.kind for layer in model.spec.layers}
+    tuned = {n: x for n, x in model.layers.items() if not kinds[n].endswith("embedding")}
+    for name, layer in tuned.items():
         start = torch.ones_like(layer.bias) if layer.gain is None else layer.gain
         gains[name] = start.clone().requires_grad_(True)
         shifts[name] = layer.shift.clone().requires_grad_(True)
@@ -71,5 +74,5 @@ def tune(
     finally:
         for layer in model.layers.values():
             layer.watch = None
-    for name, layer in model.layers.items():
+    for name, layer in tuned.items():
         layer.correct(gains[name].detach(), shifts[name].detach())

@@ -21,7 +21,7 @@ class Epoch:
         batch_images: Images per batch; fewer where there are not so many.
         limit: Images in the pass; 0 is all.
         augment: Flip images with probability one half, and shift them by up to a fourteenth of the
-            height; other samples are never changed.
+            height; other samples, and images whose labels are maps or pictures, are never changed.
         device: Where the batches go.
     """
 
@@ -60,7 +60,8 @@ def batches_of(epoch: Epoch, generator: torch.Generator) -> Iterator[tuple[Tree,
     std = torch.tensor(images.std, device=epoch.device).view(1, -1, 1, 1)
     for index in order.split(epoch.size)[: epoch.steps]:
         pixels = images.pixels[index]
-        if epoch.augment:
+        # what lies where in a map would have to be moved with its image
+        if epoch.augment and (images.labels is None or images.labels.dim() == 1):
             pixels = flipped_and_shifted(pixels, generator)
         pixels = pixels.to(epoch.device)
         scaled = pixels.float() if pixels.is_floating_point() else pixels.float() / 255

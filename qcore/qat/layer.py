@@ -36,7 +36,7 @@ class QatLayer(nn.Module):
         self.name, self.operation = name, operation_of(module)
         self.weight = nn.Parameter(module.weight.detach().clone().float())
         self.bias = None
-        if module.bias is not None:
+        if getattr(module, "bias", None) is not None:
             self.bias = nn.Parameter(module.bias.detach().clone().float())
 
     def start_scales(self, options: Iterable[LayerBits], histogram: Histogram) -> None:
@@ -154,7 +154,7 @@ class TrainableLayer(QatLayer):
             # a step may use several bit-widths
             self._note_used()
         bits = self.bits.activation
-        if bits != FLOAT_BITS:
+        if bits != FLOAT_BITS and x.is_floating_point():
             x = self.quantizer.inputs(x, self.scales[self.key("a", bits)], self.grids[bits])
         return self.operation.call(x, self.quantized(), self.bias)
 

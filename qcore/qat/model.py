@@ -299,7 +299,8 @@ class TrainableModel(QatModel[TrainableLayer]):
         Returns:
             Layer name to arrays: weight_codes (weights,), whole numbers, or weight (weights,) at
             32 bits; weight_step (channels,), absent at 32 bits; weight_gain (channels,), the norm
-            behind the layer; bias (channels,); activation_grid (step, low, high, offset).
+            behind the layer; bias (channels,), absent in an embedding; activation_grid (step, low,
+            high, offset).
         """
         state = {}
         for name, layer in self.layers.items():
@@ -317,6 +318,7 @@ class TrainableModel(QatModel[TrainableLayer]):
                 if norm.affine:
                     bias = bias + norm.bias
                 arrays["weight_gain"] = gain.cpu().numpy().astype(np.float32)
-            arrays["bias"] = bias.cpu().numpy().astype(np.float32)
+            if not layer.operation.looks_up:
+                arrays["bias"] = bias.cpu().numpy().astype(np.float32)
             state[name] = arrays
         return state

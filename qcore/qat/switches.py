@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from qcore.allocation import BitAllocation, LayerBits
+from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits
 from qcore.errors import InvalidAllocation, InvalidParams
 from qcore.problem import Problem
 
@@ -176,6 +176,9 @@ def rungs_of(problem: Problem) -> dict[str, tuple[LayerBits, ...]]:
 def switches_of(rungs: Rungs) -> dict[str, BitAllocation]:
     """Every rung of the network as a switch, widest first; layers without it take their nearest."""
     free = [row for row in rungs.values() if len(row) > 1] or list(rungs.values())
+    # an embedding has no input with bits, so its rungs are no precision of the whole network
+    full = [row for row in free if any(bits.activation != FLOAT_BITS for bits in row)]
+    free = full or free
     switches: dict[str, BitAllocation] = {}
     for rung in sorted({bits for row in free for bits in row}, reverse=True):
         allocation = BitAllocation({name: _nearest(row, rung) for name, row in rungs.items()})

@@ -62,11 +62,13 @@ class Histogram:
         self.largest = float("-inf")
 
     def add(self, x: Tensor) -> None:
-        """Count the values of x, any shape.
+        """Count the values of x, any shape; ids of an embedding are no activations.
 
         Raises:
             InvalidData: x has a NaN or an infinity.
         """
+        if not x.is_floating_point():
+            return
         low, high = (float(v) for v in torch.aminmax(x.detach()))
         if not (abs(low) < float("inf") and abs(high) < float("inf")):
             raise InvalidData(

@@ -49,9 +49,17 @@ def choose_device(wanted: str = "auto") -> str:
     return wanted
 
 
-def batch_size_for(input_shape: Sequence[int], device: str) -> int:
-    """Samples per batch: on a CPU few enough that activations stay in cache."""
-    if len(input_shape) == 1:  # ids, a sound or a row of features: a place is worth many numbers
+def batch_size_for(input_shape: Sequence[int], device: str, ids: bool = False) -> int:
+    """Samples per batch: on a CPU few enough that activations stay in cache.
+
+    Args:
+        input_shape: Of one sample.
+        device: Where they are run.
+        ids: Whether they are ids, each of which becomes some hundred numbers in the network.
+    """
+    if ids:
+        pixels = max(784, 200 * math.prod(input_shape))
+    elif len(input_shape) == 1:  # a sound or a row of features
         pixels = max(784, 16 * input_shape[0])
     else:
         pixels = max(1, math.prod(input_shape[-2:])) if input_shape else 784
@@ -109,7 +117,7 @@ class Evaluator:
     ) -> None:
         self.model, self.device, self.judge = model, device, judge
         self.tuning = tuning or TuningParams()
-        size = batch_size or batch_size_for(data.input_shape, device)
+        size = batch_size or batch_size_for(data.input_shape, device, data.ids)
         self._size = size
         self.calibration = to_batches(data.calibration, size, device, judge)
         self.search = to_batches(data.search, size, device, judge)

@@ -18,6 +18,7 @@ from qcore.problem import Scores
 from qcore.scoring.evaluator import batch_size_for, choose_device, to_batches
 from qcore.scoring.judges import Judge, read_judge
 from qcore.scoring.tally import tally
+from qcore.scoring.targets import fitted_targets
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +66,13 @@ def rebuild(config: BitConfig) -> Rebuilt:
         )
     network = load_model(config.model.name)
     device = choose_device()
+    judge = read_judge(told.get("judge"))
+    data = fitted_targets(data, network, judge)
     quantized = apply_bits(network, config).to(device)
     network = network.to(device).eval()
     if not quantized.channels_last:
         network = contiguous_inputs(network)
-    return Rebuilt(data, network, quantized, read_judge(told.get("judge")), device)
+    return Rebuilt(data, network, quantized, judge, device)
 
 
 def measure(config: BitConfig) -> Scores:
@@ -84,7 +87,7 @@ def measure(config: BitConfig) -> Scores:
     """
     found = rebuild(config)
     judge, device = found.judge, found.device
-    size = batch_size_for(found.data.input_shape, device)
+    size = batch_size_for(found.data.input_shape, device, found.data.ids)
     batches = to_batches(found.data.test, size, device, judge)
     with torch.inference_mode():
         reference = [judge.read(call(found.network, x), x) for x, _ in batches]

@@ -80,6 +80,8 @@ def output_change(
     """Change of a layer's output when one part of it is quantized and then corrected."""
     weight = model.prepared_weight(layer.name, bits if part == "weight" else FLOAT_BITS)
     grid = model.activation_grid(layer.name, bits if part == "activation" else FLOAT_BITS)
+    if not x.is_floating_point():
+        return layer.operation.call(x, weight, None) - y
     seen = layer.operation.call(x if grid is None else grid.quantize(x), weight, None)
     gain, shift = gain_and_shift(
         layer.channel_moments(y), layer.channel_moments(seen), layer.normed

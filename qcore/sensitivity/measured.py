@@ -60,27 +60,29 @@ def weight_mse_table(
                 histogram, grid = model.histograms[name], model.activation_grid(name, bits)
                 x, counts = histogram.centres, histogram.counts
                 error = (grid.quantize(x) - x).square() if grid else torch.zeros_like(x)
-                activation[name][bits] = float((error * counts).sum() / counts.sum())
+                activation[name][bits] = float((error * counts).sum() / counts.sum().clamp_min(1))
     seconds = time.perf_counter() - started
     return SensitivityTable("weight_mse", "squared weight", weight, activation, seconds=seconds)
 
 
 def set_corrected(
-    model: QuantizedModel, layer: QuantizedLayer, part: str, bits: int, target: Tensor
+    model: QuantizedModel, layer: QuantizedLayer, part: str, bits: int, targets: Sequence[Tensor]
 ) -> None:
-    """Quantize one part of one layer and let its next forward correct itself to a target.
+    """Quantize one part of one layer and let its next calls correct themselves to targets.
 
     Args:
         model: The model, all else in float.
         layer: The layer.
         part: "weight" or "activation".
         bits: Bit-width of that part.
-        target: The layer's float output on the images that the next forward pass sees.
+        targets: The layer's float outputs on the images that the next forward pass sees, one a
+            call; further calls take the last.
     """
-    moments = layer.channel_moments(target)
+    moments = [layer.channel_moments(target) for target in targets]
 
     def correct(this: QuantizedLayer, output: Tensor) -> Tensor:
-        gain, shift = gain_and_shift(moments, this.channel_moments(output), this.normed)
+        target = moments.pop(0) if len(moments) > 1 else moments[0]
+        gain, shift = gain_and_shift(target, this.channel_moments(output), this.normed)
         moved = this.per_channel(shift, output)
         if gain is None:
             return output + moved

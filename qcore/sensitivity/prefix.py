@@ -24,8 +24,7 @@ class PrefixReplay:
         batch: The network's inputs, as normalised images (n, channels, h, w).
 
     Attributes:
-        outputs: Layer name to its recorded float output; of a layer that runs several times all of
-            its calls', one after the other along the first dimension.
+        outputs: Layer name to its recorded float outputs, one a call; those of ids are left out.
         answers: What the float network returned.
     """
 
@@ -36,35 +35,27 @@ class PrefixReplay:
         self._calls: dict[str, int] = {}
         versions = self._record(set())
         # an in-place operation may have changed a recorded output: such outputs are copied
-        spoilt = {name for name, v in versions.items() if self._recorded[name]._version != v}
+        spoilt = {n for n, seen in versions.items() if any(y._version != v for y, v in seen)}
         self._spoilt = spoilt
         if spoilt:
             self._record(spoilt)
-        self.outputs = {name: self._all_calls(name) for name in model.layers}
-
-    def _all_calls(self, name: str) -> Tensor:
-        again = self._again.get(name)
-        if again is None:
-            return self._recorded[name]
-        if any(output.shape[1:] != again[0].shape[1:] for output in again):
-            return again[-1]
-        return torch.cat(again)
 
     @torch.no_grad()
-    def _record(self, copied: set[str]) -> dict[str, int]:
+    def _record(self, copied: set[str]) -> dict[str, list[tuple[Tensor, int]]]:
         self._calls = dict.fromkeys(self._modules, 0)
-        self._again: dict[str, list[Tensor]] = {}
-        versions: dict[str, int] = {}
+        self.outputs: dict[str, list[Tensor]] = {name: [] for name in self._model.layers}
+        versions: dict[str, list[tuple[Tensor, int]]] = {}
 
         def keep(name: str) -> Callable[..., None]:
             def hook(module: nn.Module, inputs: Any, output: Any) -> None:
                 self._calls[name] += 1
                 if isinstance(output, Tensor):
-                    if self._calls[name] > 1 and name in self._model.layers:
-                        calls = self._again.setdefault(name, [self._recorded[name]])
-                        calls.append(output.clone())
-                    self._recorded[name] = output.clone() if name in copied else output
-                    versions[name] = self._recorded[name]._version
+                    kept = output.clone() if name in copied else output
+                    self._recorded[name] = kept
+                    versions.setdefault(name, []).append((kept, kept._version))
+                    # what is looked up is corrected nowhere
+                    if name in self.outputs and inputs[0].is_floating_point():
+                        self.outputs[name].append(kept)
 
             return hook
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from qcore.errors import InvalidParams, StoreError
 from qcore.models.new_network import NewNetwork
+from qcore.scoring.judges import Judge
 from store.database import Store
 from store.workers import children, slots
 from store.workers.children import Child
@@ -87,6 +88,11 @@ def start_adding(store: Store, new: NewNetwork, upload: tuple[str, bytes] | None
         shutil.rmtree(place, ignore_errors=True)
         raise
     return _start(store, {"kind": "add", "new": request}, place)
+
+
+def start_judging(store: Store, model: str, judge: Judge) -> str:
+    """Start trying another judge on a network of the user's; returns the step's name."""
+    return _start(store, {"kind": "judge", "model": model, "judge": judge.to_json()})
 
 
 def start_check(store: Store, model: str, data: str, calibration: int, search: int) -> str:

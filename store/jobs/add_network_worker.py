@@ -17,6 +17,7 @@ from typing import Any
 
 from qcore.errors import QcoreError
 from qcore.models.new_network import NewNetwork
+from qcore.scoring.judges import judge_words, read_judge
 from store.database import Store, open_store
 from store.jobs.add_network import PROGRESS, REQUEST, RESULT, write_json
 from store.runs import points
@@ -59,6 +60,10 @@ def work(store: Store, request: Mapping[str, Any], teller: Teller) -> dict[str, 
         new = NewNetwork.from_json(request["new"])
         card, spec, notes = inspection.add_network(new, teller.words)
         return {"card": card.to_json(), "spec": spec.to_json(), "notes": notes}
+    if request["kind"] == "judge":
+        judge, notes = inspection.change_judge(request["model"], read_judge(request["judge"]))
+        points.forget_float(store, request["model"])
+        return {"judge": judge_words(judge), "notes": notes}
     sizes = (request["calibration"], request["search"])
     if request["kind"] == "check":
         check = inspection.check_network_on(request["model"], request["data"], *sizes, teller.words)

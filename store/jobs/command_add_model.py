@@ -4,6 +4,7 @@ import argparse
 import importlib
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from qcore.errors import InvalidParams
@@ -18,6 +19,7 @@ from qcore.models.new_network import (
     usual_for,
 )
 from qcore.models.preprocessing import Preprocessing
+from qcore.models.sound import parse_sound
 from qcore.scoring.judges import JUDGES, parse_judge, read_judge
 from store.database import Store
 from store.runs import points
@@ -32,7 +34,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--architecture", default="", help="name in the source, or package.module:function"
     )
-    command.add_argument("--weights", help="state dict, .safetensors, .onnx or .pt2")
+    command.add_argument(
+        "--weights", help="state dict, .safetensors, .onnx, .pt2, or a Hugging Face folder"
+    )
     command.add_argument("--title", default="")
     command.add_argument("--shape", help="channels x height x width: 3x224x224")
     command.add_argument("--classes", type=int)
@@ -40,6 +44,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--mean",
         help="per channel, in 0..1: 0.485,0.456,0.406; ONNX, .pt2 and own code need it, or --data "
         "with a set that has a usual normalisation",
+    )
+    command.add_argument(
+        "--length",
+        type=int,
+        help="positions of a text of a Hugging Face folder; default: 128, or all it knows",
     )
     command.add_argument(
         "--input",
@@ -56,9 +65,22 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help=f"how answers are compared, of {', '.join(JUDGES)}: tokens:ids=ids:mask=mask; "
         "default: as the outputs suggest",
     )
+    command.add_argument(
+        "--sound",
+        default="",
+        metavar="SETTING=VALUE[:...]",
+        help="how sounds become its input: rate=16000:features=mfcc:coefficients=10, or keywords "
+        "(as MLPerf Tiny); resample=true takes files of other rates",
+    )
     command.add_argument("--std", help="per channel: 0.229,0.224,0.225")
     command.add_argument("--resize", type=int, help="shorter side before cropping, pixels")
-    command.add_argument("--argument", action="append", default=[], metavar="NAME=VALUE")
+    command.add_argument(
+        "--argument",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of the architecture; of an ONNX file the number that an input without samples gets",
+    )
     command.add_argument(
         "--weights-key", default="", help="which weights of a checkpoint: state_dict_ema"
     )
@@ -85,8 +107,11 @@ def command_add_model(store: Store, arguments: argparse.Namespace, say: Say) -> 
     for sentence in (*notes, *spec.warnings):
         say(f"note: {sentence}")
     left = sorted(spec.left_in_float.items(), key=lambda item: -item[1])
+    everything = sum(layer.weights for layer in spec.layers) + sum(spec.left_in_float.values())
     for parameter, count in left[:10]:
-        say(f"left in float: {parameter} ({count:,} values)")
+        share = 100 * count / max(1, everything)
+        why = spec.why_float(parameter)
+        say(f"left in float: {parameter} ({count:,} values, {share:.2g} % of all): {why}")
     if len(left) > 10:
         say(f"left in float: {len(left) - 10} more")
     if arguments.data:
@@ -112,7 +137,7 @@ def new_network(arguments: argparse.Namespace) -> NewNetwork:
             mean=parse_numbers(arguments.mean, "--mean"),
             std=parse_numbers(arguments.std, "--std"),
         )
-    elif arguments.source in WITHOUT_LIBRARY and not inputs:
+    elif arguments.source in WITHOUT_LIBRARY and not inputs and _of_pictures(arguments):
         steps = usual_for(arguments.data, shape)
         if steps is None:
             raise InvalidParams(
@@ -134,7 +159,18 @@ def new_network(arguments: argparse.Namespace) -> NewNetwork:
         inputs=inputs,
         judge=parse_judge(arguments.judge) if arguments.judge else None,
         weights_key=arguments.weights_key,
+        sound=parse_sound(arguments.sound) if arguments.sound else None,
+        length=arguments.length,
     )
+
+
+def _of_pictures(arguments: argparse.Namespace) -> bool:
+    """False where an ONNX file says that it takes something else than one picture."""
+    if arguments.source != "onnx" or not arguments.weights or arguments.shape:
+        return True
+    # reading it takes qcore's torch side
+    takes = importlib.import_module("qcore.models.loading.onnx.takes")
+    return bool(takes.takes_pictures(Path(arguments.weights)))
 
 
 def _taken(card: Card) -> str:

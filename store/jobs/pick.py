@@ -15,15 +15,19 @@ from qcore.errors import InvalidParams
 from qcore.front import SLACK
 from qcore.graded import Graded
 from qcore.paired import Paired, against_float, confirmed, one_sided, shared_level
-from qcore.problem import Scores
+from qcore.problem import Point, Scores
 from qcore.run_spec import method_label
+from qcore.scoring.judges import Judge, Measure, read_judge
 from qcore.setting import Setting
 from store.database import Store
 from store.runs import points, queue
 from store.runs.points import StoredPoint
 
 UNITS = ("points", "nats")
-"""Percent points of accuracy, or divergence from the float network."""
+"""Loss of the score, percent points of accuracy for classes; or divergence from the float network.
+
+Other judges have their own units for both, as dB; the words on the command line stay these.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +38,15 @@ class Pick:
         method: Title of the search, and whether the point was tuned after it.
         stored: The point.
         cost: What it costs, in the unit of the cost that was to be small.
-        loss: How its answers on the test samples compare with the float network's.
+        loss: How its answers on the test samples compare with the float network's; None where
+            they cannot lose any of their score.
         bound: What its loss stays below, in the unit that was asked for.
     """
 
     method: str
     stored: StoredPoint
     cost: int
-    loss: Paired | Graded
+    loss: Paired | Graded | None
     bound: float
 
 
@@ -63,8 +68,9 @@ def comparable(store: Store, model: str, runs: Sequence[int] = ()) -> list[queue
         )
     if runs and len(groups) > 1:
         raise InvalidParams(
-            "These runs were measured on different images, so their losses cannot be held against "
-            "each other; name runs of one data set and of equal numbers of images."
+            "These runs were measured on different images, or judged otherwise, so their losses "
+            "cannot be held against each other; name runs of one data set, of equal numbers of "
+            "images and of one judge."
         )
     return max(groups.values(), key=lambda group: sum(run.evaluations for run in group))
 
@@ -102,6 +108,8 @@ def smallest(
     float_point = points.float_point(store, model.name, runs[0].spec.images)
     reference = None if float_point is None else float_point.test
     by_id = {run.id: run for run in runs}
+    measured = read_judge(runs[0].spec.judge)
+    _check_unit(measured, unit, float_point)
     methods: dict[str, list[StoredPoint]] = {}
     for stored in points.points_of(store, sorted(by_id)):
         if set(stored.point.allocation) == set(model.names):
@@ -111,7 +119,7 @@ def smallest(
     level, found = shared_level(len(methods)), []
     for name, mine in methods.items():
         prices = [costs_of(model, stored.point.allocation, store.costs) for stored in mine]
-        pairs = [_paired(stored.point.test, reference) for stored in mine]
+        pairs = [_paired(stored.point.test, reference, measured) for stored in mine]
         bounds = np.array(
             [_bound(s.point.test, pair, unit, level) for s, pair in zip(mine, pairs, strict=True)]
         )
@@ -120,20 +128,40 @@ def smallest(
         for place, bound in reversed(list(zip(places, promised, strict=True))):
             fits = all(prices[place][n] <= v * (1 + SLACK) for n, v in (limits or {}).items())
             loss = pairs[place]
-            if bound <= within * (1 + SLACK) and fits and loss is not None:
+            if bound <= within * (1 + SLACK) and fits:
                 found.append(Pick(name, mine[place], prices[place][cost], loss, bound))
                 break
     return sorted(found, key=lambda pick: pick.cost)
 
 
-def _paired(scores: Scores | None, reference: Scores | None) -> Paired | Graded | None:
-    return None if scores is None else against_float(scores, reference)
+def measure_of(judge: Judge, scores: Scores) -> Measure:
+    """What a score is: the judge's on labels, else likeness to the float network."""
+    return judge.match if scores.accuracy is None else judge.score
+
+
+def _check_unit(judge: Judge, unit: str, float_point: Point | None) -> None:
+    if unit != "points" or float_point is None or judge.hits:
+        return
+    measure = measure_of(judge, float_point.search)
+    if float_point.search.accuracy is None and not measure.share:
+        raise InvalidParams(
+            f"Without labels the {measure.name} of the float network with itself has no end, so "
+            f"none of it is lost; give --unit nats, which limits the {judge.divergence_name}."
+        )
+
+
+def _paired(
+    scores: Scores | None, reference: Scores | None, judge: Judge
+) -> Paired | Graded | None:
+    if scores is None:
+        return None
+    return against_float(scores, reference, measure_of(judge, scores).factor)
 
 
 def _bound(scores: Scores | None, pair: Paired | Graded | None, unit: str, level: float) -> float:
-    if scores is None or pair is None:
+    if scores is None:
         return float("nan")
     if unit == "points":
-        return pair.bound(level)
+        return float("nan") if pair is None else pair.bound(level)
     error = float("nan") if scores.kl_error is None else scores.kl_error
     return scores.kl + one_sided(level) * error

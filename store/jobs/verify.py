@@ -9,8 +9,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from qcore.errors import InvalidConfig, QcoreError, StoreError
+from qcore.errors import InvalidConfig, InvalidParams, QcoreError, StoreError
 from qcore.formats.config import BitConfig, parse_bits
+from qcore.scoring.judges import CLASSES, Measure, read_judge
 from store.database import Store, now
 from store.database.locations import URL_VARIABLE
 from store.runs.configurations import SavedConfig, configs, update_config
@@ -19,6 +20,9 @@ from store.workers import children
 
 TOLERANCE = 0.001
 """Share of test images that may come out differently: other processors round differently."""
+
+TOLERANCE_OTHER = 0.01
+"""The same of scores that are no shares, in their unit, as dB."""
 
 
 def saved(store: Store, config_id: int) -> SavedConfig:
@@ -47,7 +51,8 @@ def verify(store: Store, config_id: int) -> dict[str, Any]:
 
     Returns:
         {"at", "passed", "wanted", "got", "n"}: accuracies (agreement with the float network where
-        images have no labels) 0..1 on n test images; where it could not be measured "got" is None
+        images have no labels) 0..1 on n test images; of another judge its scores, with "judge" and
+        "labelled"; where it could not be measured "got" is None
         and "error" says why.
 
     Raises:
@@ -83,8 +88,21 @@ def compare(config: BitConfig) -> dict[str, Any]:
             f"It was measured on {wanted.n:,} test images, and there are {got.n:,} now: the data "
             "has changed."
         )
-    close = abs(got.headline - wanted.headline) <= TOLERANCE + 1e-9
-    return {"passed": close, "wanted": wanted.headline, "got": got.headline, "n": got.n}
+    said = config.provenance.get("judge")
+    measure_of = _measure(said, wanted.accuracy is not None)
+    most = TOLERANCE if measure_of.share else TOLERANCE_OTHER
+    close = abs(got.headline - wanted.headline) <= most + 1e-9
+    found = {"passed": close, "wanted": wanted.headline, "got": got.headline, "n": got.n}
+    return found | ({"judge": said, "labelled": wanted.accuracy is not None} if said else {})
+
+
+def _measure(judge: Any, labelled: bool) -> Measure:
+    """What a verdict's figures are."""
+    try:
+        found = read_judge(judge)
+    except InvalidParams:
+        found = CLASSES
+    return found.score if labelled else found.match
 
 
 def start(store: Store, config_id: int) -> children.Child:
@@ -110,6 +128,7 @@ def words(check: Mapping[str, Any]) -> str:
     """A verdict in one sentence."""
     if check.get("error"):
         return f"could not be verified: {check['error']}"
-    wanted, got = 100 * check["wanted"], 100 * check["got"]
+    measure = _measure(check.get("judge"), bool(check.get("labelled", True)))
+    wanted, got = (measure.write(check[name], 2) for name in ("wanted", "got"))
     verdict = "as saved" if check["passed"] else "not as saved"
-    return f"{verdict}: {got:.2f} % measured, {wanted:.2f} % in the file, n={check['n']:,}"
+    return f"{verdict}: {got} measured, {wanted} in the file, n={check['n']:,}"

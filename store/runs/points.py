@@ -197,6 +197,12 @@ def save_model(store: Store, spec: ModelSpec, data: str, float_point: Point) -> 
             connection.execute(insert(ModelRow).values(name=spec.name, data=data, **values))
 
 
+def forget_float(store: Store, name: str) -> None:
+    """Forget what a float network scores: its answers are compared otherwise from now on."""
+    with store.write() as connection:
+        connection.execute(delete(ModelRow).where(ModelRow.name == name))
+
+
 def model_spec(store: Store, name: str) -> ModelSpec | None:
     """Facts about a model, from its last preparation; None if it never was."""
     query = select(ModelRow.spec).where(ModelRow.name == name).order_by(ModelRow.at.desc())

@@ -36,13 +36,16 @@ def dump_runs(store: Store, run_ids: Sequence[int], origin: str) -> bytes:
     """
     with store.read() as connection:
         runs = [_dump_run(connection, run_id) for run_id in run_ids]
+        # what belongs to other networks goes into their own files
+        names, rows = {run["model"] for run in runs}, select(*ModelRow.__table__.columns)
         models = [
             {c.name: getattr(row, c.name) for c in ModelRow.__table__.columns if c.name != "id"}
-            for row in connection.execute(select(*ModelRow.__table__.columns))
+            for row in connection.execute(rows.where(ModelRow.name.in_(names)))
         ]
+        digests, rows = {model["digest"] for model in models}, select(*TableRow.__table__.columns)
         tables = [
             {c.name: getattr(row, c.name) for c in TableRow.__table__.columns}
-            for row in connection.execute(select(*TableRow.__table__.columns))
+            for row in connection.execute(rows.where(TableRow.model_digest.in_(digests)))
         ]
     document = {
         "format": FORMAT,

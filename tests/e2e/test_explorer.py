@@ -11,11 +11,13 @@ import pandas as pd
 import pytest
 
 from benchmarks.dashboard import bare
+from pages.explore.payload import told_apart
 from pages.shared import frames, promised
 from pages.shared.columns import SEARCH_LOSS, TEST_LOSS, column_of
 from pages.shared.text import significant
 from qcore.allocation import BitAllocation, LayerBits
 from qcore.costs import COSTS, costs_of
+from qcore.graded import t_test
 from qcore.paired import compare, mcnemar, tied_with_best
 
 pytestmark = [
@@ -486,3 +488,34 @@ def test_the_loss_is_a_line_that_is_dragged(page):
     page.evaluate("explorer.set('points', 5)")
     page.evaluate("explorer.draw()")
     expect(page.locator(".ties")).to_contain_text("Smallest first")
+
+
+def test_the_browser_tells_numbers_apart_as_python_does(page):
+    bare.load(page)
+    rng = np.random.default_rng(5)
+    drawn = zip(rng.normal(0, 3, 30), rng.integers(1, 900, 30), strict=True)
+    asked = [(float(t), int(n)) for t, n in drawn] + [(0.0, 9), (0.5, 1), (40.0, 3), (4.0, 99999)]
+    found = page.evaluate("all => all.map(([t, n]) => code.tTest(t, n))", asked)
+    assert found == pytest.approx([t_test(t, n) for t, n in asked], rel=1e-8, abs=1e-14)
+    for methods in (2, 5, 9):
+        shared = rng.normal(30, 3, 500)
+        rows = [
+            shared - 0.05 * rng.integers(0, 3) - rng.normal(0, 0.3, 500) for _ in range(methods)
+        ]
+        answers = {at: each.astype(np.float32) for at, each in enumerate(rows)}
+        losses = [float(-each.astype(float).mean()) for each in answers.values()]
+        best = int(np.argmin(losses))
+        values = [compare(answers[best], other, 1.0).p_value for other in answers.values()]
+        told = page.evaluate(
+            "([losses, pairs]) => code.tied("
+            "losses.map((loss, pair) => ({ y: { loss }, pair })), code.decode(pairs))",
+            [losses, told_apart.pairs(list(answers), answers)],
+        )
+        assert told == tied_with_best(losses, values)
+    # where nothing is known of losses nobody is best
+    nobody = page.evaluate(
+        "pairs => code.tied("
+        "[0, 1].map((pair) => ({ y: { loss: NaN }, pair })), code.decode(pairs))",
+        told_apart.pairs(list(answers), answers),
+    )
+    assert nobody == [False, False]

@@ -265,7 +265,7 @@ def sent(at):
 
 
 def table_of_picks(at):
-    return next(d.value for d in at.dataframe if frames.LOSS_HEAD in d.value)
+    return next(d.value for d in at.dataframe if "Lost against float, points" in d.value)
 
 
 def heading(at):

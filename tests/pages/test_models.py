@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from pages.models.form import LIBRARY, preprocessing, usual_words
-from pages.models.frames import left_frame, why
+from pages.models.frames import left_frame
 from pages.shared.text import literal
 from qcore.allocation import LayerSpec, ModelSpec
 from qcore.errors import InvalidParams
@@ -63,9 +63,9 @@ def words_of(at):
 def test_bundled_networks_are_listed_with_layers_and_accuracy(app, store):
     at = app("models")
     networks = at.dataframe[0].value.set_index("Network")
-    assert list(networks.index) == ["resnet8", "resnet20", "mobilenet"]
+    assert list(networks.index) == ["resnet8", "resnet20", "mobilenet", "bearing"]
     assert networks.loc["resnet20", "Layers"] == 22
-    assert networks.loc["resnet20", "Test images"] == 10_000
+    assert networks.loc["resnet20", "Test samples"] == 10_000
     assert 0 < networks.loc["resnet20", "Float accuracy, % (test)"] < 100
     assert " to " in networks.loc["resnet20", "95 % interval"]
     assert {"Layers that get bits", "Values left in float"} < {m.label for m in at.metric}
@@ -238,4 +238,4 @@ def test_normalisation_is_read_or_refused():
 def test_every_parameter_in_float_has_a_reason():
     frame = left_frame(spec_of("x"))
     assert frame["Share of all, %"].sum() == pytest.approx(100 * 54 / 154)
-    assert why("cls_token", ()).startswith("not a weight of")
+    assert spec_of("x").why_float("cls_token").startswith("not a weight of")

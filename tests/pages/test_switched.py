@@ -43,11 +43,11 @@ def test_every_kind_of_bytes_has_a_column():
 
 def test_without_bytes_or_random_bits_nothing_is_said():
     assert switchable.sizes_frame([epoch(1)]).empty
-    assert switchable.sampled_words([epoch(1)], "Accuracy") == ""
+    assert switchable.sampled_words([epoch(1)]) == ""
 
 
 def test_random_bits_are_summed_up_in_words():
-    words = switchable.sampled_words([{"sampled": SAMPLED}], "Accuracy")
+    words = switchable.sampled_words([{"sampled": SAMPLED}])
     assert words.startswith("Accuracy of random bits")
     assert "91.4 % on average, 89.8 % at the 5th percentile, 88.7 % at worst" in words
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from qcore.add_network import add_network, check_network_on, measure_table
+from qcore.add_network import add_network, change_judge, check_network_on, measure_table
 from qcore.allocation import BitAllocation, LayerBits
 from qcore.data import load_data
-from qcore.errors import DataUnavailable, InvalidData, UnsupportedModel
+from qcore.errors import DataUnavailable, InvalidData, InvalidParams, UnsupportedModel
 from qcore.formats.apply import apply_bits
 from qcore.formats.config import dump_bits, parse_bits
 from qcore.models.cards import read_cards
@@ -194,3 +194,15 @@ def test_a_judge_that_does_not_fit_is_refused(folder):
     with pytest.raises(UnsupportedModel, match="'classes' needs outputs"):
         add_network(new)
     assert read_cards()[0] == {}
+
+
+def test_the_judge_of_an_added_network_is_changed_only_to_one_that_fits(folder):
+    key = added("encoder", folder)
+    judge = parse_judge("embedding:pool=first")
+    assert change_judge(key, judge)[0] == judge
+    assert read_cards()[0][key].judge == judge
+    with pytest.raises(UnsupportedModel, match="'classes' needs outputs"):
+        change_judge(key, parse_judge("classes"))
+    assert read_cards()[0][key].judge == judge
+    with pytest.raises(InvalidParams, match="comes with its judge"):
+        change_judge("resnet8", judge)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from qcore.models.catalog import default_data, read_models
@@ -129,11 +130,7 @@ def test_the_steps_of_the_page_leave_layers_scores_and_a_table(place):
             ["--source", "factory", "--architecture", "os:getcwd", "--data", "mnist"],
             "BITDIAL_ALLOW_CODE=os",
         ),
-        (["--source", "onnx", "--weights", "/x.onnx"], "how the images it was trained on were"),
-        (
-            ["--source", "onnx", "--weights", "/x.onnx", "--data", "imagefolder:/photos"],
-            "--mean, --std and --shape",
-        ),
+        (["--source", "onnx", "--weights", "/x.onnx"], "no file /x.onnx"),
         (
             ["--source", "onnx", "--weights", "/x.onnx", "--data", "mnist", "--shape", "3x28x28"],
             "--mean, --std and --shape",
@@ -150,3 +147,38 @@ def test_the_command_says_in_one_line_what_is_wrong(place, capsys, words, messag
     assert main(["add-model", "mine", *words]) == 2
     assert message in capsys.readouterr().err
     assert not (place / "data" / "networks").exists()
+
+
+def onnx_of(path: Path, nodes: list[object], tensors: dict[str, object], given: tuple) -> Path:
+    """An ONNX file of one input (name, kind, sizes) and the output y."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    graph = helper.make_graph(
+        nodes, "net", [helper.make_tensor_value_info(*given)],
+        [helper.make_tensor_value_info("y", 1, ["n", 3])],
+        [numpy_helper.from_array(values, name) for name, values in tensors.items()],
+    )  # fmt: skip
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+    return path
+
+
+def test_an_onnx_file_says_itself_what_it_takes(place, capsys):
+    node = pytest.importorskip("onnx").helper.make_node
+    weights = np.random.default_rng(0).normal(size=(48, 3)).astype(np.float32)
+    table = np.random.default_rng(1).normal(size=(30, 8)).astype(np.float32)
+    head = [node("Flatten", ["e"], ["f"]), node("MatMul", ["f", "w"], ["y"], name="head")]
+    path = onnx_of(
+        place / "n.onnx", [node("Gather", ["table", "ids"], ["e"]), *head],
+        {"w": weights, "table": table}, ("ids", 7, ["n", 6]),
+    )  # fmt: skip
+    assert main(["add-model", "ids", "--source", "onnx", "--weights", str(path)]) == 0
+    said = capsys.readouterr().out
+    assert "it takes ids (6,) int64 below 30; compared by the judge classes" in said
+    pictures = onnx_of(
+        place / "p.onnx", [node("Relu", ["x"], ["e"]), *head], {"w": weights},
+        ("x", 1, ["n", 3, 4, 4]),
+    )  # fmt: skip
+    assert main(["add-model", "pictures", "--source", "onnx", "--weights", str(pictures)]) == 2
+    assert "Say how the images it was trained on were normalised" in capsys.readouterr().err

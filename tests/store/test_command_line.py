@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from qcore.models.catalog import judge_of
+from qcore.scoring.judges import read_judge
 from store import __main__ as cli
 from store import all_runs, create_run, points_of, run
 from store.runs import queue
@@ -112,6 +114,22 @@ def test_limits_are_written_with_units(call, store, written, limit):
     code, _, err = call("run", "--limit", f"weight_bytes={written}", "--detach")
     assert (code, err) == (0, "")
     assert all_runs(store)[0].spec.limits == {"weight_bytes": limit}
+
+
+@pytest.mark.parametrize(
+    ("model", "data"), [("resnet20", "fashion-mnist"), ("bearing", "vibrations")]
+)
+def test_a_run_takes_the_data_its_model_is_first_offered_with(call, store, model, data):
+    call("run", "--model", model, "--search", "random", "--detach")
+    (found,) = all_runs(store)
+    assert found.spec.data == data
+    assert read_judge(found.spec.judge) == judge_of(model)
+
+
+def test_a_model_that_needs_a_folder_asks_for_it(call, store):
+    code, _, err = call("run", "--model", "resnet18", "--detach")
+    assert (code, all_runs(store)) == (2, [])
+    assert "'imagefolder' needs a folder or file" in err
 
 
 def test_cancel_and_list(call, store):

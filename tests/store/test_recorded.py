@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from qcore.errors import StoreError
+from qcore.models.catalog import EXAMPLES, MODELS, bundled_spec
+from qcore.problem import SensitivityTable
+from qcore.scoring.judges import read_judge
 from store import all_runs, config_text, delete_run, events, open_store, points_of
 from store.runs import points, queue
 from store.runs.lease import FIGURES
@@ -91,16 +94,53 @@ def test_a_damaged_recording_brings_nothing(folder, fresh, content):
     assert all_runs(fresh) == []
 
 
-def test_the_shipped_recordings_are_real_and_whole():
-    """Every method at several seeds; every reported point's file holds what was measured."""
-    (path,) = FOLDER.glob("*.json.gz")
-    document = json.loads(gzip.decompress(path.read_bytes()))
+def test_networks_have_files_of_their_own_which_come_together(store, recorded, fresh, tmp_path):
+    other = replace(SPEC, model="other")
+    run_id = queue.create_run(store, other, "second")
+    attempt = queue.claim(store, "here")[1]
+    prepared = FakePrepared()
+    points.add_point(store, run_id, attempt, prepared.float_point)
+    layers = replace(prepared.model, name="other", digest="of the other")
+    points.save_model(store, layers, other.data, prepared.float_point)
+    for network in (prepared.model, layers):
+        table = SensitivityTable("kl", "nats", {"a": {2: 0.5}}, n=10)
+        points.save_table(store, f"kl/{network.digest}", network.digest, table)
+    queue.finish(store, run_id, attempt, "done", "measured")
+    for name, number in (("toy", recorded), ("other", run_id)):
+        (tmp_path / f"{name}.json.gz").write_bytes(dump_runs(store, [number], ORIGIN))
+        document = json.loads(gzip.decompress((tmp_path / f"{name}.json.gz").read_bytes()))
+        assert [model["name"] for model in document["models"]] == [name]
+        assert len(document["tables"]) == 1
+    assert load_recordings(fresh, tmp_path) == 2
+    assert {run.spec.model for run in all_runs(fresh)} == {"toy", "other"}
+    assert points.load_table(fresh, f"kl/{layers.digest}") == table
+
+
+@pytest.mark.parametrize(("name", "methods"), [("resnet8", 4), ("bearing", 3)])
+def test_the_shipped_recordings_are_real_and_whole(name, methods):
+    """Methods at several seeds; every reported point's file holds what was measured."""
+    document = json.loads(gzip.decompress((FOLDER / f"{name}.json.gz").read_bytes()))
+    entry = MODELS[name]
     seeds = {}
     for run in document["runs"]:
         assert run["state"] == "done"
+        assert run["spec"]["model"] == name
+        assert read_judge(run["spec"].get("judge")) == entry.judge
         seeds.setdefault(run["spec"]["search"], set()).add(run["spec"]["seed"])
         for point in run["points"]:
             if point["config"] is not None:
                 config = json.loads(point["config"])
                 assert config["scores"]["test"]["accuracy"] == point["test"]["accuracy"]
-    assert len([s for s, found in seeds.items() if len(found) >= 3]) >= 4
+    assert len([s for s, found in seeds.items() if len(found) >= 3]) >= methods
+    assert [model["name"] for model in document["models"]] == [name]
+    # what was recorded is the network that is shipped
+    assert {model["digest"] for model in document["models"]} == {bundled_spec(name).digest}
+
+
+def test_a_first_visit_has_results_of_every_example(fresh):
+    assert {path.name for path in FOLDER.glob("*.json.gz")} == {f"{n}.json.gz" for n in EXAMPLES}
+    load_recordings(fresh)
+    runs = all_runs(fresh)
+    assert {run.spec.model for run in runs} == set(EXAMPLES)
+    assert all(run.origin.startswith("recorded on") for run in runs)
+    assert {bool(MODELS[name].inputs) for name in EXAMPLES} == {True, False}

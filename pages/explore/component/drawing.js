@@ -274,8 +274,9 @@ class Drawing {
       pen.bar(x.from, y.to, x.to - x.from, level - y.to, SHADE);
       pen.bar(x.from, level - 1, x.to - x.from, 2, theme.primary);
       pen.bar(x.from + 40, level - 5, 30, 10, theme.primary);
-      pen.bar(x.from + 74, level - 19, 186, 17, theme.paper);
-      pen.say(`lose at most ${shown.budgetText(loss)}`, x.from + 78, level - 10, words);
+      const told = `lose at most ${shown.budgetText(loss)}`;
+      pen.bar(x.from + 74, level - 19, Math.max(186, 7 * told.length), 17, theme.paper);
+      pen.say(told, x.from + 78, level - 10, words);
     }
     if (b) {
       pen.bar(line, y.to, x.to - line, tall, SHADE);

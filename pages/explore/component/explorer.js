@@ -84,7 +84,7 @@ export class Explorer {
     });
     if (!this.axes.has(this.view.x)) this.view.x = data.axes[0].id;
     if (!this.ys.has(this.view.y)) this.view.y = data.y;
-    this.unit = this.view.on.nats ? "nats" : "points";
+    this.unit = this.view.on.nats || !("points" in of("on")) ? "nats" : "points";
     this.drawing.forget();
     this.build();
     this.sent = this.message();
@@ -102,7 +102,8 @@ export class Explorer {
       put(node, { ".words": b.label });
       box.checked = view.on[b.id];
       const unit = node.querySelector("select");
-      unit.hidden = Boolean(b.words);
+      unit.hidden = Boolean(b.words) || data.losses.length < 2;
+      unit.replaceChildren(...data.losses.map((loss) => new Option(loss.unit, loss.id)));
       unit.value = b.id;
       unit.onchange = (event) => this.measureIn(event, unit.value);
       Object.assign(range, { name: b.id, min: b.lo, max: b.hi, ariaLabel: b.aria });
@@ -224,7 +225,7 @@ export class Explorer {
       const lost = proxy ? r.y.damage : within ? r.cost[view.x] : r.y.loss;
       const group = Number.isNaN(lost) ? 2 : within || this.equal.has(r.method) ? 0 : 1;
       // what only the search split has seen comes after what was tested
-      return [group, proxy || r.tested ? 0 : 1, lost];
+      return [group, proxy || r.tested ? 0 : 1, group === 2 ? -r.y.score : lost];
     };
     const ranks = this.now.map(rank);
     const apart = (a, b) => ranks[a].reduce((sofar, value, k) => sofar || value - ranks[b][k], 0);

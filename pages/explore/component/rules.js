@@ -2,7 +2,13 @@
 // Nothing here touches the page. The files of this folder are joined into one module, this first.
 
 export const SLACK = 1e-9;
-const KINDS = { f8: Float64Array, u4: Uint32Array, i4: Int32Array, u1: Uint8Array };
+const KINDS = {
+  f8: Float64Array,
+  f4: Float32Array,
+  u4: Uint32Array,
+  i4: Int32Array,
+  u1: Uint8Array,
+};
 
 const each = (table, change) =>
   Object.fromEntries(Object.entries(table).map(([key, value]) => [key, change(value)]));
@@ -71,10 +77,56 @@ function twoSided(z) {
   return series.reduce((total, a) => total * t + a, 0) * t * Math.exp(-x * x);
 }
 
-/** Chance of a difference as large as that of two picks if neither were better: image by image
- * where both were tested, else by the search split as if their errors added up. */
-export function chance(a, b, { count, only }) {
+/** Logarithm of the gamma function (Lanczos 1964, with g = 7). */
+function logGamma(x) {
+  const series = [
+    676.5203681218851,
+    -1259.1392167224028,
+    771.3234287776531,
+    -176.6150291621406,
+    12.507343278686905,
+    -0.13857109526572012,
+    9.984369578019572e-6,
+    1.5056327351493116e-7,
+  ];
+  const sum = series.reduce((total, a, k) => total + a / (x + k), 0.9999999999998099);
+  return 0.5 * Math.log(2 * Math.PI) + (x - 0.5) * Math.log(x + 6.5) - x - 6.5 + Math.log(sum);
+}
+
+/** Two-sided p-value of Student's t, as in Python: the incomplete beta function by its continued
+ * fraction (Lentz's method; Press et al., Numerical Recipes, 6.4). */
+export function tTest(t, freedom) {
+  const v = Math.max(1, freedom);
+  const x = v / (v + t * t);
+  if (!(x > 0 && x < 1)) return x > 0 ? 1 : 0;
+  const part = (a, b, x) => {
+    const front = logGamma(a + b) - logGamma(a) - logGamma(b) + a * Math.log(x) +
+      b * Math.log1p(-x);
+    let c = 1;
+    let d = 1 / (1 - ((a + b) * x) / (a + 1));
+    let value = d;
+    for (let m = 1; m < 10000; m++) {
+      const even = (m * (b - m) * x) / ((a + 2 * m - 1) * (a + 2 * m));
+      const odd = (-(a + m) * (a + b + m) * x) / ((a + 2 * m) * (a + 2 * m + 1));
+      for (const step of [even, odd]) {
+        d = 1 / (1 + step * d);
+        c = 1 + step / c;
+        value *= c * d;
+      }
+      if (Math.abs(c * d - 1) < 1e-14) break;
+    }
+    return (Math.exp(front) * value) / a;
+  };
+  const [a, b] = [v / 2, 0.5];
+  return x < (a + 1) / (a + b + 2) ? part(a, b, x) : 1 - part(b, a, 1 - x);
+}
+
+/** Chance of a difference as large as that of two picks if neither were better: sample by sample
+ * where both were tested, else by the search split as if their errors added up. Samples are right
+ * or wrong, or each has a number: then the pairs come with their t values. */
+export function chance(a, b, { n, count, only, t }) {
   if (a.pair >= 0 && b.pair >= 0) {
+    if (t) return tTest(t[a.pair * count + b.pair], n - 1);
     return mcnemar(only[a.pair * count + b.pair], only[b.pair * count + a.pair]);
   }
   const p = twoSided((a.slost - b.slost) / (a.serror + b.serror));
@@ -89,6 +141,7 @@ export function tied(picks, pairs) {
   const tested = picks.filter(({ pair }) => pair >= 0);
   const pool = tested.length ? tested : picks;
   const best = pool.reduce((a, b) => loss(b) < loss(a) ? b : a, pool[0]);
+  if (best && loss(best) === Infinity) return picks.map(() => false);
   const others = picks.filter((one) => one !== best)
     .map((one) => [chance(best, one, pairs), one])
     .sort(([a], [b]) => a - b);

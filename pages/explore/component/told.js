@@ -8,9 +8,12 @@ const signed = (value) => (Object.is(+value.toFixed(2), -0) ? 0 : value).toFixed
 function scoreText(of, { y, low, high, absolute, bound }) {
   if (of.proxy) return `${figure(y.damage)} ${of.data.score.unit}`;
   if (bound !== undefined) {
-    return of.unit === "nats" ? `≤ ${figure(bound)} nats` : `≤ ${bound.toFixed(2)}`;
+    if (of.unit !== "nats") return `≤ ${bound.toFixed(2)}`;
+    // a long unit would leave no room for the method; the line above the rows names it
+    const { far } = of.data.words;
+    return `≤ ${figure(bound)}${far.length > 5 ? "" : ` ${far}`}`;
   }
-  if (Number.isNaN(y.loss)) return `${absolute.toFixed(1)} %`;
+  if (Number.isNaN(y.loss)) return `${absolute.toFixed(1)} ${of.data.words.symbol}`;
   const half = Math.max(y.loss - low, high - y.loss);
   return `${signed(y.loss)} ±${half.toFixed(2)}`;
 }
@@ -22,7 +25,7 @@ function detailText(of, r, id) {
   const { method, absolute, tested, input } = r;
   return [
     costText(of, r, id),
-    `${absolute.toFixed(1)} % ${tested ? "test" : "search"}`,
+    `${absolute.toFixed(1)} ${of.data.words.symbol} ${tested ? "test" : "search"}`,
     ...(method.trained ? ["trained"] : []),
     ...(method.aim === "loss" ? ["by loss"] : []),
     input === FLOAT ? "a float" : `a ${+input.toFixed(1)}`,
@@ -36,20 +39,22 @@ function costText(of, r, id) {
 
 /** What the order of the rows means, in words. */
 function tiesText(of, within) {
-  const { now, equal, proxy, methods } = of;
+  const { now, equal, proxy, methods, data: { words } } = of;
   const count = now.filter((r) => r && !Number.isNaN(r.y.loss)).length;
   if (proxy || !count) return "";
   const more = methods.length - SHOWN_ROWS;
   const scroll = more > 0 ? `; ${more} more below` : "";
   if (within) {
-    return `Smallest first; ${of.unit} lost at most, all rows together 95 %${scroll}`;
+    const unit = of.unit === "nats" ? words.far : words.lost;
+    return `Smallest first; ${unit} lost at most, all rows together 95 %${scroll}`;
   }
   const same = equal.size > 1
     ? `; ${equal.size} of ${count} networks tie with the best (bar)`
     : count > 1
     ? "; the first network is told apart from all others"
     : "";
-  return `Points lost against float, ±95 %${same}${scroll}`;
+  const lost = words.lost === "points" ? "Points" : words.lost;
+  return `${lost} lost against float, ±95 %${same}${scroll}`;
 }
 
 /** Offer to search the stretch of the axis, at the budget or the widest, that nobody has. */
@@ -72,12 +77,13 @@ function offerGap(of) {
 function tipOf(of, r) {
   const split = `n=${r.n.toLocaleString("en-US")}, ${r.tested ? "test" : "search"} split`;
   const between = `${signed(r.low)} to ${signed(r.high)}`;
-  const lost = `loses ${signed(r.y.loss)} points (${between}; ${split})`;
+  const { symbol, lost: unit, far } = of.data.words;
+  const lost = `loses ${signed(r.y.loss)} ${unit} (${between}; ${split})`;
   return [
     r.method.title,
     ...(Number.isNaN(r.y.loss) ? [] : [lost]),
-    `${r.absolute.toFixed(2)} % (${split})`,
-    `objective ${figure(r.value)} nats on the search split`,
+    `${r.absolute.toFixed(2)} ${symbol} (${split})`,
+    `objective ${figure(r.value)} ${far} on the search split`,
     ...of.data.axes.map((axis) => `${axis.label}: ${costText(of, r, axis.id)}`),
   ];
 }

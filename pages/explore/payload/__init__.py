@@ -17,6 +17,7 @@ from pages.explore.payload.predicted import predicted_payload as predicted_paylo
 from pages.explore.payload.predicted import summed_costs as summed_costs
 from pages.explore.view import View
 from pages.plots.style import BIT_COLOURS, digit_colour
+from pages.shared.judged import CLASSIFIER, Words
 from pages.shared.ranges import Range, loss_spans
 from qcore.allocation import BitAllocation, LayerSpec, ModelSpec
 from qcore.costs import COSTS
@@ -35,6 +36,7 @@ def shared_payload(
     *,
     locked: bool = False,
     table: SensitivityTable | None = None,
+    words: Words = CLASSIFIER,
 ) -> dict[str, Any]:
     """What measured and predicted payloads have in common.
 
@@ -45,6 +47,7 @@ def shared_payload(
         spans: Cost name to the range of its slider.
         locked: Whether the first and the last layer are fixed in every search shown.
         table: Sensitivities that rank the layers, where known.
+        words: What figures are called.
     """
     ranks = _ranks(model, table)
     last = len(model.layers) - 1
@@ -69,7 +72,8 @@ def shared_payload(
             "The table below the plots has the same numbers."
         ),
         "budgets": [_budget(name, span, model, view) for name, span in spans.items()],
-        "losses": [_loss(unit, span, view) for unit, span in loss_spans().items()],
+        "losses": [_loss(unit, span, view, words) for unit, span in loss_spans(words).items()],
+        "words": {"symbol": words.symbol, "lost": words.lost, "far": words.behind},
         "cmap": {str(bits): colour for bits, colour in BIT_COLOURS.items()},
         "ink": {str(bits): digit_colour(bits) for bits in BIT_COLOURS},
         "areas": AREAS,
@@ -151,17 +155,17 @@ def _budget(name: str, span: Range, model: ModelSpec, view: View) -> dict[str, A
     }
 
 
-def _loss(unit: str, span: Range, view: View) -> dict[str, Any]:
-    words = {
-        "points": "Accuracy that may be lost against the float network, points",
-        "nats": "Divergence from the float network at most, nats",
+def _loss(unit: str, span: Range, view: View, words: Words) -> dict[str, Any]:
+    told = {
+        "points": f"{words.title} that may be lost against the float network, {words.lost}",
+        "nats": f"{words.divergence} from the float network at most, {words.unit}",
     }
     return {
         "id": unit,
-        "unit": unit,
+        "unit": span.unit,
         "factor": 1.0,
         "label": "Lose at most",
-        "aria": words[unit],
+        "aria": told[unit],
         "decimals": span.decimals,
         "lo": span.low,
         "hi": span.high,

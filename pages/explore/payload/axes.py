@@ -78,7 +78,7 @@ def cost_scales(costs: Sequence[float], factor: float, title: str) -> dict[str, 
 def score_scale(
     scores: Sequence[float], uppers: Sequence[float], float_score: float | None, title: str
 ) -> dict[str, Any]:
-    """The axis of measured scores in percent.
+    """The axis of measured scores.
 
     Args:
         scores: What is on the front.
@@ -95,7 +95,7 @@ def score_scale(
 
 
 def loss_scale(losses: Sequence[float], lowers: Sequence[float], title: str) -> dict[str, Any]:
-    """The axis of losses against the float network, in points; none lost is always on it.
+    """The axis of losses against the float network, in its unit; none lost is always on it.
 
     Args:
         losses: What is on the front; at least one.

@@ -107,6 +107,6 @@ def marker_path(marker: str) -> str:
 
 
 def packed(values: Any, kind: str) -> dict[str, str]:
-    """An array of numbers as {kind: base64}; `kind` is "f8", "u4", "i4" or "u1", little-endian."""
+    """Numbers as {kind: base64}; `kind` is "f8", "f4", "u4", "i4" or "u1", little-endian."""
     array = np.ascontiguousarray(values, f"<{kind}")
     return {kind: base64.b64encode(array.tobytes()).decode()}

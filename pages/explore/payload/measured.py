@@ -30,6 +30,7 @@ from pages.shared.columns import (
     column_of,
     cost_columns,
 )
+from pages.shared.judged import Words
 from pages.shared.promised import UNITS, sequence
 from pages.shared.ranges import Range
 from qcore.allocation import FLOAT_BITS, ModelSpec
@@ -46,7 +47,7 @@ LOSS, LOSS_LOW, LOSS_HIGH = "loss", "loss low", "loss high"
 def measured_body(
     model: ModelSpec,
     rows: pd.DataFrame,
-    score: str,
+    words: Words,
     float_score: float | None,
     spans: Mapping[str, Range],
     costs: Mapping[str, CostModel] = COSTS,
@@ -57,11 +58,11 @@ def measured_body(
     Args:
         model: Whose layers the points are of.
         rows: What `picks.drawn` returned; not empty.
-        score: What the scores are: "Accuracy" or "Agreement with the float network".
-        float_score: The float network's on the search split, in percent, where known.
+        words: What figures are called.
+        float_score: The float network's on the search split, as it is shown, where known.
         spans: Cost name to the range of its slider.
         costs: The costs there are.
-        answers: Point number to which test images it named right, bool (n,).
+        answers: Point number to its test samples' scores, as `told_apart` takes them.
     """
     columns = cost_columns(costs, rows)
     shown = rows.assign(**_shown(rows))
@@ -71,15 +72,17 @@ def measured_body(
         (found, {name: _front(found, column) for name, column in columns.items()})
         for _, found in shown.groupby("method", sort=False)
     ]
-    heights = _heights(fronts, shown, score, float_score)
+    heights = _heights(fronts, shown, words, float_score)
+    known = [height["id"] for height in heights]
+    first = "loss" if rows[TRAINED].any() or len(heights) < 3 else "divergence"
     return {
         "score": {
             "title": "Front",
-            "unit": "points",
+            "unit": words.lost,
             "n": f"n={int(rows[SEARCH_N].max()):,}",
         },
         "ys": heights,
-        "y": "loss" if rows[TRAINED].any() or len(heights) < 3 else "divergence",
+        "y": first if first in known else known[0],
         "nothing": "Nothing measured fits these budgets.",
         "refs": _references(shown, columns),
         "pairs": told_apart.pairs(numbers, answers or {}),
@@ -110,7 +113,7 @@ def _front(rows: pd.DataFrame, column: str) -> np.ndarray:
 def _heights(
     fronts: Sequence[tuple[pd.DataFrame, Mapping[str, np.ndarray]]],
     rows: pd.DataFrame,
-    score: str,
+    words: Words,
     float_score: float | None,
 ) -> list[dict[str, Any]]:
     """What can stand on the vertical axis, those first that tell most."""
@@ -124,23 +127,23 @@ def _heights(
         members[SEARCH_SCORE].tolist(),
         members[SEARCH_HIGH].tolist(),
         float_score,
-        f"{score} on the search split, %",
+        words.on("search"),
     )
-    found = [
-        _height("score", score, percent, rows[SEARCH_SCORE] < percent["low"], float_score, "%")
-    ]
+    below = rows[SEARCH_SCORE] < percent["low"]
+    found = [_height("score", words.title, percent, below, float_score, words.symbol)]
     if members[LOSS].notna().any():
         known = members[members[LOSS].notna()]
         lost = loss_scale(
-            known[LOSS].tolist(), known[LOSS_LOW].tolist(), "Loss against float, points"
+            known[LOSS].tolist(), known[LOSS_LOW].tolist(), f"Loss against float, {words.lost}"
         )
         above = rows[LOSS] > lost["high"]
-        found.insert(0, _height("loss", "Loss in points", lost, above, 0.0, "points"))
+        found.insert(0, _height("loss", f"Loss in {words.lost}", lost, above, 0.0, words.lost))
     if (rows[AIM] == "kl").any():
         values = members.loc[members[AIM] == "kl", OBJECTIVE].clip(lower=LEAST_DIVERGENCE)
-        nats = damage_scale(values.tolist(), "Divergence from float, nats")
+        title = f"{words.divergence} from float, {words.unit}"
+        nats = damage_scale(values.tolist(), title)
         above = rows[OBJECTIVE] > nats["high"]
-        found.insert(0, _height("divergence", "Divergence", nats, above, None, "nats"))
+        found.insert(0, _height("divergence", words.divergence, nats, above, None, words.behind))
     return found
 
 
@@ -202,6 +205,8 @@ def _method(
     prices = {name: rows[column].to_numpy(float) for name, column in columns.items()}
     row = np.full(len(rows), -1)
     row[chosen] = np.arange(len(chosen))
+    # a loss that is known on no split is no sign of a test
+    tested = TEST_LOSS if rows[LOSS].notna().any() else TEST_SCORE
     kl = rows[OBJECTIVE].where(rows[AIM] == "kl").clip(lower=LEAST_DIVERGENCE)
     return {
         **look_of(str(rows["method"].iloc[0])),
@@ -211,7 +216,7 @@ def _method(
         "ids": packed(rows["point"], "u4"),
         "runs": packed(rows["run"], "u4"),
         "value": packed(rows[OBJECTIVE], "f8"),
-        "tested": packed(rows[TEST_LOSS].notna(), "u1"),
+        "tested": packed(rows[tested].notna(), "u1"),
         "input": packed(rows[ACTIVATION_BITS], "f8"),
         "n": packed(rows[TEST_N].fillna(rows[SEARCH_N]), "u4"),
         "y": {

@@ -60,7 +60,7 @@ def selectable(rows: pd.DataFrame, costs: Sequence[str]) -> list[int]:
 
 def confirmed(rows: pd.DataFrame, costs: Sequence[str]) -> set[int]:
     """Places of one method's points whose loss is promised, by any of the costs."""
-    known = TEST_LOST in rows
+    known = TEST_LOST in rows  # a table that says nothing of test images promises nothing
     return {
         place
         for name in costs

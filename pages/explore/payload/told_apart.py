@@ -1,9 +1,10 @@
 """Which picks can be told apart: what the browser needs to know of every pair. Pure.
 
-Points that were looked at on the same test images are compared image by image; how often one names
-an image right that another does not is all that takes (`qcore.paired`). Of other points the search
-split gives a loss with its standard error, and pairs are compared as if their errors added up,
-which never tells apart what cannot be.
+Points that were looked at on the same test samples are compared sample by sample. Where these are
+right or wrong, how often one is right where another is not is all that takes (`qcore.paired`);
+where each has a number, the t value of their mean difference is (`qcore.graded`). Of other points
+the search split gives a loss with its standard error, and pairs are compared as if their errors
+added up, which never tells apart what cannot be.
 """
 
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ def paired_points(rows: pd.DataFrame, answers: Mapping[int, np.ndarray]) -> list
 
     Args:
         rows: What `picks.drawn` returned.
-        answers: Point number to which test images it named right, bool (n,).
+        answers: Point number to its test samples' scores: bool (n,), right or not, or float32 (n,).
     """
     wanted = rows.loc[rows["selectable"], "config_point"]
     known = [number for number in dict.fromkeys(wanted.tolist()) if number in answers]
@@ -37,21 +38,39 @@ def paired_points(rows: pd.DataFrame, answers: Mapping[int, np.ndarray]) -> list
 
 
 def pairs(numbers: list[int], answers: Mapping[int, np.ndarray]) -> dict[str, Any]:
-    """How many images each point names right that each other does not.
+    """How the scores of every two points differ, sample by sample.
 
     Args:
         numbers: Of `paired_points`.
         answers: As there.
 
     Returns:
-        "n" images; "count" points; "only", u4 (count, count) row by row: right in the row's point
-        and wrong in the column's.
+        "n" samples; "count" points; row by row either "only", u4 (count, count): right in the row's
+        point and wrong in the column's; or "t", f4 (count, count): of the row's mean score less the
+        column's.
     """
     if not numbers:
         return {"n": 0, "count": 0, "only": packed([], "u4")}
-    right = np.array([answers[number] for number in numbers], np.float32)
+    rows = [answers[number] for number in numbers]
+    common = {"n": len(rows[0]), "count": len(numbers)}
+    if rows[0].dtype != bool:
+        return {**common, "t": packed(_t_values(np.array(rows, float)), "f4")}
+    right = np.array(rows, np.float32)
     only = right @ (1 - right).T
-    return {"n": right.shape[1], "count": len(numbers), "only": packed(only.round(), "u4")}
+    return {**common, "only": packed(only.round(), "u4")}
+
+
+def _t_values(scores: np.ndarray) -> np.ndarray:
+    """Student's t of the mean difference of every two rows (n,); infinite without spread."""
+    count, n = scores.shape
+    found = np.zeros((count, count))
+    for at in range(count):
+        change = scores[at] - scores[at + 1 :]
+        mean = change.mean(axis=1)
+        error = change.std(axis=1, ddof=1) / np.sqrt(n) if n > 1 else np.zeros(len(mean))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found[at, at + 1 :] = np.where(mean == 0, 0.0, mean / error)
+    return found - found.T
 
 
 def places_of(rows: pd.DataFrame, numbers: list[int]) -> dict[str, Any]:

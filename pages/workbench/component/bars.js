@@ -325,8 +325,8 @@ export class Bars {
     return signed(cost, (size) => costText(this.data.costs[this.part], size));
   }
 
-  /** What a step does to the loss: in points where measured points tell, else as damage. */
-  worth({ damage }, unit = "pt") {
+  /** What a step does to the loss: in lost score where measured points tell, else as damage. */
+  worth({ damage }, unit = this.data.prediction.lost?.[1]) {
     if (damage === null) return "?";
     const { loss, unit: nats } = this.data.prediction;
     const from = lossAt(loss, this.damage);
@@ -337,10 +337,10 @@ export class Bars {
   }
 
   stepText(step) {
-    const { unit } = this.data.prediction;
+    const { unit, lost } = this.data.prediction;
     const to = `to ${bitsText(step.to)}: ${this.costChange(step)}`;
     if (step.damage === null) return `${to}, worth not known`;
-    const worth = this.worth(step, "points");
+    const worth = this.worth(step, lost[0]);
     const damage = `${signed(step.damage, tiny)} ${unit}`;
     return worth === damage ? `${to}, ${worth}` : `${to}, ${worth} (${damage})`;
   }
@@ -384,17 +384,17 @@ export class Bars {
     const { mean, low, high } = found;
     const range = `${points(low, "")} to ${points(high, "")}`;
     const sure = isGuessed(this.data, this.bits) ? "predicted, in part interpolated" : "predicted";
-    return [`${points(mean, "")} points`, `${range}, ${sure}`];
+    return [`${points(mean, "")} ${prediction.lost[0]}`, `${range}, ${sure}`];
   }
 
   /** What a move does to the loss, in words that say which way. */
   effect({ damage }) {
-    const { loss, unit } = this.data.prediction;
+    const { loss, unit, lost } = this.data.prediction;
     const way = damage > 0 ? "more" : "less";
     const from = lossAt(loss, this.damage);
     const to = this.damage === null ? null : lossAt(loss, this.damage + damage);
     if (!from || !to) return `${tiny(Math.abs(damage))} ${unit} ${way} damage`;
-    return `${points(Math.abs(to.mean - from.mean), "")} points ${way} loss`;
+    return `${points(Math.abs(to.mean - from.mean), "")} ${lost[0]} ${way} loss`;
   }
 
   drawMoves() {

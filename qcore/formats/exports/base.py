@@ -65,8 +65,9 @@ class Rendered:
     Attributes:
         content: Bytes of the file.
         report: Plain JSON values: "format", "versions" (tool -> version), "bytes", and where the
-            file was run: "max_abs_diff" (largest difference of a logit), "argmax_agreement" (0..1),
-            "n" (inputs), "widened" (layer -> what is stored wider than its bits, in words).
+            file was run: "max_abs_diff" (largest difference of an output), "argmax_agreement"
+            (0..1) for classes, else what its judge says, "n" (samples), "widened" (layer -> what
+            is stored wider than its bits, in words).
     """
 
     content: bytes
@@ -95,7 +96,7 @@ def write_with_model(export: Export, config: BitConfig, model: Any, sample: Any)
         export: One of EXPORTS; one without needs_model is written from the configuration.
         config: The configuration with its quantizer state.
         model: The float network (torch.nn.Module) whose weights were measured.
-        sample: Normalised images (n, channels, height, width) the file is run on for the report.
+        sample: What the network takes, (n, ...): the file is run on it for the report.
 
     Raises:
         ExportRefused: a width, a layer or an operator that the format cannot carry; says which.

@@ -24,6 +24,11 @@ def carries(config: BitConfig) -> str | None:
                 f"layer {layer.name!r} is a transposed convolution with groups, for which Brevitas "
                 "keeps no scale per channel. Leave its weights at 32 bits."
             )
+        if layer.kind == "tied_embedding":
+            return (
+                f"layer {layer.name!r} is an embedding and a linear layer at once, for which "
+                "Brevitas has no layer. Take the script that needs torch alone."
+            )
         arrays = config.state.get(layer.name, {})
         if "weight_codes" in arrays and int(np.abs(arrays["weight_codes"]).max()) > 2**WIDEST:
             return f"the levels of layer {layer.name!r} reach beyond {WIDEST} bits."

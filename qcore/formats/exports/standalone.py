@@ -2,10 +2,11 @@
 
 What all scripts do alike, `templates/common.py`, takes the place of the template's import of it.
 
-Networks with attention, and some batch-norms, compute layers that are no modules. Their bits were
-measured on the network that `network.rewriting.expose_layers` makes, so a script has to make it as
-well. The modules named here import nothing but torch and each other; their sources travel in the
-script under names of their own, so that an installed bitdial is not disturbed. Torch-free.
+Networks with attention or recurrence, and some batch-norms, compute layers that are no modules.
+Their bits were measured on the network that `network.rewriting.expose_layers` makes, so a script
+has to make it as well. The modules named here import nothing but torch and each other; their
+sources travel in the script under names of their own, so that an installed bitdial is not
+disturbed. Torch-free.
 """
 
 import ast
@@ -21,6 +22,9 @@ SOURCES = {
     "attention": "attention.py",
     "computed_weights": "computed_weights.py",
     "norm_then_rest": "norm_then_rest.py",
+    "recurrent": "recurrent.py",
+    "tied": "tied.py",
+    "stored_transposed": "stored_transposed.py",
     "window_attention": "window_attention.py",
     "rewriting": "__init__.py",
 }

@@ -17,8 +17,12 @@ def carries(config: BitConfig) -> str | None:
         return f"{why}; here: {', '.join(names[:named])}{more}. Leave them at 32 bits."
 
     layers = config.model.layers
-    if found := [x.name for x in layers if x.kind != "linear" and bits[x.name].weight < FLOAT_BITS]:
-        return refusal(found, "torchao quantizes linear layers only, not convolutions")
+    others = [x for x in layers if x.kind != "linear" and bits[x.name].weight < FLOAT_BITS]
+    if others:
+        convolves = any(x.kind.startswith("conv") for x in others)
+        what = "convolutions" if convolves else "recurrent ones or embeddings"
+        found = [x.name for x in others]
+        return refusal(found, f"torchao quantizes linear layers only, not {what}")
     if found := [x.name for x in layers if bits[x.name].activation < FLOAT_BITS]:
         return refusal(found, "torchao's integer weights go with float inputs")
     if found := [x.name for x in layers if bits[x.name].weight == 1]:

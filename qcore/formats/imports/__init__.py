@@ -56,11 +56,14 @@ def read_allocations(data: bytes, model: ModelSpec, wanted: str = "") -> Importe
         why = f" What only running it would tell: {unread}." if unread else ""
         raise InvalidConfig(f"The file is not one of: {known}.{why}")
     readings = IMPORTS[found].read(document, model)
+    # other tools' defaults give every input bits, those of embeddings too
+    choices = {
+        name: reading.allocation.with_float_ids(model.layers) for name, reading in readings.items()
+    }
     notes = {
-        name: (*document.notes, *reading.notes, *float_note(reading.allocation))
+        name: (*document.notes, *reading.notes, *float_note(choices[name]))
         for name, reading in readings.items()
     }
-    choices = {name: reading.allocation for name, reading in readings.items()}
     return Imported(found, choices, document, notes)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from qcore.errors import InvalidParams, UnsupportedModel
-from qcore.models.bundled import BUNDLED
+from qcore.models.bundled import BUILDERS
 from qcore.models.loading.limits import FILE_BYTES
 from qcore.models.loading.packages import need
 
@@ -41,7 +41,7 @@ def build_architecture(
         source: "bundled", "torchvision" or "timm".
         architecture: Its name there; of a timm network also NAME.TAG, the tag naming the weights
             that timm knows, whose normalisation then is the network's.
-        classes: Number of outputs; None leaves the library's, 10 for bundled ones.
+        classes: Number of outputs; None leaves the library's, or the architecture's own.
         channels: Channels of the input; torchvision's take 3.
         kwargs: Further arguments, plain values.
 
@@ -54,9 +54,9 @@ def build_architecture(
     check_kwargs(kwargs)
     options: dict[str, Any] = dict(kwargs)
     if source == "bundled":
-        _check(architecture, BUNDLED, "bundled network")
-        build: Any = BUNDLED[architecture]
-        options |= {"classes": classes or 10, "in_channels": channels}
+        _check(architecture, BUILDERS, "bundled network")
+        build: Any = BUILDERS[architecture]
+        options |= {"in_channels": channels} | ({} if classes is None else {"classes": classes})
     elif source == "torchvision":
         models = need("torchvision", "to build its networks").models
         _check(architecture, models.list_models(module=models), "torchvision classifier")

@@ -14,21 +14,25 @@ from qcore.errors import (
     InvalidConfig,
     InvalidParams,
 )
+from qcore.models.architectures import ARCHITECTURES
 from qcore.models.cards import Card, card_folder, file_sha256
+from qcore.models.hugging_folder import folder_sha256
 from qcore.models.inputs import Input
 from qcore.models.loading.architectures import build_architecture
 from qcore.models.loading.checks import check_behaviour
 from qcore.models.loading.code import call_factory, exported_shape, load_pt2, read_pt2
+from qcore.models.loading.hugging import hugging_network, read_hugging
 from qcore.models.loading.names import named_for, shared_names, without_counters
 from qcore.models.loading.onnx.file import read_onnx
 from qcore.models.loading.trial import try_network
 from qcore.models.loading.weight_sets import Chosen, choose, proposed
 from qcore.models.loading.weights import fill, in_order, other_sizes, read_sets
+from qcore.models.preprocessing import Preprocessing
 from qcore.network.trees import Tree
 from qcore.scoring.judges import CLASSES, Judge
 
-WHOLE = ("onnx", "pt2")
-"""Sources whose file holds the structure together with the weights."""
+WHOLE = ("onnx", "pt2", "huggingface")
+"""Sources whose file, or folder, holds the structure together with the weights."""
 
 TRIED = 2
 """Random images that a network is tried on."""
@@ -47,6 +51,7 @@ class Loaded:
         inputs: What it takes where that is no image; () for one image.
         judge: How its answers are compared: as asked for, or as they suggest.
         weights_key: Where in its file the weights that were taken lie; "" is the whole file.
+        preprocessing: How images are prepared, where the network came with a word on it.
     """
 
     network: nn.Module
@@ -57,6 +62,7 @@ class Loaded:
     inputs: tuple[Input, ...] = ()
     judge: Judge = CLASSES
     weights_key: str = ""
+    preprocessing: Preprocessing | None = None
 
     @property
     def example(self) -> Tree:
@@ -77,13 +83,15 @@ def load_network(
     inputs: tuple[Input, ...] = (),
     judge: Judge | None = None,
     weights_key: str = "",
+    length: int | None = None,
 ) -> Loaded:
     """Read a network for the first time, and check that it can be used.
 
     Args:
         source: One of `cards.SOURCES`.
         architecture: Its name; "" for ONNX and `.pt2` files.
-        weights: A weight file, or the ONNX or `.pt2` file; None leaves weights drawn by chance.
+        weights: A weight file, the ONNX or `.pt2` file, or the Hugging Face folder; None leaves
+            weights drawn by chance.
         input_shape: (channels, height, width); None is what the file or the library says.
         classes: Number of outputs; None is read from the weights' shapes.
         kwargs: Further arguments of the architecture.
@@ -91,19 +99,28 @@ def load_network(
         inputs: What it takes where that is no image; () for one image.
         judge: How its answers are compared; None is told from them.
         weights_key: Which of several sets of weights in the file; "" takes the proposed one.
+        length: Positions of a text, or samples of a sound, for Hugging Face folders; None takes
+            what is usual.
 
     Raises:
         QcoreError: it cannot be read, built, filled or run; says why and what to do.
     """
     notes: list[str] = []
-    taken = ""
+    taken, steps = "", None
+    known = ARCHITECTURES.get(architecture) if source == "bundled" else None
+    if known is not None and known.inputs and input_shape is None:
+        judge = judge or known.judge
+        inputs = inputs or known.inputs
+    endings: Mapping[str, str] = {}
     if source == "onnx":
-        read = read_onnx(_needed(weights, "an ONNX"), input_shape)
+        read = read_onnx(_needed(weights, "an ONNX"), input_shape, "", inputs, kwargs)
         network, input_shape, architecture = read.network, read.input_shape, read.converter
+        inputs, endings = read.inputs, read.endings
         notes.append(
             f"Converted by {read.converter}; its outputs differ from onnxruntime's by at most "
             f"{100 * read.difference:.2g} % of the largest."
         )
+        notes += read.notes
     elif source == "pt2":
         network, difference = read_pt2(_needed(weights, "a .pt2"))
         notes.append(
@@ -111,6 +128,12 @@ def load_network(
             f"most {100 * difference:.2g} % of the largest."
         )
         input_shape = input_shape or exported_shape(network) or (3, 224, 224)
+    elif source == "huggingface":
+        folder = _needed(weights, "a Hugging Face folder or")
+        opened = read_hugging(folder, length, inputs, judge, input_shape)
+        network, architecture, inputs = opened.network, opened.architecture, opened.inputs
+        input_shape, judge, steps = opened.input_shape, opened.judge, opened.preprocessing
+        notes += opened.notes
     elif source == "factory":
         network = call_factory(architecture, kwargs)
         input_shape = input_shape or (3, 224, 224)
@@ -119,7 +142,8 @@ def load_network(
             filled = _fill(network, chosen.state, architecture, weights.name, by_order)
             taken, notes = chosen.key, [*chosen.notes, *filled]
     else:
-        channels = input_shape[0] if input_shape else (1 if source == "bundled" else 3)
+        shape = inputs[0].shape if known is not None and inputs else input_shape
+        channels = shape[0] if shape else (known.input_shape[0] if known is not None else 3)
         network = build_architecture(source, architecture, classes, channels, kwargs)
         if weights is not None:
             chosen = _chosen(network, weights, weights_key, by_order)
@@ -135,14 +159,16 @@ def load_network(
     name = architecture or source
     if inputs:
         input_shape = inputs[0].shape
-    judge, found, told = try_network(network, input_shape, inputs, judge, name)
+    judge, found, told = try_network(network, input_shape, inputs, judge, name, endings)
     notes += told
     tried = example_inputs(inputs, TRIED) if inputs else _noise(TRIED, input_shape)
     notes += check_behaviour(network, tried, name)
     if classes is not None and classes != found:
         raise InvalidParams(f"The network has {found} outputs, not {classes}.")
     notes = list(dict.fromkeys(notes))
-    return Loaded(network, input_shape, found, architecture, tuple(notes), inputs, judge, taken)
+    return Loaded(
+        network, input_shape, found, architecture, tuple(notes), inputs, judge, taken, steps
+    )
 
 
 def _noise(n: int, shape: tuple[int, ...]) -> Tensor:
@@ -157,7 +183,7 @@ def _needed(weights: Path | None, what: str) -> Path:
 
 def _usual_shape(source: str, architecture: str, network: nn.Module) -> tuple[int, ...]:
     if source == "bundled":
-        return 1, 28, 28
+        return ARCHITECTURES[architecture].input_shape
     if source == "torchvision":
         from qcore.models.catalog import MODELS
 
@@ -225,13 +251,16 @@ def build_card(card: Card, file: Path | None = None) -> nn.Module:
 
     Args:
         card: What the network is.
-        file: Its ONNX or `.pt2` file; None is the one in the card's folder.
+        file: Its ONNX or `.pt2` file or its Hugging Face folder; None is that in the card's folder.
     """
     if card.source == "onnx":
         path = file or card_file(card)
-        return read_onnx(path, card.input_shape, card.architecture).network
+        shape = None if card.inputs else card.input_shape
+        return read_onnx(path, shape, card.architecture, card.inputs, card.kwargs).network
     if card.source == "pt2":
         return load_pt2(file or card_file(card))
+    if card.source == "huggingface":
+        return hugging_network(file or card_file(card), card.judge)[0]
     if card.source == "factory":
         return call_factory(card.architecture, card.kwargs)
     return build_architecture(
@@ -240,18 +269,19 @@ def build_card(card: Card, file: Path | None = None) -> nn.Module:
 
 
 def card_file(card: Card) -> Path:
-    """The file of a card's weights, after a look at whether it is still the same.
+    """The file, or folder, of a card's weights, after a look at whether it is still the same.
 
     Raises:
         DataUnavailable: it is gone.
         InvalidConfig: it has changed since the network was added.
     """
     path = card_folder(card.name) / card.weights
-    if not path.is_file():
+    folder = card.source == "huggingface"
+    if not (path.is_dir() if folder else path.is_file()):
         raise DataUnavailable(
             f"{path}, the weights of {card.name}, is gone; add the network again."
         )
-    if file_sha256(path) != card.sha256:
+    if (folder_sha256(path) if folder else file_sha256(path)) != card.sha256:
         raise InvalidConfig(
             f"{path} has changed since {card.name} was added: what was measured would not hold. "
             "Add the network again."

@@ -1,6 +1,8 @@
 """A network is tried on made-up samples before it is added: does it run, and what comes out."""
 
 import inspect
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -22,6 +24,7 @@ def try_network(
     inputs: tuple[Input, ...],
     judge: Judge | None,
     name: str,
+    endings: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Judge, int, list[str]]:
     """Run a network once on two made-up samples.
 
@@ -31,6 +34,8 @@ def try_network(
         inputs: What it takes otherwise.
         judge: How its answers are to be compared; None proposes one.
         name: What messages call it.
+        endings: Output name ("" for the only one) to what its file says ends it: "softmax",
+            "sigmoid" or "" for neither.
 
     Returns:
         (the judge, the number of outputs, sentences on what to know).
@@ -58,7 +63,7 @@ def try_network(
     notes = []
     chosen = judge
     if chosen is None:
-        chosen = propose(outputs, example, _causal(network, example))
+        chosen = propose(outputs, example, _causal(network, example), endings)
         if chosen.name != "classes":
             notes.append(
                 f"Its outputs are compared by the judge {chosen.name!r} ({chosen.divergence_name}, "

@@ -1,10 +1,11 @@
 """Rewrites modules that hide their layers into equal ones whose layers are modules of their own.
 
-Some modules compute with weights that no module of their own multiplies: attention hands them to a
-function, some batch-norms apply the activation as well, and some weights are computed before each
-pass (weight norm, spectral norm, pruning). `expose_layers` replaces these, and only these, by
-modules with the same outputs (as far as floats add up alike) and the same parameters, or a computed
-one as it comes out, under names that depend on the model alone. Whoever wraps a model calls it
+Some modules compute with weights that no module of their own multiplies: attention and recurrent
+modules hand them to a function, some batch-norms apply the activation as well, and some weights are
+computed before each pass (weight norm, spectral norm, pruning). `expose_layers` replaces these, and
+only these, by modules with the same outputs (as far as floats add up alike) and the same
+parameters, or a computed one as it comes out, under names that depend on the model alone. Whoever
+wraps a model calls it
 first, so the user's own model, untouched, always leads to the same layers.
 """
 
@@ -17,6 +18,9 @@ from torch import nn
 from qcore.network.rewriting.attention import ExplicitAttention
 from qcore.network.rewriting.computed_weights import computed, make_plain, tensors_of
 from qcore.network.rewriting.norm_then_rest import NormThenRest
+from qcore.network.rewriting.recurrent import ExplicitCell, ExplicitRecurrent, recurrent_parts
+from qcore.network.rewriting.stored_transposed import as_linear
+from qcore.network.rewriting.tied import TiedEmbedding
 from qcore.network.rewriting.window_attention import WindowAttention
 
 Rows = dict[tuple[int, int], nn.Parameter]
@@ -26,6 +30,9 @@ REWRITES: dict[tuple[str, str], Callable[[Any, Rows], nn.Module]] = {
     ("torchvision.models.swin_transformer", "ShiftedWindowAttention"): WindowAttention,
     ("torchvision.models.swin_transformer", "ShiftedWindowAttentionV2"): WindowAttention,
     ("timm.layers.norm_act", "BatchNormAct2d"): NormThenRest,
+    **{("torch.nn.modules.rnn", name): ExplicitRecurrent for name in ("LSTM", "GRU", "RNN")},
+    **{("torch.nn.modules.rnn", f"{name}Cell"): ExplicitCell for name in ("LSTM", "GRU", "RNN")},
+    ("transformers.pytorch_utils", "Conv1D"): as_linear,
 }
 """Module and name of the class whose forward pass hides layers, to what takes its place.
 
@@ -41,20 +48,48 @@ def expose_layers(model: nn.Module) -> nn.Module:
         the parameters and buffers (slices of them where a parameter holds several layers). Applied
         again it changes nothing.
     """
-    if not any(forward_of(module) in REWRITES or computed(module) for module in model.modules()):
+    hides = any(_hides(module) or computed(module) for module in model.modules())
+    if not hides and not _ties(model):
         return model
     rewritten = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors_of(model)})
     make_plain(rewritten)
     rows: Rows = {}
-    if forward_of(rewritten) in REWRITES:
+    if _hides(rewritten):
         return _replaced(rewritten, rows)
-    hiding = [module for module in rewritten.modules() if forward_of(module) in REWRITES]
+    hiding = [module for module in rewritten.modules() if _hides(module)]
     done = {id(module): _replaced(module, rows) for module in hiding}
+    for tied in _ties(rewritten):
+        one = TiedEmbedding(tied[0], tied[-1]).train(tied[0].training)
+        done |= {id(module): one for module in tied}
     for parent in list(rewritten.modules()):
         for name, child in list(parent._modules.items()):
             if id(child) in done:
                 setattr(parent, name, done[id(child)])
     return rewritten
+
+
+def _ties(model: nn.Module) -> list[list[Any]]:
+    """Plain embeddings, and behind them plain linear layers, that share one weight and one bias."""
+    sharing: dict[int, list[Any]] = {}
+    for module in model.modules():
+        weight = module._parameters.get("weight")
+        if weight is not None and isinstance(module, (nn.Embedding, nn.Linear)) and plain(module):
+            sharing.setdefault(id(weight), []).append(module)
+    found = []
+    for modules in sharing.values():
+        lookups = [m for m in modules if isinstance(m, nn.Embedding) and m.max_norm is None]
+        heads: list[Any] = [m for m in modules if isinstance(m, nn.Linear)]
+        if lookups and heads and all(m.bias is heads[0].bias for m in heads):
+            found.append([*lookups, *heads])
+    return found
+
+
+def _hides(module: nn.Module) -> bool:
+    """True where a module hides layers and can be replaced."""
+    replacement = REWRITES.get(forward_of(module))
+    if replacement in (ExplicitRecurrent, ExplicitCell):
+        return recurrent_parts(module)
+    return replacement is not None
 
 
 def forward_of(module: nn.Module) -> tuple[str, str]:

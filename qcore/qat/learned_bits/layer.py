@@ -186,7 +186,7 @@ class DqLayer(QatLayer):
         """Same shapes as the float layer; in float until the grids have begun."""
         weight = self.weight
         if self.started:
-            if self.inputs is not None:
+            if self.inputs is not None and x.is_floating_point():
                 x = self.inputs(x)
             if self.weights is not None:
                 weight = self.weights(weight)

@@ -22,6 +22,7 @@ from qcore.data.samples import Samples
 from qcore.memory import keep_freed_memory
 from qcore.models.cards import Card
 from qcore.models.catalog import MODELS, read_models
+from qcore.models.hugging_folder import kept_files
 from qcore.models.inputs import Input
 from qcore.models.loading import build_card
 from qcore.models.loading.network import WHOLE, card_file
@@ -157,16 +158,25 @@ def _pack_card(name: str) -> dict[str, Any] | None:
     card = models[name].card if name in models else None
     if card is None:
         return None
-    file = card_file(card).read_bytes() if card.source in WHOLE else b""
     document = json.dumps(card.to_json(), sort_keys=True)
-    return {"card": document, "file": file, "suffix": Path(card.weights).suffix}
+    packed = {"card": document, "file": b"", "suffix": Path(card.weights).suffix}
+    if card.source not in WHOLE:
+        return packed
+    place = card_file(card)
+    if place.is_dir():
+        return packed | {"files": {n: (place / n).read_bytes() for n in kept_files(place)}}
+    return packed | {"file": place.read_bytes()}
 
 
 def _unpack_card(own: dict[str, Any]) -> nn.Module:
     card = Card.from_json(json.loads(own["card"]))
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"network{own['suffix']}"
-        path.write_bytes(own["file"])
+        for name, content in own.get("files", {}).items():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_bytes(content)
+        if not path.exists():
+            path.write_bytes(own["file"])
         return build_card(card, path).float().eval()
 
 

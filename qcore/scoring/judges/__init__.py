@@ -18,11 +18,18 @@ from qcore.scoring.judges.parts import Parts
 from qcore.scoring.judges.signal import Signal
 from qcore.scoring.judges.tokens import Tokens
 
-__all__ = ["CLASSES", "JUDGES", "Judge", "Measure", "parse_judge", "read_judge"]
+__all__ = ["CLASSES", "JUDGES", "Judge", "Measure", "judge_words", "parse_judge", "read_judge"]
 
-JUDGES: Mapping[str, type[Judge]] = MappingProxyType(
-    {judge.name: judge for judge in (Classes, Tokens, Embedding, Map, Signal, Parts)}
+_EVERY: tuple[type[Judge], ...] = (
+    Classes,
+    Tokens,
+    Embedding,
+    Map,
+    Signal,
+    Parts,
 )
+
+JUDGES: Mapping[str, type[Judge]] = MappingProxyType({judge.name: judge for judge in _EVERY})
 """Name to class."""
 
 CLASSES = Classes()
@@ -64,6 +71,24 @@ def parse_judge(words: str) -> Judge:
         text = value.strip()
         document[key.strip()] = text if key.strip() in words_only else _value(text)
     return read_judge(document)
+
+
+def judge_words(judge: Judge) -> str:
+    """A judge and its settings, in a few words.
+
+    Example:
+        >>> judge_words(parse_judge("signal:measure=auc"))
+        'Signal (measure auc)'
+    """
+    if isinstance(judge, Parts):
+        parts = zip(judge.weights, judge.parts, strict=True)
+        return " + ".join(f"{weight:g} \u00d7 {judge_words(part)}" for weight, part in parts)
+    settings = [
+        each.name if value is True else f"{each.name} {value}"
+        for each in fields(judge)
+        if (value := getattr(judge, each.name)) != each.default
+    ]
+    return f"{judge.title} ({', '.join(settings)})" if settings else judge.title
 
 
 def _value(text: str) -> Any:

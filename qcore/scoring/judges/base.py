@@ -75,6 +75,8 @@ class Judge(ABC):
     divergence_name: ClassVar[str] = "divergence"
     unit: ClassVar[str] = "nats"
     """Of the divergence."""
+    example: ClassVar[tuple[int, ...]]
+    """Shape of one sample's outputs that it reads, to be tried on."""
     labels: ClassVar[str] = ""
     """What labels are, as "class numbers (n,)"; "" where none are of use."""
 

@@ -27,6 +27,7 @@ class Classes(Judge):
         "For networks that name one class a sample; compares the probabilities of all classes."
     )
     divergence_name: ClassVar[str] = "KL divergence"
+    example: ClassVar[tuple[int, ...]] = (7,)
     labels: ClassVar[str] = "class numbers (n,)"
 
     @property

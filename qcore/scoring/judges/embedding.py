@@ -32,6 +32,7 @@ class Embedding(Judge):
     )
     divergence_name: ClassVar[str] = "cosine distance"
     unit: ClassVar[str] = "1 - cosine"
+    example: ClassVar[tuple[int, ...]] = (6,)
     labels: ClassVar[str] = "class numbers (n,)"
 
     @property

@@ -38,6 +38,7 @@ class Map(Judge):
     )
     divergence_name: ClassVar[str] = "KL divergence"
     unit: ClassVar[str] = "nats a place"
+    example: ClassVar[tuple[int, ...]] = (3, 4, 5)
     labels: ClassVar[str] = "class numbers at every place (n, ...), negative where none counts"
 
     @property

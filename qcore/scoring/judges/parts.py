@@ -33,6 +33,7 @@ class Parts(Judge):
     about: ClassVar[str] = "For networks of several outputs: a weighted sum, one judge an output."
     divergence_name: ClassVar[str] = "weighted divergence"
     unit: ClassVar[str] = "weighted sum"
+    example: ClassVar[tuple[int, ...]] = (4,)
     labels: ClassVar[str] = "those of the first part"
 
     @property

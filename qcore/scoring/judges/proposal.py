@@ -4,6 +4,7 @@ Torch-free, like the judges.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from qcore.errors import InvalidData
@@ -21,19 +22,26 @@ LEADING = ("logits", "last_hidden_state", "out")
 MOST_PARTS = 8
 
 
-def propose(outputs: Any, inputs: Any, causal: bool = False) -> Judge:
+def propose(
+    outputs: Any,
+    inputs: Any,
+    causal: bool = False,
+    endings: Mapping[str, str] = MappingProxyType({}),
+) -> Judge:
     """The judge that suits what a network returned for a few samples.
 
     Args:
         outputs: As returned: a tensor (n, ...), or several in a tuple or mapping.
         inputs: What it was given: a tensor, or names to tensors.
         causal: Whether its outputs at a position depend on the positions before it alone.
+        endings: Output name ("" for the only one) to "softmax", "sigmoid" or "", where it is known
+            what ends it; the numbers tell otherwise.
 
     Raises:
         InvalidData: there is no tensor among the outputs.
     """
     if hasattr(outputs, "shape"):
-        return _one("", outputs, inputs, causal)
+        return _one("", outputs, inputs, causal, endings.get(""))
     names = output_names(outputs)
     if not names:
         raise InvalidData(
@@ -42,11 +50,13 @@ def propose(outputs: Any, inputs: Any, causal: bool = False) -> Judge:
         )
     for name in LEADING:
         if name in names:
-            return _one(name, _at(outputs, name), inputs, causal)
+            return _one(name, _at(outputs, name), inputs, causal, endings.get(name))
     if len(names) == 1:
-        return _one(names[0], _at(outputs, names[0]), inputs, causal)
+        return _one(names[0], _at(outputs, names[0]), inputs, causal, endings.get(names[0]))
     kept = names[:MOST_PARTS]
-    parts = tuple(_one(name, _at(outputs, name), inputs, causal) for name in kept)
+    parts = tuple(
+        _one(name, _at(outputs, name), inputs, causal, endings.get(name)) for name in kept
+    )
     return Parts(parts=parts, weights=(1.0,) * len(parts))
 
 
@@ -54,7 +64,7 @@ def _at(outputs: Any, name: str) -> Any:
     return outputs[name] if isinstance(outputs, Mapping) else outputs[int(name)]
 
 
-def _one(name: str, values: Any, inputs: Any, causal: bool) -> Judge:
+def _one(name: str, values: Any, inputs: Any, causal: bool, ending: str | None) -> Judge:
     named = inputs if isinstance(inputs, Mapping) else {"": inputs}
     ids = next((k for k, v in named.items() if v.dim() == 2 and not v.is_floating_point()), None)
     shaped = None if ids is None else named[ids].shape
@@ -65,6 +75,8 @@ def _one(name: str, values: Any, inputs: Any, causal: bool) -> Judge:
     shares = bool(((values >= 0) & (values <= 1)).all())
     if alike:
         return Signal(output=name)
+    if ending == "sigmoid":
+        return Map(output=name, binary=True, probabilities=True)
     if values.dim() == 2 and values.shape[1] > 1:
         return Classes(output=name, probabilities=_sums_to_one(values, 1))
     if values.dim() <= 2:

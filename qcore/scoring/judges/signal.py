@@ -40,6 +40,7 @@ class Signal(Judge):
     )
     divergence_name: ClassVar[str] = "relative squared error"
     unit: ClassVar[str] = "of the signal's power"
+    example: ClassVar[tuple[int, ...]] = (3, 8)
     labels: ClassVar[str] = "true signals of the outputs' shape, or 0 and 1 (n,) for odd samples"
 
     @property

@@ -37,6 +37,7 @@ class Tokens(Judge):
     )
     divergence_name: ClassVar[str] = "KL divergence"
     unit: ClassVar[str] = "nats a token"
+    example: ClassVar[tuple[int, ...]] = (5, 7)
     labels: ClassVar[str] = "token numbers (n, positions), -100 where none counts"
 
     @property

@@ -13,6 +13,7 @@ from tests.pages import sample
 BASE = Setting("resnet8", "a" * 64, "fashion-mnist", 1024, 512, "accuracy", "kl", False)
 OTHER = {
     "model": "resnet20",
+    "judge": "Signal",
     "digest": "b" * 64,
     "data": "imagefolder:/x",
     "search_images": 2048,

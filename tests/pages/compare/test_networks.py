@@ -63,7 +63,7 @@ def test_the_line_is_the_front_of_what_was_minimised_and_trained_points_are_not_
 
 
 def test_every_tested_point_is_drawn_once_and_names_are_text(pair):
-    figure = networks.networks_figure(pair, COST, "Accuracy")
+    figure = networks.networks_figure(pair, COST)
     drawn = sorted(row[0] for trace in figure.data for row in trace.customdata)
     assert drawn == sorted(p for network in pair for p in network.rows["point"])
     assert "<b>large" not in str([trace.name for trace in figure.data])

@@ -16,6 +16,7 @@ from pages.shared.columns import (
     column_of,
 )
 from pages.shared.hypervolume import Box, box_of, normalised
+from pages.shared.judged import CLASSIFIER
 from qcore.costs import COSTS
 from qcore.problem import Scores
 from qcore.setting import Setting
@@ -204,7 +205,7 @@ def drawn(figure, name):
 def test_every_run_has_a_step_line_and_methods_share_a_look(found):
     ladder = ladder_rows(found)
     rows = [trial.rows for method in found for trial in method.trials]
-    height = figures.heights("Accuracy", "kl", rows)["Accuracy"]
+    height = figures.heights(CLASSIFIER, "kl", rows)["Accuracy"]
     figure = figures.fronts_figure(found, ladder, COST, height, float_value=93.0)
     lines = drawn(figure, "Portfolio")
     assert len(lines) == 2
@@ -227,7 +228,7 @@ def test_every_run_has_a_step_line_and_methods_share_a_look(found):
 
 def test_the_vertical_axis_shows_what_was_minimised_first_and_moves_no_point_sideways(found):
     rows = [trial.rows for method in found for trial in method.trials]
-    offered = figures.heights("Accuracy", "kl", rows)
+    offered = figures.heights(CLASSIFIER, "kl", rows)
     assert list(offered) == ["Divergence", "Accuracy lost", "Accuracy"]
     drawings = [figures.fronts_figure(found, None, COST, each) for each in offered.values()]
     lines = [drawn(figure, "Random")[0] for figure in drawings]
@@ -237,7 +238,7 @@ def test_the_vertical_axis_shows_what_was_minimised_first_and_moves_no_point_sid
     # intervals are drawn where there are any
     assert [line.error_y.array is not None for line in lines] == [False, True, True]
     unknown = [table.assign(**{SEARCH_LOSS: np.nan}) for table in rows]
-    assert list(figures.heights("Accuracy", "loss", unknown)) == ["Loss on labels", "Accuracy"]
+    assert list(figures.heights(CLASSIFIER, "loss", unknown)) == ["Loss on labels", "Accuracy"]
 
 
 def test_hypervolume_is_drawn_with_a_band_over_seeds_and_a_level_ladder(found, box):

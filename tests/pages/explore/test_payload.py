@@ -9,6 +9,7 @@ from pages.explore.payload import picks
 from pages.explore.view import read_view
 from pages.shared import frames, predictions
 from pages.shared.columns import DAMAGE, OBJECTIVE, SEARCH_SCORE, column_of
+from pages.shared.judged import CLASSIFIER
 from pages.shared.points_table import points_frame
 from pages.shared.ranges import BUDGETS, spans_of
 from qcore.allocation import LayerSpec, ModelSpec
@@ -41,7 +42,7 @@ def test_every_number_of_a_point_arrives_unchanged():
     table = frame()
     rows = picks.drawn(table, list(BUDGETS))
     body = json.loads(
-        json.dumps(payload.measured_body(sample.MODEL, rows, "Accuracy", 92.0, SPANS))
+        json.dumps(payload.measured_body(sample.MODEL, rows, CLASSIFIER, 92.0, SPANS))
     )
     for method in body["methods"]:
         mine = rows[rows["method"] == method["label"]]
@@ -109,7 +110,7 @@ def test_stages_and_blocks_cover_every_layer_once():
 def test_fronts_and_their_stops_are_those_of_the_points():
     table = frame()
     rows = picks.drawn(table, list(BUDGETS))
-    body = payload.measured_body(sample.MODEL, rows, "Accuracy", 92.0, SPANS)
+    body = payload.measured_body(sample.MODEL, rows, CLASSIFIER, 92.0, SPANS)
     for method in body["methods"]:
         mine = rows[rows["method"] == method["label"]].reset_index(drop=True)
         chosen = numbers(method["row"], "<i4")
@@ -128,7 +129,7 @@ def test_fronts_and_their_stops_are_those_of_the_points():
 def test_an_axis_shows_all_of_its_front_and_its_ticks_lie_on_it():
     table = frame()
     rows = picks.drawn(table, list(BUDGETS))
-    body = payload.measured_body(sample.MODEL, rows, "Accuracy", 92.0, SPANS)
+    body = payload.measured_body(sample.MODEL, rows, CLASSIFIER, 92.0, SPANS)
     heights = {height["id"]: height["scale"] for height in body["ys"]}
     assert list(heights) == ["divergence", "loss", "score"]
     assert heights["score"]["high"] > 92.0

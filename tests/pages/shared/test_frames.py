@@ -1,6 +1,7 @@
 import pandas as pd
 import pytest
 
+from pages.searches.run_table import runs_frame
 from pages.shared import frames
 from pages.shared.columns import (
     OBJECTIVE,
@@ -174,11 +175,11 @@ def test_a_run_gets_better_only_within_its_budget():
 def test_runs_are_listed_with_their_best_and_its_interval():
     run = sample.run_of(7, "exact", "running", limits={"weight_bytes": 30_000})
     best = sample.point(sample.uniform(3), 800).search
-    row = frames.runs_frame([run], {7: best}).iloc[0]
+    row = runs_frame([run], {7: best}).iloc[0]
     assert row["State"] == "running"
     assert row["Progress, %"] == 75.0
     assert row["Best within budget, %"] == 80.0
     assert row["95 % interval, %"] == "77.4 to 82.4"
     assert row["Budget"] == "Weights at most 29.3 KiB"
-    empty = frames.runs_frame([run], {7: None}).iloc[0]
+    empty = runs_frame([run], {7: None}).iloc[0]
     assert empty["95 % interval, %"] == ""

@@ -160,16 +160,19 @@ def test_the_sets_of_layers_are_what_they_are_called():
         LayerSpec("stem", "conv2d", 9, 2, 2, 9, 4, 4),
         LayerSpec("deep", "conv2d", 9, 4, 4, 9, 4, 4, in_channels=4, groups=4),
         LayerSpec("Head", "linear", 9, 2, 2, 9, 4, 4),
+        LayerSpec("rnn.hh_l0", "recurrent", 9, 2, 2, 9, 4, 4),
     ]
     model = ModelSpec("m", "0" * 64, tuple(kinds))
     found = {name: matching(Rule(name, "weights", 8, "head"), model) for name in LAYER_SETS}
     assert found == {
-        "all layers": [0, 1, 2],
-        "first and last layer": [0, 2],
-        "all but first and last": [1],
+        "all layers": [0, 1, 2, 3],
+        "first and last layer": [0, 3],
+        "all but first and last": [1, 2],
         "depthwise convolutions": [1],
         "other convolutions": [0],
         "linear layers": [2],
+        "recurrent layers": [3],
+        "embeddings": [],
         NAMED: [2],
     }
 

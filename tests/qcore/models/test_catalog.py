@@ -13,9 +13,15 @@ from qcore.models.catalog import (
     bundled_facts,
     bundled_spec,
     data_name,
+    default_data,
+    judge_of,
     split_data_name,
 )
 from qcore.models.new_network import usual_for
+from qcore.scoring.judges import CLASSES
+from qcore.scoring.judges.signal import Signal
+
+IMAGE_NETWORKS = [name for name in BUNDLED_NAMES if not MODELS[name].inputs]
 
 
 def of_torchvision():
@@ -51,7 +57,7 @@ def test_every_model_names_data_sets_that_exist():
         assert set(entry.datasets) <= set(DATASETS)
 
 
-@pytest.mark.parametrize("name", BUNDLED_NAMES)
+@pytest.mark.parametrize("name", IMAGE_NETWORKS)
 def test_facts_and_layers_of_bundled_networks_are_there(name):
     facts = bundled_facts(name)
     assert 0.85 < facts["test_accuracy"] < 1
@@ -65,12 +71,33 @@ def test_facts_and_layers_of_bundled_networks_are_there(name):
     assert batch_norm_and_biases == 2 * channels + spec.classes
 
 
+def test_one_bundled_network_takes_no_images():
+    names = [name for name in BUNDLED_NAMES if name not in IMAGE_NETWORKS]
+    assert names == ["bearing"]
+    entry, spec, facts = MODELS["bearing"], bundled_spec("bearing"), bundled_facts("bearing")
+    assert spec.inputs == entry.inputs == DATASETS["vibrations"].inputs
+    assert judge_of("bearing") == entry.judge == Signal(measure="auc")
+    assert judge_of("resnet8") == CLASSES
+    assert default_data("bearing") == facts["data"] == "vibrations"
+    assert spec.coverage == 1.0
+    weights = sum(layer.weights for layer in spec.layers)
+    assert 8 <= len(spec.layers) <= 14
+    assert 20_000 <= weights <= 60_000
+    # two parameters for each folded channel; code and output have biases and no norm
+    plain = [layer for layer in spec.layers if layer.channels <= 2]
+    assert len(plain) == 2
+    channels = sum(layer.channels for layer in spec.layers if layer not in plain)
+    assert facts["parameters"] == weights + 2 * channels + sum(x.channels for x in plain)
+
+
 def test_facts_of_other_models_are_refused_and_missing_files_named(monkeypatch, tmp_path):
     with pytest.raises(UnsupportedModel, match="resnet18"):
         bundled_spec("resnet18")
     monkeypatch.setattr("qcore.models.catalog.WEIGHTS", tmp_path)
     with pytest.raises(DataUnavailable, match=r"resnet8\.json.*train_zoo resnet8"):
         bundled_facts("resnet8")
+    with pytest.raises(DataUnavailable, match=r"bearing\.json.*train_bearing"):
+        bundled_facts("bearing")
     (tmp_path / "resnet8.json").write_text(json.dumps({"test_accuracy": 0.5}))
     assert bundled_facts("resnet8") == {"test_accuracy": 0.5}
 
@@ -157,4 +184,4 @@ def test_data_without_a_normalisation_of_their_own_propose_none(data):
 
 
 def test_the_bundled_networks_are_normalised_as_is_usual_for_their_data():
-    assert {MODELS[name].preprocessing for name in BUNDLED_NAMES} == {usual_for("fashion-mnist")}
+    assert {MODELS[name].preprocessing for name in IMAGE_NETWORKS} == {usual_for("fashion-mnist")}

@@ -135,7 +135,7 @@ def test_a_recurrent_weight_is_read_through(wrap):
     plain = expose_layers(nn.Sequential(lstm))[0]
     with torch.no_grad():
         assert torch.allclose(plain(X[:, 0])[0], lstm(X[:, 0])[0], atol=1e-6)
-    assert "weight_hh_l0" in dict(plain.named_parameters())
+    assert "hh_l0.weight" in dict(plain.named_parameters())
 
 
 class Functional(nn.Module):

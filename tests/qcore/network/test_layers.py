@@ -369,3 +369,19 @@ def test_uniform_bits_of_a_found_model_are_priced():
     allocation = BitAllocation({name: LayerBits(4, 8) for name in spec.names})
     # 36 + 144 + 8 weights; 4 + 4 + 2 biases and scales; 3 quantized inputs
     assert costs_of(spec, allocation)["model_bytes"] == 94 + 40 + 40 + 24
+
+
+def test_bilinear_layers_stay_in_float_with_their_products_and_the_reason():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.left, self.pair = nn.Linear(6, 3), nn.Bilinear(3, 6, 5)
+
+        def forward(self, x):
+            return self.pair(self.left(x), x)
+
+    found = find_layers(Net(), torch.zeros(1, 6), "net")
+    assert found.spec.names == ("left",)
+    assert found.products == {"pair": 5 * 3 * 6}
+    assert found.spec.left_in_float == {"pair.weight": 5 * 3 * 6, "pair.bias": 5}
+    assert any("pair.weight (90 weights) stays in float" in w for w in found.spec.warnings)

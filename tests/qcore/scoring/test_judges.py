@@ -1,6 +1,8 @@
 """Every judge keeps one contract, and each its own definition."""
 
 import math
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,6 +22,7 @@ from qcore.scoring.tally import score_bytes, tally
 from store.runs.points import read_scores
 
 N = 12
+ROOT = Path(__file__).parents[3]
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -75,6 +78,12 @@ CASES = {
         torch.arange(N) % 4,
     ),
 }
+# what was added since is tried with its usual settings
+CASES |= {
+    name: (judge(), noise(N, *judge.example), None, None)
+    for name, judge in JUDGES.items()
+    if name not in CASES
+}
 EVERY = pytest.mark.parametrize("name", CASES)
 
 
@@ -90,8 +99,23 @@ def moved(outputs, by: float, seed: int = 9):
     return outputs + by * noise(*outputs.shape, seed=seed)
 
 
-def test_every_judge_is_tried_here():
+def test_every_judge_is_tried_here_and_reads_its_own_example():
     assert {judge.name for judge, *_ in CASES.values()} == set(JUDGES)
+    for name, kind in JUDGES.items():
+        judge = kind() if name != "parts" else Parts(parts=(CLASSES,), weights=(1.0,))
+        outputs = noise(N, *kind.example)
+        answers = judge.read(outputs, noise(N, 2))
+        assert judge.divergence(answers, answers).shape == (N,)
+        assert kind.title
+        assert kind.about.endswith(".")
+
+
+def test_the_document_lists_every_judge_with_its_settings():
+    document = (ROOT / "docs" / "judges.md").read_text(encoding="utf-8")
+    rows = {row.split("`")[1]: row for row in document.splitlines() if row.startswith("| `")}
+    for name, kind in JUDGES.items():
+        own = {each.name for each in fields(kind)} - {"output", "mask"}
+        assert all(f"`{setting}`" in rows[name] for setting in own), name
 
 
 @EVERY

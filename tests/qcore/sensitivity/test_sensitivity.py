@@ -119,7 +119,7 @@ def test_measured_kl_equals_a_plain_measurement(evaluator, tables):
             )
             model(x)
             handle.remove()
-            set_corrected(model, layer, "weight", 2, hold["y"])
+            set_corrected(model, layer, "weight", 2, [hold["y"]])
             logs = functional.log_softmax(model(x), 1)
             release(model, layer)
         total += float(functional.kl_div(logs, wanted, reduction="sum", log_target=True))

@@ -40,6 +40,8 @@ def rounding(grid: Tensor) -> Callable[..., Any]:
     step, low, high, offset = grid.tolist()
 
     def hook(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not inputs[0].is_floating_point():  # ids, of which an embedding looks rows up
+            return inputs
         codes = ((inputs[0] * (1.0 / step)) - offset / step).clamp(low, high).round()
         return (codes * step + offset, *inputs[1:])
 
@@ -79,7 +81,8 @@ def apply(model: nn.Module, config: dict[str, Any] | None = None) -> nn.Module:
         if "weight_gain" in state:
             rows = rows * read(state["weight_gain"])[:, None]
         module.weight = nn.Parameter(from_rows(rows, weight, module))
-        module.bias = nn.Parameter(read(state["bias"]))
+        if "bias" in state:
+            module.bias = nn.Parameter(read(state["bias"]))
         if activation_bits != 32:
             module.register_forward_pre_hook(rounding(read(state["activation_grid"])))
     return model.eval()

@@ -88,6 +88,9 @@ def layer_like(module: Any, scale: Tensor | None, width: int, grid: Tensor | Non
             bit_width=round(high - low + 1).bit_length() - 1,
         )
     options = {"bias": True, "weight_quant": quant, "input_quant": entry}
+    if isinstance(module, nn.Embedding):
+        # Brevitas has no scale for each row: the rows lie on their grid, as floats
+        return nn.Embedding(module.num_embeddings, module.embedding_dim, module.padding_idx)
     if isinstance(module, nn.Linear):
         return brevitas.nn.QuantLinear(module.in_features, module.out_features, **options)
     kind = next(name for name in LAYERS if isinstance(module, getattr(nn, name)))
@@ -138,7 +141,8 @@ def apply(model: nn.Module, config: dict[str, Any] | None = None) -> nn.Module:
         grid = read(state["activation_grid"]) if activation_bits != 32 else None
         layer = layer_like(module, scale, width, grid)
         layer.weight = nn.Parameter(from_rows(rows, weight, module).contiguous())
-        layer.bias = nn.Parameter(read(state["bias"]))
+        if "bias" in state:
+            layer.bias = nn.Parameter(read(state["bias"]))
         for path, other in list(model.named_modules(remove_duplicate=False)):
             if other is module:
                 model.set_submodule(path, layer)

@@ -5,7 +5,8 @@
 `package.module:function` must return the network that was quantized (its weights do not matter);
 it is your own code and is run. From Python: `model = apply(function(), parse(data))`. The result
 has every weight on its grid, inputs rounded by hooks, and batch-norms folded. Networks that hide
-layers, as attention does, need bitdial's folder on PYTHONPATH as well. Written by bitdial.
+layers, as attention and recurrence do, need bitdial's folder on PYTHONPATH as well. Written by
+bitdial.
 """
 
 import argparse
@@ -26,15 +27,17 @@ TYPES = {
     "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
 }  # fmt: skip
 HIDING = {
-    "MultiheadAttention",
-    "ShiftedWindowAttention",
-    "ShiftedWindowAttentionV2",
-    "BatchNormAct2d",
-    "ParametrizationList",
-    "WeightNorm",
-    "SpectralNorm",
-    "BasePruningMethod",
-}
+    "torch.nn.modules.activation.MultiheadAttention",
+    "torchvision.models.swin_transformer.ShiftedWindowAttention",
+    "torchvision.models.swin_transformer.ShiftedWindowAttentionV2",
+    "timm.layers.norm_act.BatchNormAct2d",
+    "torch.nn.utils.parametrize.ParametrizationList",
+    "torch.nn.utils.weight_norm.WeightNorm",
+    "torch.nn.utils.spectral_norm.SpectralNorm",
+    "torch.nn.utils.prune.BasePruningMethod",
+    *(f"torch.nn.modules.rnn.{kind}{cell}" for kind in ("LSTM", "GRU", "RNN")
+      for cell in ("", "Cell")),
+}  # fmt: skip
 """Classes whose layers are no modules, or whose weights are computed: bitdial replaces them."""
 
 HEADER_LIMIT = 100_000_000
@@ -100,6 +103,8 @@ def rounding(grid: Tensor) -> Callable[..., Any]:
     step, low, high, offset = grid.tolist()
 
     def hook(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not inputs[0].is_floating_point():  # ids, of which an embedding looks rows up
+            return inputs
         codes = ((inputs[0] * (1.0 / step)) - offset / step).clamp(low, high).round()
         return (codes * step + offset, *inputs[1:])
 
@@ -113,8 +118,12 @@ def expose_layers(model: nn.Module) -> nn.Module:
         ValueError: it hides layers, and bitdial, which can replace what hides them, is not here.
     """
     parts = [p for m in model.modules() for p in (m, *m._forward_pre_hooks.values())]
-    classes = {c.__name__ for part in parts for c in type(part).__mro__}
-    hiding = sorted(classes & HIDING)
+    classes = {c for part in parts for c in type(part).__mro__}
+    hiding = sorted(c.__name__ for c in classes if f"{c.__module__}.{c.__name__}" in HIDING)
+    weights = [{id(m.weight) for m in model.modules() if isinstance(m, kind)}
+               for kind in (nn.Embedding, nn.Linear)]  # fmt: skip
+    if weights[0] & weights[1]:
+        hiding.append("an embedding whose weight is a linear layer's")
     if not hiding:
         return model
     try:
@@ -164,7 +173,8 @@ def apply(model: nn.Module, tensors: dict[str, Any]) -> nn.Module:
         if list(module.weight.shape) != entry["shape"]:
             raise ValueError(f"Layer {name} has another shape than in the file: {entry['shape']}")
         module.weight = nn.Parameter(weight_of(name, entry, tensors))
-        module.bias = nn.Parameter(tensors[f"{name}.bias"])
+        if f"{name}.bias" in tensors:
+            module.bias = nn.Parameter(tensors[f"{name}.bias"])
         if f"{name}.activation_grid" in tensors:
             module.register_forward_pre_hook(rounding(tensors[f"{name}.activation_grid"]))
     rest = {

@@ -6,9 +6,10 @@ their place is up to the writer: QDQ pairs or QONNX nodes.
 """
 
 import copy
+import inspect
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +21,10 @@ from qcore.errors import ExportRefused
 from qcore.formats.config import BitConfig
 from qcore.formats.exports.provenance import provenance_text
 from qcore.formats.exports.torch_side.parts import Part, PlainLayer, Taken
+from qcore.network.trees import Tree, call, part, split_call
 
 PACKAGES = ("onnx", "onnxscript")
+ONE_INPUT = "input"
 MATRIX_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 IR_VERSIONS = {18: 8, 21: 10, 25: 13}
 """Opset to the IR version written with it: the oldest that allows it."""
@@ -33,13 +36,16 @@ class Site:
 
     Attributes:
         part: The layer.
-        node: Its Conv, ConvTranspose, Gemm or MatMul; input 0 is the layer's input.
+        node: Its Conv, ConvTranspose, Gemm or MatMul, whose input 0 is the layer's input, or the
+            Gather of an embedding.
         turned: True where the graph multiplies by the transposed weight.
+        place: Which of the node's inputs is the weight: 1, or 0 of a Gather.
     """
 
     part: Part
     node: Any
     turned: bool
+    place: int = 1
 
 
 @dataclass
@@ -60,12 +66,12 @@ class Made:
 Writer = Callable[[Site, str], Made]
 
 
-def float_graph(taken: Taken, sample: Tensor, opset: int) -> Any:
+def float_graph(taken: Taken, sample: Tree, opset: int) -> Any:
     """The float network as onnx.ModelProto, its layer weights as graph inputs named "LAYER.weight".
 
     Args:
         taken: The network taken apart.
-        sample: Images (n, channels, height, width); only their shape matters.
+        sample: What it takes, (n, ...); only shapes and kinds matter.
         opset: 18, 21 or 25.
 
     Raises:
@@ -91,25 +97,30 @@ def float_graph(taken: Taken, sample: Tensor, opset: int) -> Any:
     return model
 
 
-def _exported(network: nn.Module, sample: Tensor, opset: int) -> Any:
+def _exported(network: nn.Module, sample: Tree, opset: int) -> Any:
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
     reasons = []
     try:
         # a batch of any size where the network allows it, of one image where it does not
-        for shapes in (({0: torch.export.Dim.DYNAMIC},), None):
+        for open_batch in (True, False):
+            few = _copied(part(sample, slice(2 if open_batch else 1)))
+            arguments, named = split_call(network, few)
+            named = _in_order(network, named)
+            axes = {0: torch.export.Dim.DYNAMIC}
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     return torch.onnx.export(
                         network,
-                        (sample[: 2 if shapes else 1].float().clone(),),
+                        arguments,
+                        kwargs=named or None,
                         dynamo=True,
                         opset_version=opset,
-                        input_names=["input"],
-                        output_names=["logits"],
-                        dynamic_shapes=shapes,
+                        input_names=list(named) or input_names(sample),
+                        output_names=output_names(network, few),
+                        dynamic_shapes=_shapes(arguments, named, axes) if open_batch else None,
                         optimize=False,
                         verbose=False,
                     ).model_proto
@@ -118,6 +129,53 @@ def _exported(network: nn.Module, sample: Tensor, opset: int) -> Any:
     finally:
         logger.setLevel(level)
     raise ExportRefused(f"torch cannot write this network as ONNX: {reasons[-1]}")
+
+
+def _in_order(network: nn.Module, named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Arguments by name in the order of the forward pass, in which the exporter names them."""
+    known = [name for name in inspect.signature(network.forward).parameters if name in named]
+    return {name: named[name] for name in [*known, *(n for n in named if n not in known)]}
+
+
+def _shapes(arguments: Sequence[Tensor], named: Mapping[str, Tensor], axes: Any) -> Any:
+    """The open dimension of each input, in the form of the call."""
+    return dict.fromkeys(named, axes) if named else tuple(axes for _ in arguments)
+
+
+def _copied(sample: Tree) -> Tree:
+    def plain(values: Tensor) -> Tensor:
+        return (values.float() if values.is_floating_point() else values).clone()
+
+    if isinstance(sample, Tensor):
+        return plain(sample)
+    return {name: plain(values) for name, values in sample.items()}
+
+
+def input_names(sample: Tree) -> list[str]:
+    """What a file calls its inputs: as the network's are called, "input" where it has one."""
+    return [ONE_INPUT] if isinstance(sample, Tensor) else list(sample)
+
+
+@torch.no_grad()
+def output_names(network: nn.Module, sample: Tree) -> list[str]:
+    """What a file calls its outputs: as the network names them, "logits" where it has one."""
+    found = call(network, sample)
+    names = [key for key, _ in _named(found, "output")]
+    if len(names) == 1:
+        return ["logits"]
+    taken = set(input_names(sample))
+    return [f"{name}_out" if name in taken else name for name in names]
+
+
+def _named(values: Any, name: str) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(values, Tensor):
+        yield name, values
+    elif isinstance(values, Mapping):
+        for key, value in values.items():
+            yield from _named(value, key if name == "output" else f"{name}_{key}")
+    elif isinstance(values, tuple | list):
+        for number, value in enumerate(values):
+            yield from _named(value, f"{name}_{number}")
 
 
 def _first_words(error: BaseException) -> str:
@@ -159,19 +217,20 @@ def sites_of(model: Any, taken: Taken) -> list[Site]:
             part = weights.get(name) or turned.get(name)
             if part is None:
                 continue
-            if node.op_type not in MATRIX_OPS or place != 1:
+            looked_up = node.op_type == "Gather" and place == 0
+            if not looked_up and (node.op_type not in MATRIX_OPS or place != 1):
                 raise ExportRefused(
                     f"Layer {part.name!r} reaches the ONNX graph inside {node.op_type}, where its "
                     "weight cannot be quantized."
                 )
-            sites.append(Site(part, node, name in turned))
+            sites.append(Site(part, node, name in turned, place))
     lost = set(taken.parts) - {site.part.name for site in sites}
     if lost:
         raise ExportRefused(f"Layers are not in the ONNX graph: {', '.join(sorted(lost))}.")
     return sites
 
 
-def finish(model: Any, config: BitConfig, name: str) -> bytes:
+def finish(model: Any, config: BitConfig, name: str, inputs: Sequence[str]) -> bytes:
     """Drop the weights' placeholders, write where the file comes from, order the nodes, serialize.
 
     Raises:
@@ -179,10 +238,10 @@ def finish(model: Any, config: BitConfig, name: str) -> bytes:
     """
     import onnx
 
-    graph = model.graph
+    graph, kept = model.graph, set(inputs)
     used = {i for node in graph.node for i in node.input}
     for value in list(graph.input):
-        if value.name != "input":
+        if value.name not in kept:
             graph.input.remove(value)
     for value in list(graph.initializer):
         if value.name not in used:
@@ -226,10 +285,12 @@ def rewrite(model: Any, sites: list[Site], weight: Writer, entry: Writer) -> Non
             made[key] = weight(site, prefix)
             graph.initializer.extend(made[key].arrays)
             nodes += made[key].nodes
-        site.node.input[1] = made[key].output
+        site.node.input[site.place] = made[key].output
         # a layer that is called several times needs a name for each of its inputs
         calls = sum(other.part.name == site.part.name for other in sites[:number])
-        ahead = entry(site, f"{site.part.name}.input" + (f".{calls}" if calls else ""))
+        ahead = Made()
+        if site.place:  # ids are no input with levels
+            ahead = entry(site, f"{site.part.name}.input" + (f".{calls}" if calls else ""))
         graph.initializer.extend(ahead.arrays)
         nodes += ahead.nodes
         if ahead.output:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from qcore.allocation import FLOAT_BITS
 from qcore.errors import ExportRefused
@@ -17,6 +17,7 @@ from qcore.formats.config import BitConfig
 from qcore.formats.exports.base import Rendered
 from qcore.formats.exports.packing import pack_codes
 from qcore.formats.exports.torch_side import onnx_graph, run_onnx
+from qcore.formats.exports.torch_side.answers import judge_of
 from qcore.formats.exports.torch_side.onnx_graph import Made, Site, array
 from qcore.formats.exports.torch_side.parts import (
     Part,
@@ -26,27 +27,28 @@ from qcore.formats.exports.torch_side.parts import (
     take_apart,
     versions,
 )
+from qcore.network.trees import Tree
 
 CONTAINERS = {18: (8,), 21: (4, 8, 16), 25: (2, 4, 8, 16)}
 """Opset to the integer widths its DequantizeLinear takes."""
 
 
-def render_int8(config: BitConfig, model: nn.Module, sample: Tensor) -> Rendered:
+def render_int8(config: BitConfig, model: nn.Module, sample: Tree) -> Rendered:
     """Opset 18, int8 alone; raises as `render` does."""
     return render("onnx8", 18, config, model, sample)
 
 
-def render_int4(config: BitConfig, model: nn.Module, sample: Tensor) -> Rendered:
+def render_int4(config: BitConfig, model: nn.Module, sample: Tree) -> Rendered:
     """Opset 21, int8 and int4; raises as `render` does."""
     return render("onnx", 21, config, model, sample)
 
 
-def render_int2(config: BitConfig, model: nn.Module, sample: Tensor) -> Rendered:
+def render_int2(config: BitConfig, model: nn.Module, sample: Tree) -> Rendered:
     """Opset 25, int8, int4 and int2; raises as `render` does."""
     return render("onnx2", 25, config, model, sample)
 
 
-def render(name: str, opset: int, config: BitConfig, model: nn.Module, sample: Tensor) -> Rendered:
+def render(name: str, opset: int, config: BitConfig, model: nn.Module, sample: Tree) -> Rendered:
     """The file, and what onnxruntime makes of the sample where that is installed.
 
     Raises:
@@ -59,7 +61,7 @@ def render(name: str, opset: int, config: BitConfig, model: nn.Module, sample: T
 
 
 def write(
-    name: str, opset: int, config: BitConfig, taken: Taken, graph: Any, sample: Tensor
+    name: str, opset: int, config: BitConfig, taken: Taken, graph: Any, sample: Tree
 ) -> Rendered:
     """`render` for a float graph that is there already; the graph is changed in place."""
     refuse_grouped_transposed(taken, "ONNX")
@@ -68,7 +70,7 @@ def write(
     sites = onnx_graph.sites_of(graph, taken)
     weight = partial(_weight, containers=containers)
     onnx_graph.rewrite(graph, sites, weight, partial(_input, containers=containers))
-    content = onnx_graph.finish(graph, config, name)
+    content = onnx_graph.finish(graph, config, name, onnx_graph.input_names(sample))
     quantized = [part for part in taken.parts.values() if part.codes is not None]
     report: dict[str, Any] = {
         "format": name,
@@ -79,14 +81,15 @@ def write(
             -(-part.weight.numel() * containers[part.name][0] // 8)
             if part.codes is not None
             else 4 * part.weight.numel()
-            for part in taken.parts.values()
+            # a tied weight may be there twice, as it is and transposed
+            for part in {(site.part.name, site.turned): site.part for site in sites}.values()
         ),
         "widened": _widened(taken, containers),
         "channels_with_negative_scale": sum(
             int((part.scale < 0).sum()) for part in quantized if part.scale is not None
         ),
     }
-    report |= run_onnx.compare(content, taken.reference, sample)
+    report |= run_onnx.compare(content, taken.reference, sample, judge_of(config))
     return Rendered(content, report)
 
 

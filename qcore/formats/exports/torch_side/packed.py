@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from qcore.allocation import FLOAT_BITS
 from qcore.errors import ExportRefused
@@ -15,22 +15,18 @@ from qcore.formats.exports.base import Rendered
 from qcore.formats.exports.packing import pack_codes
 from qcore.formats.exports.provenance import provenance_text
 from qcore.formats.exports.templates import packed_reader
-from qcore.formats.exports.torch_side.parts import (
-    Part,
-    PlainLayer,
-    agreement,
-    logits_of,
-    take_apart,
-)
+from qcore.formats.exports.torch_side.answers import agreement, answers_of, judge_of
+from qcore.formats.exports.torch_side.parts import Part, PlainLayer, take_apart
 from qcore.network.rewriting import expose_layers
+from qcore.network.trees import Tree
 
 TYPES = {torch.float32: "F32", torch.float16: "F16", torch.int64: "I64", torch.uint8: "U8"}
 TYPES |= {torch.float64: "F64", torch.int32: "I32", torch.bool: "BOOL", torch.int16: "I16"}
 TYPES |= {torch.int8: "I8"}
 
 
-def render(config: BitConfig, model: nn.Module, sample: Tensor) -> Rendered:
-    """The file, and the agreement of what the reader makes of it with the measured logits.
+def render(config: BitConfig, model: nn.Module, sample: Tree) -> Rendered:
+    """The file, and the agreement of what the reader makes of it with the measured answers.
 
     Raises:
         ExportRefused: a layer has more levels than its bits can count, or a tensor of a type
@@ -74,7 +70,8 @@ def render(config: BitConfig, model: nn.Module, sample: Tensor) -> Rendered:
             "To read it, packed_reader.py needs bitdial's folder on PYTHONPATH as well: some "
             "layers of this network are parts of functional code."
         )
-    report |= agreement(logits_of(taken.reference, sample), logits_of(network, sample))
+    wanted, got = answers_of(taken.reference, sample), answers_of(network, sample)
+    report |= agreement(judge_of(config), sample, wanted, got)
     return Rendered(content, report)
 
 
@@ -107,7 +104,8 @@ def _add_layer(tensors: dict[str, Any], part: Part) -> dict[str, Any]:
         scale = part.scale.astype("<f4")
         tensors[f"{name}.weight_scale"] = ("F32", scale.shape, scale.tobytes(), "scales")
     bias = part.bias.numpy().astype("<f4")
-    tensors[f"{name}.bias"] = ("F32", bias.shape, bias.tobytes(), "biases")
+    if len(bias):
+        tensors[f"{name}.bias"] = ("F32", bias.shape, bias.tobytes(), "biases")
     if part.bits.activation != FLOAT_BITS and part.grid is not None:
         grid = part.grid
         data = struct.pack("<4f", grid.step, grid.low, grid.high, grid.offset)

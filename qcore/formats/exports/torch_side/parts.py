@@ -7,7 +7,6 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +20,6 @@ from qcore.network.operation import Operation, from_rows, to_rows
 from qcore.ptq.layer import QuantizedLayer
 from qcore.ptq.model import QuantizedModel
 from qcore.quantizers import ActivationGrid, code_range, weight_codes
-
-RUN_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class Part:
         scale: What a code is worth, (channels,) float32; None where weights stay in float. Below
             zero only in channels that use the code -2^(b-1), which has no mirror image.
         weight: Weight in use, float32: codes * scale up to the last bit, batch-norm folded in.
-        bias: (channels,) float32.
+        bias: (channels,) float32; (0,) in an embedding.
         grid: Levels of the input; None where it stays in float.
         axis: Axis of the weight the scale runs along: 0, or 1 in transposed convolutions.
         operation: Its arithmetic.
@@ -156,30 +153,6 @@ def _upright(rows: Tensor, scale: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     turn = (scale < 0) & ((rows == low).sum(1) == 0 if -low > high else torch.tensor(True))
     sign = torch.where(turn, -1.0, 1.0)
     return rows * sign[:, None] + 0.0, scale * sign
-
-
-@torch.no_grad()
-def logits_of(model: nn.Module, sample: Tensor) -> np.ndarray:
-    """Logits (n, classes) of a torch module, in batches."""
-    parts = [model(part) for part in sample.float().split(RUN_BATCH)]
-    return torch.cat(parts).float().numpy()
-
-
-def agreement(wanted: np.ndarray, got: np.ndarray) -> dict[str, Any]:
-    """How alike two sets of logits (n, classes) are.
-
-    Returns:
-        "max_abs_diff" (in units of the logits), "median_abs_diff", "logit_range" (largest minus
-        smallest wanted logit, to judge the two by), "argmax_agreement" (0..1) and "n" (inputs).
-    """
-    difference = np.abs(wanted.astype(np.float64) - got)
-    return {
-        "max_abs_diff": float(difference.max()),
-        "median_abs_diff": float(np.median(difference)),
-        "logit_range": float(wanted.max() - wanted.min()),
-        "argmax_agreement": float((wanted.argmax(1) == got.argmax(1)).mean()),
-        "n": len(wanted),
-    }
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:

@@ -9,27 +9,28 @@ import warnings
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from qcore.formats.config import BitConfig
 from qcore.formats.exports.base import Rendered
 from qcore.formats.exports.torch_side import onnx_graph
+from qcore.formats.exports.torch_side.answers import agreement, answers_of, judge_of, like
 from qcore.formats.exports.torch_side.onnx_graph import Made, Site, array
 from qcore.formats.exports.torch_side.parts import (
     Taken,
-    agreement,
-    logits_of,
     refuse_grouped_transposed,
     require,
     take_apart,
     versions,
 )
+from qcore.formats.exports.torch_side.run_onnx import feeds_of
+from qcore.network.trees import Tree, count, part
 
 OPSET, DOMAIN, INPUTS = 18, "qonnx.custom_op.general", 8
 
 
-def render(config: BitConfig, model: nn.Module, sample: Tensor) -> Rendered:
-    """The file, and what qonnx' executor makes of the first eight images where it is installed.
+def render(config: BitConfig, model: nn.Module, sample: Tree) -> Rendered:
+    """The file, and what qonnx' executor makes of the first eight samples where it is installed.
 
     Raises:
         ExportRefused: packages are missing, or torch cannot trace the network.
@@ -39,13 +40,13 @@ def render(config: BitConfig, model: nn.Module, sample: Tensor) -> Rendered:
     return write(config, taken, onnx_graph.float_graph(taken, sample, OPSET), sample)
 
 
-def write(config: BitConfig, taken: Taken, graph: Any, sample: Tensor) -> Rendered:
+def write(config: BitConfig, taken: Taken, graph: Any, sample: Tree) -> Rendered:
     """`render` for a float graph that is there already; the graph is changed in place."""
     refuse_grouped_transposed(taken, "QONNX")
     sites = onnx_graph.sites_of(graph, taken)
     onnx_graph.rewrite(graph, sites, _weight, _input)
     graph.opset_import.add(domain=DOMAIN, version=1)
-    content = onnx_graph.finish(graph, config, "qonnx")
+    content = onnx_graph.finish(graph, config, "qonnx", onnx_graph.input_names(sample))
     report: dict[str, Any] = {
         "format": "qonnx",
         "opset": OPSET,
@@ -65,33 +66,36 @@ def write(config: BitConfig, taken: Taken, graph: Any, sample: Tensor) -> Render
     if importlib.util.find_spec("qonnx") is None:
         report["not_run"] = "qonnx is not installed here"
     else:
-        images = sample[:INPUTS]
-        report |= agreement(logits_of(taken.reference, images), logits(content, images))
+        few = part(sample, slice(INPUTS))
+        wanted = answers_of(taken.reference, few)
+        got = like(wanted, outputs_of(content, few))
+        report |= agreement(judge_of(config), few, wanted, got)
     return Rendered(content, report)
 
 
-def logits(content: bytes, sample: Tensor) -> np.ndarray:
-    """Logits (n, classes) of a QONNX file as qonnx' executor computes them, node by node."""
+def outputs_of(content: bytes, sample: Tree) -> list[np.ndarray]:
+    """Outputs (n, ...) of a QONNX file as qonnx' executor computes them, node by node."""
     import onnx
     from qonnx.core.modelwrapper import ModelWrapper
     from qonnx.core.onnx_exec import execute_onnx
     from qonnx.transformation.infer_shapes import InferShapes
 
     model = onnx.load_from_string(content)
-    shape = model.graph.input[0].type.tensor_type.shape
-    fixed = shape.dim[0].dim_value
-    size = fixed or len(sample)
-    for value in (model.graph.input[0], model.graph.output[0]):
+    entries = list(model.graph.input)
+    size = entries[0].type.tensor_type.shape.dim[0].dim_value or count(sample)
+    for value in (*entries, *model.graph.output):
         # its executor takes no free dimension
         value.type.tensor_type.shape.dim[0].dim_value = size
-    parts = []
+    names = [value.name for value in model.graph.output]
+    found = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         wrapped = ModelWrapper(model).transform(InferShapes())
-        for images in sample.split(size):
-            given = {model.graph.input[0].name: images.float().numpy()}
-            parts.append(execute_onnx(wrapped, given)[model.graph.output[0].name])
-    return np.concatenate(parts)
+        for start in range(0, count(sample), size):
+            few = part(sample, slice(start, start + size))
+            given = execute_onnx(wrapped, feeds_of(few, [entry.name for entry in entries]))
+            found.append([given[name] for name in names])
+    return [np.concatenate(each) for each in zip(*found, strict=True)]
 
 
 def _quant(value: str, prefix: str, scale: np.ndarray, zero: int, bits: int, signed: int) -> Made:

@@ -1,16 +1,21 @@
-"""Runs an ONNX file in onnxruntime and compares its logits with the measured ones."""
+"""Runs an ONNX file in onnxruntime and compares its outputs with the measured ones."""
 
 import importlib.util
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from qcore.formats.exports.torch_side.parts import RUN_BATCH, agreement, logits_of
+from qcore.formats.exports.torch_side.answers import RUN_BATCH, agreement, answers_of, like
+from qcore.network.trees import Tree, count, part
 from qcore.ptq.model import QuantizedModel
+from qcore.scoring.judges import Judge
 
 
-def compare(content: bytes, reference: QuantizedModel, sample: Tensor) -> dict[str, Any]:
+def compare(
+    content: bytes, reference: QuantizedModel, sample: Tree, judge: Judge
+) -> dict[str, Any]:
     """Agreement with the quantized model, without and with the runtime's optimisations.
 
     Returns:
@@ -21,12 +26,14 @@ def compare(content: bytes, reference: QuantizedModel, sample: Tensor) -> dict[s
     """
     if importlib.util.find_spec("onnxruntime") is None:
         return {"not_run": "onnxruntime is not installed here"}
-    wanted = logits_of(reference, sample)
-    plain = _attempt(content, sample, wanted, optimise=False)
-    return {**plain, "optimised": _attempt(content, sample, wanted, optimise=True)}
+    wanted = answers_of(reference, sample)
+    plain = _attempt(content, sample, wanted, judge, optimise=False)
+    return {**plain, "optimised": _attempt(content, sample, wanted, judge, optimise=True)}
 
 
-def _attempt(content: bytes, sample: Tensor, wanted: np.ndarray, optimise: bool) -> dict[str, Any]:
+def _attempt(
+    content: bytes, sample: Tree, wanted: Any, judge: Judge, optimise: bool
+) -> dict[str, Any]:
     from onnxruntime.capi.onnxruntime_pybind11_state import (
         Fail,
         InvalidArgument,
@@ -36,13 +43,14 @@ def _attempt(content: bytes, sample: Tensor, wanted: np.ndarray, optimise: bool)
     from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NotThere
 
     try:
-        return agreement(wanted, logits(content, sample, optimise))
+        got = like(wanted, outputs_of(content, sample, optimise))
     except (Fail, InvalidArgument, InvalidGraph, NotThere, RuntimeException) as error:
         return {"failed": str(error).splitlines()[0][:300]}
+    return agreement(judge, sample, wanted, got)
 
 
-def logits(content: bytes, sample: Tensor, optimise: bool = False) -> np.ndarray:
-    """Logits (n, classes) of an ONNX file on images (n, channels, height, width), on the CPU.
+def outputs_of(content: bytes, sample: Tree, optimise: bool = False) -> list[np.ndarray]:
+    """Outputs (n, ...) of an ONNX file on a sample (n, ...), on the CPU.
 
     int2 needs the fusion of QDQ pairs switched off in optimised sessions, where ONNX Runtime 1.31
     has no integer kernel for it and does not fall back.
@@ -57,12 +65,31 @@ def logits(content: bytes, sample: Tensor, optimise: bool = False) -> np.ndarray
     if optimise and _has_int2(content):
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    entry = session.get_inputs()[0]
-    size = entry.shape[0] if isinstance(entry.shape[0], int) else RUN_BATCH
-    parts = [
-        session.run(None, {entry.name: part.float().numpy()})[0] for part in sample.split(size)
+    entries = session.get_inputs()
+    size = entries[0].shape[0] if isinstance(entries[0].shape[0], int) else RUN_BATCH
+    names = [entry.name for entry in entries]
+    found = [
+        session.run(None, feeds_of(part(sample, slice(start, start + size)), names))
+        for start in range(0, count(sample), size)
     ]
-    return np.concatenate(parts)
+    return [np.concatenate(each) for each in zip(*found, strict=True)]
+
+
+def logits(content: bytes, sample: Tree, optimise: bool = False) -> np.ndarray:
+    """The first output of an ONNX file on a sample, (n, ...)."""
+    return outputs_of(content, sample, optimise)[0]
+
+
+def feeds_of(sample: Tree, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """A sample under the names of a file's inputs: those it has, or the only one."""
+    if isinstance(sample, Tensor):
+        return {names[0]: _array(sample)}
+    return {name: _array(sample[name]) for name in names}
+
+
+def _array(values: Tensor) -> np.ndarray:
+    found: np.ndarray = (values.float() if values.is_floating_point() else values).numpy()
+    return found
 
 
 def _has_int2(content: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""The images an exported file is run on for its report."""
+"""The samples an exported file is run on for its report."""
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ def sample_for(config: BitConfig) -> tuple[Tree, str]:
         try:
             data = load_data(name, calibration=1, search=SAMPLE_IMAGES, seed=seed, model=model)
             images, _ = next(data.search.batches(SAMPLE_IMAGES))
-            if not isinstance(images, Tensor):
+            if config.model.inputs or not isinstance(images, Tensor):
                 return images, f"{count(images)} samples of {name}"
             if tuple(images.shape[1:]) == tuple(config.model.input_shape):
                 return images, f"{len(images)} images of {name}"

@@ -6,24 +6,24 @@ import io
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from qcore.errors import ExportRefused
 from qcore.formats.config import BitConfig
 from qcore.formats.exports.base import Rendered
 from qcore.formats.exports.provenance import provenance_text
+from qcore.formats.exports.torch_side.answers import agreement, answers_of, judge_of
 from qcore.formats.exports.torch_side.parts import (
     Part,
     PlainLayer,
-    agreement,
-    logits_of,
     require,
     take_apart,
     versions,
 )
+from qcore.network.trees import Tree
 
 
-def render(config: BitConfig, model: nn.Module, sample: Tensor) -> Rendered:
+def render(config: BitConfig, model: nn.Module, sample: Tree) -> Rendered:
     """The file {"state_dict", "folded_norms", "provenance"}, and what torch makes of it.
 
     Raises:
@@ -56,7 +56,8 @@ def render(config: BitConfig, model: nn.Module, sample: Tensor) -> Rendered:
         },
     }
     loaded = load(content, taken.network)
-    report |= agreement(logits_of(taken.reference, sample), logits_of(loaded, sample))
+    wanted, got = answers_of(taken.reference, sample), answers_of(loaded, sample)
+    report |= agreement(judge_of(config), sample, wanted, got)
     return Rendered(content, report)
 
 

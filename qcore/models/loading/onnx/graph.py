@@ -8,9 +8,12 @@ converter leaves as plain functions, out of reach of any bit-width.
 import re
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.fx import GraphModule, Node
+
+from qcore.models.loading.packages import need
 
 
 def tidied(proto: Any) -> Any:
@@ -22,14 +25,17 @@ def tidied(proto: Any) -> Any:
     copy = type(proto)()
     copy.CopyFrom(proto)
     graph = copy.graph
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
     outputs = {value.name for value in graph.output}
     other: dict[str, str] = {}
     kept = []
+    read = {name for node in graph.node for name in node.input} | outputs
     for node in graph.node:
         for index, name in enumerate(node.input):
             node.input[index] = other.get(name, name)
         value = _constant(node)
-        if node.output[0] in outputs or (value is None and node.op_type != "Identity"):
+        passes = node.op_type == "Identity" or _rests(node, tensors, read)
+        if node.output[0] in outputs or (value is None and not passes):
             kept.append(node)
         elif value is None:
             other[node.output[0]] = node.input[0]
@@ -37,6 +43,7 @@ def tidied(proto: Any) -> Any:
             twin = graph.initializer.add()
             twin.CopyFrom(value)
             twin.name = node.output[0]
+            tensors[twin.name] = twin
     whole = [type(node).FromString(node.SerializeToString()) for node in kept]
     del graph.node[:]
     graph.node.extend(whole)
@@ -45,11 +52,32 @@ def tidied(proto: Any) -> Any:
     return copy
 
 
+def _rests(node: Any, tensors: dict[str, Any], read: set[str]) -> bool:
+    """True for a dropout, which passes its input on where the network does not train."""
+    if node.op_type != "Dropout" or any(name in read for name in node.output[1:]):
+        return False
+    if len(node.input) < 3 or not node.input[2]:
+        return True
+    told = tensors.get(node.input[2])
+    return told is not None and not need("onnx.numpy_helper", "").to_array(told).any()
+
+
 def _constant(node: Any) -> Any:
-    """The tensor of a Constant node; None for other nodes, and for constants of other kinds."""
+    """The tensor of a Constant node; None for other nodes, and for constants of words."""
     if node.op_type != "Constant":
         return None
-    return next((a.t for a in node.attribute if a.name == "value"), None)
+    told = {attribute.name: attribute for attribute in node.attribute}
+    if "value" in told:
+        return told["value"].t
+    kinds = {"value_float": ("f", "f4"), "value_floats": ("floats", "f4")}
+    kinds |= {"value_int": ("i", "i8"), "value_ints": ("ints", "i8")}
+    for name, (field, kind) in kinds.items():
+        if name in told:
+            found = getattr(told[name], field)
+            return need("onnx.numpy_helper", "").from_array(
+                np.array(found if name[-1] != "s" else list(found), kind)
+            )
+    return None
 
 
 def _rename(graph: Any) -> None:
@@ -58,15 +86,18 @@ def _rename(graph: Any) -> None:
     plain: dict[str, str] = {"": ""}
     taken: set[str] = set()
 
+    def fresh_for(name: str) -> str:
+        words = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "tensor"
+        words = f"n{words}" if words[0].isdigit() else words
+        count = 1
+        while (fresh := words if count == 1 else f"{words}_{count}") in taken:
+            count += 1
+        taken.add(fresh)
+        return fresh
+
     def name_for(name: str) -> str:
         if name not in plain:
-            words = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "tensor"
-            words = f"n{words}" if words[0].isdigit() else words
-            count = 1
-            while (fresh := words if count == 1 else f"{words}_{count}") in taken:
-                count += 1
-            taken.add(fresh)
-            plain[name] = fresh
+            plain[name] = fresh_for(name)
         return plain[name]
 
     for value in (*graph.initializer, *graph.input, *graph.output):
@@ -75,10 +106,9 @@ def _rename(graph: Any) -> None:
         for names in (node.input, node.output):
             for index, name in enumerate(names):
                 names[index] = name_for(name)
-    plain = {}
     taken.clear()
     for number, node in enumerate(graph.node):
-        node.name = name_for(node.name.strip("/") or f"{node.op_type}_{number}")
+        node.name = fresh_for(node.name.strip("/") or f"{node.op_type}_{number}")
 
 
 def with_linears(converted: GraphModule) -> GraphModule:
@@ -90,11 +120,11 @@ def with_linears(converted: GraphModule) -> GraphModule:
     modules = dict(converted.named_modules())
     graph = converted.graph
     for node in list(graph.nodes):
-        if _kind(node, modules) == "OnnxGemm":
+        if kind_of(node, modules) == "OnnxGemm":
             _linear_of_gemm(node, modules[str(node.target)], converted)
-        if _kind(node, modules) != "OnnxMatMul":
+        if kind_of(node, modules) != "OnnxMatMul":
             continue
-        matrix = _floats(node.args[1], converted)
+        matrix = floats_of(node.args[1], converted)
         if matrix is None or matrix.dim() != 2 or not isinstance(node.args[0], Node):
             continue
         users = list(node.users)
@@ -102,7 +132,7 @@ def with_linears(converted: GraphModule) -> GraphModule:
         bias = None
         if add is not None:
             others = [a for a in add.args if a is not node]
-            bias = _floats(others[0], converted) if len(others) == 1 else None
+            bias = floats_of(others[0], converted) if len(others) == 1 else None
             bias = _row(bias, matrix.shape[1])
         linear = nn.Linear(matrix.shape[0], matrix.shape[1], bias is not None)
         linear.weight = nn.Parameter(matrix.t().contiguous())
@@ -139,13 +169,13 @@ def _linear_of_gemm(node: Node, gemm: Any, converted: GraphModule) -> None:
     """Make a linear module of a Gemm with a stored matrix and a bias of whatever shape."""
     arguments = dict(zip(("a", "b", "c"), node.args, strict=False))
     arguments["c"] = node.kwargs.get("input_c", arguments.get("c"))
-    matrix = _floats(arguments["b"], converted)
+    matrix = floats_of(arguments["b"], converted)
     if gemm.trans_a or matrix is None or matrix.dim() != 2:
         return
     weight = matrix if gemm.trans_b else matrix.t()
     bias = None
     if arguments["c"] is not None:
-        bias = _row(_floats(arguments["c"], converted), len(weight))
+        bias = _row(floats_of(arguments["c"], converted), len(weight))
         if bias is None:
             return
     linear = nn.Linear(weight.shape[1], weight.shape[0], bias is not None)
@@ -156,45 +186,13 @@ def _linear_of_gemm(node: Node, gemm: Any, converted: GraphModule) -> None:
     node.args, node.kwargs = (node.args[0],), {}
 
 
-SHARED_KINDS = (nn.Linear, nn.modules.conv._ConvNd)
-
-
-def share_weights(converted: nn.Module, graph: Any) -> None:
-    """Give layers whose nodes read one stored tensor one parameter again.
-
-    Converters give each node a copy, and a weight that is used twice would count twice.
-
-    Args:
-        converted: What onnx2torch gave; changed in place.
-        graph: Of the model, tidied: a node's name is its module's.
-    """
-    modules = dict(converted.named_modules())
-    known: dict[str, list[Any]] = {}
-    for node in graph.node:
-        module: Any = modules.get(node.name)
-        if isinstance(module, nn.Sequential):
-            module = module[-1]  # after the padding that a convolution does not know
-        if not isinstance(module, SHARED_KINDS) or len(node.input) < 2:
-            continue
-        others = known.setdefault(node.input[1], [])
-        for other in others:
-            if type(other) is type(module) and _equal(other.weight, module.weight):
-                module.weight = other.weight
-                if _equal(other.bias, module.bias):
-                    module.bias = other.bias
-        others.append(module)
-
-
-def _equal(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
-    return one is not None and other is not None and torch.equal(one, other)
-
-
-def _kind(node: Node, modules: dict[str, nn.Module]) -> str:
+def kind_of(node: Node, modules: dict[str, nn.Module]) -> str:
+    """Name of the class of the module that a node calls; "" for other nodes."""
     return type(modules[str(node.target)]).__name__ if node.op == "call_module" else ""
 
 
 def _is_addition(node: Node, modules: dict[str, nn.Module]) -> bool:
-    if _kind(node, modules) != "OnnxBinaryMathOperation":
+    if kind_of(node, modules) != "OnnxBinaryMathOperation":
         return False
     module: Any = modules[str(node.target)]
     return getattr(module, "math_op_function", None) is torch.add
@@ -210,7 +208,8 @@ def stored(argument: Any, converted: GraphModule) -> torch.Tensor | None:
     return value.detach() if isinstance(value, torch.Tensor) else None
 
 
-def _floats(argument: Any, converted: GraphModule) -> torch.Tensor | None:
+def floats_of(argument: Any, converted: GraphModule) -> torch.Tensor | None:
+    """The floats that an argument of a node reads from the file, or None."""
     value = stored(argument, converted)
     return value if value is not None and value.is_floating_point() else None
 

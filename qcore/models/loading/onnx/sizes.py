@@ -18,9 +18,9 @@ import torch
 from torch.fx import GraphModule, Node
 
 from qcore.models.loading.onnx.graph import stored
+from qcore.models.loading.onnx.runtime import copied
 from qcore.models.loading.packages import need
 
-BATCHES = (2, 3)
 AXES_ONCE_ATTRIBUTES = (
     "Max",
     "Mean",
@@ -34,8 +34,10 @@ AXES_ONCE_ATTRIBUTES = (
 )
 _BATCH = -1
 
-Runner = Callable[[Any, np.ndarray, list[str]], list[np.ndarray]]
-"""(model, images, names of values) -> the values."""
+RECURRENT = ("LSTM", "GRU", "RNN")
+
+Values = Callable[[Any, list[str]], list[list[np.ndarray]]]
+"""(model, names of values) -> the values, for each of some numbers of samples."""
 
 
 @dataclass(frozen=True)
@@ -51,56 +53,21 @@ class Sized:
     expanded: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
-def open_batch(proto: Any) -> Any:
-    """A copy whose batch size is open where the file fixes it; reshapes keep the batch then.
-
-    Whether that still is the same network, a comparison has to show.
-    """
-    copy = _copied(proto)
-    graph = copy.graph
-    known = {tensor.name for tensor in graph.initializer}
-    [entry] = [value for value in graph.input if value.name not in known]
-    batch = entry.type.tensor_type.shape.dim[0]
-    fixed = batch.dim_value
-    if not fixed:
-        return copy
-    for value in (entry, *graph.output):
-        dims = value.type.tensor_type.shape.dim
-        if dims and dims[0].dim_value == fixed:
-            dims[0].dim_param = "batch"
-    del graph.value_info[:]
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type != "Reshape" or node.input[1] not in tensors:
-            continue
-        shape = _values(tensors[node.input[1]])
-        if len(shape) and shape[0] == fixed:
-            node.input[1] = _constant(graph, f"{node.name}_shape", [0, *shape[1:]])
-            kept = [_copied(a) for a in node.attribute if a.name != "allowzero"]
-            del node.attribute[:]
-            node.attribute.extend(kept)
-    return copy
-
-
-def with_sizes(proto: Any, shape: tuple[int, ...], run: Runner) -> Sized:
+def with_sizes(proto: Any, values: Values) -> Sized:
     """A copy in which sizes that can be known are constants; the file as it is where none can.
 
     Args:
-        proto: A model of one input, tidied: nodes have names of their own, constants are stored.
-        shape: (channels, height, width) of the input.
-        run: Runs a model; what it raises is passed on.
+        proto: A model, tidied: nodes have names of their own, constants are stored.
+        values: Runs a model; what it raises is passed on.
     """
     graph = proto.graph
-    sizes = _of_sizes_alone(graph)
+    sizes = of_sizes_alone(graph)
     readers = [node for node in graph.node if not sizes.issuperset(node.output)]
     sought = {name for node in readers for name in node.input if name in sizes}
     moving = [n for n in readers if n.op_type in ("Reshape", "Expand") and n.input[1] in sought]
     names = sorted(sought | {node.output[0] for node in moving})
-    seen = []
-    for n in BATCHES if names else ():
-        images = np.random.default_rng(0).random((n, *shape), np.float32)
-        seen.append(dict(zip(names, run(_showing(proto, names), images, names), strict=True)))
-    copy = _copied(proto)
+    seen = [dict(zip(names, found, strict=True)) for found in values(proto, names)] if names else []
+    copy = copied(proto)
     graph, expanded = copy.graph, {}
     for node in graph.node:
         if not seen or sizes.issuperset(node.output):
@@ -108,13 +75,20 @@ def with_sizes(proto: Any, shape: tuple[int, ...], run: Runner) -> Sized:
         for place, name in enumerate(node.input):
             if name not in sought:
                 continue
-            one, other = (values[name] for values in seen)
+            one, other = seen[0][name], seen[-1][name]
+            if node.op_type in RECURRENT and place in (5, 6) and not one.any():
+                node.input[place] = ""  # a state of zeros is what it starts from anyway
+                continue
             if np.array_equal(one, other):
                 node.input[place] = _constant(graph, f"{node.name}_{place}", one)
                 continue
+            if node.op_type == "Resize" and place == 3 and np.array_equal(one[1:], other[1:]):
+                # the number of samples is never resized, whatever stands there
+                node.input[place] = _constant(graph, f"{node.name}_{place}", [1, *one[1:]])
+                continue
             if node.op_type not in ("Reshape", "Expand") or place != 1:
                 continue
-            given = _given(*(values[node.output[0]] for values in seen))
+            given = _given(seen[0][node.output[0]], seen[-1][node.output[0]])
             if given is not None and node.op_type == "Expand":
                 expanded[node.name] = given
             elif given is not None:
@@ -123,8 +97,8 @@ def with_sizes(proto: Any, shape: tuple[int, ...], run: Runner) -> Sized:
     return Sized(copy, expanded)
 
 
-def _of_sizes_alone(graph: Any) -> set[str]:
-    """Values computed from shapes and stored tensors, never from what an image holds."""
+def of_sizes_alone(graph: Any) -> set[str]:
+    """Names of values computed from shapes and stored tensors, never from what an image holds."""
     known = {"", *(tensor.name for tensor in graph.initializer)}
     learned = {
         t.name for t in graph.initializer if t.data_type == need("onnx", "").TensorProto.FLOAT
@@ -150,7 +124,7 @@ def _given(one: np.ndarray, other: np.ndarray) -> tuple[int, ...] | None:
 
 def lowered(proto: Any) -> Any:
     """A copy in which operators of newer sets stand as those of set 17 that compute the same."""
-    copy = _copied(proto)
+    copy = copied(proto)
     graph = copy.graph
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     nodes = []
@@ -163,13 +137,29 @@ def lowered(proto: Any) -> Any:
         elif node.op_type.removeprefix("Reduce") in AXES_ONCE_ATTRIBUTES and constant is not None:
             node.attribute.append(need("onnx", "").helper.make_attribute("axes", _values(constant)))
             del node.input[1:]
+        if node.op_type == "Gemm" and len(node.input) > 2 and node.input[2] in tensors:
+            _plain_bias(graph, node, tensors)
         if node.op_type == "Gelu" and not any(a.s == b"tanh" for a in node.attribute):
             nodes += _gelu(graph, node)
         else:
-            nodes.append(_copied(node))
+            nodes.append(copied(node))
     del graph.node[:]
     graph.node.extend(nodes)
     return copy
+
+
+def _plain_bias(graph: Any, node: Any, tensors: Mapping[str, Any]) -> None:
+    """Give a Gemm whose stored bias is one row, or one number, a bias of one number an output."""
+    if node.input[1] not in tensors:
+        return
+    turned = any(a.name == "transB" and a.i for a in node.attribute)
+    outputs = tensors[node.input[1]].dims[0 if turned else 1]
+    bias = need("onnx.numpy_helper", "").to_array(tensors[node.input[2]])
+    if bias.shape == (outputs,):
+        return
+    if bias.size == 1 or (bias.size == outputs and bias.shape[-1] == outputs):
+        spread = np.broadcast_to(bias.reshape(-1), (outputs,))
+        node.input[2] = _constant(graph, f"{node.name}_bias", np.array(spread))
 
 
 def _gelu(graph: Any, node: Any) -> list[Any]:
@@ -189,12 +179,6 @@ def _gelu(graph: Any, node: Any) -> list[Any]:
     return [helper.make_node(op, i, [o], name=f"{o}_{op.lower()}") for op, i, o in steps]
 
 
-def _copied(message: Any) -> Any:
-    copy = type(message)()
-    copy.CopyFrom(message)
-    return copy
-
-
 def _values(tensor: Any) -> list[int]:
     return [int(v) for v in need("onnx.numpy_helper", "").to_array(tensor).reshape(-1)]
 
@@ -202,15 +186,6 @@ def _values(tensor: Any) -> list[int]:
 def _constant(graph: Any, name: str, values: Any) -> str:
     graph.initializer.append(need("onnx.numpy_helper", "").from_array(np.asarray(values), name))
     return name
-
-
-def _showing(proto: Any, names: list[str]) -> Any:
-    """A copy that also gives the values of these names."""
-    copy = _copied(proto)
-    value = need("onnx", "").ValueInfoProto
-    known = {output.name for output in copy.graph.output}
-    copy.graph.output.extend(value(name=name) for name in names if name not in known)
-    return copy
 
 
 def _forget_unused(graph: Any) -> None:
@@ -221,12 +196,12 @@ def _forget_unused(graph: Any) -> None:
         inner = [a for node in graph.node for a in node.attribute if a.g.node or a.graphs]
         if inner:
             return  # bodies of branches and loops read names of the graph around them
-        kept = [_copied(node) for node in graph.node if read & set(node.output)]
+        kept = [copied(node) for node in graph.node if read & set(node.output)]
         if len(kept) == len(graph.node):
             break
         del graph.node[:]
         graph.node.extend(kept)
-    tensors = [_copied(tensor) for tensor in graph.initializer if tensor.name in read]
+    tensors = [copied(tensor) for tensor in graph.initializer if tensor.name in read]
     del graph.initializer[:]
     graph.initializer.extend(tensors)
 
@@ -235,7 +210,6 @@ def _forget_unused(graph: Any) -> None:
 
 KINDS = (
     "OnnxReshape", "OnnxExpand", "OnnxSlice", "OnnxGather", "OnnxSqueezeDynamicAxes", "OnnxSplit13",
-    "OnnxPadDynamic",
 )  # fmt: skip
 """Modules of onnx2torch that take sizes or places as tensors."""
 
@@ -285,9 +259,6 @@ def _with_numbers(
         return graph.call_method(
             "expand", (value, *(batch if size == _BATCH else size for size in sizes))
         )
-    if kind == "OnnxPadDynamic":
-        mode = getattr(converted.get_submodule(str(node.target)), "mode", "")
-        return _padded(graph, value, found[0], mode == "constant" and len(node.args) == 2)
     if not stored or len(stored) < len(found):
         return None
     if kind == "OnnxReshape":
@@ -305,17 +276,6 @@ def _with_numbers(
     if kind == "OnnxSplit13":
         return graph.call_method("split", (value, stored[0].tolist(), module.axis))
     return _sliced(graph, value, [numbers.tolist() for numbers in stored])
-
-
-def _padded(graph: Any, value: Node, pads: torch.Tensor | None, zeros: bool) -> Node | None:
-    """Padding with zeros by known amounts; the value itself where nothing is padded."""
-    if pads is None:
-        return None
-    before, after = pads.reshape(2, -1).flip(1).tolist()
-    amounts = [number for pair in zip(before, after, strict=True) for number in pair]
-    if not any(amounts):
-        return value
-    return graph.call_function(torch.nn.functional.pad, (value, amounts)) if zeros else None
 
 
 def _sliced(graph: Any, value: Node, numbers: list[list[int]]) -> Node | None:

@@ -50,7 +50,8 @@ def measured(model, name, sample, bits):
     quantized = QuantizedModel(model, found)
     measure_ranges(quantized, [sample])
     correction = Correction(quantized, [sample])
-    quantized.set_allocation(BitAllocation({n: bits(i) for i, n in enumerate(found.spec.names)}))
+    chosen = BitAllocation({n: bits(i) for i, n in enumerate(found.spec.names)})
+    quantized.set_allocation(chosen.with_float_ids(found.spec.layers))
     correction.apply()
     with torch.no_grad():
         wanted = quantized(sample)

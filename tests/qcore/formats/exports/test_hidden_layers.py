@@ -8,9 +8,12 @@ import torch
 from torch import nn
 
 import qcore.models._torchvision
+from qcore.errors import ExportRefused
 from qcore.formats.exports import EXPORTS, standalone, write, write_with_model
 from qcore.formats.exports.templates import packed_reader
 from tests.qcore.formats.exports.nets import images, measured, mixed
+from tests.sequence_nets import NETWORKS as SEQUENCES
+from tests.sequence_nets import SHAPE, sequence_net
 
 # Brevitas warns about itself
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -22,8 +25,11 @@ def close(got, case):
     assert torch.equal(got.argmax(1), case.wanted.argmax(1))
 
 
-@pytest.fixture(scope="module", params=["vit", "swin"])
+@pytest.fixture(scope="module", params=["vit", "swin", *SEQUENCES])
 def case(request):
+    if request.param in SEQUENCES:
+        model = sequence_net(request.param)
+        return measured(model, request.param, images(4, SHAPE), mixed)
     models = qcore.models._torchvision.torchvision.models
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -45,6 +51,10 @@ def test_the_script_alone_computes_the_measured_logits_of_the_plain_network(
     for source in standalone.SOURCES:  # there is no bitdial, and no script ran before
         monkeypatch.setitem(sys.modules, f"qcore.network.rewriting.{source}", None)
         monkeypatch.delitem(sys.modules, standalone.PREFIX + source, raising=False)
+    if (name, case.config.model.name) == ("brevitas", "tied"):
+        with pytest.raises(ExportRefused, match="'embed' is an embedding and a linear layer"):
+            write(EXPORTS[name], case.config)
+        return
     script = {"__name__": "script"}
     exec(compile(write(EXPORTS[name], case.config), name, "exec"), script)
     with torch.no_grad():
@@ -58,8 +68,17 @@ def test_the_reader_needs_bitdial_for_them_and_says_so(case, monkeypatch):
     with torch.no_grad():
         close(packed_reader.apply(case.model, tensors)(case.sample), case)
     monkeypatch.setitem(sys.modules, "qcore.network.rewriting", None)
-    with pytest.raises(ValueError, match=r"Attention.*put its folder on PYTHONPATH"):
+    with pytest.raises(ValueError, match=r"hidden in .*put its folder on PYTHONPATH"):
         packed_reader.apply(case.model, tensors)
+
+
+@pytest.mark.parametrize("network", SEQUENCES)
+def test_onnxruntime_steps_through_recurrent_layers(network):
+    case = measured(sequence_net(network), network, images(16, SHAPE), mixed)
+    for name in ("onnx", "qonnx"):
+        report = write_with_model(EXPORTS[name], case.config, case.model, case.sample).report
+        assert report["median_abs_diff"] < 1e-5
+        assert report["max_abs_diff"] < 0.05 * report["logit_range"]
 
 
 def test_brevitas_refuses_layers_that_compute_in_a_way_of_their_own():

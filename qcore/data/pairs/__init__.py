@@ -1,0 +1,1 @@
+"""Pairs of files as data: an image, and the map or picture that a network should give for it."""

@@ -1,0 +1,216 @@
+"""Samples from texts: token ids, masks and token types, as the inputs of a network want them."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from qcore.data.columns import split_samples
+from qcore.data.listing import shown
+from qcore.data.samples import Samples, as_kind, zeros_for
+from qcore.data.splits import Data
+from qcore.data.text_files import Document, Documents, Label, open_documents
+from qcore.data.text_labels import read_text_labels
+from qcore.data.tokens import Cutter, Encoded, open_cutter
+from qcore.errors import InvalidData
+from qcore.models.catalog import judge_of
+from qcore.models.inputs import Input
+
+_BATCH = 256
+_SPARE = 1.25
+"""How many more documents are drawn than are used, because some are empty or the same."""
+
+_CHARACTERS = 64
+"""Of a document, how many characters are read for each token that is taken."""
+
+_FEWEST_CHARACTERS = 2**14
+
+
+@dataclass(frozen=True)
+class _Roles:
+    """Which input takes what.
+
+    Attributes:
+        ids: The one of token ids.
+        masks: Those that say which positions count.
+        types: Those of token types.
+        positions: Those that number the positions.
+        zeros: All others; fed with zeros.
+    """
+
+    ids: Input
+    masks: tuple[Input, ...]
+    types: tuple[Input, ...]
+    positions: tuple[Input, ...]
+    zeros: tuple[Input, ...]
+
+
+@dataclass
+class _Kept:
+    """The documents that are used, and what became of the others.
+
+    Attributes:
+        encoded: Their tokens.
+        labels: Label and place of each.
+        left_out: Why documents were left out, to how many.
+    """
+
+    encoded: list[Encoded] = field(default_factory=list)
+    labels: list[tuple[Label, str]] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def thin(self, most: int, seed: int) -> None:
+        """Drop documents that are more than so many, drawn by the seed from all of them."""
+        order = torch.randperm(len(self.encoded), generator=torch.Generator().manual_seed(seed))
+        stay = order[:most].sort().values.tolist()
+        self.encoded = [self.encoded[at] for at in stay]
+        self.labels = [self.labels[at] for at in stay]
+
+
+def text_data(
+    name: str,
+    path: Path,
+    inputs: tuple[Input, ...],
+    counts: tuple[int, int],
+    seed: int,
+    training: bool,
+    model: str | None,
+    most_tested: int,
+) -> Data:
+    """Read texts, cut them into tokens, and split them by documents.
+
+    Args:
+        name: The data name.
+        path: A folder of `.txt` files, a `.txt` or a `.jsonl` file.
+        inputs: What the network takes.
+        counts: Documents to calibrate on and to search on.
+        seed: Which are drawn.
+        training: Also give those left over, of which texts have none.
+        model: Name of the network, whose folder may hold the tokenizer.
+        most_tested: Most documents of the test split.
+
+    Raises:
+        InvalidData: the network takes no token ids, or a document or its label cannot be read.
+        InvalidParams: more documents are asked for than there are.
+        DataUnavailable: texts or tokenizer are not there, or tokenizers is not installed.
+    """
+    roles = _roles(inputs)
+    judge = None if model is None else judge_of(model)
+    cutter = open_cutter(path, model, roles.ids)
+    length = roles.ids.shape[0]
+    wanted = sum(counts) + most_tested
+    characters = max(_FEWEST_CHARACTERS, _CHARACTERS * length)
+    found = open_documents(path, int(_SPARE * wanted), characters, seed)
+    fewest = 2 if judge is not None and judge.own_labels else 1
+    kept = _read(found, cutter, fewest)
+    kept.thin(wanted, seed)
+    if not kept.encoded:
+        why = ", ".join(f"{n:,} {words}" for words, n in kept.left_out.items()) or "it is empty"
+        raise InvalidData(f"{shown(path)} holds no document that can be used ({why}).")
+    notes = [*cutter.notes, *_notes(found, kept, length)]
+    classes: tuple[str, ...] = ()
+    labels = None
+    if judge is not None and model is not None:
+        classes, labels = read_text_labels(kept.labels, model, judge, notes)
+    samples = Samples(_columns(kept.encoded, roles, cutter.padding), inputs, labels)
+    return split_samples(name, samples, None, counts, seed, training, tuple(notes), classes)
+
+
+def _roles(inputs: tuple[Input, ...]) -> _Roles:
+    """Tell inputs apart by their names.
+
+    Raises:
+        InvalidData: there is not exactly one of token ids, or another has not its length.
+    """
+    sorts: dict[str, list[Input]] = {
+        kind: [] for kind in ("mask", "type", "segment", "position", "")
+    }
+    zeros = []
+    for each in inputs:
+        kind = next(kind for kind in sorts if kind in each.name.lower())
+        if each.zeros and kind in ("", "position"):
+            zeros.append(each)
+        else:
+            sorts[kind].append(each)
+    ids = [each for each in sorts[""] if each.dtype.startswith("int") and len(each.shape) == 1]
+    takes = "; ".join(each.words for each in inputs) or "images"
+    if len(ids) != 1 or len(sorts[""]) != 1:
+        raise InvalidData(
+            f"Texts are for networks that take token ids; this one takes {takes}. Use data of the "
+            "kind that it was trained on."
+        )
+    masks, positions = tuple(sorts["mask"]), tuple(sorts["position"])
+    types = (*sorts["type"], *sorts["segment"])
+    for each in (*masks, *types, *positions):
+        if each.shape != ids[0].shape:
+            raise InvalidData(
+                f"Input {each.name!r} has the shape {each.shape}, and the token ids "
+                f"{ids[0].shape}; texts fill inputs of one length."
+            )
+    return _Roles(ids[0], masks, types, positions, tuple(zeros))
+
+
+def _read(found: Documents, cutter: Cutter, fewest: int) -> _Kept:
+    kept, seen = _Kept(), set()
+    for batch in _batches(found.each):
+        encoded = cutter.encode([document.text for document in batch])
+        for document, tokens in zip(batch, encoded, strict=True):
+            digest = hashlib.blake2b(tokens.ids.tobytes(), digest_size=16).digest()
+            if not document.text or not tokens.own:
+                kept.left_out["empty"] += 1
+            elif len(tokens.ids) < fewest:
+                kept.left_out["of a single token, after which nothing can be predicted"] += 1
+            elif digest in seen:
+                kept.left_out["the same as another one in the tokens that are taken"] += 1
+            else:
+                seen.add(digest)
+                kept.encoded.append(replace(tokens, cut=tokens.cut or document.cut))
+                kept.labels.append((document.label, document.place))
+    return kept
+
+
+def _batches(each: Iterator[Document]) -> Iterator[list[Document]]:
+    while batch := list(islice(each, _BATCH)):
+        yield batch
+
+
+def _notes(found: Documents, kept: _Kept, length: int) -> list[str]:
+    notes = []
+    cut = sum(tokens.cut for tokens in kept.encoded)
+    if cut:
+        notes.append(
+            f"{cut:,} of {len(kept.encoded):,} documents are longer than {length:,} tokens "
+            "and were cut."
+        )
+    for words, number in kept.left_out.items():
+        notes.append(f"{number:,} documents were left out: {words}.")
+    known = len(kept.encoded) + sum(kept.left_out.values()) + len(found.skipped.reasons)
+    if known < found.total or not found.whole:
+        more = "" if found.whole else " at the beginning of a longer file"
+        notes.append(
+            f"{len(kept.encoded):,} of {found.total:,} documents{more} are used, by the seed."
+        )
+    return [*notes, *filter(None, [found.skipped.note()])]
+
+
+def _columns(encoded: list[Encoded], roles: _Roles, padding: int) -> dict[str, Tensor]:
+    n, size = len(encoded), roles.ids.shape[0]
+    ids = torch.full((n, size), padding, dtype=torch.int64)
+    mask = torch.zeros((n, size), dtype=torch.int64)
+    types = torch.zeros((n, size), dtype=torch.int64)
+    for row, tokens in enumerate(encoded):
+        places = slice(0, len(tokens.ids))
+        ids[row, places] = torch.from_numpy(tokens.ids)
+        types[row, places] = torch.from_numpy(tokens.types)
+        mask[row, places] = 1
+    columns = {roles.ids.name: as_kind(ids, roles.ids)}
+    columns |= {each.name: as_kind(mask, each) for each in roles.masks}
+    columns |= {each.name: as_kind(types, each) for each in roles.types}
+    numbers = torch.arange(size).expand(n, size).contiguous()
+    columns |= {each.name: as_kind(numbers, each) for each in roles.positions}
+    return columns | {each.name: zeros_for(each, n) for each in roles.zeros}

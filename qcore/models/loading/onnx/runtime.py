@@ -1,0 +1,46 @@
+"""Runs ONNX models in onnxruntime, as they are written."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qcore.models.loading.packages import need
+
+Feeds = Mapping[str, np.ndarray]
+
+
+def session_of(model: Any) -> Any:
+    """A session of a model, or of a file, on the processor and without optimisation."""
+    runtime = need("onnxruntime", "to verify ONNX files")
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    given = str(model) if isinstance(model, Path) else model.SerializeToString()
+    return runtime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
+
+
+def run(model: Any, feeds: Feeds, names: Sequence[str] | None = None) -> list[np.ndarray]:
+    """The values of these names, or of all outputs; what onnxruntime raises is passed on."""
+    session = session_of(model)
+    known = {entry.name for entry in session.get_inputs()}
+    given = {name: values for name, values in feeds.items() if name in known}
+    return list(session.run(None if names is None else list(names), given))
+
+
+def showing(proto: Any, names: Sequence[str]) -> Any:
+    """A copy of a model that also gives the values of these names."""
+    copy = copied(proto)
+    value = need("onnx", "").ValueInfoProto
+    known = {output.name for output in copy.graph.output}
+    copy.graph.output.extend(value(name=name) for name in names if name not in known)
+    return copy
+
+
+def copied(message: Any) -> Any:
+    """A copy of a protobuf message."""
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy
