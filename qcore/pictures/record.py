@@ -22,7 +22,10 @@ MOST_BYTES = 4 * 2**20
 MOST_FILE = 64 * 2**20
 """Bytes of a file that is read."""
 
-DTYPES = ("uint8", "bool", "int32", "int64", "float32", "float64")
+DTYPES = (
+    *("bool", "uint8", "uint16", "int8", "int16", "int32", "int64"),
+    *("float16", "float32", "float64"),
+)
 FORMS = ("planes", "curves", "ids")
 
 

@@ -16,7 +16,7 @@ from qcore.models.new_network import NewNetwork
 from qcore.network.trees import call
 from qcore.pictures.look import _joined as joined
 from qcore.pictures.look import look_at
-from qcore.pictures.record import Answer, SampleRecord, dump_record, parse_record
+from qcore.pictures.record import DTYPES, Answer, SampleRecord, dump_record, parse_record
 from qcore.pictures.views import VIEWS
 from qcore.prepare import prepare
 from qcore.run_spec import RunSpec
@@ -214,6 +214,17 @@ def test_outputs_that_change_their_shape_are_refused():
     rows = [{"float": np.zeros((2, size))} for size in (3, 4)]
     with pytest.raises(InvalidData, match=r"from batch to batch: \(3,\) and \(4,\)"):
         joined(parse_judge("signal"), rows)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_targets_of_every_kind_of_numbers_are_read_back(dtype, made):
+    record = look_at(made["autoencoder"][0])
+    (answer,) = record.answers
+    given = np.arange(SEARCH).reshape(SEARCH, 1, 1).astype(dtype)
+    written = replace(record, answers=(replace(answer, arrays={"true": given}),))
+    found = parse_record(dump_record(written)).answers[0].arrays["true"]
+    assert found.dtype == given.dtype
+    assert np.array_equal(found, given)
 
 
 def test_a_single_sample_has_no_neighbour():
