@@ -392,7 +392,7 @@ def split_data_name(name: str) -> tuple[str, Path | None]:
     if key not in DATASETS:
         hint = ""
         if any(sign in name for sign in "/\\~."):
-            forms = ", ".join(f"{kind}:{name}" for kind in (*_PATHS, "texts"))
+            forms = ", ".join(f"{kind}:{name}" for kind in _PATHS)
             hint = f" For a folder or file write what it is before it: {forms}."
         raise InvalidParams(f"Unknown data set {key!r}; known: {', '.join(DATASETS)}.{hint}")
     if not os.fsencode(path).decode("utf-8", "replace") == path:

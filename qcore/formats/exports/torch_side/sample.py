@@ -15,10 +15,18 @@ SAMPLE_IMAGES = 64
 def sample_for(config: BitConfig) -> tuple[Tree, str]:
     """Images to run the file on, and in words where they come from: never test images."""
     name, model = str(config.provenance.get("data", "")), config.model.name
-    seed = int(config.provenance.get("images_seed", 0))
+    told = config.provenance
+    seed = int(told.get("images_seed", 0))
     if name:
         try:
-            data = load_data(name, calibration=1, search=SAMPLE_IMAGES, seed=seed, model=model)
+            # drawn as they were, so that none of them is a test sample
+            data = load_data(
+                name,
+                calibration=int(told.get("calibration_images", 1024)),
+                search=int(told.get("search_images", 1024)),
+                seed=seed,
+                model=model,
+            )
             images, _ = next(data.search.batches(SAMPLE_IMAGES))
             if config.model.inputs or not isinstance(images, Tensor):
                 return images, f"{count(images)} samples of {name}"
