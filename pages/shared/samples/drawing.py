@@ -250,7 +250,7 @@ def _map_planes(answer: Answer, place: int, names: Sequence[str], key: str) -> l
             items.append((f"{title}: class at each place", figure))
     apart = arrays["divergence"][at].clip(0)
     figure = number_figure(apart, 0.0, float(apart.max()) or 1.0, "divergence, nats")
-    return [*items, (f"Difference: {apart.mean():.3g} nats a place", figure)]
+    return [*items, ("Difference, nats", figure)]
 
 
 def _signal_planes(answer: Answer, place: int, names: Sequence[str], key: str) -> list[Item]:
