@@ -14,7 +14,7 @@ from typing import Any
 
 from qcore.errors import InvalidConfig
 from qcore.formats.config import MAX_BYTES
-from qcore.formats.imports.statements import Named, follow
+from qcore.formats.imports.statements import FUNCTIONS, Named, follow
 from qcore.formats.imports.text_search import is_one, values_in
 from qcore.formats.imports.values import Computed, Work, evaluate, is_plain
 from qcore.formats.imports.yaml_text import yaml_value
@@ -140,6 +140,11 @@ def _python(text: str) -> Document:
         raise InvalidConfig(
             "The file is neither JSON nor a list of bits; it is Python of which nothing is known "
             f"without running it: {'; '.join(unread[:SHOWN])}. Write the values there."
+        )
+    if not value and any(isinstance(line, (ast.Assign, *FUNCTIONS)) for line in tree.body):
+        raise InvalidConfig(
+            "The file is neither JSON nor a list of bits; it is Python of which no line assigns "
+            "plain values."
         )
     if not value:
         raise ValueError("no line of it assigns plain values")

@@ -6,6 +6,7 @@ lists of bits with. Everything else becomes `Computed`, which says what it was; 
 
 import ast
 import copy
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
@@ -259,6 +260,11 @@ def _call(node: ast.Call, names: Names, work: Work) -> Any:
     first = values[0] if values else None
     if name == "getattr" and len(values) == 2 and isinstance(values[1], str):
         return _preset(values[1])
+    if name == "loads" and len(values) == 1 and isinstance(first, str):
+        try:
+            return json.loads(first)
+        except (ValueError, RecursionError):
+            return None
     if name in COPIES:
         return _copied(name, node, values, names, work)
     if name in NUMBERS and len(values) == 1 and isinstance(first, (int, float)):

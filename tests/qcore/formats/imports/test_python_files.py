@@ -86,13 +86,20 @@ def test_what_only_running_would_tell_is_never_guessed():
         "n.setdefault('q', {})['b'] = 4",
         "o = {'q': {'r': [4]}}",
         "o.get('q')['r'].append(8)",
+        "q = [8]",
+        "while len(q) < 3: q.append(4)",
+        "r = [8]",
+        "for n in os.listdir(): r.append(4)",
+        "t = []",
+        "for n in [8, 4, 2]:\n    if n == 4: break\n    t.append(n)",
+        "u = sorted([4, 2])",
         "p = {'q': 4, 'r': 8}",
         "del p[os.name]",
     ]
     document = read_document("\n".join(lines).encode())
     for name, value in document.value.items():
         assert not is_plain(value), name
-    for name in "acdefghmnop":
+    for name in "acdefghmnopqrtu":
         assert any(said.startswith(f"{name} is made from ") for said in document.unread), name
 
 
@@ -151,6 +158,25 @@ def test_a_value_that_is_assigned_anew_comes_after_the_last_one():
     found = read_allocations(text.encode(), MODEL).choices
     assert list(found) == ["strategy (line 2)", "strategy (line 1)"]
     assert next(iter(found.values()))["fc"] == LayerBits(8, 32)
+
+
+def test_a_function_that_returns_early_is_followed_to_each_return():
+    text = (
+        f"def f():\n    s = {PAIRS}\n    if a:\n        return s\n    s[0] = [2, 2]\n    return s"
+    )
+    found = read_allocations(text.encode(), MODEL).choices
+    assert {bits["conv1"] for bits in found.values()} == {LayerBits(2, 2), LayerBits(8, 32)}
+
+
+def test_what_a_function_of_the_file_may_change_is_said():
+    text = f"strategy = {PAIRS}\ndef patch(s):\n    s[0] = [2, 2]\npatch(strategy)"
+    notes = read_allocations(text.encode(), MODEL).notes["strategy"]
+    assert any("Line 4 hands strategy to patch()" in note for note in notes)
+
+
+def test_other_names_of_presets_are_known():
+    text = b"from modelopt.torch.quantization import INT8_DEFAULT_CFG as BASE\nM = deepcopy(BASE)"
+    assert set(read_allocations(text, MODEL).choices["M"].values()) == {LayerBits(8, 8)}
 
 
 def test_what_cannot_be_read_is_named_with_its_line():
