@@ -63,9 +63,14 @@ def _squared_error(rows: Tensor, step: Tensor, bits: int) -> Tensor:
 
 
 def absmax_step(rows: Tensor, bits: int) -> Tensor:
-    """Step that just reaches the largest magnitude of each channel: (channels,), positive."""
-    largest = rows.abs().amax(1).clamp_min(torch.finfo(rows.dtype).tiny)
-    return largest if bits == 1 else largest / code_range(bits)[1]
+    """Step that just reaches the largest magnitude of each channel: (channels,), positive.
+
+    Never a denormal number, which some processors and runtimes take for 0: a channel of zeros has
+    the smallest normal step.
+    """
+    tiny = torch.finfo(rows.dtype).tiny
+    largest = rows.abs().amax(1)
+    return (largest if bits == 1 else largest / code_range(bits)[1]).clamp_min(tiny)
 
 
 def mse_step(rows: Tensor, bits: int) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any
 
 from qcore.errors import InvalidConfig
 from qcore.formats.config import MAX_BYTES
-from qcore.formats.imports.statements import Named, follow
+from qcore.formats.imports.statements import FUNCTIONS, Named, follow
 from qcore.formats.imports.text_search import is_one, values_in
 from qcore.formats.imports.values import Computed, Work, evaluate, is_plain
 from qcore.formats.imports.yaml_text import yaml_value
@@ -61,11 +61,27 @@ def read_document(data: bytes) -> Document:
     if not text.strip():
         raise InvalidConfig("The file is empty.")
     try:
-        return Document(json.loads(text), text)
+        value = json.loads(text)
+        return _not_json(*_notebook(value)) if _is_notebook(value) else Document(value, text)
+    except InvalidConfig:
+        raise
     except RecursionError as error:
         raise InvalidConfig("The file is nested too deeply to be a configuration.") from error
     except ValueError as error:
         return _not_json(text, len(data), error)
+
+
+def _is_notebook(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("cells"), list) and "nbformat" in value
+
+
+def _notebook(value: dict[str, Any]) -> tuple[str, int, ValueError]:
+    """The program in a notebook's cells, without the lines that are none of Python's."""
+    cells = [cell for cell in value["cells"] if isinstance(cell, dict)]
+    sources = [cell.get("source", "") for cell in cells if cell.get("cell_type") == "code"]
+    text = "\n".join("".join(map(str, source)) for source in sources)
+    lines = ["" if line.lstrip()[:1] in ("%", "!") else line for line in text.splitlines()]
+    return "\n".join(lines), len(text), ValueError("a notebook's cells")
 
 
 def _not_json(text: str, size: int, not_json: ValueError) -> Document:
@@ -125,6 +141,11 @@ def _python(text: str) -> Document:
             "The file is neither JSON nor a list of bits; it is Python of which nothing is known "
             f"without running it: {'; '.join(unread[:SHOWN])}. Write the values there."
         )
+    if not value and any(isinstance(line, (ast.Assign, *FUNCTIONS)) for line in tree.body):
+        raise InvalidConfig(
+            "The file is neither JSON nor a list of bits; it is Python of which no line assigns "
+            "plain values."
+        )
     if not value:
         raise ValueError("no line of it assigns plain values")
     return Document(value, text, tuple(notes), unread)
@@ -135,6 +156,7 @@ def _labelled(found: list[Named]) -> dict[str, Any]:
     kept = [each for each in found if _known(each.bound.value)]
     held = [each for each in kept if isinstance(each.bound.value, (list, tuple, dict))]
     several = Counter(each.name for each in held)
+    at_once = Counter((each.name, each.bound.line) for each in held)
     value: dict[str, Any] = {}
     for each in kept:
         label = each.name
@@ -142,7 +164,7 @@ def _labelled(found: list[Named]) -> dict[str, Any]:
             continue
         if several[each.name] > 1 and each in held:
             label = f"{each.name} (line {each.bound.line})"
-            if label in value and each.bound.changed:
+            if each.bound.changed and at_once[each.name, each.bound.line] > 1:
                 label = f"{label[:-1]}, changed in line {each.bound.changed})"
         number = 1
         while label in value:

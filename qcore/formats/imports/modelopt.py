@@ -16,7 +16,7 @@ from qcore.errors import InvalidConfig
 from qcore.formats.exports.widths import shortened, some
 from qcore.formats.imports.base import Import, Reading, Readings, checked_bits, whole
 from qcore.formats.imports.document import Document
-from qcore.formats.imports.presets import NUMERICS, unit
+from qcore.formats.imports.presets import NUMERICS, OF_MODELOPT, unit
 from qcore.formats.imports.values import Computed
 
 DEFAULT_BITS = 8
@@ -80,10 +80,9 @@ def read(document: Document, model: ModelSpec) -> Readings:
     left_out = tuple(
         f"{shortened(name) or 'One configuration'} is left out: {error}"
         for name, error in refused.items()
-    )
-    if len(configurations) == 1:
-        return {"": next(iter(found.values()))}
-    return {name: Reading(each.allocation, each.notes + left_out) for name, each in found.items()}
+    ) + tuple(f"{said}; it is left out." for said in document.unread if OF_MODELOPT in said)
+    found = {name: Reading(each.allocation, each.notes + left_out) for name, each in found.items()}
+    return {"": next(iter(found.values()))} if len(configurations) == 1 else found
 
 
 def _read_one(configuration: Mapping[Any, Any], imports: Any, model: ModelSpec) -> Reading:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+OF_MODELOPT = "of ModelOpt"
 DISABLE_ALL = {"quantizer_name": "*", "enable": False}
 
 _NEVER = (
@@ -124,7 +125,7 @@ def preset(name: str) -> dict[str, Any] | str | None:
         return {"quant_cfg": entries, "algorithm": "max"}
     if _FLOATS.fullmatch(name):
         return (
-            f"{name} of ModelOpt, whose formats are floating-point, while bitdial gives layers "
+            f"{name} {OF_MODELOPT}, whose formats are floating-point, while bitdial gives layers "
             "whole numbers of bits"
         )
     return None

@@ -6,12 +6,14 @@ several values; bodies of functions are followed as if they were called.
 """
 
 import ast
+import builtins
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from qcore.formats.imports.presets import Entries
+from qcore.formats.imports.changes import CHANGES, change, drop, put, spoil
+from qcore.formats.imports.presets import preset
 from qcore.formats.imports.values import (
     Computed,
     Work,
@@ -20,8 +22,6 @@ from qcore.formats.imports.values import (
     computed,
     dotted,
     evaluate,
-    is_plain,
-    item,
     size,
     unpacked,
 )
@@ -60,6 +60,7 @@ class Named:
 
 World = dict[str, Bound]
 Functions = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 @dataclass(slots=True)
@@ -70,6 +71,8 @@ class _Text:
     replaced: list[Named] = field(default_factory=list)
     aside: list[Named] = field(default_factory=list)
     functions: list[Functions] = field(default_factory=list)
+    ended: list[World] = field(default_factory=list)
+    defined: frozenset[str] = frozenset()
     notes: list[str] = field(default_factory=list)
 
 
@@ -81,8 +84,8 @@ def follow(tree: ast.Module) -> tuple[list[Named], list[str]]:
     Raises:
         ValueError: it is too much to follow.
     """
-    text = _Text()
-    worlds = _block(tree.body, [{}], text, unrolled=False)
+    text = _Text(defined=frozenset(n.name for n in ast.walk(tree) if isinstance(n, Functions)))
+    worlds = _whole(tree.body, {}, text)
     found = [Named(name, bound) for world in worlds for name, bound in world.items()]
     outside = worlds[0]
     while text.functions:
@@ -90,13 +93,20 @@ def follow(tree: ast.Module) -> tuple[list[Named], list[str]]:
         known = {(name, bound.line, bound.changed) for name, bound in outside.items()}
         text.work.spend(_size(outside))
         start = copy.deepcopy(outside) | _arguments(function, outside, text.work)
-        for world in _block(function.body, [start], text, unrolled=False):
+        for world in _whole(function.body, start, text):
             found += [
                 Named(name, bound)
                 for name, bound in world.items()
                 if (name, bound.line, bound.changed) not in known
             ]
-    return _distinct([*found, *text.aside, *text.replaced], text.work), text.notes
+    notes = list(dict.fromkeys(text.notes))
+    return _distinct([*found, *text.aside, *text.replaced], text.work), notes
+
+
+def _whole(body: Sequence[ast.stmt], start: World, text: _Text) -> list[World]:
+    """Worlds at the ends of a module or a function, those at its `return`s too."""
+    text.ended = []
+    return [*_block(body, [start], text, unrolled=False), *text.ended]
 
 
 def _distinct(found: Sequence[Named], work: Work) -> list[Named]:
@@ -139,6 +149,8 @@ def _size(world: World) -> int:
 def _block(body: Sequence[ast.stmt], worlds: list[World], text: _Text, unrolled: bool) -> Any:
     for statement in body:
         text.work.spend()
+        if not worlds:
+            break
         if isinstance(statement, (ast.If, ast.Match, ast.Try)):
             worlds = _ways(statement, worlds, text, unrolled)
         elif isinstance(statement, (ast.For, ast.AsyncFor, ast.While)):
@@ -150,6 +162,9 @@ def _block(body: Sequence[ast.stmt], worlds: list[World], text: _Text, unrolled:
         else:
             for world in worlds:
                 _simple(statement, world, text)
+            if isinstance(statement, (ast.Return, ast.Raise)):
+                text.ended += worlds
+                worlds = []
     return worlds
 
 
@@ -201,19 +216,40 @@ def _acts(body: Sequence[ast.stmt]) -> bool:
 def _loop(node: ast.For | ast.AsyncFor | ast.While, world: World, text: _Text) -> list[World]:
     """A loop over plain values is followed turn by turn, any other once."""
     turns: Any = None
-    if not isinstance(node, ast.While):
+    leaves = any(isinstance(each, (ast.Break, ast.Continue)) for each in ast.walk(node))
+    if not isinstance(node, ast.While) and not leaves:
         turns = evaluate(node.iter, _values(world), text.work)
     if isinstance(node, ast.While) or not isinstance(turns, (list, tuple, dict)):
-        if not isinstance(node, ast.While):
-            for name, value in unpacked(node.target, computed(node.iter)).items():
-                world[name] = Bound(value, node.lineno)
-        return _list(_block(node.body, [world], text, unrolled=False))
+        return _once(node, world, text)
     worlds = [world]
     for turn in list(turns):
         for each in worlds:
             for name, value in unpacked(node.target, turn).items():
                 each[name] = Bound(value, node.lineno)
         worlds = _block(node.body, worlds, text, unrolled=True)
+    return worlds
+
+
+def _once(node: ast.For | ast.AsyncFor | ast.While, world: World, text: _Text) -> list[World]:
+    """One turn of a loop of which it is not known how often it runs.
+
+    What was there before and is changed by it is not known afterwards.
+    """
+    counted = [each.target for each in ast.walk(node) if isinstance(each, ast.AugAssign)]
+    names = {dotted(target) for target in counted if not isinstance(target, ast.Subscript)}
+    if not isinstance(node, ast.While):
+        names |= set(unpacked(node.target, None))
+    for name in names:
+        if name not in world or not isinstance(world[name].value, (list, dict)):
+            world[name] = Bound(computed(node if isinstance(node, ast.While) else node.iter),
+                                node.lineno)  # fmt: skip
+    before = dict(world)
+    worlds: list[World] = list(_block(node.body, [world], text, unrolled=False))
+    for each in worlds:
+        for name, bound in each.items():
+            known = before.get(name)
+            if known and known.line == bound.line and known.changed != bound.changed:
+                spoil(bound.value, node.body[0])
     return worlds
 
 
@@ -232,6 +268,12 @@ def _simple(node: ast.stmt, world: World, text: _Text) -> None:
     elif isinstance(node, ast.Delete):
         for target in node.targets:
             _delete(target, world, text)
+    elif isinstance(node, ast.ImportFrom):
+        for alias in node.names:
+            found = preset(alias.name) if alias.asname else None
+            if found is not None:
+                value = Computed(found) if isinstance(found, str) else found
+                world[alias.asname or ""] = Bound(value, node.lineno)
     elif isinstance(node, ast.Return) and node.value is not None:
         value = evaluate(node.value, _values(world), text.work)
         if isinstance(value, (list, tuple, dict)) and not dotted(node.value):
@@ -244,7 +286,7 @@ def _assign(target: ast.expr, value: Any, world: World, text: _Text) -> None:
     if isinstance(target, ast.Subscript):
         owner = evaluate(target.value, _values(world), text.work)
         key = evaluate(target.slice, _values(world), text.work)
-        _put(owner, key, value, target)
+        put(owner, key, value, target)
         _mark(target, world)
         if not isinstance(owner, (list, dict)):
             _spoil_root(target, world)
@@ -254,24 +296,6 @@ def _assign(target: ast.expr, value: Any, world: World, text: _Text) -> None:
         if before is not None and isinstance(before.value, (list, tuple, dict)):
             text.replaced.append(Named(name, before))
         world[name] = Bound(part, target.lineno)
-
-
-def _put(owner: Any, key: Any, value: Any, node: ast.AST) -> None:
-    if isinstance(owner, Entries) and not isinstance(key, int):
-        owner.put(key, value)
-        return
-    try:
-        owner[key] = value
-    except (TypeError, LookupError):
-        _spoil(owner, node)
-
-
-def _spoil(owner: Any, node: ast.AST) -> None:
-    """Put into a container what says that its value is not known."""
-    if isinstance(owner, dict):
-        owner[computed(node)] = computed(node)
-    elif isinstance(owner, list):
-        owner.append(computed(node))
 
 
 def _root(node: ast.expr, world: World) -> str:
@@ -286,7 +310,7 @@ def _spoil_root(node: ast.expr, world: World) -> None:
     """Say at the name that a part of its value was changed in a way that was not followed."""
     name = _root(node, world)
     if name:
-        _spoil(world[name].value, node)
+        spoil(world[name].value, node)
 
 
 def _mark(node: ast.expr, world: World) -> None:
@@ -318,19 +342,10 @@ def _delete(target: ast.expr, world: World, text: _Text) -> None:
         key = evaluate(target.slice, _values(world), text.work)
         if not isinstance(owner, (list, dict)):
             _spoil_root(target, world)
-        _drop(owner, key, target)
+        drop(owner, key, target)
         _mark(target, world)
     elif dotted(target) in world:
         del world[dotted(target)]
-
-
-def _drop(owner: Any, key: Any, node: ast.AST) -> None:
-    if isinstance(owner, Entries) and isinstance(key, str):
-        owner.drop(key)
-    elif isinstance(key, Computed):
-        _spoil(owner, node)
-    elif isinstance(owner, (dict, list)) and item(owner, key) is not None:
-        del owner[key]
 
 
 def _call(node: ast.Call, world: World, text: _Text) -> None:
@@ -348,46 +363,22 @@ def _call(node: ast.Call, world: World, text: _Text) -> None:
     text.work.spend(size(values))
     named = {k.arg: evaluate(k.value, _values(world), text.work) for k in node.keywords if k.arg}
     if any(keyword.arg is None or method != "update" for keyword in node.keywords):
-        _spoil(owner, node)
+        spoil(owner, node)
     else:
-        _change(owner, method, values, named, node)
+        change(owner, method, values, named, node)
     _mark(node.func, world)
-
-
-CHANGES = ("append", "extend", "insert", "update", "pop", "clear", "setdefault", "remove",
-           "reverse", "sort")  # fmt: skip
-
-
-def _change(
-    owner: Any, method: str, values: list[Any], named: dict[str, Any], node: ast.Call
-) -> None:
-    if method == "update" and isinstance(owner, (dict, Entries)):
-        given = values[0] if values else {}
-        pairs = given.items() if isinstance(given, dict) else given
-        if not isinstance(given, (dict, list, tuple)) or not all(
-            isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs
-        ):
-            _spoil(owner, node)
-            return
-        for key, value in (*pairs, *named.items()):
-            _put(owner, key, value, node)
-    elif method == "pop" and values and (isinstance(owner, dict) or isinstance(values[0], str)):
-        _drop(owner, values[0], node)
-    elif method == "setdefault" and values:
-        if item(owner, values[0]) is None:
-            _put(owner, values[0], values[1] if len(values) > 1 else None, node)
-    elif not all(is_plain(value) for value in values) and method not in ("append", "extend"):
-        _spoil(owner, node)
-    else:
-        effect: Callable[..., Any] = getattr(owner, method, lambda *_: _spoil(owner, node))
-        try:
-            effect(*values)
-        except (TypeError, ValueError, LookupError):
-            _spoil(owner, node)
 
 
 def _arguments_of(node: ast.Call, world: World, text: _Text) -> None:
     """Lists and dictionaries that are written where a function is called."""
+    given = [*node.args, *(keyword.value for keyword in node.keywords)]
+    handed = [_root(argument, world) for argument in given if called(node) in text.defined]
+    for name in handed:
+        if name and isinstance(world[name].value, (list, dict)):
+            text.notes.append(
+                f"Line {node.lineno} hands {name} to {called(node)}(), which may change it: that "
+                "was not followed."
+            )
     for name, argument in _written(node):
         value = evaluate(argument, _values(world), text.work)
         if isinstance(value, (list, tuple, dict)) and value:
@@ -396,6 +387,8 @@ def _arguments_of(node: ast.Call, world: World, text: _Text) -> None:
 
 def _written(node: ast.Call) -> Iterator[tuple[str, ast.expr]]:
     displays = (ast.List, ast.Dict, ast.Tuple)
+    if hasattr(builtins, called(node)):
+        return  # sorted, map and such make something else of it
     for argument in node.args:
         if isinstance(argument, displays):
             yield called(node), argument

@@ -6,6 +6,7 @@ lists of bits with. Everything else becomes `Computed`, which says what it was; 
 
 import ast
 import copy
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
@@ -118,8 +119,12 @@ def _name(node: ast.expr, names: Names, work: Work) -> Any:
     name = dotted(node)
     if name in names:
         return names[name]
-    reason = preset(name.rpartition(".")[2])
-    return Computed(reason) if isinstance(reason, str) else reason
+    return _preset(name.rpartition(".")[2])
+
+
+def _preset(name: str) -> Any:
+    found = preset(name)
+    return Computed(found) if isinstance(found, str) else found
 
 
 def _sequence(node: ast.List | ast.Tuple, names: Names, work: Work) -> Any:
@@ -253,6 +258,13 @@ def _call(node: ast.Call, names: Names, work: Work) -> Any:
             return owner
     values = [evaluate(argument, names, work) for argument in node.args]
     first = values[0] if values else None
+    if name == "getattr" and len(values) == 2 and isinstance(values[1], str):
+        return _preset(values[1])
+    if name == "loads" and len(values) == 1 and isinstance(first, str):
+        try:
+            return json.loads(first)
+        except (ValueError, RecursionError):
+            return None
     if name in COPIES:
         return _copied(name, node, values, names, work)
     if name in NUMBERS and len(values) == 1 and isinstance(first, (int, float)):
@@ -280,7 +292,7 @@ def _range(values: list[int], work: Work) -> Any:
 
 def _copied(name: str, node: ast.Call, values: list[Any], names: Names, work: Work) -> Any:
     """A copy of what is handed to a constructor or a copying function."""
-    if name == "dict" or (name == "OrderedDict" and not values):
+    if name in ("dict", "OrderedDict"):
         found = _spread(values[0], node.args[0]) if values and _pairs(values[0]) is None else {}
         found |= (_pairs(values[0]) or {}) if values else {}
         for keyword in node.keywords:

@@ -90,3 +90,15 @@ def test_error_on_a_gaussian_matches_the_exact_integrals(bits, bounds):
 def test_impossible_widths_are_refused(bits):
     with pytest.raises(InvalidBits, match="1 to 8"):
         code_range(bits)
+
+
+@pytest.mark.parametrize("quantizer", [absmax_step, mse_step])
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_channels_of_zeros_have_steps_that_are_normal_numbers(quantizer, bits):
+    w = torch.zeros(3, 9)
+    w[1] = 1e-39
+    w[2, 0] = 1e-38
+    step = quantizer(w, bits)
+    tiny = torch.finfo(torch.float32).tiny
+    assert (step.abs() >= tiny).all()
+    assert (quantize_rows(w, step, bits)[0].abs() <= tiny).all()

@@ -92,6 +92,7 @@ CHANGES = {
         "copy.deepcopy(mtq.INT8_DEFAULT_CFG)",
         "deepcopy(INT8_DEFAULT_CFG)",
         "modelopt.torch.quantization.INT8_SMOOTHQUANT_CFG",
+        'copy.deepcopy(getattr(mtq, "INT8_DEFAULT_CFG"))',
     ],
 )
 def test_a_preset_that_is_copied_and_changed_is_read(copied, change):
@@ -175,12 +176,14 @@ def test_all_configurations_of_a_file_are_offered_and_what_is_left_out_is_said()
 A_CFG = {"quant_cfg": {"*weight_quantizer": {"num_bits": 8}, "*input_quantizer": {"num_bits": 8}}}
 B_CFG = {"quant_cfg": {"*weight_quantizer": {"num_bits": 4}, "*input_quantizer": {"num_bits": 8}}}
 C_CFG = {"quant_cfg": {"*weight_quantizer": {"num_bits": (4, 3)}}}
+E_CFG = mtq.MXFP4_DEFAULT_CFG
 ALL = {"d": {"quant_cfg": {"*weight_quantizer": {"num_bits": 2}}}}
 """
     found = read_allocations(text.encode(), MODEL)
     widths = {name: bits["fc"].weight for name, bits in found.choices.items()}
     assert widths == {"A_CFG": 8, "B_CFG": 4, "ALL.d": 2}
     for notes in found.notes.values():
+        assert any("E_CFG is made from MXFP4_DEFAULT_CFG of ModelOpt" in note for note in notes)
         assert any(note.startswith("C_CFG is left out: Layer conv1 has weight") for note in notes)
 
 

@@ -25,6 +25,7 @@ WHAT_IT_BUILDS = {
     "shallow copy": "b = {'q': {'a': 1}}\nx = b.copy()\nx['q']['a'] = 2\nx['r'] = 3\ny = b",
     "shared": "x = {'q': {}}\nq = x['q']\nq['a'] = 1\nq.update({'b': 2}, c=3)",
     "dict()": "x = dict({'a': 1}, b=2, **{'c': 3})\ny = dict([('a', 1), ('b', 2)])\nz = dict(a=1)",
+    "ordered": "from collections import OrderedDict\nx = OrderedDict([('b', 1), ('a', 2)])",
     "taken out": "x = {'a': 1, 'b': 2, 'c': 3, 'd': 4}\ndel x['a']\nx.pop('b')\nx.pop('z', None)",
     "grown": "x = []\nx.append([8, -1])\nx.extend([[4, 4]] * 3)\nx += [[2, 2]]\nx.insert(1, [3])",
     "changed": "x = [8] * 5\nx[1] = 4\nx[-1] = 2\ny = x[1:3]\nz = x[::-1]\nx.reverse()",
@@ -85,13 +86,20 @@ def test_what_only_running_would_tell_is_never_guessed():
         "n.setdefault('q', {})['b'] = 4",
         "o = {'q': {'r': [4]}}",
         "o.get('q')['r'].append(8)",
+        "q = [8]",
+        "while len(q) < 3: q.append(4)",
+        "r = [8]",
+        "for n in os.listdir(): r.append(4)",
+        "t = []",
+        "for n in [8, 4, 2]:\n    if n == 4: break\n    t.append(n)",
+        "u = sorted([4, 2])",
         "p = {'q': 4, 'r': 8}",
         "del p[os.name]",
     ]
     document = read_document("\n".join(lines).encode())
     for name, value in document.value.items():
         assert not is_plain(value), name
-    for name in "acdefghmnop":
+    for name in "acdefghmnopqrtu":
         assert any(said.startswith(f"{name} is made from ") for said in document.unread), name
 
 
@@ -113,7 +121,7 @@ def test_a_change_that_depends_is_offered_with_and_without():
     text = f"strategy = {PAIRS}\nif args.low:\n    strategy[-1] = [2, 2]\n"
     found = read_allocations(text.encode(), MODEL).choices
     assert sorted(bits["fc"].weight for bits in found.values()) == [2, 8]
-    assert len(found) == 2
+    assert set(found) == {"strategy (line 1)", "strategy (line 1, changed in line 3)"}
 
 
 @pytest.mark.parametrize(
@@ -150,6 +158,25 @@ def test_a_value_that_is_assigned_anew_comes_after_the_last_one():
     found = read_allocations(text.encode(), MODEL).choices
     assert list(found) == ["strategy (line 2)", "strategy (line 1)"]
     assert next(iter(found.values()))["fc"] == LayerBits(8, 32)
+
+
+def test_a_function_that_returns_early_is_followed_to_each_return():
+    text = (
+        f"def f():\n    s = {PAIRS}\n    if a:\n        return s\n    s[0] = [2, 2]\n    return s"
+    )
+    found = read_allocations(text.encode(), MODEL).choices
+    assert {bits["conv1"] for bits in found.values()} == {LayerBits(2, 2), LayerBits(8, 32)}
+
+
+def test_what_a_function_of_the_file_may_change_is_said():
+    text = f"strategy = {PAIRS}\ndef patch(s):\n    s[0] = [2, 2]\npatch(strategy)"
+    notes = read_allocations(text.encode(), MODEL).notes["strategy"]
+    assert any("Line 4 hands strategy to patch()" in note for note in notes)
+
+
+def test_other_names_of_presets_are_known():
+    text = b"from modelopt.torch.quantization import INT8_DEFAULT_CFG as BASE\nM = deepcopy(BASE)"
+    assert set(read_allocations(text, MODEL).choices["M"].values()) == {LayerBits(8, 8)}
 
 
 def test_what_cannot_be_read_is_named_with_its_line():

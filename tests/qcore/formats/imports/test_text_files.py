@@ -1,5 +1,6 @@
 """Lists of bits in log lines, as NumPy prints them, in YAML, as floats, and our own YAML file."""
 
+import json
 import random
 
 import pytest
@@ -52,6 +53,16 @@ def test_a_list_of_pairs_is_found_in_any_text(text):
 def test_single_numbers_are_weight_bits(text):
     (bits,) = read_allocations(text.encode(), MODEL).choices.values()
     assert [bits[name] for name in MODEL.names] == [LayerBits(w, 32) for w in WIDTHS]
+
+
+def test_a_notebook_is_read_by_its_program():
+    sources = ["%matplotlib inline\n", "!pip install x\n", f"strategy = {PAIRS}\n", "plot([1, 2])"]
+    cells = [
+        {"cell_type": "markdown", "source": ["# [1]"]},
+        {"cell_type": "code", "source": sources},
+    ]
+    text = json.dumps({"cells": cells, "nbformat": 4, "metadata": {}})
+    assert list(read_allocations(text.encode(), MODEL).choices) == ["strategy"]
 
 
 def test_every_list_of_a_log_is_offered_by_its_line():
