@@ -15,6 +15,7 @@ import torch
 from qcore.allocation import ModelSpec
 from qcore.errors import InvalidParams
 from qcore.float_check import far_off
+from qcore.judges import Judge
 from qcore.models.cards import Card, update_card, write_card
 from qcore.models.catalog import MODELS, read_models
 from qcore.models.loading import load_network
@@ -24,12 +25,11 @@ from qcore.models.new_network import NewNetwork
 from qcore.models.preprocessing import Preprocessing
 from qcore.models.zoo import load_model
 from qcore.network.layers import find_layers
-from qcore.network.trees import Tree, count, part
 from qcore.prepare import Prepared, prepare
 from qcore.problem import Point, SensitivityTable
 from qcore.run_spec import RunSpec
 from qcore.scoring.evaluator import choose_device
-from qcore.scoring.judges import Judge
+from qcore.trees import Tree, count, part
 
 Tell = Callable[[str], None]
 TIMED_IMAGES = 32

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from qcore.errors import InvalidAllocation, InvalidBits
-from qcore.models.inputs import Input
+from qcore.inputs import Input
 
 FLOAT_BITS = 32
 """The bit-width that means "left in floating point"."""

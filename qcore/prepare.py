@@ -13,6 +13,7 @@ from qcore.costs.formulas import CostModel
 from qcore.data import check_data_fits, load_data
 from qcore.errors import InvalidParams
 from qcore.formats.config import BitConfig
+from qcore.judges import CLASSES, Judge, read_judge
 from qcore.memory import keep_freed_memory
 from qcore.models.catalog import judge_of
 from qcore.models.zoo import load_model
@@ -27,7 +28,6 @@ from qcore.run_spec import RunSpec
 from qcore.scoring.evaluator import Evaluator, batch_size_for, choose_device
 from qcore.scoring.executors.pack import pack_evaluator
 from qcore.scoring.executors.recipe import Recipe
-from qcore.scoring.judges import CLASSES, Judge, read_judge
 from qcore.scoring.targets import fitted_targets
 from qcore.searches import SEARCHES
 from qcore.sensitivity.measured import compute_table

@@ -15,11 +15,11 @@ from typing import Any
 from qcore.allocation import FLOAT_BITS
 from qcore.errors import InvalidParams, QcoreError
 from qcore.formats.config import BitConfig
+from qcore.judges import CLASSES, Judge, judge_words, read_judge
 from qcore.problem import PTQ, TUNED
 from qcore.ptq.settings import CORRECTION_IMAGES, TuningParams
 from qcore.quantizer_names import EVERY_CODE, LEARNED, POST_TRAINING, SYMMETRIC, USUAL, Facts
 from qcore.run_spec import RunSpec
-from qcore.scoring.judges import CLASSES, Judge, judge_words, read_judge
 from qcore.search import Search, Trained
 from qcore.searches import SEARCHES
 

@@ -12,10 +12,10 @@ from qcore.costs import COSTS
 from qcore.costs.budget import Budget, make_options
 from qcore.costs.formulas import CostModel
 from qcore.errors import InvalidParams
+from qcore.judges import read_judge
 from qcore.models.catalog import split_data_name
 from qcore.problem import PTQ, TUNED
 from qcore.quantizer_names import POST_TRAINING, USUAL
-from qcore.scoring.judges import read_judge
 from qcore.searches import SEARCHES
 
 

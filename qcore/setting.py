@@ -10,9 +10,9 @@ from typing import Any
 
 from qcore.allocation import FLOAT_BITS
 from qcore.errors import InvalidParams
+from qcore.judges import CLASSES, judge_words, read_judge
 from qcore.quantizer_names import USUAL
 from qcore.run_spec import RunSpec, images_name
-from qcore.scoring.judges import CLASSES, judge_words, read_judge
 from qcore.searches import SEARCHES
 
 

@@ -15,10 +15,10 @@ from qcore.errors import InvalidData, InvalidParams, QcoreError
 from qcore.float_check import far_off
 from qcore.formats.config import parse_bits
 from qcore.formats.exports import EXPORTS
+from qcore.judges import judge_words, read_judge
 from qcore.models.catalog import SHIPPED, data_name, default_data, read_models
 from qcore.quantizer_names import POST_TRAINING
 from qcore.run_spec import RunSpec, check_run
-from qcore.scoring.judges import judge_words, read_judge
 from qcore.searches import SEARCHES
 from store.database import Store, open_store
 from store.health import doctor

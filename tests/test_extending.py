@@ -42,7 +42,7 @@ CONTRACTS = {
     "tests/qcore/costs/test_costs.py": "traffic_bytes",
     "tests/qcore/quantizers/test_learned.py": "reaching",
     "tests/qcore/quantizers/test_weights.py": "deviation",
-    "tests/qcore/scoring/test_judges.py": "angle or document_lists",
+    "tests/qcore/judges/test_judges.py": "angle or document_lists",
     "tests/qcore/formats/exports/test_contract.py": "markdown",
     "tests/pages/plots/test_bit_counts.py": "bit_counts",
     "tests/pages/test_examples.py": "examples",

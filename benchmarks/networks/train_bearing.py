@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from qcore.data.vibrations import COUNTS, SEEDS, make_windows
+from qcore.judges import Judge
 from qcore.models.catalog import MODELS
 from qcore.models.zoo import WEIGHTS, build_model, load_model, write_spec
-from qcore.scoring.judges import Judge
 
 NAME, BATCH = "bearing", 128
 

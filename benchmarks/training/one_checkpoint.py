@@ -18,7 +18,6 @@ from qcore.allocation import BitAllocation
 from qcore.data import load_data
 from qcore.engine import drive
 from qcore.models.zoo import load_model
-from qcore.network.trees import part
 from qcore.prepare import prepare
 from qcore.qat.checkpoints import MemoryCheckpoints
 from qcore.qat.model import TrainableModel
@@ -28,6 +27,7 @@ from qcore.qat.switches import random_allocation
 from qcore.run_spec import RunSpec
 from qcore.scoring.evaluator import to_batches
 from qcore.searches import SEARCHES
+from qcore.trees import part
 
 STAGE = "layer-wise"
 

@@ -7,10 +7,10 @@ import pandas as pd
 
 from pages.shared.judged import CLASSIFIER, Words
 from qcore.allocation import ModelSpec
+from qcore.judges import Judge
 from qcore.models.catalog import judge_of
 from qcore.models.entries import ModelEntry
 from qcore.problem import Scores
-from qcore.scoring.judges import Judge
 
 SOURCES = {
     "bundled": "comes with bitdial, trained",

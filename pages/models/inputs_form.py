@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from qcore.errors import InvalidParams
-from qcore.models.inputs import DTYPES, Input, check_inputs
+from qcore.inputs import DTYPES, Input, check_inputs
 
 NAME, KIND, SIZES, IDS, PAD, ZEROS = (
     "Name",

@@ -7,11 +7,11 @@ import streamlit as st
 
 from pages.shared.judged import first_large
 from pages.shared.text import literal
-from qcore.scoring.judges import JUDGES, Judge
-from qcore.scoring.judges.embedding import POOLS
-from qcore.scoring.judges.map import SCORES as MAP_SCORES
-from qcore.scoring.judges.parts import Parts
-from qcore.scoring.judges.signal import SCORES as SIGNAL_SCORES
+from qcore.judges import JUDGES, Judge
+from qcore.judges.embedding import POOLS
+from qcore.judges.map import SCORES as MAP_SCORES
+from qcore.judges.parts import Parts
+from qcore.judges.signal import SCORES as SIGNAL_SCORES
 
 PROPOSED = ""
 """Choice that leaves it to the network's outputs."""

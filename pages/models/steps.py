@@ -12,6 +12,7 @@ from pages.shared.data_words import data_note, kinds_for, place_words
 from pages.shared.judged import judged, words_for
 from pages.shared.text import literal
 from qcore.errors import InvalidParams, QcoreError
+from qcore.judges import judge_words
 from qcore.models.cards import Card
 from qcore.models.catalog import (
     DATASETS,
@@ -21,7 +22,6 @@ from qcore.models.catalog import (
     read_models,
     split_data_name,
 )
-from qcore.scoring.judges import judge_words
 from store import Store
 from store.jobs import add_network
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from qcore.inputs import Input
+from qcore.judges import Judge
 from qcore.models.catalog import DATASETS
-from qcore.models.inputs import Input
-from qcore.scoring.judges import Judge
 
 IMAGES = ("imagefolder", "images")
 """Kinds that hold images."""

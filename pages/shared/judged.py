@@ -10,8 +10,8 @@ import pandas as pd
 from qcore.allocation import ModelSpec
 from qcore.errors import InvalidParams
 from qcore.formats.config import BitConfig
+from qcore.judges import CLASSES, Judge, Measure, judge_words, read_judge
 from qcore.problem import Scores
-from qcore.scoring.judges import CLASSES, Judge, Measure, judge_words, read_judge
 from store import StoredPoint
 
 

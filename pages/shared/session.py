@@ -16,11 +16,11 @@ from pages.shared.points_table import points_frame
 from qcore.allocation import ModelSpec
 from qcore.costs.user_tables import Costs
 from qcore.errors import DatabaseTooNew, DatabaseUnavailable, DataUnavailable
+from qcore.judges.signal import MOST_DB
 from qcore.models.catalog import BUNDLED_NAMES, bundled_facts, judge_of
 from qcore.problem import Point, Scores, SensitivityTable
 from qcore.quantizer_names import USUAL, quantizer_of
 from qcore.run_spec import data_of
-from qcore.scoring.judges.signal import MOST_DB
 from store import Run, Store, StoredPoint, float_point, open_store, points_of, tables, test_right
 from store import model_facts as model_facts
 

@@ -20,11 +20,12 @@ from torch import Tensor
 from qcore.data.listing import shown
 from qcore.data.masks import LENGTHS, is_mask, mask_of
 from qcore.data.ragged import filled, filled_labels, rows_of
-from qcore.data.samples import Samples, as_kind, zeros_for
+from qcore.data.samples import Samples, as_kind
 from qcore.data.splits import Data, assemble, draw
 from qcore.data.stored_arrays import as_tensor, read_stored
 from qcore.errors import InvalidData, InvalidParams
-from qcore.models.inputs import Input
+from qcore.example_inputs import zeros_for
+from qcore.inputs import Input
 
 LABELS, TEST = ("y", "labels", "label"), "_test"
 """What the labels are called, and what ends the names of test samples."""

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from qcore.data.samples import KINDS
-from qcore.models.inputs import Input
+from qcore.example_inputs import KINDS
+from qcore.inputs import Input
 
 LENGTHS = ("lengths", "length")
 """What a column of lengths is called, or NAME_lengths of the input NAME."""

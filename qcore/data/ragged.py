@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from qcore.data.listing import shown
-from qcore.data.samples import KINDS, as_kind
+from qcore.data.samples import as_kind
 from qcore.data.stored_arrays import as_tensor
 from qcore.errors import InvalidData
-from qcore.models.inputs import Input
+from qcore.example_inputs import KINDS
+from qcore.inputs import Input
 
 IGNORED = -100
 """What labels of unequal length are filled up with: places that do not count."""

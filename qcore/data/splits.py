@@ -10,7 +10,7 @@ from torch import Tensor
 
 from qcore.data.samples import Samples
 from qcore.errors import InvalidData, InvalidParams
-from qcore.models.inputs import Input
+from qcore.inputs import Input
 
 NOTED_IMAGES, NOTED_BATCH = 8, 512
 FAR_MEAN, FAR_STD = 0.6, (0.4, 2.5)

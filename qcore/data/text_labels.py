@@ -7,10 +7,10 @@ from torch import Tensor
 
 from qcore.data.text_files import Label
 from qcore.errors import InvalidConfig, InvalidData, QcoreError
+from qcore.judges import Judge
 from qcore.models.cards import FOLDER, card_folder
 from qcore.models.catalog import read_models
 from qcore.models.hugging_folder import label_names, read_config
-from qcore.scoring.judges import Judge
 
 NUMBERED = ("classes", "embedding")
 """Judges that take class numbers."""

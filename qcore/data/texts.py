@@ -12,14 +12,15 @@ from torch import Tensor
 
 from qcore.data.columns import split_samples
 from qcore.data.listing import shown
-from qcore.data.samples import Samples, as_kind, zeros_for
+from qcore.data.samples import Samples, as_kind
 from qcore.data.splits import Data
 from qcore.data.text_files import Document, Documents, Label, open_documents
 from qcore.data.text_labels import read_text_labels
 from qcore.data.tokens import Cutter, Encoded, open_cutter
 from qcore.errors import InvalidData
+from qcore.example_inputs import zeros_for
+from qcore.inputs import Input
 from qcore.models.catalog import judge_of
-from qcore.models.inputs import Input
 
 _BATCH = 256
 _SPARE = 1.25

@@ -9,9 +9,9 @@ import numpy as np
 
 from qcore.data.listing import shown
 from qcore.errors import DataUnavailable, InvalidData
+from qcore.inputs import Input
 from qcore.models.cards import FOLDER, card_folder
 from qcore.models.hugging_folder import TOKENIZER
-from qcore.models.inputs import Input
 
 MOST_BYTES = 512 * 2**20
 PADDING = ("[PAD]", "<pad>", "<|pad|>", "<|padding|>", "<PAD>", "<|endoftext|>", "</s>")

@@ -21,8 +21,8 @@ import torch
 from qcore.data.samples import Samples
 from qcore.data.splits import Data, assemble, draw
 from qcore.errors import InvalidData
+from qcore.inputs import Input
 from qcore.models.catalog import DATASETS
-from qcore.models.inputs import Input
 
 RATE = 2560
 """Samples a second: a window is a tenth of a second, two to four turns."""

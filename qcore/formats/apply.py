@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from qcore.data.samples import example_for
 from qcore.errors import InvalidConfig, InvalidData
+from qcore.example_inputs import example_for
 from qcore.formats.config import BitConfig, check_fits
 from qcore.formats.exports.templates.common import in_float, unwrapped
 from qcore.network.layers import find_layers
-from qcore.network.trees import shown
 from qcore.ptq.model import QuantizedModel
+from qcore.trees import shown
 
 
 def apply_bits(model: nn.Module, config: BitConfig, *, same_weights: bool = True) -> QuantizedModel:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from qcore.inputs import Input
+from qcore.judges import CLASSES, Judge
+from qcore.judges.signal import Signal
 from qcore.models.catalog import BUNDLED_NAMES, MODELS
-from qcore.models.inputs import Input
-from qcore.scoring.judges import CLASSES, Judge
-from qcore.scoring.judges.signal import Signal
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,11 @@ from typing import Any
 from qcore.allocation import ModelSpec
 from qcore.data_folder import data_folder
 from qcore.errors import InvalidConfig, InvalidParams, UnsupportedModel
+from qcore.inputs import Input, check_inputs
+from qcore.judges import CLASSES, Judge, read_judge
 from qcore.models.hugging_folder import copy_folder
-from qcore.models.inputs import Input, check_inputs
 from qcore.models.preprocessing import Preprocessing
 from qcore.models.sound import Sound
-from qcore.scoring.judges import CLASSES, Judge, read_judge
 
 SOURCES = ("bundled", "torchvision", "timm", "huggingface", "onnx", "factory", "pt2")
 """Where a network's structure comes from; "factory" and "pt2" run code of the user's."""

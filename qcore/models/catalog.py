@@ -17,12 +17,12 @@ from typing import Any, Literal
 
 from qcore.allocation import ModelSpec
 from qcore.errors import DataUnavailable, InvalidParams, UnsupportedModel
+from qcore.inputs import Input
+from qcore.judges import CLASSES, Judge
+from qcore.judges.signal import Signal
 from qcore.models import cards
 from qcore.models.entries import DataEntry, ModelEntry
-from qcore.models.inputs import Input
 from qcore.models.preprocessing import Preprocessing
-from qcore.scoring.judges import CLASSES, Judge
-from qcore.scoring.judges.signal import Signal
 from qcore.written_paths import written_path
 
 WEIGHTS = Path(__file__).parents[1] / "weights"

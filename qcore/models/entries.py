@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from qcore.inputs import Input
+from qcore.judges import CLASSES, Judge
 from qcore.models.cards import Card
-from qcore.models.inputs import Input
 from qcore.models.preprocessing import Preprocessing
-from qcore.scoring.judges import CLASSES, Judge
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from qcore.errors import DataUnavailable, InvalidParams
+from qcore.inputs import Input, check_inputs
+from qcore.judges import Judge, read_judge
 from qcore.models.cards import MOST_CLASSES, SOURCES, check_name, check_preprocessing
 from qcore.models.catalog import DATASETS, MODELS
 from qcore.models.hugging_folder import read_config, weight_files
-from qcore.models.inputs import Input, check_inputs
 from qcore.models.preprocessing import Preprocessing
 from qcore.models.sound import Sound
-from qcore.scoring.judges import Judge, read_judge
 
 NEEDS_NAME = {
     "bundled": "resnet8",

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from qcore.errors import InvalidParams
-from qcore.models.inputs import Input
+from qcore.inputs import Input
 
 FEATURES = ("waveform", "logmel", "mfcc")
 SCALES = ("full", "loudest", "standard")

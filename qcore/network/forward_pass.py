@@ -20,7 +20,7 @@ from qcore.network.products import Products
 from qcore.network.rewriting import plain
 from qcore.network.rewriting.recurrent import PackedSteps, RecurrentMatrix
 from qcore.network.rewriting.tied import TiedEmbedding
-from qcore.network.trees import Tree, call, leaves, shown, tensors
+from qcore.trees import Tree, call, leaves, shown, tensors
 
 KINDS: dict[type[nn.Module], str] = {
     nn.Conv1d: "conv1d",

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.fx import Node
 
-from qcore.network.trees import Tree, split_call
+from qcore.trees import Tree, split_call
 
 _WEIGHT_OPERATORS = frozenset(
     {"linear", "conv1d", "conv2d", "conv3d", "convolution"}

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from qcore.allocation import LayerSpec, ModelSpec
-from qcore.models.inputs import Input
+from qcore.inputs import Input
 from qcore.network.forward_pass import NORMS, Run, add_call, explicit_attention, place, watch
 from qcore.network.graph import Wiring, read_wiring
 from qcore.network.rewriting import expose_layers, plain
 from qcore.network.rewriting.computed_weights import computed
 from qcore.network.running import layout_refusal
-from qcore.network.trees import Tree, moved, part, tensors
+from qcore.trees import Tree, moved, part, tensors
 
 FEATURES_LAST = ("linear", "recurrent")
 """Kinds of layers whose channels are the last dimension of their outputs."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from qcore.errors import QcoreError, UnsupportedModel
 from qcore.network.rewriting.computed_weights import tensors_of
-from qcore.network.trees import Tree, call, count, shown, tensors
+from qcore.trees import Tree, call, count, shown, tensors
 
 AGREEMENT = 1e-3
 """Largest difference between two runs of one network, relative to its largest output."""

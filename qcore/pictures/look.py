@@ -15,16 +15,16 @@ from qcore.data import Data
 from qcore.data.splits import Images, Split
 from qcore.errors import InvalidConfig, InvalidData
 from qcore.formats.config import BitConfig
-from qcore.models.inputs import Input
-from qcore.network.trees import Tree, call, count
+from qcore.inputs import Input
+from qcore.judges import Judge
+from qcore.judges.parts import Parts
 from qcore.pictures.layout import form_of, laid_out, planes
 from qcore.pictures.record import MOST_BYTES, Answer, Panel, SampleRecord, unshown
 from qcore.pictures.views import VIEWS, Arrays, nearest, signal_form
 from qcore.pictures.words import chosen_words, read_words, tokenizer_places
 from qcore.scoring.evaluator import batch_size_for, to_batches
-from qcore.scoring.judges import Judge
-from qcore.scoring.judges.parts import Parts
 from qcore.scoring.verification import Rebuilt, rebuild
+from qcore.trees import Tree, call, count
 
 MOST_SAMPLES = 1024
 WORST = 16

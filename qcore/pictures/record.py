@@ -13,7 +13,7 @@ import numpy as np
 
 from qcore.errors import InvalidData, QcoreError
 from qcore.formats.config import BitConfig
-from qcore.scoring.judges import Judge, read_judge
+from qcore.judges import Judge, read_judge
 
 FORMAT, VERSION = "bitdial-samples", 1
 MOST_BYTES = 4 * 2**20

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from qcore.network.trees import Tree
+from qcore.judges.base import Judge
 from qcore.pictures.layout import form_of, laid_out, planes
-from qcore.scoring.judges.base import Judge
+from qcore.trees import Tree
 
 MOST_CLASSES = 10
 NEIGHBOURS = 5

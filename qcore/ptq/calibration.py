@@ -18,10 +18,10 @@ from torch import Tensor
 
 from qcore.allocation import BitAllocation
 from qcore.errors import InvalidData
-from qcore.network.trees import Tree, count, part
 from qcore.ptq.layer import QuantizedLayer
 from qcore.ptq.model import QuantizedModel
 from qcore.quantizers import Histogram
+from qcore.trees import Tree, count, part
 
 GAIN_LIMIT = 8.0
 

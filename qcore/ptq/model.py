@@ -20,10 +20,10 @@ from qcore.network.layers import Found
 from qcore.network.operation import from_rows, operation_of, to_rows
 from qcore.network.rewriting import expose_layers
 from qcore.network.running import channels_last, copied, run
-from qcore.network.trees import Tree, call, output_row
 from qcore.ptq.layer import QuantizedLayer
 from qcore.quantizer_names import USUAL
 from qcore.quantizers import QUANTIZERS, ActivationGrid, Histogram, mse_grid, quantize_rows
+from qcore.trees import Tree, call, output_row
 
 CACHE_BYTES = 512 * 2**20
 

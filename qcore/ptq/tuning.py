@@ -11,12 +11,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from qcore.network.trees import Tree, count, join, part
+from qcore.judges import CLASSES, Judge
 from qcore.ptq.calibration import float_allocation
 from qcore.ptq.layer import QuantizedLayer
 from qcore.ptq.model import QuantizedModel
 from qcore.ptq.settings import TuningParams
-from qcore.scoring.judges import CLASSES, Judge
+from qcore.trees import Tree, count, join, part
 
 
 def tune(

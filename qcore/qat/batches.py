@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from qcore.data import Images, Split
 from qcore.errors import InvalidData
-from qcore.network.trees import Tree
+from qcore.trees import Tree
 
 
 @dataclass(frozen=True)

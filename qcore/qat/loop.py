@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from qcore.data import Split
 from qcore.errors import Diverged, InvalidData, InvalidParams
-from qcore.network.trees import Tree, call, device_of, part
+from qcore.judges import CLASSES, Judge
 from qcore.problem import Progress
 from qcore.qat.batches import Epoch, batches_of
 from qcore.qat.checkpoints import Checkpoints
-from qcore.scoring.judges import CLASSES, Judge
+from qcore.trees import Tree, call, device_of, part
 
 Training = Generator[Progress, None, None]
 

@@ -24,11 +24,11 @@ from qcore.network.layers import Found
 from qcore.network.operation import to_rows
 from qcore.network.rewriting import expose_layers
 from qcore.network.running import channels_last, copied, run
-from qcore.network.trees import Tree
 from qcore.qat.layer import QatLayer, TrainableLayer
 from qcore.qat.norms import TransitionalNorm, install_norms
 from qcore.qat.switches import NormPlan
 from qcore.quantizers import LEARNED_QUANTIZERS, Histogram
+from qcore.trees import Tree
 
 Options = Mapping[str, tuple[LayerBits, ...]]
 

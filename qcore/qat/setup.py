@@ -11,16 +11,16 @@ from torch import nn
 from qcore.allocation import BitAllocation
 from qcore.data import Split
 from qcore.errors import InvalidData, InvalidParams
+from qcore.judges import CLASSES, Judge
 from qcore.network.layers import Found
 from qcore.network.rewriting import expose_layers
 from qcore.network.running import contiguous_inputs
-from qcore.network.trees import Tree
 from qcore.qat.checkpoints import Checkpoints
 from qcore.qat.loop import Plan, Stage, read_state, train_stage
 from qcore.qat.model import Options, TrainableModel
 from qcore.qat.requests import Quantization
 from qcore.qat.switches import NormPlan
-from qcore.scoring.judges import CLASSES, Judge
+from qcore.trees import Tree
 
 
 @dataclass(frozen=True)

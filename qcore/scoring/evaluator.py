@@ -17,15 +17,15 @@ from torch import Tensor, nn
 from qcore.allocation import FLOAT_BITS, BitAllocation
 from qcore.data import Data, Split
 from qcore.errors import InvalidData, InvalidParams
-from qcore.network.trees import Tree, call, count, device_of, finite, join, laid_out, part, pieces
+from qcore.judges import CLASSES, Judge
+from qcore.judges.tally import Batch, score_bytes, tally
 from qcore.problem import PTQ, TUNED, Point, Scores, Window
 from qcore.ptq.calibration import Correction, first_images, float_allocation, measure_ranges
 from qcore.ptq.model import QuantizedModel, State
 from qcore.ptq.settings import CORRECTION_IMAGES, TuningParams
 from qcore.ptq.tuning import tune
 from qcore.qat.trainer import Trainer
-from qcore.scoring.judges import CLASSES, Judge
-from qcore.scoring.tally import Batch, score_bytes, tally
+from qcore.trees import Tree, call, count, device_of, finite, join, laid_out, part, pieces
 
 MOST_ANSWER_BYTES = 6 * 2**30
 """Of the float network's answers on one split, which are kept in memory."""

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from qcore.data import Data, Images, Split
 from qcore.errors import InvalidData
-from qcore.network.trees import Tree, call
-from qcore.scoring.judges import Judge
+from qcore.judges import Judge
+from qcore.trees import Tree, call
 
 _MAP, _PICTURE = 3, 4
 """Dimensions of maps (n, h, w) and of pictures (n, c, h, w)."""

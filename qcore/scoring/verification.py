@@ -11,14 +11,14 @@ from qcore.data import Data, load_data
 from qcore.errors import DataUnavailable
 from qcore.formats.apply import apply_bits
 from qcore.formats.config import BitConfig
+from qcore.judges import Judge, read_judge
+from qcore.judges.tally import tally
 from qcore.models.zoo import load_model
 from qcore.network.running import contiguous_inputs
-from qcore.network.trees import call
 from qcore.problem import Scores
 from qcore.scoring.evaluator import batch_size_for, choose_device, to_batches
-from qcore.scoring.judges import Judge, read_judge
-from qcore.scoring.tally import tally
 from qcore.scoring.targets import fitted_targets
+from qcore.trees import call
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,15 +18,15 @@ import torch
 from torch import Tensor, nn
 
 from qcore.allocation import FLOAT_BITS
-from qcore.network.trees import Tree, count
 from qcore.problem import SensitivityTable
 from qcore.ptq.calibration import first_images, float_allocation, gain_and_shift
 from qcore.ptq.layer import QuantizedLayer
 from qcore.ptq.model import QuantizedModel
+from qcore.trees import Tree, count
 
 if TYPE_CHECKING:
+    from qcore.judges import Judge
     from qcore.scoring.evaluator import Evaluator
-    from qcore.scoring.judges import Judge
 
 PROBES = 4
 IMAGES = 512

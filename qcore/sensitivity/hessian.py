@@ -18,9 +18,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from qcore.allocation import FLOAT_BITS
 from qcore.errors import InvalidParams
-from qcore.network.trees import count
 from qcore.problem import SensitivityTable
 from qcore.ptq.calibration import first_images, float_allocation
+from qcore.trees import count
 
 if TYPE_CHECKING:
     from qcore.scoring.evaluator import Evaluator

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from qcore.allocation import FLOAT_BITS
 from qcore.errors import InvalidParams
-from qcore.network.trees import count
 from qcore.problem import SensitivityTable
 from qcore.ptq.calibration import first_images, float_allocation, gain_and_shift
 from qcore.ptq.layer import QuantizedLayer
@@ -24,6 +23,7 @@ from qcore.sensitivity.gradient import gradient_table
 from qcore.sensitivity.hessian import hessian_table
 from qcore.sensitivity.input_ranges import input_ranges
 from qcore.sensitivity.prefix import PrefixReplay
+from qcore.trees import count
 
 Rows = dict[str, dict[int, float]]
 

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qcore.network.trees import Tree
 from qcore.ptq.model import QuantizedModel
+from qcore.trees import Tree
 
 
 class PrefixReplay:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from qcore.errors import InvalidParams, StoreError
+from qcore.judges import Judge
 from qcore.models.new_network import NewNetwork
-from qcore.scoring.judges import Judge
 from store.database import Store
 from store.workers import children, slots
 from store.workers.children import Child

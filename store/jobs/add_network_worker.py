@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from qcore.errors import QcoreError
+from qcore.judges import judge_words, read_judge
 from qcore.models.new_network import NewNetwork
-from qcore.scoring.judges import judge_words, read_judge
 from store.database import Store, open_store
 from store.jobs.add_network import PROGRESS, REQUEST, RESULT, write_json
 from store.runs import points

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from qcore.errors import InvalidParams
+from qcore.inputs import parse_input
+from qcore.judges import JUDGES, parse_judge, read_judge
 from qcore.models.cards import SOURCES, Card
 from qcore.models.catalog import data_name
-from qcore.models.inputs import parse_input
 from qcore.models.new_network import (
     WITHOUT_LIBRARY,
     NewNetwork,
@@ -20,7 +21,6 @@ from qcore.models.new_network import (
 )
 from qcore.models.preprocessing import Preprocessing
 from qcore.models.sound import parse_sound
-from qcore.scoring.judges import JUDGES, parse_judge, read_judge
 from store.database import Store
 from store.runs import points
 

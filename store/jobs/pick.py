@@ -14,10 +14,10 @@ from qcore.costs import costs_of
 from qcore.errors import InvalidParams
 from qcore.front import SLACK
 from qcore.graded import Graded
+from qcore.judges import Judge, Measure, read_judge
 from qcore.paired import Paired, against_float, confirmed, one_sided, shared_level
 from qcore.problem import Point, Scores
 from qcore.run_spec import method_label
-from qcore.scoring.judges import Judge, Measure, read_judge
 from qcore.setting import Setting
 from store.database import Store
 from store.runs import points, queue

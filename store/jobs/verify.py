@@ -11,7 +11,7 @@ from typing import Any
 
 from qcore.errors import InvalidConfig, InvalidParams, QcoreError, StoreError
 from qcore.formats.config import BitConfig, parse_bits
-from qcore.scoring.judges import CLASSES, Measure, read_judge
+from qcore.judges import CLASSES, Measure, read_judge
 from store.database import Store, now
 from store.database.locations import URL_VARIABLE
 from store.runs.configurations import SavedConfig, configs, update_config

@@ -12,9 +12,9 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from qcore.errors import InvalidParams, RunFinished, RunNotFound, StoreError
+from qcore.judges import CLASSES
 from qcore.models.catalog import judge_of
 from qcore.run_spec import RunSpec
-from qcore.scoring.judges import CLASSES
 from store.database import Store, now
 from store.database.schema import EventRow, PointRow, RunRow
 from store.runs.files import remove_files

@@ -33,7 +33,7 @@ def rows_of(name: str, place: int) -> np.ndarray:
 
 
 def scores(rows: np.ndarray, floats: np.ndarray, kl: float) -> Scores:
-    """What `qcore.scoring.tally` makes of them."""
+    """What `qcore.judges.tally` makes of them."""
     change = floats.astype(float) - rows.astype(float)
     n = len(rows)
     return Scores(

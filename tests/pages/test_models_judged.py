@@ -9,11 +9,11 @@ from pages.models.inputs_form import IDS, KIND, NAME, PAD, SIZES, ZEROS, inputs_
 from pages.shared.data_words import data_note, place_words
 from qcore.allocation import LayerSpec, ModelSpec
 from qcore.errors import InvalidParams
+from qcore.inputs import Input, parse_input
+from qcore.judges import JUDGES, parse_judge
 from qcore.models.cards import Card, write_card
 from qcore.models.catalog import DATASETS
-from qcore.models.inputs import Input, parse_input
 from qcore.models.preprocessing import Preprocessing
-from qcore.scoring.judges import JUDGES, parse_judge
 from tests.pages.conftest import opened
 
 TEXT = (parse_input("ids:int64:8<50=0"), parse_input("mask:bool:8=0"))

@@ -4,11 +4,11 @@ from streamlit.testing.v1 import AppTest
 
 from pages.shared.data_words import EXAMPLES, place_words
 from qcore.add_network import add_network
+from qcore.inputs import parse_input
+from qcore.judges import parse_judge
 from qcore.models.catalog import DATASETS, read_models
-from qcore.models.inputs import parse_input
 from qcore.models.new_network import NewNetwork
 from qcore.models.sound import KEYWORDS, Sound
-from qcore.scoring.judges import parse_judge
 
 
 def page():

@@ -11,10 +11,10 @@ from qcore.formats.apply import apply_bits
 from qcore.formats.config import dump_bits, parse_bits
 from qcore.models.new_network import NewNetwork
 from qcore.models.zoo import load_model
-from qcore.network.trees import call
 from qcore.prepare import prepare
 from qcore.run_spec import RunSpec
 from qcore.scoring.verification import measure
+from qcore.trees import call
 from tests.hugging_folders import saved, tokenizer
 from tests.qcore.data.test_texts import sentences, write_lines
 

@@ -10,15 +10,15 @@ from qcore.data import load_data
 from qcore.errors import DataUnavailable, InvalidData, InvalidParams, UnsupportedModel
 from qcore.formats.apply import apply_bits
 from qcore.formats.config import dump_bits, parse_bits
+from qcore.inputs import parse_input
+from qcore.judges import parse_judge
 from qcore.models.cards import read_cards
-from qcore.models.inputs import parse_input
 from qcore.models.new_network import NewNetwork
 from qcore.models.zoo import load_model
-from qcore.network.trees import call
 from qcore.prepare import prepare
 from qcore.run_spec import RunSpec
-from qcore.scoring.judges import parse_judge
 from qcore.scoring.verification import measure
+from qcore.trees import call
 
 MODULE = "tests.typed_nets"
 TEXT = ("ids:int64:8<50=0", "mask:bool:8=0")

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from qcore.judges import read_judge
 from qcore.models.catalog import judge_of
-from qcore.scoring.judges import read_judge
 from store import __main__ as cli
 from store import all_runs, create_run, points_of, run
 from store.runs import queue

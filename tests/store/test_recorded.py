@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from qcore.errors import StoreError
+from qcore.judges import read_judge
 from qcore.models.catalog import EXAMPLES, MODELS, bundled_spec
 from qcore.problem import SensitivityTable
-from qcore.scoring.judges import read_judge
 from store import all_runs, config_text, delete_run, events, open_store, points_of
 from store.runs import points, queue
 from store.runs.lease import FIGURES

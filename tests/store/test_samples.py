@@ -12,10 +12,10 @@ import pytest
 from qcore.allocation import BitAllocation
 from qcore.errors import InvalidConfig, InvalidData, InvalidParams
 from qcore.formats.config import dump_bits
+from qcore.judges import CLASSES
 from qcore.pictures.record import Panel, SampleRecord, dump_record
 from qcore.prepare import prepare
 from qcore.run_spec import RunSpec
-from qcore.scoring.judges import CLASSES
 from store import open_store, save_config
 from store.__main__ import main
 from store.database.locations import URL_VARIABLE

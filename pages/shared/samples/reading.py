@@ -7,8 +7,8 @@ import pandas as pd
 
 from pages.plots.token_bars import Position
 from pages.shared.text import tidy
+from qcore.judges import Judge
 from qcore.pictures.record import Answer, Panel, SampleRecord
-from qcore.scoring.judges import Judge
 
 MOST_WORDS = 400
 SNIPPET = 12

@@ -14,11 +14,11 @@ from qcore.data.pairs.folders import pair_parts
 from qcore.data.pairs.targets import TargetKind, as_labels, read_target, size_of, target_size
 from qcore.data.splits import Data, Images, assemble
 from qcore.errors import InvalidData
+from qcore.judges.map import Map
+from qcore.judges.parts import Parts as JudgeParts
+from qcore.judges.signal import Signal
 from qcore.models.entries import ModelEntry
 from qcore.models.preprocessing import Preprocessing
-from qcore.scoring.judges.map import Map
-from qcore.scoring.judges.parts import Parts as JudgeParts
-from qcore.scoring.judges.signal import Signal
 
 _TRIED = 20
 """Pairs looked at until one tells the size of all."""

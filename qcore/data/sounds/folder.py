@@ -14,13 +14,14 @@ from qcore.data.image_files import Decoded
 from qcore.data.image_folder import Reader
 from qcore.data.listing import SOUNDS, shown
 from qcore.data.masks import is_mask, mask_of
-from qcore.data.samples import Samples, as_kind, zeros_for
+from qcore.data.samples import Samples, as_kind
 from qcore.data.sounds.features import features
 from qcore.data.sounds.parts import sound_parts
 from qcore.data.sounds.wav import Wav, read_wav
 from qcore.data.splits import Data, assemble
 from qcore.errors import InvalidData
-from qcore.models.inputs import Input
+from qcore.example_inputs import zeros_for
+from qcore.inputs import Input
 from qcore.models.sound import Layout, Sound, layout, proposed
 
 _RATES = ("sr", "rate", "sample_rate", "sampling_rate")

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from qcore.errors import UnsupportedModel
 from qcore.network.forward_pass import explicit_attention
 from qcore.network.running import AGREEMENT, first_words, largest_difference
-from qcore.network.trees import Tree, call, count, part
+from qcore.trees import Tree, call, count, part
 
 REPEATS = 1e-5
 """Largest difference of two runs on the same inputs, relative to the largest output: rounding."""

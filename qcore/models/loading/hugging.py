@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from qcore.errors import InvalidConfig, UnsupportedModel
+from qcore.inputs import Input
+from qcore.judges import Judge
 from qcore.models import hugging_folder
-from qcore.models.inputs import Input
 from qcore.models.loading.hugging_inputs import has_no_head, proposed_inputs, proposed_judge
 from qcore.models.loading.limits import FILE_BYTES, check_size
 from qcore.models.loading.packages import need
 from qcore.models.loading.weights import read_weights
 from qcore.models.preprocessing import Preprocessing
-from qcore.scoring.judges import Judge
 
 WHAT = "to read Hugging Face folders"
 

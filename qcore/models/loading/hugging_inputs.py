@@ -9,14 +9,14 @@ from typing import Any, Literal
 from torch import nn
 
 from qcore.errors import InvalidConfig, InvalidParams, UnsupportedModel
+from qcore.inputs import Input
+from qcore.judges import Judge
+from qcore.judges.classes import Classes
+from qcore.judges.embedding import Embedding
+from qcore.judges.map import Map
+from qcore.judges.tokens import Tokens
 from qcore.models import hugging_folder
-from qcore.models.inputs import Input
 from qcore.models.preprocessing import Preprocessing
-from qcore.scoring.judges import Judge
-from qcore.scoring.judges.classes import Classes
-from qcore.scoring.judges.embedding import Embedding
-from qcore.scoring.judges.map import Map
-from qcore.scoring.judges.tokens import Tokens
 
 IDS, MASK, TYPES = "input_ids", "attention_mask", "token_type_ids"
 LENGTH = 128

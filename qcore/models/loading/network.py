@@ -8,16 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qcore.data.samples import example_inputs
 from qcore.errors import (
     DataUnavailable,
     InvalidConfig,
     InvalidParams,
 )
+from qcore.example_inputs import example_inputs
+from qcore.inputs import Input
+from qcore.judges import CLASSES, Judge
 from qcore.models.architectures import ARCHITECTURES
 from qcore.models.cards import Card, card_folder, file_sha256
 from qcore.models.hugging_folder import folder_sha256
-from qcore.models.inputs import Input
 from qcore.models.loading.architectures import build_architecture
 from qcore.models.loading.checks import check_behaviour
 from qcore.models.loading.code import call_factory, exported_shape, load_pt2, read_pt2
@@ -28,8 +29,7 @@ from qcore.models.loading.trial import try_network
 from qcore.models.loading.weight_sets import Chosen, choose, proposed
 from qcore.models.loading.weights import fill, in_order, other_sizes, read_sets
 from qcore.models.preprocessing import Preprocessing
-from qcore.network.trees import Tree
-from qcore.scoring.judges import CLASSES, Judge
+from qcore.trees import Tree
 
 WHOLE = ("onnx", "pt2", "huggingface")
 """Sources whose file, or folder, holds the structure together with the weights."""

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from qcore.data.samples import example_inputs
 from qcore.errors import InvalidConfig, InvalidData, UnsupportedModel
-from qcore.models.inputs import Input
-from qcore.network.trees import Tree, call, leaves, part
-from qcore.scoring.judges import Judge
-from qcore.scoring.judges.proposal import propose
+from qcore.example_inputs import example_inputs
+from qcore.inputs import Input
+from qcore.judges import Judge
+from qcore.judges.proposal import propose
+from qcore.trees import Tree, call, leaves, part
 
 SAMPLES = 2
 

@@ -16,13 +16,13 @@ from qcore.costs import costs_of
 from qcore.costs.budget import Budget
 from qcore.data import Split
 from qcore.errors import InvalidData
+from qcore.judges import Judge
+from qcore.judges.tally import Batch, mean_score
 from qcore.problem import Progress
 from qcore.qat.learned_bits.model import DqModel, penalty
 from qcore.qat.loop import Plan, Stage, seeded, train_stage
 from qcore.qat.requests import Learned, LearnedBits, Quantization
 from qcore.qat.setup import Setup, keep_stage
-from qcore.scoring.judges import Judge
-from qcore.scoring.tally import Batch, mean_score
 
 ROWS = 16
 """Rows of the trajectory kept of each epoch."""

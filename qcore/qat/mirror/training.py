@@ -16,6 +16,8 @@ import torch
 from torch import nn
 
 from qcore.errors import InvalidParams
+from qcore.judges import Judge
+from qcore.judges.tally import Batch, mean_score
 from qcore.problem import Progress
 from qcore.qat.batches import Epoch
 from qcore.qat.loop import Plan, Stage, seeded, train_stage
@@ -25,8 +27,6 @@ from qcore.qat.requests import Hardened, LowBits, Quantization
 from qcore.qat.setup import Setup, keep_stage
 from qcore.quantizers.mirror_maps import HARD, sharpness
 from qcore.quantizers.mirror_methods import METHODS
-from qcore.scoring.judges import Judge
-from qcore.scoring.tally import Batch, mean_score
 
 MULTIPLICATIONS = 500
 GAP_IMAGES = 512

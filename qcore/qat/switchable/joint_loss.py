@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from qcore.allocation import BitAllocation
-from qcore.network.trees import Tree, call, device_of
+from qcore.judges import CLASSES, Judge
 from qcore.qat.loop import Loss, Plan, Trainable, hard_loss
 from qcore.qat.switches import Joint, Rungs, random_allocation
-from qcore.scoring.judges import CLASSES, Judge
+from qcore.trees import Tree, call, device_of
 
 _UNSMOOTHED = Plan()
 

@@ -19,11 +19,12 @@ from torch import nn
 from qcore.allocation import LayerBits, ModelSpec
 from qcore.data import Data, Images, Split
 from qcore.data.samples import Samples
+from qcore.inputs import Input
+from qcore.judges import CLASSES, Judge, read_judge
 from qcore.memory import keep_freed_memory
 from qcore.models.cards import Card
 from qcore.models.catalog import MODELS, read_models
 from qcore.models.hugging_folder import kept_files
-from qcore.models.inputs import Input
 from qcore.models.loading import build_card
 from qcore.models.loading.network import WHOLE, card_file
 from qcore.models.zoo import build_model
@@ -36,7 +37,6 @@ from qcore.qat.trainer import Trainer
 from qcore.quantizer_names import USUAL
 from qcore.scoring.evaluator import Evaluator
 from qcore.scoring.executors.recipe import Recipe, make_recipe
-from qcore.scoring.judges import CLASSES, Judge, read_judge
 
 
 def pack_evaluator(

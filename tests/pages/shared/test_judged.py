@@ -21,10 +21,10 @@ from pages.shared.points_table import points_frame
 from pages.shared.text import percent
 from pages.shared.words import WORDS, explained, meanings_by
 from qcore.graded import Graded, graded, t_test
+from qcore.judges import JUDGES, judge_words, parse_judge
+from qcore.judges.classes import Classes
 from qcore.paired import shared_level
 from qcore.problem import Scores
-from qcore.scoring.judges import JUDGES, judge_words, parse_judge
-from qcore.scoring.judges.classes import Classes
 from qcore.setting import Setting
 from tests.pages import judged_sample, sample
 

@@ -10,9 +10,9 @@ from pages.shared.samples import reading
 from pages.shared.samples.drawing import DRAWN, PLANES
 from qcore.errors import InvalidParams
 from qcore.formats.config import dump_bits
+from qcore.judges import JUDGES, Judge, parse_judge
+from qcore.judges.parts import Parts
 from qcore.pictures.record import Answer, Panel, SampleRecord, dump_record
-from qcore.scoring.judges import JUDGES, Judge, parse_judge
-from qcore.scoring.judges.parts import Parts
 from store import config_text, save_config
 from store.jobs import samples
 from tests import configs as made

@@ -9,7 +9,7 @@ from pyarrow import parquet
 
 from qcore.data.columns import column_data
 from qcore.errors import DataUnavailable, InvalidData
-from qcore.models.inputs import parse_input
+from qcore.inputs import parse_input
 
 N = 12
 RNG = np.random.default_rng(0)

@@ -11,9 +11,9 @@ from qcore.add_network import add_network, check_network_on
 from qcore.data import load_data, text_files
 from qcore.data.text_files import open_documents
 from qcore.errors import DataUnavailable, InvalidData, InvalidParams
+from qcore.inputs import parse_input
 from qcore.models.cards import card_folder
 from qcore.models.catalog import default_data, read_models
-from qcore.models.inputs import parse_input
 from qcore.models.new_network import NewNetwork
 from tests.hugging_folders import WORDS, saved, tokenizer
 

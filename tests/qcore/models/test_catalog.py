@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 
 from qcore.errors import DataUnavailable, InvalidParams, UnsupportedModel
+from qcore.judges import CLASSES
+from qcore.judges.signal import Signal
 from qcore.models._torchvision import torchvision
 from qcore.models.cards import check_preprocessing
 from qcore.models.catalog import (
@@ -18,8 +20,6 @@ from qcore.models.catalog import (
     split_data_name,
 )
 from qcore.models.new_network import usual_for
-from qcore.scoring.judges import CLASSES
-from qcore.scoring.judges.signal import Signal
 
 IMAGE_NETWORKS = [name for name in BUNDLED_NAMES if not MODELS[name].inputs]
 

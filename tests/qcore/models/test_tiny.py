@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from qcore.add_network import add_network, check_network_on
-from qcore.data.samples import example_inputs
 from qcore.errors import InvalidConfig, UnsupportedModel
+from qcore.example_inputs import example_inputs
+from qcore.inputs import parse_input
 from qcore.models.architectures import ARCHITECTURES
 from qcore.models.bundled import BUILDERS
 from qcore.models.cards import read_cards
-from qcore.models.inputs import parse_input
 from qcore.models.new_network import NewNetwork
 from qcore.models.zoo import load_model
 from qcore.network.layers import find_layers

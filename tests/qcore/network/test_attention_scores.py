@@ -8,9 +8,9 @@ import torch
 
 from qcore.allocation import BitAllocation
 from qcore.data import Images
+from qcore.judges.classes import Classes
 from qcore.ptq.model import QuantizedModel
 from qcore.scoring.evaluator import Evaluator
-from qcore.scoring.judges.classes import Classes
 from qcore.sensitivity.gradient import _Tap, per_sample
 from qcore.sensitivity.measured import SENSITIVITIES, compute_table
 from tests.attention_nets import CLASSES, NETWORKS, SIDE, found_in, swin

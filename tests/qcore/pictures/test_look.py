@@ -11,9 +11,9 @@ from qcore.add_network import add_network
 from qcore.allocation import BitAllocation, LayerBits
 from qcore.errors import DataUnavailable, InvalidConfig, InvalidData
 from qcore.formats.config import dump_bits, parse_bits
-from qcore.models.inputs import parse_input
+from qcore.inputs import parse_input
+from qcore.judges import JUDGES, parse_judge
 from qcore.models.new_network import NewNetwork
-from qcore.network.trees import call
 from qcore.pictures.look import _joined as joined
 from qcore.pictures.look import look_at
 from qcore.pictures.record import DTYPES, Answer, SampleRecord, dump_record, parse_record
@@ -22,7 +22,7 @@ from qcore.prepare import prepare
 from qcore.run_spec import RunSpec
 from qcore.scoring import verification
 from qcore.scoring.evaluator import to_batches
-from qcore.scoring.judges import JUDGES, parse_judge
+from qcore.trees import call
 from tests.qcore.test_typed_networks import MODULE, NETWORKS, columns
 
 SEARCH = 40

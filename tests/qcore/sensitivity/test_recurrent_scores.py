@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
+from qcore.judges import CLASSES
 from qcore.ptq.calibration import float_allocation
-from qcore.scoring.judges import CLASSES
 from qcore.sensitivity.gradient import _Tap
 from qcore.sensitivity.measured import compute_table, release, set_corrected
 from qcore.sensitivity.prefix import PrefixReplay

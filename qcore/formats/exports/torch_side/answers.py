@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from qcore.formats.config import BitConfig
-from qcore.network.trees import Tree, call, count, leaves, part
-from qcore.scoring.judges import CLASSES, Judge, read_judge
+from qcore.judges import CLASSES, Judge, read_judge
+from qcore.trees import Tree, call, count, leaves, part
 
 RUN_BATCH = 32
 

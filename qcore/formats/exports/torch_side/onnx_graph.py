@@ -21,7 +21,7 @@ from qcore.errors import ExportRefused
 from qcore.formats.config import BitConfig
 from qcore.formats.exports.provenance import provenance_text
 from qcore.formats.exports.torch_side.parts import Part, PlainLayer, Taken
-from qcore.network.trees import Tree, call, part, split_call
+from qcore.trees import Tree, call, part, split_call
 
 PACKAGES = ("onnx", "onnxscript")
 ONE_INPUT = "input"

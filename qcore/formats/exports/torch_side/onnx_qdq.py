@@ -27,7 +27,7 @@ from qcore.formats.exports.torch_side.parts import (
     take_apart,
     versions,
 )
-from qcore.network.trees import Tree
+from qcore.trees import Tree
 
 CONTAINERS = {18: (8,), 21: (4, 8, 16), 25: (2, 4, 8, 16)}
 """Opset to the integer widths its DequantizeLinear takes."""

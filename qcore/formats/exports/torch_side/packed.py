@@ -18,7 +18,7 @@ from qcore.formats.exports.templates import packed_reader
 from qcore.formats.exports.torch_side.answers import agreement, answers_of, judge_of
 from qcore.formats.exports.torch_side.parts import Part, PlainLayer, take_apart
 from qcore.network.rewriting import expose_layers
-from qcore.network.trees import Tree
+from qcore.trees import Tree
 
 TYPES = {torch.float32: "F32", torch.float16: "F16", torch.int64: "I64", torch.uint8: "U8"}
 TYPES |= {torch.float64: "F64", torch.int32: "I32", torch.bool: "BOOL", torch.int16: "I16"}

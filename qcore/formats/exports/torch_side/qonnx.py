@@ -24,7 +24,7 @@ from qcore.formats.exports.torch_side.parts import (
     versions,
 )
 from qcore.formats.exports.torch_side.run_onnx import feeds_of
-from qcore.network.trees import Tree, count, part
+from qcore.trees import Tree, count, part
 
 OPSET, DOMAIN, INPUTS = 18, "qonnx.custom_op.general", 8
 

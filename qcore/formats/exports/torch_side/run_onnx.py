@@ -8,9 +8,9 @@ import numpy as np
 from torch import Tensor
 
 from qcore.formats.exports.torch_side.answers import RUN_BATCH, agreement, answers_of, like
-from qcore.network.trees import Tree, count, part
+from qcore.judges import Judge
 from qcore.ptq.model import QuantizedModel
-from qcore.scoring.judges import Judge
+from qcore.trees import Tree, count, part
 
 
 def compare(

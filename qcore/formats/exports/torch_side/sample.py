@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from qcore.data import load_data
-from qcore.data.samples import example_for
 from qcore.errors import DataUnavailable, InvalidData, InvalidParams
+from qcore.example_inputs import example_for
 from qcore.formats.config import BitConfig
-from qcore.network.trees import Tree, count
+from qcore.trees import Tree, count
 
 SAMPLE_IMAGES = 64
 

@@ -20,7 +20,7 @@ from qcore.formats.exports.torch_side.parts import (
     take_apart,
     versions,
 )
-from qcore.network.trees import Tree
+from qcore.trees import Tree
 
 
 def render(config: BitConfig, model: nn.Module, sample: Tree) -> Rendered:

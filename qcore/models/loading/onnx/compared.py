@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from qcore.data.samples import example_inputs
 from qcore.errors import UnsupportedModel
+from qcore.example_inputs import example_inputs
 from qcore.models.loading.onnx.endings import decision
 from qcore.models.loading.onnx.opened import Gives
 from qcore.models.loading.onnx.parse import short
 from qcore.models.loading.onnx.runtime import session_of
 from qcore.models.loading.onnx.takes import Takes, choices, plain_names
-from qcore.network.trees import call, leaves
+from qcore.trees import call, leaves
 
 AGREEMENT = 1e-3
 """Largest difference between converted network and onnxruntime, relative to the largest output."""

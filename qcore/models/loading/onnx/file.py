@@ -13,7 +13,7 @@ import numpy as np
 from torch import nn
 
 from qcore.errors import QcoreError, UnsupportedModel
-from qcore.models.inputs import Input
+from qcore.inputs import Input
 from qcore.models.loading.onnx.branches import without_branches
 from qcore.models.loading.onnx.compared import Original, columns_for, difference
 from qcore.models.loading.onnx.converting import CONVERTERS, convert, unknown_operators, written_out

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from qcore.errors import InvalidParams, QcoreError, UnsupportedModel
-from qcore.models.inputs import Input
+from qcore.inputs import Input
 from qcore.models.loading.onnx.ids import compared_with, feeds_state, readers, vocabulary
 from qcore.models.loading.onnx.parse import parse
 from qcore.models.loading.packages import need

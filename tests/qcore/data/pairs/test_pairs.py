@@ -9,12 +9,12 @@ from qcore.add_network import add_network, check_network_on
 from qcore.data import load_data
 from qcore.errors import DataUnavailable, InvalidData
 from qcore.formats.config import dump_bits, parse_bits
+from qcore.judges import parse_judge
 from qcore.models.new_network import NewNetwork
 from qcore.models.preprocessing import Preprocessing
 from qcore.prepare import prepare
 from qcore.qat.batches import Epoch, batches_of
 from qcore.run_spec import RunSpec
-from qcore.scoring.judges import parse_judge
 from qcore.scoring.verification import measure
 
 torch.set_num_threads(1)

@@ -9,7 +9,7 @@ from scipy.fft import dct
 
 from qcore.data.sounds.features import features, mel_matrix
 from qcore.errors import InvalidParams
-from qcore.models.inputs import Input
+from qcore.inputs import Input
 from qcore.models.sound import KEYWORDS, Sound, layout, parse_sound, proposed
 
 torch.set_num_threads(1)

@@ -8,15 +8,15 @@ from qcore.add_network import add_network, check_network_on
 from qcore.data import check_data_fits, load_data
 from qcore.data.sounds.features import features
 from qcore.errors import DataUnavailable, InvalidData, InvalidParams
+from qcore.inputs import parse_input
+from qcore.judges import parse_judge
 from qcore.models.catalog import default_data, read_models
-from qcore.models.inputs import parse_input
 from qcore.models.new_network import NewNetwork
 from qcore.models.sound import KEYWORDS, parse_sound
 from qcore.models.zoo import load_model
 from qcore.network.layers import find_layers
 from qcore.prepare import prepare
 from qcore.run_spec import RunSpec
-from qcore.scoring.judges import parse_judge
 from tests.sounds import sound, wav_bytes
 
 torch.set_num_threads(1)

@@ -8,18 +8,18 @@ import pytest
 import torch
 
 from qcore.allocation import BitAllocation, LayerBits
-from qcore.data.samples import example_inputs
 from qcore.errors import ExportRefused
+from qcore.example_inputs import example_inputs
 from qcore.formats.config import BitConfig, dump_bits, parse_bits
 from qcore.formats.exports import EXPORTS, write_with_model
 from qcore.formats.exports.torch_side import run_onnx
 from qcore.formats.exports.torch_side.answers import answers_of
-from qcore.models.inputs import parse_input
+from qcore.inputs import parse_input
+from qcore.judges import parse_judge
+from qcore.judges.proposal import propose
 from qcore.network.layers import find_layers
 from qcore.ptq.calibration import Correction, measure_ranges
 from qcore.ptq.model import QuantizedModel
-from qcore.scoring.judges import parse_judge
-from qcore.scoring.judges.proposal import propose
 from tests import typed_nets
 
 TEXT = ("ids:int64:8<50", "mask:int64:8<2")

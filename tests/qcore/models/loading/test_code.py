@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from qcore.errors import InvalidConfig, InvalidData, InvalidParams, UnsupportedModel
+from qcore.judges import parse_judge
 from qcore.models.loading import load_network
 from qcore.network.layers import find_layers
-from qcore.scoring.judges import parse_judge
 from tests.own_networks import Payload, two_layers
 
 MODULE = "tests.own_networks"

@@ -7,12 +7,12 @@ import torch
 
 from qcore.add_network import add_network
 from qcore.errors import DataUnavailable, InvalidConfig, InvalidParams, UnsupportedModel
+from qcore.judges import parse_judge
 from qcore.models.cards import card_folder, read_cards
 from qcore.models.hugging_folder import kept_files
 from qcore.models.loading.hugging import read_hugging
 from qcore.models.new_network import NewNetwork
 from qcore.models.zoo import load_model
-from qcore.scoring.judges import parse_judge
 from tests.hugging_folders import KINDS, library, made, saved, tokenizer
 from tests.own_networks import Payload
 

@@ -8,12 +8,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from qcore.allocation import BitAllocation, LayerBits
 from qcore.errors import DataUnavailable, InvalidConfig, UnsupportedModel
+from qcore.judges import CLASSES
+from qcore.judges.classes import Classes
 from qcore.models.loading import load_network
 from qcore.models.loading.onnx.file import CONVERTERS, read_onnx
 from qcore.network.layers import find_layers
 from qcore.ptq.model import QuantizedModel
-from qcore.scoring.judges import CLASSES
-from qcore.scoring.judges.classes import Classes
 
 RNG = np.random.default_rng(0)
 

@@ -9,14 +9,14 @@ from onnx import TensorProto, helper, numpy_helper
 
 from qcore.add_network import add_network
 from qcore.errors import DataUnavailable, InvalidConfig, InvalidParams, UnsupportedModel
+from qcore.inputs import parse_input
 from qcore.models.cards import card_folder
-from qcore.models.inputs import parse_input
 from qcore.models.loading import load_network
 from qcore.models.loading.onnx.file import read_onnx
 from qcore.models.new_network import NewNetwork
 from qcore.models.zoo import load_model
 from qcore.network.layers import find_layers
-from qcore.network.trees import call
+from qcore.trees import call
 
 F, LONG, INT, B = TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL
 

@@ -8,13 +8,13 @@ from types import MappingProxyType
 from typing import Any
 
 from qcore.errors import InvalidData
-from qcore.scoring.judges.base import Judge, output_names
-from qcore.scoring.judges.classes import Classes
-from qcore.scoring.judges.embedding import Embedding
-from qcore.scoring.judges.map import Map
-from qcore.scoring.judges.parts import Parts
-from qcore.scoring.judges.signal import Signal
-from qcore.scoring.judges.tokens import Tokens
+from qcore.judges.base import Judge, output_names
+from qcore.judges.classes import Classes
+from qcore.judges.embedding import Embedding
+from qcore.judges.map import Map
+from qcore.judges.parts import Parts
+from qcore.judges.signal import Signal
+from qcore.judges.tokens import Tokens
 
 LEADING = ("logits", "last_hidden_state", "out")
 """Outputs that stand for a network where it returns others beside them."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qcore.errors import InvalidParams
-from qcore.scoring.judges.base import Judge, Measure
+from qcore.judges.base import Judge, Measure
 
 if TYPE_CHECKING:
     import torch
@@ -83,7 +83,7 @@ class Parts(Judge):
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Parts":
         """Read what `to_json` wrote."""
-        from qcore.scoring.judges import read_judge
+        from qcore.judges import read_judge
 
         try:
             parts = tuple(read_judge(part) for part in data["parts"])

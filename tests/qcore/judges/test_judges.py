@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from qcore.errors import InvalidData, InvalidParams
-from qcore.network.trees import part
-from qcore.scoring.judges import CLASSES, JUDGES, Judge, read_judge
-from qcore.scoring.judges.classes import Classes
-from qcore.scoring.judges.embedding import Embedding, neighbours
-from qcore.scoring.judges.map import Map
-from qcore.scoring.judges.parts import Parts
-from qcore.scoring.judges.proposal import propose
-from qcore.scoring.judges.signal import Signal
-from qcore.scoring.judges.tokens import Tokens
-from qcore.scoring.tally import score_bytes, tally
+from qcore.judges import CLASSES, JUDGES, Judge, read_judge
+from qcore.judges.classes import Classes
+from qcore.judges.embedding import Embedding, neighbours
+from qcore.judges.map import Map
+from qcore.judges.parts import Parts
+from qcore.judges.proposal import propose
+from qcore.judges.signal import Signal
+from qcore.judges.tally import score_bytes, tally
+from qcore.judges.tokens import Tokens
+from qcore.trees import part
 from store.runs.points import read_scores
 
 N = 12

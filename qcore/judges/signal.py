@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qcore.errors import InvalidData, InvalidParams
-from qcore.scoring.judges.base import Judge, Measure
-from qcore.scoring.judges.embedding import signs_like
+from qcore.judges.base import Judge, Measure
+from qcore.judges.embedding import signs_like
 
 if TYPE_CHECKING:
     import torch

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from qcore.errors import InvalidData
-from qcore.network.trees import Tree, call, count
+from qcore.judges import Judge
 from qcore.problem import Scores
-from qcore.scoring.judges import Judge
+from qcore.trees import Tree, call, count
 
 Batch = tuple[Tree, Tensor | None]
 """Inputs of a network, and labels or None."""

@@ -10,13 +10,13 @@ from types import MappingProxyType
 from typing import Any
 
 from qcore.errors import InvalidParams
-from qcore.scoring.judges.base import Judge, Measure
-from qcore.scoring.judges.classes import Classes
-from qcore.scoring.judges.embedding import Embedding
-from qcore.scoring.judges.map import Map
-from qcore.scoring.judges.parts import Parts
-from qcore.scoring.judges.signal import Signal
-from qcore.scoring.judges.tokens import Tokens
+from qcore.judges.base import Judge, Measure
+from qcore.judges.classes import Classes
+from qcore.judges.embedding import Embedding
+from qcore.judges.map import Map
+from qcore.judges.parts import Parts
+from qcore.judges.signal import Signal
+from qcore.judges.tokens import Tokens
 
 __all__ = ["CLASSES", "JUDGES", "Judge", "Measure", "judge_words", "parse_judge", "read_judge"]
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qcore.errors import InvalidData, InvalidParams
-from qcore.scoring.judges.base import Judge, Measure
+from qcore.judges.base import Judge, Measure
 
 if TYPE_CHECKING:
     import torch

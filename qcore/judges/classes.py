@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qcore.errors import InvalidData
-from qcore.scoring.judges.base import Judge, Measure, logs_of
+from qcore.judges.base import Judge, Measure, logs_of
 
 if TYPE_CHECKING:
     import torch

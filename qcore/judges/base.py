@@ -2,7 +2,7 @@
 
 Torch-free: judges speak to tensors by their methods only, so that pages can read a judge's words
 and settings without loading torch. Every judge is a frozen dataclass of its settings. What goes in
-and out is a tensor, or names to tensors where a judge has to keep several (`network.trees.Tree`).
+and out is a tensor, or names to tensors where a judge has to keep several (`trees.Tree`).
 """
 
 from abc import ABC, abstractmethod
