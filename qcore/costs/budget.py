@@ -112,6 +112,7 @@ def make_options(
     rows = tuple(LayerBits(w) for w in widths)
     options = {layer.name: rows if layer.looks_up else free for layer in layers}
     if pin_first_last is not None:
+        LayerBits(pin_first_last)  # refused even where no layer is known yet
         quantized = input_widths != [FLOAT_BITS]
         for layer in ends_of(layers):
             inputs = quantized and not layer.looks_up

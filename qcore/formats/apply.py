@@ -11,6 +11,7 @@ from qcore.example_inputs import example_for
 from qcore.formats.config import BitConfig, check_fits
 from qcore.formats.exports.templates.common import in_float, unwrapped
 from qcore.network.layers import find_layers
+from qcore.network.rewriting import expose_layers
 from qcore.ptq.model import QuantizedModel
 from qcore.trees import shown
 
@@ -35,7 +36,8 @@ def apply_bits(model: nn.Module, config: BitConfig, *, same_weights: bool = True
             quantized already, scripted, or cannot run on the inputs of the configuration's.
     """
     _refuse_others(model)
-    network = unwrapped(model, (*config.model.names, *config.norms.values()))
+    # not by what a script of the same process may have brought along
+    network = unwrapped(model, (*config.model.names, *config.norms.values()), expose_layers)
     rounded = ""
     others = any(p.is_floating_point() and p.dtype != torch.float32 for p in network.parameters())
     if others or any(part._compiled_call_impl is not None for part in network.modules()):

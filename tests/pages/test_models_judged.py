@@ -74,7 +74,7 @@ def test_the_page_says_what_a_network_takes_and_how_it_is_compared(own, store):
     told = told.replace("\\", "")
     assert "ids (8,) int64 below 50; mask (8,) bool" in told
     assert f"Compared by: {own.judge.title}" in told
-    assert "a column for each input (ids, mask)" in told
+    assert "cut into tokens by the tokenizer" in told
     assert own.judge.labels in told
     listed = next(frame.value for frame in at.dataframe if "Judge" in frame.value)
     assert listed.set_index("Network").loc["mine", "Judge"] == own.judge.title

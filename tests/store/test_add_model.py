@@ -130,7 +130,11 @@ def test_the_steps_of_the_page_leave_layers_scores_and_a_table(place):
             ["--source", "factory", "--architecture", "os:getcwd", "--data", "mnist"],
             "BITDIAL_ALLOW_CODE=os",
         ),
-        (["--source", "onnx", "--weights", "/x.onnx"], "no file /x.onnx"),
+        (["--source", "onnx", "--weights", "/x.onnx"], "how the images it was trained on were"),
+        (
+            ["--source", "onnx", "--weights", "/x.onnx", "--data", "imagefolder:/photos"],
+            "--mean, --std and --shape",
+        ),
         (
             ["--source", "onnx", "--weights", "/x.onnx", "--data", "mnist", "--shape", "3x28x28"],
             "--mean, --std and --shape",

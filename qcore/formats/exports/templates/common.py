@@ -73,12 +73,13 @@ def inside(model: nn.Module) -> nn.Module | None:
     return next((child for name, child in model.named_children() if name in WRAPPED), None)
 
 
-def unwrapped(model: nn.Module, wanted: Any) -> nn.Module:
+def unwrapped(model: nn.Module, wanted: Any, expose: Any = expose_layers) -> nn.Module:
     """The network that has modules of certain names, every layer in a module of its own.
 
     Args:
         model: The network, itself or in wrappers, or with parts in wrappers.
         wanted: The names.
+        expose: What gives each layer a module of its own.
 
     Returns:
         The network inside the wrappers, as `expose_layers` gives it; where parts were wrapped a
@@ -87,7 +88,7 @@ def unwrapped(model: nn.Module, wanted: Any) -> nn.Module:
     given, names = model, set(wanted)
     while True:
         if "_orig_mod" not in model._modules:
-            exposed = expose_layers(model)
+            exposed = expose(model)
             if names <= set(dict(exposed.named_modules())):
                 return exposed
         within = inside(model)
@@ -99,7 +100,7 @@ def unwrapped(model: nn.Module, wanted: Any) -> nn.Module:
         within = None if isinstance(part, nn.Sequential) else inside(part)
         if within is not None:
             shared[id(part)] = copy.deepcopy(within, shared)
-    plain = expose_layers(copy.deepcopy(model, shared))
+    plain = expose(copy.deepcopy(model, shared))
     return plain if names <= set(dict(plain.named_modules())) else given
 
 

@@ -61,9 +61,8 @@ def case(name):
     measure_ranges(quantized, [sample])
     correction = Correction(quantized, [sample])
     bits = (LayerBits(8, 8), LayerBits(4, 32), LayerBits(3, 8))
-    quantized.set_allocation(
-        BitAllocation({n: bits[at % 3] for at, n in enumerate(found.spec.names)})
-    )
+    mixed = BitAllocation({n: bits[at % 3] for at, n in enumerate(found.spec.names)})
+    quantized.set_allocation(mixed.with_float_ids(found.spec.layers))
     correction.apply()
     config = BitConfig(
         found.spec, quantized.allocation, quantized.state(), quantized.norms,
