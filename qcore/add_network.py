@@ -16,6 +16,7 @@ from qcore.allocation import ModelSpec
 from qcore.errors import InvalidParams
 from qcore.float_check import far_off
 from qcore.judges import Judge
+from qcore.judges.signal import Signal
 from qcore.models.cards import Card, update_card, write_card
 from qcore.models.catalog import MODELS, read_models
 from qcore.models.loading import load_network
@@ -179,7 +180,7 @@ def check_network_on(
     milliseconds = _milliseconds(prepared, x)
     notes = list(prepared.notes)
     test = prepared.float_point.test or point.search
-    notes += filter(None, [far_off(test, prepared.model.classes)])
+    notes += filter(None, [far_off(test, prepared.model.classes), _peak_note(prepared)])
     report = {
         "model": name,
         "data": data,
@@ -203,6 +204,22 @@ def check_network_on(
         others = tuple(entry for entry in card.data if entry != data)
         update_card(replace(card, data=(data, *others)[:20]))
     return Check(prepared.model, point, report)
+
+
+def _peak_note(prepared: Prepared) -> str:
+    """A sentence where true signals go beyond the peak that their PSNR is taken for."""
+    judge = prepared.evaluator.judge
+    labels = [y for _, y in prepared.evaluator.search if y is not None]
+    if not isinstance(judge, Signal) or judge.measure != "psnr" or not labels:
+        return ""
+    low, high = min(float(y.min()) for y in labels), max(float(y.max()) for y in labels)
+    if max(abs(low), abs(high)) <= judge.peak:
+        return ""
+    return (
+        f"The true signals reach from {low:g} to {high:g}, and the PSNR is taken for a peak of "
+        f"{judge.peak:g}: set the judge's peak to {high - low:g}, their range, for figures that "
+        "mean something."
+    )
 
 
 def measure_table(

@@ -125,7 +125,7 @@ def network_form() -> tuple[NewNetwork, Upload] | None:
         sound=sound,
         length=length,
     )
-    if others and not inputs:
+    if others and not inputs and source != "onnx":  # a file that says itself what it takes
         raise InvalidParams("Give a row for every input: its name, its numbers and its sizes.")
     return new, upload
 
@@ -191,7 +191,7 @@ def _architecture(source: str) -> str:
     else:
         st.caption(
             "Converted by onnx2torch or onnx2pytorch, and believed only where the result computes "
-            "what onnxruntime computes. One input, one output, a batch size left open."
+            "what onnxruntime computes. What it takes and gives is read from the file."
         )
     return ""
 

@@ -125,6 +125,13 @@ def _check_column(wanted: Input, values: Tensor, n: int) -> None:
         raise InvalidData(
             f"Input {wanted.name!r} takes {wanted.dtype}; the data are {values.dtype}."
         )
+    if "mask" in wanted.name.lower() and wanted.shape and not values.is_floating_point():
+        empty = (values.reshape(n, -1) != 0).sum(1) == 0
+        if bool(empty.any()):
+            raise InvalidData(
+                f"The mask {wanted.name!r} of sample {int(empty.nonzero()[0]):,} is empty: nothing "
+                "of it counts. Remove that sample, or give it at least one position."
+            )
     if values.is_floating_point():
         _check_finite(f"Input {wanted.name!r}", values)
     elif wanted.high is not None:

@@ -75,10 +75,21 @@ class Classes(Judge):
                 f"The judge 'classes' needs class numbers (n,); got labels {labels.dtype} of shape "
                 f"{tuple(labels.shape)}."
             )
+        _check_numbers(seen, labels)
         right: Tensor = seen.argmax(1) == labels
         return right
 
     def loss(self, seen: Any, labels: "Tensor") -> "Tensor":
         """Cross-entropy with the labels, nats, (n,)."""
+        _check_numbers(seen, labels)
         entropy: Tensor = -seen.gather(1, labels[:, None])[:, 0]
         return entropy
+
+
+def _check_numbers(seen: Any, labels: "Tensor") -> None:
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= seen.shape[1]:
+        raise InvalidData(
+            f"The labels reach from {low} to {high}, and the network has {seen.shape[1]} outputs, "
+            f"0 to {seen.shape[1] - 1}: is it trained on these classes, and do they count from 0?"
+        )

@@ -143,7 +143,8 @@ def new_network(arguments: argparse.Namespace) -> NewNetwork:
             raise InvalidParams(
                 "Say how the images it was trained on were normalised: --mean, --std and --shape "
                 "(--mean 0 --std 1 is not at all), or --data with a set that has a usual way, such "
-                "as fashion-mnist or cifar10."
+                "as fashion-mnist or cifar10. Where it takes no image, describe each input with "
+                "--input."
             )
     return NewNetwork(
         name=arguments.name,

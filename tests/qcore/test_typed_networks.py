@@ -206,3 +206,16 @@ def test_the_judge_of_an_added_network_is_changed_only_to_one_that_fits(folder):
     assert read_cards()[0][key].judge == judge
     with pytest.raises(InvalidParams, match="comes with its judge"):
         change_judge("resnet8", judge)
+
+
+def test_true_signals_beyond_the_peak_are_said(folder):
+    new = NewNetwork(
+        "rebuilder", "factory", f"{MODULE}:autoencoder", inputs=(parse_input("x:float32:12"),),
+        judge=parse_judge("signal"),
+    )  # fmt: skip
+    _, _, notes = add_network(new)
+    assert any("those that its own code made" in note for note in notes)
+    given = columns("autoencoder") | {"y": 50 + columns("autoencoder")["x"]}
+    np.savez(folder / "data.npz", **given)
+    checked = check_network_on("rebuilder", f"tensors:{folder / 'data.npz'}", 40, 40)
+    assert any("set the judge's peak to" in note for note in checked.report["notes"])

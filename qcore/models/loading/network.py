@@ -154,7 +154,11 @@ def load_network(
             taken, notes = chosen.key, [*chosen.notes, *filled]
         input_shape = input_shape or _usual_shape(source, architecture, network)
     if weights is None:
-        notes.append("No weights were given: they are drawn by chance, and it has learned nothing.")
+        notes.append(
+            "No weights were given: those that its own code made are taken."
+            if source == "factory"
+            else "No weights were given: they are drawn by chance, and it has learned nothing."
+        )
     network = network.float()  # as `load_card` gives it
     name = architecture or source
     if inputs:

@@ -387,3 +387,11 @@ def test_a_sensible_judge_is_proposed(name):
 def test_nothing_to_compare_is_said():
     with pytest.raises(InvalidData, match="without a tensor"):
         propose({"words": "none"}, IMAGE)
+
+
+@pytest.mark.parametrize("labels", [torch.tensor([1, 3]), torch.tensor([-1, 0])])
+def test_labels_that_the_network_has_not_are_said(labels):
+    seen = CLASSES.read(noise(2, 3), None)
+    for ask in (CLASSES.marks, CLASSES.loss):
+        with pytest.raises(InvalidData, match="the network has 3 outputs, 0 to 2"):
+            ask(seen, labels)

@@ -31,6 +31,8 @@ def tidied(proto: Any) -> Any:
     kept = []
     read = {name for node in graph.node for name in node.input} | outputs
     for node in graph.node:
+        while node.input and not node.input[-1]:
+            del node.input[-1]  # left out, as the upper end of a Clip
         for index, name in enumerate(node.input):
             node.input[index] = other.get(name, name)
         value = _constant(node)

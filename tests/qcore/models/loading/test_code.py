@@ -37,7 +37,7 @@ def test_a_factory_is_not_even_imported_without_leave(monkeypatch, tmp_path):
 def test_a_factory_with_leave_gives_a_network(leave):
     loaded = factory("TwoLayers")
     assert (loaded.classes, loaded.input_shape) == (3, (1, 8, 8))
-    assert any("drawn by chance" in note for note in loaded.notes)
+    assert any("those that its own code made" in note for note in loaded.notes)
 
 
 @pytest.mark.parametrize("target", ["os", "os:system('x')", "a b:c", ":x", "../x:y"])

@@ -208,3 +208,12 @@ def test_damaged_files_are_refused_by_name(tmp_path, content):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataUnavailable, match="nowhere"):
         read_onnx(tmp_path / "nowhere.onnx")
+
+
+def test_an_input_that_is_left_out_at_the_end_is_none(tmp_path):
+    nodes = [*body("f"), helper.make_node("Clip", ["f", "floor", ""], ["y"])]
+    floor = numpy_helper.from_array(np.array(0.0, np.float32), "floor")
+    path = save(tmp_path / "n.onnx", nodes, [tensor("w", 4, 1, 3, 3), tensor("b", 4), floor])
+    network = load_network("onnx", "", path, None, None, {}).network
+    with torch.no_grad():
+        assert float(network(torch.randn(3, 1, 8, 8)).min()) >= 0
