@@ -26,7 +26,7 @@ def opened(page, url, unfold=False):
 
     page.goto(url)
     app = page.get_by_test_id("stApp")
-    page.get_by_test_id("stExpander").last.wait_for()
+    page.get_by_test_id("stExpander").filter(visible=True).last.wait_for()
     expect(app).to_have_attribute("data-test-script-state", "notRunning")
     if unfold:
         page.locator("summary").filter(has_text=re.compile("Network$")).click()

@@ -69,6 +69,7 @@ class SvgPen extends Pen {
   }
 
   say(text, x, y, { size = 12, align = "left", colour = this.theme.ink, bold, turn = 0 } = {}) {
+    if (!printable(text)) return;
     const node = this.add("text", {
       transform: `translate(${x} ${y})${turn ? ` rotate(${turn})` : ""}`,
       dy: "0.35em",
