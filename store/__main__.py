@@ -147,7 +147,7 @@ def _summary(store: Store, run_id: int) -> None:
         point = stored.point
         if point.test is not None:
             measure = pick.measure_of(judge, point.test)
-            low, high = (measure.factor * end for end in point.test.interval)
+            low, high = measure.span(point.test.interval)
             cost = costs_of(spec, point.allocation)["weight_bytes"]
             name = "" if judge.name == "classes" else f"{measure.name} "
             say(

@@ -101,7 +101,7 @@ def _other(scores: Scores | None, judge: Judge) -> str:
 def _interval(scores: Scores, judge: Judge) -> str:
     if scores.accuracy is None:
         return "no labels"
-    low, high = (judge.score.factor * end for end in scores.interval)
+    low, high = judge.score.span(scores.interval)
     return f"{low:.1f} to {high:.1f}"
 
 
@@ -149,5 +149,6 @@ def splits_text(report: Mapping[str, Any], words: Words = CLASSIFIER) -> str:
 
 def share_text(scores: Mapping[str, Any], words: Words = CLASSIFIER) -> str:
     """A score with its interval and n: "91.2 % (90.1 to 92.2, n = 1,000)"."""
-    value, low, high = (words.factor * scores[end] for end in ("value", "low", "high"))
+    value = words.factor * scores["value"]
+    low, high = words.measure.span((scores["low"], scores["high"]))
     return f"{words.value(value)} ({low:.1f} to {high:.1f}, n = {scores['n']:,})"

@@ -167,7 +167,7 @@ class Words:
             >>> Words().scores(Scores(1024, 0.1, 0.9, 0.906))
             '90.6 % (88.7 to 92.2, n=1,024)'
         """
-        low, high = (self.factor * end for end in scores.interval)
+        low, high = self.measure.span(scores.interval)
         shown = self.value(self.factor * scores.headline)
         return f"{shown} ({low:.1f} to {high:.1f}, n={scores.n:,})"
 

@@ -51,6 +51,11 @@ class Measure:
         """The unit of a difference of two values: "points" for shares."""
         return "points" if self.share else self.unit
 
+    def span(self, interval: tuple[float, float]) -> tuple[float, float]:
+        """Both ends of an interval as they are written; those of shares lie within 0 and 100 %."""
+        low, high = (self.factor * end for end in interval)
+        return (max(0.0, low), min(100.0, high)) if self.share else (low, high)
+
     def write(self, value: float, digits: int = 1) -> str:
         """A value with its unit, as "92.3 %" or "38.1 dB"."""
         return f"{value * self.factor:.{digits}f} {self.symbol}"

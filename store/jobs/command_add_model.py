@@ -208,7 +208,8 @@ def _check(store: Store, arguments: argparse.Namespace, say: Say, inspection: An
     judge = read_judge(check.report["judge"])
     measure = judge.score if test["labelled"] else judge.match
     what = f"float {measure.name}" if test["labelled"] else f"no labels: {measure.name} with itself"
-    value, low, high = (measure.factor * test[key] for key in ("value", "low", "high"))
+    value = measure.factor * test["value"]
+    low, high = measure.span((test["low"], test["high"]))
     say(
         f"{what} on the test split: {value:.2f} {measure.symbol} ({low:.2f} to {high:.2f}, "
         f"n = {test['n']:,}), measured; {check.report['ms']:.2f} ms per sample"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from qcore.errors import InvalidData, InvalidParams
-from qcore.judges import CLASSES, JUDGES, Judge, read_judge
+from qcore.judges import CLASSES, JUDGES, Judge, Measure, read_judge
 from qcore.judges.classes import Classes
 from qcore.judges.embedding import Embedding, neighbours
 from qcore.judges.map import Map
@@ -395,3 +395,10 @@ def test_labels_that_the_network_has_not_are_said(labels):
     for ask in (CLASSES.marks, CLASSES.loss):
         with pytest.raises(InvalidData, match="the network has 3 outputs, 0 to 2"):
             ask(seen, labels)
+
+
+def test_an_interval_of_shares_ends_within_them():
+    share, ratio = Measure("accuracy"), Measure("PSNR", "dB")
+    assert share.span((0.915, 1.013)) == pytest.approx((91.5, 100))
+    assert share.span((-0.01, 0.5)) == pytest.approx((0, 50))
+    assert ratio.span((-1.5, 120.0)) == (-1.5, 120.0)
