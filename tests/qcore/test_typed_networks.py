@@ -7,10 +7,11 @@ import torch
 from qcore.add_network import add_network, change_judge, check_network_on, measure_table
 from qcore.allocation import BitAllocation, LayerBits
 from qcore.data import load_data
+from qcore.data.samples import Samples
 from qcore.errors import DataUnavailable, InvalidData, InvalidParams, UnsupportedModel
 from qcore.formats.apply import apply_bits
 from qcore.formats.config import dump_bits, parse_bits
-from qcore.inputs import parse_input
+from qcore.inputs import Input, parse_input
 from qcore.judges import parse_judge
 from qcore.models.cards import read_cards
 from qcore.models.new_network import NewNetwork
@@ -219,3 +220,15 @@ def test_true_signals_beyond_the_peak_are_said(folder):
     np.savez(folder / "data.npz", **given)
     checked = check_network_on("rebuilder", f"tensors:{folder / 'data.npz'}", 40, 40)
     assert any("set the judge's peak to" in note for note in checked.report["notes"])
+
+
+def test_a_padding_mask_may_be_empty_and_a_mask_may_not():
+    given = {"ids": torch.ones(3, 4), "m": torch.zeros(3, 4, dtype=torch.bool)}
+    for name, fine in (("key_padding_mask", True), ("attention_mask", False)):
+        inputs = (Input("ids", (4,)), Input(name, (4,), "bool"))
+        columns_ = {"ids": given["ids"], name: given["m"]}
+        if fine:
+            assert len(Samples(columns_, inputs)) == 3
+        else:
+            with pytest.raises(InvalidData, match="'attention_mask' of sample 0 is empty"):
+                Samples(columns_, inputs)
