@@ -63,16 +63,17 @@ def graded(other: np.ndarray, this: np.ndarray, factor: float = 100.0) -> Graded
     return Graded(n, float(change.mean()), error, factor)
 
 
-def t_quantile(level: float, freedom: int) -> float:
-    """Quantile of Student's t distribution."""
+def t_quantile(level: float, freedom: float) -> float:
+    """Quantile of Student's t distribution; with infinite freedom the normal one's."""
     # what pages import must not load it before it is needed
-    from scipy.special import stdtrit
+    from scipy.special import ndtri, stdtrit
 
-    return float(stdtrit(max(1, freedom), level))
+    return float(stdtrit(max(1, freedom), level) if math.isfinite(freedom) else ndtri(level))
 
 
-def t_test(t: float, freedom: int) -> float:
-    """Two-sided p-value of Student's t."""
-    from scipy.special import stdtr
+def t_test(t: float, freedom: float) -> float:
+    """Two-sided p-value of Student's t; with infinite freedom the normal one's."""
+    from scipy.special import ndtr, stdtr
 
-    return float(2 * stdtr(max(1, freedom), -abs(t)))
+    below = stdtr(max(1, freedom), -abs(t)) if math.isfinite(freedom) else ndtr(-abs(t))
+    return min(1.0, float(2 * below))

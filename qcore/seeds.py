@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qcore.errors import InvalidData
+from qcore.graded import t_quantile, t_test
 from qcore.paired import LEVEL
 
 
@@ -78,11 +79,11 @@ class MethodDifference:
         beyond = abs(self.points) - self.step
         if beyond <= 0 or self.error == 0:
             return 1.0
-        return min(1.0, 2 * _below(-beyond / self.error, self.freedom))
+        return t_test(beyond / self.error, self.freedom)
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
         """Interval of the difference; it leaves out 0 where `p_value` is below 1 - level."""
-        half = -_quantile((1 - level) / 2, self.freedom) * self.error + self.step
+        half = t_quantile((1 + level) / 2, self.freedom) * self.error + self.step
         return self.points - half, self.points + half
 
 
@@ -176,16 +177,3 @@ def _unlike(answers: Sequence[np.ndarray] | np.ndarray) -> InvalidData:
         f"A paired comparison needs the same test images on both sides; found {found}. "
         "Measure both again on the same data."
     )
-
-
-def _below(t: float, freedom: float) -> float:
-    """Probability that a variable of Student's distribution lies below t."""
-    from scipy.special import ndtr, stdtr
-
-    return float(stdtr(freedom, t) if math.isfinite(freedom) else ndtr(t))
-
-
-def _quantile(p: float, freedom: float) -> float:
-    from scipy.special import ndtri, stdtrit
-
-    return float(stdtrit(freedom, p) if math.isfinite(freedom) else ndtri(p))
