@@ -36,7 +36,8 @@ def example_inputs(inputs: tuple[Input, ...], n: int, seed: int = 0) -> Tree:
         if each.zeros:
             columns[each.name] = zeros_for(each, n)
         elif kind == torch.bool:
-            columns[each.name] = torch.ones(shape, dtype=kind)
+            # nothing is padded, everything counts
+            columns[each.name] = torch.full(shape, "pad" not in each.name.lower(), dtype=kind)
         elif kind.is_floating_point:
             columns[each.name] = torch.randn(shape, generator=generator)
         else:

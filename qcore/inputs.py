@@ -99,6 +99,11 @@ def check_inputs(inputs: tuple[Input, ...]) -> None:
             raise InvalidParams(f"Input {each.name!r} has {each.high} ids; at least 1 is needed.")
 
 
+def names_mask(name: str) -> bool:
+    """True for the name of a mask that says what counts; a padding mask says what does not."""
+    return "mask" in name.lower() and "pad" not in name.lower()
+
+
 def parse_input(words: str) -> Input:
     """Read "name:dtype:sizes" with "<ids" and "=pad" behind it.
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from qcore.example_inputs import KINDS
-from qcore.inputs import Input
+from qcore.inputs import Input, names_mask
 
 LENGTHS = ("lengths", "length")
 """What a column of lengths is called, or NAME_lengths of the input NAME."""
@@ -12,7 +12,7 @@ LENGTHS = ("lengths", "length")
 
 def is_mask(wanted: Input) -> bool:
     """Whether an input is a mask, told from its name."""
-    return "mask" in wanted.name.lower() and bool(wanted.shape) and not wanted.zeros
+    return names_mask(wanted.name) and bool(wanted.shape) and not wanted.zeros
 
 
 def mask_of(wanted: Input, lengths: Tensor) -> Tensor:

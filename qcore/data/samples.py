@@ -9,7 +9,7 @@ from torch import Tensor
 
 from qcore.errors import InvalidData, InvalidParams
 from qcore.example_inputs import KINDS
-from qcore.inputs import Input
+from qcore.inputs import Input, names_mask
 from qcore.trees import Tree
 
 
@@ -125,10 +125,7 @@ def _check_column(wanted: Input, values: Tensor, n: int) -> None:
         raise InvalidData(
             f"Input {wanted.name!r} takes {wanted.dtype}; the data are {values.dtype}."
         )
-    name = wanted.name.lower()
-    # a padding mask says what does not count: an empty one is a whole sample
-    marks = "mask" in name and "pad" not in name
-    if marks and wanted.shape and not values.is_floating_point():
+    if names_mask(wanted.name) and wanted.shape and not values.is_floating_point():
         empty = (values.reshape(n, -1) != 0).sum(1) == 0
         if bool(empty.any()):
             raise InvalidData(

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from qcore.errors import InvalidData
+from qcore.inputs import names_mask
 from qcore.judges.base import Judge, output_names
 from qcore.judges.classes import Classes
 from qcore.judges.embedding import Embedding
@@ -68,7 +69,7 @@ def _one(name: str, values: Any, inputs: Any, causal: bool, ending: str | None) 
     named = inputs if isinstance(inputs, Mapping) else {"": inputs}
     ids = next((k for k, v in named.items() if v.dim() == 2 and not v.is_floating_point()), None)
     shaped = None if ids is None else named[ids].shape
-    masks = [k for k, v in named.items() if "mask" in k.lower() and v.shape == shaped]
+    masks = [k for k, v in named.items() if names_mask(k) and v.shape == shaped]
     mask = masks[0] if masks else ""
     alike = any(v.shape == values.shape and v.is_floating_point() for v in named.values())
     values = values.float()

@@ -9,10 +9,12 @@ from qcore.allocation import BitAllocation, LayerBits
 from qcore.data import load_data
 from qcore.data.samples import Samples
 from qcore.errors import DataUnavailable, InvalidData, InvalidParams, UnsupportedModel
+from qcore.example_inputs import example_inputs
 from qcore.formats.apply import apply_bits
 from qcore.formats.config import dump_bits, parse_bits
 from qcore.inputs import Input, parse_input
 from qcore.judges import parse_judge
+from qcore.judges.proposal import propose
 from qcore.models.cards import read_cards
 from qcore.models.new_network import NewNetwork
 from qcore.models.zoo import load_model
@@ -227,6 +229,10 @@ def test_a_padding_mask_may_be_empty_and_a_mask_may_not():
     for name, fine in (("key_padding_mask", True), ("attention_mask", False)):
         inputs = (Input("ids", (4,)), Input(name, (4,), "bool"))
         columns_ = {"ids": given["ids"], name: given["m"]}
+        assert bool(example_inputs(inputs, 2)[name].any()) != fine
+        made = {"ids": torch.ones(2, 4, dtype=torch.int64), name: torch.ones(2, 4)}
+        judge = propose(torch.zeros(2, 4, 9), made)
+        assert judge.mask == ("" if fine else name)
         if fine:
             assert len(Samples(columns_, inputs)) == 3
         else:
