@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,6 +11,10 @@ from qcore.allocation import BitAllocation, LayerBits, LayerSpec, ModelSpec
 from qcore.costs import costs_of
 from qcore.costs.budget import Budget, make_options
 from qcore.problem import Point, Problem, Scores, SensitivityTable, Window
+from qcore.rules.resolve import resolve
+from qcore.rules.rule import Rule
+from qcore.rules.ties import holds
+from qcore.solvers.decisions import nearest_allowed
 
 IMAGES = 1000
 SAMPLES = 12
@@ -69,10 +73,11 @@ class Toy:
         return Point(point.allocation, point.search, test=point.search, stage=point.stage)
 
     def all_allocations(self) -> list[BitAllocation]:
-        """Every allocation the options allow."""
+        """Every allocation that the options and ties allow."""
         names = self.problem.model.names
         rows = itertools.product(*(self.problem.options[name] for name in names))
-        return [BitAllocation(dict(zip(names, row, strict=True))) for row in rows]
+        made = (BitAllocation(dict(zip(names, row, strict=True))) for row in rows)
+        return [allocation for allocation in made if holds(self.problem.ties, allocation)]
 
     def optimum(self) -> float:
         """Smallest true damage within the budget, by trying everything."""
@@ -164,15 +169,15 @@ def toy_problem(
 def with_budget(toy: Toy, share: float, cost: str = "weight_bytes") -> Toy:
     """The same toy under a budget: 0 is the cheapest allocation, 1 the dearest, linear between."""
     problem = toy.problem
+    names = problem.model.names
     ends = []
-    for pick in (min, max):
-        bits = {name: pick(options) for name, options in problem.options.items()}
+    for width in (1, 32):
+        wanted = dict.fromkeys(names, LayerBits(width, width))
+        bits = nearest_allowed(names, problem.options, problem.ties, wanted)
         ends.append(costs_of(problem.model, BitAllocation(bits))[cost])
     limit = ends[0] + share * (ends[1] - ends[0])
     limits = {**problem.budget.limits, cost: limit}
-    limited = Problem(
-        problem.model, problem.options, Budget(limits), problem.sensitivity, problem.objective
-    )
+    limited = replace(problem, budget=Budget(limits))
     return Toy(limited, toy.vectors, toy.interaction, tables=toy.tables)
 
 
@@ -180,5 +185,19 @@ def pinned(toy: Toy, name: str, bits: LayerBits) -> Toy:
     """The same toy with one layer's bits fixed."""
     problem = toy.problem
     options = {**problem.options, name: (bits,)}
-    fixed = Problem(problem.model, options, problem.budget, problem.sensitivity, problem.objective)
+    fixed = replace(problem, options=options)
     return Toy(fixed, toy.vectors, toy.interaction, tables=toy.tables)
+
+
+def ruled(toy: Toy, rules: Sequence[Rule]) -> Toy:
+    """The same toy with rules after the widths that its first layer has."""
+    problem = toy.problem
+    first = problem.options[problem.model.names[0]]
+    found = resolve(
+        rules,
+        problem.model.layers,
+        {bits.weight for bits in first},
+        {bits.activation for bits in first},
+    )
+    limited = replace(problem, options=found.options, ties=found.ties)
+    return Toy(limited, toy.vectors, toy.interaction, tables=toy.tables)

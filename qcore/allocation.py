@@ -7,7 +7,7 @@ layer's two bit-widths and a `BitAllocation` the choice for every layer, keyed b
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -43,6 +43,12 @@ class LayerSpec:
         producers: Names of the layers whose outputs reach this layer's input, through any
             pooling, norm, activation function or addition; empty for the network's input.
         consumers: Names of the layers that read this layer's output in the same sense.
+        tensor: Names the tensor it reads: layers with the same name read the same values; "" where
+            that is not known, and where it runs several times.
+        stream: Names what that tensor is added to or comes from by additions, such as a residual
+            stream; "" where it is no part of an addition.
+        counted: False where its input is counted at a tied layer that reads the same tensor: it is
+            quantized once, and in memory once.
     """
 
     name: str
@@ -57,6 +63,9 @@ class LayerSpec:
     groups: int = 1
     producers: tuple[str, ...] = ()
     consumers: tuple[str, ...] = ()
+    tensor: str = ""
+    stream: str = ""
+    counted: bool = True
 
     @property
     def looks_up(self) -> bool:
@@ -119,9 +128,30 @@ class ModelSpec:
         """Layer names in execution order."""
         return tuple(layer.name for layer in self.layers)
 
+    def sharing(self, groups: Iterable[Sequence[str]]) -> "ModelSpec":
+        """The model whose tied layers count a tensor once that several of them read.
+
+        Args:
+            groups: Names of layers whose activations are tied, a group for each tie.
+        """
+        place = {layer.name: at for at, layer in enumerate(self.layers)}
+        layers = list(self.layers)
+        for group in groups:
+            seen: set[str] = set()
+            for at in sorted(place[name] for name in group if name in place):
+                tensor = layers[at].tensor
+                if tensor and tensor in seen:
+                    layers[at] = replace(layers[at], counted=False)
+                seen.add(tensor)
+        return self if tuple(layers) == self.layers else replace(self, layers=tuple(layers))
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `ModelSpec.from_json` reads it back."""
         document = {"version": 1, **asdict(self)}
+        for layer in document["layers"]:
+            for key, usual in (("tensor", ""), ("stream", ""), ("counted", True)):
+                if layer[key] == usual:
+                    del layer[key]
         # files of image networks stay as they always were
         document.pop("inputs")
         if not self.defined:

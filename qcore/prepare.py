@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qcore.allocation import BitAllocation, ModelSpec
+from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits, ModelSpec
 from qcore.costs import COSTS
-from qcore.costs.budget import Budget, make_options
+from qcore.costs.budget import Budget
 from qcore.costs.formulas import CostModel
 from qcore.data import check_data_fits, load_data
 from qcore.errors import InvalidParams
@@ -24,6 +24,7 @@ from qcore.qat.checkpoints import Checkpoints, MemoryCheckpoints
 from qcore.qat.setup import Setup
 from qcore.qat.trainer import Trainer
 from qcore.quantizer_names import key_part
+from qcore.rules.ties import Part
 from qcore.run_spec import RunSpec
 from qcore.scoring.evaluator import Evaluator, batch_size_for, choose_device
 from qcore.scoring.executors.pack import pack_evaluator
@@ -53,8 +54,8 @@ class Prepared:
 
     @property
     def model(self) -> ModelSpec:
-        """The facts about the model."""
-        return self.problem.model
+        """The facts about the model, before any rules."""
+        return self.evaluator.model.spec
 
     @property
     def float_point(self) -> Point:
@@ -103,7 +104,7 @@ class Prepared:
     def config(self, point: Point, provenance: Mapping[str, Any]) -> BitConfig:
         """Everything a file needs to reproduce a reported point's logits."""
         return BitConfig(
-            model=self.model,
+            model=self.problem.model,
             allocation=point.allocation,
             state=self.evaluator.state(point),
             norms=self.evaluator.model.norms,
@@ -138,6 +139,33 @@ def table_key(model_digest: str, data_digest: str, kind: str, spec: RunSpec) -> 
     inputs = ",".join(map(str, sorted(set(spec.activation_bits))))
     name = f"v2/{kind}/w{widths}/a{inputs}/{model_digest[:16]}/{data_digest[:16]}"
     return name + key_part(spec.quantizer)
+
+
+def widths_of(
+    everywhere: Iterable[int], options: Mapping[str, Sequence[LayerBits]], part: Part
+) -> list[int]:
+    """All widths that a sensitivity table of a problem needs, rising.
+
+    Those that hold everywhere are among them even where rules leave no layer with them, so that one
+    table serves many rules.
+    """
+    asked = {getattr(bits, part) for row in options.values() for bits in row}
+    # float adds no damage, and needs no row
+    return sorted((asked - {FLOAT_BITS}) | set(everywhere))
+
+
+def _widths_part(spec: RunSpec, options: Mapping[str, Sequence[LayerBits]]) -> str:
+    """Widths that only rules allow, for a table's key; pinned ones are in it already."""
+    extra = ""
+    both: tuple[tuple[Part, tuple[int, ...]], ...] = (
+        ("weight", spec.weight_bits),
+        ("activation", spec.activation_bits),
+    )
+    for part, given in both:
+        pinned = () if spec.pin_first_last is None else (spec.pin_first_last,)
+        new = set(widths_of(given, options, part)) - {*given, *pinned}
+        extra += f"/{part[0]}{','.join(map(str, sorted(new)))}" if new and spec.rules else ""
+    return extra
 
 
 def prepare(
@@ -187,11 +215,10 @@ def prepare(
     check_data_fits(data, found.spec)
     judge = judge_of(spec.model) if spec.judge is None else read_judge(spec.judge)
     data = fitted_targets(data, network, judge)
-    pinned = set() if spec.pin_first_last is None else {spec.pin_first_last}
-    widths = sorted({*spec.weight_bits} | pinned)
-    options = make_options(
-        found.spec.layers, spec.weight_bits, spec.activation_bits, spec.pin_first_last
-    )
+    allowed = spec.resolved(found.spec.layers)
+    options = allowed.options
+    widths = widths_of(spec.weight_bits, options, "weight")
+    inputs = widths_of(spec.activation_bits, options, "activation")
     budget = Budget(spec.limits, costs)
     budget.check_feasible(found.spec, options)
     on_progress("Calibrating")
@@ -212,26 +239,33 @@ def prepare(
                 device,
                 load_stage,
                 judge,
+                allowed.ties,
             )
         )
-    inputs = set(spec.activation_bits)
-    if inputs != {32}:
-        inputs |= pinned
     tables: dict[str, SensitivityTable] = {}
 
     def sensitivity(kind: str) -> SensitivityTable:
         if kind not in tables:
             key = table_key(found.spec.digest, data.digest, kind, spec)
-            key += f"/pin{spec.pin_first_last}" + _judge_part(judge)
+            key += f"/pin{spec.pin_first_last}" + _judge_part(judge) + _widths_part(spec, options)
             table = load_table(key)
             if table is None:
                 on_progress(f"Computing the {kind} sensitivities")
-                table = compute_table(kind, evaluator, widths, sorted(inputs), on_step)
+                table = compute_table(kind, evaluator, widths, inputs, on_step)
                 save_table(key, table)
             tables[kind] = table
         return tables[kind]
 
-    problem = Problem(found.spec, options, budget, sensitivity, spec.objective, evaluator.trainer)
+    shared = [tie.layers for tie in allowed.ties if tie.part == "activation"]
+    problem = Problem(
+        found.spec.sharing(shared),
+        options,
+        budget,
+        sensitivity,
+        spec.objective,
+        evaluator.trainer,
+        allowed.ties,
+    )
 
     def pack(stage: str) -> Recipe:
         trainer = None if stage in (PTQ, TUNED) else evaluator.trainer

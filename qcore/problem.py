@@ -16,6 +16,7 @@ from qcore.costs import costs_of
 from qcore.costs.budget import Budget
 from qcore.costs.formulas import CostModel
 from qcore.errors import InvalidAllocation, InvalidParams
+from qcore.rules.ties import Tie
 
 Z95 = 1.959963984540054
 
@@ -346,6 +347,7 @@ class Problem:
         sensitivity: kind -> table, computed on first use and cached by whoever built the problem.
         objective: What is minimised on the search split, "kl" or "loss".
         trainer: What a search that trains trains with; None elsewhere.
+        ties: Layers whose weights, or activations, share one bit-width: one decision each.
     """
 
     model: ModelSpec
@@ -354,6 +356,7 @@ class Problem:
     sensitivity: Callable[[str], SensitivityTable] | None = None
     objective: str = "kl"
     trainer: Trainer | None = None
+    ties: tuple[Tie, ...] = ()
 
     def needed_trainer(self) -> Trainer:
         """The trainer, for a search that cannot do without.
@@ -379,10 +382,11 @@ class Problem:
         return self.budget.admits(costs_of(self.model, allocation, self.costs))
 
     def check(self, allocation: BitAllocation) -> None:
-        """Raise unless every layer has one of its allowed options.
+        """Raise unless every layer has one of its allowed options, and tied ones the same.
 
         Raises:
-            InvalidAllocation: names differ, or a layer has bits it may not have.
+            InvalidAllocation: names differ, a layer has bits it may not have, or tied layers
+                differ.
         """
         allocation.check_names(self.model.layers)
         for name, bits in allocation.items():
@@ -392,3 +396,5 @@ class Problem:
                     f"Layer {name!r} has bits {bits.weight}/{bits.activation}; "
                     f"allowed here: {allowed}."
                 )
+        for tie in self.ties:
+            tie.check(allocation)

@@ -3,20 +3,24 @@
 A search never sees a RunSpec: `qcore.prepare` makes a `Problem` of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from qcore.allocation import ModelSpec
+from qcore.allocation import LayerSpec, ModelSpec
 from qcore.costs import COSTS
 from qcore.costs.budget import Budget, make_options
 from qcore.costs.formulas import CostModel
 from qcore.errors import InvalidParams
 from qcore.judges import read_judge
 from qcore.models.catalog import split_data_name
-from qcore.problem import PTQ, TUNED
+from qcore.problem import PTQ, TUNED, Problem
 from qcore.quantizer_names import POST_TRAINING, USUAL
+from qcore.rules.file import read_rules
+from qcore.rules.resolve import Resolved, resolve
+from qcore.rules.rule import Rule
 from qcore.searches import SEARCHES
+from qcore.solvers.space import space_of
 
 
 def images_name(data: str, seed: int, samples: str = "images") -> str:
@@ -63,6 +67,7 @@ class RunSpec:
         anyway: Whether to search even a network that is hardly better than guessing.
         judge: How answers are compared, as `Judge.to_json` gives it; None is as the network's card
             says, and a run keeps that when it is queued.
+        rules: What a device allows, in order: allowed widths, floors, locks and ties of layers.
     """
 
     model: str
@@ -84,6 +89,24 @@ class RunSpec:
     images_seed: int = 0
     anyway: bool = False
     judge: Mapping[str, Any] | None = None
+    rules: tuple[Rule, ...] = ()
+
+    def resolved(self, layers: Iterable[LayerSpec]) -> Resolved:
+        """What each layer of a model may have, and which are tied.
+
+        Raises:
+            InvalidParams: a rule matches nothing, leaves a layer nothing, or contradicts another.
+        """
+        return resolve(
+            self.rules, layers, self.weight_bits, self.activation_bits, self.pin_first_last
+        )
+
+    def priced(self, model: ModelSpec) -> ModelSpec:
+        """The model as this run prices it: what tied layers read together is counted once."""
+        if not any(rule.tie for rule in self.rules):
+            return model
+        ties = self.resolved(model.layers).ties
+        return model.sharing([tie.layers for tie in ties if tie.part == "activation"])
 
     @property
     def images(self) -> str:
@@ -95,6 +118,9 @@ class RunSpec:
         document = {"version": 1, **asdict(self)}
         if self.judge is None:
             del document["judge"]  # as before there were judges
+        del document["rules"]
+        if self.rules:
+            document["rules"] = [rule.to_json() for rule in self.rules]
         return document
 
     @classmethod
@@ -103,6 +129,7 @@ class RunSpec:
         fields = {key: value for key, value in data.items() if key != "version"}
         for name in ("weight_bits", "activation_bits"):
             fields[name] = tuple(fields[name])
+        fields["rules"] = read_rules(fields.get("rules"))
         return cls(**fields)
 
 
@@ -153,10 +180,10 @@ def check_run(
     for seed in (spec.seed, spec.images_seed):
         if seed < 0:
             raise InvalidParams(f"A seed is a whole number from 0 up; got {seed}.")
-    options = make_options(
-        model.layers if model else (), spec.weight_bits, spec.activation_bits, spec.pin_first_last
-    )
     budget = Budget(spec.limits, costs)
     SEARCHES[spec.search].check_limits(budget)
-    if model is not None:
-        budget.check_feasible(model, options)
+    if model is None:
+        make_options((), spec.weight_bits, spec.activation_bits, spec.pin_first_last)
+        return
+    found = spec.resolved(model.layers)
+    space_of(Problem(spec.priced(model), found.options, budget, ties=found.ties))

@@ -18,11 +18,12 @@ from qcore.formats.exports import EXPORTS
 from qcore.judges import judge_words, read_judge
 from qcore.models.catalog import SHIPPED, data_name, default_data, read_models
 from qcore.quantizer_names import POST_TRAINING
+from qcore.rules.file import load_rules
 from qcore.run_spec import RunSpec, check_run
 from qcore.searches import SEARCHES
 from store.database import Store, open_store
 from store.health import doctor
-from store.jobs import command_add_model, pick, samples, verify
+from store.jobs import command_add_model, command_rules, pick, samples, verify
 from store.jobs.export import render
 from store.runs import points, queue
 from store.runs.lease import ON_DATA
@@ -92,6 +93,7 @@ def command_run(store: Store, arguments: argparse.Namespace) -> int:
         weight_bits=_widths(arguments.weight_bits),
         activation_bits=activation_bits,
         pin_first_last=arguments.pin,
+        rules=load_rules(arguments.rules) if arguments.rules else (),
         seed=arguments.seed,
         calibration_images=arguments.calibration_images,
         search_images=arguments.search_images,
@@ -314,6 +316,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--weight-bits", default="2,3,4,8")
     run.add_argument("--activation-bits", default="32")
     run.add_argument("--pin", type=int, help="bits of the first and last layer")
+    run.add_argument(
+        "--rules", metavar="FILE", help="YAML or JSON: allowed widths, locks and ties of layers"
+    )
     run.add_argument("--seed", type=int, default=0, help="of the search, and of the images")
     run.add_argument(
         "--images-seed",
@@ -383,6 +388,11 @@ def parser() -> argparse.ArgumentParser:
     command_add_model.add_arguments(adding)
     adding.set_defaults(
         function=lambda store, words: command_add_model.command_add_model(store, words, say)
+    )
+    ruling = commands.add_parser("rules", help="what rules match, and what ties to propose")
+    command_rules.add_arguments(ruling)
+    ruling.set_defaults(
+        function=lambda store, words: command_rules.command_rules(store, words, _widths, say)
     )
     attempt = commands.add_parser("worker", help="used by the server")
     attempt.set_defaults(function=command_worker)

@@ -3,11 +3,11 @@
 from collections.abc import Generator, Mapping
 from typing import Any
 
-from benchmarks.toy import Toy, pinned, toy_model, toy_problem, with_budget
+from benchmarks.toy import Toy, pinned, ruled, toy_model, toy_problem, with_budget
 from qcore.allocation import BitAllocation
 from qcore.problem import Progress
 
-__all__ = ["FakeTrainer", "Toy", "pinned", "toy_model", "toy_problem", "with_budget"]
+__all__ = ["FakeTrainer", "Toy", "pinned", "ruled", "toy_model", "toy_problem", "with_budget"]
 
 
 class FakeTrainer:

@@ -98,8 +98,28 @@ def points_frame(
         **_losses(searched, floats[0], factors, LOSSES["search split"]),
         **_losses(looked_at, floats[1], factors, LOSSES["test split"], (TEST_LOST, TEST_GAINED)),
         **_divergences(looked_at, factors),
-        **facts_of_all(out["allocation"].tolist(), model, costs),
+        **_priced(out, runs, model, costs),
     )
+
+
+def _priced(
+    rows: pd.DataFrame,
+    runs: Mapping[int, Run],
+    model: ModelSpec,
+    costs: Mapping[str, CostModel],
+) -> dict[str, np.ndarray]:
+    """`facts_of_all`, each point as its run's rules count shared tensors."""
+    allocations = rows["allocation"].tolist()
+    ruled = [any(rule.tie for rule in runs[run].spec.rules) for run in rows["run"]]
+    if not any(ruled):
+        return facts_of_all(allocations, model, costs)
+    parts: dict[str, np.ndarray] = {}
+    for run in dict.fromkeys(rows["run"]):
+        at = np.flatnonzero(rows["run"] == run)
+        mine = runs[run].spec.priced(model)
+        for name, values in facts_of_all([allocations[i] for i in at], mine, costs).items():
+            parts.setdefault(name, np.full(len(rows), np.nan))[at] = values
+    return parts
 
 
 def _aim(spec: RunSpec, point: Point) -> str:

@@ -115,7 +115,7 @@ def _scale_bytes(layer: LayerSpec, weight_bits: Any, activation_bits: Any) -> in
     """Scales and biases: the same at all widths but float's."""
     scales = 0 if weight_bits == FLOAT_BITS else layer.channels * SCALE_BYTES
     # a quantized activation carries one scale and one zero point; ids are no activation
-    none = activation_bits == FLOAT_BITS or layer.looks_up
+    none = activation_bits == FLOAT_BITS or layer.looks_up or not layer.counted
     activation = 0 if none else 2 * SCALE_BYTES
     return scales + layer.biases * BIAS_BYTES + activation
 
@@ -125,7 +125,7 @@ def _bit_ops(layer: LayerSpec, bits: LayerBits) -> int:
 
 
 def _activation_bytes(layer: LayerSpec, bits: LayerBits) -> int:
-    return _bytes(layer.inputs, bits.activation)
+    return _bytes(layer.inputs, bits.activation) if layer.counted else 0
 
 
 def smooth_weight_bytes(layer: LayerSpec, weight_bits: Any, activation_bits: Any) -> Any:
@@ -146,7 +146,7 @@ def smooth_bit_ops(layer: LayerSpec, weight_bits: Any, activation_bits: Any) -> 
 
 def smooth_activation_bytes(layer: LayerSpec, weight_bits: Any, activation_bits: Any) -> Any:
     """Bytes of a layer's input, not rounded up: less than a byte below the exact price."""
-    return activation_bits * (layer.inputs / 8)
+    return activation_bits * (layer.inputs / 8 if layer.counted else 0)
 
 
 def below_a_byte(layer: LayerSpec, bits: LayerBits) -> float:

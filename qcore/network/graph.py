@@ -39,10 +39,16 @@ class Wiring:
         producers: Layer name to the layers whose outputs reach its input, through any operation
             that is not itself a layer; in execution order, itself left out.
         norms: Layer name to the batch-norm module that alone reads its output.
+        tensors: Layer name to the name of the tensor it reads; layers that run several times on
+            different ones are left out.
+        streams: Layer name to the name of the additions that tensor takes part in; others are left
+            out.
     """
 
     producers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     norms: Mapping[str, str] = field(default_factory=dict)
+    tensors: Mapping[str, str] = field(default_factory=dict)
+    streams: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_wiring(model: nn.Module, example: Tree, names: Mapping[int, str]) -> Wiring | str:
@@ -86,6 +92,7 @@ def read_wiring(model: nn.Module, example: Tree, names: Mapping[int, str]) -> Wi
     return Wiring(
         _producers(nodes, layers, list(names.values())),
         _norms(nodes, layers, signature.inputs_to_buffers),
+        *_read(nodes, layers),
     )
 
 
@@ -139,6 +146,64 @@ def _producers(
         name: tuple(other for other in order if other in sources and other != name)
         for name, sources in found.items()
     }
+
+
+_SAME_VALUES = frozenset(
+    {"view", "reshape", "flatten", "permute", "transpose", "t", "contiguous", "clone", "alias"}
+    | {"detach", "detach_", "unsqueeze", "squeeze", "expand", "dropout", "lift_fresh_copy", "to"}
+    | {"_to_copy", "unflatten", "movedim", "swapaxes", "mT", "numpy_T"}
+)
+"""Operators behind which a quantized tensor is the same tensor."""
+
+_SAME_SCALE = frozenset({"relu", "relu_", "relu6", "hardtanh", "hardtanh_", "clamp", "clamp_min"})
+"""Operators that an integer runtime applies to codes, so that width and scale stay."""
+
+_ADDITIONS = frozenset({"add", "add_", "sub", "sub_"})
+
+
+def _read(nodes: list[Node], layers: Mapping[Node, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Which tensor each layer reads, and which additions that is a part of."""
+    root: dict[Node, Node] = {}
+
+    def find(node: Node) -> Node:
+        while root.get(node, node) is not node:
+            node = root[node]
+        return node
+
+    source: dict[Node, Node] = {}
+    sums: set[Node] = set()
+    for node in nodes:
+        source[node] = root[node] = node
+        operator, first = _operator(node), node.args[0] if node.args else None
+        if not isinstance(first, Node):
+            continue
+        if operator in _SAME_VALUES:
+            source[node] = source[first]
+        if operator in _SAME_VALUES | _SAME_SCALE:
+            root[node] = find(first)
+        second = node.args[1] if len(node.args) > 1 else None
+        if operator in _ADDITIONS and isinstance(second, Node) and _alike(first, second):
+            sums.add(node)
+            for other in (first, second):
+                root[find(other)] = find(node)
+    streams = {find(node).name for node in sums}
+    tensors: dict[str, set[Node]] = {}
+    for node, name in layers.items():
+        given = node.args[1 if _operator(node) == "embedding" else 0]
+        if isinstance(given, Node):
+            tensors.setdefault(name, set()).add(source[given])
+    alone = {name: next(iter(found)) for name, found in tensors.items() if len(found) == 1}
+    joined = {name: find(node).name for name, node in alone.items()}
+    return (
+        {name: node.name for name, node in alone.items()},
+        {name: stream for name, stream in joined.items() if stream in streams},
+    )
+
+
+def _alike(first: Node, second: Node) -> bool:
+    """Whether two tensors have one shape, so that adding them is no adding of a bias."""
+    shapes = [getattr(node.meta.get("val"), "shape", None) for node in (first, second)]
+    return shapes[0] is not None and shapes[0] == shapes[1]
 
 
 def _norms(

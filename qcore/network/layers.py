@@ -112,7 +112,7 @@ def find_layers(
     spec = ModelSpec(
         name=name,
         digest=weights_digest(model),
-        layers=_wire(layers, wiring.producers, norms),
+        layers=_wire(layers, wiring, norms),
         left_in_float=left,
         warnings=(
             *_refused(refusal),
@@ -235,9 +235,10 @@ def _foldable(model: nn.Module, layer: LayerSpec, norm: str) -> bool:
 
 def _wire(
     layers: tuple[LayerSpec, ...],
-    producers: Mapping[str, tuple[str, ...]],
+    wiring: Wiring,
     norms: Mapping[str, str],
 ) -> tuple[LayerSpec, ...]:
+    producers = wiring.producers
     consumers: dict[str, list[str]] = {layer.name: [] for layer in layers}
     for layer in layers:
         for producer in producers.get(layer.name, ()):
@@ -248,6 +249,8 @@ def _wire(
             biases=layer.channels if layer.name in norms else layer.biases,
             producers=producers.get(layer.name, ()),
             consumers=tuple(consumers[layer.name]),
+            tensor=wiring.tensors.get(layer.name, ""),
+            stream=wiring.streams.get(layer.name, ""),
         )
         for layer in layers
     )

@@ -20,6 +20,7 @@ from qcore.qat.loop import Plan, Stage, read_state, train_stage
 from qcore.qat.model import Options, TrainableModel
 from qcore.qat.requests import Quantization
 from qcore.qat.switches import NormPlan
+from qcore.rules.ties import Tie
 from qcore.trees import Tree
 
 
@@ -39,6 +40,7 @@ class Setup:
         device: Where it trains.
         load_stage: (run, stage) to the state of another run's stage, or None.
         judge: Whose loss and divergence are minimised.
+        ties: Layers that share one width, where bits are learned.
     """
 
     network: nn.Module
@@ -51,6 +53,7 @@ class Setup:
     device: str = "cpu"
     load_stage: Callable[[int, str], bytes | None] = lambda run, stage: None
     judge: Judge = CLASSES
+    ties: tuple[Tie, ...] = ()
 
     @property
     def training_images(self) -> Split:

@@ -5,7 +5,7 @@ which every layer is on the same rung, as far as it has it. SP-Nets knows switch
 Bit-Mixer every layer takes any of its rungs.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ import numpy as np
 from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits
 from qcore.errors import InvalidAllocation, InvalidParams
 from qcore.problem import Problem
+from qcore.rules.ties import Tie, holds
+from qcore.solvers.decisions import decisions_of, drawn, joint_options, nearest_allowed
 
 Rungs = Mapping[str, tuple[LayerBits, ...]]
 
@@ -34,6 +36,7 @@ class NormPlan:
     Attributes:
         kind: One of KINDS.
         switches: Name, such as "4/8", to its allocation, widest first.
+        ties: Layers that share one width in every step.
 
     Raises:
         InvalidParams: no such kind, or no switch.
@@ -41,6 +44,7 @@ class NormPlan:
 
     kind: str
     switches: Mapping[str, BitAllocation]
+    ties: tuple[Tie, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -96,13 +100,15 @@ class NormPlan:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `NormPlan.from_json` reads it back."""
-        return {"kind": self.kind, "switches": [[n, a.to_json()] for n, a in self.switches.items()]}
+        switches = [[name, allocation.to_json()] for name, allocation in self.switches.items()]
+        ties = {"ties": [tie.to_json() for tie in self.ties]} if self.ties else {}
+        return {"kind": self.kind, "switches": switches, **ties}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "NormPlan":
         """Read what `to_json` wrote."""
         switches = {name: BitAllocation.from_json(bits) for name, bits in data["switches"]}
-        return cls(data["kind"], switches)
+        return cls(data["kind"], switches, tuple(map(Tie.from_json, data.get("ties", ()))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +165,11 @@ def rungs_of(problem: Problem) -> dict[str, tuple[LayerBits, ...]]:
     """One option of a layer for each of its weight widths, widest first.
 
     The activation width is the one nearest to the weight width. Where there is one weight width
-    only, there is a rung for each activation width instead (the asymmetric mode of SP-Nets).
+    only, there is a rung for each activation width instead (the asymmetric mode of SP-Nets). Rungs
+    with which tied layers could not keep their tie are left out.
+
+    Raises:
+        InvalidParams: tied layers have no rung left.
     """
     rungs = {}
     for name, options in problem.options.items():
@@ -170,10 +180,11 @@ def rungs_of(problem: Problem) -> dict[str, tuple[LayerBits, ...]]:
             by_weight[bits.weight] = bits if nearer else best
         chosen = by_weight.values() if len(by_weight) > 1 else sorted(options, reverse=True)
         rungs[name] = tuple(chosen)
-    return rungs
+    kept = joint_options(list(rungs), rungs, problem.ties)
+    return {name: tuple(row) for name, row in kept.items()}
 
 
-def switches_of(rungs: Rungs) -> dict[str, BitAllocation]:
+def switches_of(rungs: Rungs, ties: Sequence[Tie] = ()) -> dict[str, BitAllocation]:
     """Every rung of the network as a switch, widest first; layers without it take their nearest."""
     free = [row for row in rungs.values() if len(row) > 1] or list(rungs.values())
     # an embedding has no input with bits, so its rungs are no precision of the whole network
@@ -181,10 +192,18 @@ def switches_of(rungs: Rungs) -> dict[str, BitAllocation]:
     free = full or free
     switches: dict[str, BitAllocation] = {}
     for rung in sorted({bits for row in free for bits in row}, reverse=True):
-        allocation = BitAllocation({name: _nearest(row, rung) for name, row in rungs.items()})
+        names = list(rungs)
+        allocation = BitAllocation(_switch(rungs, rung))
+        if not holds(ties, allocation):
+            wanted = dict.fromkeys(names, rung)
+            allocation = BitAllocation(nearest_allowed(names, rungs, ties, wanted))
         if allocation not in switches.values():
             switches[words(rung)] = allocation
     return switches
+
+
+def _switch(rungs: Rungs, rung: LayerBits) -> dict[str, LayerBits]:
+    return {name: _nearest(row, rung) for name, row in rungs.items()}
 
 
 def _nearest(row: Iterable[LayerBits], wanted: LayerBits) -> LayerBits:
@@ -194,6 +213,9 @@ def _nearest(row: Iterable[LayerBits], wanted: LayerBits) -> LayerBits:
     )
 
 
-def random_allocation(rungs: Rungs, rng: np.random.Generator) -> BitAllocation:
-    """Every layer on a rung of its own, drawn evenly."""
-    return BitAllocation({name: row[int(rng.integers(len(row)))] for name, row in rungs.items()})
+def random_allocation(
+    rungs: Rungs, rng: np.random.Generator, ties: Sequence[Tie] = ()
+) -> BitAllocation:
+    """Every layer on a rung of its own, tied ones on rungs that keep their tie, drawn evenly."""
+    names = list(rungs)
+    return BitAllocation(drawn(decisions_of(names, rungs, ties), names, rng))

@@ -134,7 +134,11 @@ def bitmixer(problem: Problem, params: BitMixerParams, rng: np.random.Generator)
     """
     trainer = problem.needed_trainer()
     rungs = rungs_of(problem)
-    switches = switches_of(rungs)
+    switches = switches_of(rungs, problem.ties)
+
+    def random(rng: np.random.Generator) -> BitAllocation:
+        return random_allocation(rungs, rng, problem.ties)
+
     settings = Frozen(
         STAGE, params.methods, params.points, params.evaluations, params.samples
     )  # fmt: skip
@@ -153,10 +157,10 @@ def bitmixer(problem: Problem, params: BitMixerParams, rng: np.random.Generator)
         }
         steps = trainer.steps(plan)
         share = _ramp(stage, steps)
-        draw = _draw(stage, share, rungs, list(switches.values()), seed)
+        draw = _draw(stage, share, random, list(switches.values()), seed)
         request = SwitchableBits(
             stage=stage.name,
-            norms=NormPlan(params.norms, switches),
+            norms=NormPlan(params.norms, switches, problem.ties),
             allocation=widest,
             plan=plan,
             after=after,
@@ -164,7 +168,7 @@ def bitmixer(problem: Problem, params: BitMixerParams, rng: np.random.Generator)
             draw=None if joint else draw,
             joint=joint,
             float_weights=stage.float_weights,
-            visits=_visits(rungs, switches, seed) if stage.name == STAGE else (),
+            visits=_visits(random, switches, seed) if stage.name == STAGE else (),
         )
         training = _with_share(trainer.train(request), share, steps)
         payload = yield from clock.stage(training, stage.epochs)
@@ -227,7 +231,7 @@ def _ramp(stage: _Stage, epoch_steps: int) -> Callable[[int], float]:
 def _draw(
     stage: _Stage,
     share: Callable[[int], float],
-    rungs: Rungs,
+    random: Callable[[np.random.Generator], BitAllocation],
     switches: list[BitAllocation],
     seed: int,
 ) -> Callable[[int, Any], BitAllocation]:
@@ -236,17 +240,19 @@ def _draw(
     def draw(step: int, generator: Any) -> BitAllocation:
         rng = np.random.default_rng([seed, *stage.name.encode(), step])
         if rng.random() < share(step):
-            return random_allocation(rungs, rng)
+            return random(rng)
         return switches[int(rng.integers(len(switches)))]
 
     return draw
 
 
 def _visits(
-    rungs: Rungs, switches: Mapping[str, BitAllocation], seed: int
+    random: Callable[[np.random.Generator], BitAllocation],
+    switches: Mapping[str, BitAllocation],
+    seed: int,
 ) -> tuple[BitAllocation, ...]:
     rng = np.random.default_rng([seed, VISITS])
-    return (*(random_allocation(rungs, rng) for _ in range(VISITS)), *switches.values())
+    return (*(random(rng) for _ in range(VISITS)), *switches.values())
 
 
 NORMS = {

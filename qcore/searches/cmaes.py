@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qcore.errors import InfeasibleBudget, InvalidParams
-from qcore.problem import Ask, Problem, Progress, Proposals
+from qcore.problem import Ask, Problem, Progress, Proposals, SensitivityTable
 from qcore.search import Search, setting
 from qcore.searches.greedy import KINDS
 from qcore.solvers.cma_round import Limits, Round, evolve
@@ -98,8 +98,12 @@ def cmaes(problem: Problem, params: CmaesParams, rng: np.random.Generator) -> Pr
             f"evaluations. Allow at least {params.population} evaluations, or choose a smaller "
             "population."
         )
-    space = space_of(problem)
-    if not all(space.options):
+    tables: tuple[SensitivityTable, ...] = ()
+    if params.start == "exact":
+        yield Progress(0, params.evaluations, f"computing the {params.sensitivity} sensitivity")
+        tables = (sensitivity_of(problem, "cmaes", params.sensitivity),)
+    space = space_of(problem, tables)
+    if not all(space.sizes):
         raise InfeasibleBudget(
             "No option of some layer meets all limits on the largest layer at once. Raise one of "
             f"these limits: {', '.join(problem.budget.limits)}.",
@@ -107,19 +111,17 @@ def cmaes(problem: Problem, params: CmaesParams, rng: np.random.Generator) -> Pr
         )
     genes, repair = genes_of(space), repair_of(space)
     if len(genes.genes) < 2:
-        layers = [gene.layer for gene in genes.genes]
         choices = [repair.haven]
-        for layer in layers:
-            choices = [_with(repair.haven, layer, i) for i in range(len(space.options[layer]))]
+        for at in [gene.decision for gene in genes.genes]:
+            choices = [_with(repair.haven, at, i) for i in range(space.sizes[at])]
         inside = [c for c in choices[::-1] if repair.excess(space.price(c)) == 0]
         chosen = [space.allocation(choice) for choice in inside[: params.evaluations]]
         yield from measure(chosen, "the only allocations there are")
         return
     uniform = best_uniform(genes, repair)
     start = uniform
-    if params.start == "exact":
-        yield Progress(0, params.evaluations, f"computing the {params.sensitivity} sensitivity")
-        start = _exact(problem, space, params.sensitivity)
+    if tables:
+        start = _exact(space, tables[0])
     yield Progress(0, params.evaluations, "measuring the start and the best uniform bits")
     first = list(dict.fromkeys(tuple(choice.tolist()) for choice in (start, uniform)))
     answer = yield Ask(tuple(space.allocation(choice) for choice in first))
@@ -152,13 +154,13 @@ def _with(choice: np.ndarray, layer: int, option: int) -> np.ndarray:
     return changed
 
 
-def _exact(problem: Problem, space: Space, kind: str) -> np.ndarray:
+def _exact(space: Space, table: SensitivityTable) -> np.ndarray:
     if len(space.costs) > 2:
         raise InvalidParams(
             "cmaes: the exact start takes limits on at most two summed costs; got "
             f"{', '.join(space.costs)}. Start from uniform bits, or drop one of these limits."
         )
-    scores = space.scores(sensitivity_of(problem, "cmaes", kind))
+    scores = space.scores(table)
     choice = next(iter(space.optima(scores, space.levels(1))), None)
     if choice is None:
         raise space.infeasible()

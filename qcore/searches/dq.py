@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from qcore import search
-from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits
+from qcore.allocation import BitAllocation
 from qcore.costs import costs_of
 from qcore.costs.budget import Budget
 from qcore.problem import Ask, Point, Problem, Progress, Proposals
@@ -137,7 +137,8 @@ def dq(problem: Problem, params: DqParams, rng: np.random.Generator) -> Proposal
         plan={**plan, "epochs": params.bits_epochs},
     )
     learned = yield from clock.stage(trainer.train(learning), params.bits_epochs)
-    chosen = space.allocation(repair.within(_choice(space, learned.allocation), rng))
+    # limits on the largest layer may have taken options away
+    chosen = space.allocation(repair.within(space.nearest(learned.allocation), rng))
     words = f"froze the best state within the limits, {_validation(learned.validation)}"
     if not learned.fits:
         words = "no state was within the limits; the last one was brought there"
@@ -186,28 +187,19 @@ def _figures(problem: Problem, allocation: BitAllocation) -> dict[str, Any]:
     }
 
 
-def _choice(space: Space, allocation: BitAllocation) -> np.ndarray:
-    """Nearest choice; limits on the largest layer may have taken options away."""
-    rows = []
-    for name, options in zip(space.names, space.options, strict=True):
-        bits = allocation[name]
-        far = [abs(o.weight - bits.weight) + abs(o.activation - bits.activation) for o in options]
-        rows.append(int(np.argmin(far)))
-    return np.array(rows, dtype=np.int64)
-
-
 def _spend(problem: Problem, space: Space, chosen: BitAllocation, images: int) -> Choosing:
     """Widen layers while the limits allow it: those that help most per byte first.
 
-    Each layer's next wider options are scored alone; then they are taken in order of gain per
+    Each decision's next wider options are scored alone; then they are taken in order of gain per
     share of the limits. The result is kept where it is no worse than before.
     """
-    wider = [
-        chosen.replace(name, bits)
-        for name, options in zip(space.names, space.options, strict=True)
-        for bits in _next(options, chosen[name])
-    ]
-    wider = [allocation for allocation in wider if problem.admits(allocation)]
+    here = space.nearest(chosen)
+    steps = {
+        space.allocation(_with(here, at, option)): (at, option)
+        for at, decision in enumerate(space.decisions)
+        for option in decision.wider(int(here[at]))
+    }
+    wider = [allocation for allocation in steps if problem.admits(allocation)]
     if not wider:
         return chosen
     window = (0, images)
@@ -218,25 +210,23 @@ def _spend(problem: Problem, space: Space, chosen: BitAllocation, images: int) -
     search = costs[chosen]
     gains = [(before - problem.value(p), p.allocation) for p in points[1:]]
     helpful = [(g / max(costs[a] - search, 1e-9), a) for g, a in gains if g > 0]
-    filled = chosen
+    full = here
     for _, allocation in sorted(helpful, key=lambda row: -row[0]):
-        name = next(n for n in chosen if allocation[n] != chosen[n])
-        grown = filled.replace(name, allocation[name])
-        if filled[name] == chosen[name] and problem.admits(grown):
-            filled = grown
+        at, option = steps[allocation]
+        grown = _with(full, at, option)
+        if full[at] == here[at] and problem.admits(space.allocation(grown)):
+            full = grown
+    filled = space.allocation(full)
     if filled == chosen:
         return chosen
     answer = yield Ask((chosen, filled), FROZEN)
     return min(answer or (), key=problem.value).allocation
 
 
-def _next(options: tuple[LayerBits, ...], now: LayerBits) -> list[LayerBits]:
-    """Options one width wider in weights or in input."""
-    # 32 bits are for tensors that may have nothing else
-    weights = [o for o in options if now.weight < o.weight < FLOAT_BITS]
-    inputs = [o for o in options if now.activation < o.activation < FLOAT_BITS]
-    beside = sorted(o for o in weights if o.activation == now.activation)[:1]
-    return beside + sorted(o for o in inputs if o.weight == now.weight)[:1]
+def _with(choice: np.ndarray, at: int, option: int) -> np.ndarray:
+    changed = choice.copy()
+    changed[at] = option
+    return changed
 
 
 def _share(problem: Problem, allocation: BitAllocation) -> float:

@@ -43,10 +43,12 @@ def exact(problem: Problem, params: ExactParams, rng: np.random.Generator) -> Pr
         InvalidParams: the problem offers no sensitivities, or more than two summed costs have
             limits.
     """
-    space = space_of(problem)
+    space_of(problem)  # refused before anything is computed, where nothing fits
     kind = params.sensitivity
     yield Progress(0, params.points + 1, f"computing the {kind} sensitivity")
-    scores = space.scores(sensitivity_of(problem, "exact", kind))
+    table = sensitivity_of(problem, "exact", kind)
+    space = space_of(problem, (table,), most=None)
+    scores = space.scores(table)
     found: dict[tuple[int, ...], None] = {}
     levels = space.levels(params.points)
     for number, choice in enumerate(_optima(space, scores, params.points, levels)):

@@ -206,7 +206,7 @@ def _train(
 
 def _draws(space: Space, repair: Repair, seed: int) -> Draw:
     """Bits of a step, drawn by its stage and number, so that a run that goes on draws the same."""
-    sizes = [len(options) for options in space.options]
+    sizes = space.sizes
 
     def draw(stage: str, step: int, generator: Any) -> BitAllocation:
         rng = np.random.default_rng([seed, *stage.encode(), step])
@@ -236,7 +236,7 @@ def _round(
             genes,
             repair,
             Round(evaluations, params.population, params.sigma, "repair", restarts=False),
-            _choice(space, before),
+            space.nearest(before),
             rng,
             stage=stage,
             window=moving_window(params.window, params.slide)
@@ -264,14 +264,9 @@ def _figures(allocation: BitAllocation, value: float) -> dict[str, object]:
     return {"value": value, "allocation": allocation.to_json()}
 
 
-def _choice(space: Space, allocation: BitAllocation) -> np.ndarray:
-    chosen = zip(space.names, space.options, strict=True)
-    return np.array([options.index(allocation[name]) for name, options in chosen])
-
-
 def _all(space: Space) -> list[BitAllocation]:
-    """All allocations of a space where at most one layer has a choice."""
-    sizes = [len(options) for options in space.options]
+    """All allocations of a space where at most one decision has a choice."""
+    sizes = space.sizes
     free = int(np.argmax(sizes))
     search = np.zeros(len(sizes), dtype=np.int64)
     rows = [np.where(np.arange(len(sizes)) == free, index, search) for index in range(sizes[free])]
@@ -280,8 +275,8 @@ def _all(space: Space) -> list[BitAllocation]:
 
 def _middle(space: Space) -> int:
     """Median width of all that may be chosen: where a clip for all widths begins."""
-    free = [options for options in space.options if len(options) > 1] or list(space.options)
-    widths = sorted({bits.weight for options in free for bits in options})
+    free = [d for d in space.decisions if len(d.options) > 1] or list(space.decisions)
+    widths = sorted({bits.weight for d in free for option in d.options for bits in option})
     return widths[(len(widths) - 1) // 2]
 
 

@@ -39,10 +39,12 @@ def greedy(problem: Problem, params: GreedyParams, rng: np.random.Generator) -> 
         InfeasibleBudget: nothing fits the budget, or the descent gets stuck above it.
         InvalidParams: the problem offers no sensitivities.
     """
-    space = space_of(problem)
+    space_of(problem)  # refused before anything is computed, where nothing fits
     kind = params.sensitivity
     yield Progress(0, params.points + 1, f"computing the {kind} sensitivity")
-    scores = space.scores(sensitivity_of(problem, "greedy", kind))
+    table = sensitivity_of(problem, "greedy", kind)
+    space = space_of(problem, (table,), most=None)
+    scores = space.scores(table)
     path = descend(space, scores)
     picked = _thin(space, path, params.points)
     chosen = [space.allocation(path[at]) for at in picked]

@@ -82,15 +82,15 @@ def nsga2(problem: Problem, params: Nsga2Params, rng: np.random.Generator) -> Pr
             f"evaluations. Allow at least {params.population}, or choose a smaller population."
         )
     space = space_of(problem)
-    if not all(space.options):
+    if not all(space.sizes):
         raise InfeasibleBudget(
             "No option of some layer meets all limits on the largest layer at once. Raise one of "
             f"these limits: {', '.join(problem.budget.limits)}.",
             {},
         )
     repair = repair_of(space)
-    if math.prod(map(len, space.options)) <= params.evaluations:
-        everything = itertools.product(*(range(len(options)) for options in space.options))
+    if math.prod(space.sizes) <= params.evaluations:
+        everything = itertools.product(*map(range, space.sizes))
         inside = [c for c in everything if repair.excess(space.price(c)) == 0]
         yield from measure([space.allocation(c) for c in inside], "all allocations there are")
         return

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qcore.errors import InvalidParams
-from qcore.problem import Ask, Problem, Progress, Proposals
+from qcore.problem import Ask, Problem, Progress, Proposals, SensitivityTable
 from qcore.search import Search, setting
 from qcore.searches.greedy import KINDS
 from qcore.solvers.exchange import handful, ranked_exchanges
@@ -83,10 +83,14 @@ def portfolio(problem: Problem, params: PortfolioParams, rng: np.random.Generato
     levels = space.levels(params.points)
     total = len(kinds) + len(levels) * (len(kinds) + params.exchanges)
 
-    forms: dict[str, np.ndarray] = {}
+    tables: dict[str, SensitivityTable] = {}
     for step, kind in enumerate(kinds):
-        yield Progress(step, total, f"computing the {kind.removesuffix('_pairs')} sensitivity")
-        forms[kind] = _form(problem, space, kind)
+        measured = kind.removesuffix("_pairs")
+        yield Progress(step, total, f"computing the {measured} sensitivity")
+        tables[kind] = sensitivity_of(problem, "portfolio", measured)
+    if problem.ties:
+        space = space_of(problem, list(tables.values()))
+    forms = {kind: _form(space, kind, table) for kind, table in tables.items()}
     solved: Solved = {}
     for words in _solve(space, forms, levels, rng, solved):
         yield Progress(len(kinds), total, words)
@@ -133,11 +137,10 @@ def _key(choice: np.ndarray) -> Choice:
     return tuple(choice.tolist())
 
 
-def _form(problem: Problem, space: Space, kind: str) -> np.ndarray:
+def _form(space: Space, kind: str, table: SensitivityTable) -> np.ndarray:
     """Predicted damage as a form over flat rows; an additive score is a diagonal one."""
     if kind == PAIRS:
-        return pair_matrix(space, sensitivity_of(problem, "portfolio", "gradient"))
-    table = sensitivity_of(problem, "portfolio", kind)
+        return pair_matrix(space, table)
     return np.diag(np.concatenate(space.scores(table)))
 
 

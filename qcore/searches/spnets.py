@@ -90,7 +90,7 @@ def spnets(problem: Problem, params: SpNetsParams, rng: np.random.Generator) -> 
         Diverged: training reached NaN.
     """
     joint = Joint(params.teacher, params.labels, params.outputs, params.features)
-    switches = switches_of(rungs_of(problem))
+    switches = switches_of(rungs_of(problem), problem.ties)
     _check_teacher(switches, joint)
     wanted = {name: a for name, a in switches.items() if problem.admits(a)}
     if not wanted:
@@ -103,7 +103,7 @@ def spnets(problem: Problem, params: SpNetsParams, rng: np.random.Generator) -> 
     kind = "switch" if params.private_norms else "shared"
     request = SwitchableBits(
         stage=STAGE,
-        norms=NormPlan(kind, switches),
+        norms=NormPlan(kind, switches, problem.ties),
         allocation=next(iter(switches.values())),
         plan={"epochs": params.epochs, "rate": params.rate, "epoch_images": params.epoch_images},
         quantizer=params.quantizer,

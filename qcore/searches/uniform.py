@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qcore.allocation import BitAllocation, LayerBits
+from qcore.allocation import BitAllocation
 from qcore.problem import Problem, Proposals
 from qcore.search import Search
+from qcore.solvers.decisions import nearest_allowed
 from qcore.solvers.space import measure
 
 
@@ -23,21 +24,14 @@ def uniform(problem: Problem, params: UniformParams, rng: np.random.Generator) -
     """
     free = [options for options in problem.options.values() if len(options) > 1]
     pairs = sorted({bits for options in free or problem.options.values() for bits in options})
+    names = problem.model.names
     ladder = [
-        BitAllocation({name: _nearest(problem.options[name], pair) for name in problem.model.names})
+        BitAllocation(
+            nearest_allowed(names, problem.options, problem.ties, dict.fromkeys(names, pair))
+        )
         for pair in pairs
     ]
     yield from measure(ladder, "uniform bits")
-
-
-def _nearest(options: tuple[LayerBits, ...], wanted: LayerBits) -> LayerBits:
-    return min(
-        options,
-        key=lambda o: (
-            abs(o.weight - wanted.weight) + abs(o.activation - wanted.activation),
-            o,
-        ),
-    )
 
 
 SEARCH = Search(

@@ -51,7 +51,14 @@ def walk(
     Returns:
         The first choice met within each level that was reached.
     """
-    here = np.array([(len(options) - 1) // 2 for options in space.options])
+    here = space.nearest(
+        {
+            name: rungs[(len(rungs) - 1) // 2]
+            for decision in space.decisions
+            for place, name in enumerate(decision.layers)
+            if (rungs := decision.rungs(place))
+        }
+    )
     waiting, found, spent = list(levels), [], 0
     visited = {tuple(here.tolist())}
     while waiting:
@@ -77,12 +84,11 @@ def walk(
 
 def _moves(space: Space, choice: np.ndarray) -> list[np.ndarray]:
     moves = []
-    for layer, options in enumerate(space.options):
-        for change in (-1, 1):
-            if 0 <= choice[layer] + change < len(options):
-                moved: Any = choice.copy()
-                moved[layer] += change
-                moves.append(moved)
+    for at, decision in enumerate(space.decisions):
+        for option in decision.neighbours(int(choice[at])):
+            moved: Any = choice.copy()
+            moved[at] = option
+            moves.append(moved)
     return moves
 
 

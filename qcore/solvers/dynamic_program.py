@@ -122,6 +122,7 @@ def solve(
     costs, totals = np.zeros((1, prices[0].shape[1]), np.int64), np.zeros(1)
     trail: list[tuple[np.ndarray, np.ndarray]] = []
     complete = True
+    kind = np.int16 if max(map(len, prices)) < 2**15 else np.int32
     for layer, (price, score) in enumerate(zip(prices, scores, strict=True)):
         parts: list[tuple[np.ndarray, ...]] = []
         # option by option, so that memory holds the labels that stay and not all that were tried
@@ -135,7 +136,7 @@ def solve(
                 lower = bound.of(new_costs[parent], new_totals[parent]) + rest[layer + 1]
                 near = lower <= bound.ceiling
                 parent, lower = parent[near], lower[near]
-            taken = np.full(len(parent), option, np.int16)
+            taken = np.full(len(parent), option, kind)
             parts.append((new_costs[parent], new_totals[parent], parent, taken, lower))
         costs, totals, parent, taken, lower = (np.concatenate(p) for p in zip(*parts, strict=True))
         kept = np.arange(len(totals))
@@ -174,7 +175,7 @@ def _rest(steps: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _choices(trail: Sequence[tuple[np.ndarray, np.ndarray]], labels: int) -> np.ndarray:
-    choices = np.zeros((labels, len(trail)), np.int16)
+    choices = np.zeros((labels, len(trail)), trail[0][1].dtype)
     position = np.arange(labels)
     for layer in range(len(trail) - 1, -1, -1):
         parent, option = trail[layer]

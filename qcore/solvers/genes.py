@@ -1,54 +1,60 @@
-"""A choice as a vector of whole numbers: one per tensor whose bit-width is searched. Torch-free.
+"""A choice as a vector of whole numbers: one per bit-width that is searched. Torch-free.
 
-A tensor's number is the index 0..K-1 of its width among those it may have, fewest bits first, so
-that neighbours are one apart however uneven the widths are. Bits, not their logarithm: the noise
+A width is that of one tensor, or of all tensors that a tie gives the same. Its number is the index
+0..K-1 among those it may be, fewest bits first, so that neighbours are one apart however uneven the
+widths are. Bits, not their logarithm: the noise
 of a uniform quantizer falls as 4^-bits, so bits already are the logarithm of the damage.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from qcore.rules.ties import Part
 from qcore.solvers.space import Space
-
-Part = Literal["weight", "activation"]
-PARTS: tuple[Part, Part] = ("weight", "activation")
 
 
 @dataclass(frozen=True)
 class Gene:
-    """One searched tensor.
+    """One searched width: of one tensor, or of all that a tie gives the same.
 
     Attributes:
-        layer: Index of its layer.
-        part: "weight" or "activation".
+        decision: Index of its decision.
+        variable: Index among the decision's variables.
+        tensors: (layer name, part) of what has this width.
         widths: Its possible bits, rising; at least two.
     """
 
-    layer: int
-    part: Part
+    decision: int
+    variable: int
+    tensors: tuple[tuple[str, Part], ...]
     widths: tuple[int, ...]
+
+
+Ladders = tuple[tuple[int, ...], ...]
+"""Widths of each variable of a decision, each rising."""
 
 
 @dataclass(frozen=True)
 class Genes:
-    """The tensors of a space that can be searched, and the way to and from choices.
+    """The widths of a space that can be searched, and the way to and from choices.
 
     Attributes:
         space: The space.
-        genes: One entry per vector component; layers with one option, such as pinned ones, have
+        genes: One entry per vector component; what has one width only, such as pinned layers, has
             none.
-        ladders: Per layer, (weight widths, activation widths), each rising.
-        lookup: Per layer, the option nearest to each (weight, activation) pair of the ladders, as
-            indices of shape (weight widths, activation widths).
+        ladders: Per decision, the widths of its variables.
+        ranks: Per decision, the index of each option's widths on the ladders, (options, variables).
+        nearest: Per decision, {ranks of its variables: the option nearest to them}; grows when
+            asked.
     """
 
     space: Space
     genes: tuple[Gene, ...]
-    ladders: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
-    lookup: tuple[np.ndarray, ...]
+    ladders: tuple[Ladders, ...]
+    ranks: tuple[np.ndarray, ...]
+    nearest: tuple[dict[tuple[int, ...], int], ...]
 
     @property
     def sizes(self) -> np.ndarray:
@@ -57,65 +63,59 @@ class Genes:
 
     def choice(self, vector: Sequence[float] | np.ndarray) -> np.ndarray:
         """Choice a vector stands for; rounded and clipped, and the nearest option there is."""
-        ranks = np.zeros((len(self.ladders), 2), dtype=np.int64)
+        wanted = [[0] * len(ladders) for ladders in self.ladders]
         for gene, value in zip(self.genes, vector, strict=True):
             rank = min(max(round(float(value)), 0), len(gene.widths) - 1)
-            ranks[gene.layer, PARTS.index(gene.part)] = rank
-        return np.array([rows[w, a] for rows, (w, a) in zip(self.lookup, ranks, strict=True)])
+            wanted[gene.decision][gene.variable] = rank
+        return np.array([self._nearest(at, tuple(ranks)) for at, ranks in enumerate(wanted)])
+
+    def _nearest(self, decision: int, ranks: tuple[int, ...]) -> int:
+        # limits, hand-made options and ties may leave holes in the grid of widths
+        known = self.nearest[decision]
+        if ranks not in known:
+            known[ranks] = int(np.abs(self.ranks[decision] - ranks).sum(axis=1).argmin())
+        return known[ranks]
 
     def vector(self, choice: Sequence[int] | np.ndarray) -> np.ndarray:
         """Vector of a choice, floats of shape (genes,)."""
-        chosen = [self.space.options[g.layer][int(choice[g.layer])] for g in self.genes]
-        pairs = zip(self.genes, chosen, strict=True)
-        return np.array([g.widths.index(getattr(bits, g.part)) for g, bits in pairs], dtype=float)
+        rows = [self.ranks[g.decision][int(choice[g.decision]), g.variable] for g in self.genes]
+        return np.array(rows, dtype=float)
 
     def mean_bits(self, vectors: np.ndarray, part: Part) -> dict[str, float]:
         """Mean bits of each searched layer's weights or activations over vectors (rows)."""
         return {
-            self.space.names[gene.layer]: float(
-                np.interp(vectors[:, index], range(len(gene.widths)), gene.widths).mean()
-            )
-            for index, gene in enumerate(self.genes)
-            if gene.part == part
+            name: float(np.interp(vectors[:, at], range(len(gene.widths)), gene.widths).mean())
+            for at, gene in enumerate(self.genes)
+            for name, tensor in gene.tensors
+            if tensor == part
         }
 
 
 def genes_of(space: Space) -> Genes:
     """List the genes of a space."""
     ladders = tuple(
-        (
-            tuple(sorted({bits.weight for bits in options})),
-            tuple(sorted({bits.activation for bits in options})),
+        tuple(
+            tuple(sorted({decision.width(at, v) for at in range(len(decision.options))}))
+            for v in range(len(decision.variables))
         )
-        for options in space.options
+        for decision in space.decisions
     )
     genes = tuple(
-        Gene(layer, part, widths)
-        for layer, pair in enumerate(ladders)
-        for part, widths in zip(PARTS, pair, strict=True)
+        Gene(at, v, tuple((decision.layers[place], part) for place, part in tensors), widths)
+        for at, (decision, rungs) in enumerate(zip(space.decisions, ladders, strict=True))
+        for v, (tensors, widths) in enumerate(zip(decision.variables, rungs, strict=True))
         if len(widths) > 1
     )
-    return Genes(space, genes, ladders, tuple(_nearest(space, i, p) for i, p in enumerate(ladders)))
+    ranks = tuple(option_ranks(space, at, rungs) for at, rungs in enumerate(ladders))
+    return Genes(space, genes, ladders, ranks, tuple({} for _ in ladders))
 
 
-def _nearest(
-    space: Space, layer: int, ladders: tuple[tuple[int, ...], tuple[int, ...]]
-) -> np.ndarray:
-    # limits and hand-made options may leave holes in the grid of widths
-    ranks = option_ranks(space, layer, ladders)
-    grid = np.stack(np.meshgrid(*(range(len(rung)) for rung in ladders), indexing="ij"), axis=-1)
-    distance = np.abs(grid[:, :, None, :] - ranks[None, None]).sum(axis=-1)
-    return np.asarray(distance.argmin(axis=-1))
-
-
-def option_ranks(
-    space: Space, layer: int, ladders: tuple[tuple[int, ...], tuple[int, ...]]
-) -> np.ndarray:
-    """Where each option of a layer stands on its ladders, integers of shape (options, 2)."""
-    weights, activations = ladders
+def option_ranks(space: Space, at: int, ladders: Ladders) -> np.ndarray:
+    """Where each option of a decision stands on its ladders, integers (options, variables)."""
+    decision = space.decisions[at]
     return np.array(
         [
-            (weights.index(bits.weight), activations.index(bits.activation))
-            for bits in space.options[layer]
+            [rungs.index(decision.width(option, v)) for v, rungs in enumerate(ladders)]
+            for option in range(len(decision.options))
         ]
-    ).reshape(-1, 2)
+    ).reshape(-1, len(ladders))

@@ -9,8 +9,8 @@ Minimising it under a knapsack limit is hard. Up to `EXHAUSTIVE` combinations al
 answer is exact; beyond that it is a heuristic: one- and two-layer exchanges from several starts,
 which end in a choice that no such exchange improves.
 
-In flat arrays a *row* is one option of one layer, rows of a layer are adjacent, and `owner` gives
-the layer of each row.
+In flat arrays a *row* is one option of one decision (a layer, or tied layers), rows of a decision
+are adjacent, and `owner` gives the decision of each row.
 """
 
 from collections.abc import Sequence
@@ -36,8 +36,8 @@ class Flat:
     """A space with the options of all layers in one row of arrays.
 
     Attributes:
-        owner: Layer index of each row, shape (rows,).
-        first: Row at which each layer begins, shape (layers,).
+        owner: Decision index of each row, shape (rows,).
+        first: Row at which each decision begins, shape (decisions,).
         prices: Prices of each row, shape (rows, costs).
     """
 
@@ -47,8 +47,8 @@ class Flat:
 
 
 def flatten(space: Space) -> Flat:
-    """Lay the options of all layers end to end."""
-    counts = [len(options) for options in space.options]
+    """Lay the options of all decisions end to end."""
+    counts = space.sizes
     first = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(int)
     return Flat(np.repeat(np.arange(len(counts)), counts), first, np.concatenate(space.prices))
 
@@ -56,8 +56,8 @@ def flatten(space: Space) -> Flat:
 def pair_matrix(space: Space, table: SensitivityTable) -> np.ndarray:
     """Build the positive semi-definite form over options from a table's pairs.
 
-    The row of option (w, a) is the sum of the rows of weight bits w and activation bits a; 32 bits
-    contribute nothing.
+    The row of an option is the sum of the rows of its layers' weight bits and activation bits; 32
+    bits contribute nothing.
 
     Returns:
         Shape (rows, rows), symmetric, in the table's unit.
@@ -72,10 +72,10 @@ def pair_matrix(space: Space, table: SensitivityTable) -> np.ndarray:
             "with them can be used for 'gradient_pairs'."
         )
     where = {entry: row for row, entry in enumerate(table.pair_index)}
-    select = np.zeros((sum(len(options) for options in space.options), len(where)))
-    row = 0
-    for name, options in zip(space.names, space.options, strict=True):
-        for bits in options:
+    select = np.zeros((sum(space.sizes), len(where)))
+    options = ((decision, option) for decision in space.decisions for option in decision.options)
+    for row, (decision, option) in enumerate(options):
+        for name, bits in zip(decision.layers, option, strict=True):
             for part, width in (("weight", bits.weight), ("activation", bits.activation)):
                 if width == FLOAT_BITS:
                     continue
@@ -85,7 +85,6 @@ def pair_matrix(space: Space, table: SensitivityTable) -> np.ndarray:
                         f"of layer {name!r} at {width} bits; compute it for these bit-widths."
                     )
                 select[row, where[name, part, width]] = 1.0
-            row += 1
     return np.asarray(select @ project_psd(table.pairs) @ select.T)
 
 
@@ -166,8 +165,8 @@ def best_pairs(
     """
     flat = flatten(space)
     combinations = 1
-    for options in space.options:
-        combinations *= len(options)
+    for size in space.sizes:
+        combinations *= size
         if combinations > exhaustive:
             break
     if combinations <= exhaustive:

@@ -1,14 +1,14 @@
 """Brings a choice within the limits by small random steps. Torch-free.
 
 It always ends, and always within the limits, whatever the costs: every step lowers the excess,
-and where none does, layers move one by one to a choice known to fit.
+and where none does, decisions move one by one to a choice known to fit.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from qcore.solvers.genes import Genes, genes_of, option_ranks
+from qcore.solvers.genes import Genes, genes_of
 from qcore.solvers.space import Space
 
 
@@ -18,16 +18,17 @@ class Repair:
 
     Attributes:
         space: The space, with its limits.
-        first: Row of each layer's first option, shape (layers,).
-        layer: Layer of each row, shape (rows,).
-        prices: Prices of all options of all layers one below the other, shape (rows, costs).
-        ranks: Index of each row's widths on its layer's ladders, shape (rows, 2).
+        first: Row of each decision's first option, shape (decisions,).
+        owner: Decision of each row, shape (rows,).
+        prices: Prices of all options of all decisions one below the other, shape (rows, costs).
+        ranks: Index of each row's widths on its decision's ladders, zeros behind them, shape
+            (rows, most variables).
         haven: A choice within the limits.
     """
 
     space: Space
     first: np.ndarray
-    layer: np.ndarray
+    owner: np.ndarray
     prices: np.ndarray
     ranks: np.ndarray
     haven: np.ndarray
@@ -41,30 +42,30 @@ class Repair:
     def within(self, choice: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return the choice itself if it fits, else a near one that does.
 
-        Step by step a layer takes its nearest option that lowers the excess, each such step with a
-        chance in proportion to the excess it removes. On synthetic problems of 20 tensors that
+        Step by step a decision takes its nearest option that lowers the excess, each such step with
+        a chance in proportion to the excess it removes. On synthetic problems of 20 tensors that
         beat equal chances and always taking the largest step at 300 and at 1,000 evaluations, and
         raising other layers afterwards to use up what is left made it worse.
         """
         rows = self.first + choice
         while (now := self.excess(self.prices[rows].sum(axis=0))) > 0:
             spent = self.prices[rows].sum(axis=0)
-            gain = now - self.excess(spent + self.prices - self.prices[rows][self.layer])
-            steps = np.abs(self.ranks - self.ranks[rows][self.layer]).sum(axis=1).astype(float)
+            gain = now - self.excess(spent + self.prices - self.prices[rows][self.owner])
+            steps = np.abs(self.ranks - self.ranks[rows][self.owner]).sum(axis=1).astype(float)
             steps[gain <= 0] = np.inf
-            nearest = np.minimum.reduceat(steps, self.first)[self.layer]
+            nearest = np.minimum.reduceat(steps, self.first)[self.owner]
             moves = np.flatnonzero(np.isfinite(steps) & (steps == nearest))
             if not len(moves):
                 return self._to_haven(rows, rng)
             move = rng.choice(moves, p=gain[moves] / gain[moves].sum())
-            rows[self.layer[move]] = move
+            rows[self.owner[move]] = move
         return np.asarray(rows - self.first)
 
     def _to_haven(self, rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        for layer in rng.permutation(len(rows)):
+        for at in rng.permutation(len(rows)):
             if self.excess(self.prices[rows].sum(axis=0)) == 0:
                 break
-            rows[layer] = self.first[layer] + self.haven[layer]
+            rows[at] = self.first[at] + self.haven[at]
         return np.asarray(rows - self.first)
 
 
@@ -74,14 +75,14 @@ def repair_of(space: Space) -> Repair:
     Raises:
         InfeasibleBudget: nothing meets all limits at once.
     """
-    sizes = [len(options) for options in space.options]
-    ladders = genes_of(space).ladders
+    sizes, ranks = space.sizes, genes_of(space).ranks
+    widest = max(row.shape[1] for row in ranks)
     return Repair(
         space,
         np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64),
         np.repeat(np.arange(len(sizes)), sizes),
         np.concatenate(space.prices),
-        np.concatenate([option_ranks(space, i, pair) for i, pair in enumerate(ladders)]),
+        np.concatenate([np.pad(row, ((0, 0), (0, widest - row.shape[1]))) for row in ranks]),
         fitting(space),
     )
 
@@ -89,7 +90,7 @@ def repair_of(space: Space) -> Repair:
 def fitting(space: Space) -> np.ndarray:
     """Find a choice within the limits, for any number of summed costs.
 
-    Layer by layer, the sums that some choice so far can reach, without those that cost no less
+    One by one, the sums that some choice so far can reach, without those that cost no less
     than another in everything and those that the cheapest rest would carry over a limit. Where no
     option trades one cost for another, that is a single sum per layer.
 
@@ -126,25 +127,13 @@ def _cheapest(sums: np.ndarray) -> list[int]:
 def best_uniform(genes: Genes, repair: Repair) -> np.ndarray:
     """Choice that spends the limits best while giving all layers the same bits.
 
-    All pairs of widths are tried, each layer taking the nearest option it has; of those within
+    All pairs of widths are tried, each decision taking the nearest option it has; of those within
     the limits the one with the largest share of the limits spent is taken, or the haven.
     """
     space = genes.space
-    pairs = sorted({bits for options in space.options for bits in options})
     best, most = repair.haven, -1.0
-    for pair in pairs:
-        choice = np.array(
-            [
-                min(
-                    range(len(options)),
-                    key=lambda i: (
-                        abs(options[i].weight - pair.weight)
-                        + abs(options[i].activation - pair.activation)
-                    ),
-                )
-                for options in space.options
-            ]
-        )
+    for pair in space.bits:
+        choice = space.nearest(dict.fromkeys(space.names, pair))
         price = space.price(choice)
         if repair.excess(price) > 0:
             continue

@@ -1,11 +1,13 @@
-"""A problem as arrays: every layer's options, their prices, and the limits. Torch-free.
+"""A problem as arrays: every decision's options, their prices, and the limits. Torch-free.
 
-A *choice* is one option index per layer. Searches compute on choices and turn them into
+A *decision* is a layer, or layers that ties join; a *choice* is one option index per decision.
+Searches compute on choices and turn them into
 allocations only to have them measured. Limits on the largest layer (cost models that reduce by
 maximum) are met by leaving options out, so that only summed costs remain to be traded.
 """
 
-from collections.abc import Generator, Iterator, Sequence
+import math
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +15,7 @@ import numpy as np
 from qcore.allocation import BitAllocation, LayerBits
 from qcore.errors import InfeasibleBudget, InvalidParams
 from qcore.problem import Ask, Point, Problem, Progress, SensitivityTable
+from qcore.solvers.decisions import SAMPLED, Decision, decisions_of
 from qcore.solvers.dynamic_program import FrontTable
 from qcore.solvers.knapsack import exact_front
 from qcore.solvers.lagrangian import exact_best
@@ -29,22 +32,33 @@ class Space:
 
     Attributes:
         names: Layer names in execution order.
-        options: Per layer, its allowed bits that respect every limit on the largest layer.
+        decisions: In execution order; their options respect every limit on the largest layer.
         costs: Names of the summed costs that count, the primary one first: those with a limit,
             or weight_bytes where there is none.
-        prices: Per layer, integers of shape (options, costs), each in its cost's unit.
+        prices: Per decision, integers of shape (options, costs), each in its cost's unit.
         limits: Most that `price` may be, shape (costs,); infinite where there is no limit.
         fixed: What no choice changes, shape (costs,); not contained in prices or limits.
         units: Of each cost.
     """
 
     names: tuple[str, ...]
-    options: tuple[tuple[LayerBits, ...], ...]
+    decisions: tuple[Decision, ...]
     costs: tuple[str, ...]
     prices: tuple[np.ndarray, ...]
     limits: np.ndarray
     fixed: np.ndarray
     units: tuple[str, ...]
+
+    @property
+    def sizes(self) -> list[int]:
+        """Number of options of each decision."""
+        return [len(decision.options) for decision in self.decisions]
+
+    @property
+    def bits(self) -> list[LayerBits]:
+        """All different bits that some layer may have, fewest first."""
+        options = (option for decision in self.decisions for option in decision.options)
+        return sorted({bits for option in options for bits in option})
 
     @property
     def limited(self) -> bool:
@@ -68,8 +82,17 @@ class Space:
 
     def allocation(self, choice: Sequence[int] | np.ndarray) -> BitAllocation:
         """Return the allocation a choice stands for."""
-        chosen = zip(self.names, self.options, choice, strict=True)
-        return BitAllocation({name: options[index] for name, options, index in chosen})
+        bits = {
+            name: of
+            for decision, index in zip(self.decisions, choice, strict=True)
+            for name, of in zip(decision.layers, decision.options[index], strict=True)
+        }
+        return BitAllocation({name: bits[name] for name in self.names})
+
+    def nearest(self, allocation: Mapping[str, LayerBits]) -> np.ndarray:
+        """The choice nearest to an allocation, which may have bits that are not allowed."""
+        found = [decision.nearest(allocation) for decision in self.decisions]
+        return np.array(found, dtype=np.int64)
 
     def levels(self, points: int) -> list[np.ndarray]:
         """Spread cost levels evenly on a log scale, dearest first.
@@ -93,23 +116,16 @@ class Space:
         return levels
 
     def scores(self, table: SensitivityTable) -> list[np.ndarray]:
-        """Predicted damage of every option: per layer, floats of shape (options,).
+        """Predicted damage of every option: per decision, floats of shape (options,).
 
         Raises:
             InvalidAllocation: the table lacks a layer or a bit-width.
             InvalidParams: a score is not a finite number.
         """
-        scores = [
-            np.array([table.score(name, bits) for bits in options], dtype=float)
-            for name, options in zip(self.names, self.options, strict=True)
+        return [
+            sum_over_layers(decision, lambda name, bits: _finite(table, name, bits))
+            for decision in self.decisions
         ]
-        for name, row in zip(self.names, scores, strict=True):
-            if not np.isfinite(row).all():
-                raise InvalidParams(
-                    f"The {table.kind} sensitivity of layer {name!r} is not a finite number: "
-                    f"{row.tolist()}. Measure it again or choose another sensitivity."
-                )
-        return scores
 
     def front(self, scores: Sequence[np.ndarray]) -> FrontTable:
         """Compute every non-dominated choice within the limit on the primary cost, exactly."""
@@ -122,7 +138,7 @@ class Space:
         """Find the exact optimum of an additive score within each of several limits, lazily.
 
         Args:
-            scores: Per layer, the score of each option; lower is better.
+            scores: Per decision, the score of each option; lower is better.
             levels: Limits on `price`, shape (costs,) each, as `levels` spreads them.
 
         Yields:
@@ -167,35 +183,95 @@ class Space:
         )
 
 
-def space_of(problem: Problem) -> Space:
+def space_of(
+    problem: Problem, tables: Sequence[SensitivityTable] = (), most: int | None = SAMPLED
+) -> Space:
     """Turn a problem into arrays.
+
+    Args:
+        problem: What may be chosen.
+        tables: What predicts damage: where ties leave more combinations of some layers than can be
+            listed, the options are those that are best by these.
+        most: Most of those for each table; None lists all, which makes the front of one exact.
 
     Raises:
         InfeasibleBudget: a limit is below the smallest possible value of its cost.
+        InvalidAllocation: a table lacks a layer or a bit-width.
+        InvalidParams: a score is not a finite number.
     """
     model, limits, known = problem.model, problem.budget.limits, problem.costs
     problem.budget.check_feasible(model, problem.options)
     largest = [(known[name], most) for name, most in limits.items() if known[name].reduce == "max"]
-    options = tuple(
-        tuple(
+    options = {
+        layer.name: tuple(
             bits
             for bits in problem.options[layer.name]
             if all(c.layer_cost(layer, bits) + c.fixed(model) <= most for c, most in largest)
         )
         for layer in model.layers
-    )
+    }
     costs = tuple(name for name in limits if known[name].reduce == "sum") or ("weight_bytes",)
+    layer_prices = {
+        layer.name: np.array(
+            [
+                [known[name].layer_cost(layer, bits) for name in costs]
+                for bits in options[layer.name]
+            ],
+            dtype=np.int64,
+        ).reshape(-1, len(costs))
+        for layer in model.layers
+    }
+    damage = [
+        {n: np.array([_finite(table, n, bits) for bits in row]) for n, row in options.items()}
+        for table in tables
+        if problem.ties
+    ]
+    decisions = decisions_of(model.names, options, problem.ties, layer_prices, damage, most)
+    row_of = {name: {bits: at for at, bits in enumerate(row)} for name, row in options.items()}
     prices = tuple(
         np.array(
-            [[known[name].layer_cost(layer, bits) for name in costs] for bits in allowed],
+            [
+                sum(
+                    layer_prices[name][row_of[name][bits]]
+                    for name, bits in zip(decision.layers, option, strict=True)
+                )
+                for option in decision.options
+            ],
             dtype=np.int64,
-        )
-        for layer, allowed in zip(model.layers, options, strict=True)
+        ).reshape(-1, len(costs))
+        for decision in decisions
     )
     fixed = np.array([known[name].fixed(model) for name in costs], dtype=np.int64)
-    most = np.array([limits.get(name, np.inf) for name in costs], dtype=float) - fixed
+    ceiling = np.array([limits.get(name, np.inf) for name in costs], dtype=float) - fixed
     units = tuple(known[name].unit for name in costs)
-    return Space(model.names, options, costs, prices, most, fixed, units)
+    space = Space(model.names, decisions, costs, prices, ceiling, fixed, units)
+    if problem.ties and all(space.sizes) and (space.cheapest > space.limits).any():
+        raise space.infeasible()
+    return space
+
+
+def sum_over_layers(decision: Decision, value: Callable[[str, LayerBits], float]) -> np.ndarray:
+    """A value of each option, added up over the decision's layers, floats of shape (options,)."""
+    known: dict[tuple[str, LayerBits], float] = {}
+    rows = []
+    for option in decision.options:
+        total = 0.0
+        for key in zip(decision.layers, option, strict=True):
+            if key not in known:
+                known[key] = value(*key)
+            total += known[key]
+        rows.append(total)
+    return np.array(rows, dtype=float)
+
+
+def _finite(table: SensitivityTable, name: str, bits: LayerBits) -> float:
+    score = table.score(name, bits)
+    if not math.isfinite(score):
+        raise InvalidParams(
+            f"The {table.kind} sensitivity of layer {name!r} is not a finite number: {score} at "
+            f"{bits.weight}/{bits.activation} bits. Measure it again or choose another sensitivity."
+        )
+    return score
 
 
 def sensitivity_of(problem: Problem, search: str, kind: str) -> SensitivityTable:

@@ -5,15 +5,15 @@ its rungs gives additive sensitivities, whose exact front, or greedy descent, is
 CMA-ES looks at all layers at once. Random allocations show what any choice costs.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from qcore.allocation import LayerBits
 from qcore.errors import InfeasibleBudget
 from qcore.problem import Ask, Point, Problem, Progress
-from qcore.qat.switches import Rungs
 from qcore.solvers.bidirectional import walk
 from qcore.solvers.cma_round import Round, evolve
 from qcore.solvers.descent import descend
@@ -29,6 +29,9 @@ WALK_IMAGES = 512
 """Images the moves of the bidirectional greedy are scored on."""
 
 Choice = tuple[int, ...]
+
+Rungs = Mapping[str, tuple[LayerBits, ...]]
+"""Layer name to the bits it was trained at, widest first."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ def search_frozen(
     # fewest bits first, as in a problem
     limited = replace(problem, options={name: row[::-1] for name, row in rungs.items()})
     space = space_of(limited)
-    if not all(space.options):
+    if not all(space.sizes):
         raise InfeasibleBudget(
             "No bits of some layer that the network was trained at meet the limits on the largest "
             f"layer. Raise one of: {', '.join(problem.budget.limits)}.",
@@ -164,20 +167,16 @@ def search_frozen(
 def _additive(run: _Frozen, rungs: Rungs) -> Generator[Ask | Progress, list[Point] | None, None]:
     """Measure the front that one-layer sensitivities predict."""
     space, settings = run.space, run.settings
-    base = np.array([len(options) - 1 for options in space.options])
+    base = np.array(space.sizes) - 1
     alone = [
-        _with(base, layer, option)
-        for layer, options in enumerate(space.options)
-        for option in range(len(options) - 1)
+        _with(base, at, option) for at, size in enumerate(space.sizes) for option in range(size - 1)
     ]
     most = 1 + sum(len(row) - 1 for row in rungs.values())
     yield from run.measure([base, *alone], "each layer alone", most)
     zero = run.values[_key(base)]
     scores = [
-        np.array(
-            [run.values[_key(_with(base, layer, option))] - zero for option in range(len(row))]
-        )
-        for layer, row in enumerate(space.options)
+        np.array([run.values[_key(_with(base, at, option))] - zero for option in range(size)])
+        for at, size in enumerate(space.sizes)
     ]
     levels = space.levels(settings.points)
     if "exact" in settings.methods:
@@ -247,11 +246,18 @@ def _evolved(
 
 def _level(space: Space, share: float) -> np.ndarray:
     """Every layer as far up its own options as all others; share 0 is the fewest bits."""
-    return np.array([round(share * (len(options) - 1)) for options in space.options])
+    return space.nearest(
+        {
+            name: rungs[round(share * (len(rungs) - 1))]
+            for decision in space.decisions
+            for place, name in enumerate(decision.layers)
+            if (rungs := decision.rungs(place))
+        }
+    )
 
 
 def _random(space: Space, repair: Repair, rng: np.random.Generator) -> np.ndarray:
-    drawn = np.array([int(rng.integers(len(options))) for options in space.options])
+    drawn = np.array([int(rng.integers(size)) for size in space.sizes])
     return repair.within(drawn, rng)
 
 

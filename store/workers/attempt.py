@@ -223,6 +223,7 @@ def provenance(run: queue.Run, point: Point) -> dict[str, Any]:
         "objective": spec.objective,
         "pin_first_last": spec.pin_first_last,
         "quantizer": spec.quantizer,
+        **({"rules": [rule.to_json() for rule in spec.rules]} if spec.rules else {}),
         "device": point.device,
         "created": now(),
         "bitdial": __version__,

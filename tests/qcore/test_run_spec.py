@@ -1,11 +1,13 @@
 """What could not begin is refused before anything is loaded or stored."""
 
 import dataclasses
+import json
 
 import pytest
 
-from qcore.errors import InfeasibleBudget, QcoreError
+from qcore.errors import InfeasibleBudget, InvalidParams, QcoreError
 from qcore.models.catalog import bundled_spec
+from qcore.rules.rule import Rule
 from qcore.run_spec import RunSpec, check_run
 
 SPEC = RunSpec("resnet8", "fashion-mnist", "exact")
@@ -55,3 +57,34 @@ def test_a_parameter_that_is_no_number_is_refused():
     dq = dataclasses.replace(SPEC, search="dq", params={"penalty": float("nan")})
     with pytest.raises(QcoreError, match="nan"):
         check_run(dq, MODEL)
+
+
+RULES = (Rule("conv1", lock=(8, 8)), Rule("layer2.0.{conv1,shortcut.0}", tie="both"))
+
+
+def test_rules_come_back_and_are_absent_where_there_are_none():
+    ruled = dataclasses.replace(SPEC, rules=RULES)
+    assert RunSpec.from_json(json.loads(json.dumps(ruled.to_json()))) == ruled
+    assert "rules" not in SPEC.to_json()
+
+
+@pytest.mark.parametrize(
+    ("rules", "words"),
+    [
+        ((Rule("conv9", lock=(8, 8)),), "matches no layer"),
+        ((Rule("conv1", lock=(8, 8)), Rule("conv1", most=(4, None))), "no bits for its weights"),
+    ],
+)
+def test_rules_that_cannot_hold_on_a_network_are_refused(rules, words):
+    ruled = dataclasses.replace(SPEC, rules=rules)
+    check_run(ruled, None)  # nobody knows yet
+    with pytest.raises(InvalidParams, match=words):
+        check_run(ruled, MODEL)
+
+
+def test_a_budget_that_only_ties_make_impossible_is_refused_with_what_they_leave():
+    rules = (Rule("fc", lock=(8, None)), Rule("fc, layer3.0.conv2", tie="weights"))
+    free = dataclasses.replace(SPEC, limits={"weight_bytes": 20_000})
+    check_run(free, MODEL)
+    with pytest.raises(InfeasibleBudget, match="smallest possible"):
+        check_run(dataclasses.replace(free, rules=rules), MODEL)

@@ -1,7 +1,8 @@
 """A network all of whose quantizers learn their bits, and what those bits cost, differentiably."""
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from qcore.errors import InvalidParams
 from qcore.network.layers import Found
 from qcore.qat.learned_bits.layer import DqLayer
 from qcore.qat.model import Options, QatModel, TrainableModel
+from qcore.rules.ties import PARTS, Tie
 
 PAPER_KB = {"weight_bytes": 70.1, "activation_bytes_sum": 92.1, "activation_bytes_max": 8.1}
 """Budgets of the paper's own network, kB: what its strength of the penalty belongs to."""
@@ -30,6 +32,7 @@ class DqModel(QatModel[DqLayer]):
         powers: Whether steps are rounded to powers of two.
         decay: Weight decay, which here also acts on the learned grids.
         device: Where it runs.
+        ties: Layers that share one width: the widest that one of them needs.
 
     Attributes:
         best: Tensors of the best state seen within the limits; None before there was one.
@@ -46,12 +49,14 @@ class DqModel(QatModel[DqLayer]):
         powers: bool = False,
         decay: float = 0.0,
         device: str = "cpu",
+        ties: Sequence[Tie] = (),
     ) -> None:
 
         def make_layer(name: str, module: Any) -> DqLayer:
             return DqLayer(name, module, options[name], kind, powers, decay)
 
         super().__init__(model, found, options, make_layer, device=device)
+        self.ties = tuple(ties)
         self.best: dict[str, Tensor] | None = None
         self.best_value = float("-inf")
 
@@ -70,8 +75,12 @@ class DqModel(QatModel[DqLayer]):
         return groups
 
     def chosen(self) -> BitAllocation:
-        """The allocation whose codes hold everything the grids use now."""
-        return BitAllocation({name: layer.chosen() for name, layer in self.layers.items()})
+        """The allocation whose codes hold everything the grids use now; tied layers alike."""
+        bits = {name: layer.chosen() for name, layer in self.layers.items()}
+        for tie in self.ties:
+            widest = max(getattr(bits[name], tie.part) for name in tie.layers)
+            bits |= {name: replace(bits[name], **{tie.part: widest}) for name in tie.layers}
+        return BitAllocation(bits)
 
     def costs(
         self, names: Iterable[str], costs: Mapping[str, CostModel] = COSTS
@@ -94,6 +103,14 @@ class DqModel(QatModel[DqLayer]):
                 else layer.weights.bits(weights),
                 FLOAT_BITS if layer.inputs is None or inputs is None else layer.inputs.bits(inputs),
             )
+        for tie in self.ties:
+            # all are paid as the widest, so that one alone feels the price until it is not
+            at = PARTS.index(tie.part)
+            paid = [torch.as_tensor(pairs[name][at], dtype=torch.float32) for name in tie.layers]
+            widest = torch.stack(paid).max()
+            for name in tie.layers:
+                weight, activation = pairs[name]
+                pairs[name] = (weight, widest) if at else (widest, activation)
         return {name: self._smooth(costs[name], pairs) for name in names}
 
     def _smooth(

@@ -52,6 +52,7 @@ def train(setup: Setup, request: LearnedBits) -> Generator[Progress, None, Learn
         powers=request.powers,
         decay=plan.decay,
         device=setup.device,
+        ties=setup.ties,
     )
     for name, layer in model.layers.items():
         layer.begin = None if request.start is None else request.start[name]

@@ -19,7 +19,7 @@ from torch.nn import functional
 from qcore.allocation import BitAllocation
 from qcore.judges import CLASSES, Judge
 from qcore.qat.loop import Loss, Plan, Trainable, hard_loss
-from qcore.qat.switches import Joint, Rungs, random_allocation
+from qcore.qat.switches import Joint, NormPlan, random_allocation
 from qcore.trees import Tree, call, device_of
 
 _UNSMOOTHED = Plan()
@@ -47,7 +47,8 @@ def joint_loss(
         judge: Whose loss and divergence are minimised.
         reference: Float network that takes the labels' place where there are none.
     """
-    switches, rungs = list(model.plan.switches.values()), model.plan.rungs
+    plan: NormPlan = model.plan
+    switches, rungs = list(plan.switches.values()), plan.rungs
 
     def hard(answers: Tree, x: Tree, y: Tensor | None) -> Tensor:
         if y is not None or reference is None:
@@ -61,7 +62,7 @@ def joint_loss(
     ) -> tuple[Tensor, Tree]:
         above: list[_Seen] = []
         spent = torch.zeros((), device=device_of(x))
-        taken = _drawn(rungs, switches[0], joint.mixed, generator) if joint.mixed else switches
+        taken = _drawn(plan, switches[0], joint.mixed, generator) if joint.mixed else switches
         for index, allocation in enumerate(taken):
             model.set_allocation(allocation)
             outputs, features = _run(model, x, joint.features > 0)
@@ -81,11 +82,11 @@ def joint_loss(
 
 
 def _drawn(
-    rungs: Rungs, widest: BitAllocation, count: int, generator: torch.Generator
+    plan: NormPlan, widest: BitAllocation, count: int, generator: torch.Generator
 ) -> list[BitAllocation]:
     """The widest, then random allocations."""
     rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
-    return [widest, *(random_allocation(rungs, rng) for _ in range(count))]
+    return [widest, *(random_allocation(plan.rungs, rng, plan.ties) for _ in range(count))]
 
 
 def _still(answers: Tree) -> Tree:

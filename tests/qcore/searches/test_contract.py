@@ -13,10 +13,11 @@ from qcore.problem import Point, Progress
 from qcore.qat.requests import AdoptedStage, Hardened, Learned, LearnedBits, LowBits
 from qcore.qat.switches import NormPlan, rungs_of, switches_of
 from qcore.quantization_card import NOT_SAID, card_of, rows
+from qcore.rules.rule import Rule
 from qcore.run_spec import RunSpec
 from qcore.search import FAMILIES
 from qcore.searches import SEARCHES
-from tests.helpers import FakeTrainer, Toy, toy_problem, with_budget
+from tests.helpers import FakeTrainer, Toy, ruled, toy_problem, with_budget
 
 ALLOWED_TYPES = (bool, int, float, str, tuple)
 
@@ -35,7 +36,9 @@ def params_for(name: str, toy: Toy):
 def trainer_for(toy: Toy) -> FakeTrainer:
     return FakeTrainer(
         {
-            AdoptedStage: NormPlan("pair", switches_of(rungs_of(toy.problem))),
+            AdoptedStage: NormPlan(
+                "pair", switches_of(rungs_of(toy.problem), toy.problem.ties), toy.problem.ties
+            ),
             LearnedBits: Learned(cheapest(toy), True, 0.5),
             LowBits: Hardened(0.0, 0.0),
         }
@@ -112,6 +115,57 @@ def test_asks_only_for_allowed_options_of_all_layers(name, activation_bits):
         toy.problem.check(point.allocation)
         assert point.allocation["layer0"].weight == 8
         assert point.allocation["layer2"].weight == 8
+
+
+RULES = (
+    Rule("layer0", lock=(8, 8)),
+    Rule("layer{1,2}", tie="weights"),
+    Rule("layer{2,3}", tie="activations"),
+    Rule("layer[13]", weights=(4, 8), activations=(4, 8)),
+    Rule("layer4", least=(4, None)),
+)
+"""A lock, ties that cross, widths of its own, a floor."""
+
+
+@every_search
+@pytest.mark.parametrize("share", [None, 0.3])
+def test_asks_only_for_what_rules_allow(name, share):
+    toy = ruled(toy_problem(5, (2, 3, 4, 8), (2, 4, 8), interaction=0.5), RULES)
+    toy = toy if share is None else with_budget(toy, share)
+    outcome, _ = run(name, toy)
+    assert outcome.points
+    assert not outcome.stopped
+    for point in outcome.points:
+        bits = point.allocation
+        assert bits["layer0"] == LayerBits(8, 8)
+        assert bits["layer1"].weight == bits["layer2"].weight
+        assert bits["layer2"].activation == bits["layer3"].activation
+        assert {bits["layer1"].weight, bits["layer3"].weight} <= {4, 8}
+        assert bits["layer4"].weight >= 4
+
+
+@pytest.mark.parametrize("name", ["exact", "portfolio", "cmaes", "nsga2"])
+def test_finds_the_best_that_rules_leave(name):
+    toy = with_budget(ruled(toy_problem(5, (2, 3, 4, 8), (4, 8)), RULES), 0.4)
+    outcome, _ = run(name, toy)
+    inside = [p for p in outcome.points if toy.problem.admits(p.allocation)]
+    best = min(toy.damage(p.allocation) for p in inside)
+    slack = {"exact": 1e-9, "portfolio": 1e-9}.get(name, 0.5)
+    assert best <= toy.optimum() * (1 + slack) + 1e-12
+
+
+@every_search
+def test_a_budget_below_what_ties_allow_is_infeasible_before_anything_is_scored(name):
+    free = toy_problem(4, (2, 8))
+    tied = ruled(free, (Rule("layer0", lock=(8, None)), Rule("layer{0,1,2,3}", tie="weights")))
+    smallest = tied.cost(tied.all_allocations()[0])
+    limits = {"weight_bytes": smallest - 1}
+    problem = dataclasses.replace(tied.problem, budget=Budget(limits))
+    if SEARCHES[name].trains:
+        problem = dataclasses.replace(problem, trainer=trainer_for(tied))
+    with pytest.raises(InfeasibleBudget):
+        drive(SEARCHES[name], problem, params_for(name, tied), 0, score=tied.score)
+    assert not tied.scored
 
 
 @every_search

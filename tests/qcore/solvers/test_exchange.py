@@ -10,7 +10,7 @@ from tests.helpers import toy_problem, with_budget
 
 def all_within_two(space, flat, rows):
     found = set()
-    everything = np.indices([len(o) for o in space.options]).reshape(len(rows), -1).T
+    everything = np.indices(space.sizes).reshape(len(rows), -1).T
     for choice in everything:
         differs = int((flat.first + choice != rows).sum())
         if 1 <= differs <= 2 and (space.price(choice) <= space.limits).all():

@@ -13,7 +13,7 @@ from tests.helpers import toy_problem
 
 def test_uneven_widths_are_neighbours():
     genes = genes_of(space_of(toy_problem(2, (2, 4, 8), (4, 8)).problem))
-    assert [(g.layer, g.part, g.widths) for g in genes.genes] == [
+    assert [(g.decision, g.tensors[0][1], g.widths) for g in genes.genes] == [
         (0, "weight", (2, 4, 8)),
         (0, "activation", (4, 8)),
         (1, "weight", (2, 4, 8)),
@@ -27,7 +27,7 @@ def test_uneven_widths_are_neighbours():
 
 def test_pinned_layers_have_no_genes():
     genes = genes_of(space_of(toy_problem(4, (2, 3), pin_first_last=8).problem))
-    assert [g.layer for g in genes.genes] == [1, 2]
+    assert [g.decision for g in genes.genes] == [1, 2]
 
 
 def test_every_choice_survives_the_way_there_and_back():

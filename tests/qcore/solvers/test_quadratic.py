@@ -29,7 +29,7 @@ def random_psd(size: int, seed: int) -> np.ndarray:
 def brute_force(space, matrix, limits) -> float:
     flat = flatten(space)
     best = np.inf
-    for choice in itertools.product(*(range(len(o)) for o in space.options)):
+    for choice in itertools.product(*map(range, space.sizes)):
         rows = flat.first + np.array(choice)
         if (flat.prices[rows].sum(axis=0) <= limits).all():
             best = min(best, form_value(matrix, rows))

@@ -25,7 +25,7 @@ MIXES = [
 
 
 def every_choice(space):
-    options = (range(len(o)) for o in space.options)
+    options = map(range, space.sizes)
     return [np.array(choice) for choice in itertools.product(*options)]
 
 

@@ -1,0 +1,92 @@
+"""Rules as a file, YAML or JSON: a list of rules, or a mapping with one as "rules". Torch-free."""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from qcore.errors import InvalidBits, InvalidParams
+from qcore.formats.imports.yaml_text import yaml_value
+from qcore.rules.rule import Rule
+
+MOST_BYTES = 1_000_000
+MOST_RULES = 1_000
+
+
+def parse_rules(text: str, where: str = "The rules") -> tuple[Rule, ...]:
+    """Read rules from the text of a YAML or JSON file.
+
+    Args:
+        text: What the file holds.
+        where: What messages call it.
+
+    Raises:
+        InvalidParams: it is neither, or a rule in it cannot be read; says which.
+        InvalidBits: a width there is not.
+    """
+    if len(text) > MOST_BYTES:
+        raise InvalidParams(f"{where} are larger than {MOST_BYTES:,} characters.")
+    return read_rules(_document(text, where), where)
+
+
+def read_rules(document: Any, where: str = "The rules") -> tuple[Rule, ...]:
+    """Read rules from plain JSON data; None and empty lists are no rules.
+
+    Raises:
+        InvalidParams: as `parse_rules`.
+    """
+    if isinstance(document, dict) and "rules" in document:
+        document = document["rules"]
+    if document is None:
+        return ()
+    if not isinstance(document, Sequence) or isinstance(document, str):
+        raise InvalidParams(
+            f'{where} must be a list of rules, each such as {{"layers": "conv1", "lock": 8}}; got '
+            f"{type(document).__name__}."
+        )
+    if len(document) > MOST_RULES:
+        raise InvalidParams(f"{where} are {len(document):,}; give at most {MOST_RULES:,}.")
+    rules = []
+    for number, entry in enumerate(document, start=1):
+        try:
+            rules.append(Rule.from_json(entry))
+        except (InvalidParams, InvalidBits) as error:
+            raise type(error)(f"Rule {number}: {error}") from error
+    return tuple(rules)
+
+
+def load_rules(path: str | Path) -> tuple[Rule, ...]:
+    """Read a file of rules.
+
+    Raises:
+        InvalidParams: it cannot be read, or what is in it cannot; says why.
+    """
+    path = Path(path)
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            text = file.read(MOST_BYTES + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidParams(f"The rules in {path} cannot be read: {reason}.") from error
+    return parse_rules(text, f"The rules in {path.name}")
+
+
+def dump_rules(rules: Iterable[Rule]) -> str:
+    """The text of a file of rules, JSON that is YAML too; one rule a line."""
+    rows = ",\n".join("  " + json.dumps(rule.to_json(), ensure_ascii=False) for rule in rules)
+    return f'{{"rules": [\n{rows}\n]}}\n'
+
+
+def _document(text: str, where: str) -> Any:
+    if text.lstrip().startswith(("{", "[")):
+        try:
+            return json.loads(text)
+        except (json.JSONDecodeError, RecursionError):
+            pass  # YAML has braces too, and its reader says more exactly what is wrong
+    try:
+        return yaml_value(text)
+    except ValueError as error:
+        star = re.search(r"(?m)^[^#'\"]*:\s*\*", text)
+        hint = " Write patterns that begin with * in quotes." if star else ""
+        raise InvalidParams(f"{where} are neither YAML nor JSON: {error}{hint}") from error

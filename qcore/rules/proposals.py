@@ -1,0 +1,109 @@
+"""Ties that a network's own wiring proposes. Torch-free.
+
+Layers that read one tensor meet it at one width in most runtimes: linear ones, such as query, key
+and value or gate and up, are often one fused kernel, so that their weights share a width too; a
+block's convolution and its shortcut share their input alone. What meets in an addition, such as
+a residual stream, has one width on runtimes that add codes.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from qcore.allocation import LayerSpec, ModelSpec
+from qcore.errors import InvalidParams
+from qcore.rules.pattern import quoted
+from qcore.rules.resolve import resolve
+from qcore.rules.rule import Rule
+from qcore.rules.ties import PARTS, WORDS, Tie
+
+LINEAR = ("linear",)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Rules worth taking, for a reason that a network's wiring gives.
+
+    Attributes:
+        title: What it ties, in a few words.
+        reason: Why a device may need it, one sentence.
+        rules: The rules.
+        ties: The ties that they are.
+    """
+
+    title: str
+    reason: str
+    rules: tuple[Rule, ...]
+    ties: tuple[Tie, ...]
+
+
+def proposals(model: ModelSpec) -> list[Proposal]:
+    """Ties that this network's wiring proposes; none where the wiring is not known."""
+    read: dict[str, list[LayerSpec]] = {}
+    added: dict[str, list[LayerSpec]] = {}
+    for layer in model.layers:
+        if layer.tensor and not layer.looks_up:
+            read.setdefault(layer.tensor, []).append(layer)
+        if layer.stream:
+            added.setdefault(layer.stream, []).append(layer)
+    together = [group for group in read.values() if len(group) > 1]
+    fused = [group for group in together if all(one.kind in LINEAR for one in group)]
+    inputs = [group for group in together if group not in fused]
+    sums = [g for g in added.values() if len({one.tensor for one in g}) > 1]
+    found = [
+        _proposal(
+            model,
+            fused,
+            "both",
+            "Linear layers that read one tensor",
+            "A fused kernel, as of query, key and value, multiplies them as one matrix of one "
+            "width.",
+        ),
+        _proposal(
+            model,
+            inputs,
+            "activations",
+            "Layers that read one tensor",
+            "The tensor is quantized once, and counted once in memory.",
+        ),
+        _proposal(
+            model,
+            sums,
+            "activations",
+            "Layers that read what additions join",
+            "Runtimes that add codes want both sides of a residual sum at one width.",
+        ),
+    ]
+    return [each for each in found if each is not None]
+
+
+def _proposal(
+    model: ModelSpec, groups: Sequence[Sequence[LayerSpec]], tie: str, title: str, reason: str
+) -> Proposal | None:
+    if not groups:
+        return None
+    names = [tuple(layer.name for layer in group) for group in groups]
+    wanted = tuple(
+        Tie(part, group) for part in PARTS if tie in ("both", WORDS[part]) for group in names
+    )
+    short = [Rule(pattern, tie=tie) for pattern in dict.fromkeys(map(_pattern, names)) if pattern]
+    one_by_one = [Rule(", ".join(map(quoted, group)), tie=tie) for group in names]
+    rules = short if _ties(short, model) == set(wanted) else one_by_one
+    size = sorted({len(group) for group in names})
+    counted = f"{len(names)} of {size[0]}" if len(size) == 1 else f"{len(names)}"
+    return Proposal(f"{title} ({counted})", reason, tuple(rules), wanted)
+
+
+def _pattern(names: Sequence[str]) -> str:
+    """A pattern for layers of one module that differ in their last words: "*.{q,k,v}_proj"."""
+    heads = {name.rpartition(".")[0] for name in names}
+    if len(heads) != 1 or not next(iter(heads)):
+        return ""
+    ends = ",".join(name.rpartition(".")[2] for name in names)
+    return f"*.{{{ends}}}"
+
+
+def _ties(rules: Iterable[Rule], model: ModelSpec) -> set[Tie]:
+    try:
+        return set(resolve(list(rules), model.layers, (4, 8), (4, 8)).ties)
+    except InvalidParams:
+        return set()

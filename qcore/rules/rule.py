@@ -1,0 +1,200 @@
+"""One rule: which layers, and what widths, locks and ties it gives them. Torch-free."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from qcore.allocation import BIT_WIDTHS, FLOAT_BITS
+from qcore.errors import InvalidBits, InvalidParams
+from qcore.rules.pattern import Pattern, parse_pattern
+
+Pair = tuple[int | None, int | None]
+"""Bits of weights and of activations; None says nothing of them."""
+
+TIES = ("weights", "activations", "both")
+KEYS = ("layers", "weights", "activations", "min", "max", "lock", "tie")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What some layers may have.
+
+    Attributes:
+        layers: Pattern of the layers it is for; see `qcore.rules.pattern`.
+        weights: Allowed weight widths; () leaves them as they are.
+        activations: Allowed activation widths; () leaves them as they are.
+        least: Fewest bits of weights and activations.
+        most: Most bits of weights and activations; those in float stay there.
+        lock: The one width of weights and activations.
+        tie: One of TIES: whose width the layers share that have the same text behind the pattern's
+            `*`, or all of them where no two have; "" ties nothing.
+
+    Raises:
+        InvalidParams: the pattern cannot be read, the rule says nothing or contradicts itself.
+        InvalidBits: a width there is not.
+    """
+
+    layers: str
+    weights: tuple[int, ...] = ()
+    activations: tuple[int, ...] = ()
+    least: Pair = (None, None)
+    most: Pair = (None, None)
+    lock: Pair = (None, None)
+    tie: str = ""
+
+    def __post_init__(self) -> None:
+        parse_pattern(self.layers)
+        if self.tie and self.tie not in TIES:
+            raise InvalidParams(
+                f"The rule for {self.layers!r} ties {self.tie!r}; tie one of {', '.join(TIES)}."
+            )
+        pairs = {self.least, self.most, self.lock} - {(None, None)}
+        if not (self.weights or self.activations or pairs or self.tie):
+            raise InvalidParams(
+                f"The rule for {self.layers!r} says nothing. Give allowed weights or activations, "
+                "min, max, lock or tie."
+            )
+        for what, allowed, place in (
+            ("weights", self.weights, 0),
+            ("activations", self.activations, 1),
+        ):
+            self._check(what, allowed, self.least[place], self.most[place], self.lock[place])
+
+    def _check(
+        self, what: str, allowed: tuple[int, ...], least: int | None, most: int | None,
+        lock: int | None,
+    ) -> None:  # fmt: skip
+        if least is not None and most is not None and least > most:
+            raise InvalidParams(
+                f"The rule for {self.layers!r} contradicts itself: {what} of at least {least} and "
+                f"at most {most} bits."
+            )
+        left = [bits for bits in allowed if within(bits, least, most)]
+        if allowed and not left:
+            raise InvalidParams(
+                f"The rule for {self.layers!r} contradicts itself: of its {what}, "
+                f"{_listed(allowed)} bits, none is within min and max."
+            )
+        if lock is not None and ((allowed and lock not in left) or not within(lock, least, most)):
+            raise InvalidParams(
+                f"The rule for {self.layers!r} contradicts itself: it locks {what} at {lock} bits, "
+                "which its allowed widths, min or max rule out."
+            )
+
+    @property
+    def pattern(self) -> Pattern:
+        """The pattern, read."""
+        return parse_pattern(self.layers)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON data, as a file has it; `Rule.from_json` reads it back."""
+        pairs = {"min": self.least, "max": self.most, "lock": self.lock}
+        said: dict[str, Any] = {"layers": self.layers}
+        said |= {
+            k: list(v)
+            for k, v in (("weights", self.weights), ("activations", self.activations))
+            if v
+        }
+        said |= {key: _written(pair) for key, pair in pairs.items() if pair != (None, None)}
+        return said | ({"tie": self.tie} if self.tie else {})
+
+    @classmethod
+    def from_json(cls, data: Any) -> "Rule":
+        """Read a rule as a file has it.
+
+        Widths are a number or a list; min, max and lock a number or "weights/activations", such as
+        "4/8" or "4/-". A number alone is for the weights; a lock's also for the activations, where
+        those are quantized.
+
+        Raises:
+            InvalidParams: no mapping with "layers", a key there is not, or a value of a wrong type.
+            InvalidBits: a width there is not.
+        """
+        if not isinstance(data, Mapping):
+            raise InvalidParams(f"A rule must be a mapping with {', '.join(KEYS)}; got {data!r}.")
+        unknown = [str(key) for key in data if key not in KEYS]
+        if unknown:
+            raise InvalidParams(
+                f"A rule knows {', '.join(KEYS)}; got {unknown[0]!r}. Is it misspelt?"
+            )
+        layers = data.get("layers")
+        if isinstance(layers, Sequence) and not isinstance(layers, str):
+            layers = ", ".join(map(str, layers))
+        if not isinstance(layers, str) or not layers.strip():
+            raise InvalidParams(
+                'A rule needs "layers", a pattern such as "conv1" or "kind:linear".'
+            )
+        tie = data.get("tie") or ""
+        return cls(
+            layers=layers.strip(),
+            weights=_widths(data.get("weights")),
+            activations=_widths(data.get("activations")),
+            least=_pair(data.get("min"), "min"),
+            most=_pair(data.get("max"), "max"),
+            lock=_pair(data.get("lock"), "lock"),
+            tie="both" if tie is True else str(tie).strip(),
+        )
+
+
+def within(bits: int, least: int | None, most: int | None) -> bool:
+    """Whether a width keeps a floor and a ceiling; float is above all and over no ceiling."""
+    return (least is None or bits >= least) and (most is None or bits <= most or bits == FLOAT_BITS)
+
+
+def read_width(value: Any) -> int:
+    """A width as people write it: 8, "8", "int8", "float".
+
+    Raises:
+        InvalidBits: it is none.
+    """
+    text = str(value).strip().lower()
+    if text in ("float", "float32", "fp32", "f32"):
+        return FLOAT_BITS
+    digits = text.removeprefix("int").removesuffix("bits").removesuffix("bit").strip()
+    if isinstance(value, bool) or not digits.isdecimal() or int(digits) not in BIT_WIDTHS:
+        raise InvalidBits(
+            f"A width in a rule must be a whole number from 1 to 8, or 32 or float; got {value!r}."
+        )
+    return int(digits)
+
+
+def _widths(value: Any) -> tuple[int, ...]:
+    if value in (None, "", [], ()):
+        return ()
+    if isinstance(value, str):
+        value = [part for part in value.replace(";", ",").split(",") if part.strip()]
+    listed = value if isinstance(value, Sequence) else [value]
+    return tuple(sorted({read_width(one) for one in listed}))
+
+
+def _pair(value: Any, key: str) -> Pair:
+    if value in (None, "", [], ()):
+        return (None, None)
+    if isinstance(value, Mapping):
+        unknown = [k for k in value if k not in ("weights", "activations")]
+        if unknown:
+            raise InvalidParams(
+                f"{key} may be given for weights and activations; got {unknown[0]!r}."
+            )
+        value = [value.get("weights"), value.get("activations")]
+    elif isinstance(value, str) and "/" in value:
+        value = value.split("/")
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        if len(value) != 2:
+            raise InvalidParams(f'{key} must be one width or two, as in "4/8"; got {value!r}.')
+        first, second = (
+            None if one is None or str(one).strip() in ("", "-", "*") else read_width(one)
+            for one in value
+        )
+        return first, second
+    width = read_width(value)
+    return width, (width if key == "lock" else None)
+
+
+def _written(pair: Pair) -> str:
+    """A pair as text, "4/8"; always both, as a number alone means more in a lock."""
+    return "/".join("-" if bits is None else str(bits) for bits in pair)
+
+
+def _listed(widths: Sequence[int]) -> str:
+    return ", ".join(map(str, widths))
