@@ -7,11 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from qcore.ptq.rounding_names import NEAREST, ROUNDING_FACTS, key_part, rounding_of
 from qcore.quantizers import QUANTIZERS, code_range, mse_step, weight_codes
 from qcore.rounding import ROUNDINGS
 from qcore.rounding.gptq import damp, descend, feed_forward, gptq, refit
 from qcore.rounding.nearest import nearest_codes, output_error
-from qcore.ptq.rounding_names import NEAREST, ROUNDING_FACTS, key_part, rounding_of
 
 WIDTHS = st.integers(1, 8)
 
