@@ -82,8 +82,7 @@ def damp(moments: Tensor) -> Tensor:
 def feed_forward(weights: Tensor, moments: Tensor, steps: Tensor, bits: int) -> Tensor:
     """Codes of GPTQ in the order of the columns; `moments` has an inverse."""
     wide = moments if moments.device.type == "mps" else moments.double()
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(wide))
-    upper = torch.linalg.cholesky(inverse, upper=True).to(weights.dtype)
+    upper = _upper(wide).to(weights.dtype)
     left, codes = weights.clone(), torch.empty_like(weights)
     n = weights.shape[-1]
     for first in range(0, n, FORWARD_BLOCK):
@@ -97,6 +96,19 @@ def feed_forward(weights: Tensor, moments: Tensor, steps: Tensor, bits: int) -> 
             left[..., t:end] -= error[..., None] * upper[:, None, t, t:end]
         left[..., end:] -= errors @ upper[:, first:end, end:]
     return codes
+
+
+def _upper(moments: Tensor) -> Tensor:
+    """U of U'U = H^-1; what rounding errors of sums took from H is added to it first."""
+    mean = moments.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
+    eye = torch.eye(moments.shape[-1], dtype=moments.dtype, device=moments.device)
+    for more in (0.0, DAMPING, 1.0, 100.0):
+        lower, failed = torch.linalg.cholesky_ex(moments + more * mean * eye)
+        if not failed.any():
+            break
+    else:  # numbers beyond all reason: every weight for itself
+        lower = eye.expand_as(moments)
+    return torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True)
 
 
 def descend(weights: Tensor, moments: Tensor, steps: Tensor, bits: int, codes: Tensor) -> Tensor:

@@ -31,6 +31,9 @@ CHUNK_NUMBERS = 2**24
 
 TOLERANCE = 1e-3
 
+MEAN_KEPT = 0.01
+"""Share of the mean's own product that stays where a correction makes up for errors of the mean."""
+
 
 def in_groups(layer: QuantizedLayer, weight: Tensor) -> Tensor:
     """A weight of a layer as (groups, channels, n)."""
@@ -79,11 +82,11 @@ class Moments:
     def __init__(self, model: QuantizedModel, names: Sequence[str], samples: int) -> None:
         self.model, self.names, self.samples = model, list(names), samples
         self.refused: set[str] = set()
-        self._sums: dict[str, Tensor] = {}
+        self._sums: dict[str, tuple[Tensor, Tensor]] = {}
         self._places: dict[str, int] = {}
         self._mask: Tensor | None = None
         self._batch = 1
-        self._shared: tuple[Tensor, int, Tensor, int] | None = None
+        self._shared: tuple[Tensor, int, tuple[Tensor, Tensor], int] | None = None
 
     def add(self, batch: Tree) -> None:
         """Run the network on a batch and add what its layers were given."""
@@ -99,10 +102,19 @@ class Moments:
                 handle.remove()
 
     def moments(self, name: str) -> Tensor | None:
-        """Mean of x x' over the places seen, (groups, n, n); None where nothing was."""
+        """Mean of x x' over the places seen, (groups, n, n); None where nothing was.
+
+        Of a layer with a norm behind it x is taken about its mean: the correction restores the mean
+        of every channel there at every allocation, so that an error of it costs nothing.
+        """
         if name not in self._sums or name in self.refused:
             return None
-        return self._sums[name] / max(1, self._places[name])
+        second, first = self._sums[name]
+        places = max(1, self._places[name])
+        mean = first / places
+        if not self.model.layers[name].normed:
+            return second / places
+        return second / places - (1 - MEAN_KEPT) * mean[..., None] * mean[:, None, :]
 
     def _take(self, module: Any, inputs: tuple[Tensor, ...]) -> None:
         layer, x = module, inputs[0].detach()
@@ -121,10 +133,14 @@ class Moments:
             plain = layer.operation.call is functional.linear
             self._shared = (inputs[0], x._version, total, places) if plain else None
         before = self._sums.get(layer.name)
-        self._sums[layer.name] = total.clone() if before is None else before.add_(total)
+        if before is None:
+            self._sums[layer.name] = (total[0].clone(), total[1].clone())
+        else:
+            before[0].add_(total[0])
+            before[1].add_(total[1])
         self._places[layer.name] = self._places.get(layer.name, 0) + places
 
-    def _sum(self, layer: QuantizedLayer, x: Tensor) -> tuple[Tensor, int]:
+    def _sum(self, layer: QuantizedLayer, x: Tensor) -> tuple[tuple[Tensor, Tensor], int]:
         if x.dim() < layer.weight.dim():  # one sample without a dimension for it
             x = x[None]
         if layer.operation.call is functional.linear:
@@ -135,12 +151,13 @@ class Moments:
         wanted = max(LEAST_SAMPLES, PLACES / max(1, of_sample))
         x = x[:: max(1, int(self.samples / wanted))]
         many = max(1, CHUNK_NUMBERS // max(1, groups * n * each))
-        total, places = x.new_zeros(groups, n, n), 0
+        second, mean, places = x.new_zeros(groups, n, n), x.new_zeros(groups, n), 0
         for start in range(0, len(x), many):
             met_ = self._met(layer, x[start : start + many])
-            total += met_ @ met_.transpose(1, 2)
+            second += met_ @ met_.transpose(1, 2)
+            mean += met_.sum(2)
             places += met_.shape[2]
-        return total, places
+        return (second, mean), places
 
     def _met(self, layer: QuantizedLayer, x: Tensor, check: bool = False) -> Tensor:
         if not check:

@@ -13,7 +13,7 @@ from qcore.ptq.layer import QuantizedLayer
 from qcore.ptq.settings import held_out
 from qcore.rounding import moments as moments_module
 from qcore.rounding import table as table_module
-from qcore.rounding.moments import in_groups, mask_of, met, second_moments
+from qcore.rounding.moments import MEAN_KEPT, in_groups, mask_of, met, second_moments
 from qcore.rounding.nearest import output_error
 from qcore.rounding.table import RoundedWeights
 from qcore.scoring.evaluator import Evaluator
@@ -106,7 +106,11 @@ def test_moments_are_those_of_every_place_and_the_model_is_left_as_it_was():
         hook.remove()
     for name in names:
         x = torch.cat(seen[name], 2)
-        torch.testing.assert_close(found.moments(name), x @ x.transpose(1, 2) / x.shape[2])
+        second, mean = x @ x.transpose(1, 2) / x.shape[2], x.mean(2)
+        if model.layers[name].normed:
+            second = second - (1 - MEAN_KEPT) * mean[..., None] * mean[:, None]
+        torch.testing.assert_close(found.moments(name), second)
+    assert {name for name in names if model.layers[name].normed} == {"stem.0", "depthwise"}
     assert found.moments("depthwise").shape == (8, 9, 9)
 
 

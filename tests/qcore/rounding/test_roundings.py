@@ -214,3 +214,12 @@ def test_three_thousand_inputs_are_rounded():
     found = errors(weights, *gptq(weights, second, steps, 2), second)
     plain = errors(weights, nearest_codes(weights, steps, 2), steps, second)
     assert (found < 0.1 * plain).all()
+
+
+def test_moments_that_lost_a_direction_to_rounding_errors_are_rounded_all_the_same():
+    second = torch.ones(1, 6, 6) - 0.05 * torch.eye(6)  # no second moments of anything
+    weights = torch.randn(1, 4, 6, generator=torch.Generator().manual_seed(6))
+    steps = mse_step(weights[0], 3)[None]
+    for odd in (second, torch.full_like(second, float("inf"))):
+        codes, fitted = gptq(weights, odd, steps, 3)
+        assert torch.isfinite(codes * fitted[..., None]).all()
