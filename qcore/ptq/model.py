@@ -6,7 +6,7 @@ memory limit, and switched by reference, in O(layers).
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,8 @@ from qcore.trees import Tree, call, output_row
 CACHE_BYTES = 512 * 2**20
 
 State = Mapping[str, Mapping[str, np.ndarray]]
+
+Rounded = Callable[[str, int], tuple[Tensor, Tensor] | None]
 
 
 def fold_norm(
@@ -60,6 +62,8 @@ class QuantizedModel(nn.Module):
         spec: The facts about the model.
         layers: Layer name to its QuantizedLayer, in execution order.
         histograms: Layer name to the histogram of its input; filled by `calibration`.
+        rounded: (layer name, bits) to codes (channels, n) and steps (channels,) that a rounding
+            chose, or to None where weights go to the nearest codes; None: everywhere.
         allocation: The bits in use.
     """
 
@@ -80,6 +84,7 @@ class QuantizedModel(nn.Module):
             self.network = channels_last(self.network)
         self.layers: dict[str, QuantizedLayer] = {}
         self.histograms: dict[str, Histogram] = {}
+        self.rounded: Rounded | None = None
         self.steps: dict[tuple[str, int], Tensor] = {}
         self._grids: dict[tuple[str, int], ActivationGrid] = {}
         self._loaded: dict[str, dict[str, np.ndarray]] = {}
@@ -125,7 +130,15 @@ class QuantizedModel(nn.Module):
             return run(self.network, x, self.spec.name)
 
     def weight_step(self, name: str, bits: int) -> Tensor:
-        """Weight step of each channel at these bits, (channels,); searched once."""
+        """Weight step of each channel at these bits, (channels,)."""
+        found = self._codes_of(name, bits)
+        return self.nearest_step(name, bits) if found is None else found[1]
+
+    def _codes_of(self, name: str, bits: int) -> tuple[Tensor, Tensor] | None:
+        return None if self.rounded is None else self.rounded(name, bits)
+
+    def nearest_step(self, name: str, bits: int) -> Tensor:
+        """The quantizer's own step of each channel, (channels,); searched once."""
         key = (name, bits)
         if key not in self.steps:
             layer = self.layers[name]
@@ -140,7 +153,12 @@ class QuantizedModel(nn.Module):
         if key in self._prepared:
             self._prepared.move_to_end(key)
             return self._prepared[key]
-        weight = self._quantized(layer, self.weight_step(name, bits), bits)
+        found = self._codes_of(name, bits)
+        if found is None:
+            weight = self._quantized(layer, self.nearest_step(name, bits), bits)
+        else:
+            codes, step = found
+            weight = from_rows(codes * step[:, None], layer.weight, layer.operation)
         self._prepared[key] = weight
         self._prepared_bytes += weight.nbytes
         while self._prepared_bytes > self._cache_bytes and len(self._prepared) > 1:
@@ -198,8 +216,9 @@ class QuantizedModel(nn.Module):
             (channels,), absent where 1; bias (channels,), absent in an embedding; activation_grid
             (step, low, high, offset), absent at 32 bits. The weights in use are
             codes(folded weight, weight_step) * weight_step * weight_gain. Of a layer that was
-            trained anew there is also weight_codes (weights,), whole numbers that take the place
-            of codes(...), or weight (weights,) at 32 bits, in the order of the float weight.
+            trained anew, or whose codes a rounding chose, there is also weight_codes (weights,),
+            whole numbers that take the place of codes(...), or weight (weights,) at 32 bits, in
+            the order of the float weight.
         """
         state: dict[str, dict[str, np.ndarray]] = {}
         for name, bits in self.allocation.items():
@@ -208,6 +227,7 @@ class QuantizedModel(nn.Module):
             arrays.update(self._loaded.get(name, {}))
             if bits.weight != FLOAT_BITS and "weight_step" not in arrays:
                 arrays["weight_step"] = _array(self.weight_step(name, bits.weight))
+                arrays.update(self._code_array(layer, bits.weight))
             if layer.gain is not None:
                 arrays["weight_gain"] = _array(layer.gain)
             if layer.grid is not None:
@@ -217,6 +237,13 @@ class QuantizedModel(nn.Module):
                 )
             state[name] = arrays
         return state
+
+    def _code_array(self, layer: QuantizedLayer, bits: int) -> dict[str, np.ndarray]:
+        found = self._codes_of(layer.name, bits)
+        if found is None:
+            return {}
+        codes = from_rows(found[0], layer.weight, layer.operation).reshape(-1)
+        return {"weight_codes": codes.cpu().numpy().astype(np.int16)}
 
     def load_state(self, allocation: BitAllocation, state: State) -> None:
         """Switch to an allocation with the quantizer state that `state` gave.

@@ -6,6 +6,16 @@ CORRECTION_IMAGES = 256
 """Calibration images, the first ones, on which norms and biases are corrected."""
 
 
+def held_out(images: int) -> int:
+    """Calibration images, the first ones, that no rounding is fitted on: scores are taken there.
+
+    Example:
+        >>> held_out(1024), held_out(40), held_out(2)
+        (256, 10, 1)
+    """
+    return min(CORRECTION_IMAGES, max(1, images // 4))
+
+
 @dataclass(frozen=True, slots=True)
 class TuningParams:
     """Settings of the tuning.

@@ -1,8 +1,9 @@
 """Evaluator: scores allocations of one model on fixed samples, after training (PTQ) or at a stage.
 
 Searches see the search split only. The test split is read once per reported point and never to
-choose. What is scored is the post-training base: MSE-searched scales, ranges from histograms, bias
-correction and batch-norm re-estimation ("ptq"), and on request tuning without labels ("ptq+tuned").
+choose. What is scored is the post-training base: MSE-searched scales, codes by one of ROUNDINGS,
+ranges from histograms, bias correction and batch-norm re-estimation ("ptq"), and on request tuning
+without labels ("ptq+tuned").
 The weights of a training stage come from the trainer of the search that trains.
 """
 
@@ -22,9 +23,11 @@ from qcore.judges.tally import Batch, score_bytes, tally
 from qcore.problem import PTQ, TUNED, Point, Scores, Window
 from qcore.ptq.calibration import Correction, first_images, float_allocation, measure_ranges
 from qcore.ptq.model import QuantizedModel, State
-from qcore.ptq.settings import CORRECTION_IMAGES, TuningParams
+from qcore.ptq.rounding_names import NEAREST
+from qcore.ptq.settings import CORRECTION_IMAGES, TuningParams, held_out
 from qcore.ptq.tuning import tune
 from qcore.qat.trainer import Trainer
+from qcore.rounding.table import Entries, RoundedWeights
 from qcore.trees import Tree, call, count, device_of, finite, join, laid_out, part, pieces
 
 MOST_ANSWER_BYTES = 6 * 2**30
@@ -95,12 +98,15 @@ class Evaluator:
         tuning: Settings of the label-free tuning.
         batch_size: Samples per batch; None chooses.
         judge: How answers are compared.
+        rounding: Key of ROUNDINGS: how weights become codes.
+        known: What that rounding made before of this network and these samples.
 
     Attributes:
         float_point: The float network as a point; its test scores are taken with the first report.
         calibration: Calibration batches (inputs, labels or None).
         search: Batches of the search split, the same.
         correction: The bias and norm correction applied to every allocation.
+        rounded: The codes that the rounding chose; None where it is the nearest.
         trainer: Where the weights of training stages come from (`qcore.qat.trainer`), or None.
     """
 
@@ -114,6 +120,8 @@ class Evaluator:
         tuning: TuningParams | None = None,
         batch_size: int | None = None,
         judge: Judge = CLASSES,
+        rounding: str = NEAREST,
+        known: Entries | None = None,
     ) -> None:
         self.model, self.device, self.judge = model, device, judge
         self.tuning = tuning or TuningParams()
@@ -123,6 +131,10 @@ class Evaluator:
         self.search = to_batches(data.search, size, device, judge)
         self._test_images = data.test
         measure_ranges(model, [x for x, _ in self.calibration])
+        self.rounded: RoundedWeights | None = None
+        if rounding != NEAREST:
+            self.rounded = RoundedWeights(model, self._fitted_on(), rounding, known)
+            model.rounded = self.rounded
         few = first_images(self.calibration, CORRECTION_IMAGES)
         self.correction = Correction(model, [x for x, _ in few])
         self._installed: tuple[str, str] | None = None
@@ -135,6 +147,30 @@ class Evaluator:
             tally(judge, self.search, self._float_search, self._float_search),
             device=device,
         )
+
+    def unseen(self, most: int) -> list[Batch]:
+        """The leading calibration batches, of at most so many samples, that no rounding has seen.
+
+        What it was fitted on looks better than other samples do.
+        """
+        if self.rounded is not None:
+            most = min(most, held_out(sum(count(x) for x, _ in self.calibration)))
+        return list(first_images(self.calibration, most))
+
+    def _fitted_on(self) -> list[Tree]:
+        """Calibration samples that are not among the held-out ones."""
+        left = held_out(sum(count(x) for x, _ in self.calibration))
+        batches: list[Tree] = []
+        for x, _ in self.calibration:
+            if left < count(x):
+                batches.append(part(x, slice(left, None)))
+            left = max(0, left - count(x))
+        if not batches:
+            raise InvalidParams(
+                "A rounding other than the nearest takes at least 2 calibration samples, one to be "
+                "fitted on and one to score on; give more."
+            )
+        return batches
 
     def forget(self) -> None:
         """Call after switching the model from outside: the next score sets it anew."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from qcore.allocation import FLOAT_BITS
 from qcore.problem import SensitivityTable
-from qcore.ptq.calibration import first_images, float_allocation, gain_and_shift
+from qcore.ptq.calibration import float_allocation, gain_and_shift
 from qcore.ptq.layer import QuantizedLayer
 from qcore.ptq.model import QuantizedModel
 from qcore.trees import Tree, count
@@ -125,7 +125,7 @@ def gradient_table(
     gram = torch.zeros(len(index), len(index), dtype=torch.float64)
     generator = torch.Generator().manual_seed(0)
     n = 0
-    for x, _ in first_images(evaluator.calibration, IMAGES):
+    for x, _ in evaluator.unseen(IMAGES):
         size = count(x)
         n += size
         tap = _Tap(model, x, evaluator.judge)

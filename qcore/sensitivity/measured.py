@@ -15,7 +15,7 @@ from torch import Tensor
 from qcore.allocation import FLOAT_BITS
 from qcore.errors import InvalidParams
 from qcore.problem import SensitivityTable
-from qcore.ptq.calibration import first_images, float_allocation, gain_and_shift
+from qcore.ptq.calibration import float_allocation, gain_and_shift
 from qcore.ptq.layer import QuantizedLayer
 from qcore.ptq.model import QuantizedModel
 from qcore.scoring.evaluator import Evaluator
@@ -122,7 +122,7 @@ def measured_table(
     parts = choices(weight_bits, activation_bits)
     sums = {name: dict.fromkeys(parts, 0.0) for name in model.layers}
     n = 0
-    batches = list(first_images(evaluator.calibration, MEASURED_IMAGES))
+    batches = evaluator.unseen(MEASURED_IMAGES)
     for number, (x, y) in enumerate(batches):
         if kind == "loss" and y is None:
             raise InvalidParams("These images have no labels: use the 'kl' sensitivity instead.")

@@ -1,0 +1,131 @@
+"""The codes of every layer and width under one rounding: made once, then looked up.
+
+What a rounding looks at are inputs in the float network, so nothing here depends on an allocation:
+one table serves every point.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from qcore.allocation import FLOAT_BITS
+from qcore.network.operation import to_rows
+from qcore.ptq.layer import QuantizedLayer
+from qcore.ptq.model import QuantizedModel
+from qcore.ptq.rounding_names import PLAIN_FROM
+from qcore.rounding import ROUNDINGS
+from qcore.rounding.moments import in_groups, second_moments
+from qcore.trees import Tree
+
+MOMENT_BYTES = 512 * 2**20
+"""Second moments that are in memory together; more layers take more passes of the network."""
+
+Rounded = tuple[np.ndarray, np.ndarray]
+"""Codes int8 (channels, n) and steps float32 (channels,) of one layer at one width."""
+
+Entries = Mapping[tuple[str, int], Rounded]
+"""Layer name and bits to what they were rounded to."""
+
+Told = Callable[[int, int], None]
+"""Told how many of how many layers are done."""
+
+
+class RoundedWeights:
+    """Rounds the weights of a model, a width at a time, and keeps what came of it.
+
+    Args:
+        model: The model; it is left as it was found.
+        batches: Inputs that the rounding is fitted on; no score is taken on them.
+        rounding: Key of ROUNDINGS.
+        known: What was made before, of the same network, samples and rounding.
+
+    Attributes:
+        entries: What was made so far.
+        left: Layers that are rounded to the nearest codes all the same: tables that ids are
+            looked up in, and those whose arithmetic hides what their weights meet.
+    """
+
+    def __init__(
+        self,
+        model: QuantizedModel,
+        batches: Sequence[Tree],
+        rounding: str,
+        known: Entries | None = None,
+    ) -> None:
+        self.model, self.batches, self.rounding = model, list(batches), rounding
+        self.entries: dict[tuple[str, int], Rounded] = dict(known or {})
+        self.left = tuple(
+            layer.name for layer in model.spec.layers if layer.kind.endswith("embedding")
+        )
+
+    def __call__(self, name: str, bits: int) -> tuple[Tensor, Tensor] | None:
+        """Codes (channels, n) and steps (channels,), or None where the nearest codes are meant.
+
+        A width that was not made yet is made here, for every layer.
+        """
+        if bits >= PLAIN_FROM or name in self.left:
+            return None
+        if (name, bits) not in self.entries:
+            self.make([bits])
+        found = self.entries.get((name, bits))
+        if found is None:
+            return None
+        device = self.model.layers[name].weight.device
+        codes, steps = (torch.from_numpy(array).to(device) for array in found)
+        return codes.float(), steps
+
+    def missing(self, widths: Iterable[int]) -> list[int]:
+        """The widths among these that are still to be made."""
+        wanted = {bits for bits in widths if bits < min(PLAIN_FROM, FLOAT_BITS)}
+        made = {bits for _, bits in self.entries}
+        return sorted(wanted - made)
+
+    @torch.no_grad()
+    def make(self, widths: Iterable[int], on_step: Told = lambda done, total: None) -> None:
+        """Make what is missing of some widths, for every layer."""
+        todo = self.missing(widths)
+        names = [name for name in self.model.layers if name not in self.left]
+        if not todo:
+            return
+        done = 0
+        for part in _within_memory(self.model, names):
+            found = second_moments(self.model, part, self.batches)
+            self.left += tuple(sorted(found.refused))
+            for name in part:
+                moments = found.moments(name)
+                if moments is not None:
+                    for bits in todo:
+                        self.entries[name, bits] = self._rounded(name, moments, bits)
+                done += 1
+                on_step(done, len(names))
+
+    def _rounded(self, name: str, moments: Tensor, bits: int) -> Rounded:
+        layer = self.model.layers[name]
+        weights = in_groups(layer, layer.weight)
+        steps = self.model.nearest_step(name, bits).view(weights.shape[:2])
+        codes, fitted = ROUNDINGS[self.rounding](weights, moments, steps, bits)
+        return (
+            codes.flatten(0, 1).to(torch.int8).cpu().numpy(),
+            fitted.flatten().float().cpu().numpy(),
+        )
+
+
+def _within_memory(model: QuantizedModel, names: Sequence[str]) -> list[list[str]]:
+    """Layers in their order, in parts whose second moments fit into memory together."""
+    parts: list[list[str]] = []
+    room = 0
+    for name in names:
+        needed = _moment_bytes(model.layers[name])
+        if not parts or needed > room:
+            parts.append([])
+            room = MOMENT_BYTES
+        parts[-1].append(name)
+        room -= needed
+    return parts
+
+
+def _moment_bytes(layer: QuantizedLayer) -> int:
+    n = to_rows(layer.weight, layer.operation).shape[1]
+    return 4 * layer.operation.groups * n * n
