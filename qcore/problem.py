@@ -6,7 +6,7 @@ sent back their `Point`s in the same order) and `Progress`; see `engine`.
 
 import math
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -253,14 +253,14 @@ class SensitivityTable:
     """Predicted damage of quantizing each layer, one layer at a time.
 
     Attributes:
-        kind: Key of SENSITIVITIES ("kl", "loss", "gradient", "hessian", "weight_mse").
+        kind: Key of SENSITIVITIES.
         unit: Unit of the scores; "nats" where they predict a loss increase.
         weight: Layer name to {bits: score} for its weights.
         activation: Same for its input activation; empty where activations stay in float.
         error: Layer name to standard error of the score at the fewest bits, where estimated.
-        pairs: For kind "gradient": one row per (layer, bits) of `pair_index`, and the Gram matrix
-            of their per-sample first-order changes, so that ||sum of rows||^2 holds all pairwise
-            interactions; None elsewhere.
+        pairs: For kinds that know them: one row per (layer, bits) of `pair_index`, and the Gram
+            matrix of their per-sample first-order changes, so that ||sum of rows||^2 holds all
+            pairwise interactions; the scores are its diagonal. None elsewhere.
         pair_index: (layer name, "weight" or "activation", bits) of each row of `pairs`.
         n: Images behind the scores.
         seconds: Wall-clock seconds the table took.
@@ -300,7 +300,7 @@ class SensitivityTable:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `SensitivityTable.from_json` reads it back."""
         return {
-            "version": 1,
+            "version": 2,
             "kind": self.kind,
             "unit": self.unit,
             "weight": {n: {str(b): s for b, s in row.items()} for n, row in self.weight.items()},
@@ -317,12 +317,16 @@ class SensitivityTable:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "SensitivityTable":
-        """Read what `to_json` wrote."""
+        """Read what `to_json` wrote.
+
+        Version 1 had the elementwise scores under the name "gradient". Beside their pairs, whose
+        diagonal is what now has that name, they are read as that; without, under their own.
+        """
 
         def rows(table: Mapping[str, Mapping[str, float]]) -> dict[str, dict[int, float]]:
             return {n: {int(b): s for b, s in row.items()} for n, row in table.items()}
 
-        return cls(
+        table = cls(
             kind=data["kind"],
             unit=data["unit"],
             weight=rows(data["weight"]),
@@ -334,6 +338,16 @@ class SensitivityTable:
             seconds=data["seconds"],
             ranges={n: InputRange.from_json(d) for n, d in data.get("ranges", {}).items()},
         )
+        if data.get("version", 1) > 1 or table.kind != "gradient":
+            return table
+        if table.pairs is None:
+            return replace(table, kind="gradient_elementwise")
+        scores: dict[str, dict[str, dict[int, float]]] = {"weight": {}, "activation": {}}
+        for (name, part, bits), score in zip(
+            table.pair_index, np.diagonal(table.pairs).tolist(), strict=True
+        ):
+            scores[part].setdefault(name, {})[bits] = score
+        return replace(table, weight=scores["weight"], activation=scores["activation"])
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from qcore.models.catalog import (
     read_models,
     split_data_name,
 )
+from qcore.sensitivity.kinds import SENSITIVITIES
 from store import Store
 from store.jobs import add_network
 
@@ -29,11 +30,7 @@ WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8)
 EVERY_S = 0.5
 
 SENSITIVITY_KINDS = {
-    "kl": "measured divergence, one layer at a time",
-    "gradient": "gradients of single images (fast)",
-    "hessian": "curvature of the loss (needs labels for its best)",
-    "loss": "measured loss, one layer at a time (needs labels)",
-    "weight_mse": "error of the weights alone (instant, weakest)",
+    name: SENSITIVITIES[name].words for name in sorted(SENSITIVITIES, key=lambda name: name != "kl")
 }
 """What each sensitivity is called here."""
 

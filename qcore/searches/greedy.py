@@ -7,10 +7,11 @@ import numpy as np
 
 from qcore.problem import Problem, Progress, Proposals
 from qcore.search import Search, setting
+from qcore.sensitivity.kinds import SENSITIVITIES
 from qcore.solvers.descent import descend
 from qcore.solvers.space import Space, measure, sensitivity_of, space_of
 
-KINDS = ("gradient", "kl", "loss", "hessian", "weight_mse")
+KINDS = tuple(SENSITIVITIES)
 """Sensitivities that give each layer a score of its own."""
 
 

@@ -2,16 +2,18 @@
 
 With g the gradient of -log p(c | x) at a layer's output, c drawn from the float network's own
 prediction, and d the change that quantizing the layer makes to that output, the Fisher form of the
-KL divergence is 1/2 E[(g . d)^2]. Other judges have probes of their own whose second moment is
-their curvature. The table's scores take it elementwise, 1/2 E[sum (g d)^2], the
-form of NVIDIA ModelOpt's auto_quantize with true Fisher gradients. The projections a = g . d are
-kept per sample: their Gram matrix holds every pairwise interaction of layers for nothing, in the
-sense of CLADO (Deng et al. 2023) but without its quadratically many evaluations.
+KL divergence is 1/2 E[(g . d)^2], the product taken over all values of a sample. Other judges have
+probes of their own whose second moment is their curvature. The projections a = g . d are kept per
+sample: their Gram matrix holds every pairwise interaction of layers for nothing, in the sense of
+CLADO (Deng et al. 2023) but without its quadratically many evaluations, and its diagonal is each
+layer's own score. (`gradient_elementwise` drops what the values of a sample do to one another,
+which is most of it where all tokens have one gradient.)
 """
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,6 +24,7 @@ from qcore.problem import SensitivityTable
 from qcore.ptq.calibration import float_allocation, gain_and_shift
 from qcore.ptq.layer import QuantizedLayer
 from qcore.ptq.model import QuantizedModel
+from qcore.sensitivity.kinds import Step
 from qcore.trees import Tree, count
 
 if TYPE_CHECKING:
@@ -103,10 +106,75 @@ def per_sample(values: Tensor, n: int) -> Tensor:
     return (values.sum() / math.sqrt(n)).expand(n)
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What one batch of samples gives: gradients, and the changes they are multiplied with.
+
+    Attributes:
+        size: Samples.
+        changes: (row of the table, gradients of each probe, change of a layer's output), one for
+            each call of a layer and each width; computed as it is asked for.
+    """
+
+    size: int
+    changes: Iterator[tuple[int, list[Tensor], Tensor]]
+
+
+def index_of(
+    model: QuantizedModel, weight_bits: Sequence[int], activation_bits: Sequence[int]
+) -> tuple[tuple[str, str, int], ...]:
+    """(layer, "weight" or "activation", bits) of every row: the rows of a layer are adjacent."""
+    parts = [("weight", b) for b in sorted(set(weight_bits) - {FLOAT_BITS})]
+    parts += [("activation", b) for b in sorted(set(activation_bits) - {FLOAT_BITS})]
+    return tuple((name, part, bits) for name in model.layers for part, bits in parts)
+
+
+def batches_of(evaluator: "Evaluator", index: Sequence[tuple[str, str, int]]) -> Iterator[Batch]:
+    """Gradients and changes on the first IMAGES samples that no rounding saw, PROBES probes each.
+
+    Args:
+        evaluator: The network and its samples; left in float.
+        index: Rows that are wanted, as `index_of` gives them.
+    """
+    model = evaluator.model
+    model.set_allocation(float_allocation(model))
+    rows: dict[str, list[tuple[int, str, int]]] = {name: [] for name in model.layers}
+    for row, (name, part, bits) in enumerate(index):
+        rows[name].append((row, part, bits))
+    generator = torch.Generator().manual_seed(0)
+    for x, _ in evaluator.unseen(IMAGES):
+        tap = _Tap(model, x, evaluator.judge)
+        probes = [tap.gradients(generator) for _ in range(PROBES)]
+
+        def changes(
+            tap: _Tap = tap, probes: list[list[Tensor]] = probes
+        ) -> Iterator[tuple[int, list[Tensor], Tensor]]:
+            for position, (name, inputs, output) in enumerate(tap.calls):
+                gradients, y = [p[position] for p in probes], output.detach()
+                for row, part, bits in rows[name]:
+                    change = output_change(model, model.layers[name], part, bits, inputs, y)
+                    yield row, gradients, change
+
+        yield Batch(count(x), changes())
+
+
+def rows_of(
+    index: Sequence[tuple[str, str, int]], scores: Iterable[float]
+) -> tuple[dict[str, dict[int, float]], dict[str, dict[int, float]]]:
+    """Scores of the rows of an index as the `weight` and `activation` rows of a table."""
+    tables: dict[str, dict[str, dict[int, float]]] = {"weight": {}, "activation": {}}
+    for (name, part, bits), value in zip(index, scores, strict=True):
+        tables[part].setdefault(name, {})[bits] = float(value)
+    return tables["weight"], tables["activation"]
+
+
 def gradient_table(
-    evaluator: "Evaluator", weight_bits: Sequence[int], activation_bits: Sequence[int]
+    evaluator: "Evaluator",
+    weight_bits: Sequence[int],
+    activation_bits: Sequence[int],
+    on_step: Step = lambda done, total: None,
 ) -> SensitivityTable:
-    """Elementwise Fisher scores and the Gram matrix of per-sample projections.
+    """Fisher scores and the Gram matrix of per-sample projections, whose diagonal they are.
 
     A layer that runs several times has the sum over its calls.
 
@@ -115,43 +183,26 @@ def gradient_table(
         ||selected rows||^2 = 1/2 E[(sum of g . d)^2], rows as `pair_index` says.
     """
     started = time.perf_counter()
-    model = evaluator.model
-    model.set_allocation(float_allocation(model))
-    parts = [("weight", b) for b in sorted(set(weight_bits) - {FLOAT_BITS})]
-    parts += [("activation", b) for b in sorted(set(activation_bits) - {FLOAT_BITS})]
-    index = [(name, part, bits) for name in model.layers for part, bits in parts]
-    first = {name: at * len(parts) for at, name in enumerate(model.layers)}
-    elementwise = torch.zeros(len(index), dtype=torch.float64)
+    index = index_of(evaluator.model, weight_bits, activation_bits)
     gram = torch.zeros(len(index), len(index), dtype=torch.float64)
-    generator = torch.Generator().manual_seed(0)
     n = 0
-    for x, _ in evaluator.unseen(IMAGES):
-        size = count(x)
-        n += size
-        tap = _Tap(model, x, evaluator.judge)
-        probes = [tap.gradients(generator) for _ in range(PROBES)]
-        rows = torch.zeros(len(index), PROBES, size, device=evaluator.device)
-        for position, (name, inputs, output) in enumerate(tap.calls):
-            layer, outputs = model.layers[name], output.detach()
-            squares = torch.stack([p[position] for p in probes]).square_().sum(0)
-            for place, (part, bits) in enumerate(parts, start=first[name]):
-                change = output_change(model, layer, part, bits, inputs, outputs)
-                for probe, gradients in enumerate(probes):
-                    rows[place, probe] += per_sample(gradients[position] * change, size)
-                elementwise[place] += float((squares * change.square()).sum())
+    for batch in batches_of(evaluator, index):
+        n += batch.size
+        rows = torch.zeros(len(index), PROBES, batch.size, device=evaluator.device)
+        for row, gradients, change in batch.changes:
+            for probe, gradient in enumerate(gradients):
+                rows[row, probe] += per_sample(gradient * change, batch.size)
         projections = rows.flatten(1).double().cpu()
         gram += projections @ projections.T
-    scale = 1 / (2 * n * PROBES)
-    tables: dict[str, dict[str, dict[int, float]]] = {"weight": {}, "activation": {}}
-    for (name, part, bits), value in zip(index, elementwise.tolist(), strict=True):
-        tables[part].setdefault(name, {})[bits] = value * scale
+    gram /= 2 * n * PROBES
+    weight, activation = rows_of(index, gram.diagonal().tolist())
     return SensitivityTable(
         "gradient",
         evaluator.judge.unit,
-        tables["weight"],
-        tables["activation"],
-        pairs=(gram * scale).numpy(),
-        pair_index=tuple(index),
+        weight,
+        activation,
+        pairs=gram.numpy(),
+        pair_index=index,
         n=n,
         seconds=time.perf_counter() - started,
     )

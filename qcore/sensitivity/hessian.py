@@ -20,6 +20,7 @@ from qcore.allocation import FLOAT_BITS
 from qcore.errors import InvalidParams
 from qcore.problem import SensitivityTable
 from qcore.ptq.calibration import first_images, float_allocation
+from qcore.sensitivity.kinds import Step
 from qcore.trees import count
 
 if TYPE_CHECKING:
@@ -80,7 +81,10 @@ def hutchinson_traces(evaluator: "Evaluator") -> dict[str, tuple[float, float]]:
 
 
 def hessian_table(
-    evaluator: "Evaluator", weight_bits: Sequence[int], activation_bits: Sequence[int]
+    evaluator: "Evaluator",
+    weight_bits: Sequence[int],
+    activation_bits: Sequence[int],
+    on_step: Step = lambda done, total: None,
 ) -> SensitivityTable:
     """HAWQ-V2 scores of weights; activation widths score 0 here, as the paper gives none.
 

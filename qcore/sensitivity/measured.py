@@ -1,13 +1,15 @@
 """Sensitivity tables: what quantizing one layer is predicted to cost.
 
-SENSITIVITIES maps each kind to the function that computes it. All are label-free but "loss" and
-"hessian", which use labels where there are any. Measured and gradient scores are taken with each
-layer corrected (mean, and spread where a norm was folded in): it changes the ranking.
+`compute_table` computes any of SENSITIVITIES. All are label-free but "loss" and "hessian", which
+use labels where there are any. Measured and gradient scores are taken with each layer corrected
+(mean, and spread where a norm was folded in): it changes the ranking.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from importlib import import_module
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,16 +21,12 @@ from qcore.ptq.calibration import float_allocation, gain_and_shift
 from qcore.ptq.layer import QuantizedLayer
 from qcore.ptq.model import QuantizedModel
 from qcore.scoring.evaluator import Evaluator
-from qcore.sensitivity.gradient import gradient_table
-from qcore.sensitivity.hessian import hessian_table
 from qcore.sensitivity.input_ranges import input_ranges
+from qcore.sensitivity.kinds import SENSITIVITIES, Step
 from qcore.sensitivity.prefix import PrefixReplay
 from qcore.trees import count
 
 Rows = dict[str, dict[int, float]]
-
-Step = Callable[[int, int], None]
-"""Told how many of how many steps are done."""
 
 MEASURED_IMAGES = 256
 """Images behind a measured table: a mean divergence settles long before an accuracy does."""
@@ -41,7 +39,10 @@ def choices(weight_bits: Iterable[int], activation_bits: Iterable[int]) -> list[
 
 
 def weight_mse_table(
-    evaluator: Evaluator, weight_bits: Sequence[int], activation_bits: Sequence[int]
+    evaluator: Evaluator,
+    weight_bits: Sequence[int],
+    activation_bits: Sequence[int],
+    on_step: Step = lambda done, total: None,
 ) -> SensitivityTable:
     """Sum of squared weight errors per layer; activations by their inputs' mean squared error.
 
@@ -156,15 +157,24 @@ def measured_table(
     return SensitivityTable(kind, judge.unit, weight, activation, n=n, seconds=seconds)
 
 
-Compute = Callable[[Evaluator, Sequence[int], Sequence[int], Step], SensitivityTable]
+def kl_table(
+    evaluator: Evaluator,
+    weight_bits: Sequence[int],
+    activation_bits: Sequence[int],
+    on_step: Step = lambda done, total: None,
+) -> SensitivityTable:
+    """Measured divergence of one layer at a time; see `measured_table`."""
+    return measured_table("kl", evaluator, weight_bits, activation_bits, on_step)
 
-SENSITIVITIES: dict[str, Compute] = {
-    "gradient": lambda e, w, a, step: gradient_table(e, w, a),
-    "kl": lambda e, w, a, step: measured_table("kl", e, w, a, step),
-    "loss": lambda e, w, a, step: measured_table("loss", e, w, a, step),
-    "hessian": lambda e, w, a, step: hessian_table(e, w, a),
-    "weight_mse": lambda e, w, a, step: weight_mse_table(e, w, a),
-}
+
+def loss_table(
+    evaluator: Evaluator,
+    weight_bits: Sequence[int],
+    activation_bits: Sequence[int],
+    on_step: Step = lambda done, total: None,
+) -> SensitivityTable:
+    """Measured increase of the loss of one layer at a time; see `measured_table`."""
+    return measured_table("loss", evaluator, weight_bits, activation_bits, on_step)
 
 
 def compute_table(
@@ -190,8 +200,11 @@ def compute_table(
     """
     if kind not in SENSITIVITIES:
         raise InvalidParams(f"Unknown sensitivity {kind!r}; known: {', '.join(SENSITIVITIES)}.")
+    module, _, name = SENSITIVITIES[kind].place.rpartition(".")
+    # only now, for the file that holds it may import this one
+    compute: Any = getattr(import_module(f"qcore.sensitivity.{module}"), name)
     try:
-        table = SENSITIVITIES[kind](evaluator, weight_bits, activation_bits, on_step)
+        table: SensitivityTable = compute(evaluator, weight_bits, activation_bits, on_step)
         return replace(table, ranges=input_ranges(evaluator.model, activation_bits))
     finally:
         evaluator.forget()

@@ -26,6 +26,31 @@ TABLE = SensitivityTable(
 )
 
 
+def earlier(**changes):
+    """What a release wrote that had elementwise scores under the name "gradient"."""
+    return {**TABLE.to_json(), "version": 1, **changes}
+
+
+def test_an_earlier_gradient_table_gives_the_diagonal_of_its_pairs():
+    found = SensitivityTable.from_json(earlier())
+    assert found.kind == "gradient"
+    assert found.weight == {"conv": {2: 0.1}}
+    assert found.activation == {"conv": {4: 2.0}}
+    assert np.array_equal(found.pairs, TABLE.pairs)
+    assert SensitivityTable.from_json(found.to_json()).weight == found.weight
+
+
+def test_an_earlier_gradient_table_without_pairs_is_not_taken_for_one_of_today():
+    found = SensitivityTable.from_json(earlier(pairs=None, pair_index=[]))
+    assert found.kind == "gradient_elementwise"
+    assert found.weight == TABLE.weight
+
+
+def test_earlier_tables_of_other_kinds_are_what_they_were():
+    found = SensitivityTable.from_json(earlier(kind="kl"))
+    assert (found.kind, found.weight) == ("kl", TABLE.weight)
+
+
 def test_wilson_interval_matches_published_figures():
     # Newcombe, Statistics in Medicine 17, 1998, table I, method 3
     published = {(81, 263): (0.2553, 0.3662), (15, 148): (0.0624, 0.1605), (0, 20): (0.0, 0.1611)}
