@@ -14,6 +14,7 @@ only tries gets a sample of them; see `Decision.complete`.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -62,8 +63,7 @@ class Decision:
 
     def neighbours(self, option: int) -> list[int]:
         """Options one step down and up: nothing lies between in all layers' bits."""
-        bits = np.array([[(b.weight, b.activation) for b in row] for row in self.options])
-        bits = bits.reshape(len(self.options), -1)
+        bits = self.bits.reshape(len(self.options), -1)
         found = []
         for sign in (-1, 1):
             beyond = np.flatnonzero((sign * (bits - bits[option]) >= 0).all(axis=1))
@@ -92,19 +92,19 @@ class Decision:
             found += [min(others)[1]] if others else []
         return found
 
+    @cached_property
+    def bits(self) -> np.ndarray:
+        """Bits of every option, int64 (options, layers, 2): weights, then activations."""
+        rows = [[(bits.weight, bits.activation) for bits in row] for row in self.options]
+        return np.array(rows, np.int64).reshape(len(rows), len(self.layers), 2)
+
     def nearest(self, wanted: Mapping[str, LayerBits]) -> int:
-        """The option with the least summed distance to wanted bits of its layers, in bits."""
-        goal = [wanted[name] for name in self.layers]
-        return min(
-            range(len(self.options)),
-            key=lambda at: (
-                sum(
-                    abs(bits.weight - other.weight) + abs(bits.activation - other.activation)
-                    for bits, other in zip(self.options[at], goal, strict=True)
-                ),
-                self.options[at],
-            ),
-        )
+        """The option with the least summed distance to wanted bits of its layers, in bits.
+
+        The first of equal ones, which has fewest bits in the first layer that differs.
+        """
+        goal = [(wanted[name].weight, wanted[name].activation) for name in self.layers]
+        return int(np.abs(self.bits - np.array(goal)).sum(axis=(1, 2)).argmin())
 
 
 def decisions_of(

@@ -229,7 +229,9 @@ def space_of(
     decisions = decisions_of(model.names, options, problem.ties, layer_prices, damage, most)
     row_of = {name: {bits: at for at, bits in enumerate(row)} for name, row in options.items()}
     prices = tuple(
-        np.array(
+        layer_prices[decision.layers[0]]
+        if len(decision.layers) == 1
+        else np.array(
             [
                 sum(
                     layer_prices[name][row_of[name][bits]]

@@ -22,6 +22,7 @@ from qcore.qat.learned_bits.training import held_out
 from qcore.qat.loop import read_state
 from qcore.qat.requests import Learned, LearnedBits, Quantization
 from qcore.quantizers.dq import PARAMETRIZATIONS
+from qcore.rules.ties import Tie
 from tests.small_nets import (
     found,
     small_evaluator,
@@ -293,3 +294,37 @@ def test_a_loss_that_is_no_number_is_explained():
     diverging = learning(plan={**PLAN, "rate": 1e30})
     with pytest.raises(Diverged, match=r"learning rate"):
         learn(small_trainer(MemoryCheckpoints()), diverging)
+
+
+def test_tied_layers_are_paid_and_frozen_at_the_widest_that_one_of_them_needs():
+    free = model(weights=(2, 4, 8), inputs=(2, 4, 8))
+    tie = Tie("weight", ("left", "right"))
+    tied = DqModel(
+        small_net(), found(0), small_options(weights=(2, 4, 8), inputs=(2, 4, 8)), ties=(tie,)
+    )
+    tied.start_scales(BATCHES)
+    for made in (free, tied):
+        with torch.no_grad():
+            narrow = made.layers["left"].weights
+            narrow.second.copy_(narrow.first)  # two bits are enough for it
+    assert free.chosen()["left"].weight == 2
+    assert free.chosen()["right"].weight == 4
+    assert tied.chosen()["left"].weight == tied.chosen()["right"].weight == 4
+    assert {n: b.activation for n, b in tied.chosen().items()} == {
+        n: b.activation for n, b in free.chosen().items()
+    }
+    cheap, dear = (made.costs(["weight_bytes"])["weight_bytes"].item() for made in (free, tied))
+    left = next(layer.weights for layer in SPEC.layers if layer.name == "left")
+    assert dear - cheap == pytest.approx(left * 2 / 8)
+    exact = costs_of(SPEC, tied.chosen())
+    penalty(tied, {"weight_bytes": exact["weight_bytes"] * 0.8}, 0.1, exact).backward()
+    # the widest one feels the price of both, and of no other layer
+    assert tied.layers["right"].weights.second.grad.item() > 0
+    assert not tied.layers["left"].weights.second.grad
+
+
+def test_bits_learned_under_a_tie_end_tied():
+    tie = Tie("activation", ("left", "right"))
+    trainer = small_trainer(MemoryCheckpoints(), ties=(tie,))
+    learned, _ = learn(trainer, learning())
+    tie.check(learned.allocation)

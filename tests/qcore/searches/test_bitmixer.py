@@ -19,10 +19,12 @@ from qcore.problem import Point, Problem, Progress
 from qcore.qat.checkpoints import MemoryCheckpoints
 from qcore.qat.model import TrainableModel
 from qcore.qat.setup import Setup
-from qcore.qat.switches import random_allocation
+from qcore.qat.switches import NormPlan, random_allocation, rungs_of
 from qcore.qat.trainer import Trainer
+from qcore.rules.rule import Rule
+from qcore.rules.ties import holds
 from qcore.searches import SEARCHES
-from tests.helpers import FakeTrainer, toy_problem, with_budget
+from tests.helpers import FakeTrainer, ruled, toy_problem, with_budget
 from tests.small_nets import found, small_evaluator, small_images, small_net, small_trainer
 
 SEARCH = SEARCHES["bitmixer"]
@@ -256,3 +258,24 @@ def test_under_a_budget_the_best_points_are_within_it():
     assert outcome.reported
     steps = [e.step for e in events if isinstance(e, Progress)]
     assert all(a <= b for a, b in pairwise(steps))
+
+
+@pytest.mark.parametrize("mixed", [0, 2])
+def test_tied_layers_are_trained_and_searched_at_rungs_that_keep_the_tie(mixed):
+    rules = (Rule("layer{1,3}", tie="weights"), Rule("layer{3,4}", tie="activations"))
+    toy = ruled(toy_problem(6, (2, 3, 4), (2, 3, 4), interaction=0.3), rules)
+    trainer, outcome, _ = fake(toy, mixed=mixed)
+    ties = toy.problem.ties
+    assert len(ties) == 2
+    for request in trainer.asked:
+        assert request.norms.ties == ties
+        assert NormPlan.from_json(request.norms.to_json()) == request.norms
+        for allocation in (*request.norms.switches.values(), *request.visits):
+            assert holds(ties, allocation)
+        if request.draw is not None:
+            assert all(holds(ties, request.draw(step, None)) for step in range(0, 60, 7))
+    rng = np.random.default_rng(0)
+    drawn = [random_allocation(rungs_of(toy.problem), rng, ties) for _ in range(40)]
+    assert all(holds(ties, allocation) for allocation in drawn)
+    assert len({a["layer1"].weight for a in drawn}) == 3
+    assert all(holds(ties, point.allocation) for point in outcome.points)
