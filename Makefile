@@ -1,8 +1,8 @@
 # make app   sets up what is missing and opens the dashboard
 # make test  sets up what is missing and runs lint, types and the tests, on PostgreSQL too where
 #            it is installed (as root on Debian it is installed)
-# make test-all  the same, and what only repeats on PostgreSQL what SQLite shows, or kills whole
-#            servers and workers there too
+# make test-all  the same, and further variants of what is shown once: every format of every network,
+#            whole servers and workers killed on PostgreSQL too
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin

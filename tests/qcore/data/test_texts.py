@@ -1,7 +1,9 @@
 """Texts as data: cut into tokens, split by documents, and refused in words."""
 
 import json
+import shutil
 import tracemalloc
+from functools import cache
 
 import numpy as np
 import pytest
@@ -29,12 +31,29 @@ def place(monkeypatch, tmp_path):
 
 def network(place, kind="BertModel", own_tokenizer=True, **changed):
     """Add a small network that reads eight tokens; returns its name."""
-    folder = place / kind
-    saved(kind, folder, **changed)
+    if changed:
+        added(place / "data", place / kind, own_tokenizer, **changed)
+    else:
+        shutil.copytree(_kept(place.parent, kind, own_tokenizer), place / "data")
+    return "mine"
+
+
+def added(data, folder, own_tokenizer, **changed):
+    """Write the network that `folder` is called after, and add it to a data folder."""
+    saved(folder.name, folder, **changed)
     if own_tokenizer:
         tokenizer(folder / "tokenizer.json")
-    add_network(NewNetwork("mine", "huggingface", weights=str(folder), length=LENGTH))
-    return "mine"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BITDIAL_DATA", str(data))
+        add_network(NewNetwork("mine", "huggingface", weights=str(folder), length=LENGTH))
+
+
+@cache
+def _kept(base, kind, own_tokenizer):
+    """A data folder that knows the network; adding it takes longer than most of the tests."""
+    place = base / f"{kind} {'with' if own_tokenizer else 'without'} a tokenizer"
+    added(place / "data", place / kind, own_tokenizer)
+    return place / "data"
 
 
 def sentences(n, seed=0, longest=5):

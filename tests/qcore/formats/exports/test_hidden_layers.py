@@ -14,6 +14,7 @@ from qcore.formats.exports.templates import packed_reader
 from tests.qcore.formats.exports.nets import images, measured, mixed
 from tests.sequence_nets import NETWORKS as SEQUENCES
 from tests.sequence_nets import SHAPE, sequence_net
+from tests.variants import crossed
 
 # Brevitas warns about itself
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -72,13 +73,12 @@ def test_the_reader_needs_bitdial_for_them_and_says_so(case, monkeypatch):
         packed_reader.apply(case.model, tensors)
 
 
-@pytest.mark.parametrize("network", SEQUENCES)
-def test_onnxruntime_steps_through_recurrent_layers(network):
+@pytest.mark.parametrize(("network", "name"), crossed(SEQUENCES, ("onnx", "qonnx")))
+def test_onnxruntime_steps_through_recurrent_layers(network, name):
     case = measured(sequence_net(network), network, images(16, SHAPE), mixed)
-    for name in ("onnx", "qonnx"):
-        report = write_with_model(EXPORTS[name], case.config, case.model, case.sample).report
-        assert report["median_abs_diff"] < 1e-5
-        assert report["max_abs_diff"] < 0.05 * report["logit_range"]
+    report = write_with_model(EXPORTS[name], case.config, case.model, case.sample).report
+    assert report["median_abs_diff"] < 1e-5
+    assert report["max_abs_diff"] < 0.05 * report["logit_range"]
 
 
 def test_brevitas_refuses_layers_that_compute_in_a_way_of_their_own():

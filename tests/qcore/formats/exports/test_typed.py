@@ -21,6 +21,7 @@ from qcore.network.layers import find_layers
 from qcore.ptq.calibration import Correction, measure_ranges
 from qcore.ptq.model import QuantizedModel
 from tests import typed_nets
+from tests.variants import crossed
 
 TEXT = ("ids:int64:8<50", "mask:int64:8<2")
 CASES = {
@@ -71,8 +72,10 @@ def case(name):
     return parse_bits(dump_bits(config)), network, sample
 
 
-@pytest.mark.parametrize("form", ["onnx", "onnx8", "onnx2", "qonnx", "packed"])
-@pytest.mark.parametrize("name", CASES)
+FORMS = ("qonnx", "onnx", "onnx8", "onnx2", "packed")
+
+
+@pytest.mark.parametrize(("name", "form"), crossed(CASES, FORMS))
 def test_a_file_of_any_network_gives_the_measured_answers(name, form):
     config, network, sample = case(name)
     report = write_with_model(EXPORTS[form], config, network, sample).report
