@@ -1,7 +1,7 @@
 """Explore with the budget explorer: dragging happens in the browser, details follow on release.
 
-The way of a point to its pixels: the address is read into a `View`, the scene's points are thinned
-to rows, rows and view become the payload, the component draws it.
+The way of a point to its pixels: the address is read into a `View` and what is `Held`, the scene's
+points are thinned to rows, rows and view become the payload, the component draws it.
 """
 
 from collections.abc import Mapping
@@ -18,13 +18,20 @@ from pages.explore.payload import picks
 from pages.explore.scene import Scene
 from pages.explore.view import View, costs_of_points, query_of, read_view
 from pages.shared import predictions, session
+from pages.shared.held import Held, held_of, held_of_text
 from pages.shared.judged import Words
 from pages.shared.ranges import BUDGETS, LOSSES
 from qcore.costs import COSTS
 from qcore.costs.budget import cheapest_total
 from qcore.problem import SensitivityTable
 
-OWN_KEYS = (*(key for pair in (BUDGETS | LOSSES).values() for key in pair), "x", "y", "focus")
+OWN_KEYS = (
+    *(key for pair in (BUDGETS | LOSSES).values() for key in pair),
+    "x",
+    "y",
+    "focus",
+    "held",
+)
 """Keys of the page's address that only the explorer writes."""
 
 GAP = "explorer-gap"
@@ -55,6 +62,7 @@ def draw_measured(
         scene.costs,
         scene.words,
     )
+    held = held_of_text(st.query_params.get("held", ""), scene.model)
     tables = session.sensitivity_tables(scene.store, scene.model)
     shared = payload.shared_payload(
         identity,
@@ -64,9 +72,10 @@ def draw_measured(
         locked=scene.pinned,
         table=next(iter(tables.values()), None),
         words=scene.words,
+        held=_first_held(identity, held),
     )
     versions = (*(session.version_of(run) for run in scene.compared), scene.costs.stamp)
-    key = (str(scene.store.url), scene.model.digest, versions, scene.words, float_score)
+    key = (str(scene.store.url), scene.model.digest, versions, held, scene.words, float_score)
     rows, body = _measured(scene, key)
     measured = {**shared, **payload.marked(body, scene.reference, scene.costs)}
     budget_explorer(measured, partial(_told, scene, rows))
@@ -89,6 +98,7 @@ def draw_predicted(scene: Scene, name: str, table: SensitivityTable) -> None:
         scene.costs,
         scene.words,
     )
+    held = held_of_text(st.query_params.get("held", ""), scene.model)
     shared = payload.shared_payload(
         identity,
         scene.model,
@@ -97,15 +107,18 @@ def draw_predicted(scene: Scene, name: str, table: SensitivityTable) -> None:
         locked=scene.pinned,
         table=table,
         words=scene.words,
+        held=_first_held(identity, held),
     )
     limits = view.limits(scene.spans)
-    chosen = predictions.predicted_pick(name, table, scene.model, limits, scene.costs)
+    chosen = predictions.predicted_pick(name, table, scene.model, limits, scene.costs, held)
     body = payload.predicted_payload(
-        shared, scene.model, scene.spans, name, table, chosen, limits, scene.costs
+        shared, scene.model, scene.spans, name, table, chosen, limits, scene.costs, held
     )
     budget_explorer(body, partial(_told, scene, None))
     with st.container():
-        if chosen.empty:
+        if chosen.empty and held:
+            details.none_held()
+        elif chosen.empty:
             front = session.predicted_front(name, table, scene.model, "weight_bytes", scene.costs)
             details.below_smallest(front, limits, scene.costs, "predicted")
         details.draw_predicted(scene, chosen, table)
@@ -115,10 +128,18 @@ def _first(identity: str, view: View) -> View:
     """What was set when the page was opened; it stays while it is dragged, so is sent once."""
     opened = st.session_state.setdefault("explorer-opened", {})
     if opened.get("id") != identity:
+        opened.clear()
         opened.update(id=identity, view=view)
         for sentence in view.wrong:
             st.toast(sentence, icon=":material/link_off:")
     first: View = opened["view"]
+    return first
+
+
+def _first_held(identity: str, held: Held) -> Held:
+    """What was set on layers when the page was opened, as `_first`."""
+    opened = st.session_state["explorer-opened"]
+    first: Held = opened.setdefault("held", held)
     return first
 
 
@@ -133,11 +154,11 @@ def _cheapest(scene: Scene, table: SensitivityTable) -> dict[str, np.ndarray]:
 
 @st.cache_resource(show_spinner=False, max_entries=8)
 def _measured(
-    _scene: Scene, key: tuple[str, str, tuple[object, ...], Words, float | None]
+    _scene: Scene, key: tuple[str, str, tuple[object, ...], Held, Words, float | None]
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    *_, words, float_score = key
+    *_, held, words, float_score = key
     most = picks.most_selectable(_scene.model, _scene.frame["method"].nunique())
-    rows = picks.drawn(_scene.frame, list(BUDGETS), most)
+    rows = picks.drawn(_scene.frame, list(BUDGETS), most, held=held)
     answers = session.answers(_scene.store, rows.loc[rows["selectable"], "config_point"])
     return rows, payload.measured_body(
         _scene.model, rows, words, float_score, _scene.spans, _scene.costs, answers
@@ -160,6 +181,8 @@ def _told(scene: Scene, rows: pd.DataFrame | None, name: str, value: Any) -> Non
         return
     if name == "commit":
         query = query_of(value, scene.spans, scene.costs)
+        held = held_of(value.get("held"), scene.model).to_text(scene.model)
+        query |= {"held": held} if held else {}
         for key in ("pt", *OWN_KEYS):
             if key not in query and key in st.query_params:
                 del st.query_params[key]

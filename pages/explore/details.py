@@ -68,6 +68,15 @@ def below_smallest(
     )
 
 
+def none_held(how: str = "predicted") -> None:
+    """Say that nothing fits the budgets with what is set on layers; the picture says why."""
+    st.info(
+        f"**Nothing {how} fits these budgets with what is set on the layers.** Raise a budget, or "
+        "set less: **Clear** above the cells lets go of all.",
+        icon=":material/lock:",
+    )
+
+
 def none_within(scene: Scene, rows: pd.DataFrame, within: tuple[float, str], cost: str) -> None:
     """Say that nothing is shown to lose as little as was asked, and whether a budget is why.
 
@@ -143,12 +152,12 @@ def draw_picked(scene: Scene, rows: pd.DataFrame, view: View) -> None:
         view: What the reader has set.
     """
     limits, within = view.limits(scene.spans), view.within
-    picked = rows[rows["selectable"]]
+    picked = rows[rows["selectable"] & rows["kept"]]
     chosen = (
         frames.picks(picked, limits, costs=scene.costs)
         if within is None
         else promised.smallest(
-            rows, within[0], view.x, limits, unit=within[1], costs=scene.costs
+            rows, within[0], view.x, limits, unit=within[1], costs=scene.costs, among=rows["kept"]
         ).sort_values(column_of(scene.costs[view.x]), kind="stable")
     )
     row = _opened(scene, view)
@@ -165,6 +174,8 @@ def draw_picked(scene: Scene, rows: pd.DataFrame, view: View) -> None:
     if not chosen.empty:
         with st.expander("All picks as a table"):
             picks_table(chosen, scene.words, scene.costs)
+    elif within is None and not rows["kept"].all():
+        none_held("measured")
     elif within is None:
         below_smallest(scene.frame, limits, scene.costs)
     else:

@@ -10,8 +10,10 @@ import pandas as pd
 
 from pages.shared.columns import ACTIVATION_BITS, DAMAGE, WEIGHT_BITS
 from pages.shared.frames import scaled
+from pages.shared.held import NOTHING, Held
 from pages.shared.points_table import allocation_facts, with_costs
 from pages.shared.text import mean_text
+from pages.shared.tied import best_tied
 from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits, ModelSpec
 from qcore.costs import COSTS
 from qcore.costs.budget import Budget, make_options
@@ -79,6 +81,7 @@ def predicted_pick(
     model: ModelSpec,
     limits: Mapping[str, float],
     costs: Mapping[str, CostModel] = COSTS,
+    held: Held = NOTHING,
 ) -> pd.DataFrame:
     """The allocation of least predicted damage within the limits: one row, or none.
 
@@ -88,11 +91,15 @@ def predicted_pick(
         model: Whose layers they are of.
         limits: Limits on at most two summed costs of this model, by cost name, in their units.
         costs: The costs there are.
+        held: Widths that layers may have, and ties.
 
     Returns:
         As `predicted_front`.
     """
-    problem = Problem(model, table_options(table, model), Budget({}, costs))
+    allowed = held.options(table_options(table, model))
+    if not all(allowed.values()):
+        return _predicted_rows(name, [], [], model, costs)
+    problem = Problem(model, allowed, Budget({}, costs))
     names = tuple(limits) or ("weight_bytes",)
     options, prices, scores = layer_tables(problem, table, names)
     most = np.sum([price.max(axis=0) for price in prices], axis=0)
@@ -100,7 +107,12 @@ def predicted_pick(
         min(limits.get(cost, np.inf) * (1 + SLACK) - costs[cost].fixed(model), float(ceiling))
         for cost, ceiling in zip(names, most, strict=True)
     ]
-    choice = exact_best(prices, scores, within)
+    ties = held.ties()
+    choice = (
+        best_tied(model.names, options, prices, scores, within, ties)
+        if ties
+        else exact_best(prices, scores, within)
+    )
     if choice is None:
         return _predicted_rows(name, [], options, model, costs)
     damage = sum(float(row[at]) for row, at in zip(scores, choice, strict=True))

@@ -82,6 +82,7 @@ def smallest(
     *,
     unit: str = "points",
     costs: Mapping[str, CostModel] = COSTS,
+    among: pd.Series | None = None,
 ) -> pd.DataFrame:
     """Each method's smallest point that is shown to lose at most so much.
 
@@ -92,6 +93,7 @@ def smallest(
         limits: Cost name to its limit, for costs that are limited besides.
         unit: One of UNITS.
         costs: The costs there are.
+        among: Which rows may be given, by the index of `frame`; None for all.
 
     Returns:
         Rows of `frame`, at most one a method, in the order methods appear.
@@ -102,7 +104,7 @@ def smallest(
         places, bounds = sequence(rows, column, unit, methods)
         for place, bound in reversed(list(zip(places, bounds, strict=True))):
             row = rows.iloc[place]
-            fits = all(
+            fits = (among is None or among[rows.index[place]]) and all(
                 row[column_of(costs[name])] <= limit * (1 + SLACK)
                 for name, limit in (limits or {}).items()
             )

@@ -10,7 +10,18 @@ from pages.plots.style import BIT_COLOURS, digit_colour
 from qcore.allocation import FLOAT_BITS
 
 HERE = Path(__file__).parent
-SCRIPTS = ("rules.js", "drawing.js", "told.js", "save.js", "explorer.js")
+SCRIPTS = (
+    "rules.js",
+    "held.js",
+    "solve.js",
+    "marks.js",
+    "drawing.js",
+    "told.js",
+    "save.js",
+    "hints.js",
+    "cells.js",
+    "explorer.js",
+)
 KEY = "explorer"
 
 

@@ -3,7 +3,6 @@
 
 const FLOAT = 32;
 const GRIP = 9;
-const ROW = 42;
 const GAPS = "#d5900024";
 const GREY = "#888888";
 const GRID = "#88888838";
@@ -45,6 +44,11 @@ class Pen {
   line(path, colour, thick, dash = []) {
     Object.assign(this.ink, { strokeStyle: colour, lineWidth: thick }).setLineDash(dash);
     this.ink.stroke(new Path2D(path));
+  }
+
+  /** What follows is as pale as this: 1 is whole. */
+  fade(alpha) {
+    this.ink.globalAlpha = alpha;
   }
 
   /** Nothing that follows is drawn outside. */
@@ -190,25 +194,32 @@ class Drawing {
     this.heatMap = { wide, tall: ROW };
     order.forEach((at, slot) => {
       const top = slot * ROW + 2;
-      const { floats } = methods[at];
-      const low = floats ? 8 : 15;
-      const tall = ROW - 6 - low;
-      const r = (hover.method === at && shown.result(methods[at], hover.point)) || shown.now[at];
+      const { tall, low } = partsOf(methods[at]);
+      const looked = hover.method === at && shown.result(methods[at], hover.point);
+      const r = looked || shown.shown(at);
       if (!r?.w) {
         const none = shown.within() ? "none is shown to lose so little" : "nothing fits";
-        const words = r ? "bits of this point: click it" : none;
+        const words = shown.now[at] || looked ? "bits of this point: click it" : none;
         return pen.say(words, 6, top + tall / 2, faint);
       }
+      // what was there before nothing fitted is pale: what is set on it can still be changed
+      pen.fade(r.ghost ? 0.35 : 1);
       layers.forEach((layer, i) => {
         const x = i * wide;
         cell(r.w[i], x, top, wide - gap, tall - 1);
         cell(r.a[i], x, top + tall, wide - gap, low);
         if (layer.lock) pen.box(x + 0.5, top + 0.5, wide - 2, tall + low - 2, theme.ink, 1);
       });
+      pen.fade(1);
+      if (shown.held.any && !looked) drawSet(pen, theme, shown, r, top, wide);
       if (at === shown.at) pen.box(1, top - 1, full - 3, tall + low + 2, theme.primary, 2);
     });
     const { layer } = hover;
     if (layer >= 0) pen.box(layer * wide, 1, wide + 1, ROW * order.length - 2, theme.ink, 2);
+    const { link } = shown.cells;
+    for (const cell of [hover, link ? { ...link, method: shown.at } : {}]) {
+      drawRing(pen, theme, shown, cell, wide);
+    }
     this.drawNames(shown, full);
   }
 
@@ -238,13 +249,14 @@ class Drawing {
   }
 
   drawFront(shown) {
-    const { view, hover, data, methods } = shown;
+    const { view, hover, methods } = shown;
     const { theme } = this;
     const { x: id, y: height } = view;
     const axis = shown.axes.get(id);
     const up = shown.ys.get(height);
+    const scaled = heightOf(shown, up, id);
     const pen = this.pen(this.front, 372);
-    const y = scale(up.scale, 328, 12);
+    const y = scale(scaled, 328, 12);
     const x = scale(view.log ? axis.log : axis.lin, 58, pen.width - 12);
     const tall = y.from - y.to;
     const b = view.on[id] && shown.sliders[id]?.b;
@@ -262,7 +274,7 @@ class Drawing {
     this.keep(
       pen,
       "front",
-      [id, height, view.log, pen.width].join(),
+      [id, height, view.log, pen.width, shown.held.key].join(),
       0,
       0,
       pen.width,
@@ -303,7 +315,8 @@ class Drawing {
   }
 
   /** What stays put while a budget is dragged: axes, points, step lines, intervals, references. */
-  drawPoints({ proxy, methods, axes, ys, data, view: { x: id, y: height } }, pen, x, y, spot) {
+  drawPoints(shown, pen, x, y, spot) {
+    const { proxy, methods, axes, ys, data, held, view: { x: id, y: height } } = shown;
     const faint = { size: 11, colour: this.theme.faint };
     const { float, lost, unit } = ys.get(height);
     for (const [low, high] of axes.get(id).gaps) {
@@ -327,18 +340,21 @@ class Drawing {
     }
     for (const m of methods) {
       const [all, low, high] = [m.y[height], m.low?.[height], m.high?.[height]];
-      const line = [...m.front[id]].filter((i) => !Number.isNaN(all[i]));
-      const spots = line.map((i) => spot(m, i));
       for (let i = 0; i < all.length && !proxy; i++) {
         const [px, py] = spot(m, i);
-        pen.bar(px - 1.5, py - 1.5, 3, 3, `${m.colour}4d`);
+        pen.bar(px - 1.5, py - 1.5, 3, 3, `${m.colour}${m.keeps && !m.keeps[i] ? "1f" : "4d"}`);
       }
+      // what could be had if nothing were set
+      const free = [...m.front[id]].filter((i) => !Number.isNaN(all[i]));
+      if (held.any) pen.line(stairs(free.map((i) => spot(m, i))), `${m.colour}66`, 1, [2, 3]);
+      const [shape, front] = shown.frontOf(m, id);
+      const line = [...front].filter((i) => !Number.isNaN(shape.y[height][i]));
+      const spots = line.map((i) => spot(shape, i));
       line.forEach((i, k) =>
         low &&
         pen.bar(spots[k][0] - 0.5, y.at(high[i]), 1, y.at(low[i]) - y.at(high[i]), `${m.colour}66`)
       );
-      const steps = spots.map(([px, py], k) => k ? `H${px}V${py}` : `M${px} ${py}`);
-      pen.line(steps.join(""), m.colour, 2, m.dash);
+      pen.line(stairs(spots), m.colour, 2, m.dash);
       // what the test split has seen stands out
       spots.forEach((place, k) =>
         pen.mark(m, ...place, proxy || !m.tested[line[k]] ? 3.5 : 5, proxy)

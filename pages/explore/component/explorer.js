@@ -1,9 +1,9 @@
 // The budget explorer on the page: controls, pointer, keys, and what the server is told on release.
 // Names of layers and methods may hold anything: they reach the page as text only.
 
-const HINTS = "bitdial-hints";
 const REACH = 14;
 const IDLE_MS = 150;
+const LIVE_NODES = 500;
 const TURNS = {
   ArrowRight: 1,
   ArrowUp: 1,
@@ -38,10 +38,11 @@ export class Explorer {
     this.box = root.querySelector(".explorer");
     for (const node of this.box.querySelectorAll("[data-as]")) this[node.dataset.as] = node;
     this.drawing = new Drawing(this);
+    this.cells = new Cells(this);
     this.box.onchange = () => this.read();
     this.box.onkeydown = (event) => this.key(event, event.target.name ?? this.view.x);
     for (const kind of ["png", "svg"]) this[kind].onclick = () => save(this, kind);
-    this.link.onclick = () => this.share();
+    this.link.onclick = () => share(this);
     this.areaPart.ontoggle = () => this.paint();
     this.gap.onclick = () => this.setTriggerValue("gap", this.searched);
     for (const canvas of [this.heat, this.front, this.area]) {
@@ -52,8 +53,8 @@ export class Explorer {
       });
     }
     this.front.onpointerdown = (event) => {
-      this.held = this.dragging = this.drawing.place.grip(event.offsetX, event.offsetY);
-      if (!this.held) return;
+      this.gripped = this.dragging = this.drawing.place.grip(event.offsetX, event.offsetY);
+      if (!this.gripped) return;
       this.look({});
       this.front.setPointerCapture(event.pointerId);
     };
@@ -70,7 +71,10 @@ export class Explorer {
     const { layers, methods, proxy } = data;
     const dials = [...data.budgets, ...data.losses];
     const of = (key) => Object.fromEntries(dials.map((b) => [b.id, b[key]]));
-    if (this.data?.id !== data.id) this.view = { ...data.init, values: of("value"), on: of("on") };
+    if (this.data?.id !== data.id) {
+      this.view = { held: [], ...data.init, values: of("value"), on: of("on") };
+      this.last = [];
+    }
     Object.assign(this, {
       data,
       layers,
@@ -86,12 +90,17 @@ export class Explorer {
     if (!this.ys.has(this.view.y)) this.view.y = data.y;
     this.unit = this.view.on.nats || !("points" in of("on")) ? "nats" : "points";
     this.drawing.forget();
+    this.widthsOf = proxy ? widthsOf(proxy) : data.widths;
+    this.settled = heldOf(data.settled?.held ?? [], layers, this.widthsOf).key;
+    this.hold(this.view.held);
     this.build();
+    this.cells.build();
+    this.cells.write();
     this.sent = this.message();
     // at once: until a frame came, the new cards and sliders would be empty
     this.draw();
     this.announce();
-    this.coach();
+    coach(this);
   }
 
   build() {
@@ -164,6 +173,27 @@ export class Explorer {
     this.paint();
   }
 
+  /** Take over what is set on the layers: the rules, and all that they change. */
+  hold(rules) {
+    const { proxy, layers, methods } = this;
+    this.view.held = rules;
+    this.held = heldOf(rules, layers, this.widthsOf);
+    this.problem = proxy && problemOf(proxy, this.held);
+    this.lines = {};
+    for (const method of methods) {
+      method.keeps = proxy || !this.held.any ? null : keptOf(method, this.held, layers.length);
+    }
+  }
+
+  /** A method, and the places of its front among its points: of those that have what is set. */
+  frontOf(method, id) {
+    if (!this.held.any) return [method, method.front[id]];
+    const { proxy, problem } = this;
+    return this.lines[`${id} ${method.label}`] ??= proxy
+      ? predictedFront(method, lineOf(proxy, problem, id), id)
+      : [method, keptFront(method, id)];
+  }
+
   limits({ values, on } = this.view) {
     return this.data.budgets.filter((b) => on[b.id]).map((b) => [b.id, values[b.id] * b.factor]);
   }
@@ -196,10 +226,12 @@ export class Explorer {
   }
 
   /** What the solver finds, or the server has found exactly for these very limits. */
-  solved(limits) {
+  solved(limits, plainly = false) {
     const { proxy, data: { settled }, methods: [method] } = this;
-    const same = JSON.stringify(settled?.limits) === JSON.stringify(limits);
-    const found = same ? settled : solve(proxy, limits);
+    const same = JSON.stringify(settled?.limits) === JSON.stringify(limits) &&
+      this.settled === this.held.key;
+    const problem = plainly ? undefined : this.problem;
+    const found = same && !plainly ? settled : solve(proxy, limits, problem, LIVE_NODES);
     const of = (all) => Uint8Array.from(found.choice, (at) => all[at]);
     const y = { damage: found?.score };
     return found && { ...found, method, y, w: of(proxy.w), a: of(proxy.a) };
@@ -217,6 +249,9 @@ export class Explorer {
     const { methods, proxy, view } = this;
     const [limits, within] = [this.limits(), this.within()];
     this.now = methods.map((method) => this.chosen(method, limits, within));
+    this.now.forEach((r, at) => {
+      if (r?.w) this.last[at] = r;
+    });
     const found = this.now.filter(Boolean);
     const same = proxy ? [] : tied(found, this.data.pairs);
     this.equal = new Set(found.filter((_, at) => same[at]).map(({ method }) => method));
@@ -232,6 +267,25 @@ export class Explorer {
     this.order = methods.map((_, at) => at).sort((a, b) => apart(a, b) || a - b);
     this.at = methods.findIndex((method) => method.label === view.focus);
     if (this.at < 0) this.at = this.order[0];
+  }
+
+  /** What the row of a method shows: what it gives, or where nothing fits what could be set on. */
+  shown(at) {
+    return this.now[at]?.w ? this.now[at] : this.held.any ? this.ghost(at) : null;
+  }
+
+  /** The bits a method had before nothing fitted, as far as they may be had; 0 where none may. */
+  ghost(at) {
+    const { methods, proxy, held: { classes, of } } = this;
+    const before = this.last[at] ??
+      (proxy ? this.solved([], true) : this.result(methods[at], methods[at].sel[0]));
+    if (!before?.w) return null;
+    const bits = (part) =>
+      Array.from(before[part[0]], (width, layer) => {
+        const { allow } = classes[of[part][layer]];
+        return allow.includes(width) ? width : allow[0] ?? 0;
+      });
+    return { method: methods[at], w: bits("weight"), a: bits("activation"), ghost: true };
   }
 
   paint() {
@@ -270,7 +324,7 @@ export class Explorer {
 
   /** The words and numbers of the dials and of the rows. */
   write() {
-    const { view, data, proxy, now, cards, methods, order } = this;
+    const { view, data, proxy, now } = this;
     const [limits, within] = [this.limits(), this.within()];
     const id = within ? view.x : limits[0]?.[0] ?? data.axes[0].id;
     for (const { range, node, b } of Object.values(this.sliders)) {
@@ -285,37 +339,9 @@ export class Explorer {
       const meaning = loss ? "with 95 % confidence" : figure(value * b.words?.[0]) + b.words?.[1];
       put(node, { output: on ? text : "no limit", ".meaning": on ? meaning : "" });
     }
-    const short = limits.map(([name, limit]) => [this.axes.get(name).least, limit])
-      .flatMap(([least, limit]) => least.cost > limit * (1 + SLACK) ? [least.words] : []);
-    const budgets = `${short.join(" ") || "Each budget alone can be met, but not both at once."} ` +
-      "Raise a budget.";
-    const shown = within &&
-      methods.some((method) => smallest(method, within, view.x, [])[0] >= 0);
-    const why = within && !short.length
-      ? shown
-        ? "Within these budgets no tested point is shown to lose so little. Raise a budget."
-        : "No tested point is shown to lose so little. Accept more, or have more points tested."
-      : `${data.nothing} ${budgets}`;
-    put(this.box, { ".note": now.some(Boolean) ? "" : why });
+    put(this.box, { ".note": now.some(Boolean) ? "" : whyText(this, limits, within) });
     put(this.box, { ".ties": tiesText(this, within) });
-    order.forEach((at, slot) => {
-      const r = now[at];
-      const card = cards.children[slot];
-      const { title, path, colour, label } = methods[at];
-      card.ariaPressed = at === this.at;
-      card.classList.toggle("tied", Boolean(r && !within && this.equal.has(r.method)));
-      if (card.dataset.method !== label) {
-        card.dataset.method = label;
-        const mark = card.querySelector("path");
-        mark.setAttribute("d", path);
-        mark.style.color = colour;
-      }
-      put(card, {
-        b: title,
-        strong: r ? scoreText(this, r) : within ? "none" : "nothing fits",
-        ".detail": r ? detailText(this, r, id) : "",
-      });
-    });
+    writeRows(this, id, within);
     offerGap(this);
   }
 
@@ -328,6 +354,7 @@ export class Explorer {
         : "nothing fits";
     const all = this.order.map((at) => `${this.methods[at].title}: ${words(this.now[at])}`);
     put(this.box, { ".summary": all.join("; ") });
+    this.cells.announce();
   }
 
   /** Show in every plot what lies under the pointer, and tell it. */
@@ -357,28 +384,19 @@ export class Explorer {
   /** What lies at a place of a canvas: a point, or a layer and the method whose row it is in. */
   find(canvas, { offsetX: x, offsetY: y }) {
     if (canvas === this.front) return this.findPoint(x, y);
-    const { heatMap: { wide, tall }, edges } = this.drawing;
-    const heat = canvas === this.heat;
-    const method = heat ? this.order[Math.floor(y / tall)] : undefined;
-    const layer = heat ? Math.floor(x / wide) : edges.findLastIndex((edge) => x >= edge);
-    const facts = this.layers[layer];
-    const r = this.now[method ?? this.at];
-    if (!facts) return [{ method }];
-    const bits = (all) => all[layer] === FLOAT ? "float" : `${all[layer]} bits`;
-    const bytes = r?.w && Math.ceil((facts.weights * r.w[layer]) / 8).toLocaleString("en-US");
-    const held = bytes
-      ? [
-        `${r.method.title}: weights ${bits(r.w)}, activations ${bits(r.a)}`,
-        `weights take ${bytes} B`,
-      ]
-      : [];
-    return [{ layer, method }, [facts.name, ...held, ...facts.facts]];
+    if (canvas === this.heat) {
+      const cell = cellAt(this, x, y);
+      return cell ? [cell, linesOf(this, cell)] : [{}];
+    }
+    const layer = this.drawing.edges.findLastIndex((edge) => x >= edge);
+    return this.layers[layer] ? [{ layer }, linesOf(this, { layer })] : [{}];
   }
 
   /** The pointer moves: the budget line goes with it, or what lies under it is told. */
   point(canvas, event) {
-    const { dragging: b, tip, drawing: { place } } = this;
+    const { dragging: b, drawing: { place } } = this;
     const around = this.box.getBoundingClientRect();
+    if (canvas === this.heat) this.cells.move(event);
     if (b) {
       const at = b.words ? place.x.value(event.offsetX) : place.y.value(event.offsetY);
       return this.set(b.id, at / b.factor);
@@ -390,14 +408,20 @@ export class Explorer {
       : this.hover.method >= 0
       ? "pointer"
       : "";
-    const across = Math.min(event.clientX - around.left + 14, around.width - tip.offsetWidth);
-    tip.style.translate = `${across}px ${event.clientY - around.top + 16}px`;
+    this.putTip(event.clientX - around.left, event.clientY - around.top);
+  }
+
+  /** Tell what is told beside a place of the explorer. */
+  putTip(x, y) {
+    const { tip, box } = this;
+    tip.style.translate = `${Math.min(x + 14, box.clientWidth - tip.offsetWidth)}px ${y + 16}px`;
   }
 
   click(canvas, event) {
     // a click also ends every drag of the budget line
-    if (canvas === this.front && this.held) return;
+    if (canvas === this.front && this.gripped) return;
     this.point(canvas, event);
+    if (canvas === this.heat) return this.cells.click(event);
     const { method: at, point } = this.hover;
     const method = this.methods[at];
     if (point >= 0) {
@@ -415,7 +439,7 @@ export class Explorer {
     const act = ACTS[event.key];
     const turn = TURNS[event.key] * (event.shiftKey ? 10 : 1);
     const odd = event.ctrlKey || event.metaKey;
-    const mine = event.target.matches("[type=range], .front, .card");
+    const mine = event.target.matches("[type=range], .front, .card, [role=gridcell]");
     if (!mine || odd || event.altKey || (turn ? !slider : !act)) return;
     event.preventDefault();
     // the frame that shows the last key may not have come yet
@@ -437,13 +461,13 @@ export class Explorer {
     const limited = this.limits().map(([id]) => id);
     const { x, values } = this.view;
     const id = limited.includes(x) ? x : limited[0];
-    const stops = this.methods[this.at].stops[id] ?? [];
+    const stops = stopsOf(this, this.methods[this.at], id);
     const next = stops[stops.findLastIndex((stop) => stop <= values[id]) + turn];
     if (next !== undefined) this.set(id, next);
   }
 
-  message({ values, on, x, y, focus } = this.view) {
-    return JSON.stringify({ values, on, x, y, focus });
+  message({ values, on, x, y, focus, held } = this.view) {
+    return JSON.stringify({ values, on, x, y, focus, held });
   }
 
   /** Tell the server what was set: once, when the reader lets go. */
@@ -456,36 +480,6 @@ export class Explorer {
     this.draw();
     this.announce();
     this.setStateValue("commit", JSON.parse(message));
-  }
-
-  async share() {
-    const done = await navigator.clipboard?.writeText(location.href).then(() => true, () => false);
-    this.link.textContent = done ? "Copied" : "Copy it from the address bar";
-    setTimeout(() => {
-      this.link.textContent = "Copy link";
-    }, 2000);
-  }
-
-  /** Three hints for a first visit; what was read stays read in this browser. */
-  coach(read) {
-    const { hint, data: { hints } } = this;
-    const [next, dismiss] = hint.querySelectorAll("button");
-    let at = hints.length;
-    try {
-      if (read) localStorage.setItem(HINTS, read);
-      at = +localStorage.getItem(HINTS);
-    } catch { /* a browser that keeps nothing would show them for ever */ }
-    if ((hint.hidden = this.proxy || at >= hints.length)) return;
-    put(hint, {
-      ".count": `${at + 1} of ${hints.length}`,
-      ".words": hints[at],
-      ".next": at + 1 < hints.length ? "Next" : "Got it",
-    });
-    next.onclick = () => {
-      this.coach(at + 1);
-      next.focus();
-    };
-    dismiss.onclick = () => this.coach(hints.length);
   }
 }
 

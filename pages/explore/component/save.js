@@ -40,7 +40,12 @@ class SvgPen extends Pen {
   add(name, look) {
     const node = document.createElementNS(SVG, name);
     Object.entries(look).forEach(([key, value]) => node.setAttribute(key, value));
+    if (this.alpha < 1) node.setAttribute("opacity", this.alpha);
     return this.at.appendChild(node);
+  }
+
+  fade(alpha) {
+    this.alpha = alpha;
   }
 
   paint(kind, colour) {

@@ -87,3 +87,90 @@ function tipOf(of, r) {
     ...of.data.axes.map((axis) => `${axis.label}: ${costText(of, r, axis.id)}`),
   ];
 }
+
+/** Why no method gives anything, in words, with the way out. */
+function whyText(of, limits, within) {
+  const { axes, data, proxy, problem, held, layers, methods, view } = of;
+  const set = held.any;
+  const none = set && noneText(held, layers);
+  if (none) return none;
+  if (problem?.crossed) return "These ties cross too often to be solved here. Untie some.";
+  if (problem?.empty) return "Tied layers have no widths in common. Untie some, or allow more.";
+  const words = `what is set (${heldText(held, layers)})`;
+  if (set && !proxy && !methods.some(({ sel, keeps }) => sel.some((at) => keeps[at]))) {
+    return `No measured point has ${words}. Set less, or clear it.`;
+  }
+  const short = limits.flatMap(([name, limit]) => {
+    const { least, label, factor, unit } = axes.get(name);
+    const cost = set ? leastOf(of, name) : least.cost;
+    if (!(cost > limit * (1 + SLACK))) return [];
+    const smallest = `${label}: the smallest with ${words} is ${figure(cost / factor)} ${unit}.`;
+    return [set ? smallest : least.words];
+  });
+  const budgets = `${short.join(" ") || "Each budget alone can be met, but not both at once."} ` +
+    `Raise a budget${set ? ", or set less" : ""}.`;
+  if (!within || short.length) return `${data.nothing} ${budgets}`;
+  return methods.some((method) => smallest(method, within, view.x, [])[0] >= 0)
+    ? "Within these budgets no tested point is shown to lose so little. Raise a budget."
+    : "No tested point is shown to lose so little. Accept more, or have more points tested.";
+}
+
+/** The least of a cost that what is set leaves. */
+function leastOf({ proxy, problem, methods }, name) {
+  if (!proxy) {
+    const costs = methods.flatMap(({ sel, keeps, cost }) =>
+      [...sel].filter((at) => keeps[at]).map((at) => cost[name][at])
+    );
+    return Math.min(...costs);
+  }
+  const column = proxy.cost[name];
+  return proxy.fixed[name] + sum(cheapest(problem, column, [], []), column);
+}
+
+/** The least settings of a budget that allow each member of a front, rising. */
+function stopsOf(of, method, id) {
+  if (!of.held.any || !of.sliders[id]) return method.stops[id] ?? [];
+  const { factor, decimals } = of.sliders[id].b;
+  const [{ cost }, front] = of.frontOf(method, id);
+  const grid = 10 ** decimals;
+  return unique([...front].map((at) => Math.ceil((cost[id][at] / factor) * grid - SLACK) / grid));
+}
+
+/** What is told of a layer, and of what a method gives it. */
+function linesOf(of, { layer, part, method }) {
+  const facts = of.layers[layer];
+  const r = of.now[method ?? of.at];
+  const bits = (all) => all[layer] === FLOAT ? "float" : `${all[layer]} bits`;
+  const bytes = r?.w && Math.ceil((facts.weights * r.w[layer]) / 8).toLocaleString("en-US");
+  const held = bytes
+    ? [
+      `${r.method.title}: weights ${bits(r.w)}, activations ${bits(r.a)}`,
+      `weights take ${bytes} B`,
+    ]
+    : [];
+  const set = part ? of.cells.setText({ part, layer }) : [];
+  return [facts.name, ...held, ...set, ...facts.facts];
+}
+
+/** The rows of the methods, best first: what each gives. */
+function writeRows(of, id, within) {
+  const { now, cards, methods, order } = of;
+  order.forEach((at, slot) => {
+    const r = now[at];
+    const card = cards.children[slot];
+    const { title, path, colour, label } = methods[at];
+    card.ariaPressed = at === of.at;
+    card.classList.toggle("tied", Boolean(r && !within && of.equal.has(r.method)));
+    if (card.dataset.method !== label) {
+      card.dataset.method = label;
+      const mark = card.querySelector("path");
+      mark.setAttribute("d", path);
+      mark.style.color = colour;
+    }
+    put(card, {
+      b: title,
+      strong: r ? scoreText(of, r) : within ? "none" : "nothing fits",
+      ".detail": r ? detailText(of, r, id) : "",
+    });
+  });
+}

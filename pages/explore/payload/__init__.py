@@ -10,20 +10,28 @@ from typing import Any
 
 import numpy as np
 
-from pages.explore.payload.looks import AREAS, HINTS, LONGEST_LAYER, LONGEST_TAG, clean
+from pages.explore.payload.looks import (
+    AREAS,
+    HINTS,
+    LONGEST_LAYER,
+    LONGEST_SHORT,
+    LONGEST_TAG,
+    clean,
+)
 from pages.explore.payload.measured import marked as marked
 from pages.explore.payload.measured import measured_body as measured_body
 from pages.explore.payload.predicted import predicted_payload as predicted_payload
 from pages.explore.payload.predicted import summed_costs as summed_costs
 from pages.explore.view import View
 from pages.plots.style import BIT_COLOURS, digit_colour
+from pages.shared.held import NOTHING, Held
 from pages.shared.judged import CLASSIFIER, Words
 from pages.shared.ranges import Range, loss_spans
 from qcore.allocation import BitAllocation, LayerSpec, ModelSpec
 from qcore.costs import COSTS
 from qcore.problem import SensitivityTable
 
-VERSION = 3
+VERSION = 4
 KEY_STEPS = 1000
 """Arrow keys that move a budget over its whole range, at least."""
 
@@ -37,6 +45,7 @@ def shared_payload(
     locked: bool = False,
     table: SensitivityTable | None = None,
     words: Words = CLASSIFIER,
+    held: Held = NOTHING,
 ) -> dict[str, Any]:
     """What measured and predicted payloads have in common.
 
@@ -48,6 +57,7 @@ def shared_payload(
         locked: Whether the first and the last layer are fixed in every search shown.
         table: Sensitivities that rank the layers, where known.
         words: What figures are called.
+        held: What is set on layers when the page is opened.
     """
     ranks = _ranks(model, table)
     last = len(model.layers) - 1
@@ -83,6 +93,7 @@ def shared_payload(
             "log": False,
             "widths": "bytes",
             "focus": view.focus,
+            "held": held.to_json(),
         },
         "file": "bitdial-explorer",
         "hints": list(HINTS),
@@ -103,6 +114,8 @@ def _layer(place: int, layer: LayerSpec, ranks: Mapping[str, int], locked: bool)
     ]
     return {
         "name": f"{clean(layer.name, LONGEST_LAYER)} ({layer.kind}, layer {place + 1})",
+        "key": layer.name,
+        "short": clean(layer.name, LONGEST_SHORT),
         "tag": clean(rest or stage, LONGEST_TAG),
         "weights": layer.weights,
         "lock": locked,

@@ -11,6 +11,7 @@ from pages.plots.style import GREY, style_of
 
 LONGEST_METHOD = 40
 LONGEST_LAYER = 120
+LONGEST_SHORT = 40
 LONGEST_TAG = 13
 
 AREAS = {

@@ -30,6 +30,7 @@ from pages.shared.columns import (
     column_of,
     cost_columns,
 )
+from pages.shared.held import PARTS
 from pages.shared.judged import Words
 from pages.shared.promised import UNITS, sequence
 from pages.shared.ranges import Range
@@ -95,7 +96,18 @@ def measured_body(
             for found, front in fronts
         ],
         "axes": [_axis(costs[name], fronts, rows, spans) for name in columns],
+        "widths": _widths(model, rows),
     }
+
+
+def _widths(model: ModelSpec, rows: pd.DataFrame) -> dict[str, list[list[int]]]:
+    """Widths that each part of each layer has in some point, rising."""
+    found = {part: [set[int]() for _ in model.names] for part in PARTS}
+    for allocation in rows["allocation"]:
+        for at, layer in enumerate(model.names):
+            for part in PARTS:
+                found[part][at].add(getattr(allocation[layer], part))
+    return {part: [sorted(widths) for widths in each] for part, each in found.items()}
 
 
 def _shown(rows: pd.DataFrame) -> dict[str, pd.Series]:

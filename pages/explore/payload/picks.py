@@ -10,10 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from pages.shared.columns import OBJECTIVE, TEST_LOST, column_of
+from pages.shared.columns import OBJECTIVE, TEST_LOST, column_of, cost_columns
+from pages.shared.held import NOTHING, Held
 from pages.shared.promised import UNITS, sequence
 from qcore.allocation import ModelSpec
 from qcore.costs import COSTS
+from qcore.front import front_points
 
 MOST_SELECTABLE = 500
 """Most points of one method whose bits are sent to the browser."""
@@ -70,6 +72,16 @@ def confirmed(rows: pd.DataFrame, costs: Sequence[str]) -> set[int]:
     }
 
 
+def _fronts(rows: pd.DataFrame, places: np.ndarray) -> set[int]:
+    """Those of the places that are on the front of some of them against any cost."""
+    values = rows[OBJECTIVE].to_numpy(float)[places].tolist()
+    return {
+        int(places[at])
+        for column in cost_columns(COSTS, rows).values()
+        for at in front_points(rows[column].to_numpy(float)[places].tolist(), values)
+    }
+
+
 def spread(places: Sequence[int], costs: Sequence[float], most: int) -> list[int]:
     """At most this many of the places, evenly over their costs, both ends kept; rising order."""
     if len(places) <= most:
@@ -80,7 +92,11 @@ def spread(places: Sequence[int], costs: Sequence[float], most: int) -> list[int
 
 
 def drawn(
-    frame: pd.DataFrame, costs: Sequence[str], most: int = MOST_SELECTABLE, all_of: int = MOST_DRAWN
+    frame: pd.DataFrame,
+    costs: Sequence[str],
+    most: int = MOST_SELECTABLE,
+    all_of: int = MOST_DRAWN,
+    held: Held = NOTHING,
 ) -> pd.DataFrame:
     """The rows the explorer gets, with a column that says which of them it may pick.
 
@@ -89,16 +105,23 @@ def drawn(
         costs: Names of the costs that can be limited.
         most: Most selectable rows per method; more are thinned evenly over the first cost.
         all_of: Most rows in all; others than selectable ones are thinned with a fixed seed.
+        held: What is set on layers.
 
     Returns:
-        Rows of `frame` in their order and a boolean column "selectable". Picking from the
-        selectable rows gives the same as from all, where nothing selectable had to be thinned.
+        Rows of `frame` in their order, a boolean column "selectable" and one, "kept", of the rows
+        that have what is set. Picking from the selectable rows gives the same as from all, and so
+        does picking from those kept, where nothing selectable had to be thinned.
     """
+    frame = frame.assign(kept=[held.admits(bits) for bits in frame["allocation"]] if held else True)
     chosen: list[int] = []
     for _, rows in frame.groupby("method", sort=False):
         places = selectable(rows, costs)
         first = rows[column_of(COSTS[costs[0]])].tolist()
         kept = {*spread(places, first, most), *confirmed(rows, costs)}
+        if held:
+            mine = np.flatnonzero(rows["kept"].to_numpy(bool))
+            those = [int(mine[at]) for at in selectable(rows.iloc[mine], costs)]
+            kept |= {*spread(those, first, most), *_fronts(rows, mine)}
         chosen += rows.index[sorted(kept)].tolist()
     marked = frame.assign(selectable=frame.index.isin(chosen))
     rest = marked[~marked["selectable"]]

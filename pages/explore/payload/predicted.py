@@ -13,6 +13,7 @@ from pages.explore.payload.axes import axis_of, damage_scale
 from pages.explore.payload.looks import look_of, marker_path, packed, parts_of
 from pages.shared import predictions
 from pages.shared.columns import DAMAGE, column_of
+from pages.shared.held import NOTHING, Held
 from pages.shared.ranges import Range
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
 from qcore.costs import COSTS, applicable
@@ -35,6 +36,7 @@ def predicted_payload(
     settled: pd.DataFrame | None = None,
     limits: Mapping[str, float] | None = None,
     costs: Mapping[str, CostModel] = COSTS,
+    held: Held = NOTHING,
 ) -> dict[str, Any]:
     """The payload of predicted mode, in which the browser solves the additive problem itself.
 
@@ -47,6 +49,7 @@ def predicted_payload(
         settled: The exact optimum for `limits`, one row of `predictions.predicted_pick`.
         limits: The limits it holds for, in their units.
         costs: The costs there are.
+        held: What was set on layers that it holds for.
     """
     problem = Problem(model, predictions.table_options(table, model), Budget({}, costs))
     names = summed_costs(problem)
@@ -109,7 +112,7 @@ def predicted_payload(
             "fixed": {cost: costs[cost].fixed(model) for cost in names},
         },
         "settled": _settled(
-            settled, limits or {}, model, options, starts, [costs[name] for name in names]
+            settled, limits or {}, held, model, options, starts, [costs[name] for name in names]
         ),
     }
 
@@ -153,6 +156,7 @@ def _members(
 def _settled(
     settled: pd.DataFrame | None,
     limits: Mapping[str, float],
+    held: Held,
     model: ModelSpec,
     options: Sequence[Sequence[Any]],
     starts: np.ndarray,
@@ -168,6 +172,7 @@ def _settled(
     ]
     return {
         "limits": [[cost, limit] for cost, limit in limits.items()],
+        "held": held.to_json(),
         "choice": packed(choice, "u4"),
         "gap": 0.0,
         "score": float(row[DAMAGE]),

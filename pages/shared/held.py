@@ -1,0 +1,198 @@
+"""What the reader has set on layers while dragging: widths that are allowed, and ties. Pure.
+
+It comes from the browser and goes back to it as an ordered list, in which a later rule takes the
+place of an earlier one on the same part of a layer:
+
+    {"pattern": layer name, "part": "weight" or "activation", "allow": [widths]}
+    {"tie": [layer names], "part": "weight" or "activation"}
+
+A layer that is locked is allowed one width; layers that are tied share one. In the page's address
+it is short: "w0.2-4*4.8_a1*8_w1.3" allows weights of the first and of the third to fifth layer 4 or
+8 bits, inputs of the second 8, and ties the weights of the second and the fourth.
+"""
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from qcore.allocation import BIT_WIDTHS, BitAllocation, LayerBits, ModelSpec
+
+PARTS = ("weight", "activation")
+_RULE = re.compile(r"([wa])([0-9.\-]+)(?:\*([0-9.]*))?")
+_DIGITS = 6
+_MOST = 20_000
+"""Rules that are read from one list, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """Widths that one part of a layer may have, rising; none where nothing is allowed."""
+
+    layer: str
+    part: str
+    widths: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tie:
+    """Layers, in the model's order, that share one width for a part."""
+
+    layers: tuple[str, ...]
+    part: str
+
+
+@dataclass(frozen=True)
+class Held:
+    """What is set, in the order in which it was: a later rule takes the place of an earlier one."""
+
+    rules: tuple[Allow | Tie, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.rules)
+
+    def allowed(self) -> dict[tuple[str, str], tuple[int, ...]]:
+        """(layer, part) to the widths it may have, of those that rules name."""
+        return {(r.layer, r.part): r.widths for r in self.rules if isinstance(r, Allow)}
+
+    def ties(self) -> list[Tie]:
+        """Ties that share no layer: those that do are one."""
+        found: list[tuple[set[str], str]] = []
+        order = {name: at for at, name in enumerate(self._names())}
+        for rule in self.rules:
+            if not isinstance(rule, Tie):
+                continue
+            mine = set(rule.layers)
+            for other in [o for o in found if o[1] == rule.part and o[0] & mine]:
+                found.remove(other)
+                mine |= other[0]
+            found.append((mine, rule.part))
+        return [Tie(tuple(sorted(names, key=order.__getitem__)), part) for names, part in found]
+
+    def _names(self) -> Iterator[str]:
+        for rule in self.rules:
+            yield from rule.layers if isinstance(rule, Tie) else (rule.layer,)
+
+    def options(
+        self, options: Mapping[str, Sequence[LayerBits]]
+    ) -> dict[str, tuple[LayerBits, ...]]:
+        """Those of the options of each layer whose widths are allowed; ties are not looked at."""
+        allowed = self.allowed()
+        return {
+            name: tuple(
+                bits
+                for bits in row
+                if all(getattr(bits, p) in allowed.get((name, p), BIT_WIDTHS) for p in PARTS)
+            )
+            for name, row in options.items()
+        }
+
+    def admits(self, allocation: BitAllocation) -> bool:
+        """Whether an allocation has what is set."""
+        return all(
+            getattr(allocation[layer], part) in widths
+            for (layer, part), widths in self.allowed().items()
+        ) and all(
+            len({getattr(allocation[layer], tie.part) for layer in tie.layers}) == 1
+            for tie in self.ties()
+        )
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """The list that the browser takes and gives."""
+        return [
+            {"tie": list(rule.layers), "part": rule.part}
+            if isinstance(rule, Tie)
+            else {"pattern": rule.layer, "part": rule.part, "allow": list(rule.widths)}
+            for rule in self.rules
+        ]
+
+    def to_text(self, model: ModelSpec) -> str:
+        """What the page's address says; "" where nothing is set."""
+        place = {name: at for at, name in enumerate(model.names)}
+        words = []
+        runs = itertools.groupby(
+            self.rules, lambda r: (r.part, r.widths if isinstance(r, Allow) else None)
+        )
+        for (part, widths), group in runs:
+            if widths is None:
+                words += [
+                    part[0] + _places(place[name] for name in tie.layers)
+                    for tie in group
+                    if isinstance(tie, Tie)
+                ]
+            else:
+                named = {place[rule.layer] for rule in group if isinstance(rule, Allow)}
+                words.append(f"{part[0]}{_places(named)}*{'.'.join(map(str, widths))}")
+        return "_".join(words)
+
+
+NOTHING = Held()
+
+
+def held_of(data: Any, model: ModelSpec) -> Held:
+    """Read the browser's list, which may hold anything; what makes no sense is left out."""
+    rules: list[Allow | Tie] = []
+    names = {name: at for at, name in enumerate(model.names)}
+    for entry in data[:_MOST] if isinstance(data, list) else []:
+        if not isinstance(entry, Mapping) or entry.get("part") not in PARTS:
+            continue
+        part, tie, allow = entry["part"], entry.get("tie"), entry.get("allow")
+        if isinstance(tie, list):
+            named = {name for name in tie if isinstance(name, str) and name in names}
+            if len(named) > 1:
+                rules.append(Tie(tuple(sorted(named, key=names.__getitem__)), part))
+        elif isinstance(allow, list) and isinstance(layer := entry.get("pattern"), str):
+            widths = {w for w in allow if type(w) is int and w in BIT_WIDTHS}
+            if layer in names:
+                rules.append(Allow(layer, part, tuple(sorted(widths))))
+    return Held(_shortened(rules))
+
+
+def held_of_text(words: str, model: ModelSpec) -> Held:
+    """Read what `Held.to_text` wrote; what makes no sense is left out."""
+    rules: list[Allow | Tie] = []
+    for word in words.split("_"):
+        found = _RULE.fullmatch(word)
+        if not found:
+            continue
+        part = PARTS[0] if found[1] == "w" else PARTS[1]
+        layers = tuple(model.names[at] for at in _numbers(found[2], len(model.names)))
+        if found[3] is not None:
+            widths = {int(w) for w in found[3].split(".") if w and len(w) < _DIGITS}
+            allowed = tuple(sorted(widths & set(BIT_WIDTHS)))
+            rules += [Allow(layer, part, allowed) for layer in layers]
+        elif len(layers) > 1:
+            rules.append(Tie(layers, part))
+    return Held(_shortened(rules[:_MOST]))
+
+
+def _shortened(rules: Sequence[Allow | Tie]) -> tuple[Allow | Tie, ...]:
+    """The last two rules on each part of each layer, and each tie once: no more is ever asked."""
+    kept: list[Allow | Tie] = []
+    seen: dict[Any, int] = {}
+    for rule in reversed(rules):
+        key = rule if isinstance(rule, Tie) else (rule.layer, rule.part)
+        seen[key] = seen.get(key, 0) + 1
+        if seen[key] <= (1 if isinstance(rule, Tie) else 2):
+            kept.append(rule)
+    return tuple(reversed(kept))
+
+
+def _places(places: Iterable[int]) -> str:
+    """Rising numbers as "0.2-4"."""
+    ordered = sorted(places)
+    runs = itertools.groupby(enumerate(ordered), lambda pair: pair[1] - pair[0])
+    spans = [[at for _, at in run] for _, run in runs]
+    return ".".join(f"{s[0]}-{s[-1]}" if len(s) > 1 else str(s[0]) for s in spans)
+
+
+def _numbers(words: str, count: int) -> list[int]:
+    """Read what `_places` wrote: rising, each once, all below `count`."""
+    found: set[int] = set()
+    for word in words.split("."):
+        first, _, last = word.partition("-")
+        if not all(part.isdigit() and len(part) < _DIGITS for part in (first, last or first)):
+            continue
+        found |= set(range(int(first), min(int(last or first) + 1, count)))
+    return sorted(found)
