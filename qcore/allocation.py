@@ -7,7 +7,7 @@ layer's two bit-widths and a `BitAllocation` the choice for every layer, keyed b
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -43,6 +43,8 @@ class LayerSpec:
         producers: Names of the layers whose outputs reach this layer's input, through any
             pooling, norm, activation function or addition; empty for the network's input.
         consumers: Names of the layers that read this layer's output in the same sense.
+        network_weights: Weights of all layers of the network it is one of, which its `ModelSpec`
+            fills in; 0 for a layer alone. No fact about the layer: equality ignores it.
     """
 
     name: str
@@ -57,6 +59,7 @@ class LayerSpec:
     groups: int = 1
     producers: tuple[str, ...] = ()
     consumers: tuple[str, ...] = ()
+    network_weights: int = field(default=0, compare=False, repr=False)
 
     @property
     def looks_up(self) -> bool:
@@ -98,6 +101,11 @@ class ModelSpec:
     inputs: tuple[Input, ...] = ()
     defined: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        total = sum(layer.weights for layer in self.layers)
+        layers = tuple(replace(layer, network_weights=total) for layer in self.layers)
+        object.__setattr__(self, "layers", layers)
+
     @property
     def coverage(self) -> float:
         """Share of weights (0..1) that are under a bit-width; biases do not count."""
@@ -124,6 +132,8 @@ class ModelSpec:
         document = {"version": 1, **asdict(self)}
         # files of image networks stay as they always were
         document.pop("inputs")
+        for layer in document["layers"]:
+            layer.pop("network_weights")
         if not self.defined:
             document.pop("defined")
         inputs = {"inputs": [each.to_json() for each in self.inputs]} if self.inputs else {}
