@@ -49,6 +49,8 @@ class LayerSpec:
             stream; "" where it is no part of an addition.
         counted: False where its input is counted at a tied layer that reads the same tensor: it is
             quantized once, and in memory once.
+        network_weights: Weights of all layers of the network it is one of, which its `ModelSpec`
+            fills in; 0 for a layer alone. No fact about the layer: equality ignores it.
     """
 
     name: str
@@ -66,6 +68,7 @@ class LayerSpec:
     tensor: str = ""
     stream: str = ""
     counted: bool = True
+    network_weights: int = field(default=0, compare=False, repr=False)
 
     @property
     def looks_up(self) -> bool:
@@ -106,6 +109,11 @@ class ModelSpec:
     classes: int = 10
     inputs: tuple[Input, ...] = ()
     defined: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        total = sum(layer.weights for layer in self.layers)
+        layers = tuple(replace(layer, network_weights=total) for layer in self.layers)
+        object.__setattr__(self, "layers", layers)
 
     @property
     def coverage(self) -> float:
@@ -154,6 +162,8 @@ class ModelSpec:
                     del layer[key]
         # files of image networks stay as they always were
         document.pop("inputs")
+        for layer in document["layers"]:
+            layer.pop("network_weights")
         if not self.defined:
             document.pop("defined")
         inputs = {"inputs": [each.to_json() for each in self.inputs]} if self.inputs else {}

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from qcore.allocation import FLOAT_BITS
-from qcore.costs import costs_of, mean_weight_bits
+from qcore.costs import COSTS, costs_of, mean_weight_bits
 from qcore.costs.limits import read_limit
+from qcore.costs.smaller import smaller_text
 from qcore.errors import InvalidData, InvalidParams, QcoreError
 from qcore.float_check import far_off
 from qcore.formats.config import parse_bits
@@ -33,7 +34,10 @@ from store.workers.attempt import ANYWAY
 
 Command = Callable[[Store, argparse.Namespace], int]
 
-LIMITS = "weight_bytes=40000, 40kB, 40KiB, or 50%% of what 8 bits everywhere cost; may be repeated"
+LIMITS = (
+    "weight_bytes=40000, 40kB, 40KiB, 3.5bpw (bits for each weight), 50%% of what 8 bits "
+    "everywhere cost, 12%% of float, or 8x smaller than float; may be repeated"
+)
 
 
 def say(line: str) -> None:
@@ -69,7 +73,8 @@ def _limits(
 ) -> dict[str, Any]:
     """Cost name to limit in the cost's unit; unknown costs are left to the run's check."""
     found = _pairs(items)
-    facts = points.model_facts(store, model) if any("%" in str(v) for v in found.values()) else None
+    written = any(isinstance(value, str) for value in found.values())
+    facts = points.model_facts(store, model) if written else None
     return {
         name: read_limit(store.costs[name], value, facts, activation)
         if isinstance(value, str) and name in store.costs
@@ -151,11 +156,12 @@ def _summary(store: Store, run_id: int) -> None:
             measure = pick.measure_of(judge, point.test)
             low, high = measure.span(point.test.interval)
             cost = costs_of(spec, point.allocation)["weight_bytes"]
+            smaller = smaller_text(COSTS["weight_bytes"], spec, cost)
             name = "" if judge.name == "classes" else f"{measure.name} "
             say(
                 f"{stored.id:5}  {mean_weight_bits(spec, point.allocation):16.2f}  {cost:12,}  "
                 f"{name}{measure.write(point.test.headline, 2)} ({low:.2f} to {high:.2f}, "
-                f"n = {point.test.n:,}) {point.stage}"
+                f"n = {point.test.n:,}) {point.stage}; {smaller}"
             )
 
 
@@ -211,14 +217,16 @@ def command_pick(store: Store, arguments: argparse.Namespace) -> int:
         return 1
     say(f"Smallest that lose {asked}, all methods together with 95 % confidence:")
     say(f"point    run  {arguments.cost:>14}  {lost} lost, 95 % interval  promised  method")
+    facts = points.model_facts(store, arguments.model)
     for each in found:
         told = "none: it has no end"
         if each.loss is not None:
             low, high = each.loss.interval
             told = f"{each.loss.points:.2f} ({low:.2f} to {high:.2f})"
+        smaller = facts and smaller_text(store.costs[arguments.cost], facts, each.cost)
         say(
             f"{each.stored.id:5}  {each.stored.run_id:5}  {each.cost:14,}  {told:>26}  "
-            f"{each.bound:8.3g}  {each.method}"
+            f"{each.bound:8.3g}  {each.method}{f'; {smaller}' if smaller else ''}"
         )
     say(f"Take it away: python -m store export --point {found[0].stored.id} --format json")
     return 0

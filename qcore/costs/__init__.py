@@ -28,13 +28,17 @@ from qcore.costs.formulas import (
     CostModel,
     _activation_bytes,
     _bit_ops,
+    _bits_per_weight,
+    _float_per_weight,
     _model_bytes,
     _weight_bytes,
     below_a_byte,
     price_in_words,
     rounding_in_words,
+    rounding_per_weight,
     smooth_activation_bytes,
     smooth_bit_ops,
+    smooth_bits_per_weight,
     smooth_model_bytes,
     smooth_weight_bytes,
 )
@@ -53,6 +57,7 @@ _SHIPPED = {
             smooth=smooth_weight_bytes,
             rounding=below_a_byte,
             tested="always",
+            of_weights=True,
         ),
         CostModel(
             "model_bytes",
@@ -64,6 +69,19 @@ _SHIPPED = {
             "(scale, zero point) + 4 per parameter left in float",
             smooth=smooth_model_bytes,
             rounding=below_a_byte,
+            of_weights=True,
+        ),
+        CostModel(
+            "microbits_per_weight",
+            "Bits per weight, with scales",
+            "µbit",
+            _bits_per_weight,
+            constant=_float_per_weight,
+            formula="8 * model_bytes / weights of all layers, in millionths of a bit; each layer's "
+            "share and that of what is left in float are rounded up",
+            smooth=smooth_bits_per_weight,
+            rounding=rounding_per_weight,
+            of_weights=True,
         ),
         CostModel(
             "bit_ops",
@@ -106,6 +124,7 @@ _SHIPPED = {
                 f"{word // 8} B: whole values only, as in Klhufek et al. 2024",
                 smooth=smooth_weight_bytes,
                 rounding=partial(rounding_in_words, word),
+                of_weights=True,
             )
             for word in WORDS
         ),

@@ -19,12 +19,19 @@ SCALE_BYTES = 4
 BIAS_BYTES = 4
 FLOAT_BYTES = 4
 
+MICROBITS = 10**6
+"""A bit in the unit of what a weight takes on the average: a mean is kept as a whole number too."""
+
 LARGER = {
     "B": ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")),
     "ns": ((10**9, "s"), (10**6, "ms"), (10**3, "µs")),
     "pJ": ((10**12, "J"), (10**9, "mJ"), (10**6, "µJ"), (10**3, "nJ")),
+    "µbit": ((MICROBITS, "bits"),),
 }
 """Larger units of a unit, largest first."""
+
+ALWAYS_LARGER = ("µbit",)
+"""Units that nobody reads: their values are shown in the next larger one, however small."""
 
 PREFIXES = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 
@@ -36,13 +43,15 @@ class CostModel:
     Attributes:
         name: Key in COSTS; carries the unit.
         title: What axes and sliders call it.
-        unit: Unit of its values: "B", "bit-ops", "pJ", "cycles", or the "ns" of a user's table.
+        unit: Unit of its values: "B", "µbit", "bit-ops", "pJ", "cycles", or the "ns" of a user's
+            table.
         layer_cost: Price of one layer at given bits, a whole number in the unit; never negative.
             Formulas never fall when a bit-width rises within 1..8 (float weights need no scales,
             so 32 bits of a tiny layer may cost less on disk than 8). What a user measured may:
             no solver relies on it. UNPRICED where a table cannot tell.
         reduce: How layers combine.
         per_float_parameter: What each parameter left in float adds, in the unit.
+        constant: The part no bit-width changes, where it is not the same for each such parameter.
         formula: The formula, in ASCII, with its source.
         refuses: Why a model has no such cost, or None where it has.
         looked_up: True where values come from a table that may be measured anew.
@@ -54,6 +63,7 @@ class CostModel:
             where activations are quantized.
         larger: Units for large values, largest first, such as ((1024, "KiB"),); () is what its
             unit usually has, else k, M, G and T before it.
+        of_weights: Whether it is a size of weights, so that bits per weight say how large.
     """
 
     name: str
@@ -62,6 +72,7 @@ class CostModel:
     layer_cost: Callable[[LayerSpec, LayerBits], int]
     reduce: Literal["sum", "max"] = "sum"
     per_float_parameter: int = 0
+    constant: Callable[[ModelSpec], int] | None = None
     formula: str = ""
     refuses: Callable[[ModelSpec], str | None] = lambda model: None
     looked_up: bool = False
@@ -69,6 +80,7 @@ class CostModel:
     rounding: Callable[[LayerSpec, LayerBits], float] = lambda layer, bits: 0.0
     tested: Literal["", "always", "inputs"] = ""
     larger: tuple[tuple[int, str], ...] = ()
+    of_weights: bool = False
 
     def total(self, model: ModelSpec, allocation: Mapping[str, LayerBits]) -> int:
         """Price an allocation of this model, in `unit`."""
@@ -78,6 +90,8 @@ class CostModel:
 
     def fixed(self, model: ModelSpec) -> int:
         """The part no bit-width changes, in `unit`."""
+        if self.constant is not None:
+            return self.constant(model)
         return self.per_float_parameter * sum(model.left_in_float.values())
 
     @property
@@ -94,7 +108,7 @@ class CostModel:
             (1024.0, 'KiB')
         """
         for factor, unit in self.scales:
-            if largest >= factor:
+            if largest >= factor or self.unit in ALWAYS_LARGER:
                 return float(factor), unit
         return 1.0, self.unit
 
@@ -120,6 +134,21 @@ def _scale_bytes(layer: LayerSpec, weight_bits: Any, activation_bits: Any) -> in
     return scales + layer.biases * BIAS_BYTES + activation
 
 
+def _microbits(bytes_: int, weights: int) -> int:
+    return -(-8 * MICROBITS * bytes_ // max(1, weights))
+
+
+def _bits_per_weight(layer: LayerSpec, bits: LayerBits) -> int:
+    """A layer's share of the mean over its network, in millionths of a bit, rounded up."""
+    return _microbits(_model_bytes(layer, bits), layer.network_weights or layer.weights)
+
+
+def _float_per_weight(model: ModelSpec) -> int:
+    """The same of the parameters left in float."""
+    left = FLOAT_BYTES * sum(model.left_in_float.values())
+    return _microbits(left, sum(layer.weights for layer in model.layers))
+
+
 def _bit_ops(layer: LayerSpec, bits: LayerBits) -> int:
     return layer.macs * bits.weight * bits.activation
 
@@ -137,6 +166,17 @@ def smooth_model_bytes(layer: LayerSpec, weight_bits: Any, activation_bits: Any)
     """The same with scales and biases, which no width but float's changes."""
     rest = _scale_bytes(layer, weight_bits, activation_bits)
     return smooth_weight_bytes(layer, weight_bits, activation_bits) + rest
+
+
+def smooth_bits_per_weight(layer: LayerSpec, weight_bits: Any, activation_bits: Any) -> Any:
+    """The same for each weight of the network, in millionths of a bit."""
+    scale = 8 * MICROBITS / max(1, layer.network_weights or layer.weights)
+    return scale * smooth_model_bytes(layer, weight_bits, activation_bits)
+
+
+def rounding_per_weight(layer: LayerSpec, bits: LayerBits) -> float:
+    """The rounding up to a whole byte, then to a whole millionth of a bit for each weight."""
+    return 8 * MICROBITS / max(1, layer.network_weights or layer.weights) + 1
 
 
 def smooth_bit_ops(layer: LayerSpec, weight_bits: Any, activation_bits: Any) -> Any:

@@ -1,6 +1,7 @@
 """`python -m store` says what it did, and mistakes in one plain line."""
 
 import json
+import re
 
 import pytest
 
@@ -64,6 +65,7 @@ def test_a_run_in_the_foreground_ends_with_its_front(call, store, monkeypatch):
     code, out, _ = call("pick", "--model", "toy", "--within", "100")
     assert code == 0
     assert "export --point" in out
+    assert re.search(r"; \d+\.\dx smaller than float, .* 8 bits\n", out)
     code, out, _ = call("pick", "--model", "toy", "--within", "0")
     assert code == 1
     assert "shown to lose at most 0 points" in out
@@ -80,6 +82,9 @@ def test_a_run_in_the_foreground_ends_with_its_front(call, store, monkeypatch):
         (("run", "--limit", "weight_bytes=abc"), "a number above 0; got 'abc'"),
         (("run", "--limit", "weight_bytes=40KX"), "'KX' is no unit of it"),
         (("run", "--limit", "weight_bytes=40kb"), "Did you mean kB"),
+        (("run", "--limit", "weight_bytes=3,5 kB"), "with a point: 3.5 kB"),
+        (("run", "--limit", "weight_bytes=10-20 kB"), "no interval"),
+        (("run", "--limit", "bit_ops=3.5 bits"), "how large weights are"),
         (("run", "--limit", "bit_ops=40kB"), "Its unit is bit-ops"),
         (("run", "--limit", "weight_bytes=50%", "--model", "other"), "not known yet"),
         (("run", "--limit", "weight_bytes=4", "--limit", "weight_bytes=5"), "is given twice"),
@@ -108,7 +113,8 @@ def test_a_mistake_is_one_plain_line_and_stores_nothing(call, store, words, mess
 @pytest.mark.parametrize(
     ("written", "limit"),
     [("40000", 40000), ("4e4", 40000), ("40kB", 40000), ("40 KiB", 40960), ("320kbit", 40000),
-     ("50%", 38536)],
+     ("50%", 38536), ("40 % of 8 bits", 30828), ("3.5 bits", 33719), ("3.5bpw", 33719),
+     ("12.5% of float", 38536), ("8x smaller", 38536), ("2x smaller than 8 bits", 38536)],
 )  # fmt: skip
 def test_limits_are_written_with_units(call, store, written, limit):
     code, _, err = call("run", "--limit", f"weight_bytes={written}", "--detach")

@@ -1,5 +1,7 @@
 import itertools
+import json
 import math
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from qcore.allocation import BIT_WIDTHS, BitAllocation, LayerBits, bits_matrices
 from qcore.costs import COSTS, costs_of, costs_of_many, mean_weight_bits
 from qcore.costs.budget import Budget, cheapest_total, make_options
-from qcore.costs.formulas import UNPRICED
+from qcore.costs.formulas import MICROBITS, UNPRICED
 from qcore.errors import InfeasibleBudget, InvalidAllocation, InvalidBits, InvalidParams
 from tests.strategies import allocations, layer, layer_specs, model, model_specs
 
@@ -21,6 +23,8 @@ def test_costs_of_a_small_net_worked_out_by_hand():
         "weight_bytes": 27 + 626,  # 216 bits; 5005 bits rounded up to whole bytes
         # codes, 4 B a scale, 4 B a bias, scale and zero point of one input, 7 floats left
         "model_bytes": 27 + 16 + 16 + 8 + 626 + 40 + 40 + 28,
+        # 536 bits of conv, 5648 of fc and 224 of floats, each over 1073 weights and rounded up
+        "microbits_per_weight": 499_535 + 5_263_747 + 208_761,
         "bit_ops": 1800 * 3 * 8 + 1001 * 5 * 32,
         "activation_bytes_sum": 50 + 200,
         "activation_bytes_max": 200,
@@ -52,7 +56,7 @@ def test_a_cost_model_is_listed_by_its_name_and_documents_itself(name):
     cost = COSTS[name]
     assert cost.name == name
     assert cost.title
-    assert cost.unit in ("B", "bit-ops", "pJ", "cycles")
+    assert cost.unit in ("B", "µbit", "bit-ops", "pJ", "cycles")
     assert len(cost.formula) > 20
     assert cost.formula.isascii()
 
@@ -63,7 +67,7 @@ def test_a_layer_costs_something_whole_and_never_less_with_more_bits(name, spec)
     price = COSTS[name].layer_cost
     for low, high in itertools.pairwise(BIT_WIDTHS):
         # a tiny layer can take more at 8 bits than as floats, which need no scales
-        if name == "model_bytes" and high == 32:
+        if name in ("model_bytes", "microbits_per_weight") and high == 32:
             continue
         for other in BIT_WIDTHS:
             assert price(spec, LayerBits(low, other)) <= price(spec, LayerBits(high, other))
@@ -82,10 +86,34 @@ def test_a_total_is_the_sum_or_the_maximum_over_layers_and_the_fixed_part(name, 
     for one in spec.layers:
         price = cost.layer_cost(one, allocation[one.name])
         total = max(total, price) if cost.reduce == "max" else total + price
-    for count in spec.left_in_float.values():
-        total += cost.per_float_parameter * count
+    fixed = cost.per_float_parameter * sum(spec.left_in_float.values())
+    if cost.constant is None:
+        assert cost.fixed(spec) == fixed
+    total += cost.fixed(spec)
     assert cost.total(spec, allocation) == total
     assert costs_of(spec, allocation).get(name, UNPRICED) == min(total, UNPRICED)
+
+
+@given(data=st.data())
+def test_bits_per_weight_are_the_mean_of_all_that_lies_on_disk(data):
+    spec = data.draw(model_specs())
+    costs = costs_of(spec, data.draw(allocations(spec)))
+    weights = sum(one.weights for one in spec.layers)
+    exact = Fraction(8 * costs["model_bytes"], weights) * MICROBITS
+    # never understated, and by less than a millionth of a bit for each layer and the floats
+    assert 0 <= costs["microbits_per_weight"] - exact < len(spec.layers) + 1
+
+
+def test_a_share_of_bits_per_weight_is_one_of_the_network_and_alone_of_the_layer():
+    alone = layer("a", weights=100)
+    small, large = (model(alone, layer("b", weights=count)) for count in (100, 300))
+    price = COSTS["microbits_per_weight"].layer_cost
+    shares = [price(one, LayerBits(4)) for one in (alone, small.layers[0], large.layers[0])]
+    assert shares[0] == 2 * shares[1] == 4 * shares[2]
+    # a network that a layer is taken from says nothing about the next it is put into
+    assert model(small.layers[0]).layers[0].network_weights == 100
+    assert small.layers[0] == alone == large.layers[0]
+    assert "network_weights" not in json.dumps(small.to_json())
 
 
 def test_whole_bytes_are_counted_for_each_layer():
