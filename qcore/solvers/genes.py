@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from qcore.allocation import stored_bits
 from qcore.solvers.space import Space
 
 Part = Literal["weight", "activation"]
@@ -73,7 +74,11 @@ class Genes:
         """Mean bits of each searched layer's weights or activations over vectors (rows)."""
         return {
             self.space.names[gene.layer]: float(
-                np.interp(vectors[:, index], range(len(gene.widths)), gene.widths).mean()
+                np.interp(
+                    vectors[:, index],
+                    range(len(gene.widths)),
+                    [stored_bits(width) for width in gene.widths],
+                ).mean()
             )
             for index, gene in enumerate(self.genes)
             if gene.part == part
