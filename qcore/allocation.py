@@ -6,6 +6,7 @@ layer's two bit-widths and a `BitAllocation` the choice for every layer, keyed b
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
@@ -19,8 +20,124 @@ from qcore.inputs import Input
 FLOAT_BITS = 32
 """The bit-width that means "left in floating point"."""
 
-BIT_WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, FLOAT_BITS)
-"""Every bit-width a weight or an activation may have."""
+BFLOAT16 = 17
+"""The code of the width "bfloat16": no number of bits, it takes `stored_bits` of them."""
+
+FLOAT16 = 18
+"""The code of the width "float16", in the same sense."""
+
+BIT_WIDTHS = (*range(1, 17), BFLOAT16, FLOAT16, FLOAT_BITS)
+"""Every width a weight or an activation may have, from the narrowest: 1 to 16 bits of whole
+numbers, the two floats of 16 bits by their codes, and float."""
+
+HALF_WIDTHS = (BFLOAT16, FLOAT16)
+"""The floats of 16 bits: cast, without a scale and without a range."""
+
+WIDTHS_IN_WORDS = "1 to 16 bits, bf16, fp16 or float (32)"
+"""What a width may be, as errors and forms say it."""
+
+_TEXTS = {BFLOAT16: "bf16", FLOAT16: "fp16", FLOAT_BITS: "float"}
+_NAMES = {
+    **dict.fromkeys(("bf16", "bfloat16"), BFLOAT16),
+    **dict.fromkeys(("fp16", "f16", "float16", "half"), FLOAT16),
+    **dict.fromkeys(("float", "fp32", "f32", "float32"), FLOAT_BITS),
+}
+_NUMBERED = re.compile(r"(?:u?int(?!32)|[wa])?([0-9]{1,2})(?:[ -]?bits?)?")
+_NUMBERS = (*range(1, 17), FLOAT_BITS)
+SHOWN = 40
+"""Characters of what a person wrote that a message repeats."""
+
+_STORED = np.arange(FLOAT_BITS + 1)
+_STORED[list(HALF_WIDTHS)] = 16
+
+
+def stored_bits(width: int) -> int:
+    """Bits that one value of a width takes: 16 for both floats of 16 bits, else the width itself.
+
+    Example:
+        >>> [stored_bits(width) for width in (4, 16, BFLOAT16, FLOAT16, FLOAT_BITS)]
+        [4, 16, 16, 16, 32]
+    """
+    return 16 if width in HALF_WIDTHS else width
+
+
+def stored_matrix(widths: np.ndarray) -> np.ndarray:
+    """`stored_bits` of many widths at once: int64 of the same shape."""
+    return np.asarray(_STORED[widths], np.int64)
+
+
+def is_float_width(width: int) -> bool:
+    """True where values stay floats (bf16, fp16 and float), so that no scale belongs to them."""
+    return width in _TEXTS
+
+
+def holds(wider: int, width: int) -> bool:
+    """True where every value of a width is also one of another, so that it can run as that.
+
+    Floats hold the whole numbers that their mantissa does: bf16 those of 8 bits, fp16 of 11.
+
+    Example:
+        >>> holds(16, 8), holds(FLOAT16, 8), holds(FLOAT16, 16), holds(FLOAT16, BFLOAT16)
+        (True, True, False, False)
+    """
+    if wider in HALF_WIDTHS:
+        return width == wider or width <= (8 if wider == BFLOAT16 else 11)
+    if width in HALF_WIDTHS:
+        return wider == FLOAT_BITS
+    return width <= wider
+
+
+def width_text(width: int) -> str:
+    """A width for people and for files: "bf16", "fp16", "float", else the number of bits.
+
+    Example:
+        >>> [width_text(width) for width in (8, FLOAT16, FLOAT_BITS)]
+        ['8', 'fp16', 'float']
+    """
+    return _TEXTS.get(width, str(width))
+
+
+def width_words(width: int) -> str:
+    """The same with its unit: "1 bit", "8 bits", "fp16", "float"."""
+    if is_float_width(width):
+        return width_text(width)
+    return "1 bit" if width == 1 else f"{width} bits"
+
+
+def width_json(width: int) -> int | str:
+    """A width as JSON has it: the number of bits (32 for float), "bf16" or "fp16"."""
+    return width_text(width) if width in HALF_WIDTHS else width
+
+
+def parse_width(written: int | str) -> int:
+    """Read a width that a person or a file gives.
+
+    Args:
+        written: 1 to 16, or 32 for float; or a text such as "8", "int8", "fp16", "float16", "half",
+            "bf16", "bfloat16", "float" or "float32", whatever its case.
+
+    Returns:
+        One of BIT_WIDTHS.
+
+    Raises:
+        InvalidBits: it is none of these.
+
+    Example:
+        >>> parse_width("half") == FLOAT16, parse_width("int8"), parse_width(32)
+        (True, 8, 32)
+    """
+    width: int | str | None = written
+    if isinstance(written, str):
+        text = written.strip().lower()
+        if text in _NAMES:
+            return _NAMES[text]
+        numbered = _NUMBERED.fullmatch(text)
+        width = int(numbered[1]) if numbered else None
+    # the codes are bitdial's own: a file that says 17 means 17 bits, which there are not
+    if isinstance(width, bool) or not isinstance(width, int) or width not in _NUMBERS:
+        shown = written if len(str(written)) <= SHOWN else f"{str(written)[:SHOWN]}…"
+        raise InvalidBits(f"A width must be {WIDTHS_IN_WORDS}; got {shown!r}.")
+    return width
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,11 +317,11 @@ class LayerBits:
     """Bit-widths of one layer.
 
     Attributes:
-        weight: Bits of its weights: 1..8, or 32 for float.
-        activation: Bits of its input activation, same range.
+        weight: Width of its weights, one of BIT_WIDTHS.
+        activation: Width of its input activation, one of them too.
 
     Raises:
-        InvalidBits: a value is not an integer of 1..8 or 32.
+        InvalidBits: a value is none of them.
     """
 
     weight: int
@@ -214,13 +331,28 @@ class LayerBits:
         for what, bits in (("weight", self.weight), ("activation", self.activation)):
             if isinstance(bits, bool) or not isinstance(bits, int) or bits not in BIT_WIDTHS:
                 raise InvalidBits(
-                    f"{what} bits must be a whole number from 1 to 8, or 32 for float; "
-                    f"got {bits!r}."
+                    f"{what} bits must be a whole number from 1 to 16, fp16, bf16, or 32 for "
+                    f"float; got {bits!r}."
                 )
+
+    @property
+    def text(self) -> str:
+        """Both widths, as messages write them: "4/8", "fp16/float"."""
+        return f"{width_text(self.weight)}/{width_text(self.activation)}"
 
 
 # typed, or True would be taken for the 1 that is known already
-_layer_bits = lru_cache(maxsize=1024, typed=True)(LayerBits)
+@lru_cache(maxsize=1024, typed=True)
+def _layer_bits(weight: int | str, activation: int | str) -> LayerBits:
+    return LayerBits(_read(weight), _read(activation))
+
+
+def _read(width: int | str) -> int:
+    """A width of a file: numbers stay numbers, and digits in quotes are none."""
+    if width in HALF_WIDTHS or (isinstance(width, str) and width.strip().lower() not in _NAMES):
+        raise InvalidBits(f"A width must be {WIDTHS_IN_WORDS}; got {width!r}.")
+    # anything else that is no width is refused where both are known
+    return parse_width(width) if isinstance(width, str) else width
 
 
 class BitAllocation(Mapping[str, LayerBits]):
@@ -256,7 +388,7 @@ class BitAllocation(Mapping[str, LayerBits]):
         return isinstance(other, BitAllocation) and self._bits == other._bits
 
     def __repr__(self) -> str:
-        inside = ", ".join(f"{n}: {b.weight}/{b.activation}" for n, b in self._bits.items())
+        inside = ", ".join(f"{n}: {b.text}" for n, b in self._bits.items())
         return f"BitAllocation({inside})"
 
     @property
@@ -293,16 +425,19 @@ class BitAllocation(Mapping[str, LayerBits]):
             raise InvalidAllocation(f"There is no layer named {name!r} in this allocation.")
         return BitAllocation({**self._bits, name: bits})
 
-    def to_json(self) -> dict[str, list[int]]:
-        """Return {layer name: [weight bits, activation bits]}."""
-        return {name: [bits.weight, bits.activation] for name, bits in self._bits.items()}
+    def to_json(self) -> dict[str, list[int | str]]:
+        """Return {layer name: [weight bits, activation bits]}, "fp16" and "bf16" as texts."""
+        return {
+            name: [width_json(bits.weight), width_json(bits.activation)]
+            for name, bits in self._bits.items()
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], digest: str | None = None) -> "BitAllocation":
         """Read what `to_json` wrote.
 
         Args:
-            data: Layer name to [weight bits, activation bits].
+            data: Layer name to [weight bits, activation bits]; numbers, "fp16", "bf16" or "float".
             digest: Its digest where that is known already; None computes it when asked for.
 
         Raises:
@@ -352,15 +487,18 @@ class BitAllocation(Mapping[str, LayerBits]):
             if layer.looks_up and self._bits[layer.name].activation != FLOAT_BITS:
                 raise InvalidAllocation(
                     f"Layer {layer.name!r} is an embedding: it looks rows up by whole numbers and "
-                    f"has no input to quantize, but has {self._bits[layer.name].activation} "
-                    f"activation bits. Give it {FLOAT_BITS}, which means float."
+                    "has no input to quantize, but has "
+                    f"{width_text(self._bits[layer.name].activation)} activation bits. "
+                    f"Give it {FLOAT_BITS}, which means float."
                 )
 
 
 def bits_matrices(
     layers: Sequence[LayerSpec], allocations: Sequence[BitAllocation]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weight and activation bits of many allocations at once, int64 (allocations, layers) each.
+    """Weight and activation widths of many allocations at once, int64 (allocations, layers) each.
+
+    They are members of BIT_WIDTHS; `stored_matrix` makes numbers of bits of them.
 
     Raises:
         KeyError: an allocation lacks a layer; check names first.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits, ModelSpec
+from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits, ModelSpec, width_json
 from qcore.costs import COSTS
 from qcore.costs.budget import Budget
 from qcore.costs.formulas import CostModel
@@ -135,8 +135,8 @@ def _judge_part(judge: Judge) -> str:
 
 def table_key(model_digest: str, data_digest: str, kind: str, spec: RunSpec) -> str:
     """Name of a cached sensitivity table: whatever could change its numbers is in it."""
-    widths = ",".join(map(str, sorted(set(spec.weight_bits))))
-    inputs = ",".join(map(str, sorted(set(spec.activation_bits))))
+    widths = ",".join(str(width_json(width)) for width in sorted(set(spec.weight_bits)))
+    inputs = ",".join(str(width_json(width)) for width in sorted(set(spec.activation_bits)))
     name = f"v2/{kind}/w{widths}/a{inputs}/{model_digest[:16]}/{data_digest[:16]}"
     return name + key_part(spec.quantizer)
 

@@ -11,7 +11,15 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from qcore.allocation import BitAllocation, LayerBits, ModelSpec
+from qcore.allocation import (
+    FLOAT_BITS,
+    BitAllocation,
+    LayerBits,
+    ModelSpec,
+    parse_width,
+    width_json,
+    width_words,
+)
 from qcore.costs import costs_of
 from qcore.costs.budget import Budget
 from qcore.costs.formulas import CostModel
@@ -248,6 +256,15 @@ class InputRange:
         return cls(float(data["smallest"]), float(data["largest"]), counts, grids)
 
 
+def _numbers(bits: LayerBits) -> str:
+    return f"{width_json(bits.weight)}/{width_json(bits.activation)}"
+
+
+def _named(row: Mapping[int, float]) -> dict[str, float]:
+    """Scores by width, the widths as JSON has them."""
+    return {str(width_json(bits)): score for bits, score in row.items()}
+
+
 @dataclass(frozen=True)
 class SensitivityTable:
     """Predicted damage of quantizing each layer, one layer at a time.
@@ -286,14 +303,14 @@ class SensitivityTable:
         """
         total = 0.0
         for table, width in ((self.weight, bits.weight), (self.activation, bits.activation)):
-            if width == 32:
+            if width == FLOAT_BITS:
                 continue
             try:
                 total += table[name][width]
             except KeyError:
                 raise InvalidAllocation(
                     f"The {self.kind} sensitivity table has no entry for layer {name!r} at "
-                    f"{width} bits; compute it for these bit-widths."
+                    f"{width_words(width)}; compute it for these bit-widths."
                 ) from None
         return total
 
@@ -303,13 +320,11 @@ class SensitivityTable:
             "version": 2,
             "kind": self.kind,
             "unit": self.unit,
-            "weight": {n: {str(b): s for b, s in row.items()} for n, row in self.weight.items()},
-            "activation": {
-                n: {str(b): s for b, s in row.items()} for n, row in self.activation.items()
-            },
+            "weight": {n: _named(row) for n, row in self.weight.items()},
+            "activation": {n: _named(row) for n, row in self.activation.items()},
             "error": dict(self.error),
             "pairs": None if self.pairs is None else self.pairs.tolist(),
-            "pair_index": [list(entry) for entry in self.pair_index],
+            "pair_index": [[n, part, width_json(bits)] for n, part, bits in self.pair_index],
             "n": self.n,
             "seconds": self.seconds,
             "ranges": {name: seen.to_json() for name, seen in self.ranges.items()},
@@ -324,7 +339,7 @@ class SensitivityTable:
         """
 
         def rows(table: Mapping[str, Mapping[str, float]]) -> dict[str, dict[int, float]]:
-            return {n: {int(b): s for b, s in row.items()} for n, row in table.items()}
+            return {n: {parse_width(b): s for b, s in row.items()} for n, row in table.items()}
 
         table = cls(
             kind=data["kind"],
@@ -333,7 +348,7 @@ class SensitivityTable:
             activation=rows(data["activation"]),
             error=dict(data["error"]),
             pairs=None if data["pairs"] is None else np.asarray(data["pairs"]),
-            pair_index=tuple((n, part, int(b)) for n, part, b in data["pair_index"]),
+            pair_index=tuple((n, part, parse_width(b)) for n, part, b in data["pair_index"]),
             n=data["n"],
             seconds=data["seconds"],
             ranges={n: InputRange.from_json(d) for n, d in data.get("ranges", {}).items()},
@@ -405,10 +420,9 @@ class Problem:
         allocation.check_names(self.model.layers)
         for name, bits in allocation.items():
             if bits not in self.options[name]:
-                allowed = ", ".join(f"{o.weight}/{o.activation}" for o in self.options[name])
+                allowed = ", ".join(_numbers(option) for option in self.options[name])
                 raise InvalidAllocation(
-                    f"Layer {name!r} has bits {bits.weight}/{bits.activation}; "
-                    f"allowed here: {allowed}."
+                    f"Layer {name!r} has bits {_numbers(bits)}; allowed here: {allowed}."
                 )
         for tie in self.ties:
             tie.check(allocation)

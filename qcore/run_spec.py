@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from qcore.allocation import LayerSpec, ModelSpec
+from qcore.allocation import LayerSpec, ModelSpec, parse_width, width_json
 from qcore.costs import COSTS
 from qcore.costs.budget import Budget, make_options
 from qcore.costs.formulas import CostModel
@@ -51,7 +51,7 @@ class RunSpec:
         search: Key of SEARCHES.
         params: Fields of the search's params dataclass that differ from their defaults.
         limits: Cost name to budget.
-        weight_bits: Allowed weight bit-widths.
+        weight_bits: Allowed weight bit-widths, of BIT_WIDTHS.
         activation_bits: Allowed activation bit-widths; (32,) leaves activations in float.
         pin_first_last: Bits of the first and last layer, or None.
         seed: Seed of the search, and of training.
@@ -116,6 +116,10 @@ class RunSpec:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `RunSpec.from_json` reads it back."""
         document = {"version": 1, **asdict(self)}
+        for name in ("weight_bits", "activation_bits"):
+            document[name] = [width_json(width) for width in document[name]]
+        if self.pin_first_last is not None:
+            document["pin_first_last"] = width_json(self.pin_first_last)
         if self.judge is None:
             del document["judge"]  # as before there were judges
         del document["rules"]
@@ -128,9 +132,15 @@ class RunSpec:
         """Read what `to_json` wrote; what was written before a field was there has its default."""
         fields = {key: value for key, value in data.items() if key != "version"}
         for name in ("weight_bits", "activation_bits"):
-            fields[name] = tuple(fields[name])
+            fields[name] = tuple(_read_width(width) for width in fields[name])
+        fields["pin_first_last"] = _read_width(fields.get("pin_first_last"))
         fields["rules"] = read_rules(fields.get("rules"))
         return cls(**fields)
+
+
+def _read_width(written: Any) -> Any:
+    # numbers are checked where the run begins, and so are the codes of old
+    return parse_width(written) if isinstance(written, str) else written
 
 
 def method_label(search: str, stage: str = PTQ, aim: str = "kl") -> str:
@@ -180,6 +190,9 @@ def check_run(
     for seed in (spec.seed, spec.images_seed):
         if seed < 0:
             raise InvalidParams(f"A seed is a whole number from 0 up; got {seed}.")
+    pinned = () if spec.pin_first_last is None else (spec.pin_first_last,)
+    ruled = tuple(width for rule in spec.rules for width in rule.widths)
+    SEARCHES[spec.search].check_widths((*spec.weight_bits, *spec.activation_bits, *pinned, *ruled))
     budget = Budget(spec.limits, costs)
     SEARCHES[spec.search].check_limits(budget)
     if model is None:

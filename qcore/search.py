@@ -2,12 +2,13 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from qcore.allocation import FLOAT_BITS, width_words
 from qcore.costs import COSTS
 from qcore.costs.budget import Budget
 from qcore.costs.formulas import CostModel
@@ -75,6 +76,9 @@ class Trained:
 REESTIMATED = "trained, one for all bits; statistics estimated anew at every allocation"
 """`Trained.norms` where the evaluator estimates them before it scores."""
 
+LEARNED_WIDTHS = (*range(1, 9), FLOAT_BITS)
+"""Widths that searches that train can give: those of learned quantizers, and float."""
+
 FAMILIES = ("one-shot", "search", "trained")
 """Kinds of searches: bits from what was measured once, bits from trying many allocations, and bits
 with weights of their own."""
@@ -137,6 +141,23 @@ class Search:
         reason = self.refuses(budget)
         if reason is not None:
             raise InvalidParams(reason)
+
+    def check_widths(self, widths: Iterable[int]) -> None:
+        """Raise unless it can give layers these widths.
+
+        Args:
+            widths: All that weights and activations may have, of BIT_WIDTHS.
+
+        Raises:
+            InvalidParams: it trains, and a learned quantizer has no such width.
+        """
+        found = sorted(set(widths) - set(LEARNED_WIDTHS)) if self.trains else []
+        if found:
+            named = ", ".join(width_words(width) for width in found)
+            raise InvalidParams(
+                f"{self.title} trains with learned quantizers, which have 1 to 8 bits; got {named}."
+                " Leave these widths out, or choose a search that does not train."
+            )
 
     def read_params(self, values: Mapping[str, Any], costs: Mapping[str, CostModel] = COSTS) -> Any:
         """Build the params dataclass from plain values, checking names, types and ranges.

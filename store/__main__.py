@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from qcore.allocation import FLOAT_BITS
+from qcore.allocation import FLOAT_BITS, parse_width
 from qcore.costs import COSTS, costs_of, mean_weight_bits
 from qcore.costs.limits import read_limit
 from qcore.costs.smaller import smaller_text
-from qcore.errors import InvalidData, InvalidParams, QcoreError
+from qcore.errors import InvalidBits, InvalidData, InvalidParams, QcoreError
 from qcore.float_check import far_off
 from qcore.formats.config import parse_bits
 from qcore.formats.exports import EXPORTS
@@ -48,9 +48,12 @@ def say(line: str) -> None:
 
 def _widths(words: str) -> tuple[int, ...]:
     try:
-        return tuple(int(word) for word in words.split(","))
-    except ValueError:
-        raise InvalidParams(f"Bit-widths are whole numbers like 2,3,4,8; got {words!r}.") from None
+        return tuple(parse_width(word) for word in words.split(","))
+    except InvalidBits as error:
+        raise InvalidParams(
+            f"Bit-widths are whole numbers like 2,3,4,8, or fp16, bf16 and float; got {words!r}. "
+            f"{error}"
+        ) from None
 
 
 def _pairs(items: Sequence[str]) -> dict[str, Any]:
@@ -97,7 +100,7 @@ def command_run(store: Store, arguments: argparse.Namespace) -> int:
         limits=limits,
         weight_bits=_widths(arguments.weight_bits),
         activation_bits=activation_bits,
-        pin_first_last=arguments.pin,
+        pin_first_last=None if arguments.pin is None else _widths(arguments.pin)[0],
         rules=load_rules(arguments.rules) if arguments.rules else (),
         seed=arguments.seed,
         calibration_images=arguments.calibration_images,
@@ -321,9 +324,10 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--name")
     run.add_argument("--limit", action="append", default=[], metavar="COST=VALUE", help=LIMITS)
     run.add_argument("--param", action="append", default=[], metavar="NAME=VALUE")
-    run.add_argument("--weight-bits", default="2,3,4,8")
-    run.add_argument("--activation-bits", default="32")
-    run.add_argument("--pin", type=int, help="bits of the first and last layer")
+    widths = "1 to 16, fp16, bf16 and float, with commas: 4,8,fp16"
+    run.add_argument("--weight-bits", default="2,3,4,8", help=widths)
+    run.add_argument("--activation-bits", default="32", help=widths)
+    run.add_argument("--pin", help="width of the first and last layer")
     run.add_argument(
         "--rules", metavar="FILE", help="YAML or JSON: allowed widths, locks and ties of layers"
     )

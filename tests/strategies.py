@@ -3,7 +3,14 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from qcore.allocation import BIT_WIDTHS, BitAllocation, LayerBits, LayerSpec, ModelSpec
+from qcore.allocation import (
+    BIT_WIDTHS,
+    BitAllocation,
+    LayerBits,
+    LayerSpec,
+    ModelSpec,
+    is_float_width,
+)
 from qcore.formats.config import BitConfig
 from qcore.problem import Scores
 
@@ -92,9 +99,9 @@ def configs(draw: st.DrawFn) -> BitConfig:
 def state_of(rng: np.random.Generator, channels: int, bits: LayerBits) -> dict[str, np.ndarray]:
     """Arrays as a quantized model gives them."""
     arrays = {"bias": rng.normal(size=channels).astype(np.float32)}
-    if bits.weight != 32:
+    if not is_float_width(bits.weight):
         arrays["weight_step"] = rng.lognormal(size=channels).astype(np.float32)
-    if bits.activation != 32:
+    if not is_float_width(bits.activation):
         arrays["activation_grid"] = rng.normal(size=4).astype(np.float32)
     return arrays
 

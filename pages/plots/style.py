@@ -6,7 +6,7 @@ reads in light and in dark. Lines of reference use a grey that shows on both.
 
 import plotly.graph_objects as go
 
-from qcore.allocation import FLOAT_BITS
+from qcore.allocation import BFLOAT16, FLOAT16, FLOAT_BITS
 from qcore.searches import SEARCHES
 
 BIT_COLOURS = {
@@ -18,9 +18,20 @@ BIT_COLOURS = {
     6: "#4ac16d",
     7: "#a0da39",
     8: "#fde725",
+    9: "#fdea3c",
+    10: "#feec54",
+    11: "#feee6b",
+    12: "#fef182",
+    13: "#fef49a",
+    14: "#fef6b1",
+    15: "#fff8c9",
+    16: "#fffbe0",
+    BFLOAT16: "#e6d3ff",
+    FLOAT16: "#bfe3ff",
     FLOAT_BITS: "#ffffff",
 }
-"""One colour per bit-width on every page: viridis, and white for float."""
+"""One colour per bit-width on every page: viridis, paling beyond 8 bits, lilac and blue for the
+floats of 16 bits, and white for float."""
 
 DARK_DIGITS_FROM = 5
 """Bit-widths from here on are light cells and carry black digits, the others white ones."""

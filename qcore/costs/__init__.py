@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from qcore.allocation import BitAllocation, LayerBits, ModelSpec
+from qcore.allocation import BitAllocation, LayerBits, ModelSpec, stored_bits
 from qcore.costs.accelerators import (
     ACCELERATOR_COSTS,
     price_on,
@@ -204,4 +204,5 @@ def refusals(model: ModelSpec, costs: Mapping[str, CostModel] = COSTS) -> dict[s
 def mean_weight_bits(model: ModelSpec, allocation: Mapping[str, LayerBits]) -> float:
     """Average bits per weight over all quantizable layers, each weight counted once."""
     total = sum(layer.weights for layer in model.layers)
-    return sum(layer.weights * allocation[layer.name].weight for layer in model.layers) / total
+    bits = (layer.weights * stored_bits(allocation[layer.name].weight) for layer in model.layers)
+    return sum(bits) / total

@@ -101,7 +101,7 @@ def make_options(
         Layer name to its options, fewest bits first; a pinned layer has one.
 
     Raises:
-        InvalidBits: a bit-width is not 1..8 or 32.
+        InvalidBits: a bit-width is not one of BIT_WIDTHS.
         InvalidParams: no bit-width is given.
     """
     layers = tuple(layers)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from qcore.allocation import FLOAT_BITS, LayerBits, LayerSpec, ModelSpec
+from qcore.allocation import LayerBits, LayerSpec, ModelSpec, is_float_width, stored_bits
 
 UNPRICED = 10**15
 """Price of bits that a table has no row for: more than any limit, and never shown as a cost."""
@@ -46,9 +46,9 @@ class CostModel:
         unit: Unit of its values: "B", "µbit", "bit-ops", "pJ", "cycles", or the "ns" of a user's
             table.
         layer_cost: Price of one layer at given bits, a whole number in the unit; never negative.
-            Formulas never fall when a bit-width rises within 1..8 (float weights need no scales,
-            so 32 bits of a tiny layer may cost less on disk than 8). What a user measured may:
-            no solver relies on it. UNPRICED where a table cannot tell.
+            Formulas never fall when a bit-width rises within 1..16 (floats need no scales, so fp16
+            and 32 bits of a tiny layer may cost less on disk than 8). What a user measured may: no
+            solver relies on it. UNPRICED where a table cannot tell.
         reduce: How layers combine.
         per_float_parameter: What each parameter left in float adds, in the unit.
         constant: The part no bit-width changes, where it is not the same for each such parameter.
@@ -118,7 +118,7 @@ def _bytes(elements: int, bits: int) -> int:
 
 
 def _weight_bytes(layer: LayerSpec, bits: LayerBits) -> int:
-    return _bytes(layer.weights, bits.weight)
+    return _bytes(layer.weights, stored_bits(bits.weight))
 
 
 def _model_bytes(layer: LayerSpec, bits: LayerBits) -> int:
@@ -126,10 +126,10 @@ def _model_bytes(layer: LayerSpec, bits: LayerBits) -> int:
 
 
 def _scale_bytes(layer: LayerSpec, weight_bits: Any, activation_bits: Any) -> int:
-    """Scales and biases: the same at all widths but float's."""
-    scales = 0 if weight_bits == FLOAT_BITS else layer.channels * SCALE_BYTES
+    """Scales and biases: the same at all widths but those of floats."""
+    scales = 0 if _is_float(weight_bits) else layer.channels * SCALE_BYTES
     # a quantized activation carries one scale and one zero point; ids are no activation
-    none = activation_bits == FLOAT_BITS or layer.looks_up or not layer.counted
+    none = _is_float(activation_bits) or layer.looks_up or not layer.counted
     activation = 0 if none else 2 * SCALE_BYTES
     return scales + layer.biases * BIAS_BYTES + activation
 
@@ -149,17 +149,27 @@ def _float_per_weight(model: ModelSpec) -> int:
     return _microbits(left, sum(layer.weights for layer in model.layers))
 
 
+def _is_float(bits: Any) -> bool:
+    # a tensor of bits is compared by its value
+    return is_float_width(int(bits)) if bits == int(bits) else False
+
+
 def _bit_ops(layer: LayerSpec, bits: LayerBits) -> int:
-    return layer.macs * bits.weight * bits.activation
+    return layer.macs * stored_bits(bits.weight) * stored_bits(bits.activation)
 
 
 def _activation_bytes(layer: LayerSpec, bits: LayerBits) -> int:
-    return _bytes(layer.inputs, bits.activation) if layer.counted else 0
+    return _bytes(layer.inputs, stored_bits(bits.activation)) if layer.counted else 0
+
+
+def _size(bits: Any) -> Any:
+    """Bits of a value; those that need not be whole are their own."""
+    return stored_bits(bits) if isinstance(bits, int) else bits
 
 
 def smooth_weight_bytes(layer: LayerSpec, weight_bits: Any, activation_bits: Any) -> Any:
     """Bytes of a layer's weights, not rounded up: less than a byte below the exact price."""
-    return weight_bits * (layer.weights / 8)
+    return _size(weight_bits) * (layer.weights / 8)
 
 
 def smooth_model_bytes(layer: LayerSpec, weight_bits: Any, activation_bits: Any) -> Any:
@@ -181,12 +191,12 @@ def rounding_per_weight(layer: LayerSpec, bits: LayerBits) -> float:
 
 def smooth_bit_ops(layer: LayerSpec, weight_bits: Any, activation_bits: Any) -> Any:
     """The exact formula; it rounds nothing."""
-    return weight_bits * activation_bits * layer.macs
+    return _size(weight_bits) * _size(activation_bits) * layer.macs
 
 
 def smooth_activation_bytes(layer: LayerSpec, weight_bits: Any, activation_bits: Any) -> Any:
     """Bytes of a layer's input, not rounded up: less than a byte below the exact price."""
-    return activation_bits * (layer.inputs / 8 if layer.counted else 0)
+    return _size(activation_bits) * (layer.inputs / 8 if layer.counted else 0)
 
 
 def below_a_byte(layer: LayerSpec, bits: LayerBits) -> float:
@@ -217,7 +227,7 @@ def packed_bytes(values: int, bits: int, word: int) -> int:
 
 def price_in_words(word: int, layer: LayerSpec, bits: LayerBits) -> int:
     """Bytes of a layer's weights in words of this width."""
-    return packed_bytes(layer.weights, bits.weight, word)
+    return packed_bytes(layer.weights, stored_bits(bits.weight), word)
 
 
 def rounding_in_words(word: int, layer: LayerSpec, bits: LayerBits) -> float:
@@ -227,6 +237,7 @@ def rounding_in_words(word: int, layer: LayerSpec, bits: LayerBits) -> float:
     whatever the word: so much below the exact price, and falling with every bit also within a
     plateau, from whose end the next cheaper width could not be felt otherwise.
     """
-    fitting = values_per_word(bits.weight, word)
-    empty = word % bits.weight if fitting else -bits.weight % word
+    width = stored_bits(bits.weight)
+    fitting = values_per_word(width, word)
+    empty = word % width if fitting else -width % word
     return layer.weights / max(1, fitting) * empty / 8 + word / 8

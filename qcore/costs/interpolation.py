@@ -10,7 +10,7 @@ line leads up to whatever the exact price is at the next whole width.
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from qcore.allocation import BIT_WIDTHS, FLOAT_BITS
+from qcore.allocation import BIT_WIDTHS, FLOAT_BITS, HALF_WIDTHS
 
 
 def interpolated(
@@ -65,7 +65,8 @@ def _neighbours(listed: Iterable[int], bits: Any) -> tuple[int, int]:
     """Widths below and from `bits` on; twice the same where there is none below."""
     widths = sorted(set(listed))
     below = [width for width in widths if width < bits]
-    above = [width for width in widths if width >= bits] or [w for w in BIT_WIDTHS if w >= bits]
+    above = [width for width in widths if width >= bits]
+    above = above or [w for w in BIT_WIDTHS if w >= bits and w not in HALF_WIDTHS]
     high = above[0] if above else FLOAT_BITS
     return (below[-1] if below else high), high
 

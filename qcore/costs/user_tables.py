@@ -6,10 +6,10 @@
     conv1,8,8,41.5
     conv1,4,8,30
 
-One row for each layer and pair of bit-widths (32 is float). The last column's name says what it is
-and its unit: latency or energy, in s, ms, us, ns, cycles, J, mJ, uJ, nJ or pJ. A file holds the
-layers of one network; each file becomes a cost under its name. `read_costs` gives them
-together with bitdial's own as one value; whoever needs a user's costs is handed it.
+One row for each layer and pair of bit-widths (1 to 16, bf16, fp16; 32 is float). The last column's
+name says what it is and its unit: latency or energy, in s, ms, us, ns, cycles, J, mJ, uJ, nJ or pJ.
+A file holds the layers of one network; each file becomes a cost under its name. `read_costs` gives
+them together with bitdial's own as one value; whoever needs a user's costs is handed it.
 """
 
 import csv
@@ -22,12 +22,19 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from qcore.allocation import BIT_WIDTHS, LayerBits, LayerSpec, ModelSpec
+from qcore.allocation import (
+    HALF_WIDTHS,
+    LayerBits,
+    LayerSpec,
+    ModelSpec,
+    holds,
+    parse_width,
+)
 from qcore.costs import COSTS
 from qcore.costs.formulas import UNPRICED, CostModel
 from qcore.costs.interpolation import interpolated, spread
 from qcore.data_folder import data_folder
-from qcore.errors import InvalidConfig
+from qcore.errors import InvalidBits, InvalidConfig
 
 MOST_BYTES = 8 << 20
 COLUMNS = ("layer", "weight_bits", "activation_bits")
@@ -104,8 +111,8 @@ def read_table(path: Path) -> Table:
         known = rows.setdefault(layer, {}).get(bits)
         if known is not None and known != price:
             raise InvalidConfig(
-                f"{path.name}, line {number}: layer {layer!r} at {bits.weight}/{bits.activation} "
-                "bits stands there twice with two values. Keep one of the rows."
+                f"{path.name}, line {number}: layer {layer!r} at {bits.text} bits stands "
+                "there twice with two values. Keep one of the rows."
             )
         if known is not None:
             warnings.append(f"Line {number} repeats an earlier row.")
@@ -121,11 +128,12 @@ def _row(where: str, line: list[str], factor: int) -> tuple[str, LayerBits, int]
     layer, *numbers = (word.strip() for word in line)
     widths = []
     for what, word in zip(COLUMNS[1:], numbers, strict=False):
-        if not word.isdecimal() or int(word) not in BIT_WIDTHS:
+        try:
+            widths.append(parse_width(word))
+        except InvalidBits as error:
             raise InvalidConfig(
-                f"{where}: {what} must be 1 to 8, or 32 for float; got {word[:20]!r}."
-            )
-        widths.append(int(word))
+                f"{where}: {what} must be 1 to 16, fp16, bf16, or 32 for float; got {word[:20]!r}."
+            ) from error
     try:
         value = float(numbers[2])
     except ValueError:
@@ -144,33 +152,28 @@ def _falling(rows: Mapping[str, Mapping[LayerBits, int]]) -> list[str]:
     for layer, prices in rows.items():
         for low, cheap in prices.items():
             wider = [
-                high
-                for high, price in prices.items()
-                if high.weight >= low.weight and high.activation >= low.activation and price < cheap
+                high for high, price in prices.items() if _stands_in(high, low) and price < cheap
             ]
             if wider:
-                sentences.append(
-                    f"{layer}: {wider[0].weight}/{wider[0].activation} bits take less than "
-                    f"{low.weight}/{low.activation}."
-                )
+                sentences.append(f"{layer}: {wider[0].text} bits take less than {low.text}.")
                 break
     return sentences
 
 
 def price_in(table: Table, layer: LayerSpec, bits: LayerBits) -> int:
-    """Price a layer: its own row, else the cheapest of those with no fewer bits, else UNPRICED.
+    """Price a layer: its own row, else the cheapest of those that hold its values, else UNPRICED.
 
-    A width without a row runs as a wider one.
+    A width without a row runs as a wider one (`allocation.holds`).
     """
     rows = table.rows.get(layer.name, {})
     if bits in rows:
         return rows[bits]
-    wider = [
-        price
-        for row, price in rows.items()
-        if row.weight >= bits.weight and row.activation >= bits.activation
-    ]
+    wider = [price for row, price in rows.items() if _stands_in(row, bits)]
     return min(wider, default=UNPRICED)
+
+
+def _stands_in(wide: LayerBits, bits: LayerBits) -> bool:
+    return holds(wide.weight, bits.weight) and holds(wide.activation, bits.activation)
 
 
 def smooth_price_in(table: Table, layer: LayerSpec, weight_bits: Any, activation_bits: Any) -> Any:
@@ -188,7 +191,9 @@ def rounding_in(table: Table, layer: LayerSpec, bits: LayerBits) -> float:
 def _pricing(
     table: Table, layer: LayerSpec
 ) -> tuple[Callable[[int, int], int], list[tuple[int, int]]]:
-    rows = [(bits.weight, bits.activation) for bits in table.rows.get(layer.name, {})]
+    pairs = [(bits.weight, bits.activation) for bits in table.rows.get(layer.name, {})]
+    # bits that need not be whole are whole numbers' and never become floats of 16 bits
+    rows = [pair for pair in pairs if not set(pair) & set(HALF_WIDTHS)]
     return lambda weight, activation: price_in(table, layer, LayerBits(weight, activation)), rows
 
 

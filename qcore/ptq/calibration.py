@@ -140,7 +140,7 @@ class Correction:
                 seen = layer.channel_moments(output)
                 row = torch.stack([*target, *seen])
                 sums.setdefault(layer.name, []).append(row)
-                gain, shift = gain_and_shift(target, seen, layer.normed)
+                gain, shift = gain_and_shift(target, seen, layer.gains)
                 moved = layer.per_channel(shift, output)
                 if gain is None:
                     return output + moved
@@ -150,5 +150,5 @@ class Correction:
         for name, rows in sums.items():
             layer = self.model.layers[name]
             mean = torch.stack(rows).mean(0)
-            gain, shift = gain_and_shift((mean[0], mean[1]), (mean[2], mean[3]), layer.normed)
+            gain, shift = gain_and_shift((mean[0], mean[1]), (mean[2], mean[3]), layer.gains)
             layer.correct(gain, shift)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from qcore.network.operation import from_rows, operation_of, to_rows
-from qcore.quantizers import ActivationGrid
+from qcore.quantizers import ActivationGrid, HalfGrid
 
 
 class QuantizedLayer(nn.Module):
@@ -26,6 +26,7 @@ class QuantizedLayer(nn.Module):
         shift: Bias in use (channels,); the float bias until corrected.
         grid: Grid of the input activation, or None for float.
         normed: True where a batch-norm was folded in, so that its gain may be re-estimated.
+        scaleless: True where the weights are floats of 16 bits: a gain has no scale to go into.
         watch: Called with (layer, output before gain and shift) instead of the plain end of the
             forward pass, when set; used while correcting and calibrating. Looking ids up has
             nothing to correct and calls nothing.
@@ -45,14 +46,26 @@ class QuantizedLayer(nn.Module):
         self.register_buffer("bias", bias)
         self.shift = bias
         self.gain: Tensor | None = None
-        self.grid: ActivationGrid | None = None
+        self.grid: ActivationGrid | HalfGrid | None = None
+        self.scaleless = False
         self.quantized = weight
         self.watch: Callable[[QuantizedLayer, Tensor], Tensor] | None = None
         self._effective: Tensor | None = None
 
-    def set_bits(self, quantized: Tensor, grid: ActivationGrid | None) -> None:
+    @property
+    def gains(self) -> bool:
+        """True where a correction may scale the output: there is a norm, and a scale to take it."""
+        return self.normed and not self.scaleless
+
+    def set_bits(
+        self,
+        quantized: Tensor,
+        grid: ActivationGrid | HalfGrid | None,
+        *,
+        scaleless: bool = False,
+    ) -> None:
         """Refer to other quantized weights and another input grid; drops any correction."""
-        self.quantized, self.grid = quantized, grid
+        self.quantized, self.grid, self.scaleless = quantized, grid, scaleless
         self.gain, self.shift, self._effective = None, self.bias, None
 
     def correct(self, gain: Tensor | None, shift: Tensor) -> None:

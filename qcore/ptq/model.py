@@ -13,7 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits
+from qcore.allocation import (
+    FLOAT_BITS,
+    HALF_WIDTHS,
+    BitAllocation,
+    LayerBits,
+    is_float_width,
+    width_text,
+)
 from qcore.errors import InvalidConfig, NotCalibrated
 from qcore.network.forward_pass import explicit_attention
 from qcore.network.layers import Found
@@ -22,7 +29,15 @@ from qcore.network.rewriting import expose_layers
 from qcore.network.running import channels_last, copied, run
 from qcore.ptq.layer import QuantizedLayer
 from qcore.quantizer_names import USUAL
-from qcore.quantizers import QUANTIZERS, ActivationGrid, Histogram, mse_grid, quantize_rows
+from qcore.quantizers import (
+    QUANTIZERS,
+    ActivationGrid,
+    HalfGrid,
+    Histogram,
+    cast,
+    mse_grid,
+    quantize_rows,
+)
 from qcore.trees import Tree, call, output_row
 
 CACHE_BYTES = 512 * 2**20
@@ -146,15 +161,17 @@ class QuantizedModel(nn.Module):
         return self.steps[key]
 
     def prepared_weight(self, name: str, bits: int) -> Tensor:
-        """Weights of a layer on their b-bit grid, in the layer's own shape; cached."""
+        """Weights of a layer on their grid or cast, in the layer's own shape; cached."""
         layer, key = self.layers[name], (name, bits)
         if bits == FLOAT_BITS:
             return layer.weight
         if key in self._prepared:
             self._prepared.move_to_end(key)
             return self._prepared[key]
-        found = self._codes_of(name, bits)
-        if found is None:
+        found = None if bits in HALF_WIDTHS else self._codes_of(name, bits)
+        if bits in HALF_WIDTHS:
+            weight = cast(layer.weight, bits)
+        elif found is None:
             weight = self._quantized(layer, self.nearest_step(name, bits), bits)
         else:
             codes, step = found
@@ -171,7 +188,7 @@ class QuantizedModel(nn.Module):
         rows = to_rows(layer.weight, layer.operation)
         return from_rows(quantize_rows(rows, step, bits), layer.weight, layer.operation)
 
-    def activation_grid(self, name: str, bits: int) -> ActivationGrid | None:
+    def activation_grid(self, name: str, bits: int) -> ActivationGrid | HalfGrid | None:
         """Grid of a layer's input at these bits; None at 32, and for the ids of an embedding.
 
         Raises:
@@ -179,6 +196,8 @@ class QuantizedModel(nn.Module):
         """
         if bits == FLOAT_BITS or self.layers[name].operation.looks_up:
             return None
+        if bits in HALF_WIDTHS:
+            return HalfGrid(bits)
         key = (name, bits)
         if key not in self._grids:
             if name not in self.histograms:
@@ -193,7 +212,9 @@ class QuantizedModel(nn.Module):
         """Switch one layer; its correction is dropped."""
         self._loaded.pop(name, None)
         self.layers[name].set_bits(
-            self.prepared_weight(name, bits.weight), self.activation_grid(name, bits.activation)
+            self.prepared_weight(name, bits.weight),
+            self.activation_grid(name, bits.activation),
+            scaleless=bits.weight in HALF_WIDTHS,
         )
 
     def set_allocation(self, allocation: BitAllocation) -> None:
@@ -212,26 +233,26 @@ class QuantizedModel(nn.Module):
         """Everything, beside the float model, that the current logits depend on.
 
         Returns:
-            Layer name to float32 arrays: weight_step (channels,), absent at 32 bits; weight_gain
-            (channels,), absent where 1; bias (channels,), absent in an embedding; activation_grid
-            (step, low, high, offset), absent at 32 bits. The weights in use are
-            codes(folded weight, weight_step) * weight_step * weight_gain. Of a layer that was
-            trained anew, or whose codes a rounding chose, there is also weight_codes (weights,),
-            whole numbers that take the place of codes(...), or weight (weights,) at 32 bits, in
-            the order of the float weight.
+            Layer name to float32 arrays: weight_step (channels,), absent at float widths;
+            weight_gain (channels,), absent where 1; bias (channels,), absent in an embedding;
+            activation_grid (step, low, high, offset), absent at float widths. The weights in use
+            are codes(folded weight, weight_step) * weight_step * weight_gain, and at bf16 and fp16
+            the folded weight, cast. Of a layer that was trained anew, or whose codes a rounding
+            chose, there is also weight_codes (weights,), whole numbers that take the place of
+            codes(...), or weight (weights,) at 32 bits, in the order of the float weight.
         """
         state: dict[str, dict[str, np.ndarray]] = {}
         for name, bits in self.allocation.items():
             layer = self.layers[name]
             arrays = {} if layer.operation.looks_up else {"bias": _array(layer.shift)}
             arrays.update(self._loaded.get(name, {}))
-            if bits.weight != FLOAT_BITS and "weight_step" not in arrays:
+            if not is_float_width(bits.weight) and "weight_step" not in arrays:
                 arrays["weight_step"] = _array(self.weight_step(name, bits.weight))
                 arrays.update(self._code_array(layer, bits.weight))
             if layer.gain is not None:
                 arrays["weight_gain"] = _array(layer.gain)
-            if layer.grid is not None:
-                grid = layer.grid
+            grid = layer.grid
+            if isinstance(grid, ActivationGrid):
                 arrays["activation_grid"] = np.asarray(
                     [grid.step, grid.low, grid.high, grid.offset], np.float32
                 )
@@ -271,22 +292,32 @@ class QuantizedModel(nn.Module):
 
         channels, count = len(to_rows(layer.weight, layer.operation)), layer.weight.numel()
         quantized = layer.weight
-        kept = {"weight_step", "weight_codes"} if bits.weight != FLOAT_BITS else {"weight"}
+        coded = not is_float_width(bits.weight)
+        kept = {"weight_step", "weight_codes"} if coded else {"weight"}
         self._loaded[layer.name] = {key: arrays[key] for key in kept & set(arrays)}
-        if bits.weight == FLOAT_BITS and "weight" in arrays:
-            quantized = _shaped(read("weight", count), layer)
-        elif bits.weight != FLOAT_BITS and "weight_codes" in arrays:
+        if not coded:
+            weight = _shaped(read("weight", count), layer) if "weight" in arrays else quantized
+            quantized = cast(weight, bits.weight)
+        elif "weight_codes" in arrays:
             codes = to_rows(_shaped(read("weight_codes", count).float(), layer), layer.operation)
             rows = codes * read("weight_step", channels)[:, None]
             quantized = from_rows(rows, layer.weight, layer.operation)
-        elif bits.weight != FLOAT_BITS:
+        else:
             step = read("weight_step", channels)
             quantized = self._quantized(layer, step, bits.weight)
-        grid = None
-        if bits.activation != FLOAT_BITS:
+        grid: ActivationGrid | HalfGrid | None = None
+        if bits.activation in HALF_WIDTHS:
+            grid = HalfGrid(bits.activation)
+        elif bits.activation != FLOAT_BITS:
             step_, low, high, offset = (float(v) for v in read("activation_grid", 4))
             grid = ActivationGrid(step_, int(low), int(high), offset)
-        layer.set_bits(quantized, grid)
+        scaleless = bits.weight in HALF_WIDTHS
+        layer.set_bits(quantized, grid, scaleless=scaleless)
+        if scaleless and "weight_gain" in arrays:
+            raise InvalidConfig(
+                f"weight_gain of layer {layer.name!r} has no place: weights of "
+                f"{width_text(bits.weight)} have no scale. Export the file again."
+            )
         gain = read("weight_gain", channels) if "weight_gain" in arrays else None
         layer.correct(gain, layer.bias if layer.operation.looks_up else read("bias", channels))
 

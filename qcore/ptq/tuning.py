@@ -45,14 +45,18 @@ def tune(
     kinds = {layer.name: layer.kind for layer in model.spec.layers}
     tuned = {n: x for n, x in model.layers.items() if not kinds[n].endswith("embedding")}
     for name, layer in tuned.items():
-        start = torch.ones_like(layer.bias) if layer.gain is None else layer.gain
-        gains[name] = start.clone().requires_grad_(True)
+        # floats of 16 bits have no scale that could be tuned
+        if not layer.scaleless:
+            start = torch.ones_like(layer.bias) if layer.gain is None else layer.gain
+            gains[name] = start.clone().requires_grad_(True)
         shifts[name] = layer.shift.clone().requires_grad_(True)
 
     def scaled(layer: QuantizedLayer, output: Tensor) -> Tensor:
+        shift = layer.per_channel(shifts[layer.name], output)
+        if layer.name not in gains:
+            return output + shift
         # scaling outputs instead of weights gives the same gradient without a weight gradient
-        gain = layer.per_channel(gains[layer.name], output)
-        return output * gain + layer.per_channel(shifts[layer.name], output)
+        return output * layer.per_channel(gains[layer.name], output) + shift
 
     optimizer = torch.optim.Adam([*gains.values(), *shifts.values()], lr=params.rate)
     generator = torch.Generator().manual_seed(params.seed)
@@ -75,4 +79,5 @@ def tune(
         for layer in model.layers.values():
             layer.watch = None
     for name, layer in tuned.items():
-        layer.correct(gains[name].detach(), shifts[name].detach())
+        gain = gains[name].detach() if name in gains else None
+        layer.correct(gain, shifts[name].detach())

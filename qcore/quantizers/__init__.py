@@ -8,6 +8,7 @@ from typing import Any
 
 from qcore.quantizer_names import LEARNED, POST_TRAINING
 from qcore.quantizers.activations import ActivationGrid, Histogram, mse_grid
+from qcore.quantizers.half import HALF_TYPES, HalfGrid, cast
 from qcore.quantizers.straight_through import LearnedQuantizer
 from qcore.quantizers.weights import (
     WeightQuantizer,
@@ -35,12 +36,15 @@ LEARNED_QUANTIZERS: dict[str, LearnedQuantizer] = {
 
 __all__ = [
     "ActivationGrid",
+    "HALF_TYPES",
+    "HalfGrid",
     "Histogram",
     "LEARNED_QUANTIZERS",
     "LearnedQuantizer",
     "QUANTIZERS",
     "WeightQuantizer",
     "absmax_step",
+    "cast",
     "code_range",
     "mse_grid",
     "mse_step",

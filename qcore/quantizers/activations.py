@@ -10,12 +10,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qcore.allocation import FLOAT_BITS
 from qcore.errors import InvalidBits, InvalidData, NotCalibrated
 
 HALF_BINS = 2048
 CLIP_FACTORS = 64
 SIGNED_FACTORS = 18
+WIDEST = 16
+"""Most bits of a code."""
+
+FINE = 8
+"""Widest grids whose steps are no finer than the bins they are judged on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +105,10 @@ def mse_grid(histogram: Histogram, bits: int) -> ActivationGrid:
 
     Raises:
         NotCalibrated: the histogram is empty.
-        InvalidBits: bits are not 1..8.
+        InvalidBits: bits are not 1..16.
     """
-    if not 1 <= bits <= 8:
-        raise InvalidBits(
-            f"An activation code needs 1 to 8 bits; got {bits!r} ({FLOAT_BITS} = float)."
-        )
+    if not 1 <= bits <= WIDEST:
+        raise InvalidBits(f"An activation code needs 1 to {WIDEST} bits; got {bits!r}.")
     if histogram.reach == 0.0:
         raise NotCalibrated(
             "An activation range was asked for before calibration; calibrate first."
@@ -128,7 +130,11 @@ def mse_grid(histogram: Histogram, bits: int) -> ActivationGrid:
         lows = -(below / steps).round().clamp(0, top)
     codes = (x[None] / steps[:, None]).round()
     codes = torch.minimum(torch.maximum(codes, lows[:, None]), lows[:, None] + top)
-    error = ((codes * steps[:, None] - x[None]).square_() * weight[None]).sum(1)
+    error = (codes * steps[:, None] - x[None]).square_()
+    if bits > FINE:
+        # within a bin values lie anywhere between two levels, and its centre is one of them
+        error = torch.maximum(error, (steps.square() / 12)[:, None])
+    error = (error * weight[None]).sum(1)
     index = int(error.argmin())
     low = int(lows[index])
     return ActivationGrid(float(steps[index]), low, low + top)

@@ -11,21 +11,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from qcore.allocation import FLOAT_BITS
+from qcore.allocation import is_float_width
 from qcore.errors import InvalidBits
+from qcore.quantizers.half import cast
 
 COARSE_FACTORS = 40
 REFINEMENTS = 4
+WIDEST = 16
+"""Most bits of a code; a float32 counts exactly to 24."""
 
 
 def code_range(bits: int) -> tuple[int, int]:
     """Smallest and largest integer code of a b-bit weight; (-1, 1) at one bit, without 0.
 
     Raises:
-        InvalidBits: bits are not 1..8.
+        InvalidBits: bits are not 1..16.
     """
-    if not 1 <= bits <= 8:
-        raise InvalidBits(f"A weight code needs 1 to 8 bits; got {bits!r}.")
+    if not 1 <= bits <= WIDEST:
+        raise InvalidBits(f"A weight code needs 1 to {WIDEST} bits; got {bits!r}.")
     return (-1, 1) if bits == 1 else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
 
 
@@ -35,7 +38,7 @@ def weight_codes(rows: Tensor, step: Tensor, bits: int) -> Tensor:
     Args:
         rows: Weights (channels, n).
         step: Grid step of each channel (channels,), of either sign, never zero.
-        bits: 1..8.
+        bits: 1..16.
 
     Returns:
         Integer-valued floats (channels, n); at most 2^bits distinct values.
@@ -52,9 +55,9 @@ def weight_codes(rows: Tensor, step: Tensor, bits: int) -> Tensor:
 
 
 def quantize_rows(rows: Tensor, step: Tensor, bits: int) -> Tensor:
-    """Weights on their grid, back in float: step * code; 32 bits returns rows unchanged."""
-    if bits == FLOAT_BITS:
-        return rows
+    """Weights on their grid, back in float: step * code; floats are cast, whatever the step."""
+    if is_float_width(bits):
+        return cast(rows, bits)
     return weight_codes(rows, step, bits).mul_(step[:, None])
 
 

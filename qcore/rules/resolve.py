@@ -8,7 +8,7 @@ all of them may.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from qcore.allocation import FLOAT_BITS, LayerBits, LayerSpec
+from qcore.allocation import FLOAT_BITS, LayerBits, LayerSpec, width_text
 from qcore.costs.budget import make_options
 from qcore.errors import InvalidParams
 from qcore.rules.pattern import Facts, facts_of
@@ -128,15 +128,15 @@ def _after(number: int, rule: Rule, name: str, part: Part, before: Widths) -> Wi
     if not left:
         raise InvalidParams(
             f"Rule {number} ({rule.layers}) leaves layer {name!r} no bits for its {WORDS[part]}: "
-            f"of {', '.join(map(str, before))} none is {_bounds(least, most)}. Give the allowed "
-            f"{WORDS[part]} in the rule too."
+            f"of {', '.join(map(width_text, before))} none is {_bounds(least, most)}. "
+            f"Give the allowed {WORDS[part]} in the rule too."
         )
     return left
 
 
 def _bounds(least: int | None, most: int | None) -> str:
-    words = [f"at least {least}"] if least is not None else []
-    words += [f"at most {most}"] if most is not None else []
+    words = [f"at least {width_text(least)}"] if least is not None else []
+    words += [f"at most {width_text(most)}"] if most is not None else []
     return " and ".join(words)
 
 
@@ -190,12 +190,12 @@ def _agree(ties: Iterable[Tie], allowed: Mapping[str, dict[Part, Widths]]) -> No
         shared = set.intersection(*(set(allowed[name][tie.part]) for name in tie.layers))
         if not shared:
             listed = "; ".join(
-                f"{name} may have {', '.join(map(str, allowed[name][tie.part]))}"
+                f"{name} may have {', '.join(map(width_text, allowed[name][tie.part]))}"
                 for name in tie.layers
             )
             raise InvalidParams(
                 f"The rules contradict each other: the {WORDS[tie.part]} of {len(tie.layers)} "
-                f"layers are tied, but no width is allowed for all of them: {listed} bits."
+                f"layers are tied, but no width is allowed for all of them: {listed}."
             )
         for name in tie.layers:
             allowed[name][tie.part] = tuple(sorted(shared))

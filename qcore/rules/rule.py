@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qcore.allocation import BIT_WIDTHS, FLOAT_BITS
-from qcore.errors import InvalidBits, InvalidParams
+from qcore.allocation import FLOAT_BITS, parse_width, width_json, width_text, width_words
+from qcore.errors import InvalidParams
 from qcore.rules.pattern import Pattern, parse_pattern
 
 Pair = tuple[int | None, int | None]
@@ -66,19 +66,19 @@ class Rule:
     ) -> None:  # fmt: skip
         if least is not None and most is not None and least > most:
             raise InvalidParams(
-                f"The rule for {self.layers!r} contradicts itself: {what} of at least {least} and "
-                f"at most {most} bits."
+                f"The rule for {self.layers!r} contradicts itself: {what} of at least "
+                f"{width_text(least)} and at most {width_words(most)}."
             )
         left = [bits for bits in allowed if within(bits, least, most)]
         if allowed and not left:
             raise InvalidParams(
                 f"The rule for {self.layers!r} contradicts itself: of its {what}, "
-                f"{_listed(allowed)} bits, none is within min and max."
+                f"{_listed(allowed)}, none is within min and max."
             )
         if lock is not None and ((allowed and lock not in left) or not within(lock, least, most)):
             raise InvalidParams(
-                f"The rule for {self.layers!r} contradicts itself: it locks {what} at {lock} bits, "
-                "which its allowed widths, min or max rule out."
+                f"The rule for {self.layers!r} contradicts itself: it locks {what} at "
+                f"{width_words(lock)}, which its allowed widths, min or max rule out."
             )
 
     @property
@@ -86,12 +86,17 @@ class Rule:
         """The pattern, read."""
         return parse_pattern(self.layers)
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Every width that it may give a layer."""
+        return (*self.weights, *self.activations, *(bits for bits in self.lock if bits is not None))
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data, as a file has it; `Rule.from_json` reads it back."""
         pairs = {"min": self.least, "max": self.most, "lock": self.lock}
         said: dict[str, Any] = {"layers": self.layers}
         said |= {
-            k: list(v)
+            k: [width_json(bits) for bits in v]
             for k, v in (("weights", self.weights), ("activations", self.activations))
             if v
         }
@@ -141,30 +146,13 @@ def within(bits: int, least: int | None, most: int | None) -> bool:
     return (least is None or bits >= least) and (most is None or bits <= most or bits == FLOAT_BITS)
 
 
-def read_width(value: Any) -> int:
-    """A width as people write it: 8, "8", "int8", "float".
-
-    Raises:
-        InvalidBits: it is none.
-    """
-    text = str(value).strip().lower()
-    if text in ("float", "float32", "fp32", "f32"):
-        return FLOAT_BITS
-    digits = text.removeprefix("int").removesuffix("bits").removesuffix("bit").strip()
-    if isinstance(value, bool) or not digits.isdecimal() or int(digits) not in BIT_WIDTHS:
-        raise InvalidBits(
-            f"A width in a rule must be a whole number from 1 to 8, or 32 or float; got {value!r}."
-        )
-    return int(digits)
-
-
 def _widths(value: Any) -> tuple[int, ...]:
     if value in (None, "", [], ()):
         return ()
     if isinstance(value, str):
         value = [part for part in value.replace(";", ",").split(",") if part.strip()]
     listed = value if isinstance(value, Sequence) else [value]
-    return tuple(sorted({read_width(one) for one in listed}))
+    return tuple(sorted({parse_width(one) for one in listed}))
 
 
 def _pair(value: Any, key: str) -> Pair:
@@ -183,18 +171,18 @@ def _pair(value: Any, key: str) -> Pair:
         if len(value) != 2:
             raise InvalidParams(f'{key} must be one width or two, as in "4/8"; got {value!r}.')
         first, second = (
-            None if one is None or str(one).strip() in ("", "-", "*") else read_width(one)
+            None if one is None or str(one).strip() in ("", "-", "*") else parse_width(one)
             for one in value
         )
         return first, second
-    width = read_width(value)
+    width = parse_width(value)
     return width, (width if key == "lock" else None)
 
 
 def _written(pair: Pair) -> str:
     """A pair as text, "4/8"; always both, as a number alone means more in a lock."""
-    return "/".join("-" if bits is None else str(bits) for bits in pair)
+    return "/".join("-" if bits is None else width_text(bits) for bits in pair)
 
 
 def _listed(widths: Sequence[int]) -> str:
-    return ", ".join(map(str, widths))
+    return ", ".join(map(width_text, widths))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from qcore.allocation import LayerBits
+from qcore.allocation import LayerBits, width_text
 from qcore.errors import InvalidAllocation
 
 Part = Literal["weight", "activation"]
@@ -32,7 +32,7 @@ class Tie:
         """
         widths = {name: getattr(allocation[name], self.part) for name in self.layers}
         if len(set(widths.values())) > 1:
-            listed = ", ".join(f"{name} {bits}" for name, bits in widths.items())
+            listed = ", ".join(f"{name} {width_text(bits)}" for name, bits in widths.items())
             raise InvalidAllocation(
                 f"The {WORDS[self.part]} of {len(widths)} layers are tied to one bit-width, but "
                 f"differ: {listed}. Give them the same."

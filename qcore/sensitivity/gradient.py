@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from qcore.allocation import FLOAT_BITS
+from qcore.allocation import FLOAT_BITS, HALF_WIDTHS
 from qcore.problem import SensitivityTable
 from qcore.ptq.calibration import float_allocation, gain_and_shift
 from qcore.ptq.layer import QuantizedLayer
@@ -87,7 +87,10 @@ def output_change(
         return layer.operation.call(x, weight, None) - y
     seen = layer.operation.call(x if grid is None else grid.quantize(x), weight, None)
     gain, shift = gain_and_shift(
-        layer.channel_moments(y), layer.channel_moments(seen), layer.normed
+        layer.channel_moments(y),
+        layer.channel_moments(seen),
+        # floats of 16 bits have no scale that a gain could go into
+        layer.normed and not (part == "weight" and bits in HALF_WIDTHS),
     )
     if gain is not None:
         seen = seen * layer.per_channel(gain, seen)

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 import torch
 
-from qcore.allocation import FLOAT_BITS
+from qcore.allocation import is_float_width
 from qcore.problem import InputRange
 from qcore.ptq.model import QuantizedModel
-from qcore.quantizers import ActivationGrid, Histogram
+from qcore.quantizers import ActivationGrid, HalfGrid, Histogram
 
 BINS = 48
 WIDTHS = (2, 3, 4, 8)
@@ -19,9 +19,9 @@ def input_ranges(model: QuantizedModel, bits: Iterable[int] = ()) -> dict[str, I
 
     Args:
         model: Calibrated.
-        bits: Widths whose grids are wanted besides WIDTHS; float needs none.
+        bits: Widths whose grids are wanted besides WIDTHS; floats of any size have none.
     """
-    widths = sorted({*WIDTHS, *bits} - {FLOAT_BITS})
+    widths = sorted(width for width in {*WIDTHS, *bits} if not is_float_width(width))
     return {
         name: _range(histogram, {width: model.activation_grid(name, width) for width in widths})
         for name, histogram in model.histograms.items()
@@ -29,7 +29,7 @@ def input_ranges(model: QuantizedModel, bits: Iterable[int] = ()) -> dict[str, I
     }
 
 
-def _range(histogram: Histogram, grids: dict[int, ActivationGrid | None]) -> InputRange:
+def _range(histogram: Histogram, grids: dict[int, ActivationGrid | HalfGrid | None]) -> InputRange:
     used = histogram.counts > 0
     x, counts = histogram.centres[used], histogram.counts[used]
     smallest, largest = histogram.smallest, histogram.largest
@@ -38,7 +38,7 @@ def _range(histogram: Histogram, grids: dict[int, ActivationGrid | None]) -> Inp
     binned = torch.zeros(BINS, dtype=torch.float64).index_add_(0, at, counts)
     kept = {}
     for width, grid in grids.items():
-        if grid is None:
+        if not isinstance(grid, ActivationGrid):
             continue
         low = grid.offset + grid.step * grid.low
         high = grid.offset + grid.step * grid.high

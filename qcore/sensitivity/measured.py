@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qcore.allocation import FLOAT_BITS
+from qcore.allocation import FLOAT_BITS, HALF_WIDTHS
 from qcore.errors import InvalidParams
 from qcore.problem import SensitivityTable
 from qcore.ptq.calibration import float_allocation, gain_and_shift
@@ -83,7 +83,7 @@ def set_corrected(
 
     def correct(this: QuantizedLayer, output: Tensor) -> Tensor:
         target = moments.pop(0) if len(moments) > 1 else moments[0]
-        gain, shift = gain_and_shift(target, this.channel_moments(output), this.normed)
+        gain, shift = gain_and_shift(target, this.channel_moments(output), this.gains)
         moved = this.per_channel(shift, output)
         if gain is None:
             return output + moved
@@ -91,7 +91,7 @@ def set_corrected(
 
     weight = model.prepared_weight(layer.name, bits if part == "weight" else FLOAT_BITS)
     grid = model.activation_grid(layer.name, bits if part == "activation" else FLOAT_BITS)
-    layer.set_bits(weight, grid)
+    layer.set_bits(weight, grid, scaleless=part == "weight" and bits in HALF_WIDTHS)
     layer.watch = correct
 
 

@@ -151,8 +151,7 @@ def joint_options(names: Sequence[str], options: Options, ties: Sequence[Tie]) -
     for decision in decisions_of(names, options, ties):
         if not decision.options:
             listed = "; ".join(
-                f"{name} {', '.join(f'{b.weight}/{b.activation}' for b in options[name])}"
-                for name in decision.layers
+                f"{name} {', '.join(b.text for b in options[name])}" for name in decision.layers
             )
             raise InvalidParams(
                 f"{len(decision.layers)} layers are tied, but have no bits (weight/activation) in "

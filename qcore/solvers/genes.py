@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qcore.allocation import stored_bits
 from qcore.rules.ties import Part
 from qcore.solvers.space import Space
 
@@ -84,7 +85,13 @@ class Genes:
     def mean_bits(self, vectors: np.ndarray, part: Part) -> dict[str, float]:
         """Mean bits of each searched layer's weights or activations over vectors (rows)."""
         return {
-            name: float(np.interp(vectors[:, at], range(len(gene.widths)), gene.widths).mean())
+            name: float(
+                np.interp(
+                    vectors[:, at],
+                    range(len(gene.widths)),
+                    [stored_bits(width) for width in gene.widths],
+                ).mean()
+            )
             for at, gene in enumerate(self.genes)
             for name, tensor in gene.tensors
             if tensor == part

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable
 
+from qcore.allocation import width_text
 from qcore.errors import InvalidParams
 from qcore.rules.file import dump_rules, load_rules
 from qcore.rules.proposals import proposals
@@ -58,5 +59,5 @@ def command_rules(
         say(f"tied {WORDS[tie.part]}: {', '.join(tie.layers)}")
     for name, options in resolved.options.items():
         parts = [sorted({b.weight for b in options}), sorted({b.activation for b in options})]
-        say(f"{name}: " + " / ".join(",".join(map(str, part)) for part in parts))
+        say(f"{name}: " + " / ".join(",".join(map(width_text, part)) for part in parts))
     return 0

@@ -9,9 +9,9 @@ from qcore.errors import InvalidAllocation, InvalidBits
 from tests.strategies import allocations, layer, model, model_specs
 
 
-@pytest.mark.parametrize("bits", [0, 9, 16, -1, 33, 4.0, 3.5, "4", None, True])
+@pytest.mark.parametrize("bits", [0, 19, 24, -1, 33, 4.0, 3.5, "4", None, True])
 @pytest.mark.parametrize("part", ["weight", "activation"])
-def test_a_bit_width_is_one_to_eight_or_32(bits, part):
+def test_a_bit_width_is_one_to_sixteen_a_float_of_sixteen_or_32(bits, part):
     with pytest.raises(InvalidBits, match=f"{part} bits.*{bits!r}"):
         LayerBits(**{"weight": 8, "activation": 8, part: bits})
 

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from qcore.allocation import FLOAT16
 from qcore.errors import InfeasibleBudget, InvalidParams, QcoreError
 from qcore.models.catalog import bundled_spec
 from qcore.rules.rule import Rule
@@ -25,11 +26,13 @@ MODEL = bundled_spec("resnet8")
         ({"limits": {"weight_bytes": float("nan")}}, "got nan"),
         ({"limits": {"weight_bytes": float("inf")}}, "got inf"),
         ({"weight_bits": ()}, "at least one weight"),
-        ({"weight_bits": (9,)}, "1 to 8, or 32 for float; got 9"),
+        ({"weight_bits": (24,)}, "1 to 16, fp16, bf16, or 32 for float; got 24"),
+        ({"weight_bits": (4, 9), "search": "dq"}, "which have 1 to 8 bits; got 9 bits"),
+        ({"pin_first_last": FLOAT16, "search": "mirror"}, "which have 1 to 8 bits; got fp16"),
         ({"weight_bits": (0, 4)}, "got 0"),
         ({"weight_bits": (3.5,)}, "got 3.5"),
-        ({"activation_bits": (16,)}, "got 16"),
-        ({"pin_first_last": 9}, "got 9"),
+        ({"activation_bits": (24,)}, "got 24"),
+        ({"pin_first_last": 24}, "got 24"),
         ({"data": "nonsense"}, "Unknown data set"),
         ({"params": {"nonsense": 1}}, "no parameter 'nonsense'"),
         ({"params": {"points": 0}}, "between"),

@@ -17,14 +17,14 @@ from qcore.formats.exports.base import Export
 from qcore.formats.exports.widths import shortened, unfit
 
 VERSION = "0.6.1"
-KNOWN = (*range(4, 9), FLOAT_BITS)
+KNOWN = (*range(4, 17), FLOAT_BITS)
 
 
 def carries(config: BitConfig) -> str | None:
     """Why AIMET cannot hold a configuration: fewer than 4 bits, or no ranges to write."""
     reason = unfit(config, KNOWN, KNOWN)
     if reason is not None:
-        return f"AIMET's encodings start at 4 bits: {reason}"
+        return f"AIMET's encodings start at 4 bits, of whole numbers: {reason}"
     for name, bits in config.allocation.items():
         state = config.state.get(name, {})
         lacks = (bits.weight != FLOAT_BITS and "weight_step" not in state) or (

@@ -7,6 +7,7 @@ import numpy as np
 from qcore.formats.config import BitConfig
 from qcore.formats.exports.base import Export, needs_state
 from qcore.formats.exports.standalone import fill
+from qcore.formats.exports.widths import without_halves
 
 TEMPLATE = Path(__file__).parent / "templates" / "brevitas.py"
 WIDEST = 8
@@ -14,7 +15,7 @@ WIDEST = 8
 
 def carries(config: BitConfig) -> str | None:
     """The reason where Brevitas has no layer or no integer for what the configuration holds."""
-    missing = needs_state(config)
+    missing = needs_state(config) or without_halves(config, "its integer layers have")
     if missing:
         return missing
     for layer in config.model.layers:

@@ -3,6 +3,7 @@
 import csv
 import io
 
+from qcore.allocation import width_json
 from qcore.costs import COSTS
 from qcore.formats.config import BitConfig
 from qcore.formats.exports.base import Export
@@ -22,10 +23,9 @@ def render(config: BitConfig) -> bytes:
     for layer in config.model.layers:
         bits = config.allocation[layer.name]
         name = f"'{layer.name}" if layer.name[:1] in "=+-@" else layer.name
+        widths = (width_json(bits.weight), width_json(bits.activation))
         prices = [COSTS[cost].layer_cost(layer, bits) for cost in LAYER_COSTS]
-        writer.writerow(
-            (name, layer.kind, layer.weights, layer.macs, bits.weight, bits.activation, *prices)
-        )
+        writer.writerow((name, layer.kind, layer.weights, layer.macs, *widths, *prices))
     return text.getvalue().encode()
 
 

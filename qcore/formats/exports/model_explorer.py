@@ -8,14 +8,17 @@ Format of ai-edge-model-explorer 0.1.34, node_data_builder.py: {graph: {"results
 import json
 import re
 
-from qcore.allocation import FLOAT_BITS
+from qcore.allocation import BFLOAT16, FLOAT16, FLOAT_BITS, width_json
 from qcore.formats.config import BitConfig
 from qcore.formats.exports.base import Export
 
 GRAPH = "graph"
 COLOURS = {
     **{1: "#440154", 2: "#46327e", 3: "#365c8d", 4: "#277f8e"},
-    **{5: "#1fa187", 6: "#4ac16d", 7: "#a0da39", 8: "#fde725", FLOAT_BITS: "#ffffff"},
+    **{5: "#1fa187", 6: "#4ac16d", 7: "#a0da39", 8: "#fde725"},
+    **{9: "#fdea3c", 10: "#feec54", 11: "#feee6b", 12: "#fef182"},
+    **{13: "#fef49a", 14: "#fef6b1", 15: "#fff8c9", 16: "#fffbe0"},
+    **{BFLOAT16: "#e6d3ff", FLOAT16: "#bfe3ff", FLOAT_BITS: "#ffffff"},
 }
 """The colours of the dashboard's bit-widths."""
 DARK_DIGITS_FROM = 5
@@ -27,7 +30,7 @@ def render(config: BitConfig) -> bytes:
     for name in config.model.names:
         bits = config.allocation[name].weight
         shown = {
-            "value": bits,
+            "value": width_json(bits),
             "bgColor": COLOURS[bits],
             "textColor": "#000000" if bits >= DARK_DIGITS_FROM else "#ffffff",
         }

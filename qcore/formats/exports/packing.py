@@ -9,10 +9,11 @@ import numpy as np
 
 
 def pack_codes(codes: np.ndarray, bits: int) -> bytes:
-    """Pack whole numbers of any shape, in C order; each must fit into `bits` (1..8) bits."""
-    flat = np.ascontiguousarray(codes, np.int8).reshape(-1)
-    if bits == 8:
+    """Pack whole numbers of any shape, in C order; each must fit into `bits` (1..16) bits."""
+    signed, unsigned = ("<i1", "u1") if bits <= 8 else ("<i2", "<u2")
+    flat = np.ascontiguousarray(codes, signed).reshape(-1)
+    if bits in (8, 16):
         return flat.tobytes()
-    values = (flat > 0).view(np.uint8) if bits == 1 else flat.view(np.uint8)
-    planes = (values[:, None] >> np.arange(bits, dtype=np.uint8)) & 1
+    values = (flat > 0).view(np.uint8) if bits == 1 else flat.view(unsigned)
+    planes = (values[:, None] >> np.arange(bits, dtype=unsigned)) & 1
     return np.packbits(planes.astype(np.uint8), bitorder="little").tobytes()

@@ -25,6 +25,8 @@ def carries(config: BitConfig) -> str | None:
         return refusal(found, f"torchao quantizes linear layers only, not {what}")
     if found := [x.name for x in layers if bits[x.name].activation < FLOAT_BITS]:
         return refusal(found, "torchao's integer weights go with float inputs")
+    if found := [x.name for x in layers if 8 < bits[x.name].weight < FLOAT_BITS]:
+        return refusal(found, "torchao's integers have 1 to 8 bits, and no floats of 16")
     if found := [x.name for x in layers if bits[x.name].weight == 1]:
         return refusal(found, "torchao's one-bit integers are -1 and 0, not -1 and 1")
     if all(bits[x.name].weight == FLOAT_BITS for x in layers):

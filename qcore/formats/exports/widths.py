@@ -2,7 +2,13 @@
 
 from collections.abc import Callable, Collection
 
-from qcore.allocation import FLOAT_BITS, LayerBits
+from qcore.allocation import (
+    HALF_WIDTHS,
+    LayerBits,
+    is_float_width,
+    width_text,
+    width_words,
+)
 from qcore.formats.config import BitConfig
 
 SHOWN = 5
@@ -14,7 +20,7 @@ def unfit(config: BitConfig, weights: Collection[int], activations: Collection[i
 
     Args:
         config: The configuration.
-        weights: Weight bit-widths the format can hold; 32 is float.
+        weights: Weight widths the format can hold, of BIT_WIDTHS.
         activations: Activation bit-widths it can hold.
 
     Returns:
@@ -26,7 +32,7 @@ def unfit(config: BitConfig, weights: Collection[int], activations: Collection[i
     ]
     for part, width, known in parts:
         wrong = [
-            f"{shortened(name)} has {words(width(bits))}"
+            f"{shortened(name)} has {width_words(width(bits))}"
             for name, bits in config.allocation.items()
             if width(bits) not in known
         ]
@@ -35,18 +41,34 @@ def unfit(config: BitConfig, weights: Collection[int], activations: Collection[i
     return None
 
 
-def words(bits: int) -> str:
-    """A width in words: "4 bits", "float"."""
-    if bits == FLOAT_BITS:
-        return "float"
-    return "1 bit" if bits == 1 else f"{bits} bits"
+def without_halves(config: BitConfig, what: str) -> str | None:
+    """Say which layers are floats of 16 bits, for a format that has none.
+
+    Args:
+        config: The configuration.
+        what: Who has none, as the start of a sentence: "QONNX has".
+
+    Returns:
+        One sentence, or None where no layer is.
+    """
+    found = [
+        f"{shortened(name)} has {bits.text}"
+        for name, bits in config.allocation.items()
+        if bits.weight in HALF_WIDTHS or bits.activation in HALF_WIDTHS
+    ]
+    if not found:
+        return None
+    return (
+        f"{what} no floats of 16 bits; {some(found)} (weights/inputs). Give them 16 bits, or leave "
+        "them in float."
+    )
 
 
 def listed(known: Collection[int]) -> str:
     """Widths in words: "4, 8 bits or float"."""
-    numbers = [str(bits) for bits in sorted(known) if bits != FLOAT_BITS]
-    parts = [f"{', '.join(numbers)} bits"] if numbers else []
-    return " or ".join([*parts, *(["float"] if FLOAT_BITS in known else [])])
+    numbers = [str(bits) for bits in sorted(known) if not is_float_width(bits)]
+    floats = [width_text(bits) for bits in sorted(known) if is_float_width(bits)]
+    return " or ".join([*([f"{', '.join(numbers)} bits"] if numbers else []), *floats])
 
 
 def some(items: Collection[str]) -> str:

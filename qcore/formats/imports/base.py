@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from qcore.allocation import BIT_WIDTHS, FLOAT_BITS, BitAllocation, LayerBits, ModelSpec
-from qcore.errors import InvalidConfig
+from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits, ModelSpec, parse_width
+from qcore.errors import InvalidBits, InvalidConfig
 from qcore.formats.config import MAX_BYTES
 from qcore.formats.exports.widths import shortened, some
 from qcore.formats.imports.document import Document
@@ -61,21 +61,27 @@ def checked_bits(name: str, weight: Any, activation: Any, what: str = "Layer") -
     """Bits of one layer from an untrusted file.
 
     Raises:
-        InvalidConfig: not whole numbers of 1..8 or 32; names the layer.
+        InvalidConfig: none of 1..16, 32, "fp16" and "bf16" (or another name that `parse_width`
+            knows); names the layer.
     """
+    widths = []
     for part, bits in (("weight", weight), ("activation", activation)):
-        if isinstance(bits, bool) or not isinstance(bits, int) or bits not in BIT_WIDTHS:
+        try:
+            # numbers in quotes are some other tool's words
+            quoted = isinstance(bits, str) and bits.strip().isdecimal()
+            widths.append(parse_width("" if quoted else bits))
+        except InvalidBits as error:
             if isinstance(bits, Computed):
                 raise InvalidConfig(
                     f"{what} {shortened(name)} has {part} bits that only running the file would "
                     f"tell: {bits.reason}. Write the number there."
-                )
+                ) from error
             shown = shortened(repr(bits))
             raise InvalidConfig(
-                f"{what} {shortened(name)} has {part} bits {shown}; bitdial knows 1 to 8 bits, and "
-                "32 for float."
-            )
-    return LayerBits(weight, activation)
+                f"{what} {shortened(name)} has {part} bits {shown}; bitdial knows 1 to 16 bits, "
+                "fp16, bf16, and 32 for float."
+            ) from error
+    return LayerBits(*widths)
 
 
 def float_note(allocation: BitAllocation) -> tuple[str, ...]:

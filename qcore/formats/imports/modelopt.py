@@ -26,6 +26,9 @@ CLASSES = {
     **{f"nn.Conv{n}d": f"conv{n}d" for n in (1, 2, 3)},
     **{f"nn.ConvTranspose{n}d": f"conv_transpose{n}d" for n in (1, 2, 3)},
 }
+HALVES = {(5, 10): "fp16", (8, 7): "bf16"}
+"""(Exponent bits, mantissa bits) of the floats of 16 bits; a sign comes with them."""
+
 DEEPEST = 4
 """Most dictionaries around a configuration."""
 
@@ -124,10 +127,17 @@ def _width(matching: Sequence[Entry]) -> Any:
     for _, _, config, enable in matching:
         enabled = enable
         if config is not None:
-            width = whole(config.get("num_bits", DEFAULT_BITS))
+            width = _number(config.get("num_bits", DEFAULT_BITS))
     if not enabled:
         return FLOAT_BITS
     return width
+
+
+def _number(bits: Any) -> Any:
+    """A number of bits, or a float of 16 bits that is given by its exponent and mantissa."""
+    if isinstance(bits, (list, tuple)):
+        return HALVES.get(tuple(bits), bits) if all(isinstance(b, int) for b in bits) else bits
+    return whole(bits)
 
 
 def _notes(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qcore.allocation import BIT_WIDTHS
+from qcore.allocation import FLOAT_BITS
 from qcore.costs.formulas import WORDS, packed_bytes, values_per_word
 
 
@@ -21,7 +21,7 @@ def test_some_widths_cost_alike_in_whole_words(word, alike):
 
 
 @pytest.mark.parametrize("word", WORDS)
-@given(values=st.integers(0, 300), bits=st.sampled_from(BIT_WIDTHS))
+@given(values=st.integers(0, 300), bits=st.sampled_from((*range(1, 17), FLOAT_BITS)))
 def test_bytes_are_those_of_filling_word_after_word(word, values, bits):
     words, room = 0, 0
     for _ in range(values):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from qcore.allocation import BitAllocation, LayerBits
+from qcore.allocation import BIT_WIDTHS, FLOAT16, BitAllocation, LayerBits
 from qcore.errors import ExportRefused
 from qcore.formats.config import dump_bits
 from qcore.formats.exports import EXPORTS, write
@@ -200,7 +200,7 @@ def test_the_schema_is_one_and_accepts_what_we_write():
     jsonschema.Draft202012Validator.check_schema(schema())
     check = jsonschema.Draft202012Validator(schema())
     for model in (MODEL, configs.MOBILENET, configs.hostile_model()):
-        bits = configs.allocation(model, range(1, 9), (2, 8, 32))
+        bits = configs.allocation(model, BIT_WIDTHS, (2, 8, 16, FLOAT16, 32))
         check.validate(json.loads(dump_bits(configs.config(model, bits))))
         check.validate(json.loads(dump_bits(configs.config(model, bits, state=False))))
 
@@ -210,7 +210,7 @@ def test_the_schema_is_one_and_accepts_what_we_write():
     [
         (("version",), 2),
         (("format",), "other"),
-        (("bits", "fc"), [9, 32]),
+        (("bits", "fc"), [17, 32]),
         (("bits", "fc"), [4]),
         (("bits", "fc"), [4, 4, 4]),
         (("bits", "fc"), ["4", 4]),

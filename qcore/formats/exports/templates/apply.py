@@ -26,6 +26,9 @@ from qcore.formats.exports.templates.common import (
     unwrapped,
 )
 
+HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
+"""Widths that are floats of 16 bits."""
+
 
 def quantize(rows: Tensor, step: Tensor, bits: int) -> Tensor:
     """Two's complement codes times step; signs times step at one bit."""
@@ -33,6 +36,23 @@ def quantize(rows: Tensor, step: Tensor, bits: int) -> Tensor:
     if bits == 1:
         return torch.where(scaled >= 0, 1.0, -1.0) * step[:, None]
     return scaled.round().clamp(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) * step[:, None]
+
+
+def cast(x: Tensor, kind: torch.dtype) -> Tensor:
+    """The nearest values of a float of 16 bits, as floats of 32."""
+    most = torch.finfo(kind).max
+    return x.clamp(-most, most).to(kind).to(x.dtype)
+
+
+def casting(kind: torch.dtype) -> Callable[..., Any]:
+    """A forward pre-hook that gives a layer's input the values of a float of 16 bits."""
+
+    def hook(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not inputs[0].is_floating_point():
+            return inputs
+        return (cast(inputs[0], kind), *inputs[1:])
+
+    return hook
 
 
 def rounding(grid: Tensor) -> Callable[..., Any]:
@@ -76,14 +96,18 @@ def apply(model: nn.Module, config: dict[str, Any] | None = None) -> nn.Module:
             rows = rows * read(state["weight_step"])[:, None]
         elif "weight" in state:
             rows = to_rows(read(state["weight"]).reshape(weight.shape), module)
-        elif weight_bits != 32:
+        elif weight_bits != 32 and weight_bits not in HALF:
             rows = quantize(rows, read(state["weight_step"]), weight_bits)
+        if weight_bits in HALF:
+            rows = cast(rows, HALF[weight_bits])
         if "weight_gain" in state:
             rows = rows * read(state["weight_gain"])[:, None]
         module.weight = nn.Parameter(from_rows(rows, weight, module))
         if "bias" in state:
             module.bias = nn.Parameter(read(state["bias"]))
-        if activation_bits != 32:
+        if activation_bits in HALF:
+            module.register_forward_pre_hook(casting(HALF[activation_bits]))
+        elif activation_bits != 32:
             module.register_forward_pre_hook(rounding(read(state["activation_grid"])))
     return model.eval()
 

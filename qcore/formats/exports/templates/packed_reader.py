@@ -25,7 +25,10 @@ from torch import Tensor, nn
 TYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "I64": torch.int64,
     "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
+    "BF16": torch.bfloat16,
 }  # fmt: skip
+HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
+"""Widths that are floats of 16 bits."""
 HIDING = {
     "torch.nn.modules.activation.MultiheadAttention",
     "torchvision.models.swin_transformer.ShiftedWindowAttention",
@@ -81,8 +84,8 @@ def unpack(packed: Tensor, count: int, bits: int) -> Tensor:
 def weight_of(name: str, entry: dict[str, Any], tensors: dict[str, Any]) -> Tensor:
     """The weight of a layer in float: code times the scale of its output channel."""
     bits, shape = entry["weight_bits"], entry["shape"]
-    if bits == 32:
-        return tensors[f"{name}.weight"]
+    if bits == 32 or bits in HALF:
+        return tensors[f"{name}.weight"].float()
     count = int(torch.tensor(shape).prod())
     codes = unpack(tensors[f"{name}.weight_packed"], count, bits)
     if f"{name}.levels" in tensors:
@@ -96,6 +99,19 @@ def weight_of(name: str, entry: dict[str, Any], tensors: dict[str, Any]) -> Tens
     grouped = codes.reshape(groups, shape[0] // groups, *shape[1:])
     scaled = grouped * scale.reshape(groups, 1, shape[1], *[1] * (len(shape) - 2))
     return scaled.reshape(shape)
+
+
+def casting(kind: torch.dtype) -> Callable[..., Any]:
+    """A forward pre-hook that gives a layer's input the values of a float of 16 bits."""
+    most = torch.finfo(kind).max
+
+    def hook(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        x = inputs[0]
+        if not x.is_floating_point():
+            return inputs
+        return (x.clamp(-most, most).to(kind).to(x.dtype), *inputs[1:])
+
+    return hook
 
 
 def rounding(grid: Tensor) -> Callable[..., Any]:
@@ -175,6 +191,8 @@ def apply(model: nn.Module, tensors: dict[str, Any]) -> nn.Module:
         module.weight = nn.Parameter(weight_of(name, entry, tensors))
         if f"{name}.bias" in tensors:
             module.bias = nn.Parameter(tensors[f"{name}.bias"])
+        if entry["activation_bits"] in HALF:
+            module.register_forward_pre_hook(casting(HALF[entry["activation_bits"]]))
         if f"{name}.activation_grid" in tensors:
             module.register_forward_pre_hook(rounding(tensors[f"{name}.activation_grid"]))
     rest = {

@@ -1,17 +1,19 @@
 """Writes ONNX QDQ files and runs them in onnxruntime; described in `formats.exports.onnx_qdq`.
 
 Weight: integers -> DequantizeLinear (one scale per channel). Input: Clip to the range of its bits
-where the container is wider -> QuantizeLinear -> DequantizeLinear. Rounding is half to even in
-both ONNX and torch. Biases and everything else stay in float.
+where the container is wider -> QuantizeLinear -> DequantizeLinear. Floats of 16 bits: the weight is
+stored as such -> Cast; the input: Clip to the type's range -> Cast -> Cast back. Rounding is half
+to even in both ONNX and torch. Biases and everything else stay in float.
 """
 
 from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
-from qcore.allocation import FLOAT_BITS
+from qcore.allocation import FLOAT16, FLOAT_BITS, HALF_WIDTHS, is_float_width, stored_bits
 from qcore.errors import ExportRefused
 from qcore.formats.config import BitConfig
 from qcore.formats.exports.base import Rendered
@@ -19,6 +21,7 @@ from qcore.formats.exports.packing import pack_codes
 from qcore.formats.exports.torch_side import onnx_graph, run_onnx
 from qcore.formats.exports.torch_side.answers import judge_of
 from qcore.formats.exports.torch_side.onnx_graph import Made, Site, array
+from qcore.formats.exports.torch_side.packed import half_bytes
 from qcore.formats.exports.torch_side.parts import (
     Part,
     Taken,
@@ -27,6 +30,7 @@ from qcore.formats.exports.torch_side.parts import (
     take_apart,
     versions,
 )
+from qcore.quantizers import HALF_TYPES, HalfGrid
 from qcore.trees import Tree
 
 CONTAINERS = {18: (8,), 21: (4, 8, 16), 25: (2, 4, 8, 16)}
@@ -80,7 +84,7 @@ def write(
         "weight_bytes_stored": sum(
             -(-part.weight.numel() * containers[part.name][0] // 8)
             if part.codes is not None
-            else 4 * part.weight.numel()
+            else part.weight.numel() * stored_bits(part.bits.weight) // 8
             # a tied weight may be there twice, as it is and transposed
             for part in {(site.part.name, site.turned): site.part for site in sites}.values()
         ),
@@ -94,16 +98,23 @@ def write(
 
 
 def _containers(part: Part, widths: tuple[int, ...]) -> tuple[int, int]:
-    """Bits of the integers that hold the weight's codes and the input's codes."""
+    """Bits of the integers that hold the weight's codes and the input's; 32 where floats do."""
     weight = next((w for w in widths if part.code_bits <= w), FLOAT_BITS)
     if part.codes is not None and weight == FLOAT_BITS:
         raise ExportRefused(
             f"The levels of layer {part.name!r} need integers of {part.code_bits} bits, which this "
             f"opset lacks; it has {', '.join(map(str, widths))}."
         )
-    if part.bits.activation == FLOAT_BITS:
+    if is_float_width(part.bits.activation):
         return weight, FLOAT_BITS
-    return weight, next(w for w in widths if part.bits.activation <= w)
+    entry = next((w for w in widths if part.bits.activation <= w), FLOAT_BITS)
+    if entry == FLOAT_BITS:
+        raise ExportRefused(
+            f"The input of layer {part.name!r} has {part.bits.activation} bits, and this opset has "
+            f"integers of {', '.join(map(str, widths))}: take the format with int4, whose opset "
+            "has 16."
+        )
+    return weight, entry
 
 
 def _widened(taken: Taken, containers: dict[str, tuple[int, int]]) -> dict[str, str]:
@@ -113,7 +124,7 @@ def _widened(taken: Taken, containers: dict[str, tuple[int, int]]) -> dict[str, 
         words = []
         if part.codes is not None and weight != part.bits.weight:
             words.append(f"{part.bits.weight}-bit weights in int{weight}")
-        if part.bits.activation not in (FLOAT_BITS, entry):
+        if not is_float_width(part.bits.activation) and part.bits.activation != entry:
             words.append(f"{part.bits.activation}-bit inputs in uint{entry}, clipped")
         if words:
             found[part.name] = "; ".join(words)
@@ -138,6 +149,8 @@ def _weight(site: Site, prefix: str, containers: dict[str, tuple[int, int]]) -> 
     import onnx
 
     part = site.part
+    if part.bits.weight in HALF_WIDTHS:
+        return _half_weight(site, prefix)
     if part.codes is None or part.scale is None:
         weight = part.weight.numpy()
         return Made(prefix, arrays=[array(prefix, weight.T if site.turned else weight)])
@@ -151,12 +164,50 @@ def _weight(site: Site, prefix: str, containers: dict[str, tuple[int, int]]) -> 
     return Made(prefix, [node], [stored, array(names[1], part.scale.astype(np.float32))])
 
 
+def _half_weight(site: Site, prefix: str) -> Made:
+    import onnx
+
+    weight = site.part.weight.T if site.turned else site.part.weight
+    data, _ = half_bytes(weight, site.part.bits.weight)
+    stored = f"{prefix}.half"
+    kind = _half_type(site.part.bits.weight)
+    node = onnx.helper.make_node(
+        "Cast", [stored], [prefix], name=f"{prefix}.cast", to=onnx.TensorProto.FLOAT
+    )
+    return Made(prefix, [node], [array(stored, np.empty(weight.shape), kind, data)])
+
+
+def _half_type(width: int) -> Any:
+    import onnx
+
+    return onnx.TensorProto.FLOAT16 if width == FLOAT16 else onnx.TensorProto.BFLOAT16
+
+
+def _half_input(value: str, width: int, prefix: str) -> Made:
+    """Clip -> Cast -> Cast: the values of the type, as floats of 32 bits."""
+    import onnx
+
+    most = torch.finfo(HALF_TYPES[width]).max
+    names = [f"{prefix}.{end}" for end in ("low", "high", "clip", "half", "float")]
+    nodes = [
+        onnx.helper.make_node("Clip", [value, *names[:2]], [names[2]], name=names[2]),
+        onnx.helper.make_node("Cast", [names[2]], [names[3]], name=names[3], to=_half_type(width)),
+        onnx.helper.make_node(
+            "Cast", [names[3]], [names[4]], name=names[4], to=onnx.TensorProto.FLOAT
+        ),
+    ]
+    bounds = [array(names[0], np.float32(-most)), array(names[1], np.float32(most))]
+    return Made(names[4], nodes, bounds)
+
+
 def _input(site: Site, prefix: str, containers: dict[str, tuple[int, int]]) -> Made:
     import onnx
 
     grid, bits = site.part.grid, containers[site.part.name][1]
     if grid is None:
         return Made()
+    if isinstance(grid, HalfGrid):
+        return _half_input(site.node.input[0], grid.width, prefix)
     nodes: list[Any] = []
     arrays = [
         array(f"{prefix}.scale", np.float32(grid.step)),

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from qcore.allocation import FLOAT_BITS
+from qcore.allocation import FLOAT16, HALF_WIDTHS, width_json
 from qcore.errors import ExportRefused
 from qcore.formats.config import BitConfig
 from qcore.formats.exports.base import Rendered
@@ -18,11 +18,12 @@ from qcore.formats.exports.templates import packed_reader
 from qcore.formats.exports.torch_side.answers import agreement, answers_of, judge_of
 from qcore.formats.exports.torch_side.parts import Part, PlainLayer, take_apart
 from qcore.network.rewriting import expose_layers
+from qcore.quantizers import HALF_TYPES, ActivationGrid
 from qcore.trees import Tree
 
 TYPES = {torch.float32: "F32", torch.float16: "F16", torch.int64: "I64", torch.uint8: "U8"}
 TYPES |= {torch.float64: "F64", torch.int32: "I32", torch.bool: "BOOL", torch.int16: "I16"}
-TYPES |= {torch.int8: "I8"}
+TYPES |= {torch.int8: "I8", torch.bfloat16: "BF16"}
 
 
 def render(config: BitConfig, model: nn.Module, sample: Tree) -> Rendered:
@@ -45,6 +46,8 @@ def render(config: BitConfig, model: nn.Module, sample: Tree) -> Rendered:
         if value.dtype not in TYPES:
             raise ExportRefused(f"Safetensors has no type for {name}, a tensor of {value.dtype}.")
         plain = value.detach().cpu().contiguous()
+        # numpy has no bfloat16
+        plain = plain.view(torch.int16) if plain.dtype == torch.bfloat16 else plain
         data = plain.numpy().tobytes()
         tensors[f"float.{name}"] = (TYPES[value.dtype], tuple(value.shape), data, "float")
     metadata = {
@@ -79,13 +82,16 @@ def _add_layer(tensors: dict[str, Any], part: Part) -> dict[str, Any]:
     """Add a layer's tensors; returns what the header says about it."""
     name, bits = part.name, part.bits.weight
     entry: dict[str, Any] = {
-        "weight_bits": bits,
-        "activation_bits": part.bits.activation,
+        "weight_bits": width_json(bits),
+        "activation_bits": width_json(part.bits.activation),
         "shape": list(part.weight.shape),
         "axis": part.axis,
         "groups": part.operation.groups,
     }
-    if part.codes is None or part.scale is None:
+    if bits in HALF_WIDTHS:
+        data, kind = half_bytes(part.weight, bits)
+        tensors[f"{name}.weight"] = (kind, tuple(part.weight.shape), data, "weights")
+    elif part.codes is None or part.scale is None:
         data = part.weight.numpy().astype("<f4").tobytes()
         tensors[f"{name}.weight"] = ("F32", tuple(part.weight.shape), data, "weights")
     else:
@@ -106,17 +112,24 @@ def _add_layer(tensors: dict[str, Any], part: Part) -> dict[str, Any]:
     bias = part.bias.numpy().astype("<f4")
     if len(bias):
         tensors[f"{name}.bias"] = ("F32", bias.shape, bias.tobytes(), "biases")
-    if part.bits.activation != FLOAT_BITS and part.grid is not None:
-        grid = part.grid
+    grid = part.grid
+    if isinstance(grid, ActivationGrid):
         data = struct.pack("<4f", grid.step, grid.low, grid.high, grid.offset)
         tensors[f"{name}.activation_grid"] = ("F32", (4,), data, "activation grids")
     return entry
 
 
+def half_bytes(weight: Tensor, width: int) -> tuple[bytes, str]:
+    """Values of a float of 16 bits, little endian, and safetensors' name of their type."""
+    # numpy has no bfloat16: both go as the whole numbers of their bits
+    bits = weight.contiguous().to(HALF_TYPES[width]).view(torch.int16)
+    return bits.numpy().astype("<i2").tobytes(), "F16" if width == FLOAT16 else "BF16"
+
+
 def _file(tensors: dict[str, Any], metadata: dict[str, str]) -> tuple[bytes, dict[str, int]]:
     """The bytes of a safetensors file, and how many of them serve what."""
     # wide types first, so that every tensor is aligned
-    widths = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "I16": 2}
+    widths = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2}
     order = sorted(tensors, key=lambda name: -widths.get(tensors[name][0], 1))
     header: dict[str, Any] = {"__metadata__": metadata}
     place, spent = 0, {"weights": 0}

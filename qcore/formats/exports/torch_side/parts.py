@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qcore.allocation import FLOAT_BITS, LayerBits
+from qcore.allocation import FLOAT_BITS, LayerBits, is_float_width
 from qcore.errors import ExportRefused
 from qcore.formats.apply import apply_bits
 from qcore.formats.config import BitConfig
 from qcore.network.operation import Operation, from_rows, to_rows
 from qcore.ptq.layer import QuantizedLayer
 from qcore.ptq.model import QuantizedModel
-from qcore.quantizers import ActivationGrid, code_range, weight_codes
+from qcore.quantizers import ActivationGrid, HalfGrid, code_range, weight_codes
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,15 @@ class Part:
     Attributes:
         name: Dotted module path.
         bits: Its bit-widths.
-        codes: Whole numbers in the weight's shape, int16; None where weights stay in float. At
+        codes: Whole numbers in the weight's shape, int16; None where weights stay floats. At
             most 2^b values; two's complement but for one bit (-1 and 1) and for layers trained on
             levels half a step off zero (odd codes) or on powers of two.
-        scale: What a code is worth, (channels,) float32; None where weights stay in float. Below
+        scale: What a code is worth, (channels,) float32; None where weights stay floats. Below
             zero only in channels that use the code -2^(b-1), which has no mirror image.
-        weight: Weight in use, float32: codes * scale up to the last bit, batch-norm folded in.
+        weight: Weight in use, float32: codes * scale up to the last bit, batch-norm folded in; at
+            bf16 and fp16 values of that type.
         bias: (channels,) float32; (0,) in an embedding.
-        grid: Levels of the input; None where it stays in float.
+        grid: Levels of the input, or the type it is cast to; None where it stays in float.
         axis: Axis of the weight the scale runs along: 0, or 1 in transposed convolutions.
         operation: Its arithmetic.
     """
@@ -47,7 +48,7 @@ class Part:
     scale: np.ndarray | None
     weight: Tensor
     bias: Tensor
-    grid: ActivationGrid | None
+    grid: ActivationGrid | HalfGrid | None
     axis: int
     operation: Operation
 
@@ -118,7 +119,7 @@ def _part(config: BitConfig, layer: QuantizedLayer) -> Part:
     gain = layer.gain
     codes = scale = None
     weight = layer.quantized
-    if bits.weight != FLOAT_BITS:
+    if not is_float_width(bits.weight):
         step = torch.from_numpy(np.array(arrays["weight_step"]))
         if "weight_codes" in arrays:
             whole = torch.from_numpy(np.array(arrays["weight_codes"], np.float32))

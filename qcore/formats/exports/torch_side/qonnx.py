@@ -24,6 +24,7 @@ from qcore.formats.exports.torch_side.parts import (
     versions,
 )
 from qcore.formats.exports.torch_side.run_onnx import feeds_of
+from qcore.quantizers import ActivationGrid
 from qcore.trees import Tree, count, part
 
 OPSET, DOMAIN, INPUTS = 18, "qonnx.custom_op.general", 8
@@ -135,7 +136,7 @@ def _input(site: Site, prefix: str) -> Made:
     import onnx
 
     grid, bits = site.part.grid, site.part.bits.activation
-    if grid is None:
+    if not isinstance(grid, ActivationGrid):
         return Made()
     value = site.node.input[0]
     if not grid.offset:

@@ -99,7 +99,7 @@ def test_a_file_for_another_model_names_what_does_not_fit(name):
 
 
 @pytest.mark.parametrize(
-    "width", [0, 9, 16, -2, 31, 4.0, "4", None, True, [4], 10**400, float("nan"), {}]
+    "width", [0, 17, 18, 19, -2, 31, 4.0, "4", None, True, [4], 10**400, float("nan"), {}]
 )
 def test_widths_that_do_not_exist_name_the_layer(width):
     text = f"WEIGHT_BITS = {dict.fromkeys(MODEL.names, 4) | {'fc': width}!r}".replace("nan", "None")
@@ -123,8 +123,8 @@ def test_asking_for_one_format_refuses_another():
 
 def test_our_own_file_is_checked_as_strictly_as_ever():
     document = json.loads(dump_bits(configs.config()))
-    document["bits"]["fc"] = [9, 32]
-    with pytest.raises((InvalidConfig, InvalidAllocation), match="9"):
+    document["bits"]["fc"] = [19, 32]
+    with pytest.raises((InvalidConfig, InvalidAllocation), match="19"):
         read_allocations(json.dumps(document).encode(), MODEL)
     document["bits"]["fc"] = [8, 32]
     with pytest.raises(InvalidConfig, match="edited or damaged"):

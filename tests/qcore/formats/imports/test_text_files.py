@@ -72,7 +72,7 @@ def test_every_list_of_a_log_is_offered_by_its_line():
     assert found.choices["line 3"]["conv1"] == LayerBits(8, 8)
 
 
-@pytest.mark.parametrize("width", [8.5, 0.0, 9.0, float("nan"), float("inf"), -1.5, True])
+@pytest.mark.parametrize("width", [8.5, 0.0, 19.0, float("nan"), float("inf"), -1.5, True])
 def test_widths_that_are_not_whole_name_the_layer(width):
     text = f"strategy = {[*WIDTHS[:-1], width]}".replace("nan", "1e999 - 1e999")
     with pytest.raises(InvalidConfig, match=r"fc has weight bits|not one of|without running"):
