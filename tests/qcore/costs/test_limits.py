@@ -164,7 +164,7 @@ def test_shares_are_of_a_uniform_network_or_of_float(name):
         assert read_limit(cost, written, MODEL) == limit, written
 
 
-@pytest.mark.parametrize("base", ["everything", "9 bits", "0 bits", "8", "the rest of it"])
+@pytest.mark.parametrize("base", ["everything", "17 bits", "0 bits", "8", "the rest of it"])
 def test_a_share_of_something_else_is_refused(base):
     with pytest.raises(InvalidParams, match="A share is of float or of bits that all layers may"):
         read_limit(BYTES, f"40% of {base}", MODEL)

@@ -220,7 +220,7 @@ def test_a_rule_that_cannot_be_read_says_why(entry, words):
         Rule.from_json(entry)
 
 
-@pytest.mark.parametrize("width", [0, 99, -1, "eight", "int32", True])
+@pytest.mark.parametrize("width", [0, 99, -1, 3.5, "eight", "int32", True])
 def test_widths_there_are_not_are_refused(width):
     for key in ("weights", "lock"):
         with pytest.raises(InvalidBits):
