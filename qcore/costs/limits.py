@@ -13,9 +13,9 @@ import re
 from collections.abc import Mapping
 from fractions import Fraction
 
-from qcore.allocation import BIT_WIDTHS, FLOAT_BITS, BitAllocation, ModelSpec
+from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec, parse_width
 from qcore.costs.formulas import LARGER, MICROBITS, PREFIXES, UNPRICED, CostModel
-from qcore.errors import InvalidParams
+from qcore.errors import InvalidBits, InvalidParams
 
 PERCENT_BITS = 8
 """A limit in percent is one of what the cost is with so many bits everywhere, unless it says."""
@@ -129,13 +129,15 @@ def _whole(
     cost: CostModel, written: str, model: ModelSpec | None, activation: int, base: str
 ) -> int:
     """What the network costs that a share is of: "float", or so many bits everywhere."""
-    uniform = _UNIFORM.fullmatch(base.strip())
-    bits = int(uniform[1]) if uniform else FLOAT_BITS
-    if (uniform is None and base.strip() != "float") or bits not in BIT_WIDTHS:
+    uniform, said = _UNIFORM.fullmatch(base.strip()), base.strip()
+    try:
+        # a number alone does not say that it is bits
+        bits = parse_width(uniform[1] if uniform else "" if said.isdecimal() else said)
+    except InvalidBits:
         raise InvalidParams(
             f"{_refusal(cost, written)} A share is of float or of bits that all layers may have, "
             f"such as 8 bits; got {base.strip()!r}."
-        )
+        ) from None
     price = cost_at(cost, _known(cost, written, model), bits, activation)
     if price is None:
         raise InvalidParams(
