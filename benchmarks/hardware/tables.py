@@ -24,7 +24,8 @@ PAIRS = tuple(
     for weights, activations in (
         ((16, 8, 4, 2), (16, 8, 4)),
         ((16, 8, 4, 2), (2,)),
-        ((3, 6), (16, 8, 4, 2)),
+        ((3, 6, 5), (16, 8, 4, 2)),
+        ((16, 8, 4, 2, 3, 6, 5), (6, 5, 3)),
     )
     for activation in activations
     for weight in weights

@@ -82,6 +82,7 @@ _SHIPPED = {
             smooth=smooth_bits_per_weight,
             rounding=rounding_per_weight,
             of_weights=True,
+            derived=True,
         ),
         CostModel(
             "bit_ops",

@@ -64,6 +64,7 @@ class CostModel:
         larger: Units for large values, largest first, such as ((1024, "KiB"),); () is what its
             unit usually has, else k, M, G and T before it.
         of_weights: Whether it is a size of weights, so that bits per weight say how large.
+        derived: Whether it says what another cost says in other words; files leave it out.
     """
 
     name: str
@@ -81,6 +82,7 @@ class CostModel:
     tested: Literal["", "always", "inputs"] = ""
     larger: tuple[tuple[int, str], ...] = ()
     of_weights: bool = False
+    derived: bool = False
 
     def total(self, model: ModelSpec, allocation: Mapping[str, LayerBits]) -> int:
         """Price an allocation of this model, in `unit`."""

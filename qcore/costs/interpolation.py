@@ -73,4 +73,4 @@ def _neighbours(listed: Iterable[int], bits: Any) -> tuple[int, int]:
 
 def _share(bits: Any, low: int, high: int) -> Any:
     """How far from `low` to `high`, 0..1."""
-    return (bits - low) / (high - low) if high > low else 1.0
+    return (bits - low) / (high - low) if high > low else 1

@@ -66,6 +66,7 @@ def dump_bits(config: BitConfig) -> str:
     costs = {
         name: {"value": value, "unit": config.costs[name].unit}
         for name, value in costs_of(config.model, config.allocation, config.costs).items()
+        if not config.costs[name].derived
     }
     scores = {
         name: None if value is None else _written(value)

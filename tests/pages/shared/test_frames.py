@@ -35,7 +35,7 @@ def measured(count=12):
 
 def test_every_number_says_its_unit():
     for cost in COSTS.values():
-        assert column_of(cost).endswith((", B", ", bit-ops", ", pJ", ", cycles"))
+        assert column_of(cost).endswith((", B", ", µbit", ", bit-ops", ", pJ", ", cycles"))
     for column in (SEARCH_SCORE, TEST_SCORE, SEARCH_LOW):
         assert column.endswith("%")
 
