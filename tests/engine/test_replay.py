@@ -13,6 +13,7 @@ from qcore.qat.requests import AdoptedStage, Hardened, Learned, LearnedBits, Low
 from qcore.qat.switches import NormPlan, rungs_of, switches_of
 from qcore.searches import SEARCHES
 from tests.helpers import toy_problem, with_budget
+from tests.variants import crossed
 
 KILLS = 25
 
@@ -135,8 +136,7 @@ class Attempts:
         )
 
 
-@pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize("name", list(SEARCHES))
+@pytest.mark.parametrize(("name", "seed"), crossed(SEARCHES, range(2)))
 def test_kills_at_random_moments_change_nothing(name, seed):
     calm, battered = Attempts(name, seed), Attempts(name, seed)
     whole = calm.drive()

@@ -89,7 +89,10 @@ def deep(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("page", ["explore", "searches", "compare", "workbench"])
+# Compare takes as long as all others together, and reads its points as Explore does
+@pytest.mark.parametrize(
+    "page", ["explore", "searches", "workbench", pytest.param("compare", marks=pytest.mark.slow)]
+)
 def test_ten_thousand_points_of_two_hundred_layers_are_drawn(deep, monkeypatch, page):
     monkeypatch.delenv("BITDIAL_DATABASE_URL", raising=False)
     monkeypatch.setenv("BITDIAL_DATA", str(deep))

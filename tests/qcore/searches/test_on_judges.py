@@ -10,6 +10,7 @@ from qcore.run_spec import RunSpec
 from qcore.searches import SEARCHES
 from tests.qcore.searches.test_on_sequences import ALONE, short
 from tests.qcore.test_typed_networks import MODULE, added, columns
+from tests.variants import crossed
 
 PARTS = 96
 
@@ -21,8 +22,10 @@ def folder(monkeypatch, tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("search", ALONE)
-@pytest.mark.parametrize("network", ["language_model", "autoencoder", "detector"])
+NETWORKS = ("language_model", "autoencoder", "detector")
+
+
+@pytest.mark.parametrize(("network", "search"), crossed(NETWORKS, ALONE))
 def test_it_ends_with_measured_points(network, search, folder):
     key = added(network, folder)
     given, later = columns(network, 200, 1), columns(network, PARTS, 2)

@@ -7,6 +7,7 @@ import pytest
 from qcore.engine import drive
 from qcore.searches import SEARCHES
 from tests.sequence_nets import found_in, sequence_evaluator, sequence_problem
+from tests.variants import crossed
 
 ALONE = [name for name, search in SEARCHES.items() if search.standalone]
 """Searches that need nothing of another run."""
@@ -23,8 +24,7 @@ def short(search):
     return search.read_params(values)
 
 
-@pytest.mark.parametrize("name", ALONE)
-@pytest.mark.parametrize("network", ["lstm", "words", "tied"])
+@pytest.mark.parametrize(("network", "name"), crossed(("lstm", "words", "tied"), ALONE))
 def test_it_ends_with_measured_points_within_the_budget(name, network):
     evaluator = sequence_evaluator(network)
     spec = found_in(network).spec

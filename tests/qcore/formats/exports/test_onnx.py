@@ -11,6 +11,7 @@ from qcore.errors import ExportRefused
 from qcore.formats.exports.torch_side import onnx_graph, onnx_qdq, qonnx, run_onnx
 from qcore.formats.exports.torch_side.parts import take_apart
 from tests.qcore.formats.exports.nets import CASES, graph, odd, taken
+from tests.variants import crossed
 
 KINDS = {2: onnx.TensorProto.INT2, 4: onnx.TensorProto.INT4, 8: onnx.TensorProto.INT8}
 FORMATS = {"onnx8": 18, "onnx": 21, "onnx2": 25}
@@ -22,8 +23,7 @@ def written(case, name):
     return onnx_qdq.write(name, opset, made.config, taken(case), graph(case, opset), made.sample)
 
 
-@pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(("case", "name"), crossed(CASES, FORMATS))
 def test_onnxruntime_computes_the_measured_logits(case, name):
     report = written(case, name).report
     assert report["median_abs_diff"] < 1e-5
