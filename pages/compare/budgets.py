@@ -3,7 +3,7 @@
 Pure functions.
 """
 
-import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,14 +13,18 @@ from pages.shared import frames
 from pages.shared.columns import column_of
 from pages.shared.ranges import uniform_bits
 from pages.shared.text import scale_of, significant
-from qcore.allocation import ModelSpec
+from qcore.allocation import FLOAT_BITS, ModelSpec
 from qcore.costs import costs_of
 from qcore.costs.formulas import CostModel
+from qcore.costs.limits import read_limit
 from qcore.errors import InvalidParams
 
 LADDER_BITS = (2, 3, 4, 8)
 MOST_BUDGETS = 8
 MOST_PROPOSED = 4
+
+_TIGHT = re.compile(r"\d,\d")
+_NUMBER = re.compile(r"\d+\.?\d*|\.\d+")
 
 
 def default_budgets(
@@ -87,35 +91,48 @@ def _written(value: float) -> str:
     return significant(value, 3).replace(",", "")
 
 
-def read_budgets(text: str, cost: CostModel, exact: Sequence[float]) -> list[float]:
+def read_budgets(
+    text: str,
+    cost: CostModel,
+    exact: Sequence[float],
+    model: ModelSpec | None = None,
+    widest: int = FLOAT_BITS,
+) -> list[float]:
     """Read the box of budgets.
 
     Args:
-        text: Numbers with commas between them, in the unit the box shows.
+        text: Budgets with commas between them, as `qcore.costs.limits` reads them; numbers alone
+            are in the unit the box shows.
         cost: The cost.
         exact: Costs that were proposed, at least one, in the cost's own unit: what is typed as the
             box writes one of them is that very cost.
+        model: What percent and bits per weight are of.
+        widest: Widest bits of activations, as `read_limit` takes them.
 
     Returns:
         Budgets in the cost's unit, rising, each once.
 
     Raises:
-        InvalidParams: no number, not above 0, or too many.
+        InvalidParams: no budget, or too many.
     """
     factor, unit = scale_of(cost, max(exact))
     known = {_written(value / factor): value for value in exact}
+    if _TIGHT.search(text) and re.search(r"[^\d\s.,]", text):
+        raise InvalidParams(
+            f"Budgets stand apart by a comma and a space, and decimals have a point: {unit}, such "
+            f"as 10, 20.5; got {text[:40]!r}."
+        )
     budgets = set()
     for entry in filter(None, (part.strip() for part in text.split(","))):
         try:
-            value = float(entry)
-        except ValueError:
+            value = float(read_limit(cost, entry, model, widest, bare=unit))
+        except InvalidParams as error:
             raise InvalidParams(
-                f"Write budgets in {unit} with commas between them, such as 10, 20.5: "
-                f"{entry[:40]!r} is no number."
+                f"Write budgets in {unit}, or with their unit, with commas between them, such as "
+                f"10, 20.5, 40 % of 8 bits. {error}"
             ) from None
-        if not (math.isfinite(value) and value > 0):
-            raise InvalidParams(f"A budget must be above 0 {unit}; got {entry[:40]}.")
-        budgets.add(known.get(_written(value), value * factor))
+        same = _NUMBER.fullmatch(entry) and known.get(_written(float(entry)))
+        budgets.add(same or value)
     if not 0 < len(budgets) <= MOST_BUDGETS:
         raise InvalidParams(f"Give 1 to {MOST_BUDGETS} budgets in {unit}; got {len(budgets)}.")
     return sorted(budgets)

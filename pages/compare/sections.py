@@ -200,7 +200,7 @@ def table(found: Comparison, summary: pd.DataFrame) -> None:
         f"from a run's start to its end, pauses included.{at}"
     )
     st.dataframe(
-        found.words.heads(tables.within(summary, cost, found.budgets)),
+        found.words.heads(tables.within(summary, cost, found.budgets, found.model)),
         hide_index=True,
         column_config=METHOD_WIDTH,
         placeholder="",

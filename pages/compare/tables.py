@@ -17,7 +17,9 @@ from pages.shared.columns import (
 )
 from pages.shared.hypervolume import Box
 from pages.shared.text import activations_text, cost_text, file_safe, significant
+from qcore.allocation import ModelSpec
 from qcore.costs.formulas import CostModel
+from qcore.costs.smaller import smaller_text
 
 SCORES = {"test split": TEST_SCORE, "search split": SEARCH_SCORE}
 
@@ -178,12 +180,24 @@ def _over_seeds(row: Mapping[str, object]) -> str:
     return f"{value} (seeds: {' to '.join(ends)})"
 
 
-def within(table: pd.DataFrame, cost: CostModel, budgets: Sequence[float]) -> pd.DataFrame:
+def within(
+    table: pd.DataFrame,
+    cost: CostModel,
+    budgets: Sequence[float],
+    model: ModelSpec | None = None,
+) -> pd.DataFrame:
     """The budgets of the summary as a person reads them: one row per budget and method.
+
+    Args:
+        table: `summary`.
+        cost: The cost.
+        budgets: Those it was made with.
+        model: The network, for how many times smaller sizes of weights are; None leaves that out.
 
     Returns:
         Columns: Budget, Method, "Loss against float, points" (mean over seeds, with its 95 %
-        interval), Split, "Seeds, lowest to highest", what of the cost is really used, "Activations,
+        interval), Split, "Seeds, lowest to highest", what of the cost is really used (and of a size
+        of weights how many times smaller the largest of them is), "Activations,
         mean bits", Weights, "Accuracy, %"; a cell says why where there is no figure.
     """
     rows = []
@@ -191,14 +205,19 @@ def within(table: pd.DataFrame, cost: CostModel, budgets: Sequence[float]) -> pd
         head = budget_head(cost, budget)
         for row in table.to_dict("records"):
             cells = {"Budget": f"at most {cost_text(cost, budget)}", "Method": row["Method"]}
+            dearest = float(str(row[f"{head}, dearest"]))
+            if model is not None and cost.of_weights and not np.isnan(dearest):
+                cells[BELOW] = smaller_text(cost, model, dearest)
             rows.append(cells | _cells(row, head, cost))
-    used = f"{cost.title} used"
-    columns = ["Budget", "Method", LOSS, "Split", SEEDS, used, "Activations, mean bits"]
+    below = [BELOW] if model is not None and cost.of_weights else []
+    used = [f"{cost.title} used", *below]
+    columns = ["Budget", "Method", LOSS, "Split", SEEDS, *used, "Activations, mean bits"]
     return pd.DataFrame(rows, columns=[*columns, "Weights", "Accuracy, %"])
 
 
 LOSS = "Loss against float, points"
 SEEDS = "Seeds, lowest to highest"
+BELOW = "Against float and 8 bits"
 
 
 def _cells(row: Mapping[str, object], head: str, cost: CostModel) -> dict[str, object]:

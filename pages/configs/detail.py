@@ -14,6 +14,7 @@ from pages.shared.judged import words_of_config
 from pages.shared.runs import measures
 from pages.shared.samples.panel import samples_panel
 from qcore.costs import COSTS, mean_weight_bits
+from qcore.costs.smaller import smaller_text
 from qcore.errors import QcoreError
 from qcore.formats.config import BitConfig
 from qcore.pictures.record import unshown
@@ -83,6 +84,7 @@ def _facts(entry: Kept, config: BitConfig) -> None:
         text.literal(config.model.name),
         f"{mean_weight_bits(config.model, config.allocation):.2f} bits per weight",
         text.cost_text(COSTS["weight_bytes"], size),
+        smaller_text(COSTS["weight_bytes"], config.model, size),
         f"measured {measured(config)}" if measured(config) else "bits alone, not measured yet",
     ]
     st.markdown(" · ".join(part for part in parts if part))

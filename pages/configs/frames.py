@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from pages.shared.columns import SMALLER
 from pages.shared.judged import words_of_config
 from pages.shared.text import ago, cost_text
 from qcore.costs import COSTS, mean_weight_bits
+from qcore.costs.smaller import smaller_text
 from qcore.errors import QcoreError
 from qcore.formats.config import BitConfig, parse_bits
 from store import SavedConfig
@@ -89,6 +91,11 @@ def configs_frame(kept: Sequence[Kept]) -> pd.DataFrame:
                     else round(mean_weight_bits(config.model, config.allocation), 2)
                 ),
                 "Weights": "" if size is None else cost_text(COSTS["weight_bytes"], size),
+                SMALLER: (
+                    ""
+                    if config is None or size is None
+                    else smaller_text(COSTS["weight_bytes"], config.model, size)
+                ),
                 "Measured (95 % interval)": "" if config is None else measured(config),
                 "Tags": ", ".join(saved.tags),
                 "From": came_from(saved),

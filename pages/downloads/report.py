@@ -29,8 +29,9 @@ from pages.shared.columns import (
 from pages.shared.judged import Words, words_of_config
 from pages.shared.text import activations_text, cost_text, exact_cost_text
 from qcore import __version__
-from qcore.allocation import FLOAT_BITS, BitAllocation
+from qcore.allocation import BitAllocation
 from qcore.costs import COSTS, costs_of, mean_weight_bits
+from qcore.costs.smaller import smaller_text
 from qcore.formats.config import BitConfig
 from qcore.problem import Scores
 from qcore.quantization_card import card_of_config, rows
@@ -141,13 +142,13 @@ def _usual_activation(allocation: BitAllocation) -> int:
 def _summary(config: BitConfig, check: str) -> str:
     model, said = config.model, words_of_config(config)
     size = COSTS["weight_bytes"].total(model, config.allocation)
-    floats = sum(layer.weights for layer in model.layers) * FLOAT_BITS / 8
     rows = [
         ("Network", f"{model.name}, {len(model.layers)} layers"),
         ("Mean weight bits", f"{mean_weight_bits(model, config.allocation):.2f}"),
         (
             "Weights",
-            f"{cost_text(COSTS['weight_bytes'], size)}, {floats / max(1, size):.1f} times smaller",
+            f"{cost_text(COSTS['weight_bytes'], size)}, "
+            f"{smaller_text(COSTS['weight_bytes'], model, size)}",
         ),
         *_scores("Measured on the test split", config.test, said),
         *_scores("The float network there", config.float_test, said),
@@ -204,6 +205,7 @@ def _picks(config: BitConfig, points: pd.DataFrame) -> str:
                 split,
                 _score(row, split, said),
                 cost_text(price, row[column_of(price)]),
+                smaller_text(price, config.model, row[column_of(price)]),
                 f"{row[WEIGHT_BITS]:.2f}",
                 activations_text(row[ACTIVATION_BITS]),
             )
@@ -216,6 +218,7 @@ def _picks(config: BitConfig, points: pd.DataFrame) -> str:
         "Split",
         "Accuracy" if said.usual else said.title,
         "Weights",
+        "Against float and 8 bits",
         "Mean weight bits",
         "Activations, mean bits",
     )
@@ -225,7 +228,7 @@ def _picks(config: BitConfig, points: pd.DataFrame) -> str:
         f"{said.samples}, with 95 % intervals; those of the search split, which chose the points, "
         "are slightly optimistic."
     )
-    return table(head, rows, (4, 5, 6)) + _paragraph(words, "note")
+    return table(head, rows, (4, 6, 7)) + _paragraph(words, "note")
 
 
 def _score(row: Mapping[Any, Any], split: str, said: Words) -> str:
@@ -258,13 +261,19 @@ def _change(old: float, new: float) -> str:
 
 def _costs(config: BitConfig) -> str:
     rows = [
-        (cost.title, exact_cost_text(cost, value), cost.formula)
+        (
+            cost.title,
+            exact_cost_text(cost, value),
+            smaller_text(cost, config.model, value),
+            cost.formula,
+        )
         for cost, value in (
             (config.costs[name], value)
             for name, value in costs_of(config.model, config.allocation, config.costs).items()
         )
     ]
-    return table(("Cost", "Value", "How it is counted"), rows, (1,))
+    head = ("Cost", "Value", "Against float and 8 bits", "How it is counted")
+    return table(head, rows, (1,))
 
 
 def _layers(config: BitConfig) -> str:

@@ -66,7 +66,7 @@ def draw_measured(scene: Scene, float_score: float | None) -> None:
     )
     if chosen.empty:
         return
-    details.picks_table(chosen, scene.words, scene.costs)
+    details.picks_table(chosen, scene.words, scene.costs, model)
     ranked = details.ranked(chosen)
     st.header("Take one away")
     named = point_of(st.query_params.get("pt", ""))
@@ -74,7 +74,7 @@ def draw_measured(scene: Scene, float_score: float | None) -> None:
     options = [*ranked["method"], *([] if linked is None else [LINKED])]
     method = st.selectbox("Method", options, width=360, key="take")
     if method == LINKED and linked is not None:
-        st.markdown(details.score_words(linked, "the point of the link", scene.words))
+        st.markdown(details.score_words(linked, "the point of the link", scene.words, model))
         details.draw(scene, linked)
         return
     details.draw(scene, ranked[ranked["method"] == method].iloc[0], limits)

@@ -27,7 +27,7 @@ from pages.shared.columns import (
     WEIGHT_BITS,
     column_of,
 )
-from pages.shared.judged import CLASSIFIER, Words
+from pages.shared.judged import Words
 from pages.shared.ranges import loss_spans
 from pages.shared.runs import given_spec, launch, measures
 from pages.shared.samples.panel import samples_panel
@@ -35,6 +35,7 @@ from pages.shared.words import explained
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.costs import COSTS
 from qcore.costs.formulas import CostModel
+from qcore.costs.smaller import smaller_text
 from qcore.errors import QcoreError
 from qcore.problem import PTQ, SensitivityTable
 from qcore.run_spec import RunSpec, method_label
@@ -108,10 +109,12 @@ def ranked(chosen: pd.DataFrame) -> pd.DataFrame:
     return chosen.loc[order.sort_values(["untested", "lost", "scored"], kind="stable").index]
 
 
-def picks_table(chosen: pd.DataFrame, words: Words, costs: Mapping[str, CostModel]) -> None:
+def picks_table(
+    chosen: pd.DataFrame, words: Words, costs: Mapping[str, CostModel], model: ModelSpec
+) -> None:
     """The table under the plots, which holds the numbers they show."""
     st.dataframe(
-        frames.picks_table(chosen, words, costs),
+        frames.picks_table(chosen, words, costs, model),
         hide_index=True,
         # a handful of methods is seen whole, without a table that scrolls in a page that does
         height="content" if len(chosen) <= MOST_ROWS else "auto",
@@ -123,7 +126,7 @@ def picks_table(chosen: pd.DataFrame, words: Words, costs: Mapping[str, CostMode
     )
 
 
-def score_words(row: pd.Series, what: str, words: Words = CLASSIFIER) -> str:
+def score_words(row: pd.Series, what: str, words: Words, model: ModelSpec) -> str:
     """Say which point this is, what it loses and what it scores, as Markdown."""
     split, images, score = (
         ("search", row[SEARCH_N], row[SEARCH_SCORE])
@@ -131,7 +134,9 @@ def score_words(row: pd.Series, what: str, words: Words = CLASSIFIER) -> str:
         else ("test", row[TEST_N], row[TEST_SCORE])
     )
     lost, low, high = (row[column] for column in LOSSES[f"{split} split"])
-    size = text.cost_text(COSTS["weight_bytes"], row[column_of(COSTS["weight_bytes"])])
+    cost = COSTS["weight_bytes"]
+    bytes_ = float(row[column_of(cost)])
+    size = f"{text.cost_text(cost, bytes_)} ({smaller_text(cost, model, bytes_)})"
     name = "" if words.usual else f"{words.name} "
     told = f"{name}{words.value(score)} on the {split} split (n={images:,.0f})"
     if pd.notna(lost):
@@ -169,11 +174,11 @@ def draw_picked(scene: Scene, rows: pd.DataFrame, view: View) -> None:
     if row is not None:
         st.header("Take it away")
         which = "the point you clicked" if clicked else "the pick in focus"
-        st.markdown(score_words(row, which, scene.words))
+        st.markdown(score_words(row, which, scene.words, scene.model))
         draw(scene, row, None if clicked else limits)
     if not chosen.empty:
         with st.expander("All picks as a table"):
-            picks_table(chosen, scene.words, scene.costs)
+            picks_table(chosen, scene.words, scene.costs, scene.model)
     elif within is None and not rows["kept"].all():
         none_held("measured")
     elif within is None:

@@ -16,6 +16,7 @@ from qcore.allocation import FLOAT_BITS, ModelSpec
 from qcore.costs import applicable
 from qcore.costs.budget import cheapest_total, make_options
 from qcore.costs.formulas import CostModel
+from qcore.costs.limits import HOW, read_limit, write_limit
 from qcore.errors import InvalidParams, QcoreError
 from qcore.models.catalog import (
     DATASETS,
@@ -75,7 +76,7 @@ def launch_form(store: Store, name: str) -> None:
                 key=f"f-pin{begin.key}",
             )
             pin = ends if pinned else None
-            limits, reaches = _limits(begin, model, weight_bits, activation_bits, pin, costs)
+            limits, reaches, wrong = _limits(begin, model, weight_bits, activation_bits, pin, costs)
             budgets = _budgets(limits, reaches)
         with right:
             params = params_form(search.params, f"p-{search.name}", costs)
@@ -103,6 +104,11 @@ def launch_form(store: Store, name: str) -> None:
         note = "" if search.name == given.SEARCH.name and not also else note
         anyway = confirmed(note, "f-anyway")
         pressed = st.button("Start search", type="primary", icon=":material/play_arrow:")
+        if wrong:
+            # said at the field already; no field is left out for it, or what it holds would be lost
+            if pressed:
+                raise wrong[0]
+            return
         spec = RunSpec(
             model=name,
             data=data,
@@ -211,8 +217,12 @@ def _limits(
     activation_bits: tuple[int, ...],
     pinned: int | None,
     costs: Mapping[str, CostModel],
-) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    """One number per limited cost, with the feasible interval under it; limits and intervals."""
+) -> tuple[dict[str, float], dict[str, tuple[float, float]], list[InvalidParams]]:
+    """One budget per limited cost, typed, with the feasible interval under it.
+
+    Returns:
+        The limits, the intervals, and what is wrong with budgets that are left out of the limits.
+    """
     near = begin.near
     chosen = st.multiselect(
         "Budget",
@@ -222,28 +232,43 @@ def _limits(
         key=f"f-limits{begin.key}",
         placeholder="none: the whole front",
     )
-    limits, reaches = {}, {}
+    limits: dict[str, float] = {}
+    reaches, wrong = {}, []
+    widest = max(activation_bits, default=FLOAT_BITS)
     for name in chosen:
         cost = costs[name]
         reach = _reach(cost, model, weight_bits, activation_bits, pinned)
-        start = near.get(name, (reach[0] * reach[1]) ** 0.5 if reach else 2.0**20)
-        factor, unit = text.scale_of(cost, start)
-        value = st.number_input(
-            f"{cost.title} at most, {unit}",
-            value=round(start / factor, 1),
-            key=f"f-limit-{name}-{unit}{begin.key}",
-            help=cost.formula,
-        )
         if reach:
             reaches[name] = reach
+        typed = st.text_input(
+            f"{cost.title} at most",
+            value=_begun(cost, near.get(name), reach),
+            key=f"f-limit-{name}{begin.key}",
+            help=f"{cost.formula}. {HOW}",
+        )
+        try:
+            limits[name] = read_limit(cost, typed, model, widest)
+        except InvalidParams as error:
+            wrong.append(error)
+            st.error(text.literal(str(error)))
+            continue
+        if reach:
             st.caption(
                 f"With these bits from {text.cost_text(cost, reach[0])} "
                 f"to {text.cost_text(cost, reach[1])}."
             )
-            if value * factor < reach[0]:
+            if limits[name] < reach[0]:
                 st.error(f"No bits fit this limit: the least is {text.cost_text(cost, reach[0])}.")
-        limits[name] = value * factor
-    return limits, reaches
+    return limits, reaches, wrong
+
+
+def _begun(cost: CostModel, near: float | None, reach: tuple[float, float] | None) -> str:
+    """The budget that a field begins with: the link's, or one amid what the bits can reach."""
+    if near is not None:
+        return write_limit(cost, int(near))
+    start = (reach[0] * reach[1]) ** 0.5 if reach else 2.0**20
+    factor, unit = text.scale_of(cost, start)
+    return f"{round(start / factor, 1):g} {unit}"
 
 
 def _budgets(

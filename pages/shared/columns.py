@@ -56,6 +56,9 @@ TEST_DIVERGENCE_ERROR = "Standard error of the divergence on the test split, nat
 TRAINED = "Trained"
 """Whether weights were trained, other than by tuning without labels."""
 
+SMALLER = "Weights, against float and 8 bits"
+"""How many times smaller than the float network and than 8 bits everywhere, in words."""
+
 DAMAGE = "Predicted damage"
 WEIGHT_BITS = "Mean weight bits"
 ACTIVATION_BITS = "Mean activation bits"

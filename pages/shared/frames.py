@@ -16,6 +16,7 @@ from pages.shared.columns import (
     OBJECTIVE,
     SEARCH_N,
     SEARCH_SCORE,
+    SMALLER,
     SPLITS,
     TEST_N,
     WEIGHT_BITS,
@@ -29,6 +30,7 @@ from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec, bits_matrices
 from qcore.costs import COSTS, costs_of, costs_of_many
 from qcore.costs.budget import Budget
 from qcore.costs.formulas import CostModel
+from qcore.costs.smaller import smaller_text
 from qcore.front import best_within, front_points
 from qcore.problem import TUNED, Scores
 from store import Run, StoredPoint
@@ -137,14 +139,24 @@ def scaled(frame: pd.DataFrame, costs: Mapping[str, CostModel] = COSTS) -> pd.Da
 
 
 def picks_table(
-    chosen: pd.DataFrame, words: Words = CLASSIFIER, costs: Mapping[str, CostModel] = COSTS
+    chosen: pd.DataFrame,
+    words: Words = CLASSIFIER,
+    costs: Mapping[str, CostModel] = COSTS,
+    model: ModelSpec | None = None,
 ) -> pd.DataFrame:
     """What stands under the front: method, score with its 95 % interval, costs.
 
     Each split has its own column, for figures of one are never held against those of another; the
     test split's is empty for points that were not reported.
+
+    Args:
+        chosen: Rows of `points_frame`.
+        words: What figures are called.
+        costs: The costs there are.
+        model: The network, for how many times smaller its weights are; None leaves that out.
     """
     rows = []
+    size = COSTS["weight_bytes"]
     for row in chosen.to_dict("records"):
         lost = {f"Lost against float, {words.lost}": _loss_text(row)} if words.has_loss else {}
         scores = {
@@ -157,6 +169,7 @@ def picks_table(
                 **lost,
                 **scores,
                 **{name: mean_text(row[name]) for name in (WEIGHT_BITS, ACTIVATION_BITS)},
+                **({SMALLER: smaller_text(size, model, row[column_of(size)])} if model else {}),
                 **{column: row[column] for column in cost_columns(costs, chosen).values()},
                 "Run": row["run"],
             }

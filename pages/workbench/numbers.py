@@ -24,6 +24,7 @@ from pages.shared.text import cost_text, mean_text, scale_of, significant
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
 from qcore.costs import COSTS, costs_of
 from qcore.costs.formulas import CostModel
+from qcore.costs.smaller import smaller_text
 from qcore.models.catalog import DATASETS, read_models
 from qcore.problem import Scores
 from qcore.run_spec import RunSpec
@@ -52,6 +53,7 @@ def costs_table(
             "These bits": cost_text(costs[name], mine[name]),
             "Starting point": cost_text(costs[name], before[name]),
             "Change, %": _change(mine[name], before[name]),
+            "Against float and 8 bits": smaller_text(costs[name], model, mine[name]),
             "8/8 bits": cost_text(costs[name], full[name]) if name in full else "",
         }
         for name in mine

@@ -20,6 +20,13 @@ from qcore.errors import InvalidBits, InvalidParams
 PERCENT_BITS = 8
 """A limit in percent is one of what the cost is with so many bits everywhere, unless it says."""
 
+HOW = (
+    "A budget is written with its unit, such as 24 KiB or 30 kB, in bits for each weight (3.5 "
+    "bits), in percent of what 8 bits everywhere or the float network cost (40 %, 12 % of float), "
+    "or as 8x smaller than float."
+)
+"""What may be typed, for a person."""
+
 _WRITTEN = re.compile(r"([-+]?(?:\d+(?:_\d+)*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([^\d\s].*)?")
 _SHARE = re.compile(r"%(?:\s+of\s+(?P<base>.+))?")
 _SMALLER = re.compile(r"(?:[xX\u00d7]|times)\s*smaller(?:\s+than\s+(?P<base>.+))?")

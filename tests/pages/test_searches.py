@@ -66,7 +66,7 @@ def test_what_is_filled_in_is_what_is_asked_for(app, store):
     at.multiselect(key="f-limits").set_value(["weight_bytes"])
     at.text_input(key="f-name").set_value("mine")
     at.run()
-    at.number_input(key="f-limit-weight_bytes-KiB").set_value(40.0).run()
+    at.text_input(key="f-limit-weight_bytes").set_value("40 KiB").run()
     press(at, "Start search")
     (started,) = all_runs(store)
     assert started.name == "mine"
@@ -82,7 +82,7 @@ def test_a_budget_that_cannot_be_met_is_refused_in_words(app, store):
     at = app("searches", search="Exact front")
     at.multiselect(key="f-limits").set_value(["weight_bytes"]).run()
     assert any("With these bits from" in caption.value for caption in at.caption)
-    at.number_input(key="f-limit-weight_bytes-KiB").set_value(1.0).run()
+    at.text_input(key="f-limit-weight_bytes").set_value("1 KiB").run()
     # said at the field at once, and to the byte when it is asked for
     assert ["the least is 18.8 KiB" in error.value for error in at.error] == [True]
     press(at, "Start search")
@@ -135,6 +135,32 @@ def test_the_table_lists_state_method_and_best(app, filled):
     assert set(table["State"]) == {"done"}
     assert table["Evaluations"].tolist() == [10, 20, 4]
     assert table["Best within budget, %"].tolist() == pytest.approx([74.9, 81.7, 86.0])
+
+
+@pytest.mark.parametrize(
+    ("typed", "limit"), [("3.5 bits", 33_719), ("40 % of 8 bits", 30_828), ("8x smaller", 38_536)]
+)
+def test_a_budget_is_typed_as_people_write_it(app, store, typed, limit):
+    at = app("searches", search="Exact front")
+    at.multiselect(key="f-limits").set_value(["weight_bytes"]).run()
+    at.text_input(key="f-limit-weight_bytes").set_value(typed).run()
+    press(at, "Start search")
+    assert all_runs(store)[0].spec.limits == {"weight_bytes": limit}
+
+
+def test_a_budget_that_is_none_is_refused_at_its_field_and_keeps_the_form(app, store):
+    at = app("searches", search="Exact front")
+    at.text_input(key="f-seeds").set_value("7")
+    at.multiselect(key="f-limits").set_value(["weight_bytes"]).run()
+    at.text_input(key="f-limit-weight_bytes").set_value("3,5 kB").run()
+    assert [literal("with a point: 3.5 kB") in error.value for error in at.error] == [True]
+    press(at, "Start search")
+    assert not at.exception
+    assert all_runs(store) == []
+    at.text_input(key="f-limit-weight_bytes").set_value("40 kB").run()
+    press(at, "Start search")
+    (started,) = all_runs(store)
+    assert (started.spec.limits, started.spec.seed) == ({"weight_bytes": 40_000}, 7)
 
 
 def test_one_press_queues_methods_times_budgets_times_seeds(app, store):

@@ -63,7 +63,39 @@ def test_what_is_typed_otherwise_is_taken_as_it_is():
     assert read_budgets(f"{first}, 50", COST, exact) == [exact[0], 50 * 1024]
 
 
-@pytest.mark.parametrize("text", ["", "ten", "0", "-3", "nan", "inf", "1,2,3,4,5,6,7,8,9", "1;2"])
+def test_budgets_may_have_units_and_be_shares_of_the_network():
+    exact = default_budgets(sample.MODEL, COST, 8)
+    eight, float_ = (COST.total(sample.MODEL, sample.uniform(bits)) for bits in (8, 32))
+    weights = sum(layer.weights for layer in sample.MODEL.layers)
+    found = read_budgets(
+        "30 kB, 3.5 bits, 40 % of 8 bits, 16x smaller, 50 KiB", COST, exact, sample.MODEL
+    )
+    limits = [30_000, weights * 7 // 16, eight * 2 // 5, float_ // 16, 50 * 1024]
+    assert found == sorted(limits)
+
+
+@pytest.mark.parametrize("text", ["3,5 kB", "10,20 kB", "40,000 B"])
+def test_a_comma_that_may_be_a_decimal_one_is_refused_in_words(text):
+    with pytest.raises(InvalidParams, match="a comma and a space, and decimals have a point"):
+        read_budgets(text, COST, [40_000.0])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "ten",
+        "10-20 kB",
+        "20 bit-ops",
+        "40 %",
+        "0",
+        "-3",
+        "nan",
+        "inf",
+        "1,2,3,4,5,6,7,8,9",
+        "1;2",
+    ],
+)
 def test_budgets_that_are_none_are_refused_in_words(text):
     with pytest.raises(InvalidParams, match="KiB"):
         read_budgets(text, COST, [40_000.0])

@@ -10,6 +10,7 @@ from pages.shared.columns import (
     SEARCH_LOW,
     SEARCH_N,
     SEARCH_SCORE,
+    SMALLER,
     TEST_SCORE,
     column_of,
 )
@@ -154,6 +155,11 @@ def test_the_table_says_on_which_images_an_accuracy_was_measured():
     assert "10,000 images" in words
     assert "cells of others are empty" in words
     assert table["Weights, KiB"].tolist() == [75.27, 37.63]
+    told = frames.picks_table(frames.picks(frame, {}), model=sample.MODEL)
+    assert told[SMALLER].tolist() == [
+        "4.0x smaller than float, as large as 8 bits",
+        "8.0x smaller than float, 2.0x than 8 bits",
+    ]
 
 
 def test_a_run_gets_better_only_within_its_budget():
