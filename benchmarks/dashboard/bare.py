@@ -11,6 +11,8 @@ from pages.explore import payload
 from pages.explore.component import markup, script, style
 from pages.explore.payload import picks
 from pages.explore.view import read_view
+from pages.shared import predictions
+from pages.shared.held import NOTHING, Held
 from pages.shared.judged import CLASSIFIER
 from pages.shared.points_table import points_frame
 from pages.shared.ranges import BUDGETS, spans_of
@@ -102,11 +104,16 @@ def measured(
     return frame, {**shared, **body}
 
 
-def predicted(model: ModelSpec, table: SensitivityTable) -> dict[str, Any]:
-    """The payload of predicted mode."""
+def predicted(model: ModelSpec, table: SensitivityTable, held: Held = NOTHING) -> dict[str, Any]:
+    """The payload of predicted mode, with the exact answer where something is set."""
     spans = spans_of(model)
-    shared = payload.shared_payload("predicted", model, read_view({}, spans), spans)
-    return payload.predicted_payload(shared, model, spans, "Exact optimum", table)
+    view = read_view({}, spans)
+    shared = payload.shared_payload("predicted", model, view, spans, held=held)
+    limits = view.limits(spans)
+    known = predictions.predicted_pick("x", table, model, limits, held=held) if held else None
+    return payload.predicted_payload(
+        shared, model, spans, "Exact optimum", table, known, limits, held=held
+    )
 
 
 def table_of(model: ModelSpec, seed: int = 0) -> SensitivityTable:

@@ -40,7 +40,7 @@ GAP = "explorer-gap"
 
 def draw_measured(
     scene: Scene, setting: str, float_score: float | None
-) -> tuple[pd.DataFrame, View]:
+) -> tuple[pd.DataFrame, View, Held]:
     """Draw what was measured.
 
     Args:
@@ -49,7 +49,8 @@ def draw_measured(
         float_score: The float network's score on the search split as it is shown, where known.
 
     Returns:
-        The points that are drawn, with the column "selectable", and what the reader has set.
+        The points that are drawn, with the columns "selectable" and "kept", what the reader has
+        set, and what is set on layers.
     """
     query = st.session_state.pop(GAP, None)
     if query:
@@ -79,7 +80,7 @@ def draw_measured(
     rows, body = _measured(scene, key)
     measured = {**shared, **payload.marked(body, scene.reference, scene.costs)}
     budget_explorer(measured, partial(_told, scene, rows))
-    return rows, view
+    return rows, view, held
 
 
 def draw_predicted(scene: Scene, name: str, table: SensitivityTable) -> None:

@@ -27,6 +27,7 @@ from pages.shared.columns import (
     WEIGHT_BITS,
     column_of,
 )
+from pages.shared.held import NOTHING, Held
 from pages.shared.judged import Words
 from pages.shared.ranges import loss_spans
 from pages.shared.runs import given_spec, launch, measures
@@ -148,13 +149,14 @@ def score_words(row: pd.Series, what: str, words: Words, model: ModelSpec) -> st
     )
 
 
-def draw_picked(scene: Scene, rows: pd.DataFrame, view: View) -> None:
+def draw_picked(scene: Scene, rows: pd.DataFrame, view: View, held: Held = NOTHING) -> None:
     """What stands below the measured front: the picks, then the one clicked or in focus.
 
     Args:
         scene: Where the points are from.
         rows: Those that the explorer draws, of `picks.drawn`.
         view: What the reader has set.
+        held: What is set on layers.
     """
     limits, within = view.limits(scene.spans), view.within
     picked = rows[rows["selectable"] & rows["kept"]]
@@ -175,7 +177,7 @@ def draw_picked(scene: Scene, rows: pd.DataFrame, view: View) -> None:
         st.header("Take it away")
         which = "the point you clicked" if clicked else "the pick in focus"
         st.markdown(score_words(row, which, scene.words, scene.model))
-        draw(scene, row, None if clicked else limits)
+        draw(scene, row, None if clicked else limits, NOTHING if clicked else held)
     if not chosen.empty:
         with st.expander("All picks as a table"):
             picks_table(chosen, scene.words, scene.costs, scene.model)
@@ -206,7 +208,12 @@ def _opened(scene: Scene, view: View) -> pd.Series | None:
     return row
 
 
-def draw(scene: Scene, row: pd.Series, limits: Mapping[str, float] | None = None) -> None:
+def draw(
+    scene: Scene,
+    row: pd.Series,
+    limits: Mapping[str, float] | None = None,
+    held: Held = NOTHING,
+) -> None:
     """Files, measuring, layers, costs and origin of one point.
 
     Args:
@@ -214,6 +221,7 @@ def draw(scene: Scene, row: pd.Series, limits: Mapping[str, float] | None = None
         row: Its row of the frame.
         limits: The budgets it is the pick of, cost name to limit; None for a point that was
             chosen by itself.
+        held: What is set on layers, of which it is the pick.
     """
     store, model = scene.store, scene.model
     run = next(run for run in scene.compared if run.id == row["run"])
@@ -231,7 +239,7 @@ def draw(scene: Scene, row: pd.Series, limits: Mapping[str, float] | None = None
         downloads(store, point, stem)
         words = ["--point", str(point)]
         samples_panel(store, f"point-{point}", lambda: config_text(store, point), words)
-    _actions(scene, row, allocation, run, limits)
+    _actions(scene, row, allocation, run, limits, held)
     table, why, origin = st.tabs(["Bits and costs of each layer", "Why", "Where it comes from"])
     with table:
         _layers(allocation, model)
@@ -247,12 +255,15 @@ def _actions(
     allocation: BitAllocation,
     run: Run,
     limits: Mapping[str, float] | None,
+    held: Held,
 ) -> None:
     prepared = row["config_point"] >= 0
     with st.container(horizontal=True, vertical_alignment="center"):
         _measure(scene, run.spec, allocation, str(row["stage"]), prepared)
         if not prepared:
-            nearest.offer(scene.frame, row, limits, scene.costs, scene.words)
+            like = [held.admits(bits) for bits in scene.frame["allocation"]] if held else None
+            others = scene.frame if like is None else scene.frame[like]
+            nearest.offer(others, row, limits, scene.costs, scene.words)
         if prepared and st.button("Keep it", icon=":material/keep:", key="keep"):
             keep(scene, row)
         explore_reference.button(scene.reference, row)
@@ -260,7 +271,11 @@ def _actions(
             "workbench",
             "Edit bits",
             ":material/edit:",
-            {"model": scene.model.name, "pt": f"{row['run']}:{row['point']}"},
+            {
+                "model": scene.model.name,
+                "pt": f"{row['run']}:{row['point']}",
+                **({"held": held.to_text(scene.model)} if held else {}),
+            },
         )
         # only what is limited here is limited there
         asked = limits or {"weight_bytes": row[column_of(COSTS["weight_bytes"])]}

@@ -7,7 +7,7 @@ place of an earlier one on the same part of a layer:
     {"tie": [layer names], "part": "weight" or "activation"}
 
 A layer that is locked is allowed one width; layers that are tied share one. In the page's address
-it is short: "w0.2-4*4.8_a1*8_w1.3" allows weights of the first and of the third to fifth layer 4 or
+it is short: "w0.2-4b4.8_a1b8_w1.3" allows weights of the first and of the third to fifth layer 4 or
 8 bits, inputs of the second 8, and ties the weights of the second and the fourth.
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 from qcore.allocation import BIT_WIDTHS, BitAllocation, LayerBits, ModelSpec
 
 PARTS = ("weight", "activation")
-_RULE = re.compile(r"([wa])([0-9.\-]+)(?:\*([0-9.]*))?")
+_RULE = re.compile(r"([wa])([0-9.\-]+)(?:b([0-9.]*))?")
 _DIGITS = 6
 _MOST = 20_000
 """Rules that are read from one list, at most."""
@@ -123,7 +123,7 @@ class Held:
                 ]
             else:
                 named = {place[rule.layer] for rule in group if isinstance(rule, Allow)}
-                words.append(f"{part[0]}{_places(named)}*{'.'.join(map(str, widths))}")
+                words.append(f"{part[0]}{_places(named)}b{'.'.join(map(str, widths))}")
         return "_".join(words)
 
 

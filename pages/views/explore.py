@@ -61,10 +61,10 @@ def main() -> None:
         if basic:
             draw_measured(scene, score)
         else:
-            rows, view = canvas.draw_measured(scene, setting, score)
+            rows, view, held = canvas.draw_measured(scene, setting, score)
             # of any length: the network below it stays open
             with st.container():
-                details.draw_picked(scene, rows, view)
+                details.draw_picked(scene, rows, view, held)
     else:
         _predicted(scene, basic)
     with st.expander("Network", icon=":material/account_tree:"):

@@ -9,6 +9,7 @@ from typing import Any
 
 import streamlit as st
 
+from pages.shared.held import held_of_text
 from pages.workbench.draft import (
     Draft,
     Start,
@@ -179,7 +180,7 @@ def _linked(
         if start is None:
             st.toast("The point of this link is not of this model, or was deleted.", icon="⚠️")
         else:
-            draft = begin(start, model)
+            draft = begin(start, model, _locks(model))
     if bits:
         found = bits_of_link(bits, model)
         if found is None:
@@ -189,6 +190,13 @@ def _linked(
             start = draft.start if draft else bench.now.start if bench else own
             draft = Draft(begin(own, model).rows, start)
     return draft
+
+
+def _locks(model: ModelSpec) -> tuple[bool, ...]:
+    """The layers that a link has locked; told once."""
+    held = held_of_text(st.query_params.pop("held", ""), model)
+    locked = {layer for (layer, _), widths in held.allowed().items() if len(widths) == 1}
+    return tuple(name in locked for name in model.names)
 
 
 def _write_link(draft: Draft) -> tuple[str, str]:

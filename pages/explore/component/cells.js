@@ -248,9 +248,9 @@ class Cells {
     menu.hidden = false;
     this.fill();
     this.of.look({});
-    const [x, y] = this.place(cell);
+    const [x, y] = this.place({ ...cell, part: "activation" });
     const across = Math.max(0, Math.min(x - 20, box.clientWidth - menu.offsetWidth));
-    menu.style.translate = `${across}px ${y + 14}px`;
+    menu.style.translate = `${across}px ${y + 4}px`;
     menu.querySelector("input, button").focus({ preventScroll: true });
   }
 

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from qcore.allocation import FLOAT_BITS, LayerBits
+from qcore.allocation import BIT_WIDTHS, FLOAT_BITS, LayerBits
 from qcore.costs import COSTS
 from qcore.costs.formulas import UNPRICED, CostModel
 from qcore.costs.user_tables import Table, cost_of
