@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from qcore.allocation import BIT_WIDTHS, FLOAT_BITS, LayerBits
+from qcore.allocation import FLOAT_BITS, LayerBits
 from qcore.costs import COSTS
 from qcore.costs.formulas import UNPRICED, CostModel
 from qcore.costs.user_tables import Table, cost_of
@@ -79,7 +79,7 @@ def listed(cost: CostModel, layer, part: str) -> tuple[int, ...]:
         return tuple(range(1, 17))
     wide = (lambda w: LayerBits(w, 4)) if part == "weight" else (lambda w: LayerBits(4, w))
     # a width whose exact price is also the smooth one is a width with a row
-    return tuple(w for w in BIT_WIDTHS[:-1] if cost.rounding(layer, wide(w)) == 0)
+    return tuple(w for w in range(1, 17) if cost.rounding(layer, wide(w)) == 0)
 
 
 @every
