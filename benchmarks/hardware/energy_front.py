@@ -1,11 +1,13 @@
 """Front under energy against fronts under bytes and bit operations, at equal energy.
 
     python -m benchmarks.hardware.energy_front
+    ... --energy eyeriss_packed16_energy_pj --weights 2 3 4 5 6 8
 
 Weights {2, 4, 8} bits, activations {4, 8}, gradient sensitivity, exact fronts. For each energy
 limit, from the cheapest to the dearest allocation, the best predicted allocation of the front under
 energy is measured beside the best within the same energy of the fronts under weight_bytes and
-under bit_ops. Written to benchmarks/results/energy-front.json.
+under bit_ops; where no value is split between words also of the front under the dense energy.
+Written to benchmarks/results/energy-front.json, or energy-front-packed16.json.
 """
 
 import argparse
@@ -29,11 +31,13 @@ from qcore.scoring.evaluator import Evaluator
 from qcore.sensitivity.measured import compute_table
 from qcore.solvers.knapsack import exact_front, layer_tables
 
-RESULTS = Path(__file__).parents[1] / "results" / "energy-front.json"
+RESULTS = Path(__file__).parents[1] / "results"
 WEIGHTS = (2, 4, 8)
 ACTIVATIONS = (4, 8)
 LEVELS = (0.15, 0.3, 0.5, 0.75)
 AGAINST = ("weight_bytes", "bit_ops")
+PACKED = "_packed16_"
+"""In the name of an energy where no value is split between two words."""
 
 
 def best_of(
@@ -62,23 +66,26 @@ def best_of(
     return chosen
 
 
-def compare(name: str, energy: str, images: int) -> list[dict[str, Any]]:
+def compare(
+    name: str, energy: str, images: int, widths: tuple[int, ...] = WEIGHTS
+) -> list[dict[str, Any]]:
     """Measure one network's fronts at every level."""
     data = load_data("fashion-mnist", calibration=images, search=images)
     network = load_model(name)
     found = find_layers(network, next(data.calibration.batches(1))[0], name)
     evaluator = Evaluator(QuantizedModel(network, found), data, "cpu", TuningParams())
     model = found.spec
-    problem = Problem(model, make_options(model.layers, WEIGHTS, ACTIVATIONS))
-    table = compute_table("gradient", evaluator, WEIGHTS, ACTIVATIONS)
+    problem = Problem(model, make_options(model.layers, widths, ACTIVATIONS))
+    table = compute_table("gradient", evaluator, widths, ACTIVATIONS)
     price = COSTS[energy].total
     low, high = (
         price(model, BitAllocation.uniform(model.layers, w, a))
-        for w, a in ((WEIGHTS[0], ACTIVATIONS[0]), (WEIGHTS[-1], ACTIVATIONS[-1]))
+        for w, a in ((widths[0], ACTIVATIONS[0]), (widths[-1], ACTIVATIONS[-1]))
     )
     limits = [low + share * (high - low) for share in LEVELS]
     rows = []
-    for cost in (energy, *AGAINST):
+    dense = [energy.replace(PACKED, "_")] if PACKED in energy else []
+    for cost in (energy, *dense, *AGAINST):
         for limit, allocation in zip(
             limits, best_of(problem, table, cost, energy, limits), strict=True
         ):
@@ -109,12 +116,14 @@ def main() -> None:
     parser.add_argument("--models", nargs="*", default=["resnet8", "resnet20", "mobilenet"])
     parser.add_argument("--energy", default="eyeriss_energy_pj")
     parser.add_argument("--images", type=int, default=1024)
+    parser.add_argument("--weights", nargs="*", type=int, default=list(WEIGHTS))
     arguments = parser.parse_args()
     keep_freed_memory()
     rows = []
+    file = "energy-front-packed16.json" if PACKED in arguments.energy else "energy-front.json"
     for name in arguments.models:
-        rows += compare(name, arguments.energy, arguments.images)
-        RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        rows += compare(name, arguments.energy, arguments.images, tuple(sorted(arguments.weights)))
+        (RESULTS / file).write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

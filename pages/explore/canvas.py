@@ -20,7 +20,8 @@ from pages.explore.view import View, costs_of_points, query_of, read_view
 from pages.shared import predictions, session
 from pages.shared.held import Held, held_of, held_of_text
 from pages.shared.judged import Words
-from pages.shared.ranges import BUDGETS, LOSSES
+from pages.shared.ranges import BUDGETS, LOSSES, budget_keys
+from pages.shared.typed import typed_budget
 from qcore.costs import COSTS
 from qcore.costs.budget import cheapest_total
 from qcore.problem import SensitivityTable
@@ -33,6 +34,9 @@ OWN_KEYS = (
     "held",
 )
 """Keys of the page's address that only the explorer writes."""
+
+TYPED = "explorer-typed"
+"""Session key: how many budgets were typed; each begins the explorer anew."""
 
 GAP = "explorer-gap"
 """Session key: the address of the search of a gap that was asked for."""
@@ -55,7 +59,7 @@ def draw_measured(
     query = st.session_state.pop(GAP, None)
     if query:
         st.switch_page("pages/views/searches.py", query_params=query)
-    identity = f"{scene.model.digest}/{setting}"
+    identity = f"{scene.model.digest}/{setting}/{st.session_state.get(TYPED, 0)}"
     view = read_view(
         st.query_params.to_dict(),
         scene.spans,
@@ -91,7 +95,7 @@ def draw_predicted(scene: Scene, name: str, table: SensitivityTable) -> None:
         name: What to call the method.
         table: The sensitivities.
     """
-    identity = f"{scene.model.digest}/{name}"
+    identity = f"{scene.model.digest}/{name}/{st.session_state.get(TYPED, 0)}"
     view = read_view(
         st.query_params.to_dict(),
         scene.spans,
@@ -123,6 +127,25 @@ def draw_predicted(scene: Scene, name: str, table: SensitivityTable) -> None:
             front = session.predicted_front(name, table, scene.model, "weight_bytes", scene.costs)
             details.below_smallest(front, limits, scene.costs, "predicted")
         details.draw_predicted(scene, chosen, table)
+
+
+def typed_budgets(scene: Scene) -> None:
+    """Boxes to type budgets into; what is typed moves the explorer's dials.
+
+    Args:
+        scene: The model, its runs and their points.
+    """
+    with st.popover("Type a budget", icon=":material/keyboard:"):
+        for name, span in scene.spans.items():
+            cost = scene.costs[name]
+            typed_budget(cost, span, scene.model, scene.widest, partial(_take, name))
+
+
+def _take(cost: str, value: float) -> None:
+    """Set a dial: the address says where, and the explorer begins anew from there."""
+    slider, switch = budget_keys(cost)
+    st.query_params.update({slider: repr(value), switch: "true"})
+    st.session_state[TYPED] = st.session_state.get(TYPED, 0) + 1
 
 
 def _first(identity: str, view: View) -> View:

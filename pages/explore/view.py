@@ -141,7 +141,9 @@ def query_of(
         if name in LOSSES and not limited:  # most links accept any loss, and stay short
             continue
         if isinstance(value, (int, float)) and span.low <= value <= span.high:
-            query[slider] = f"{value:.{span.decimals}f}"
+            short = f"{value:.{span.decimals}f}"
+            # a budget that was typed may lie between two settings of the slider, and stays exact
+            query[slider] = short if math.isclose(float(short), value) else repr(float(value))
         query[switch] = "true" if limited else OFF
     x = message.get("x")
     query["x"] = costs[x if isinstance(x, str) and x in costs else "weight_bytes"].title

@@ -1,6 +1,7 @@
 """Budget sliders: the widgets, bound to the address."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import streamlit as st
 
@@ -13,6 +14,7 @@ from pages.shared.ranges import (
     is_budget_key,
     loss_spans,
 )
+from pages.shared.typed import typed_budget
 from pages.shared.words import explained
 from qcore.allocation import ModelSpec
 from qcore.costs import applicable, refusals
@@ -83,8 +85,13 @@ def budget_sliders(
                 disabled=not on,
             )
             if on:
+                typed_budget(cost, span, model, widest, partial(_move, slider))
                 limits[cost.name] = value * span.factor
     return limits
+
+
+def _move(slider: str, value: float) -> None:
+    st.session_state[slider] = value
 
 
 def accepted_loss(words: Words = CLASSIFIER) -> float | None:

@@ -56,6 +56,8 @@ def main() -> None:
     scene = Scene(store, model, compared, frame, marked, words)
     with line:
         start.search_here(store, name, mine, compared)
+        if not basic:
+            canvas.typed_budgets(scene)
     if source == "measured":
         score = words.factor * float_search.headline if float_search else None
         if basic:

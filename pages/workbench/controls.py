@@ -27,7 +27,8 @@ from pages.workbench.reading import FORMATS, read_bits, read_file
 from pages.workbench.rules import LAYER_SETS, NAMED, PARTS, STEPS, Rule, apply_rule, matching
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
 from qcore.costs import COSTS
-from qcore.errors import QcoreError
+from qcore.costs.limits import HOW, read_limit
+from qcore.errors import InvalidParams, QcoreError
 from store import Store, configs
 
 WIDTHS = (*range(1, 9), FLOAT_BITS)
@@ -208,11 +209,49 @@ def _from_point(model: ModelSpec, frame: pd.DataFrame | None) -> Draft | None:
             key="wb-point",
             width=360,
         )
-        if not _go("wb-from-point"):
-            return None
+        pressed = _go("wb-from-point")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        typed = st.text_input(
+            "Or its best with weights of at most",
+            key="wb-within",
+            placeholder="24 KiB, 3.5 bits, 40 %, 8x smaller",
+            max_chars=60,
+            width=360,
+            help=HOW,
+        )
+        asked = _go("wb-from-within", disabled=not typed.strip())
+    if asked:
+        row = best_of(frame[frame["method"] == method], model, typed)
+    elif pressed:
         row = rows[rows["point"] == chosen].iloc[0]
-        start = point_start(model, str(method), int(row["run"]), int(chosen), row["allocation"])
-        return begin(start, model)
+    else:
+        return None
+    where = int(row["run"]), int(row["point"])
+    return begin(point_start(model, str(method), *where, row["allocation"]), model)
+
+
+def best_of(rows: pd.DataFrame, model: ModelSpec, typed: str) -> pd.Series:
+    """The best point of one method, by what its search minimised, within a budget on its weights.
+
+    Args:
+        rows: The method's, of `points_frame`.
+        model: The network.
+        typed: As `qcore.costs.limits.read_limit` takes it.
+
+    Raises:
+        InvalidParams: it is no budget, or nothing that was measured is within it.
+    """
+    cost = COSTS["weight_bytes"]
+    limit = read_limit(cost, typed, model)
+    found = frames.picks(rows, {cost.name: limit})
+    if found.empty:
+        least = text.exact_cost_text(cost, float(rows[column_of(cost)].min()))
+        raise InvalidParams(
+            f"Nothing was measured of at most {text.exact_cost_text(cost, limit)}; the smallest is "
+            f"{least}. Give more, or start a search near that budget."
+        )
+    best: pd.Series = found.iloc[0]
+    return best
 
 
 def point_start(

@@ -44,6 +44,15 @@ def test_nonsense_from_a_browser_is_left_out(said):
     assert (view.x, view.focus, view.wrong) == ("weight_bytes", "", ())
 
 
+def test_a_typed_budget_between_two_settings_stays_exact_in_a_link():
+    exact = 19_269 / SPANS["weight_bytes"].factor
+    query = query_of({"values": {"weight_bytes": exact}, "on": {"weight_bytes": True}}, SPANS)
+    assert read_view(query, SPANS).limits(SPANS) == {"weight_bytes": 19_269}
+    on_grid = query_of({"values": {"weight_bytes": 25.0}, "on": {}}, SPANS)
+    assert float(on_grid["bw"]) == 25
+    assert len(on_grid["bw"]) <= 6
+
+
 def test_a_link_stays_short_and_plain():
     said = {
         "values": {name: span.high for name, span in {**SPANS, **loss_spans()}.items()},
