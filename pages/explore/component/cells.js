@@ -65,7 +65,7 @@ class Cells {
 
   /** The bits a cell has now, or had where nothing fits; undefined where there are none. */
   bits({ part, layer, method }) {
-    return this.of.shown(method)?.[part[0]][layer];
+    return this.of.shown(method)?.[part[0]]?.[layer];
   }
 
   name({ part, layer }) {
