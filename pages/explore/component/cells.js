@@ -88,7 +88,7 @@ class Cells {
   /** What a cell is and has, in words. */
   words(cell) {
     const bits = this.bits(cell);
-    const width = !bits ? "none" : bits === FLOAT ? "float" : `${bits} bits`;
+    const width = bits ? bitsText(bits) : "none";
     return [`${this.name(cell)}: ${width}`, ...this.setText(cell)].join(", ");
   }
 
