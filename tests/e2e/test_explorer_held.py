@@ -346,3 +346,15 @@ def test_new_data_keeps_what_is_set_and_takes_the_exact_answer_for_it(page):
     # it is the answer for what was set, not for anything else
     click(page, 5, "activation")
     assert page.evaluate("explorer.settled !== explorer.held.key")
+
+
+def test_floats_are_widths_by_name(page):
+    bare.load(page)
+    told = page.evaluate("[[], [4], [4, 32], [3, 8, 17, 18, 32]].map(code.widthsText)")
+    assert told == ["no width", "4", "4 or float", "3, 8, bf16, fp16 or float"]
+    assert page.evaluate("[1, 16, 32, 18].map(code.bitsText)") == [
+        "1 bits",
+        "16 bits",
+        "float",
+        "fp16",
+    ]

@@ -65,7 +65,7 @@ class Cells {
 
   /** The bits a cell has now, or had where nothing fits; undefined where there are none. */
   bits({ part, layer, method }) {
-    return this.of.shown(method)?.[part[0]][layer];
+    return this.of.shown(method)?.[part[0]]?.[layer];
   }
 
   name({ part, layer }) {
@@ -88,7 +88,7 @@ class Cells {
   /** What a cell is and has, in words. */
   words(cell) {
     const bits = this.bits(cell);
-    const width = !bits ? "none" : bits === FLOAT ? "float" : `${bits} bits`;
+    const width = bits ? bitsText(bits) : "none";
     return [`${this.name(cell)}: ${width}`, ...this.setText(cell)].join(", ");
   }
 

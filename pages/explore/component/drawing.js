@@ -169,7 +169,7 @@ class Drawing {
 
   /** Bits as a colour and a digit; float is striped. */
   block(pen, { cmap, ink }, bits, x, y, width, height, down = height / 2 + 0.5) {
-    const text = bits === FLOAT ? "float" : `${bits}`;
+    const text = widthText(bits);
     const colour = ink[bits];
     pen.bar(x, y, width, height, cmap[bits]);
     const stripes = bits === FLOAT ? height : 0;

@@ -249,6 +249,7 @@ export class Explorer {
     const { methods, proxy, view } = this;
     const [limits, within] = [this.limits(), this.within()];
     this.now = methods.map((method) => this.chosen(method, limits, within));
+    this.ghosts = [];
     this.now.forEach((r, at) => {
       if (r?.w) this.last[at] = r;
     });
@@ -271,7 +272,8 @@ export class Explorer {
 
   /** What the row of a method shows: what it gives, or where nothing fits what could be set on. */
   shown(at) {
-    return this.now[at]?.w ? this.now[at] : this.held.any ? this.ghost(at) : null;
+    if (this.now[at]?.w || !this.held.any) return this.now[at];
+    return this.ghosts[at] ??= this.ghost(at);
   }
 
   /** The bits a method had before nothing fitted, as far as they may be had; 0 where none may. */

@@ -104,7 +104,12 @@ export function parted(rules, held, layers, part, layer) {
   return left.length > 1 ? [...others, { tie: left, part }] : others;
 }
 
-const widthText = (width) => width === 32 ? "float" : `${width}`;
+// floats of 16 and 32 bits are told by name, as in Python
+const NAMED = { 17: "bf16", 18: "fp16", 32: "float" };
+const widthText = (width) => NAMED[width] ?? `${width}`;
+
+/** "4 bits", or the name of a float. */
+export const bitsText = (width) => NAMED[width] ?? `${width} bits`;
 
 /** Widths in words: "4", "4 or 8", "2, 4 or 8", "no width". */
 export const widthsText = (widths) =>

@@ -140,7 +140,7 @@ function stopsOf(of, method, id) {
 function linesOf(of, { layer, part, method }) {
   const facts = of.layers[layer];
   const r = of.now[method ?? of.at];
-  const bits = (all) => all[layer] === FLOAT ? "float" : `${all[layer]} bits`;
+  const bits = (all) => bitsText(all[layer]);
   const bytes = r?.w && Math.ceil((facts.weights * r.w[layer]) / 8).toLocaleString("en-US");
   const held = bytes
     ? [
