@@ -2,6 +2,13 @@
 // Names of layers and methods may hold anything: they are drawn as text only.
 
 const FLOAT = 32;
+
+/** Bytes of so many weights at a width, as the cost counts them. */
+const weightBytes = ({ sizes }, weights, bits) =>
+  Math.ceil((weights * sizes[bits]) / 8).toLocaleString("en-US");
+
+/** A width with its unit: "4 bits", "fp16", "float". */
+const widthWords = ({ names }, bits) => names[bits] + (/^\d+$/.test(names[bits]) ? " bits" : "");
 const GRIP = 9;
 const ROW = 42;
 const GAPS = "#d5900024";
@@ -164,8 +171,8 @@ class Drawing {
   }
 
   /** Bits as a colour and a digit; float is striped. */
-  block(pen, { cmap, ink }, bits, x, y, width, height, down = height / 2 + 0.5) {
-    const text = bits === FLOAT ? "float" : `${bits}`;
+  block(pen, { cmap, ink, names }, bits, x, y, width, height, down = height / 2 + 0.5) {
+    const text = names[bits];
     const colour = ink[bits];
     pen.bar(x, y, width, height, cmap[bits]);
     const stripes = bits === FLOAT ? height : 0;
@@ -361,7 +368,8 @@ class Drawing {
     const others = shown.order.filter((at) => at !== shown.at && now[at]?.w).map((at) => now[at]);
     // the same bits everywhere are what to compare with; for them, the best of the others
     const other = others.find((o) => o.method.uniform) ?? others[0];
-    const height = (o, i) => widths === "ops" ? o.w[i] * o.a[i] : o.w[i];
+    const height = (o, i) =>
+      widths === "ops" ? data.sizes[o.w[i]] * data.sizes[o.a[i]] : data.sizes[o.w[i]];
     const tallest = [r, other].flatMap((o) => o?.w ? layers.map((_, i) => height(o, i)) : []);
     const high = 8 * Math.ceil(Math.max(8, ...tallest) / 8);
     const ticks = (count, step) => [...Array(count)].map((_, k) => [k * step, `${k * step}`]);

@@ -364,8 +364,8 @@ export class Explorer {
     const facts = this.layers[layer];
     const r = this.now[method ?? this.at];
     if (!facts) return [{ method }];
-    const bits = (all) => all[layer] === FLOAT ? "float" : `${all[layer]} bits`;
-    const bytes = r?.w && Math.ceil((facts.weights * r.w[layer]) / 8).toLocaleString("en-US");
+    const bits = (all) => widthWords(this.data, all[layer]);
+    const bytes = r?.w && weightBytes(this.data, facts.weights, r.w[layer]);
     const held = bytes
       ? [
         `${r.method.title}: weights ${bits(r.w)}, activations ${bits(r.a)}`,
