@@ -1,16 +1,23 @@
 """The report's pictures as inline SVG: bits, area-true size, front, difference. Pure functions."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from itertools import groupby
 
 import pandas as pd
 
-from pages.plots.style import BIT_COLOURS, CELL_TEXT_LAYERS, GREY, digit_colour, style_of
+from pages.plots.style import (
+    BIT_COLOURS,
+    CELL_TEXT_LAYERS,
+    GREY,
+    digit_colour,
+    shown_colours,
+    style_of,
+)
 from pages.shared import frames
 from pages.shared.columns import SEARCH_SCORE, column_of
 from pages.shared.text import bits_text, cost_text, scale_of, significant
-from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
+from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec, stored_bits, width_words
 from qcore.costs import COSTS
 from qcore.costs.formulas import CostModel
 
@@ -33,6 +40,7 @@ def bits_picture(model: ModelSpec, rows: Sequence[tuple[str, BitAllocation]]) ->
     count = len(model.layers)
     step, high = (WIDTH - LEFT - RIGHT) / count, 22
     parts, y = [], 0.0
+    used: set[int] = set()
     for label, allocation in rows:
         for part in ("weights", "activations"):
             widths = [
@@ -41,6 +49,7 @@ def bits_picture(model: ModelSpec, rows: Sequence[tuple[str, BitAllocation]]) ->
             ]
             parts.append(words(f"{label}: {part}", 0, y + 15))
             parts.append(_cells(widths, y, step, high))
+            used |= set(widths)
             y += high + 1
         y += 6
     if count <= 60:
@@ -51,7 +60,7 @@ def bits_picture(model: ModelSpec, rows: Sequence[tuple[str, BitAllocation]]) ->
         y += 110
     parts.append(words("Layer, in execution order", WIDTH / 2, y + 16, text_anchor="middle"))
     y += 24
-    return picture("".join(parts) + _legend(y), WIDTH, y + 24, "Bits of every layer")
+    return picture("".join(parts) + _legend(y, used), WIDTH, y + 24, "Bits of every layer")
 
 
 def _cells(widths: Sequence[int], y: float, step: float, high: float) -> str:
@@ -79,9 +88,9 @@ def _digit(width: int, x: float, y: float) -> str:
     return words(bits_text(width), x, y, fill=colour, text_anchor="middle", font_size=11)
 
 
-def _legend(y: float) -> str:
+def _legend(y: float, used: Iterable[int]) -> str:
     parts = [words("bits", LEFT, y + 13)]
-    for at, width in enumerate(BIT_COLOURS):
+    for at, width in enumerate(shown_colours(used)):
         x = LEFT + 40 + 32 * at
         parts += [_cell(width, x, y, 28, 18), _digit(width, x + 14, y + 13)]
     return "".join(parts)
@@ -91,19 +100,19 @@ def area_picture(model: ModelSpec, allocation: BitAllocation) -> str:
     """Width is a layer's share of the weights, height its bits, so the area is its bytes."""
     total = sum(layer.weights for layer in model.layers) or 1
     room, tall = WIDTH - 60 - RIGHT, 220
-    top = max([8, *(bits.weight for bits in allocation.values() if bits.weight != FLOAT_BITS)])
+    top = max([8, *(stored_bits(b.weight) for b in allocation.values() if b.weight != FLOAT_BITS)])
     parts, x = [], 60.0
     for layer in model.layers:
         bits = allocation[layer.name].weight
         wide = room * layer.weights / total
-        high = tall * min(bits, top) / top
+        high = tall * min(stored_bits(bits), top) / top
         parts.append(_cell(bits, x, tall + 10 - high, max(0.3, wide - 0.5), high))
         if wide >= 46:
             name = cut(layer.name, int(wide / 7))
             colour = digit_colour(bits)
             price = COSTS["weight_bytes"]
             size = cost_text(price, price.layer_cost(layer, allocation[layer.name]))
-            for row, line in enumerate((name, f"{bits_text(bits)} bits", size)):
+            for row, line in enumerate((name, width_words(bits), size)):
                 if high > 20 + 14 * row:
                     parts.append(words(line, x + 4, tall + 26 - high + 14 * row, fill=colour))
         x += wide

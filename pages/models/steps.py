@@ -26,7 +26,6 @@ from qcore.sensitivity.kinds import SENSITIVITIES
 from store import Store
 from store.jobs import add_network
 
-WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8)
 EVERY_S = 0.5
 
 SENSITIVITY_KINDS = {
@@ -225,9 +224,8 @@ def sensitivity_step(store: Store, name: str, data: str, counts: tuple[int, int]
             key="m-kind",
         )
     )
-    widths = right.pills(
-        "Weight bits", WIDTHS, selection_mode="multi", default=(2, 3, 4, 8), key="m-widths"
-    )
+    with right:
+        widths = widgets.width_pills("Weight bits", (2, 3, 4, 8), "m-widths")
     pressed = st.button(
         "Compute sensitivity",
         key="m-sensitivity",

@@ -13,7 +13,15 @@ from pages.network.layout import SIZES, place
 from pages.network.wiring import JOIN_WORDS, Node, read_wires
 from pages.plots.style import BIT_COLOURS, digit_colour
 from pages.shared.text import significant, tidy
-from qcore.allocation import BIT_WIDTHS, FLOAT_BITS, BitAllocation, LayerSpec, ModelSpec
+from qcore.allocation import (
+    BIT_WIDTHS,
+    FLOAT_BITS,
+    BitAllocation,
+    LayerSpec,
+    ModelSpec,
+    stored_bits,
+    width_text,
+)
 from qcore.problem import InputRange, SensitivityTable
 
 HIGHEST = 60
@@ -69,6 +77,8 @@ def picture(
             for at, layer in enumerate(model.layers)
         ],
         "widths": list(BIT_WIDTHS),
+        "names": {str(bits): width_text(bits) for bits in BIT_WIDTHS},
+        "stored": {str(bits): stored_bits(bits) for bits in BIT_WIDTHS},
         "looks": {str(bits): [BIT_COLOURS[bits], digit_colour(bits)] for bits in BIT_COLOURS},
         "unit": "" if table is None else table.unit,
         "damage": "" if table is None else f"Predicted damage ({table.kind})",

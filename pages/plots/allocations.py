@@ -10,11 +10,11 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from pages.plots.difference import short
-from pages.plots.style import BIT_COLOURS, GREY, digit_colour, lay_out, plain
+from pages.plots.style import GREY, digit_colour, lay_out, plain, shown_colours, steps_of
 from pages.shared.columns import SEARCH_SCORE, column_of
 from pages.shared.judged import CLASSIFIER, Words
 from pages.shared.text import bits_text, scale_of, significant
-from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
+from qcore.allocation import BitAllocation, ModelSpec, width_words
 from qcore.costs.formulas import CostModel
 
 MOST_ROWS = 40
@@ -75,7 +75,8 @@ def allocations_figure(
     """
     names = list(model.names)
     table = [_bits(allocation, names, part) for allocation in listed["allocation"]]
-    codes = {width: code for code, width in enumerate(BIT_COLOURS, start=1)}
+    colours = shown_colours(width for row in table for width in row)
+    codes = {width: code for code, width in enumerate(colours, start=1)}
     places, rows = list(range(1, len(names) + 1)), list(range(1, len(table) + 1))
     figure = go.Figure()
     figure.add_heatmap(
@@ -90,7 +91,7 @@ def allocations_figure(
             for row, label in zip(table, listed["label"], strict=True)
         ],
         hovertemplate="%{hovertext}<extra></extra>",
-        colorscale=_steps(),
+        colorscale=steps_of(colours),
         zmin=0.5,
         zmax=len(codes) + 0.5,
         showscale=len(names) > CELLS_WITH_DIGITS,
@@ -137,16 +138,7 @@ def _bits(allocation: BitAllocation, names: Sequence[str], part: str) -> list[in
 
 
 def _words(width: int) -> str:
-    return "float" if width == FLOAT_BITS else f"{width} bits"
-
-
-def _steps() -> list[tuple[float, str]]:
-    count = len(BIT_COLOURS)
-    return [
-        stop
-        for code, colour in enumerate(BIT_COLOURS.values())
-        for stop in ((code / count, colour), ((code + 1) / count, colour))
-    ]
+    return width_words(width)
 
 
 def _add_digits(figure: go.Figure, table: Sequence[Sequence[int]]) -> None:

@@ -7,7 +7,14 @@ import plotly.graph_objects as go
 
 from pages.plots.style import BIT_COLOURS, GREY, digit_colour, lay_out, plain
 from pages.shared.text import bits_text, cost_text, tidy
-from qcore.allocation import FLOAT_BITS, LayerBits, LayerSpec, ModelSpec
+from qcore.allocation import (
+    FLOAT_BITS,
+    LayerBits,
+    LayerSpec,
+    ModelSpec,
+    stored_bits,
+    width_words,
+)
 from qcore.costs import COSTS
 from qcore.errors import InvalidParams
 
@@ -34,21 +41,21 @@ class Area:
 AREAS: dict[str, Area] = {
     "weight_bytes": Area(
         lambda layer: layer.weights,
-        lambda bits: bits.weight,
+        lambda bits: stored_bits(bits.weight),
         lambda bits: bits.weight,
         "weights",
         "Bits per weight",
     ),
     "bit_ops": Area(
         lambda layer: layer.macs,
-        lambda bits: bits.weight * bits.activation,
+        lambda bits: stored_bits(bits.weight) * stored_bits(bits.activation),
         lambda bits: bits.weight,
         "multiply-accumulates",
         "Weight bits x activation bits",
     ),
     "activation_bytes_sum": Area(
         lambda layer: layer.inputs,
-        lambda bits: bits.activation,
+        lambda bits: stored_bits(bits.activation),
         lambda bits: bits.activation,
         "input activations",
         "Bits per activation",
@@ -93,7 +100,7 @@ def area_figure(
         at = [place for place, colour in enumerate(shown) if colour == bits]
         layers = [model.layers[place] for place in at]
         figure.add_bar(
-            name="float" if bits == FLOAT_BITS else f"{bits} bits",
+            name=width_words(bits),
             x=[lefts[place] for place in at],
             width=[widths[place] for place in at],
             offset=0,

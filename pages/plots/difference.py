@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from pages.plots.style import CELL_TEXT_LAYERS, GREY, lay_out, plain
 from pages.shared.text import bits_text
-from qcore.allocation import BitAllocation, ModelSpec
+from qcore.allocation import BitAllocation, ModelSpec, stored_bits
 from qcore.costs import COSTS, costs_of
 from qcore.costs.formulas import CostModel
 from qcore.errors import InvalidAllocation
@@ -50,8 +50,8 @@ def diff_frame(model: ModelSpec, a: BitAllocation, b: BitAllocation) -> pd.DataF
                 "Kind": layer.kind,
                 "Weight bits": _change(old.weight, new.weight),
                 "Activation bits": _change(old.activation, new.activation),
-                WEIGHT_DELTA: new.weight - old.weight,
-                ACTIVATION_DELTA: new.activation - old.activation,
+                WEIGHT_DELTA: stored_bits(new.weight) - stored_bits(old.weight),
+                ACTIVATION_DELTA: stored_bits(new.activation) - stored_bits(old.activation),
                 BYTES_DELTA: price["weight_bytes"],
                 OPS_DELTA: price["bit_ops"],
                 "changed": old != new,
@@ -60,8 +60,17 @@ def diff_frame(model: ModelSpec, a: BitAllocation, b: BitAllocation) -> pd.DataF
     return pd.DataFrame(rows)
 
 
+ARROW = " \u2192 "
+"""Between the bits that a layer had and those it has."""
+
+
 def _change(old: int, new: int) -> str:
-    return bits_text(old) if old == new else f"{bits_text(old)} → {bits_text(new)}"
+    return bits_text(old) if old == new else f"{bits_text(old)}{ARROW}{bits_text(new)}"
+
+
+def _signed(value: int, told: str) -> str:
+    """A cell's words: widths that take as many bits, as fp16 and 16 do, are not equal for that."""
+    return f"{value:+d}" if value else "\u00b10" if ARROW in told else "="
 
 
 def diff_totals(
@@ -127,9 +136,9 @@ def diff_figure(frame: pd.DataFrame, everything: bool = False) -> go.Figure:
         # only the full blue is dark enough for white digits
         for dark in (False, True):
             cells = [
-                (place, name, f"{value:+d}" if value else "=")
-                for name, delta, _ in parts
-                for place, value in zip(places, rows[delta], strict=True)
+                (place, name, _signed(value, told))
+                for name, delta, words in parts
+                for place, value, told in zip(places, rows[delta], rows[words], strict=True)
                 if (value > -STRONGEST) is dark
             ]
             figure.add_scatter(

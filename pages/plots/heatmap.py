@@ -5,9 +5,17 @@ from collections.abc import Mapping
 import pandas as pd
 import plotly.graph_objects as go
 
-from pages.plots.style import BIT_COLOURS, CELL_TEXT_LAYERS, GREY, digit_colour, lay_out, plain
+from pages.plots.style import (
+    CELL_TEXT_LAYERS,
+    GREY,
+    digit_colour,
+    lay_out,
+    plain,
+    shown_colours,
+    steps_of,
+)
 from pages.shared.text import bits_text
-from qcore.allocation import FLOAT_BITS
+from qcore.allocation import width_words
 
 
 def bit_heatmap(bits: pd.DataFrame) -> go.Figure:
@@ -24,7 +32,8 @@ def bit_heatmap(bits: pd.DataFrame) -> go.Figure:
     labels: list[str] = []
     methods = list(dict.fromkeys(bits["method"]))
     layers = list(dict.fromkeys(bits["layer"]))
-    codes = {width: code for code, width in enumerate(BIT_COLOURS, start=1)}
+    colours = shown_colours(bits["bits"])
+    codes = {width: code for code, width in enumerate(colours, start=1)}
     for place, method in enumerate(methods):
         rows = bits[bits["method"] == method]
         parts = [rows[rows["part"] == part] for part in ("weights", "activations")]
@@ -53,20 +62,14 @@ def bit_heatmap(bits: pd.DataFrame) -> go.Figure:
         )
         if len(layers) <= CELL_TEXT_LAYERS:
             _add_digits(figure, parts, at)
-    count = len(BIT_COLOURS)
-    steps = [
-        stop
-        for code, colour in enumerate(BIT_COLOURS.values())
-        for stop in ((code / count, colour), ((code + 1) / count, colour))
-    ]
     every = max(1, len(layers) // 60 + 1)
     lay_out(figure, _heatmap_height(len(methods), max(map(len, layers), default=0)), top=10)
     figure.update_layout(
         showlegend=False,
         coloraxis={
-            "colorscale": steps,
+            "colorscale": steps_of(colours),
             "cmin": 0.5,
-            "cmax": count + 0.5,
+            "cmax": len(colours) + 0.5,
             "colorbar": {
                 "title": {"text": "bits"},
                 "tickvals": list(codes.values()),
@@ -126,7 +129,7 @@ def _add_digits(figure: go.Figure, parts: list[pd.DataFrame], at: list[float]) -
 
 def _cell_words(row: Mapping[str, object]) -> str:
     what = "weights" if row["part"] == "weights" else "input activations"
-    width = "float" if row["bits"] == FLOAT_BITS else f"{row['bits']} bits"
+    width = width_words(int(str(row["bits"])))
     return (
         f"<b>{plain(str(row['layer']))}</b> ({row['kind']}, layer {row['position']})"
         f"<br>{what}: {width}, {row['Bytes, B']:,} B"

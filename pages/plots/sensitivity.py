@@ -9,7 +9,14 @@ import plotly.graph_objects as go
 
 from pages.plots.style import BIT_COLOURS, GREY, LINE_COLOURS, METHOD_DASHES, lay_out, plain
 from pages.shared.text import bits_text, tidy
-from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits, ModelSpec
+from qcore.allocation import (
+    FLOAT_BITS,
+    BitAllocation,
+    LayerBits,
+    ModelSpec,
+    stored_bits,
+    width_words,
+)
 from qcore.costs import COSTS
 from qcore.problem import SensitivityTable
 
@@ -64,8 +71,9 @@ def curves_figure(frame: pd.DataFrame, unit: str) -> go.Figure:
         rank = worst.index(name) if name in worst else None
         error = [None if math.isnan(value) else value for value in rows["error"]]
         figure.add_scatter(
-            x=rows["bits"].tolist(),
+            x=[stored_bits(bits) for bits in rows["bits"]],
             y=rows["damage"].tolist(),
+            customdata=[width_words(bits) for bits in rows["bits"]],
             name=plain(tidy(str(name))),
             mode="lines+markers",
             line={
@@ -79,7 +87,7 @@ def curves_figure(frame: pd.DataFrame, unit: str) -> go.Figure:
             legendrank=1000 if rank is None else rank,
             error_y={"type": "data", "array": error, "thickness": 1, "width": 3},
             hovertemplate=(
-                f"{plain(tidy(str(name), 80))}: %{{y:.3g}} {plain(unit)} at %{{x}} bits"
+                f"{plain(tidy(str(name), 80))}: %{{y:.3g}} {plain(unit)} at %{{customdata}}"
                 "<extra></extra>"
             ),
         )
@@ -87,7 +95,9 @@ def curves_figure(frame: pd.DataFrame, unit: str) -> go.Figure:
     figure.update_layout(
         legend={"orientation": "v", "x": 1.01, "y": 1, "xanchor": "left", "yanchor": "top"}
     )
-    figure.update_xaxes(title_text="Bits", tickvals=sorted(set(frame["bits"])))
+    figure.update_xaxes(
+        title_text="Bits", tickvals=sorted({stored_bits(bits) for bits in frame["bits"]})
+    )
     figure.update_yaxes(
         title_text=f"Damage, {plain(unit)}", type="log", exponentformat="power", dtick=1
     )
@@ -111,7 +121,7 @@ def sensitivity_heatmap(frame: pd.DataFrame, unit: str) -> go.Figure:
     figure = go.Figure(
         go.Heatmap(
             x=list(range(1, len(layers) + 1)),
-            y=[str(bits) for bits in widths],
+            y=[bits_text(bits) for bits in widths],
             z=log,
             customdata=np.array(
                 [
@@ -123,7 +133,7 @@ def sensitivity_heatmap(frame: pd.DataFrame, unit: str) -> go.Figure:
                 ]
             ),
             hovertemplate=(
-                f"%{{customdata[0]}}, %{{y}} bits: %{{customdata[1]}} {plain(unit)}<extra></extra>"
+                f"%{{customdata[0]}}, bits %{{y}}: %{{customdata[1]}} {plain(unit)}<extra></extra>"
             ),
             colorscale="Cividis",
             xgap=1,
@@ -166,9 +176,11 @@ def price_frame(
     for place, layer in enumerate(model.layers, start=1):
         scores = {**table.weight.get(layer.name, {}), FLOAT_BITS: 0.0}
         bits = allocation[layer.name].weight
-        fewer = max((width for width in scores if width < bits), default=None)
-        if fewer is None or bits not in scores:
+        lower = [width for width in scores if stored_bits(width) < stored_bits(bits)]
+        if not lower or bits not in scores:
             continue
+        # of widths that take as much, the one that damages least
+        fewer = max(lower, key=lambda width: (stored_bits(width), -scores[width]))
         saved = cost(layer, LayerBits(bits)) - cost(layer, LayerBits(fewer))
         if saved > 0:
             damage = scores[fewer] - scores[bits]
@@ -195,7 +207,7 @@ def price_figure(frame: pd.DataFrame, unit: str, most: int = 60) -> go.Figure:
             x=list(range(1, len(rows) + 1)),
             y=rows["price"].tolist(),
             text=[
-                f"{bits_text(bits)}→{fewer}"
+                f"{bits_text(bits)}→{bits_text(fewer)}"
                 for bits, fewer in zip(rows["bits"], rows["fewer"], strict=True)
             ],
             textposition="outside",

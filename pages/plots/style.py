@@ -4,6 +4,8 @@ Text colours are left to Streamlit's theme and backgrounds are transparent, so t
 reads in light and in dark. Lines of reference use a grey that shows on both.
 """
 
+from collections.abc import Iterable, Mapping
+
 import plotly.graph_objects as go
 
 from qcore.allocation import BFLOAT16, FLOAT16, FLOAT_BITS
@@ -32,6 +34,9 @@ BIT_COLOURS = {
 }
 """One colour per bit-width on every page: viridis, paling beyond 8 bits, lilac and blue for the
 floats of 16 bits, and white for float."""
+
+USUAL_WIDTHS = (*range(1, 9), FLOAT_BITS)
+"""Widths that every ruler and legend has; others join where somebody uses them."""
 
 DARK_DIGITS_FROM = 5
 """Bit-widths from here on are light cells and carry black digits, the others white ones."""
@@ -119,6 +124,22 @@ def style_of(method: str) -> dict[str, str]:
         "marker": METHOD_MARKERS[(place + shift) % len(METHOD_MARKERS)],
         "dash": METHOD_DASHES[(place + shift) % len(METHOD_DASHES)],
     }
+
+
+def shown_colours(widths: Iterable[int]) -> dict[int, str]:
+    """Widths that a legend lists, narrowest first, with their colours: the usual ones and these."""
+    shown = {*USUAL_WIDTHS, *widths}
+    return {width: colour for width, colour in BIT_COLOURS.items() if width in shown}
+
+
+def steps_of(colours: Mapping[int, str]) -> list[tuple[float, str]]:
+    """A colour scale of even steps, one for each width in its order."""
+    count = len(colours)
+    return [
+        stop
+        for code, colour in enumerate(colours.values())
+        for stop in ((code / count, colour), ((code + 1) / count, colour))
+    ]
 
 
 def digit_colour(bits: int) -> str:

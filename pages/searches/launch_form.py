@@ -12,7 +12,7 @@ from pages.shared.data_words import data_note, kinds_for, place_words
 from pages.shared.float_note import confirmed, float_note
 from pages.shared.judged import Words, words_for
 from pages.shared.runs import launch
-from qcore.allocation import FLOAT_BITS, ModelSpec
+from qcore.allocation import FLOAT_BITS, ModelSpec, width_words
 from qcore.costs import applicable
 from qcore.costs.budget import cheapest_total, make_options
 from qcore.costs.formulas import CostModel
@@ -31,8 +31,6 @@ from qcore.run_spec import RunSpec, check_run, images_name
 from qcore.searches import SEARCHES, given
 from store import Run, Store, all_runs
 from store.settings import read_settings
-
-WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8)
 
 DEVICES = {"choose for me": "auto", "CPU": "cpu", "NVIDIA GPU": "cuda", "Apple GPU": "mps"}
 """What the form calls each device."""
@@ -71,7 +69,7 @@ def launch_form(store: Store, name: str) -> None:
             weight_bits, activation_bits = _bits(begin)
             ends = begin.spec.pin_first_last or 8
             pinned = st.toggle(
-                f"First and last layer at {ends} bits",
+                f"First and last layer at {width_words(ends)}",
                 begin.spec.pin_first_last is not None,
                 key=f"f-pin{begin.key}",
             )
@@ -184,13 +182,8 @@ def _data(name: str, begin: Prefill) -> str:
 
 
 def _bits(begin: Prefill) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    weight_bits = st.pills(
-        "Weight bits",
-        WIDTHS,
-        selection_mode="multi",
-        default=[bits for bits in begin.spec.weight_bits if bits in WIDTHS],
-        key=f"f-weights{begin.key}",
-    )
+    quantized = [bits for bits in begin.spec.weight_bits if bits != FLOAT_BITS]
+    weight_bits = widgets.width_pills("Weight bits", quantized, f"f-weights{begin.key}")
     both = st.segmented_control(
         "What is quantized",
         ["weights", "weights and activations"],
@@ -200,13 +193,8 @@ def _bits(begin: Prefill) -> tuple[tuple[int, ...], tuple[int, ...]]:
     )
     if both == "weights":
         return tuple(sorted(weight_bits)), (FLOAT_BITS,)
-    activation_bits = st.pills(
-        "Activation bits",
-        WIDTHS,
-        selection_mode="multi",
-        default=[bits for bits in begin.activation_bits if bits in WIDTHS],
-        key=f"f-activations{begin.key}",
-    )
+    inputs = [bits for bits in begin.activation_bits if bits != FLOAT_BITS]
+    activation_bits = widgets.width_pills("Activation bits", inputs, f"f-activations{begin.key}")
     return tuple(sorted(weight_bits)), tuple(sorted(activation_bits))
 
 

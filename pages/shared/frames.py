@@ -26,7 +26,7 @@ from pages.shared.columns import (
 from pages.shared.judged import CLASSIFIER, Words, words_of
 from pages.shared.points_table import fitting
 from pages.shared.text import mean_text, scale_of
-from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec, bits_matrices
+from qcore.allocation import BitAllocation, ModelSpec, bits_matrices, width_text
 from qcore.costs import COSTS, costs_of, costs_of_many
 from qcore.costs.budget import Budget
 from qcore.costs.formulas import CostModel
@@ -112,10 +112,8 @@ def layers_frame(allocation: BitAllocation, model: ModelSpec) -> pd.DataFrame:
             {
                 "Layer": layer.name,
                 "Kind": layer.kind,
-                "Weight bits": "float" if bits.weight == FLOAT_BITS else str(bits.weight),
-                "Activation bits": (
-                    "float" if bits.activation == FLOAT_BITS else str(bits.activation)
-                ),
+                "Weight bits": width_text(bits.weight),
+                "Activation bits": width_text(bits.activation),
                 "Weights, elements": layer.weights,
                 "Weights, B": size,
                 "Share of weights, %": round(100 * size / max(1, total["weight_bytes"]), 1),

@@ -23,7 +23,13 @@ from pages.shared.columns import (
     column_of,
 )
 from pages.shared.judged import words_of
-from qcore.allocation import BitAllocation, ModelSpec, bits_matrices
+from qcore.allocation import (
+    BitAllocation,
+    ModelSpec,
+    bits_matrices,
+    stored_bits,
+    stored_matrix,
+)
 from qcore.costs import COSTS, applicable, costs_of, costs_of_many, mean_weight_bits
 from qcore.costs.formulas import CostModel
 from qcore.graded import Graded
@@ -207,7 +213,7 @@ def allocation_facts(
     Weight bits are averaged over weights, activation bits over input elements.
     """
     inputs = sum(layer.inputs for layer in model.layers)
-    bits = sum(layer.inputs * allocation[layer.name].activation for layer in model.layers)
+    bits = sum(x.inputs * stored_bits(allocation[x.name].activation) for x in model.layers)
     priced = costs_of(model, allocation, costs)
     return {
         WEIGHT_BITS: mean_weight_bits(model, allocation),
@@ -227,7 +233,7 @@ def facts_of_all(
     inputs = np.array([layer.inputs for layer in model.layers], np.int64)
     priced = costs_of_many(model, weight, activation, costs)
     return {
-        WEIGHT_BITS: weight @ weights / max(1, int(weights.sum())),
-        ACTIVATION_BITS: activation @ inputs / max(1, int(inputs.sum())),
+        WEIGHT_BITS: stored_matrix(weight) @ weights / max(1, int(weights.sum())),
+        ACTIVATION_BITS: stored_matrix(activation) @ inputs / max(1, int(inputs.sum())),
         **{column_of(costs[name]): values for name, values in priced.items()},
     }

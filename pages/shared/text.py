@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from qcore.allocation import FLOAT_BITS
+from qcore.allocation import FLOAT_BITS, width_text
 from qcore.costs import COSTS
 from qcore.costs.formulas import CostModel
 from qcore.problem import wilson_interval
@@ -89,10 +89,8 @@ def counted(count: int, thing: str) -> str:
 
 
 def bits_text(bits: int | None) -> str:
-    """What a cell of the heatmap says: the digit, or "float" where it is left in float."""
-    if bits is None:
-        return ""
-    return "float" if bits == FLOAT_BITS else str(bits)
+    """What a cell of the heatmap says: the digit, "fp16", or "float" where it is left in float."""
+    return "" if bits is None else width_text(bits)
 
 
 def limits_text(limits: Mapping[str, float], costs: Mapping[str, CostModel] = COSTS) -> str:
@@ -127,7 +125,7 @@ def short_limits_text(limits: Mapping[str, float], costs: Mapping[str, CostModel
 
 def widths_text(bits: Iterable[int]) -> str:
     """List bit-widths in a sentence: "2, 4", or "float"."""
-    return ", ".join("float" if width == FLOAT_BITS else str(width) for width in bits)
+    return ", ".join(width_text(width) for width in bits)
 
 
 def mean_text(bits: float) -> str:
@@ -144,7 +142,8 @@ def activations_text(low: float, high: float | None = None) -> str:
 
 def bits_set_text(spec: RunSpec) -> str:
     """Write which bits a run may use, and which layers are fixed."""
-    pinned = "" if spec.pin_first_last is None else f"; first and last at {spec.pin_first_last}"
+    ends = spec.pin_first_last
+    pinned = "" if ends is None else f"; first and last at {width_text(ends)}"
     if set(spec.activation_bits) == {FLOAT_BITS}:
         return f"weights {widths_text(spec.weight_bits)}; activations in float{pinned}"
     activations = widths_text(spec.activation_bits)

@@ -11,7 +11,7 @@ from pages.workbench import controls, graph, numbers, panels, picture, why
 from pages.workbench.bench import Bench, arrive, usable
 from pages.workbench.draft import Start, problems
 from pages.workbench.opening import best_point, default_budget
-from qcore.allocation import BitAllocation, ModelSpec
+from qcore.allocation import WIDTHS_IN_WORDS, BitAllocation, ModelSpec
 from qcore.run_spec import method_label
 from store import Run, Store, StoredPoint, all_runs, config_text, points_of
 
@@ -140,7 +140,7 @@ def _say_problems(bench: Bench, model: ModelSpec) -> None:
     wrong = problems(bench.now, model)
     if wrong:
         st.error(
-            f"{text.counted(len(wrong), 'row')} cannot be used; give 1 to 8 bits, or 32 for float: "
+            f"{text.counted(len(wrong), 'row')} cannot be used; give {WIDTHS_IN_WORDS}: "
             + text.literal("; ".join(wrong[:20]) + ("; ..." if len(wrong) > 20 else ""))
             + ". Costs and results below are of the last bits that could be used.",
             icon=":material/error:",

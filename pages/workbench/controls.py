@@ -25,17 +25,21 @@ from pages.workbench.draft import (
 from pages.workbench.history import History
 from pages.workbench.reading import FORMATS, read_bits, read_file
 from pages.workbench.rules import LAYER_SETS, NAMED, PARTS, STEPS, Rule, apply_rule, matching
-from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
+from qcore.allocation import (
+    BIT_WIDTHS,
+    WIDTHS_IN_WORDS,
+    BitAllocation,
+    ModelSpec,
+    width_text,
+)
 from qcore.costs import COSTS
 from qcore.costs.limits import HOW, read_limit
 from qcore.errors import InvalidParams, QcoreError
 from store import Store, configs
 
-WIDTHS = (*range(1, 9), FLOAT_BITS)
 
-
-def _width_words(bits: int | str) -> str:
-    return bits if isinstance(bits, str) else "float" if bits == FLOAT_BITS else f"{bits}"
+def _width_words(bits: object) -> str:
+    return width_text(bits) if isinstance(bits, int) else str(bits)
 
 
 def toolbar(
@@ -93,7 +97,7 @@ def _rules(model: ModelSpec, bench: Bench) -> None:
             contains = st.text_input("containing", key="wb-contains", width=160, max_chars=200)
         bits = st.selectbox(
             "to, bits",
-            [*WIDTHS, *STEPS],
+            [*BIT_WIDTHS, *STEPS],
             index=7,
             format_func=_width_words,
             key="wb-bits",
@@ -130,14 +134,16 @@ def bits_editor(model: ModelSpec, bench: Bench) -> None:
                 width=80, help="Rules for many layers leave a locked layer alone."
             ),
             LAYER: column.TextColumn(pinned=True, width=140),
-            WEIGHT: column.NumberColumn(
-                min_value=1, max_value=32, step=1, help="1 to 8, or 32 for float.", width=105
+            WEIGHT: column.SelectboxColumn(
+                options=list(BIT_WIDTHS),
+                format_func=_width_words,
+                help=f"{WIDTHS_IN_WORDS}.",
+                width=105,
             ),
-            ACTIVATION: column.NumberColumn(
-                min_value=1,
-                max_value=32,
-                step=1,
-                help="Bits of the layer's input: 1 to 8, or 32 for float.",
+            ACTIVATION: column.SelectboxColumn(
+                options=list(BIT_WIDTHS),
+                format_func=_width_words,
+                help=f"Bits of the layer's input: {WIDTHS_IN_WORDS}.",
                 width=125,
             ),
             BYTES: column.NumberColumn(format="localized", width=105),
@@ -180,10 +186,15 @@ def _go(key: str, disabled: bool = False) -> bool:
 def _from_uniform(model: ModelSpec) -> Draft | None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         weight = st.selectbox(
-            "Weight bits", WIDTHS, index=3, format_func=_width_words, key="wb-uw", width=140
+            "Weight bits", BIT_WIDTHS, index=3, format_func=_width_words, key="wb-uw", width=140
         )
         inputs = st.selectbox(
-            "Activation bits", WIDTHS, index=8, format_func=_width_words, key="wb-ua", width=140
+            "Activation bits",
+            BIT_WIDTHS,
+            index=len(BIT_WIDTHS) - 1,
+            format_func=_width_words,
+            key="wb-ua",
+            width=140,
         )
         return uniform_draft(model, int(weight), int(inputs)) if _go("wb-uniform") else None
 

@@ -11,7 +11,15 @@ from typing import Any
 import pandas as pd
 
 from pages.shared.text import bits_text, tidy
-from qcore.allocation import BIT_WIDTHS, FLOAT_BITS, BitAllocation, LayerBits, LayerSpec, ModelSpec
+from qcore.allocation import (
+    BIT_WIDTHS,
+    FLOAT_BITS,
+    BitAllocation,
+    LayerBits,
+    LayerSpec,
+    ModelSpec,
+    width_text,
+)
 from qcore.costs import COSTS
 
 LAYER, KIND = "Layer", "Kind"
@@ -37,7 +45,7 @@ class Row:
     def problem(self) -> str:
         """What is wrong with the row, in words; "" where nothing is."""
         wrong = [
-            f"{what} bits {'missing' if bits is None else bits}"
+            f"{what} bits {'missing' if bits is None else width_text(bits)}"
             for what, bits in (("weight", self.weight), ("activation", self.activation))
             if bits not in BIT_WIDTHS
         ]
@@ -176,6 +184,13 @@ LONGEST = 220
 """Characters of a text that is still put into a link; deeper networks go without."""
 
 
+_LETTERS = dict(zip(BIT_WIDTHS, "123456789ABCDEFGbhf", strict=True))
+"""A letter for each width: digits, A to G for 10 to 16 bits, b and h for bf16 and fp16, f for
+float."""
+
+_WIDTHS = {letter: width for width, letter in _LETTERS.items()}
+
+
 def link_text(draft: Draft) -> str:
     """The draft's bits as text.
 
@@ -191,7 +206,7 @@ def link_text(draft: Draft) -> str:
 
 
 def _column(bits: Sequence[int | None]) -> str:
-    letters = ["f" if width == FLOAT_BITS else str(width) for width in bits]
+    letters = [_LETTERS.get(width or 0, "0") for width in bits]
     return letters[0] if len(set(letters)) == 1 else "".join(letters)
 
 
@@ -203,7 +218,7 @@ def bits_of_link(text: str, model: ModelSpec) -> BitAllocation | None:
     count = len(model.layers)
     columns = []
     for part in parts:
-        widths = [FLOAT_BITS if c == "f" else int(c) if c in "12345678" else 0 for c in part]
+        widths = [_WIDTHS.get(letter, 0) for letter in part]
         widths = widths * count if len(widths) == 1 else widths
         if len(widths) != count or not set(widths) <= set(BIT_WIDTHS):
             return None

@@ -9,11 +9,20 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from pages.plots.style import BIT_COLOURS, digit_colour
+from pages.plots.style import BIT_COLOURS, USUAL_WIDTHS, digit_colour
 from pages.shared.text import tidy
 from pages.workbench.calibration import Calibration
 from pages.workbench.draft import Draft
-from qcore.allocation import BIT_WIDTHS, FLOAT_BITS, BitAllocation, LayerBits, ModelSpec
+from qcore.allocation import (
+    BIT_WIDTHS,
+    FLOAT_BITS,
+    BitAllocation,
+    LayerBits,
+    ModelSpec,
+    is_float_width,
+    stored_bits,
+    width_text,
+)
 from qcore.costs import COSTS
 from qcore.problem import SensitivityTable
 
@@ -42,6 +51,9 @@ def bars_payload(
         "title": tidy(draft.start.label, 120),
         "heard": heard,
         "widths": list(BIT_WIDTHS),
+        "usual": list(USUAL_WIDTHS),
+        "names": {str(bits): width_text(bits) for bits in BIT_WIDTHS},
+        "sizes": {str(bits): stored_bits(bits) for bits in BIT_WIDTHS},
         "colours": {bits: [colour, digit_colour(bits)] for bits, colour in BIT_COLOURS.items()},
         "layers": [
             {"name": tidy(layer.name, 120), "kind": tidy(layer.kind), "locked": row.locked}
@@ -114,8 +126,8 @@ def filled(scores: Mapping[int, float]) -> dict[int, float]:
         >>> filled({2: 1.0, 4: 0.25})
         {2: 1.0, 3: 0.5, 4: 0.25}
     """
-    known = sorted(bits for bits in scores if bits != FLOAT_BITS)
-    found = {bits: scores[bits] for bits in known}
+    known = sorted(bits for bits in scores if not is_float_width(bits))
+    found = {bits: score for bits, score in sorted(scores.items()) if bits != FLOAT_BITS}
     for low, high in pairwise(known):
         first, last = scores[low], scores[high]
         for bits in range(low + 1, high):

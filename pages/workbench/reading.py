@@ -64,8 +64,8 @@ def _named(value: Mapping[Any, Any], model: ModelSpec) -> BitAllocation:
     if wrong:
         more = f" and {len(wrong) - 12} more" if len(wrong) > 12 else ""
         raise InvalidAllocation(
-            "Bits must be whole numbers from 1 to 8, or 32 (or -1) for float; these layers have "
-            f"others: {', '.join(wrong[:12])}{more}."
+            "Bits must be whole numbers from 1 to 16, fp16, bf16, or 32 (or -1) for float; these "
+            f"layers have others: {', '.join(wrong[:12])}{more}."
         )
     found = BitAllocation(bits)
     found.check_names(model.layers)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pages.workbench.draft import Draft, Row
-from qcore.allocation import BIT_WIDTHS, FLOAT_BITS, LayerSpec, ModelSpec
+from qcore.allocation import BIT_WIDTHS, LayerSpec, ModelSpec, is_float_width
 
 Chooser = Callable[[int, int, LayerSpec], bool]
 """(place from 0, number of layers, layer) to whether the rule takes it."""
@@ -85,6 +85,7 @@ def _new(bits: int | str, had: int | None) -> int | None:
     if isinstance(bits, int):
         return bits
     step = STEPS[bits]
-    if had not in BIT_WIDTHS or had is None or had == FLOAT_BITS:
+    if had is None or had not in BIT_WIDTHS or is_float_width(had):
         return had
-    return min(max(had + step, 1), 8)
+    # nobody gets more than 8 bits by a step, but who has them may go on
+    return min(max(had + step, 1), 8 if had <= 8 else 16)

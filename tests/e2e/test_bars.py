@@ -12,7 +12,7 @@ from pages.workbench import payload
 from pages.workbench.calibration import calibrate
 from pages.workbench.component import markup, script, style
 from pages.workbench.draft import Start, begin
-from qcore.allocation import BIT_WIDTHS, BitAllocation, LayerBits, LayerSpec, ModelSpec
+from qcore.allocation import BIT_WIDTHS, FLOAT16, BitAllocation, LayerBits, LayerSpec, ModelSpec
 from qcore.costs import COSTS
 from qcore.problem import SensitivityTable
 from tests.e2e.test_explorer import HOSTILE
@@ -204,7 +204,7 @@ def test_names_are_text_and_messages_of_other_pictures_are_checked(page):
         {"model": "other", "layer": 0, "weight": 2},
         {"model": model.digest, "layer": "length", "weight": 2},
         {"model": model.digest, "layer": 99, "weight": 2},
-        {"model": model.digest, "layer": 0, "weight": 9, "activation": "<b>"},
+        {"model": model.digest, "layer": 0, "weight": 19, "activation": "<b>"},
         None,
     ):
         page.evaluate("d => dispatchEvent(new CustomEvent('bitdial:edit', { detail: d }))", detail)
@@ -225,6 +225,23 @@ def test_names_are_text_and_messages_of_other_pictures_are_checked(page):
     assert all(row == (4, 32, False) for at, row in enumerate(rows) if at != 1)
     last = page.evaluate("heard.at(-1)")
     assert (last["model"], last["weight"][1], last["activation"][1]) == (model.digest, 2, 8)
+
+
+def test_levels_join_the_ruler_only_where_a_layer_has_them_or_they_were_scored(page):
+    load(page)
+    model = network(["a", "b"])
+    even = BitAllocation.uniform(model.layers, 8)
+    marks = "[...bars.scale.children].map((mark) => mark.textContent)"
+    usual = [*map(str, range(1, 9)), "float"]
+    page.evaluate("data => show(data)", body_of(model, even))
+    assert page.evaluate(marks) == usual
+    page.evaluate("fp16 => bars.set(0, fp16)", FLOAT16)
+    assert page.evaluate(marks) == [*usual[:8], "fp16", "float"]
+    assert page.locator(".column").first.locator(".digit").inner_text() in ("fp16", "")
+    page.evaluate("bars.commit()")
+    table = table_of(model, widths=(4, 8, 12))
+    page.evaluate("data => show(data)", {**body_of(model, even, table), "heard": 99})
+    assert page.evaluate(marks) == [*usual[:8], "12", "float"]
 
 
 def test_what_the_server_has_not_heard_of_stays(page):

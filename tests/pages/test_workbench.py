@@ -102,11 +102,11 @@ def test_undo_redo_and_reset_go_through_what_was_typed(app, filled):
 
 
 def test_bits_that_make_no_sense_are_named_and_kept(app, filled):
-    at = type_in(app("workbench"), row_1=12, row_3=4)
+    at = type_in(app("workbench"), row_1=24, row_3=4)
     (error,) = at.error
     assert "row 2" in error.value
-    assert "weight bits 12" in error.value
-    assert bits(at)[1] == (12, 32)
+    assert "weight bits 24" in error.value
+    assert bits(at)[1] == (24, 32)
     assert metric(at, "Weights").value
     assert not at.query_params.get("bits")
     type_in(at, row_1=6, row_3=4)
@@ -200,9 +200,9 @@ def test_measured_bits_can_be_saved_with_their_source(app, filled):
 def test_a_pasted_list_that_does_not_fit_stays_and_names_what_is_wrong(app, filled):
     at = app("workbench", bits=EIGHT)
     at.segmented_control(key="wb-way").set_value("A pasted list").run()
-    at.text_area(key="wb-paste").set_value('{"conv1": 9, "fc": [4, 8], "nowhere": 4}').run()
+    at.text_area(key="wb-paste").set_value('{"conv1": 19, "fc": [4, 8], "nowhere": 4}').run()
     (error,) = at.error
-    assert "conv1 \\(9\\)" in error.value
+    assert "conv1 \\(19\\)" in error.value
     assert "nowhere" in at.text_area(key="wb-paste").value
     assert "Start from this" not in [button.label for button in at.button]
     at.text_area(key="wb-paste").set_value(json.dumps([[8, -1], *[[3, -1]] * 9])).run()

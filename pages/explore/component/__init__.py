@@ -6,8 +6,8 @@ from typing import Any
 
 import streamlit as st
 
-from pages.plots.style import BIT_COLOURS, digit_colour
-from qcore.allocation import FLOAT_BITS
+from pages.plots.style import digit_colour, shown_colours
+from qcore.allocation import width_text
 
 HERE = Path(__file__).parent
 SCRIPTS = (
@@ -33,8 +33,8 @@ def script() -> str:
 def markup() -> str:
     """The component's HTML: what is the same for every network."""
     swatches = []
-    for bits, colour in BIT_COLOURS.items():
-        name = "float" if bits == FLOAT_BITS else str(bits)
+    for bits, colour in shown_colours(()).items():
+        name = width_text(bits)
         look = f"background-color:{colour};color:{digit_colour(bits)}"
         swatches.append(f'<span class="bits-{name}" style="{look}">{name}</span>')
     page = (HERE / "explorer.html").read_text(encoding="utf-8")

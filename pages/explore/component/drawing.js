@@ -2,6 +2,10 @@
 // Names of layers and methods may hold anything: they are drawn as text only.
 
 const FLOAT = 32;
+
+/** Bytes of so many weights at a width, as the cost counts them. */
+const weightBytes = ({ sizes }, weights, bits) =>
+  Math.ceil((weights * sizes[bits]) / 8).toLocaleString("en-US");
 const GRIP = 9;
 const GAPS = "#d5900024";
 const GREY = "#888888";
@@ -377,7 +381,8 @@ class Drawing {
     const others = shown.order.filter((at) => at !== shown.at && now[at]?.w).map((at) => now[at]);
     // the same bits everywhere are what to compare with; for them, the best of the others
     const other = others.find((o) => o.method.uniform) ?? others[0];
-    const height = (o, i) => widths === "ops" ? o.w[i] * o.a[i] : o.w[i];
+    const height = (o, i) =>
+      widths === "ops" ? data.sizes[o.w[i]] * data.sizes[o.a[i]] : data.sizes[o.w[i]];
     const tallest = [r, other].flatMap((o) => o?.w ? layers.map((_, i) => height(o, i)) : []);
     const high = 8 * Math.ceil(Math.max(8, ...tallest) / 8);
     const ticks = (count, step) => [...Array(count)].map((_, k) => [k * step, `${k * step}`]);

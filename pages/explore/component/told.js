@@ -141,7 +141,7 @@ function linesOf(of, { layer, part, method }) {
   const facts = of.layers[layer];
   const r = of.now[method ?? of.at];
   const bits = (all) => bitsText(all[layer]);
-  const bytes = r?.w && Math.ceil((facts.weights * r.w[layer]) / 8).toLocaleString("en-US");
+  const bytes = r?.w && weightBytes(of.data, facts.weights, r.w[layer]);
   const held = bytes
     ? [
       `${r.method.title}: weights ${bits(r.w)}, activations ${bits(r.a)}`,

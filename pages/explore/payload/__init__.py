@@ -27,7 +27,7 @@ from pages.plots.style import BIT_COLOURS, digit_colour
 from pages.shared.held import NOTHING, Held
 from pages.shared.judged import CLASSIFIER, Words
 from pages.shared.ranges import Range, loss_spans
-from qcore.allocation import BitAllocation, LayerSpec, ModelSpec
+from qcore.allocation import BitAllocation, LayerSpec, ModelSpec, stored_bits, width_text
 from qcore.costs import COSTS
 from qcore.problem import SensitivityTable
 
@@ -85,6 +85,7 @@ def shared_payload(
         "losses": [_loss(unit, span, view, words) for unit, span in loss_spans(words).items()],
         "words": {"symbol": words.symbol, "lost": words.lost, "far": words.behind},
         "cmap": {str(bits): colour for bits, colour in BIT_COLOURS.items()},
+        "sizes": {str(bits): stored_bits(bits) for bits in BIT_COLOURS},
         "ink": {str(bits): digit_colour(bits) for bits in BIT_COLOURS},
         "areas": AREAS,
         "init": {

@@ -34,7 +34,7 @@ from pages.shared.held import PARTS
 from pages.shared.judged import Words
 from pages.shared.promised import UNITS, sequence
 from pages.shared.ranges import Range
-from qcore.allocation import FLOAT_BITS, ModelSpec
+from qcore.allocation import FLOAT_BITS, ModelSpec, width_words
 from qcore.costs import COSTS
 from qcore.costs.formulas import CostModel
 from qcore.front import front_points
@@ -258,9 +258,7 @@ def _references(rows: pd.DataFrame, columns: Mapping[str, str]) -> list[dict[str
         if len(set(row["allocation"].values())) > 1:
             continue
         (bits,) = set(row["allocation"].values())
-        label = (
-            f"{bits.weight} bits" if bits.activation == 32 else f"{bits.weight}/{bits.activation}"
-        )
+        label = width_words(bits.weight) if bits.activation == FLOAT_BITS else bits.text
         found[label] = {"label": label, **_place(row, columns)}
     return list(found.values())
 

@@ -55,6 +55,8 @@ export class Network {
 
   update({ data, setTriggerValue }) {
     const other = this.data?.id !== data.id;
+    Object.assign(NAMES, data.names);
+    Object.assign(SIZES, data.stored);
     Object.assign(this, { data, setTriggerValue, locked: data.locked });
     const stamp = JSON.stringify([data.id, data.bits]);
     if (stamp !== this.stamp) {
@@ -308,7 +310,7 @@ export class Network {
     const { data, values, most } = this;
     const now = this.bitsOf(at);
     const look = now ? data.looks[now.weight] ?? data.looks[FLOAT] : ["transparent", "inherit"];
-    const words = !now ? "" : now.weight === FLOAT ? "float" : `${now.weight}`;
+    const words = !now ? "" : bitsText(now.weight);
     const [digit, , bar] = node.children;
     const value = values[at];
     node.style.setProperty("--bits", now ? look[0] : "var(--st-background-color)");

@@ -4,7 +4,13 @@
 const FLOAT = 32;
 const SVG = "http://www.w3.org/2000/svg";
 
-const bitsWords = (bits) => bits === FLOAT ? "float" : `${bits} ${bits === 1 ? "bit" : "bits"}`;
+/** Names of widths, and bits that a value of each takes; filled with the first network's. */
+const NAMES = {};
+const SIZES = {};
+const bitsText = (bits) => NAMES[bits] ?? `${bits}`;
+const sizeOf = (bits) => SIZES[bits] ?? bits;
+const bitsWords = (bits) =>
+  /^\d+$/.test(bitsText(bits)) ? `${bits} ${bits === 1 ? "bit" : "bits"}` : bitsText(bits);
 const figure = (value) => value === 0 ? "0" : Number(value.toPrecision(3)).toString();
 
 /** An element with a class, a text, and children; nothing is ever parsed as markup. */
@@ -29,7 +35,7 @@ function image(width, height, label, inside) {
 }
 
 /** Bytes of a layer's weights: whole bytes, as the cost counts them. */
-const bytesOf = (layer, bits) => Math.ceil((layer.weights * bits) / 8);
+const bytesOf = (layer, bits) => Math.ceil((layer.weights * sizeOf(bits)) / 8);
 
 /** Predicted damage of a layer at its bits; null where the stored table does not know them. */
 function damageOf(layer, weight, activation) {
@@ -45,7 +51,8 @@ function curveDrawing({ curve }, now, looks, unit) {
   const seen = all.filter(([, damage]) => damage > 0).map(([, damage]) => Math.log10(damage));
   if (!seen.length) return null;
   const [least, most] = [Math.floor(Math.min(...seen)), Math.ceil(Math.max(...seen) + 1e-9)];
-  const x = (bits) => left + ((bits - 1) / 7) * (wide - left - 14);
+  const widest = Math.max(8, ...all.map(([bits]) => sizeOf(bits)));
+  const x = (bits) => left + ((sizeOf(bits) - 1) / (widest - 1)) * (wide - left - 14);
   const y = (damage) =>
     low - ((Math.log10(damage) - least) / Math.max(1, most - least)) * (low - 10);
   const inside = [shape("path", "axis", { d: `M${left} 6V${low}H${wide - 6}` })];
@@ -56,7 +63,8 @@ function curveDrawing({ curve }, now, looks, unit) {
     inside.push(shape("text", "", text, figure(10 ** tick)));
     inside.push(shape("path", "axis", { d: `M${left - 3} ${at}H${left}` }));
   }
-  for (let bits = 1; bits <= 8; bits++) {
+  // beyond 8 bits there is room for every other one
+  for (let bits = 1; bits <= widest; bits += bits < 8 || widest < 10 ? 1 : 2) {
     inside.push(shape("text", "", { x: x(bits), y: low + 15, "text-anchor": "middle" }, `${bits}`));
   }
   inside.push(shape("text", "", { x: wide - 6, y: high - 1, "text-anchor": "end" }, "bits"));
@@ -93,7 +101,9 @@ function rangeDrawing({ range }, now) {
   range.grids.forEach((grid, at) => {
     const y = low + 14 + at * row;
     const held = grid.bits === now?.activation;
-    inside.push(shape("text", "", { x: left - 6, y: y + 4, "text-anchor": "end" }, `${grid.bits}`));
+    inside.push(
+      shape("text", "", { x: left - 6, y: y + 4, "text-anchor": "end" }, bitsText(grid.bits)),
+    );
     inside.push(
       shape("path", held ? "cover now" : "cover", { d: `M${x(grid.low)} ${y}H${x(grid.high)}` }),
     );
@@ -112,7 +122,7 @@ function editor(net, at, now) {
   const choose = (name, words, value) => {
     const select = part("select", "");
     for (const bits of net.data.widths) {
-      select.append(new Option(bits === FLOAT ? "float" : `${bits}`, bits, false, bits === value));
+      select.append(new Option(bitsText(bits), bits, false, bits === value));
     }
     select.name = name;
     select.onchange = () => net.edit(at, { ...net.bitsOf(at), [name]: +select.value });

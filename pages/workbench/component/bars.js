@@ -11,8 +11,11 @@ const WHOLE = { weight: "weights", activation: "multiply-accumulates" };
 const AROUND = { ArrowLeft: -1, ArrowRight: 1, Home: -1e9, End: 1e9 };
 const TURNS = { ArrowUp: 1, ArrowDown: -1 };
 
-const bitsText = (bits) => bits === FLOAT ? "float" : bits === 1 ? "1 bit" : `${bits} bits`;
-const short = (bits) => bits === FLOAT ? "float" : `${bits}`;
+/** Names of widths, the same for every network; filled with the first one's. */
+const NAMES = {};
+const short = (bits) => NAMES[bits] ?? `${bits}`;
+const bitsText = (bits) =>
+  !/^\d+$/.test(short(bits)) ? short(bits) : bits === 1 ? "1 bit" : `${bits} bits`;
 const say = (node, text) => {
   if (node.textContent !== text) node.textContent = text;
 };
@@ -61,6 +64,7 @@ export class Bars {
 
   update({ data, setTriggerValue }) {
     const known = this.data?.model === data.model;
+    Object.assign(NAMES, data.names);
     Object.assign(this, { data, setTriggerValue });
     if (!known) {
       this.number = data.heard;
@@ -73,17 +77,13 @@ export class Bars {
       this.bits = copyOf(data.now);
       this.locked = data.layers.map(({ locked }) => locked);
     }
+    this.rule();
     this.draw();
   }
 
   build() {
-    const { data: { layers, widths } } = this;
-    this.scale.replaceChildren(...widths.map((bits, at) => {
-      const mark = document.createElement("span");
-      mark.textContent = short(bits);
-      mark.style.bottom = `calc(${at + 1} * var(--level))`;
-      return mark;
-    }));
+    const { data: { layers } } = this;
+    this.ruled = "";
     this.slots = layers.map(({ name }, layer) => {
       const node = this.shape.content.firstElementChild.cloneNode(true);
       const part = (selector) => node.querySelector(selector);
@@ -121,11 +121,29 @@ export class Bars {
     this.focus = Math.min(this.focus, layers.length - 1);
   }
 
+  /** Have a level for every width in use, beside the usual ones. */
+  rule() {
+    const ladder = ladderOf(this.data, this.bits);
+    this.data = { ...this.data, ladder };
+    if (this.ruled === ladder.join()) return;
+    this.ruled = ladder.join();
+    this.box.style.setProperty("--levels", ladder.length);
+    this.scale.replaceChildren(...ladder.map((bits, at) => {
+      const mark = document.createElement("span");
+      mark.textContent = short(bits);
+      mark.style.bottom = `calc(${at + 1} * var(--level))`;
+      return mark;
+    }));
+    for (const column of this.slots) column.drawn = "";
+  }
+
   /** Give a layer other bits, unless it is locked; the server hears when the hands rest. */
   set(layer, bits, part = this.part) {
     if (this.locked[layer] || !this.data.widths.includes(bits)) return;
     if (this.bits[part][layer] === bits) return;
     this.bits[part][layer] = bits;
+    // while a bar is held the levels stay where the pointer found them
+    if (!this.held) this.rule();
     this.paint();
     if (!this.held) this.later();
   }
@@ -154,10 +172,10 @@ export class Bars {
   drag(event) {
     if (!this.held) return;
     const { layer, from, y } = this.held;
-    const { widths } = this.data;
-    const tall = this.slots[layer].track.clientHeight / widths.length;
-    const place = widths.indexOf(from) + Math.round((y - event.clientY) / tall);
-    this.set(layer, widths[Math.min(widths.length - 1, Math.max(0, place))]);
+    const { ladder } = this.data;
+    const tall = this.slots[layer].track.clientHeight / ladder.length;
+    const place = ladder.indexOf(from) + Math.round((y - event.clientY) / tall);
+    this.set(layer, ladder[Math.min(ladder.length - 1, Math.max(0, place))]);
   }
 
   drop() {
@@ -187,8 +205,8 @@ export class Bars {
       const next = Math.min(this.slots.length - 1, Math.max(0, layer + away));
       this.slots[next].track.focus();
     } else if (turn) {
-      const { widths } = this.data;
-      const next = widths[widths.indexOf(this.bits[this.part][layer]) + turn];
+      const { ladder } = this.data;
+      const next = ladder[ladder.indexOf(this.bits[this.part][layer]) + turn];
       if (next !== undefined) this.set(layer, next);
     } else this.lock(layer);
     // the next key, and a reader of the screen, must find it there
@@ -278,8 +296,8 @@ export class Bars {
     const state = [part, bits, before, locked, held, mine].join();
     if (column.drawn === state) return;
     column.drawn = state;
-    const { widths, colours, layers: { [layer]: { name } } } = data;
-    const level = widths.indexOf(bits) + 1;
+    const { ladder, colours, layers: { [layer]: { name } } } = data;
+    const level = ladder.indexOf(bits) + 1;
     const [colour, ink] = colours[bits];
     const top = `calc(${level} * var(--level))`;
     node.classList.toggle("float", bits === FLOAT);
@@ -289,11 +307,11 @@ export class Bars {
     grip.style.bottom = top;
     say(digit, column.thick ? short(bits) : "");
     start.hidden = before === bits;
-    start.style.bottom = `calc(${widths.indexOf(before) + 1} * var(--level) - 1px)`;
+    start.style.bottom = `calc(${ladder.indexOf(before) + 1} * var(--level) - 1px)`;
     Object.assign(track, {
       tabIndex: mine ? 0 : -1,
       ariaLabel: `${name}, ${WORDS[part]}`,
-      ariaValueMax: widths.length,
+      ariaValueMax: ladder.length,
       ariaValueNow: level,
       ariaValueText: bitsText(bits) + (locked ? ", locked" : ""),
     });

@@ -5,9 +5,12 @@ const FLOAT = 32;
 const OTHER = { weight: "activation", activation: "weight" };
 
 /** Price of one layer: its weights in bytes, or its compute, the product of both widths. */
-export function layerCost({ widths, costs }, part, layer, weight, activation) {
+export function layerCost({ widths, sizes, costs }, part, layer, weight, activation) {
   const price = costs[part].prices[layer];
-  return part === "weight" ? price[widths.indexOf(weight)] : price * weight * activation;
+  const size = (width) => sizes?.[width] ?? width;
+  return part === "weight"
+    ? price[widths.indexOf(weight)]
+    : price * size(weight) * size(activation);
 }
 
 /** What all layers take together; `bits` has the rows `weight` and `activation`. */
@@ -53,18 +56,37 @@ export function lossAt(loss, damage) {
   return { mean: read(loss.mean), low: read(loss.low), high: read(loss.high) };
 }
 
+/** Whether the damage of a width is known of some layer, and not only read off. */
+const isScored = ({ prediction }, width, at) =>
+  Object.keys(OTHER).some((part) =>
+    prediction.damage?.[part].some((row, layer) =>
+      row[at] !== null && !prediction.guessed?.[part][layer].includes(width)
+    )
+  );
+
+/** The widths that the bars have a level for: the usual ones, those that were scored, and those
+ * that a layer has or had. */
+export function ladderOf(data, bits) {
+  const { widths, usual, start } = data;
+  const rows = [bits, start].flatMap(({ weight, activation }) => [weight, activation]);
+  const used = new Set(rows.flat());
+  return widths.filter((width, at) =>
+    !usual || usual.includes(width) || used.has(width) || isScored(data, width, at)
+  );
+}
+
 /** The next width of a layer, `turn` 1 up or -1 down: of those whose damage is known, where some
  * are. { layer, from, to, cost, damage }, the last two as changes; null at the end. */
 export function stepOf(data, bits, part, layer, turn) {
-  const { widths } = data;
+  const { widths, ladder = widths } = data;
   const from = bits[part][layer];
   const before = layerDamage(data, part, layer, from);
-  const row = data.prediction.damage?.[part][layer] ?? [];
+  const row = ladder.map((width) => layerDamage(data, part, layer, width));
   const known = before !== null && row.filter((damage) => damage !== null).length > 1;
-  let place = widths.indexOf(from) + turn;
-  while (known && place in widths && row[place] === null) place += turn;
-  if (!(place in widths)) return null;
-  const to = widths[place];
+  let place = ladder.indexOf(from) + turn;
+  while (known && place in ladder && row[place] === null) place += turn;
+  if (!(place in ladder)) return null;
+  const to = ladder[place];
   const priced = (width) => {
     const pair = { weight: bits.weight[layer], activation: bits.activation[layer], [part]: width };
     return layerCost(data, part, layer, pair.weight, pair.activation);

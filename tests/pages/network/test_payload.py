@@ -98,7 +98,7 @@ def test_facts_say_shapes_kernel_and_neighbours():
         {"layer": 99, "weight": 4, "activation": 8, "locked": False},
         {"layer": -1, "weight": 4, "activation": 8, "locked": False},
         {"layer": True, "weight": 4, "activation": 8, "locked": False},
-        {"layer": 0, "weight": 9, "activation": 8, "locked": False},
+        {"layer": 0, "weight": 19, "activation": 8, "locked": False},
         {"layer": 0, "weight": 4.0, "activation": 8, "locked": False},
         {"layer": 0, "weight": 4, "activation": 8, "locked": "yes"},
         {"layer": 0, "weight": [4], "activation": 8, "locked": False},

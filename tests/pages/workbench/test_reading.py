@@ -39,8 +39,8 @@ def test_weight_bits_alone_leave_activations_in_float_and_minus_one_is_float():
 
 
 def test_all_layers_with_bits_out_of_range_are_named():
-    bits = sample.uniform(4).to_json() | {"conv1": [9, 8], "fc": ["four", 8]}
-    with pytest.raises(InvalidAllocation, match=r"conv1 \(\[9, 8\]\), fc \(\['four', 8\]\)"):
+    bits = sample.uniform(4).to_json() | {"conv1": [19, 8], "fc": ["four", 8]}
+    with pytest.raises(InvalidAllocation, match=r"conv1 \(\[19, 8\]\), fc \(\['four', 8\]\)"):
         only(json.dumps(bits))
 
 

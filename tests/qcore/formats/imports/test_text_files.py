@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from qcore.allocation import LayerBits
+from qcore.allocation import BFLOAT16, FLOAT16, FLOAT_BITS, LayerBits
 from qcore.errors import InvalidConfig
 from qcore.formats.exports import EXPORTS, write
 from qcore.formats.imports import read_allocations
@@ -131,3 +131,30 @@ def outcome(data):
         return str(read_allocations(data, MODEL).choices)
     except InvalidConfig as error:
         return str(error)
+
+
+@pytest.mark.parametrize(
+    ("written", "width"),
+    [
+        ("fp16", FLOAT16),
+        ("bf16", BFLOAT16),
+        ("half", FLOAT16),
+        ("int16", 16),
+        ("a16", 16),
+        (12, 12),
+    ],
+)
+def test_sixteen_bits_of_other_tools_are_read_as_they_write_them(written, width):
+    text = f"WEIGHT_BITS = {dict.fromkeys(MODEL.names, 4) | {'fc': written}!r}"
+    (bits,) = read_allocations(text.encode(), MODEL).choices.values()
+    assert bits["fc"].weight == width
+    assert bits["conv1"].weight == 4
+
+
+@pytest.mark.parametrize(("form", "width"), [((5, 10), FLOAT16), ((8, 7), BFLOAT16)])
+def test_modelopts_floats_of_sixteen_bits_are_known_by_exponent_and_mantissa(form, width):
+    entries = {"*weight_quantizer": {"num_bits": form}, "*input_quantizer": {"enable": False}}
+    text = f"CFG = {{'quant_cfg': {entries}, 'algorithm': 'max'}}"
+    (bits,) = read_allocations(text.encode(), MODEL).choices.values()
+    assert {pair.weight for pair in bits.values()} == {width}
+    assert {pair.activation for pair in bits.values()} == {FLOAT_BITS}
