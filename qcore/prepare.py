@@ -19,11 +19,13 @@ from qcore.models.catalog import judge_of
 from qcore.models.zoo import load_model
 from qcore.network.layers import find_layers
 from qcore.problem import PTQ, TUNED, Point, Problem, SensitivityTable, Window
+from qcore.ptq import rounding_names
 from qcore.ptq.model import QuantizedModel
 from qcore.qat.checkpoints import Checkpoints, MemoryCheckpoints
 from qcore.qat.setup import Setup
 from qcore.qat.trainer import Trainer
 from qcore.quantizer_names import key_part
+from qcore.rounding.table import Rounded, RoundedWeights
 from qcore.rules.ties import Part
 from qcore.run_spec import RunSpec
 from qcore.scoring.evaluator import Evaluator, batch_size_for, choose_device
@@ -138,7 +140,13 @@ def table_key(model_digest: str, data_digest: str, kind: str, spec: RunSpec) -> 
     widths = ",".join(str(width_json(width)) for width in sorted(set(spec.weight_bits)))
     inputs = ",".join(str(width_json(width)) for width in sorted(set(spec.activation_bits)))
     name = f"v2/{kind}/w{widths}/a{inputs}/{model_digest[:16]}/{data_digest[:16]}"
-    return name + key_part(spec.quantizer)
+    return name + key_part(spec.quantizer) + rounding_names.key_part(spec.rounding)
+
+
+def codes_key(model_digest: str, data_digest: str, bits: int, spec: RunSpec) -> str:
+    """Name of a cached table of codes at one width: whatever could change a code is in it."""
+    drawn = f"{model_digest[:32]}/{data_digest[:32]}"
+    return f"v1/{spec.rounding}/{spec.quantizer}/{bits}/{drawn}"
 
 
 def widths_of(
@@ -177,6 +185,8 @@ def prepare(
     checkpoints: Checkpoints | None = None,
     load_stage: Callable[[int, str], bytes | None] = lambda run, stage: None,
     on_step: Callable[[int, int], None] = lambda done, total: None,
+    load_codes: Callable[[str], Mapping[str, Rounded] | None] = lambda key: None,
+    save_codes: Callable[[str, Mapping[str, Rounded]], None] = lambda key, codes: None,
     costs: Mapping[str, CostModel] = COSTS,
 ) -> Prepared:
     """Load the model and the data of a spec, calibrate, and build its problem.
@@ -189,6 +199,8 @@ def prepare(
         checkpoints: Where training stages keep their state; None keeps it in memory.
         load_stage: Run number and stage to the state of a stage that run has trained, or None.
         on_step: Told how many of how many steps of a sensitivity table are done.
+        load_codes: Returns a cached table of codes of one width, by layer, or None.
+        save_codes: Keeps a table of codes that was made.
         costs: The costs that may be limited; `read_costs` where a user's own are among them.
 
     Raises:
@@ -224,7 +236,20 @@ def prepare(
     on_progress("Calibrating")
     model = QuantizedModel(network, found, quantizer=spec.quantizer, device=device)
     size = batch_size_for(data.input_shape, device, data.ids)
-    evaluator = Evaluator(model, data, device, batch_size=size, judge=judge)
+    narrow = [bits for bits in widths if bits < rounding_names.PLAIN_FROM]
+    keys = {bits: codes_key(found.spec.digest, data.digest, bits, spec) for bits in narrow}
+    known: dict[tuple[str, int], Rounded] = {}
+    if spec.rounding != rounding_names.NEAREST:
+        for bits, key in keys.items():
+            known |= {(name, bits): codes for name, codes in (load_codes(key) or {}).items()}
+    evaluator = Evaluator(
+        model, data, device, batch_size=size, judge=judge, rounding=spec.rounding, known=known
+    )
+    notes = data.notes
+    if evaluator.rounded is not None and not trains:
+        for bits in _made(evaluator.rounded, narrow, spec.rounding, on_progress):
+            save_codes(keys[bits], evaluator.rounded.at(bits))
+        notes = (*notes, *_left_words(evaluator.rounded))
     if trains:
         images = [x for x, _ in evaluator.calibration]
         evaluator.trainer = Trainer(
@@ -271,7 +296,31 @@ def prepare(
         trainer = None if stage in (PTQ, TUNED) else evaluator.trainer
         return pack_evaluator(
             stage, network, found.spec, data, device, size, evaluator.tuning, trainer,
-            quantizer=spec.quantizer, judge=judge,
+            quantizer=spec.quantizer, judge=judge, rounding=spec.rounding,
+            known=None if evaluator.rounded is None else evaluator.rounded.entries,
         )  # fmt: skip
 
-    return Prepared(problem, evaluator, data.digest, pack, data.notes)
+    return Prepared(problem, evaluator, data.digest, pack, notes)
+
+
+def _made(
+    rounded: RoundedWeights, widths: Sequence[int], rounding: str, tell: Callable[[str], None]
+) -> list[int]:
+    """The widths that were still to be made, once they are."""
+    missing = rounded.missing(widths)
+    said = -1
+
+    def on_step(done: int, total: int) -> None:
+        nonlocal said
+        if 10 * done // total > said:
+            said = 10 * done // total
+            tell(f"Rounding weights ({rounding}), layer {done:,} of {total:,}")
+
+    rounded.make(missing, on_step)
+    return missing
+
+
+def _left_words(rounded: RoundedWeights) -> list[str]:
+    if not rounded.left:
+        return []
+    return [f"Rounded to the nearest codes all the same: {', '.join(rounded.left)}."]

@@ -17,7 +17,8 @@ from qcore.errors import InvalidParams, QcoreError
 from qcore.formats.config import BitConfig
 from qcore.judges import CLASSES, Judge, judge_words, read_judge
 from qcore.problem import PTQ, TUNED
-from qcore.ptq.settings import CORRECTION_IMAGES, TuningParams
+from qcore.ptq.rounding_names import NEAREST, PLAIN_FROM, ROUNDING_FACTS
+from qcore.ptq.settings import CORRECTION_IMAGES, TuningParams, held_out
 from qcore.quantizer_names import EVERY_CODE, LEARNED, POST_TRAINING, SYMMETRIC, USUAL, Facts
 from qcore.run_spec import RunSpec
 from qcore.search import Search, Trained
@@ -172,6 +173,7 @@ def card_of_config(config: BitConfig, adopted: RunSpec | None = None) -> Quantiz
             objective=str(said.get("objective")),
             # files from before it could be chosen
             quantizer=_said({"quantizer": USUAL, **said}, "quantizer", str),
+            rounding=_said({"rounding": NEAREST, **said}, "rounding", str),
             # nothing is said of classes
             judge=None if "judge" not in said else _said(said, "judge", Mapping),
         )
@@ -216,7 +218,30 @@ def _post_training(spec: RunSpec, tuned: bool) -> QuantizationCard:
         training="none",
         tuning=_tuning_words() if tuned else "none",
     )
-    return _with_grids(card, spec, Facts() if known is None else known.facts, known is not None)
+    facts = Facts() if known is None else known.facts
+    if spec.rounding != NEAREST:
+        facts = _rounded(facts, spec.rounding)
+        card = dataclasses.replace(card, calibration=card.calibration + _fitted(spec))
+    return _with_grids(card, spec, facts, known is not None)
+
+
+def _rounded(facts: Facts, rounding: str) -> Facts:
+    """What a rounding changes of what the quantizer does alone."""
+    said = ROUNDING_FACTS.get(rounding)
+    if said is None:
+        return dataclasses.replace(facts, rounding=NOT_SAID)
+    scales = facts.scales + ", fitted anew to the layer's output" if said.refits else facts.scales
+    words = (
+        f"{said.words}; as the float network is given on calibration images, behind a folded norm "
+        f"about the mean. From {PLAIN_FROM} bits, and in tables that ids are looked up in, to the "
+        "nearest code"
+    )
+    return dataclasses.replace(facts, rounding=words, scales=scales, codes=EVERY_CODE)
+
+
+def _fitted(spec: RunSpec) -> str:
+    left = held_out(spec.calibration_images)
+    return f"; all but the first {left:,} for the rounding, sensitivities on those {left:,}"
 
 
 def _first(images: int, spec: RunSpec) -> str:

@@ -15,6 +15,7 @@ from qcore.errors import InvalidParams
 from qcore.judges import read_judge
 from qcore.models.catalog import split_data_name
 from qcore.problem import PTQ, TUNED, Problem
+from qcore.ptq.rounding_names import NEAREST, ROUNDING_FACTS
 from qcore.quantizer_names import POST_TRAINING, USUAL
 from qcore.rules.file import read_rules
 from qcore.rules.resolve import Resolved, resolve
@@ -62,6 +63,7 @@ class RunSpec:
         tuning: Whether reported points are also tuned without labels and measured again.
         device: "auto", "cpu", "cuda" or "mps".
         quantizer: Key of POST_TRAINING: how the weights' steps are chosen where nothing is trained.
+        rounding: Key of ROUNDING_FACTS: how weights become codes where nothing is trained.
         images_seed: Which calibration and search images are drawn (and which test images, where a
             folder has no part of its own for them).
         anyway: Whether to search even a network that is hardly better than guessing.
@@ -89,6 +91,7 @@ class RunSpec:
     images_seed: int = 0
     anyway: bool = False
     judge: Mapping[str, Any] | None = None
+    rounding: str = NEAREST
     rules: tuple[Rule, ...] = ()
 
     def resolved(self, layers: Iterable[LayerSpec]) -> Resolved:
@@ -179,12 +182,20 @@ def check_run(
     if spec.quantizer not in POST_TRAINING:
         known = ", ".join(POST_TRAINING)
         raise InvalidParams(f"Unknown quantizer {spec.quantizer!r}; known: {known}.")
+    if spec.rounding not in ROUNDING_FACTS:
+        known = ", ".join(ROUNDING_FACTS)
+        raise InvalidParams(f"Unknown rounding {spec.rounding!r}; known: {known}.")
     for what, count in (
         ("calibration", spec.calibration_images),
         ("search", spec.search_images),
     ):
         if not 1 <= count <= MOST_IMAGES:
             raise InvalidParams(f"Use 1 to {MOST_IMAGES:,} {what} images; got {count:,}.")
+    if spec.rounding != NEAREST and spec.calibration_images < 2:
+        raise InvalidParams(
+            f"The rounding {spec.rounding} is fitted on some calibration images and judged on "
+            f"others: use 2 at least; got {spec.calibration_images}."
+        )
     if not 1 <= spec.reported <= MOST_REPORTED:
         raise InvalidParams(f"Test 1 to {MOST_REPORTED:,} points; got {spec.reported:,}.")
     for seed in (spec.seed, spec.images_seed):

@@ -11,6 +11,7 @@ from typing import Any
 from qcore.allocation import FLOAT_BITS
 from qcore.errors import InvalidParams
 from qcore.judges import CLASSES, judge_words, read_judge
+from qcore.ptq.rounding_names import NEAREST
 from qcore.quantizer_names import USUAL
 from qcore.run_spec import RunSpec, images_name
 from qcore.searches import SEARCHES
@@ -33,6 +34,7 @@ class Setting:
         images_seed: Which images were drawn.
         activations: Bits that activations may have, rising; (32,) leaves them in float.
         judge: How answers are compared, in words.
+        rounding: How weights became codes, a key of ROUNDING_FACTS.
     """
 
     model: str
@@ -47,6 +49,7 @@ class Setting:
     images_seed: int = 0
     activations: tuple[int, ...] = (FLOAT_BITS,)
     judge: str = judge_words(CLASSES)
+    rounding: str = NEAREST
 
     @classmethod
     def of(cls, spec: RunSpec, digest: str = "", metric: str = "accuracy") -> "Setting":
@@ -71,6 +74,7 @@ class Setting:
             images_seed=spec.images_seed,
             activations=tuple(sorted(set(spec.activation_bits))),
             judge=_judge_words(spec.judge),
+            rounding=spec.rounding,
         )
 
     @property
@@ -91,8 +95,9 @@ class Setting:
 
     @property
     def words(self) -> str:
-        """Names what points are measured with: images, their numbers, and another quantizer."""
+        """Names what points are measured with: images, their numbers, and what is not usual."""
         quantizer = "" if self.quantizer == USUAL else f", quantizer {self.quantizer}"
+        quantizer += "" if self.rounding == NEAREST else f", rounding {self.rounding}"
         judged, samples, images = "", "images", self.images
         if not self.judge.startswith(CLASSES.title):
             judged, samples = f", judged by {self.judge}", "samples"

@@ -18,6 +18,7 @@ from qcore.formats.config import parse_bits
 from qcore.formats.exports import EXPORTS
 from qcore.judges import judge_words, read_judge
 from qcore.models.catalog import SHIPPED, data_name, default_data, read_models
+from qcore.ptq.rounding_names import ROUNDING_FACTS
 from qcore.quantizer_names import POST_TRAINING
 from qcore.rules.file import load_rules
 from qcore.run_spec import RunSpec, check_run
@@ -110,6 +111,7 @@ def command_run(store: Store, arguments: argparse.Namespace) -> int:
         tuning=arguments.tuning,
         device=arguments.device,
         quantizer=arguments.quantizer,
+        rounding=arguments.rounding,
         images_seed=arguments.seed if arguments.images_seed is None else arguments.images_seed,
         anyway=arguments.anyway,
     )
@@ -346,6 +348,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--device", default="auto")
     quantizers = ", ".join(POST_TRAINING)
     run.add_argument("--quantizer", default=defaults.quantizer, help=f"of weights: {quantizers}")
+    roundings = ", ".join(ROUNDING_FACTS)
+    run.add_argument("--rounding", default=defaults.rounding, help=f"of weights: {roundings}")
     run.add_argument(
         "--anyway",
         action="store_true",

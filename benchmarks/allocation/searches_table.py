@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from qcore.ptq.rounding_names import ROUNDING_FACTS
 from qcore.quantizer_names import POST_TRAINING
 from qcore.search import Search
 from qcore.searches import SEARCHES
@@ -27,16 +28,38 @@ QUANTIZERS = """## Quantizers of weights
 |---|---|"""
 
 
+ROUNDINGS = """## Roundings of weights
+
+`--rounding NAME` says how weights become codes where nothing is trained:
+
+| rounding | what it is | how a weight becomes a code |
+|---|---|---|"""
+
+AFTER_ROUNDINGS = """`gpfq` and `gptq` look at what each layer is given in the float network, on
+all calibration images but the first quarter (at most 256): sensitivities and corrections are taken
+on those. Nothing in it depends on the bits of other layers, so the codes of a layer at a width are
+made once, serve every allocation, and are kept in the folder `rounded` of the data folder. Linear
+layers, convolutions of any dimension (transposed, grouped and depthwise ones too) and the matrices
+of recurrent layers are rounded; tables that ids are looked up in, and 8 bits and more, go to the
+nearest codes. Figures of different roundings are not compared with each other."""
+
+
 def document(searches: dict[str, Search] | None = None) -> str:
     """The whole text of docs/searches.md."""
     chosen = SEARCHES if searches is None else searches
-    return "\n".join([HEAD, *map(section, chosen.values()), quantizers()])
+    return "\n".join([HEAD, *map(section, chosen.values()), quantizers(), roundings()])
 
 
 def quantizers() -> str:
     """The post-training quantizers that any run may choose among."""
     rows = [f"| `{each.name}` | {each.title} |" for each in POST_TRAINING.values()]
     return "\n".join([QUANTIZERS, *rows, ""])
+
+
+def roundings() -> str:
+    """The roundings that any run may choose among."""
+    rows = [f"| `{each.name}` | {each.title} | {each.words} |" for each in ROUNDING_FACTS.values()]
+    return "\n".join([ROUNDINGS, *rows, "", AFTER_ROUNDINGS, ""])
 
 
 def section(search: Search) -> str:

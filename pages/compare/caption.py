@@ -10,6 +10,7 @@ from pages.shared.judged import CLASSIFIER, Words, first_large
 from pages.shared.text import counted, widths_text
 from qcore import __version__
 from qcore.problem import Scores
+from qcore.ptq.rounding_names import NEAREST
 from qcore.quantizer_names import USUAL
 from qcore.setting import Setting
 
@@ -56,6 +57,8 @@ def caption(
     sentences.append(f"Bits of activations: {widths_text(setting.activations)}")
     if setting.quantizer != USUAL:
         sentences.append(f"Steps of weights were chosen by the quantizer {setting.quantizer}")
+    if setting.rounding != NEAREST:
+        sentences.append(f"Codes of weights were chosen by the rounding {setting.rounding}")
     if setting.tuning:
         sentences.append("Methods named tuned had scales and biases tuned without labels")
     rows = "; ".join(_method_words(row) for row in table.to_dict("records"))

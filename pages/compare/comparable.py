@@ -40,6 +40,7 @@ FACTS = {
     "objective": ("Objective", "the searches were not after the same thing"),
     "tuning": ("Tuning", "tuned weights are not the weights the others were scored with"),
     "quantizer": ("Quantizer", "the same bits are other weights"),
+    "rounding": ("Rounding", "the same bits are other weights"),
     "activations": (
         "Bits of activations",
         "fewer of them cost accuracy, and no size of weights shows it",

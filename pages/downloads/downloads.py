@@ -25,6 +25,7 @@ from qcore.formats.config import BitConfig, parse_bits
 from qcore.formats.exports import EXPORTS, Export, onnx_qdq, write
 from qcore.formats.exports.packed import READER
 from qcore.formats.schemas import CONFIGURATION
+from qcore.ptq.rounding_names import NEAREST
 from qcore.quantizer_names import USUAL
 from store import Run, Store, all_runs, config_text, points_of
 from store.jobs.export import export_text
@@ -243,6 +244,7 @@ def beside(store: Store, config: BitConfig) -> pd.DataFrame | None:
         for entry in all_runs(store, model=config.model.name)
         if all(getattr(entry.spec, key) == told.get(key) for key in numbers)
         and entry.spec.quantizer == told.get("quantizer", USUAL)
+        and entry.spec.rounding == told.get("rounding", NEAREST)
         and entry.spec.images_seed == told.get("images_seed", 0)
         and judged(entry.spec.judge) == judged(told.get("judge"))
     ]

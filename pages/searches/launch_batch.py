@@ -192,6 +192,7 @@ def command_line(spec: RunSpec) -> str:
         ("--reported", "reported"),
         ("--device", "device"),
         ("--quantizer", "quantizer"),
+        ("--rounding", "rounding"),
     ):
         value = getattr(spec, field)
         if value != getattr(default, field):

@@ -26,6 +26,7 @@ from qcore.models.catalog import (
     network_title,
     read_models,
 )
+from qcore.ptq.rounding_names import ROUNDING_FACTS
 from qcore.quantizer_names import POST_TRAINING
 from qcore.run_spec import RunSpec, check_run, images_name
 from qcore.searches import SEARCHES, given
@@ -94,7 +95,7 @@ def launch_form(store: Store, name: str) -> None:
                 help="Each point of the front is also tuned (scales and biases) and measured "
                 "again, beside the untuned one.",
             )
-            quantizer = _quantizer(begin)
+            quantizer, rounding = _quantizer(begin), _rounding(begin)
             device = DEVICES[str(st.selectbox("Device", list(DEVICES), key="f-device"))]
         title = st.text_input("Name", key="f-name", placeholder=f"{search.title} on {name}")
         note = float_note(store, model, images_name(data, images_seed))
@@ -122,6 +123,7 @@ def launch_form(store: Store, name: str) -> None:
             tuning=tuning,
             device=device,
             quantizer=quantizer,
+            rounding=rounding,
             images_seed=images_seed,
             anyway=anyway,
         )
@@ -298,6 +300,22 @@ def _quantizer(begin: Prefill) -> str:
             key=f"f-quantizer{begin.key}",
             help="How the step of each output channel is chosen where nothing is trained. Results "
             "of different quantizers are not compared with each other.",
+        )
+    )
+
+
+def _rounding(begin: Prefill) -> str:
+    known = list(ROUNDING_FACTS)
+    return str(
+        st.selectbox(
+            "Rounding of weights",
+            known,
+            index=known.index(begin.spec.rounding) if begin.spec.rounding in known else 0,
+            format_func=lambda key: ROUNDING_FACTS[key].title,
+            key=f"f-rounding{begin.key}",
+            help="How a weight becomes a code where nothing is trained. GPFQ and GPTQ look at what "
+            "each layer is given on calibration samples: at 2 and 3 bits they cost far less than "
+            "the nearest codes. Results of different roundings are not compared with each other.",
         )
     )
 

@@ -19,6 +19,7 @@ from qcore.errors import DatabaseTooNew, DatabaseUnavailable, DataUnavailable
 from qcore.judges.signal import MOST_DB
 from qcore.models.catalog import BUNDLED_NAMES, bundled_facts, judge_of
 from qcore.problem import Point, Scores, SensitivityTable
+from qcore.ptq.rounding_names import NEAREST, rounding_of
 from qcore.quantizer_names import USUAL, quantizer_of
 from qcore.run_spec import data_of
 from store import Run, Store, StoredPoint, float_point, open_store, points_of, tables, test_right
@@ -186,6 +187,8 @@ def sensitivity_tables(store: Store, model: ModelSpec) -> dict[str, SensitivityT
         words += f", activations {'/'.join(map(str, inputs))}" if inputs else ""
         quantizer = quantizer_of(key)
         words += "" if quantizer == USUAL else f", quantizer {quantizer}"
+        rounding = rounding_of(key)
+        words += "" if rounding == NEAREST else f", rounding {rounding}"
         named.setdefault(words, table)
     return named
 

@@ -43,8 +43,6 @@ class RoundedWeights:
 
     Attributes:
         entries: What was made so far.
-        left: Layers that are rounded to the nearest codes all the same: tables that ids are
-            looked up in, and those whose arithmetic hides what their weights meet.
     """
 
     def __init__(
@@ -55,17 +53,28 @@ class RoundedWeights:
         known: Entries | None = None,
     ) -> None:
         self.model, self.batches, self.rounding = model, list(batches), rounding
-        self.entries: dict[tuple[str, int], Rounded] = dict(known or {})
-        self.left = tuple(
-            layer.name for layer in model.spec.layers if layer.kind.endswith("embedding")
-        )
+        self.entries: dict[tuple[str, int], Rounded] = {
+            (name, bits): found
+            for (name, bits), found in (known or {}).items()
+            if name in model.layers and _fits(model.layers[name], found)
+        }
+        self._tables = {x.name for x in model.spec.layers if x.kind.endswith("embedding")}
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        """Layers that are rounded to the nearest codes all the same, as far as is known.
+
+        Tables that ids are looked up in, and layers whose arithmetic hides what their weights meet.
+        """
+        made = {name for name, _ in self.entries}
+        return tuple(n for n in self.model.layers if n in self._tables or (made and n not in made))
 
     def __call__(self, name: str, bits: int) -> tuple[Tensor, Tensor] | None:
         """Codes (channels, n) and steps (channels,), or None where the nearest codes are meant.
 
         A width that was not made yet is made here, for every layer.
         """
-        if bits >= PLAIN_FROM or name in self.left:
+        if bits >= PLAIN_FROM or name in self._tables:
             return None
         if (name, bits) not in self.entries:
             self.make([bits])
@@ -75,6 +84,10 @@ class RoundedWeights:
         device = self.model.layers[name].weight.device
         codes, steps = (torch.from_numpy(array).to(device) for array in found)
         return codes.float(), steps
+
+    def at(self, bits: int) -> dict[str, Rounded]:
+        """What was made at one width, by layer."""
+        return {name: found for (name, b), found in self.entries.items() if b == bits}
 
     def missing(self, widths: Iterable[int]) -> list[int]:
         """The widths among these that are still to be made."""
@@ -86,13 +99,12 @@ class RoundedWeights:
     def make(self, widths: Iterable[int], on_step: Told = lambda done, total: None) -> None:
         """Make what is missing of some widths, for every layer."""
         todo = self.missing(widths)
-        names = [name for name in self.model.layers if name not in self.left]
+        names = [name for name in self.model.layers if name not in self._tables]
         if not todo:
             return
         done = 0
         for part in _within_memory(self.model, names):
             found = second_moments(self.model, part, self.batches)
-            self.left += tuple(sorted(found.refused))
             for name in part:
                 moments = found.moments(name)
                 if moments is not None:
@@ -110,6 +122,11 @@ class RoundedWeights:
             codes.flatten(0, 1).to(torch.int8).cpu().numpy(),
             fitted.flatten().float().cpu().numpy(),
         )
+
+
+def _fits(layer: QuantizedLayer, found: Rounded) -> bool:
+    rows = to_rows(layer.weight, layer.operation).shape
+    return found[0].shape == tuple(rows) and found[1].shape == (rows[0],)
 
 
 def _within_memory(model: QuantizedModel, names: Sequence[str]) -> list[list[str]]:

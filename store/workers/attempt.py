@@ -17,7 +17,7 @@ from qcore.run_spec import RunSpec
 from qcore.scoring.executors import open_evaluator
 from qcore.searches import SEARCHES, given
 from store.database import Store, now
-from store.runs import points, queue
+from store.runs import codes, points, queue
 from store.runs.checkpoints import FileCheckpoints, trained_stage
 from store.runs.lease import FIGURES, ON_DATA, plain
 
@@ -69,6 +69,8 @@ def execute(
         save_table=lambda key, table: points.save_table(store, key, prepared.model.digest, table),
         on_progress=tell,
         checkpoints=FileCheckpoints(store, *held),
+        load_codes=lambda key: codes.load(store, key),
+        save_codes=lambda key, made: codes.save(store, key, made),
         load_stage=lambda number, stage: _adopted(store, spec, number, stage),
         costs=costs,
     )
@@ -223,6 +225,7 @@ def provenance(run: queue.Run, point: Point) -> dict[str, Any]:
         "objective": spec.objective,
         "pin_first_last": spec.pin_first_last,
         "quantizer": spec.quantizer,
+        "rounding": spec.rounding,
         **({"rules": [rule.to_json() for rule in spec.rules]} if spec.rules else {}),
         "device": point.device,
         "created": now(),

@@ -59,6 +59,7 @@ def test_what_is_filled_in_is_what_is_asked_for(app, store):
     at.toggle(key="f-pin").set_value(True)
     at.toggle(key="f-tuning").set_value(True)
     at.selectbox(key="f-quantizer").set_value("absmax")
+    at.selectbox(key="f-rounding").set_value("gptq")
     at.segmented_control(key="f-what").set_value("weights and activations")
     at.text_input(key="f-seeds").set_value("7")
     at.number_input(key="f-search").set_value(512)
@@ -73,7 +74,7 @@ def test_what_is_filled_in_is_what_is_asked_for(app, store):
     spec = started.spec
     assert spec.params == {"points": 5, "sensitivity": "kl"}
     assert (spec.pin_first_last, spec.tuning, spec.seed, spec.search_images) == (8, True, 7, 512)
-    assert (spec.reported, spec.quantizer) == (3, "absmax")
+    assert (spec.reported, spec.quantizer, spec.rounding) == (3, "absmax", "gptq")
     assert spec.activation_bits == (4, 8)
     assert spec.limits == {"weight_bytes": 40 * 1024}
 

@@ -15,6 +15,7 @@ MEASURING = {
     "search_images": 2048,
     "calibration_images": 512,
     "quantizer": "absmax",
+    "rounding": "gptq",
     "images_seed": 3,
 }
 SEARCHING = {"objective": "loss", "tuning": True, "activation_bits": (32,)}

@@ -27,7 +27,7 @@ def test_a_detached_run_is_queued_with_what_was_asked(call, store):
     code, out, _ = call(
         "run", "--model", "resnet20", "--search", "random", "--param", "evaluations=12",
         "--limit", "weight_bytes=90000", "--weight-bits", "2,4", "--pin", "8", "--detach",
-        "--quantizer", "absmax",
+        "--quantizer", "absmax", "--rounding", "gptq",
     )  # fmt: skip
     assert (code, out) == (0, "run 1 queued\n")
     spec = run(store, 1).spec
@@ -35,7 +35,7 @@ def test_a_detached_run_is_queued_with_what_was_asked(call, store):
     assert (spec.limits, spec.weight_bits, spec.pin_first_last) == (
         {"weight_bytes": 90000}, (2, 4), 8,
     )  # fmt: skip
-    assert spec.quantizer == "absmax"
+    assert (spec.quantizer, spec.rounding) == ("absmax", "gptq")
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,7 @@ def test_a_run_in_the_foreground_ends_with_its_front(call, store, monkeypatch):
     [
         (("run", "--search", "magic"), "Unknown search 'magic'"),
         (("run", "--quantizer", "worst"), "Unknown quantizer 'worst'; known: mse, absmax"),
+        (("run", "--rounding", "up"), "Unknown rounding 'up'; known: nearest, gpfq, gptq"),
         (("run", "--weight-bits", "two"), "whole numbers"),
         (("run", "--param", "evaluations"), "name=value"),
         (("run", "--search", "random", "--param", "evaluations=0"), "between"),

@@ -87,6 +87,7 @@ EXPORT = Export(
     carries=carries,
     runs_in="Qualcomm AIMET",
     note="Widths from 4 bits, with the measured grids of folded weights and of inputs; the bias "
-    "correction is not in it. AIMET gives most inputs no quantizer: add them first, as "
-    "docs/exports.md shows, then sim.load_encodings(file, partial=False).",
+    "correction and the codes that a rounding chose are not in it. AIMET gives most inputs no "
+    "quantizer: add them first, as docs/exports.md shows, then sim.load_encodings(file, "
+    "partial=False).",
 )

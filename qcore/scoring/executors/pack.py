@@ -8,6 +8,7 @@ only the process that runs the search looks at them.
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,11 +31,13 @@ from qcore.models.loading.network import WHOLE, card_file
 from qcore.models.zoo import build_model
 from qcore.network.layers import find_layers
 from qcore.ptq.model import QuantizedModel
+from qcore.ptq.rounding_names import NEAREST
 from qcore.ptq.settings import TuningParams
 from qcore.qat.checkpoints import MemoryCheckpoints
 from qcore.qat.setup import Setup
 from qcore.qat.trainer import Trainer
 from qcore.quantizer_names import USUAL
+from qcore.rounding.table import Entries
 from qcore.scoring.evaluator import Evaluator
 from qcore.scoring.executors.recipe import Recipe, make_recipe
 
@@ -50,6 +53,8 @@ def pack_evaluator(
     trainer: Trainer | None = None,
     quantizer: str = USUAL,
     judge: Judge = CLASSES,
+    rounding: str = NEAREST,
+    known: Entries | None = None,
 ) -> Recipe:
     """A recipe that rebuilds an `Evaluator`.
 
@@ -64,6 +69,8 @@ def pack_evaluator(
         trainer: Where a training stage's weights come from; None for the stages without.
         quantizer: Key of POST_TRAINING.
         judge: How answers are compared.
+        rounding: Key of ROUNDINGS.
+        known: The codes it made; they travel, so that all score the same ones.
 
     Raises:
         InvalidParams: the trainer never finished this stage.
@@ -82,6 +89,8 @@ def pack_evaluator(
         _pack_card(spec.name),
         quantizer,
         None if judge == CLASSES else judge.to_json(),
+        rounding,
+        [[name, bits, *found] for (name, bits), found in sorted((known or {}).items())],
     )
     return make_recipe(stage, rebuild_evaluator, arguments, device)
 
@@ -98,6 +107,8 @@ def rebuild_evaluator(
     own: dict[str, Any] | None = None,
     quantizer: str = USUAL,
     judge: dict[str, Any] | None = None,
+    rounding: str = NEAREST,
+    known: Sequence[Sequence[Any]] = (),
 ) -> Evaluator:
     """Build the evaluator `pack_evaluator` packed.
 
@@ -113,6 +124,8 @@ def rebuild_evaluator(
         own: Card of a network of the user's, with its file where that holds the structure.
         quantizer: Key of POST_TRAINING.
         judge: How answers are compared, plain data; None for classes.
+        rounding: Key of ROUNDINGS.
+        known: The codes it made: layer, bits, codes, steps.
     """
     keep_freed_memory()
     name, classes, channels = sizes
@@ -142,7 +155,10 @@ def rebuild_evaluator(
     found = find_layers(network, example, name, data.inputs)
     model = QuantizedModel(network, found, quantizer=quantizer, device=device)
     judged = read_judge(judge)
-    evaluator = Evaluator(model, data, device, TuningParams(**tuning), batch_size, judged)
+    entries = {(layer, bits): (codes, steps) for layer, bits, codes, steps in known}
+    evaluator = Evaluator(
+        model, data, device, TuningParams(**tuning), batch_size, judged, rounding, entries
+    )
     if trained is not None:
         options = {n: tuple(LayerBits(*b) for b in all_) for n, all_ in trained["options"].items()}
         images = [x for x, _ in evaluator.calibration]
