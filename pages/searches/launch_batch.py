@@ -19,6 +19,9 @@ from store import Run
 MOST_RUNS = 100
 """Most runs that one press of the button queues."""
 
+RULES_FILE = "rules.yaml"
+"""What a command calls the file of a run's rules."""
+
 SPREAD = 5
 """Budgets of a front for a search that knows one budget at a time."""
 
@@ -199,6 +202,7 @@ def command_line(spec: RunSpec) -> str:
             words += [flag, str(value)]
     if spec.images_seed != spec.seed:
         words += ["--images-seed", str(spec.images_seed)]
+    words += ["--rules", RULES_FILE] if spec.rules else []
     words += ["--tuning"] if spec.tuning else []
     words += ["--anyway"] if spec.anyway else []
     return shlex.join(words)

@@ -7,12 +7,14 @@ import streamlit as st
 from pages.searches import launch_batch
 from pages.searches.params_form import params_form
 from pages.searches.prefill import Prefill, prefill
+from pages.searches.rules_form import device_rules
 from pages.shared import session, text, widgets
 from pages.shared.data_words import data_note, kinds_for, place_words
 from pages.shared.float_note import confirmed, float_note
 from pages.shared.judged import Words, words_for
+from pages.shared.rules.findings import Findings
 from pages.shared.runs import launch
-from qcore.allocation import FLOAT_BITS, ModelSpec, width_words
+from qcore.allocation import FLOAT_BITS, LayerBits, ModelSpec, width_words
 from qcore.costs import applicable
 from qcore.costs.budget import cheapest_total, make_options
 from qcore.costs.formulas import CostModel
@@ -32,6 +34,9 @@ from qcore.run_spec import RunSpec, check_run, images_name
 from qcore.searches import SEARCHES, given
 from store import Run, Store, all_runs
 from store.settings import read_settings
+
+Allowed = tuple[ModelSpec, Mapping[str, tuple[LayerBits, ...]]]
+"""A model, and what its layers may have."""
 
 DEVICES = {"choose for me": "auto", "CPU": "cpu", "NVIDIA GPU": "cuda", "Apple GPU": "mps"}
 """What the form calls each device."""
@@ -65,6 +70,7 @@ def launch_form(store: Store, name: str) -> None:
     st.caption(f"Model: {network} (chosen in the sidebar).")
     try:
         left, right = st.columns(2, gap="large")
+        below = st.container()
         with left:
             data = _data(name, begin)
             weight_bits, activation_bits = _bits(begin)
@@ -75,7 +81,12 @@ def launch_form(store: Store, name: str) -> None:
                 key=f"f-pin{begin.key}",
             )
             pin = ends if pinned else None
-            limits, reaches, wrong = _limits(begin, model, weight_bits, activation_bits, pin, costs)
+        with below:
+            ruled = device_rules(begin, model, weight_bits, activation_bits, pin)
+        with left:
+            allowed = _allowed(model, ruled, weight_bits, activation_bits, pin)
+            widest = max(activation_bits, default=FLOAT_BITS)
+            limits, reaches, wrong = _limits(begin, model, allowed, widest, costs)
             budgets = _budgets(limits, reaches)
         with right:
             params = params_form(search.params, f"p-{search.name}", costs)
@@ -102,7 +113,15 @@ def launch_form(store: Store, name: str) -> None:
         # bits that are given are measured, not searched
         note = "" if search.name == given.SEARCH.name and not also else note
         anyway = confirmed(note, "f-anyway")
-        pressed = st.button("Start search", type="primary", icon=":material/play_arrow:")
+        if ruled.wrong:
+            st.caption(f"It cannot begin: {text.literal(ruled.wrong)}")
+        pressed = st.button(
+            "Start search",
+            type="primary",
+            icon=":material/play_arrow:",
+            disabled=bool(ruled.wrong),
+            help=text.literal(ruled.wrong) or None,
+        )
         if wrong:
             # said at the field already; no field is left out for it, or what it holds would be lost
             if pressed:
@@ -126,6 +145,7 @@ def launch_form(store: Store, name: str) -> None:
             rounding=rounding,
             images_seed=images_seed,
             anyway=anyway,
+            rules=ruled.rules,
         )
         asked = launch_batch.batch(
             spec, also, budgets, launch_batch.seeds_of(seeds), title.strip(), costs
@@ -203,9 +223,8 @@ def _bits(begin: Prefill) -> tuple[tuple[int, ...], tuple[int, ...]]:
 def _limits(
     begin: Prefill,
     model: ModelSpec | None,
-    weight_bits: tuple[int, ...],
-    activation_bits: tuple[int, ...],
-    pinned: int | None,
+    allowed: Allowed | None,
+    widest: int,
     costs: Mapping[str, CostModel],
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]], list[InvalidParams]]:
     """One budget per limited cost, typed, with the feasible interval under it.
@@ -224,10 +243,9 @@ def _limits(
     )
     limits: dict[str, float] = {}
     reaches, wrong = {}, []
-    widest = max(activation_bits, default=FLOAT_BITS)
     for name in chosen:
         cost = costs[name]
-        reach = _reach(cost, model, weight_bits, activation_bits, pinned)
+        reach = _reach(cost, allowed)
         if reach:
             reaches[name] = reach
         typed = st.text_input(
@@ -275,16 +293,26 @@ def _budgets(
     return launch_batch.spread(reaches) if several else [limits]
 
 
-def _reach(
-    cost: CostModel,
+def _allowed(
     model: ModelSpec | None,
+    ruled: Findings,
     weight_bits: tuple[int, ...],
     activation_bits: tuple[int, ...],
     pinned: int | None,
-) -> tuple[float, float] | None:
+) -> Allowed | None:
+    """The model as it is priced, and what its layers may have; None where that is not known."""
     if model is None or not weight_bits or not activation_bits:
         return None
-    options = make_options(model.layers, weight_bits, activation_bits, pinned)
+    if ruled.resolved is None:
+        return model, make_options(model.layers, weight_bits, activation_bits, pinned)
+    tied = [tie.layers for tie in ruled.resolved.ties if tie.part == "activation"]
+    return model.sharing(tied), ruled.resolved.options
+
+
+def _reach(cost: CostModel, allowed: Allowed | None) -> tuple[float, float] | None:
+    if allowed is None:
+        return None
+    model, options = allowed
     dearest = {name: row[-1] for name, row in options.items()}
     return cheapest_total(cost, model, options), cost.total(model, dearest)
 

@@ -1,14 +1,17 @@
 """What the launch form begins with: what is usual, or what a link asks to search again elsewhere.
 
 A link carries "like", the number of a run whose bits, pins and images are taken over with one seed,
-and "near", the limits to begin with: "weight_bytes:40000,bit_ops:9000000".
+"near", the limits to begin with: "weight_bytes:40000,bit_ops:9000000", and "rules", the text of a
+file of rules, which take the place of those of that run.
 """
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import streamlit as st
 
+from pages.shared.rules.entries import entries_of, text_of
 from qcore.allocation import FLOAT_BITS
 from qcore.costs.formulas import CostModel
 from qcore.errors import RunNotFound
@@ -27,12 +30,24 @@ class Prefill:
         seeds: Seeds, as the form writes them.
         near: Cost name to limit, in the cost's unit.
         key: Ends the keys of the form's inputs, so that another link begins anew.
+        rules: Text of rules that a link brings; "" takes those of `spec`.
     """
 
     spec: RunSpec
     seeds: str = "0, 1, 2"
     near: Mapping[str, float] = field(default_factory=dict)
     key: str = ""
+    rules: str = ""
+
+    @property
+    def rules_text(self) -> str:
+        """The rules to begin with, as the text of a file."""
+        return self.rules or text_of(entries_of(self.spec.rules))
+
+    @property
+    def rules_key(self) -> str:
+        """Ends the key of the rules' editor, so that other rules begin anew."""
+        return f"{self.key}-{zlib.crc32(self.rules.encode()):08x}" if self.rules else self.key
 
     @property
     def inputs(self) -> bool:
@@ -54,20 +69,21 @@ def prefill(store: Store, model: str, costs: Mapping[str, CostModel]) -> Prefill
         costs: The costs that limits may name.
     """
     near = near_of(st.query_params.get("near", ""), costs)
+    rules = st.query_params.get("rules", "")
     words = st.query_params.get("like", "")
     usual = RunSpec(model, "", "portfolio")
     # operations are few only where both factors are
     if "bit_ops" in near:
         usual = replace(usual, activation_bits=USUAL_ACTIVATIONS)
     if not (words.isdecimal() and len(words) < 18):
-        return Prefill(usual, near=near)
+        return Prefill(usual, near=near, rules=rules)
     try:
         found = run(store, int(words)).spec
     except RunNotFound:
-        return Prefill(usual, near=near)
+        return Prefill(usual, near=near, rules=rules)
     if found.model != model:
-        return Prefill(usual, near=near)
-    return Prefill(found, str(found.seed), near, f"-{words}")
+        return Prefill(usual, near=near, rules=rules)
+    return Prefill(found, str(found.seed), near, f"-{words}", rules)
 
 
 def near_of(words: str, costs: Mapping[str, CostModel]) -> dict[str, float]:

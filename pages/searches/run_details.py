@@ -10,12 +10,14 @@ from pages.plots import diagnostics, front, trajectories
 from pages.plots.style import CHART
 from pages.searches import run_network
 from pages.searches.launch_batch import command_line
+from pages.searches.rules_form import run_rules
 from pages.shared import frames, session, switchable_runs, text, widgets
 from pages.shared.card_table import card_of_run, draw_card
 from pages.shared.float_note import float_note, warn
+from pages.shared.rules.words import rules_words
 from pages.shared.runs import launch, progress_line
 from qcore.errors import QcoreError, RunNotFound
-from qcore.run_spec import method_label
+from qcore.run_spec import RunSpec, method_label
 from qcore.setting import Setting
 from qcore.solvers.switchable import METHODS
 from store import (
@@ -51,7 +53,8 @@ def details(store: Store, at: int) -> None:
     st.markdown(
         f"**{text.state_words(entry)}** · {method_label(spec.search)} "
         f"({text.params_text(spec.params)}) · {Setting.of(spec).words} · "
-        f"{text.bits_set_text(spec)} · budget: {text.limits_text(spec.limits, store.costs)} · "
+        f"{text.bits_set_text(spec)}{_ruled(spec)} · "
+        f"budget: {text.limits_text(spec.limits, store.costs)} · "
         f"seed {spec.seed} · {_where(entry)}"
     )
     note = float_note(store, session.model_facts(store, spec.model), spec.images)
@@ -76,6 +79,7 @@ def details(store: Store, at: int) -> None:
     _history(store, entry)
     _front(store, entry)
     _diagnostics(store, entry)
+    run_rules(spec, session.model_facts(store, spec.model))
     with st.expander("How it quantizes"):
         said = session.words(store, [entry], session.model_facts(store, spec.model))
         draw_card(card_of_run(store, spec), said)
@@ -152,6 +156,10 @@ def _do(ask: Callable[[Store, int], None], store: Store, entry: Run) -> None:
         widgets.error_box(error)
         return
     st.rerun()
+
+
+def _ruled(spec: RunSpec) -> str:
+    return f"; rules: {text.literal(rules_words(spec.rules, 3), 400)}" if spec.rules else ""
 
 
 def _where(entry: Run) -> str:

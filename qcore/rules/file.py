@@ -25,9 +25,7 @@ def parse_rules(text: str, where: str = "The rules") -> tuple[Rule, ...]:
         InvalidParams: it is neither, or a rule in it cannot be read; says which.
         InvalidBits: a width there is not.
     """
-    if len(text) > MOST_BYTES:
-        raise InvalidParams(f"{where} are larger than {MOST_BYTES:,} characters.")
-    return read_rules(_document(text, where), where)
+    return read_rules(rule_entries(text, where), where)
 
 
 def read_rules(document: Any, where: str = "The rules") -> tuple[Rule, ...]:
@@ -36,6 +34,27 @@ def read_rules(document: Any, where: str = "The rules") -> tuple[Rule, ...]:
     Raises:
         InvalidParams: as `parse_rules`.
     """
+    rules = []
+    for number, entry in enumerate(_entries(document, where), start=1):
+        try:
+            rules.append(Rule.from_json(entry))
+        except (InvalidParams, InvalidBits) as error:
+            raise type(error)(f"Rule {number}: {error}") from error
+    return tuple(rules)
+
+
+def rule_entries(text: str, where: str = "The rules") -> tuple[Any, ...]:
+    """The rules of a file's text one by one, none of them read: each may hold anything.
+
+    Raises:
+        InvalidParams: it is neither YAML nor JSON, or no list of rules.
+    """
+    if len(text) > MOST_BYTES:
+        raise InvalidParams(f"{where} are larger than {MOST_BYTES:,} characters.")
+    return _entries(_document(text, where), where)
+
+
+def _entries(document: Any, where: str) -> tuple[Any, ...]:
     if isinstance(document, dict) and "rules" in document:
         document = document["rules"]
     if document is None:
@@ -47,13 +66,7 @@ def read_rules(document: Any, where: str = "The rules") -> tuple[Rule, ...]:
         )
     if len(document) > MOST_RULES:
         raise InvalidParams(f"{where} are {len(document):,}; give at most {MOST_RULES:,}.")
-    rules = []
-    for number, entry in enumerate(document, start=1):
-        try:
-            rules.append(Rule.from_json(entry))
-        except (InvalidParams, InvalidBits) as error:
-            raise type(error)(f"Rule {number}: {error}") from error
-    return tuple(rules)
+    return tuple(document)
 
 
 def load_rules(path: str | Path) -> tuple[Rule, ...]:
@@ -74,7 +87,14 @@ def load_rules(path: str | Path) -> tuple[Rule, ...]:
 
 def dump_rules(rules: Iterable[Rule]) -> str:
     """The text of a file of rules, JSON that is YAML too; one rule a line."""
-    rows = ",\n".join("  " + json.dumps(rule.to_json(), ensure_ascii=False) for rule in rules)
+    return dump_entries(rule.to_json() for rule in rules)
+
+
+def dump_entries(entries: Iterable[Any]) -> str:
+    """The same of rules that need not make sense, as `rule_entries` gives them."""
+    rows = ",\n".join(
+        f"  {json.dumps(entry, ensure_ascii=False, default=str)}" for entry in entries
+    )
     return f'{{"rules": [\n{rows}\n]}}\n'
 
 

@@ -214,14 +214,23 @@ def model_spec(store: Store, name: str) -> ModelSpec | None:
 def model_facts(store: Store, name: str) -> ModelSpec | None:
     """Facts about a model from its latest run, else those shipped with it, else None."""
     spec = model_spec(store, name)
-    if spec is None and name in BUNDLED_NAMES:
+    if name in BUNDLED_NAMES:
         try:
-            return bundled_spec(name)
+            shipped = bundled_spec(name)
         except DataUnavailable:
-            return None
+            return spec
+        return shipped if spec is None else _knowing(spec, shipped)
     # the user's own may have been replaced since it was last searched
     models = read_models()
-    return (card_spec(name) or spec) if name in models and models[name].card else spec
+    own = card_spec(name) if name in models and models[name].card else None
+    return own if spec is None else spec if own is None else _knowing(own, spec)
+
+
+def _knowing(first: ModelSpec, other: ModelSpec) -> ModelSpec:
+    """The first, or the other of the same weights where only that knows what layers share."""
+    if first.digest != other.digest or any(layer.tensor for layer in first.layers):
+        return first
+    return other if any(layer.tensor for layer in other.layers) else first
 
 
 def float_point(store: Store, name: str, data: str) -> Point | None:

@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from qcore.errors import InvalidParams, StoreError
 from qcore.formats.config import dump_bits
+from qcore.models.catalog import bundled_spec
 from qcore.problem import SensitivityTable
 from store import (
     config_text,
@@ -17,6 +18,7 @@ from store import (
     delete_config,
     float_point,
     load_table,
+    model_facts,
     model_spec,
     open_store,
     points_of,
@@ -210,3 +212,14 @@ def test_what_is_said_about_a_configuration_can_be_changed(store):
         update_config(store, kept, name=" ")
     with pytest.raises(StoreError, match="no saved configuration"):
         update_config(store, kept + 1, note="x")
+
+
+def test_shipped_facts_are_told_where_what_was_stored_knows_less(store, prepared):
+    shipped = bundled_spec("resnet8")
+    layers = tuple(replace(layer, tensor="", stream="") for layer in shipped.layers)
+    save_model(store, replace(shipped, layers=layers), "fashion-mnist", prepared.float_point)
+    assert model_facts(store, "resnet8") == shipped
+    # other weights are another network, whatever its name
+    other = replace(shipped, layers=layers, digest="0" * 64)
+    save_model(store, other, "fashion-mnist", prepared.float_point)
+    assert model_facts(store, "resnet8") == other

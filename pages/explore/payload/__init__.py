@@ -27,7 +27,7 @@ from pages.plots.style import BIT_COLOURS, digit_colour
 from pages.shared.held import NOTHING, Held
 from pages.shared.judged import CLASSIFIER, Words
 from pages.shared.ranges import Range, loss_spans
-from qcore.allocation import BitAllocation, LayerSpec, ModelSpec, stored_bits, width_text
+from qcore.allocation import BitAllocation, LayerSpec, ModelSpec, stored_bits
 from qcore.costs import COSTS
 from qcore.problem import SensitivityTable
 
