@@ -267,7 +267,9 @@ def array(name: str, values: Any, kind: int | None = None, data: bytes | None = 
     return onnx.TensorProto(name=name, data_type=kind, dims=values.shape, raw_data=data)
 
 
-def rewrite(model: Any, sites: list[Site], weight: Writer, entry: Writer) -> None:
+def rewrite(
+    model: Any, sites: list[Site], weight: Writer, entry: Writer, tied: Mapping[str, str]
+) -> dict[str, str]:
     """Give every site another weight and another input.
 
     Args:
@@ -275,8 +277,15 @@ def rewrite(model: Any, sites: list[Site], weight: Writer, entry: Writer) -> Non
         sites: From `sites_of`.
         weight: (site, prefix of names) -> what makes the weight; called once for each weight.
         entry: (site, prefix of names) -> what stands before the layer's input.
+        tied: Layer to a name that it has in common with those that read the same tensor on the
+            same levels: what `entry` makes is there once for them; see `read_once`.
+
+    Returns:
+        Layer to the layer before it whose input it takes.
     """
     graph, made = model.graph, dict[tuple[str, bool], Made]()
+    shared: dict[tuple[str, str], tuple[str, str]] = {}
+    once: dict[str, str] = {}
     before: dict[str, list[Any]] = {}
     for number, site in enumerate(sites):
         key, nodes = (site.part.name, site.turned), []
@@ -288,9 +297,15 @@ def rewrite(model: Any, sites: list[Site], weight: Writer, entry: Writer) -> Non
         site.node.input[site.place] = made[key].output
         # a layer that is called several times needs a name for each of its inputs
         calls = sum(other.part.name == site.part.name for other in sites[:number])
-        ahead = Made()
-        if site.place:  # ids are no input with levels
-            ahead = entry(site, f"{site.part.name}.input" + (f".{calls}" if calls else ""))
+        ahead, name = Made(), site.part.name
+        read = tied.get(name, ""), site.node.input[0]
+        if read in shared:
+            once[name], output = shared[read]
+            ahead = Made(output)
+        elif site.place:  # ids are no input with levels
+            ahead = entry(site, f"{name}.input" + (f".{calls}" if calls else ""))
+            if name in tied:
+                shared[read] = name, ahead.output
         graph.initializer.extend(ahead.arrays)
         nodes += ahead.nodes
         if ahead.output:
@@ -302,3 +317,4 @@ def rewrite(model: Any, sites: list[Site], weight: Writer, entry: Writer) -> Non
     ordered = [copy.deepcopy(node) for node in ordered]
     del graph.node[:]
     graph.node.extend(ordered)
+    return once

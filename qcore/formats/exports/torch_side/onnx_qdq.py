@@ -30,6 +30,7 @@ from qcore.formats.exports.torch_side.parts import (
     take_apart,
     versions,
 )
+from qcore.formats.exports.torch_side.read_once import read_together, said
 from qcore.quantizers import HALF_TYPES, HalfGrid
 from qcore.trees import Tree
 
@@ -73,7 +74,9 @@ def write(
     containers = {part.name: _containers(part, widths) for part in taken.parts.values()}
     sites = onnx_graph.sites_of(graph, taken)
     weight = partial(_weight, containers=containers)
-    onnx_graph.rewrite(graph, sites, weight, partial(_input, containers=containers))
+    tied = read_together(config.model.layers, taken.parts)
+    entry = partial(_input, containers=containers)
+    once = onnx_graph.rewrite(graph, sites, weight, entry, tied)
     content = onnx_graph.finish(graph, config, name, onnx_graph.input_names(sample))
     quantized = [part for part in taken.parts.values() if part.codes is not None]
     report: dict[str, Any] = {
@@ -89,6 +92,7 @@ def write(
             for part in {(site.part.name, site.turned): site.part for site in sites}.values()
         ),
         "widened": _widened(taken, containers),
+        **said(config.model.layers, taken.parts, once),
         "channels_with_negative_scale": sum(
             int((part.scale < 0).sum()) for part in quantized if part.scale is not None
         ),

@@ -23,6 +23,7 @@ from qcore.formats.exports.torch_side.parts import (
     take_apart,
     versions,
 )
+from qcore.formats.exports.torch_side.read_once import read_together, said
 from qcore.formats.exports.torch_side.run_onnx import feeds_of
 from qcore.quantizers import ActivationGrid
 from qcore.trees import Tree, count, part
@@ -45,7 +46,8 @@ def write(config: BitConfig, taken: Taken, graph: Any, sample: Tree) -> Rendered
     """`render` for a float graph that is there already; the graph is changed in place."""
     refuse_grouped_transposed(taken, "QONNX")
     sites = onnx_graph.sites_of(graph, taken)
-    onnx_graph.rewrite(graph, sites, _weight, _input)
+    tied = read_together(config.model.layers, taken.parts)
+    once = onnx_graph.rewrite(graph, sites, _weight, _input, tied)
     graph.opset_import.add(domain=DOMAIN, version=1)
     content = onnx_graph.finish(graph, config, "qonnx", onnx_graph.input_names(sample))
     report: dict[str, Any] = {
@@ -60,6 +62,7 @@ def write(config: BitConfig, taken: Taken, graph: Any, sample: Tree) -> Rendered
             and part.bits.weight > 1
             and part.code_bits != part.bits.weight
         },
+        **said(config.model.layers, taken.parts, once),
         "channels_with_negative_scale": sum(
             int((part.scale < 0).sum()) for part in taken.parts.values() if part.scale is not None
         ),
