@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from pages.explore import details, reference
+from pages.explore import details, reference, rules_shown
 from pages.explore.nearest import LINKED
 from pages.explore.payload import summed_costs
 from pages.explore.scene import Scene
@@ -90,14 +90,17 @@ def draw_predicted(scene: Scene, name: str, table: SensitivityTable) -> None:
     """
     model = scene.model
     limits = budget_sliders(model, scene.widest, scene.costs, scene.pin)
-    chosen = predictions.predicted_pick(name, table, model, limits, scene.costs)
+    held = rules_shown.native_rules(scene, table)
+    if held is None:
+        return
+    chosen = predictions.predicted_pick(name, table, model, limits, scene.costs, held)
     if not chosen.empty:
         _heatmap(chosen, model)
     st.header("Predicted damage against cost")
     options = predictions.table_options(table, model)
     problem = Problem(model, options, Budget({}, scene.costs))
     cost = _axis([scene.costs[name] for name in summed_costs(problem)])
-    front = session.predicted_front(name, table, model, cost.name, scene.costs)
+    front = session.predicted_front(name, table, model, cost.name, scene.costs, held)
     if chosen.empty:
         details.below_smallest(front, limits, scene.costs, "predicted")
     figure = front_figure(

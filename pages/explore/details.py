@@ -30,6 +30,8 @@ from pages.shared.columns import (
 from pages.shared.held import NOTHING, Held
 from pages.shared.judged import Words
 from pages.shared.ranges import loss_spans
+from pages.shared.rules.entries import entries_of, text_of
+from pages.shared.rules.held_rules import rules_of_held
 from pages.shared.runs import given_spec, launch, measures
 from pages.shared.samples.panel import samples_panel
 from pages.shared.words import explained
@@ -281,6 +283,9 @@ def _actions(
         asked = limits or {"weight_bytes": row[column_of(COSTS["weight_bytes"])]}
         near = ",".join(f"{name}:{int(limit)}" for name, limit in asked.items())
         query = {"model": scene.model.name, "near": near, "like": str(run.id)}
+        if held:
+            rules = (*run.spec.rules, *rules_of_held(held, scene.model))
+            query["rules"] = text_of(entries_of(rules))
         _link("searches", "Search near this budget", ":material/manage_search:", query)
 
 

@@ -20,8 +20,10 @@ from qcore.costs.budget import Budget, make_options
 from qcore.costs.formulas import CostModel
 from qcore.front import SLACK
 from qcore.problem import Problem, SensitivityTable
-from qcore.solvers.knapsack import exact_front, layer_tables
+from qcore.rules import ties as rules
+from qcore.solvers.knapsack import layer_tables
 from qcore.solvers.lagrangian import exact_best
+from qcore.solvers.space import space_of
 
 
 def predicted_table(
@@ -52,6 +54,7 @@ def predicted_front(
     cost: str,
     most: int = 400,
     costs: Mapping[str, CostModel] = COSTS,
+    held: Held = NOTHING,
 ) -> pd.DataFrame:
     """Members of the exact front of a sensitivity table against one cost; nothing is measured.
 
@@ -62,17 +65,38 @@ def predicted_front(
         cost: The summed cost that is traded against the damage.
         most: Most rows; a longer front is thinned evenly, its ends kept.
         costs: The costs there are.
+        held: Widths that layers may have, and ties; tied layers are one decision.
 
     Returns:
         Columns: method, allocation, DAMAGE (in the table's unit), mean bits and all costs.
     """
-    problem = Problem(model, table_options(table, model), Budget({}, costs))
-    options, prices, scores = layer_tables(problem, table, (cost,))
-    front = exact_front(prices, scores)
+    allowed, priced = held.options(table_options(table, model)), sharing(model, held)
+    if not all(allowed.values()):
+        return _predicted_rows(name, [], model, costs)
+    dearest = costs[cost].total(priced, {layer: row[-1] for layer, row in allowed.items()})
+    ties = tuple(
+        rules.Tie("weight" if tie.part == "weight" else "activation", _in_order(tie.layers, model))
+        for tie in held.ties()
+    )
+    # a limit that everything keeps names the cost
+    problem = Problem(priced, allowed, Budget({cost: max(1.0, dearest)}, costs), ties=ties)
+    space = space_of(problem, (table,), most=None)
+    if not all(space.sizes):
+        return _predicted_rows(name, [], model, costs)
+    front = space.front(space.scores(table))
     count = len(front.scores)
     kept = sorted({round(at) for at in np.linspace(0, count - 1, min(most, count))})
-    members = [(front.choices[at], float(front.scores[at])) for at in kept]
-    return _predicted_rows(name, members, options, model, costs)
+    members = [(space.allocation(front.choices[at]), float(front.scores[at])) for at in kept]
+    return _predicted_rows(name, members, priced, costs)
+
+
+def sharing(model: ModelSpec, held: Held) -> ModelSpec:
+    """The model as it is priced where ties are set: what tied layers read is counted once."""
+    return model.sharing([tie.layers for tie in held.ties() if tie.part == "activation"])
+
+
+def _in_order(layers: Sequence[str], model: ModelSpec) -> tuple[str, ...]:
+    return tuple(name for name in model.names if name in set(layers))
 
 
 def predicted_pick(
@@ -96,9 +120,9 @@ def predicted_pick(
     Returns:
         As `predicted_front`.
     """
-    allowed = held.options(table_options(table, model))
+    allowed, model = held.options(table_options(table, model)), sharing(model, held)
     if not all(allowed.values()):
-        return _predicted_rows(name, [], [], model, costs)
+        return _predicted_rows(name, [], model, costs)
     problem = Problem(model, allowed, Budget({}, costs))
     names = tuple(limits) or ("weight_bytes",)
     options, prices, scores = layer_tables(problem, table, names)
@@ -114,22 +138,21 @@ def predicted_pick(
         else exact_best(prices, scores, within)
     )
     if choice is None:
-        return _predicted_rows(name, [], options, model, costs)
+        return _predicted_rows(name, [], model, costs)
     damage = sum(float(row[at]) for row, at in zip(scores, choice, strict=True))
-    return _predicted_rows(name, [(choice, damage)], options, model, costs)
+    chosen = zip(model.names, options, choice, strict=True)
+    allocation = BitAllocation({layer: row[at] for layer, row, at in chosen})
+    return _predicted_rows(name, [(allocation, damage)], model, costs)
 
 
 def _predicted_rows(
     name: str,
-    members: Sequence[tuple[np.ndarray, float]],
-    options: Sequence[tuple[LayerBits, ...]],
+    members: Sequence[tuple[BitAllocation, float]],
     model: ModelSpec,
     costs: Mapping[str, CostModel],
 ) -> pd.DataFrame:
     rows = []
-    for choice, damage in members:
-        chosen = zip(model.names, options, choice, strict=True)
-        allocation = BitAllocation({layer: row[at] for layer, row, at in chosen})
+    for allocation, damage in members:
         head = {"method": name, "allocation": allocation, DAMAGE: damage}
         rows.append({**head, **allocation_facts(allocation, model, costs)})
     columns = ("method", "allocation", DAMAGE, WEIGHT_BITS, ACTIVATION_BITS)

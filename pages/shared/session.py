@@ -11,6 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.shared import frames, predictions
+from pages.shared.held import NOTHING, Held
 from pages.shared.judged import CLASSIFIER, Words, words_for, words_of
 from pages.shared.points_table import points_frame
 from qcore.allocation import ModelSpec
@@ -194,11 +195,16 @@ def sensitivity_tables(store: Store, model: ModelSpec) -> dict[str, SensitivityT
 
 
 def predicted_front(
-    name: str, table: SensitivityTable, model: ModelSpec, cost: str, costs: Costs
+    name: str,
+    table: SensitivityTable,
+    model: ModelSpec,
+    cost: str,
+    costs: Costs,
+    held: Held = NOTHING,
 ) -> pd.DataFrame:
     """`predictions.predicted_front`, kept; shared, so never change it."""
-    versions = (table.n, table.seconds, costs.stamp)
-    return _predicted_front(table, model, costs, name, model.digest, cost, versions)
+    versions = (table.n, table.seconds, costs.stamp, held.to_text(model))
+    return _predicted_front(table, model, costs, held, name, model.digest, cost, versions)
 
 
 @st.cache_resource(show_spinner="Computing the exact front", max_entries=32)
@@ -206,9 +212,10 @@ def _predicted_front(
     _table: SensitivityTable,
     _model: ModelSpec,
     _costs: Costs,
+    _held: Held,
     name: str,
     digest: str,
     cost: str,
     stamp: tuple[object, ...],
 ) -> pd.DataFrame:
-    return predictions.predicted_front(name, _table, _model, cost, costs=_costs)
+    return predictions.predicted_front(name, _table, _model, cost, costs=_costs, held=_held)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from pages.explore import canvas, details, reference, runs_shown, start
+from pages.explore import canvas, details, reference, rules_shown, runs_shown, start
 from pages.explore.basic import draw_measured, draw_predicted
 from pages.explore.examples import example_picker
 from pages.explore.scene import Scene
@@ -69,6 +69,7 @@ def main() -> None:
                 details.draw_picked(scene, rows, view, held)
     else:
         _predicted(scene, basic)
+    rules_shown.draw(scene, basic)
     with st.expander("Network", icon=":material/account_tree:"):
         network_view(store, model, key="explore-network")
     left_out = len(everything) - len(compared)
