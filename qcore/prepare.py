@@ -20,6 +20,7 @@ from qcore.models.zoo import load_model
 from qcore.network.layers import find_layers
 from qcore.problem import PTQ, TUNED, Point, Problem, SensitivityTable, Window
 from qcore.ptq.model import QuantizedModel
+from qcore.ptq.settings import OFF, PARALLEL
 from qcore.qat.checkpoints import Checkpoints, MemoryCheckpoints
 from qcore.qat.setup import Setup
 from qcore.qat.trainer import Trainer
@@ -60,6 +61,11 @@ class Prepared:
     def float_point(self) -> Point:
         """The float network, scored on both splits once a point was reported."""
         return self.evaluator.float_point
+
+    @property
+    def correction(self) -> str:
+        """How quantized layers are corrected, a key of CORRECTIONS."""
+        return self.evaluator.correction.how
 
     @property
     def trainer(self) -> Trainer:
@@ -114,6 +120,7 @@ class Prepared:
             provenance={
                 "data_digest": self.data_digest,
                 "stage": point.stage,
+                **({"correction": self.correction} if point.stage in (PTQ, TUNED) else {}),
                 **_judged(self.evaluator.judge),
                 **provenance,
             },
@@ -197,7 +204,13 @@ def prepare(
     on_progress("Calibrating")
     model = QuantizedModel(network, found, quantizer=spec.quantizer, device=device)
     size = batch_size_for(data.input_shape, device, data.ids)
-    evaluator = Evaluator(model, data, device, batch_size=size, judge=judge)
+    evaluator = Evaluator(
+        model, data, device, batch_size=size, judge=judge, correction=spec.correction
+    )
+    correction = evaluator.correction.how
+    measured = evaluator.chosen.words(judge.unit)
+    if measured:
+        on_progress(measured)
     if trains:
         images = [x for x, _ in evaluator.calibration]
         evaluator.trainer = Trainer(
@@ -223,6 +236,8 @@ def prepare(
         if kind not in tables:
             key = table_key(found.spec.digest, data.digest, kind, spec)
             key += f"/pin{spec.pin_first_last}" + _judge_part(judge)
+            # of one layer alone all that restore a spread give the same
+            key += f"/{correction}" if correction in (OFF, PARALLEL) else ""
             table = load_table(key)
             if table is None:
                 on_progress(f"Computing the {kind} sensitivities")
@@ -237,7 +252,7 @@ def prepare(
         trainer = None if stage in (PTQ, TUNED) else evaluator.trainer
         return pack_evaluator(
             stage, network, found.spec, data, device, size, evaluator.tuning, trainer,
-            quantizer=spec.quantizer, judge=judge,
+            quantizer=spec.quantizer, judge=judge, correction=correction,
         )  # fmt: skip
 
     return Prepared(problem, evaluator, data.digest, pack, data.notes)

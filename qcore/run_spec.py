@@ -15,6 +15,7 @@ from qcore.errors import InvalidParams
 from qcore.judges import read_judge
 from qcore.models.catalog import split_data_name
 from qcore.problem import PTQ, TUNED
+from qcore.ptq.settings import CORRECTIONS, SEQUENTIAL
 from qcore.quantizer_names import POST_TRAINING, USUAL
 from qcore.searches import SEARCHES
 
@@ -63,6 +64,8 @@ class RunSpec:
         anyway: Whether to search even a network that is hardly better than guessing.
         judge: How answers are compared, as `Judge.to_json` gives it; None is as the network's card
             says, and a run keeps that when it is queued.
+        correction: How quantized layers are corrected, a key of CORRECTIONS; None is measured when
+            a run starts, and it keeps what came of it.
     """
 
     model: str
@@ -84,6 +87,7 @@ class RunSpec:
     images_seed: int = 0
     anyway: bool = False
     judge: Mapping[str, Any] | None = None
+    correction: str | None = None
 
     @property
     def images(self) -> str:
@@ -101,6 +105,7 @@ class RunSpec:
     def from_json(cls, data: Mapping[str, Any]) -> "RunSpec":
         """Read what `to_json` wrote; what was written before a field was there has its default."""
         fields = {key: value for key, value in data.items() if key != "version"}
+        fields.setdefault("correction", SEQUENTIAL)  # what there was before it was measured
         for name in ("weight_bits", "activation_bits"):
             fields[name] = tuple(fields[name])
         return cls(**fields)
@@ -142,6 +147,11 @@ def check_run(
     if spec.quantizer not in POST_TRAINING:
         known = ", ".join(POST_TRAINING)
         raise InvalidParams(f"Unknown quantizer {spec.quantizer!r}; known: {known}.")
+    if spec.correction is not None and spec.correction not in CORRECTIONS:
+        known = ", ".join(CORRECTIONS)
+        raise InvalidParams(
+            f"Unknown correction {str(spec.correction)[:40]!r}; known: {known}, or none to measure."
+        )
     for what, count in (
         ("calibration", spec.calibration_images),
         ("search", spec.search_images),

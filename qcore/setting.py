@@ -11,6 +11,7 @@ from typing import Any
 from qcore.allocation import FLOAT_BITS
 from qcore.errors import InvalidParams
 from qcore.judges import CLASSES, judge_words, read_judge
+from qcore.ptq.settings import SEQUENTIAL
 from qcore.quantizer_names import USUAL
 from qcore.run_spec import RunSpec, images_name
 from qcore.searches import SEARCHES
@@ -33,6 +34,7 @@ class Setting:
         images_seed: Which images were drawn.
         activations: Bits that activations may have, rising; (32,) leaves them in float.
         judge: How answers are compared, in words.
+        correction: How quantized layers were corrected, a key of CORRECTIONS.
     """
 
     model: str
@@ -47,6 +49,7 @@ class Setting:
     images_seed: int = 0
     activations: tuple[int, ...] = (FLOAT_BITS,)
     judge: str = judge_words(CLASSES)
+    correction: str = SEQUENTIAL
 
     @classmethod
     def of(cls, spec: RunSpec, digest: str = "", metric: str = "accuracy") -> "Setting":
@@ -71,6 +74,7 @@ class Setting:
             images_seed=spec.images_seed,
             activations=tuple(sorted(set(spec.activation_bits))),
             judge=_judge_words(spec.judge),
+            correction=spec.correction or SEQUENTIAL,
         )
 
     @property
@@ -91,15 +95,16 @@ class Setting:
 
     @property
     def words(self) -> str:
-        """Names what points are measured with: images, their numbers, and another quantizer."""
+        """Names what points are measured with: images, their numbers, what else is not usual."""
         quantizer = "" if self.quantizer == USUAL else f", quantizer {self.quantizer}"
+        corrected = "" if self.correction == SEQUENTIAL else f", correction {self.correction}"
         judged, samples, images = "", "images", self.images
         if not self.judge.startswith(CLASSES.title):
             judged, samples = f", judged by {self.judge}", "samples"
             images = images_name(self.data, self.images_seed, samples)
         return (
             f"{images}, {self.search_images:,} search and "
-            f"{self.calibration_images:,} calibration {samples}{quantizer}{judged}"
+            f"{self.calibration_images:,} calibration {samples}{quantizer}{corrected}{judged}"
         )
 
 

@@ -17,6 +17,7 @@ from qcore.formats.config import parse_bits
 from qcore.formats.exports import EXPORTS
 from qcore.judges import judge_words, read_judge
 from qcore.models.catalog import SHIPPED, data_name, default_data, read_models
+from qcore.ptq.settings import CORRECTIONS
 from qcore.quantizer_names import POST_TRAINING
 from qcore.run_spec import RunSpec, check_run
 from qcore.searches import SEARCHES
@@ -102,6 +103,7 @@ def command_run(store: Store, arguments: argparse.Namespace) -> int:
         quantizer=arguments.quantizer,
         images_seed=arguments.seed if arguments.images_seed is None else arguments.images_seed,
         anyway=arguments.anyway,
+        correction=arguments.correction,
     )
     check_run(spec, points.model_facts(store, spec.model), store.costs)
     words = _float_note(store, spec)
@@ -329,6 +331,11 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--device", default="auto")
     quantizers = ", ".join(POST_TRAINING)
     run.add_argument("--quantizer", default=defaults.quantizer, help=f"of weights: {quantizers}")
+    run.add_argument(
+        "--correction",
+        choices=tuple(CORRECTIONS),
+        help="of quantized layers; default: what held-out calibration samples show to be best",
+    )
     run.add_argument(
         "--anyway",
         action="store_true",

@@ -204,6 +204,7 @@ def search_here(store: Store, name: str, mine: Sequence[Run], compared: Sequence
             "calibration_images": like.calibration_images,
             "search_images": like.search_images,
             "quantizer": like.quantizer,
+            "correction": like.correction,
             "images_seed": like.images_seed,
         }
         _launch_quick(store, name, like.data, {**QUICK, **images})

@@ -21,6 +21,7 @@ from qcore.network.operation import from_rows, operation_of, to_rows
 from qcore.network.rewriting import expose_layers
 from qcore.network.running import channels_last, copied, run
 from qcore.ptq.layer import QuantizedLayer
+from qcore.ptq.settings import SEQUENTIAL
 from qcore.quantizer_names import USUAL
 from qcore.quantizers import QUANTIZERS, ActivationGrid, Histogram, mse_grid, quantize_rows
 from qcore.trees import Tree, call, output_row
@@ -61,6 +62,7 @@ class QuantizedModel(nn.Module):
         layers: Layer name to its QuantizedLayer, in execution order.
         histograms: Layer name to the histogram of its input; filled by `calibration`.
         allocation: The bits in use.
+        correction: How layers are corrected after their bits were set, a key of CORRECTIONS.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class QuantizedModel(nn.Module):
         for layer in found.spec.layers:
             self._replace(layer.name, found.aliases.get(layer.name, ()))
         self.allocation = BitAllocation.uniform(found.spec.layers, FLOAT_BITS)
+        self.correction = SEQUENTIAL
 
     def _replace(self, name: str, aliases: tuple[str, ...]) -> None:
         module: Any = self.network.get_submodule(name)

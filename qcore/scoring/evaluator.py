@@ -21,6 +21,7 @@ from qcore.judges import CLASSES, Judge
 from qcore.judges.tally import Batch, score_bytes, tally
 from qcore.problem import PTQ, TUNED, Point, Scores, Window
 from qcore.ptq.calibration import Correction, first_images, float_allocation, measure_ranges
+from qcore.ptq.choice import Choice, choose_correction
 from qcore.ptq.model import QuantizedModel, State
 from qcore.ptq.settings import CORRECTION_IMAGES, TuningParams
 from qcore.ptq.tuning import tune
@@ -95,12 +96,14 @@ class Evaluator:
         tuning: Settings of the label-free tuning.
         batch_size: Samples per batch; None chooses.
         judge: How answers are compared.
+        correction: Key of CORRECTIONS; None measures which is best for this network.
 
     Attributes:
         float_point: The float network as a point; its test scores are taken with the first report.
         calibration: Calibration batches (inputs, labels or None).
         search: Batches of the search split, the same.
         correction: The bias and norm correction applied to every allocation.
+        chosen: Which that is, and what was measured of it.
         trainer: Where the weights of training stages come from (`qcore.qat.trainer`), or None.
     """
 
@@ -114,6 +117,7 @@ class Evaluator:
         tuning: TuningParams | None = None,
         batch_size: int | None = None,
         judge: Judge = CLASSES,
+        correction: str | None = None,
     ) -> None:
         self.model, self.device, self.judge = model, device, judge
         self.tuning = tuning or TuningParams()
@@ -123,8 +127,13 @@ class Evaluator:
         self.search = to_batches(data.search, size, device, judge)
         self._test_images = data.test
         measure_ranges(model, [x for x, _ in self.calibration])
+        self.chosen = (
+            choose_correction(model, self.calibration, judge)
+            if correction is None
+            else Choice(correction, {})
+        )
         few = first_images(self.calibration, CORRECTION_IMAGES)
-        self.correction = Correction(model, [x for x, _ in few])
+        self.correction = Correction(model, [x for x, _ in few], self.chosen.how)
         self._installed: tuple[str, str] | None = None
         self._tuned: dict[str, State] = {}
         self._float_search = self._float_answers(self.search)

@@ -36,6 +36,7 @@ MODEL = bundled_spec("resnet8")
         ({"search_images": -4}, "search images; got -4"),
         ({"reported": 0}, "1 to 1,000 points; got 0"),
         ({"seed": -5}, "from 0 up; got -5"),
+        ({"correction": "backwards"}, "'backwards'; known: off, parallel, sequential, normed"),
     ],
 )
 def test_a_run_that_could_not_begin_is_refused_in_words(changes, words, model):
@@ -55,3 +56,10 @@ def test_a_parameter_that_is_no_number_is_refused():
     dq = dataclasses.replace(SPEC, search="dq", params={"penalty": float("nan")})
     with pytest.raises(QcoreError, match="nan"):
         check_run(dq, MODEL)
+
+
+def test_what_was_written_before_corrections_were_measured_was_corrected_in_turn():
+    document = SPEC.to_json()
+    assert RunSpec.from_json(document).correction is None
+    del document["correction"]
+    assert RunSpec.from_json(document).correction == "sequential"

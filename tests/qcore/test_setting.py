@@ -16,6 +16,7 @@ MEASURING = {
     "calibration_images": 512,
     "quantizer": "absmax",
     "images_seed": 3,
+    "correction": "parallel",
 }
 SEARCHING = {"objective": "loss", "tuning": True, "activation_bits": (32,)}
 FREE = {

@@ -30,7 +30,7 @@ from qcore.models.loading.network import WHOLE, card_file
 from qcore.models.zoo import build_model
 from qcore.network.layers import find_layers
 from qcore.ptq.model import QuantizedModel
-from qcore.ptq.settings import TuningParams
+from qcore.ptq.settings import SEQUENTIAL, TuningParams
 from qcore.qat.checkpoints import MemoryCheckpoints
 from qcore.qat.setup import Setup
 from qcore.qat.trainer import Trainer
@@ -50,6 +50,7 @@ def pack_evaluator(
     trainer: Trainer | None = None,
     quantizer: str = USUAL,
     judge: Judge = CLASSES,
+    correction: str = SEQUENTIAL,
 ) -> Recipe:
     """A recipe that rebuilds an `Evaluator`.
 
@@ -64,6 +65,7 @@ def pack_evaluator(
         trainer: Where a training stage's weights come from; None for the stages without.
         quantizer: Key of POST_TRAINING.
         judge: How answers are compared.
+        correction: Key of CORRECTIONS.
 
     Raises:
         InvalidParams: the trainer never finished this stage.
@@ -82,6 +84,7 @@ def pack_evaluator(
         _pack_card(spec.name),
         quantizer,
         None if judge == CLASSES else judge.to_json(),
+        correction,
     )
     return make_recipe(stage, rebuild_evaluator, arguments, device)
 
@@ -98,6 +101,7 @@ def rebuild_evaluator(
     own: dict[str, Any] | None = None,
     quantizer: str = USUAL,
     judge: dict[str, Any] | None = None,
+    correction: str = SEQUENTIAL,
 ) -> Evaluator:
     """Build the evaluator `pack_evaluator` packed.
 
@@ -113,6 +117,7 @@ def rebuild_evaluator(
         own: Card of a network of the user's, with its file where that holds the structure.
         quantizer: Key of POST_TRAINING.
         judge: How answers are compared, plain data; None for classes.
+        correction: Key of CORRECTIONS.
     """
     keep_freed_memory()
     name, classes, channels = sizes
@@ -142,7 +147,8 @@ def rebuild_evaluator(
     found = find_layers(network, example, name, data.inputs)
     model = QuantizedModel(network, found, quantizer=quantizer, device=device)
     judged = read_judge(judge)
-    evaluator = Evaluator(model, data, device, TuningParams(**tuning), batch_size, judged)
+    tuned = TuningParams(**tuning)
+    evaluator = Evaluator(model, data, device, tuned, batch_size, judged, correction)
     if trained is not None:
         options = {n: tuple(LayerBits(*b) for b in all_) for n, all_ in trained["options"].items()}
         images = [x for x, _ in evaluator.calibration]
