@@ -16,7 +16,7 @@ from qcore.problem import Ask, Problem, Progress, Proposals
 from qcore.search import Search, setting
 from qcore.searches.greedy import KINDS
 from qcore.solvers.exchange import handful, ranked_exchanges
-from qcore.solvers.quadratic import Flat, best_pairs, flatten, pair_matrix
+from qcore.solvers.quadratic import SHRUNK, Flat, best_pairs, flatten, pair_matrix
 from qcore.solvers.space import Space, measure, sensitivity_of, space_of
 
 PAIRS = "gradient_pairs"
@@ -136,7 +136,7 @@ def _key(choice: np.ndarray) -> Choice:
 def _form(problem: Problem, space: Space, kind: str) -> np.ndarray:
     """Predicted damage as a form over flat rows; an additive score is a diagonal one."""
     if kind == PAIRS:
-        return pair_matrix(space, sensitivity_of(problem, "portfolio", "gradient"))
+        return pair_matrix(space, sensitivity_of(problem, "portfolio", "gradient"), SHRUNK)
     table = sensitivity_of(problem, "portfolio", kind)
     return np.diag(np.concatenate(space.scores(table)))
 
