@@ -21,6 +21,7 @@ from qcore.network.layers import find_layers
 from qcore.problem import PTQ, TUNED, Point, Problem, SensitivityTable, Window
 from qcore.ptq import rounding_names
 from qcore.ptq.model import QuantizedModel
+from qcore.ptq.settings import OFF, PARALLEL
 from qcore.qat.checkpoints import Checkpoints, MemoryCheckpoints
 from qcore.qat.setup import Setup
 from qcore.qat.trainer import Trainer
@@ -63,6 +64,11 @@ class Prepared:
     def float_point(self) -> Point:
         """The float network, scored on both splits once a point was reported."""
         return self.evaluator.float_point
+
+    @property
+    def correction(self) -> str:
+        """How quantized layers are corrected, a key of CORRECTIONS."""
+        return self.evaluator.correction.how
 
     @property
     def trainer(self) -> Trainer:
@@ -117,6 +123,7 @@ class Prepared:
             provenance={
                 "data_digest": self.data_digest,
                 "stage": point.stage,
+                **({"correction": self.correction} if point.stage in (PTQ, TUNED) else {}),
                 **_judged(self.evaluator.judge),
                 **provenance,
             },
@@ -243,8 +250,13 @@ def prepare(
         for bits, key in keys.items():
             known |= {(name, bits): codes for name, codes in (load_codes(key) or {}).items()}
     evaluator = Evaluator(
-        model, data, device, batch_size=size, judge=judge, rounding=spec.rounding, known=known
-    )
+        model, data, device, batch_size=size, judge=judge, rounding=spec.rounding, known=known,
+        correction=spec.correction,
+    )  # fmt: skip
+    correction = evaluator.correction.how
+    measured = evaluator.chosen.words(judge.unit)
+    if measured:
+        on_progress(measured)
     notes = data.notes
     if evaluator.rounded is not None and not trains:
         for bits in _made(evaluator.rounded, narrow, spec.rounding, on_progress):
@@ -273,6 +285,8 @@ def prepare(
         if kind not in tables:
             key = table_key(found.spec.digest, data.digest, kind, spec)
             key += f"/pin{spec.pin_first_last}" + _judge_part(judge) + _widths_part(spec, options)
+            # of one layer alone all that restore a spread give the same
+            key += f"/{correction}" if correction in (OFF, PARALLEL) else ""
             table = load_table(key)
             if table is None:
                 on_progress(f"Computing the {kind} sensitivities")
@@ -298,6 +312,7 @@ def prepare(
             stage, network, found.spec, data, device, size, evaluator.tuning, trainer,
             quantizer=spec.quantizer, judge=judge, rounding=spec.rounding,
             known=None if evaluator.rounded is None else evaluator.rounded.entries,
+            correction=correction,
         )  # fmt: skip
 
     return Prepared(problem, evaluator, data.digest, pack, notes)

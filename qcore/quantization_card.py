@@ -18,7 +18,15 @@ from qcore.formats.config import BitConfig
 from qcore.judges import CLASSES, Judge, judge_words, read_judge
 from qcore.problem import PTQ, TUNED
 from qcore.ptq.rounding_names import NEAREST, PLAIN_FROM, ROUNDING_FACTS
-from qcore.ptq.settings import CORRECTION_IMAGES, TuningParams, held_out
+from qcore.ptq.settings import (
+    CORRECTION_IMAGES,
+    NORMED,
+    OFF,
+    PARALLEL,
+    SEQUENTIAL,
+    TuningParams,
+    held_out,
+)
 from qcore.quantizer_names import EVERY_CODE, LEARNED, POST_TRAINING, SYMMETRIC, USUAL, Facts
 from qcore.run_spec import RunSpec
 from qcore.search import Search, Trained
@@ -27,6 +35,30 @@ from qcore.searches import SEARCHES
 NOT_SAID = "not said"
 NO_INPUTS = "inputs stay in float"
 NO_OBJECTIVE = "none: what is measured does not depend on one"
+UNMEASURED = (
+    "chosen by what held-out calibration images show when the run starts, on {images} images"
+)
+NORMS = {
+    None: f"folded; {UNMEASURED}",
+    OFF: "folded; their statistics stay as they are",
+    PARALLEL: "folded; their statistics stay as they are",
+    SEQUENTIAL: "folded; mean and spread of every channel estimated anew at every allocation, "
+    "on {images} images",
+    NORMED: "folded; mean and spread of every channel estimated anew at every allocation, "
+    "on {images} images",
+}
+BIASES = {
+    None: UNMEASURED,
+    OFF: "as they are",
+    PARALLEL: "corrected by what each layer's bits change on the float network's inputs, "
+    "on {images} images",
+    SEQUENTIAL: "corrected to the float layer's mean at every allocation, on {images} images",
+    NORMED: "corrected to the float layer's mean at every allocation where norms are before or "
+    "behind a layer, by what its bits change on the float network's inputs elsewhere, "
+    "on {images} images",
+}
+"""What became of norms and biases, by how layers are corrected."""
+
 OBJECTIVES = {"kl": "divergence from the float network (KL)", "loss": "cross-entropy on labels"}
 
 
@@ -176,6 +208,10 @@ def card_of_config(config: BitConfig, adopted: RunSpec | None = None) -> Quantiz
             rounding=_said({"rounding": NEAREST, **said}, "rounding", str),
             # nothing is said of classes
             judge=None if "judge" not in said else _said(said, "judge", Mapping),
+            # all were corrected so before it was measured
+            correction=None
+            if said.get("correction", "") is None
+            else _said({"correction": SEQUENTIAL, **said}, "correction", str),
         )
         card = card_of(spec, _said(said, "stage", str), adopted)
     except QcoreError:
@@ -211,9 +247,8 @@ def _post_training(spec: RunSpec, tuned: bool) -> QuantizationCard:
     card = QuantizationCard(
         weights="the network's own" + (", scales and biases tuned" if tuned else ""),
         quantizer=spec.quantizer if known is None else known.title,
-        norms="folded; mean and spread of every channel estimated anew at every allocation, "
-        f"on {images:,} images",
-        biases=f"corrected to the float layer's mean at every allocation, on {images:,} images",
+        norms=NORMS.get(spec.correction, NOT_SAID).format(images=f"{images:,}"),
+        biases=BIASES.get(spec.correction, NOT_SAID).format(images=f"{images:,}"),
         calibration=_calibration(spec, f"; {_first(images, spec)} for norms and biases"),
         training="none",
         tuning=_tuning_words() if tuned else "none",

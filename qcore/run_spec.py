@@ -16,6 +16,7 @@ from qcore.judges import read_judge
 from qcore.models.catalog import split_data_name
 from qcore.problem import PTQ, TUNED, Problem
 from qcore.ptq.rounding_names import NEAREST, ROUNDING_FACTS
+from qcore.ptq.settings import CORRECTIONS, SEQUENTIAL
 from qcore.quantizer_names import POST_TRAINING, USUAL
 from qcore.rules.file import read_rules
 from qcore.rules.resolve import Resolved, resolve
@@ -70,6 +71,8 @@ class RunSpec:
         judge: How answers are compared, as `Judge.to_json` gives it; None is as the network's card
             says, and a run keeps that when it is queued.
         rules: What a device allows, in order: allowed widths, floors, locks and ties of layers.
+        correction: How quantized layers are corrected, a key of CORRECTIONS; None is measured when
+            a run starts, and it keeps what came of it.
     """
 
     model: str
@@ -93,6 +96,7 @@ class RunSpec:
     judge: Mapping[str, Any] | None = None
     rounding: str = NEAREST
     rules: tuple[Rule, ...] = ()
+    correction: str | None = None
 
     def resolved(self, layers: Iterable[LayerSpec]) -> Resolved:
         """What each layer of a model may have, and which are tied.
@@ -134,6 +138,7 @@ class RunSpec:
     def from_json(cls, data: Mapping[str, Any]) -> "RunSpec":
         """Read what `to_json` wrote; what was written before a field was there has its default."""
         fields = {key: value for key, value in data.items() if key != "version"}
+        fields.setdefault("correction", SEQUENTIAL)  # what there was before it was measured
         for name in ("weight_bits", "activation_bits"):
             fields[name] = tuple(_read_width(width) for width in fields[name])
         fields["pin_first_last"] = _read_width(fields.get("pin_first_last"))
@@ -185,6 +190,11 @@ def check_run(
     if spec.rounding not in ROUNDING_FACTS:
         known = ", ".join(ROUNDING_FACTS)
         raise InvalidParams(f"Unknown rounding {spec.rounding!r}; known: {known}.")
+    if spec.correction is not None and spec.correction not in CORRECTIONS:
+        known = ", ".join(CORRECTIONS)
+        raise InvalidParams(
+            f"Unknown correction {str(spec.correction)[:40]!r}; known: {known}, or none to measure."
+        )
     for what, count in (
         ("calibration", spec.calibration_images),
         ("search", spec.search_images),

@@ -12,6 +12,7 @@ from qcore.allocation import FLOAT_BITS
 from qcore.errors import InvalidParams
 from qcore.judges import CLASSES, judge_words, read_judge
 from qcore.ptq.rounding_names import NEAREST
+from qcore.ptq.settings import SEQUENTIAL
 from qcore.quantizer_names import USUAL
 from qcore.run_spec import RunSpec, images_name
 from qcore.searches import SEARCHES
@@ -35,6 +36,7 @@ class Setting:
         activations: Bits that activations may have, rising; (32,) leaves them in float.
         judge: How answers are compared, in words.
         rounding: How weights became codes, a key of ROUNDING_FACTS.
+        correction: How quantized layers were corrected, a key of CORRECTIONS.
     """
 
     model: str
@@ -50,6 +52,7 @@ class Setting:
     activations: tuple[int, ...] = (FLOAT_BITS,)
     judge: str = judge_words(CLASSES)
     rounding: str = NEAREST
+    correction: str = SEQUENTIAL
 
     @classmethod
     def of(cls, spec: RunSpec, digest: str = "", metric: str = "accuracy") -> "Setting":
@@ -75,6 +78,7 @@ class Setting:
             activations=tuple(sorted(set(spec.activation_bits))),
             judge=_judge_words(spec.judge),
             rounding=spec.rounding,
+            correction=spec.correction or SEQUENTIAL,
         )
 
     @property
@@ -98,13 +102,14 @@ class Setting:
         """Names what points are measured with: images, their numbers, and what is not usual."""
         quantizer = "" if self.quantizer == USUAL else f", quantizer {self.quantizer}"
         quantizer += "" if self.rounding == NEAREST else f", rounding {self.rounding}"
+        corrected = "" if self.correction == SEQUENTIAL else f", correction {self.correction}"
         judged, samples, images = "", "images", self.images
         if not self.judge.startswith(CLASSES.title):
             judged, samples = f", judged by {self.judge}", "samples"
             images = images_name(self.data, self.images_seed, samples)
         return (
             f"{images}, {self.search_images:,} search and "
-            f"{self.calibration_images:,} calibration {samples}{quantizer}{judged}"
+            f"{self.calibration_images:,} calibration {samples}{quantizer}{corrected}{judged}"
         )
 
 

@@ -19,6 +19,7 @@ from qcore.formats.exports import EXPORTS
 from qcore.judges import judge_words, read_judge
 from qcore.models.catalog import SHIPPED, data_name, default_data, read_models
 from qcore.ptq.rounding_names import ROUNDING_FACTS
+from qcore.ptq.settings import CORRECTIONS
 from qcore.quantizer_names import POST_TRAINING
 from qcore.rules.file import load_rules
 from qcore.run_spec import RunSpec, check_run
@@ -114,6 +115,7 @@ def command_run(store: Store, arguments: argparse.Namespace) -> int:
         rounding=arguments.rounding,
         images_seed=arguments.seed if arguments.images_seed is None else arguments.images_seed,
         anyway=arguments.anyway,
+        correction=arguments.correction,
     )
     check_run(spec, points.model_facts(store, spec.model), store.costs)
     words = _float_note(store, spec)
@@ -350,6 +352,11 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--quantizer", default=defaults.quantizer, help=f"of weights: {quantizers}")
     roundings = ", ".join(ROUNDING_FACTS)
     run.add_argument("--rounding", default=defaults.rounding, help=f"of weights: {roundings}")
+    run.add_argument(
+        "--correction",
+        choices=tuple(CORRECTIONS),
+        help="of quantized layers; default: what held-out calibration samples show to be best",
+    )
     run.add_argument(
         "--anyway",
         action="store_true",

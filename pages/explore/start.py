@@ -205,6 +205,7 @@ def search_here(store: Store, name: str, mine: Sequence[Run], compared: Sequence
             "search_images": like.search_images,
             "quantizer": like.quantizer,
             "rounding": like.rounding,
+            "correction": like.correction,
             "images_seed": like.images_seed,
         }
         _launch_quick(store, name, like.data, {**QUICK, **images})

@@ -64,7 +64,7 @@ class Budget:
                 raise InfeasibleBudget(
                     f"No allocation fits {name} <= {limit:,.0f} {cost.unit}: the smallest "
                     f"possible is {cheapest:,} {cost.unit}. Raise the budget, allow fewer "
-                    "bits, or release the first and last layers.",
+                    "bits, or release layers that are locked.",
                     {name: cheapest},
                 )
 

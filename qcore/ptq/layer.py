@@ -7,7 +7,7 @@ bits takes a look-up, not a quantization: the quantized weights of each width ar
 referred to.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
@@ -118,8 +118,33 @@ class QuantizedLayer(nn.Module):
             return values
         return values.view(1, -1, *([1] * (output.dim() - 2)))
 
-    def channel_moments(self, output: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and mean square of each channel of an output, both (channels,)."""
+    @staticmethod
+    def counted(values: Tensor, axis: int, masks: Sequence[Tensor]) -> Tensor:
+        """The positions of some values that count, (positions, channels); all as they are if none.
+
+        Args:
+            values: An input or output of the layer.
+            axis: Where its channels are.
+            masks: As for `channel_moments`.
+        """
+        last = values.movedim(axis, -1) if masks and values.dim() > 1 else values
+        for mask in masks:
+            flat = last.shape[:-1] == (mask.numel(),)
+            if (last.shape[:-1] == mask.shape or flat) and mask.any():
+                return last[mask.flatten() if flat else mask]
+        return values
+
+    def channel_moments(
+        self, output: Tensor, masks: Sequence[Tensor] = ()
+    ) -> tuple[Tensor, Tensor]:
+        """Mean and mean square of each channel of an output, both (channels,).
+
+        Args:
+            output: What the layer returned.
+            masks: Booleans (n, positions) of the batch, as `counted_positions` gives them; where
+                one of them has the positions of this output, those it does not count are left out.
+        """
+        output = self.counted(output, self.operation.channel_axis, masks)
         axis = self.operation.channel_axis % output.dim()
         others = [d for d in range(output.dim()) if d != axis]
         # torch.var_mean takes ten times as long on channels-last outputs

@@ -28,6 +28,7 @@ from qcore.network.operation import from_rows, operation_of, to_rows
 from qcore.network.rewriting import expose_layers
 from qcore.network.running import channels_last, copied, run
 from qcore.ptq.layer import QuantizedLayer
+from qcore.ptq.settings import SEQUENTIAL
 from qcore.quantizer_names import USUAL
 from qcore.quantizers import (
     QUANTIZERS,
@@ -80,6 +81,7 @@ class QuantizedModel(nn.Module):
         rounded: (layer name, bits) to codes (channels, n) and steps (channels,) that a rounding
             chose, or to None where weights go to the nearest codes; None: everywhere.
         allocation: The bits in use.
+        correction: How layers are corrected after their bits were set, a key of CORRECTIONS.
     """
 
     def __init__(
@@ -109,6 +111,7 @@ class QuantizedModel(nn.Module):
         for layer in found.spec.layers:
             self._replace(layer.name, found.aliases.get(layer.name, ()))
         self.allocation = BitAllocation.uniform(found.spec.layers, FLOAT_BITS)
+        self.correction = SEQUENTIAL
 
     def _replace(self, name: str, aliases: tuple[str, ...]) -> None:
         module: Any = self.network.get_submodule(name)

@@ -22,6 +22,7 @@ from qcore.judges import CLASSES, Judge
 from qcore.judges.tally import Batch, score_bytes, tally
 from qcore.problem import PTQ, TUNED, Point, Scores, Window
 from qcore.ptq.calibration import Correction, first_images, float_allocation, measure_ranges
+from qcore.ptq.choice import Choice, choose_correction
 from qcore.ptq.model import QuantizedModel, State
 from qcore.ptq.rounding_names import NEAREST
 from qcore.ptq.settings import CORRECTION_IMAGES, TuningParams, held_out
@@ -100,6 +101,7 @@ class Evaluator:
         judge: How answers are compared.
         rounding: Key of ROUNDINGS: how weights become codes.
         known: What that rounding made before of this network and these samples.
+        correction: Key of CORRECTIONS; None measures which is best for this network.
 
     Attributes:
         float_point: The float network as a point; its test scores are taken with the first report.
@@ -107,6 +109,7 @@ class Evaluator:
         search: Batches of the search split, the same.
         correction: The bias and norm correction applied to every allocation.
         rounded: The codes that the rounding chose; None where it is the nearest.
+        chosen: How layers are corrected, and what was measured of it.
         trainer: Where the weights of training stages come from (`qcore.qat.trainer`), or None.
     """
 
@@ -122,6 +125,7 @@ class Evaluator:
         judge: Judge = CLASSES,
         rounding: str = NEAREST,
         known: Entries | None = None,
+        correction: str | None = None,
     ) -> None:
         self.model, self.device, self.judge = model, device, judge
         self.tuning = tuning or TuningParams()
@@ -135,8 +139,13 @@ class Evaluator:
         if rounding != NEAREST:
             self.rounded = RoundedWeights(model, self._fitted_on(), rounding, known)
             model.rounded = self.rounded
+        self.chosen = (
+            choose_correction(model, self.unseen(2 * CORRECTION_IMAGES), judge)
+            if correction is None
+            else Choice(correction, {})
+        )
         few = first_images(self.calibration, CORRECTION_IMAGES)
-        self.correction = Correction(model, [x for x, _ in few])
+        self.correction = Correction(model, [x for x, _ in few], self.chosen.how)
         self._installed: tuple[str, str] | None = None
         self._tuned: dict[str, State] = {}
         self._float_search = self._float_answers(self.search)

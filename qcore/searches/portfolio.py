@@ -16,7 +16,7 @@ from qcore.problem import Ask, Problem, Progress, Proposals, SensitivityTable
 from qcore.search import Search, setting
 from qcore.searches.greedy import KINDS
 from qcore.solvers.exchange import handful, ranked_exchanges
-from qcore.solvers.quadratic import Flat, best_pairs, flatten, pair_matrix
+from qcore.solvers.quadratic import SHRUNK, Flat, best_pairs, flatten, pair_matrix
 from qcore.solvers.space import Space, measure, sensitivity_of, space_of
 
 PAIRS = "gradient_pairs"
@@ -140,7 +140,7 @@ def _key(choice: np.ndarray) -> Choice:
 def _form(space: Space, kind: str, table: SensitivityTable) -> np.ndarray:
     """Predicted damage as a form over flat rows; an additive score is a diagonal one."""
     if kind == PAIRS:
-        return pair_matrix(space, table)
+        return pair_matrix(space, table, SHRUNK)
     return np.diag(np.concatenate(space.scores(table)))
 
 

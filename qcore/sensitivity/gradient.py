@@ -21,9 +21,10 @@ from torch import Tensor, nn
 
 from qcore.allocation import FLOAT_BITS, HALF_WIDTHS
 from qcore.problem import SensitivityTable
-from qcore.ptq.calibration import float_allocation, gain_and_shift
+from qcore.ptq.calibration import float_allocation, layer_correction
 from qcore.ptq.layer import QuantizedLayer
 from qcore.ptq.model import QuantizedModel
+from qcore.ptq.parallel import counted_positions
 from qcore.sensitivity.kinds import Step
 from qcore.trees import Tree, count
 
@@ -78,20 +79,34 @@ def _followed(batch: Tree) -> Tree:
 
 @torch.no_grad()
 def output_change(
-    model: QuantizedModel, layer: QuantizedLayer, part: str, bits: int, x: Tensor, y: Tensor
+    model: QuantizedModel,
+    layer: QuantizedLayer,
+    part: str,
+    bits: int,
+    x: Tensor,
+    y: Tensor,
+    masks: Sequence[Tensor] = (),
 ) -> Tensor:
-    """Change of a layer's output when one part of it is quantized and then corrected."""
+    """Change of a layer's output when one part of it is quantized and then corrected.
+
+    Args:
+        model: Says how it is corrected.
+        layer: The layer.
+        part: "weight" or "activation".
+        bits: Bit-width of that part.
+        x: The layer's float input.
+        y: Its float output.
+        masks: What counts of the batch, as `counted_positions` gives it.
+    """
     weight = model.prepared_weight(layer.name, bits if part == "weight" else FLOAT_BITS)
     grid = model.activation_grid(layer.name, bits if part == "activation" else FLOAT_BITS)
     if not x.is_floating_point():
         return layer.operation.call(x, weight, None) - y
     seen = layer.operation.call(x if grid is None else grid.quantize(x), weight, None)
-    gain, shift = gain_and_shift(
-        layer.channel_moments(y),
-        layer.channel_moments(seen),
-        # floats of 16 bits have no scale that a gain could go into
-        layer.normed and not (part == "weight" and bits in HALF_WIDTHS),
-    )
+    moments = layer.channel_moments(y, masks), layer.channel_moments(seen, masks)
+    # floats of 16 bits have no scale that a gain could go into
+    scaled = not (part == "weight" and bits in HALF_WIDTHS)
+    gain, shift = layer_correction(model, layer, *moments, gains=layer.normed and scaled)
     if gain is not None:
         seen = seen * layer.per_channel(gain, seen)
     return seen + layer.per_channel(shift, seen) - y
@@ -148,14 +163,18 @@ def batches_of(evaluator: "Evaluator", index: Sequence[tuple[str, str, int]]) ->
     for x, _ in evaluator.unseen(IMAGES):
         tap = _Tap(model, x, evaluator.judge)
         probes = [tap.gradients(generator) for _ in range(PROBES)]
+        masks = counted_positions(x)
 
         def changes(
-            tap: _Tap = tap, probes: list[list[Tensor]] = probes
+            tap: _Tap = tap,
+            probes: list[list[Tensor]] = probes,
+            masks: list[Tensor] = masks,
         ) -> Iterator[tuple[int, list[Tensor], Tensor]]:
             for position, (name, inputs, output) in enumerate(tap.calls):
                 gradients, y = [p[position] for p in probes], output.detach()
                 for row, part, bits in rows[name]:
-                    change = output_change(model, model.layers[name], part, bits, inputs, y)
+                    layer = model.layers[name]
+                    change = output_change(model, layer, part, bits, inputs, y, masks)
                     yield row, gradients, change
 
         yield Batch(count(x), changes())

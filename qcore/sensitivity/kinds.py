@@ -47,5 +47,10 @@ SENSITIVITIES = {
             "gradients of single values (fast, for comparison)",
             "gradient_elementwise.elementwise_table",
         ),
+        Kind(
+            "logit_gram",
+            "measured changes of the answers, one layer at a time, with pairs",
+            "logit_gram.logit_gram_table",
+        ),
     )
 }

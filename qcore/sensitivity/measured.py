@@ -2,7 +2,7 @@
 
 `compute_table` computes any of SENSITIVITIES. All are label-free but "loss" and "hessian", which
 use labels where there are any. Measured and gradient scores are taken with each layer corrected
-(mean, and spread where a norm was folded in): it changes the ranking.
+as the model is (mean, and spread where a norm was folded in): it changes the ranking.
 """
 
 import time
@@ -17,9 +17,10 @@ from torch import Tensor
 from qcore.allocation import FLOAT_BITS, HALF_WIDTHS
 from qcore.errors import InvalidParams
 from qcore.problem import SensitivityTable
-from qcore.ptq.calibration import float_allocation, gain_and_shift
+from qcore.ptq.calibration import float_allocation, layer_correction
 from qcore.ptq.layer import QuantizedLayer
 from qcore.ptq.model import QuantizedModel
+from qcore.ptq.parallel import counted_positions
 from qcore.scoring.evaluator import Evaluator
 from qcore.sensitivity.input_ranges import input_ranges
 from qcore.sensitivity.kinds import SENSITIVITIES, Step
@@ -67,9 +68,16 @@ def weight_mse_table(
 
 
 def set_corrected(
-    model: QuantizedModel, layer: QuantizedLayer, part: str, bits: int, targets: Sequence[Tensor]
+    model: QuantizedModel,
+    layer: QuantizedLayer,
+    part: str,
+    bits: int,
+    targets: Sequence[Tensor],
+    masks: Sequence[Tensor] = (),
 ) -> None:
     """Quantize one part of one layer and let its next calls correct themselves to targets.
+
+    They are corrected as the model is, which may be not at all.
 
     Args:
         model: The model, all else in float.
@@ -78,12 +86,14 @@ def set_corrected(
         bits: Bit-width of that part.
         targets: The layer's float outputs on the images that the next forward pass sees, one a
             call; further calls take the last.
+        masks: What counts of those images, as `counted_positions` gives it.
     """
-    moments = [layer.channel_moments(target) for target in targets]
+    moments = [layer.channel_moments(target, masks) for target in targets]
 
     def correct(this: QuantizedLayer, output: Tensor) -> Tensor:
         target = moments.pop(0) if len(moments) > 1 else moments[0]
-        gain, shift = gain_and_shift(target, this.channel_moments(output), this.gains)
+        seen = this.channel_moments(output, masks)
+        gain, shift = layer_correction(model, this, target, seen, gains=this.gains)
         moved = this.per_channel(shift, output)
         if gain is None:
             return output + moved
@@ -128,13 +138,13 @@ def measured_table(
         if kind == "loss" and y is None:
             raise InvalidParams("These images have no labels: use the 'kl' sensitivity instead.")
         n += count(x)
-        replay = PrefixReplay(model, x)
+        replay, masks = PrefixReplay(model, x), counted_positions(x)
         wanted = judge.read(replay.answers, x)
         base = None if kind == "kl" or y is None else judge.loss(wanted, y)
         for index, (name, layer) in enumerate(model.layers.items()):
             on_step(number * len(sums) + index, len(batches) * len(sums))
             for part, bits in parts:
-                set_corrected(model, layer, part, bits, replay.outputs[name])
+                set_corrected(model, layer, part, bits, replay.outputs[name], masks)
                 seen = judge.read(replay.run_from(name), x)
                 if kind == "kl":
                     damage = judge.divergence(seen, wanted)

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, update
 
 from qcore.errors import StoreError
+from qcore.run_spec import RunSpec
 from store.database import Store, now
 from store.database.schema import EventRow, RunRow
 
@@ -185,6 +186,16 @@ def plain(value: Any) -> Any:
     if hasattr(value, "tolist"):  # a numpy number or array
         return plain(value.tolist())
     return float(value) if math.isfinite(value) else None
+
+
+def settle(store: Store, run_id: int, attempt: int, spec: RunSpec) -> None:
+    """Keep what a run this attempt holds was asked, with what was left open decided.
+
+    Raises:
+        Fenced: the attempt holds the run no longer.
+    """
+    with store.write() as connection:
+        write_held(connection, run_id, attempt, spec=spec.to_json())
 
 
 def note(store: Store, run_id: int, attempt: int, kind: str, words: str) -> None:

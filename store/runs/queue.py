@@ -30,6 +30,7 @@ from store.runs.lease import (
     open_runs,
     progress,
     requeue,
+    settle,
     take,
     write_held,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "resume",
     "run",
     "run_ids",
+    "settle",
     "all_runs",
     "stop_now",
     "write_held",

@@ -74,6 +74,11 @@ def execute(
         load_stage=lambda number, stage: _adopted(store, spec, number, stage),
         costs=costs,
     )
+    if spec.correction is None:
+        # whoever goes on with it corrects in the same way, whatever was measured there
+        spec = replace(spec, correction=prepared.correction)
+        run = replace(run, spec=spec)
+        queue.settle(store, *held, spec)
     points.save_model(store, prepared.model, spec.images, prepared.float_point)
     record = Record(store, run, attempt, prepared, stop)
     _check_float(spec, prepared, record)

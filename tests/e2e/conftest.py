@@ -185,7 +185,8 @@ def _alive(process: int) -> bool:
 @pytest.fixture(scope="session")
 def tabs(browser):
     """One window for all pages, so that scripts of the dashboard are read and compiled once."""
-    context = browser.new_context(viewport={"width": 1400, "height": 1000})
+    # what moves is drawn all the time, on the cores of the server that is waited for
+    context = browser.new_context(viewport={"width": 1400, "height": 1000}, reduced_motion="reduce")
     context.set_default_timeout(WAIT_MS)
     # of the dashboard's site, whatever its port: their process lasts as long as this page is open
     keeper = context.new_page()

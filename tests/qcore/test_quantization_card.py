@@ -136,6 +136,15 @@ def test_the_images_stated_for_norms_are_those_of_the_evaluator():
     assert "the first 256 of them" in card_of(SPEC).calibration
 
 
+def test_a_file_without_a_word_on_corrections_was_corrected_in_turn():
+    in_turn = card_of(dataclasses.replace(SPEC, correction="sequential"))
+    normed = card_of(dataclasses.replace(SPEC, correction="normed"))
+    assert "estimated anew" in in_turn.norms
+    assert in_turn.norms == normed.norms
+    assert "elsewhere" not in in_turn.biases
+    assert "float network's inputs elsewhere" in normed.biases
+
+
 def test_tuning_is_stated_for_tuned_points_and_for_runs_that_tune():
     asked = dataclasses.replace(SPEC, tuning=True)
     assert card_of(asked, PTQ).tuning == "none"
@@ -151,6 +160,8 @@ def test_tuning_is_stated_for_tuned_points_and_for_runs_that_tune():
         ({"pin_first_last": 8}, {"First and last layer"}),
         ({"objective": "loss"}, {"Objective"}),
         ({"search_images": 512}, {"Search images"}),
+        ({"correction": "off"}, {"Batch-norms", "Biases"}),
+        ({"correction": "parallel"}, {"Batch-norms", "Biases"}),
         ({"calibration_images": 512}, {"Calibration"}),
         ({"images_seed": 1}, {"Search images", "Calibration"}),
         (

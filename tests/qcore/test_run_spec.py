@@ -41,6 +41,7 @@ MODEL = bundled_spec("resnet8")
         ({"search_images": -4}, "search images; got -4"),
         ({"reported": 0}, "1 to 1,000 points; got 0"),
         ({"seed": -5}, "from 0 up; got -5"),
+        ({"correction": "backwards"}, "'backwards'; known: off, parallel, sequential, normed"),
     ],
 )
 def test_a_run_that_could_not_begin_is_refused_in_words(changes, words, model):
@@ -91,3 +92,10 @@ def test_a_budget_that_only_ties_make_impossible_is_refused_with_what_they_leave
     check_run(free, MODEL)
     with pytest.raises(InfeasibleBudget, match="smallest possible"):
         check_run(dataclasses.replace(free, rules=rules), MODEL)
+
+
+def test_what_was_written_before_corrections_were_measured_was_corrected_in_turn():
+    document = SPEC.to_json()
+    assert RunSpec.from_json(document).correction is None
+    del document["correction"]
+    assert RunSpec.from_json(document).correction == "sequential"

@@ -17,6 +17,7 @@ MEASURING = {
     "quantizer": "absmax",
     "rounding": "gptq",
     "images_seed": 3,
+    "correction": "parallel",
 }
 SEARCHING = {"objective": "loss", "tuning": True, "activation_bits": (32,)}
 FREE = {

@@ -63,6 +63,7 @@ class FakePrepared:
     """What qcore.prepare gives, on a toy."""
 
     notes = ()
+    correction = "sequential"
 
     def __init__(self, delay_s=0.0, checkpoints=None, trained=None, dies=None, hurry=None):
         self._toy, self._delay_s, self._hurry = toy_problem(), delay_s, hurry

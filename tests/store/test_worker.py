@@ -53,6 +53,12 @@ def test_tuning_stores_a_second_point_for_each_reported_one(store):
     assert stages.count("ptq+tuned") == stages.count("ptq") > 0
 
 
+@pytest.mark.parametrize(("asked", "kept"), [(None, "sequential"), ("off", "off")])
+def test_a_run_keeps_the_correction_that_was_measured_for_it(store, asked, kept):
+    run_id, _ = execute(store, dataclasses.replace(SPEC, correction=asked))
+    assert run(store, run_id).spec == dataclasses.replace(SPEC, correction=kept)
+
+
 @pytest.mark.parametrize(
     ("data", "words"), [("broken", "toys/3.png is not an image; remove it."), ("bug", "a bug")]
 )

@@ -32,7 +32,7 @@ from qcore.models.zoo import build_model
 from qcore.network.layers import find_layers
 from qcore.ptq.model import QuantizedModel
 from qcore.ptq.rounding_names import NEAREST
-from qcore.ptq.settings import TuningParams
+from qcore.ptq.settings import SEQUENTIAL, TuningParams
 from qcore.qat.checkpoints import MemoryCheckpoints
 from qcore.qat.setup import Setup
 from qcore.qat.trainer import Trainer
@@ -55,6 +55,7 @@ def pack_evaluator(
     judge: Judge = CLASSES,
     rounding: str = NEAREST,
     known: Entries | None = None,
+    correction: str = SEQUENTIAL,
 ) -> Recipe:
     """A recipe that rebuilds an `Evaluator`.
 
@@ -71,6 +72,7 @@ def pack_evaluator(
         judge: How answers are compared.
         rounding: Key of ROUNDINGS.
         known: The codes it made; they travel, so that all score the same ones.
+        correction: Key of CORRECTIONS.
 
     Raises:
         InvalidParams: the trainer never finished this stage.
@@ -91,6 +93,7 @@ def pack_evaluator(
         None if judge == CLASSES else judge.to_json(),
         rounding,
         [[name, bits, *found] for (name, bits), found in sorted((known or {}).items())],
+        correction,
     )
     return make_recipe(stage, rebuild_evaluator, arguments, device)
 
@@ -109,6 +112,7 @@ def rebuild_evaluator(
     judge: dict[str, Any] | None = None,
     rounding: str = NEAREST,
     known: Sequence[Sequence[Any]] = (),
+    correction: str = SEQUENTIAL,
 ) -> Evaluator:
     """Build the evaluator `pack_evaluator` packed.
 
@@ -126,6 +130,7 @@ def rebuild_evaluator(
         judge: How answers are compared, plain data; None for classes.
         rounding: Key of ROUNDINGS.
         known: The codes it made: layer, bits, codes, steps.
+        correction: Key of CORRECTIONS.
     """
     keep_freed_memory()
     name, classes, channels = sizes
@@ -156,8 +161,9 @@ def rebuild_evaluator(
     model = QuantizedModel(network, found, quantizer=quantizer, device=device)
     judged = read_judge(judge)
     entries = {(layer, bits): (codes, steps) for layer, bits, codes, steps in known}
+    tuned = TuningParams(**tuning)
     evaluator = Evaluator(
-        model, data, device, TuningParams(**tuning), batch_size, judged, rounding, entries
+        model, data, device, tuned, batch_size, judged, rounding, entries, correction
     )
     if trained is not None:
         options = {n: tuple(LayerBits(*b) for b in all_) for n, all_ in trained["options"].items()}

@@ -67,7 +67,7 @@ def evaluator():
 
 @pytest.fixture(scope="module")
 def tables(evaluator):
-    kinds = ("gradient", "gradient_elementwise", "kl")
+    kinds = ("gradient", "gradient_elementwise", "kl", "logit_gram")
     return {kind: compute_table(kind, evaluator, WIDTHS, (6,)) for kind in kinds}
 
 
@@ -90,13 +90,21 @@ def test_the_score_is_the_divergence_of_one_layer_where_damage_is_quadratic(tabl
     assert max(found) < 1.15
 
 
+def test_the_curvature_of_the_answers_gives_the_same_divergence(tables):
+    found = ratios(tables, "logit_gram")
+    assert len(found) >= 16
+    assert min(found) > 0.85
+    assert max(found) < 1.15
+
+
 def test_value_by_value_it_is_too_small_by_multiples(tables):
     found = ratios(tables, "gradient_elementwise")
     assert sum(ratio < 0.25 for ratio in found) >= 10
 
 
-def test_scores_are_the_diagonal_of_the_pairs(tables):
-    table = tables["gradient"]
+@pytest.mark.parametrize("kind", ["gradient", "logit_gram"])
+def test_scores_are_the_diagonal_of_the_pairs(tables, kind):
+    table = tables[kind]
     for row, (name, part, bits) in enumerate(table.pair_index):
         assert getattr(table, part)[name][bits] == table.pairs[row, row]
     assert tables["gradient_elementwise"].pairs is None

@@ -119,6 +119,20 @@ def test_form_is_the_squared_length_of_the_summed_changes():
         assert form_value(matrix, rows) == pytest.approx(damage, rel=1e-9, abs=1e-12)
 
 
+def test_shrinking_keeps_what_one_layer_does_and_a_share_of_what_two_do():
+    toy = toy_problem(4, (2, 8), (4, 32), interaction=1.0)
+    space = space_of(toy.problem)
+    flat = flatten(space)
+    table = toy.problem.sensitivity("gradient")
+    full, half, none = (pair_matrix(space, table, kept) for kept in (1.0, 0.5, 0.0))
+    assert half == pytest.approx((full + none) / 2)
+    assert np.linalg.eigvalsh(half).min() > -1e-9
+    for choice in itertools.product(range(4), repeat=4):
+        rows = flat.first + np.array(choice)
+        alone = sum(full[row, row] for row in rows)
+        assert form_value(none, rows) == pytest.approx(alone, rel=1e-9, abs=1e-12)
+
+
 def test_float_bits_contribute_nothing():
     toy = toy_problem(2, (32,))
     matrix = pair_matrix(space_of(toy.problem), toy.problem.sensitivity("gradient"))
