@@ -14,6 +14,7 @@ from qcore.judges import CLASSES, judge_words, read_judge
 from qcore.ptq.rounding_names import NEAREST
 from qcore.ptq.settings import SEQUENTIAL
 from qcore.quantizer_names import USUAL
+from qcore.rules.rule import Rule
 from qcore.run_spec import RunSpec, images_name
 from qcore.searches import SEARCHES
 
@@ -51,6 +52,7 @@ class Setting:
     images_seed: int = 0
     activations: tuple[int, ...] = (FLOAT_BITS,)
     judge: str = judge_words(CLASSES)
+    rules: tuple[Rule, ...] = ()
     rounding: str = NEAREST
     correction: str = SEQUENTIAL
 
@@ -77,6 +79,7 @@ class Setting:
             images_seed=spec.images_seed,
             activations=tuple(sorted(set(spec.activation_bits))),
             judge=_judge_words(spec.judge),
+            rules=spec.rules,
             rounding=spec.rounding,
             correction=spec.correction or SEQUENTIAL,
         )
@@ -89,7 +92,13 @@ class Setting:
         same images, and each row says its own bits of activations and what it was chosen by.
         """
         return replace(
-            self, digest="", metric="", objective="", tuning=False, activations=(FLOAT_BITS,)
+            self,
+            digest="",
+            metric="",
+            objective="",
+            tuning=False,
+            activations=(FLOAT_BITS,),
+            rules=(),
         )
 
     @property

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pages.shared.judged import words_of
+from pages.shared.rules.words import rules_words
 from pages.shared.run_numbers import run_words
 from pages.shared.text import counted, widths_text
 from qcore.run_spec import method_label
@@ -45,6 +46,10 @@ FACTS = {
         "Bits of activations",
         "fewer of them cost accuracy, and no size of weights shows it",
     ),
+    "rules": (
+        "Device rules",
+        "other allocations were to be had, so that a difference may be that of the rules",
+    ),
 }
 """Field of a setting to what a reader calls it and why it must be equal."""
 
@@ -58,6 +63,8 @@ def value_words(field: str, setting: Setting) -> str:
         return "tuned without labels" if value else "not tuned"
     if field == "objective":
         return OBJECTIVES.get(value, str(value) or "none")
+    if field == "rules":
+        return rules_words(setting.rules, 4)
     if field == "digest":
         return value[:12] or "not known yet"
     return f"{value:,}" if isinstance(value, int) else str(value)

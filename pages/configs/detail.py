@@ -11,6 +11,8 @@ from pages.downloads.downloads import beside, draw, offers, with_network
 from pages.shared import session, text, widgets
 from pages.shared.card_table import draw_card
 from pages.shared.judged import words_of_config
+from pages.shared.rules.shown import draw_rules
+from pages.shared.rules.words import kept_words, told_rules
 from pages.shared.runs import measures
 from pages.shared.samples.panel import samples_panel
 from qcore.costs import COSTS, mean_weight_bits
@@ -61,6 +63,7 @@ def details(store: Store, entry: Kept, kept: Sequence[Kept], mine: Sequence[Run]
     _files(store, entry, config)
     with st.expander("How it is quantized"):
         draw_card(card_of_config(config), words_of_config(config))
+    _rules(config)
     with st.expander("Name, tags and note"):
         _edit(store, entry)
     with st.expander("Difference from another"):
@@ -92,6 +95,21 @@ def _facts(entry: Kept, config: BitConfig) -> None:
     st.caption(text.literal(". ".join(part for part in told if part)))
     if saved.note:
         st.text(saved.note)
+
+
+def _rules(config: BitConfig) -> None:
+    """The rules it was found under, and whether its bits keep them; nothing without rules."""
+    try:
+        rules, resolved = told_rules(config.provenance, config.model)
+    except QcoreError as error:
+        st.warning(f"The rules in its file cannot be read: {text.literal(str(error))}")
+        return
+    if not rules:
+        return
+    with st.expander("Device rules"):
+        draw_rules(rules, resolved)
+        if resolved is not None:
+            st.markdown(kept_words(resolved, config.allocation))
 
 
 def _buttons(store: Store, entry: Kept, config: BitConfig, mine: Sequence[Run]) -> None:

@@ -27,11 +27,13 @@ from pages.shared.columns import (
     column_of,
 )
 from pages.shared.judged import Words, words_of_config
-from pages.shared.text import activations_text, cost_text, exact_cost_text
+from pages.shared.rules.words import LEFT, kept_words, left_rows, rules_rows, told_rules
+from pages.shared.text import activations_text, bits_text, cost_text, exact_cost_text
 from qcore import __version__
 from qcore.allocation import BitAllocation
 from qcore.costs import COSTS, costs_of, mean_weight_bits
 from qcore.costs.smaller import smaller_text
+from qcore.errors import QcoreError
 from qcore.formats.config import BitConfig
 from qcore.problem import Scores
 from qcore.quantization_card import card_of_config, rows
@@ -96,6 +98,7 @@ def report(
         _layers(config),
         _heading("How it is quantized"),
         table(("What", "How"), rows(card_of_config(config))),
+        *_rules(config),
         _heading("Where it comes from"),
         _provenance(config),
     ]
@@ -287,6 +290,32 @@ def _layers(config: BitConfig) -> str:
     return table(tuple(listed.columns), rows, range(2, listed.shape[1])) + _paragraph(
         more if left > 0 else "", "note"
     )
+
+
+def _rules(config: BitConfig) -> list[str]:
+    """What the device allows, and what that left each layer; nothing without rules."""
+    try:
+        rules, resolved = told_rules(config.provenance, config.model)
+    except QcoreError as error:
+        return [_heading("Rules"), _paragraph(f"The rules in this file cannot be read: {error}")]
+    if not rules:
+        return []
+    listed = rules_rows(rules, resolved)
+    if resolved is None:
+        head = ("For the layers", "Rule")
+        return [_heading("Rules"), table(head, [row[:2] for row in listed])]
+    here = [
+        (_short(row[0]), *row[1:], bits_text(bits.weight), bits_text(bits.activation))
+        for row in left_rows(resolved)[:MOST_ROWS]
+        for bits in [config.allocation[row[0]]]
+    ]
+    words = f"What they left each layer, and what it has. {kept_words(resolved, config.allocation)}"
+    return [
+        _heading("Rules"),
+        table(("For the layers", "Rule", "Which are"), listed),
+        _paragraph(words),
+        table((*LEFT, "Weight bits", "Activation bits"), here),
+    ]
 
 
 def _short(name: str) -> str:

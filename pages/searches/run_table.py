@@ -10,6 +10,7 @@ from pages.searches.launch_batch import duration, seconds_of
 from pages.shared import hypervolume, session
 from pages.shared.judged import judged, words_for, words_of
 from pages.shared.points_table import fitting
+from pages.shared.rules.words import rules_words
 from pages.shared.run_facts import no_front
 from pages.shared.text import ago, limits_text, state_words
 from qcore.allocation import ModelSpec, bits_matrices
@@ -135,6 +136,7 @@ def runs_frame(
     rows = []
     # what is no percentage of images named right says what it is
     named = any(not words_of(run.spec.judge).usual for run in runs)
+    ruled = any(run.spec.rules for run in runs)
     unit = "" if named else ", %"
     for run in runs:
         scores = best.get(run.id)
@@ -154,6 +156,7 @@ def runs_frame(
                 **what,
                 "Evaluations": run.evaluations,
                 "Budget": limits_text(run.spec.limits, costs),
+                **({"Rules": rules_words(run.spec.rules, 3)} if ruled else {}),
                 "Message": run.error or run.message,
                 "Started": ago(run.started),
                 "Model": run.spec.model,

@@ -97,7 +97,7 @@ def measured_spec(run: Run, allocation: BitAllocation) -> RunSpec:
     """Ask for one allocation of the network of a run, on the images that run was measured on."""
     return _asked(
         run, {"allocations": [allocation.to_json()]}, limits={}, pin_first_last=None,
-        tuning=False,
+        tuning=False, rules=(),
         weight_bits=tuple(sorted({bits.weight for bits in allocation.values()})),
         activation_bits=tuple(sorted({bits.activation for bits in allocation.values()})),
     )  # fmt: skip

@@ -231,10 +231,19 @@ def provenance(run: queue.Run, point: Point) -> dict[str, Any]:
         "pin_first_last": spec.pin_first_last,
         "quantizer": spec.quantizer,
         "rounding": spec.rounding,
-        **({"rules": [rule.to_json() for rule in spec.rules]} if spec.rules else {}),
+        **(_ruled(spec) if spec.rules else {}),
         "device": point.device,
         "created": now(),
         "bitdial": __version__,
         "torch": str(getattr(torch, "__version__", "")).split("+")[0],
         "python": platform.python_version(),
+    }
+
+
+def _ruled(spec: RunSpec) -> dict[str, Any]:
+    """The rules that were kept, and the widths that they began from."""
+    return {
+        "rules": [rule.to_json() for rule in spec.rules],
+        "weight_bits": list(spec.weight_bits),
+        "activation_bits": list(spec.activation_bits),
     }

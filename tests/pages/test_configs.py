@@ -76,6 +76,28 @@ def test_the_quantization_card_says_what_the_file_says_and_no_more(app, kept):
         assert card["Quantized inputs"].startswith("nowhere")
 
 
+def test_the_rules_a_configuration_was_found_under_are_told(app, filled):
+    told = {
+        "rules": [{"layers": "conv1", "lock": 8}, {"layers": "layer1*", "tie": "weights"}],
+        "weight_bits": [2, 4, 8],
+        "activation_bits": [32],
+    }
+    config = BitConfig(sample.MODEL, sample.uniform(4), provenance=told)
+    save_config(filled, "ruled", dump_bits(config))
+    at = app("configs")
+    (rules,) = [each.value for each in at.table if "Rule" in each.value]
+    assert rules["Rule"].tolist() == ["locked at 8", "weights tied"]
+    (left,) = [each.value for each in at.dataframe if "Tied with" in each.value]
+    rows = left.set_index("Layer")
+    assert rows.loc["conv1", "Weights"] == "8"
+    assert rows.loc["layer1.0.conv1", "Tied with"] == "weights: layer1.0.conv2"
+    assert "These bits do not keep all of them" in texts(at)
+    bad = dump_bits(replace(config, provenance={"rules": [{"layers": "<b>", "lock": 99}]}))
+    save_config(filled, "bad", bad)
+    at = app("configs")
+    assert any("cannot be read" in each.value for each in at.warning)
+
+
 def test_a_hostile_file_is_no_markup_on_the_card(app, kept):
     said = {**sample.spec_of("exact", quantizer=NAME).to_json(), "stage": "ptq"}
     number = save_config(

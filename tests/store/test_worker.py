@@ -8,6 +8,8 @@ import pytest
 from qcore.allocation import BitAllocation
 from qcore.errors import DatabaseUnavailable, InvalidParams
 from qcore.formats.config import parse_bits
+from qcore.rules.file import read_rules
+from qcore.rules.rule import Rule
 from qcore.searches import SEARCHES
 from store import (
     all_runs,
@@ -45,6 +47,16 @@ def test_every_point_is_stored_and_the_front_is_reported(store):
     assert config.allocation == reported[0].point.allocation
     assert config.provenance["run"] == run_id
     assert [e.kind for e in events(store, run_id)][-1] == "done"
+
+
+def test_a_configuration_says_the_rules_it_was_found_under(store):
+    rules = (Rule("role:first", lock=(8, None)),)
+    run_id, _ = execute(store, dataclasses.replace(SPEC, rules=rules))
+    (told, *_) = [s for s in points_of(store, [run_id]) if s.has_config]
+    kept = parse_bits(config_text(store, told.id)).provenance
+    assert read_rules(kept["rules"]) == rules
+    assert tuple(kept["weight_bits"]) == SPEC.weight_bits
+    assert tuple(kept["activation_bits"]) == SPEC.activation_bits
 
 
 def test_tuning_stores_a_second_point_for_each_reported_one(store):

@@ -104,6 +104,13 @@ def kept_by(resolved: Resolved, allocation: BitAllocation) -> bool:
     )
 
 
+def kept_words(resolved: Resolved, allocation: BitAllocation) -> str:
+    """Whether a configuration keeps rules, as a sentence."""
+    if kept_by(resolved, allocation):
+        return "These bits keep all of them."
+    return "These bits do not keep all of them: they were changed, or measured by hand."
+
+
 def told_rules(
     provenance: Mapping[str, Any], model: ModelSpec
 ) -> tuple[tuple[Rule, ...], Resolved | None]:

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from pages.compare.comparable import FACTS, judge, metric_of, run_label
 from pages.shared.run_numbers import MOST_RUNS, read_ids, write_ids
 from qcore.problem import Point, Scores
+from qcore.rules.file import parse_rules
+from qcore.rules.rule import Rule
 from qcore.setting import Setting
 from tests.pages import sample
 
@@ -24,6 +26,7 @@ OTHER = {
     "quantizer": "absmax",
     "images_seed": 3,
     "activations": (2, 4),
+    "rules": (Rule("conv1", lock=(8, 8)),),
 }
 
 
@@ -51,6 +54,24 @@ def test_search_budget_bits_seed_and_device_may_differ():
     verdict = judge({run.id: Setting.of(run.spec) for run in (a, b, c)})
     assert verdict.comparable
     assert verdict.groups[0].runs == (1, 2, 3)
+
+
+def test_equal_rules_are_equal_however_they_were_written_and_others_are_named():
+    texts = (
+        "rules: [{layers: conv1, lock: 8}, {layers: fc, weights: [8, 4]}]",
+        '[{"layers": "conv1", "lock": "8/8"}, {"layers": "fc", "weights": "int4, int8"}]',
+        "rules: [{layers: fc, weights: [8, 4]}]",
+    )
+    ruled = [parse_rules(text) for text in texts]
+    runs = [sample.run_of(at, "exact", rules=rules) for at, rules in enumerate((*ruled, ()), 1)]
+    verdict = judge({run.id: Setting.of(run.spec) for run in runs})
+    assert [group.runs for group in verdict.groups] == [(1, 2), (3,), (4,)]
+    (reason,) = verdict.reasons
+    assert "runs 1 and 2: conv1: locked at 8 | fc: weights 4 or 8" in reason
+    assert "run 3: fc: weights 4 or 8" in reason
+    assert "run 4: none" in reason
+    # what they measured was measured alike, so that Explore may lay it together
+    assert len({Setting.of(run.spec).measuring for run in runs}) == 1
 
 
 def test_float_activations_are_never_ranked_with_quantized_ones():

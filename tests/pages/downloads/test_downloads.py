@@ -1,5 +1,6 @@
 """Every file a page hands out, read back by what it is for."""
 
+import dataclasses
 import hashlib
 import html.parser
 import io
@@ -17,9 +18,9 @@ from pages.downloads.report import report
 from pages.shared import frames
 from pages.shared.columns import LOSSES, OBJECTIVE, SEARCH_SCORE, TEST_LOSS, column_of
 from pages.shared.points_table import points_frame
-from qcore.allocation import LayerSpec, ModelSpec
+from qcore.allocation import BitAllocation, LayerSpec, ModelSpec
 from qcore.costs import COSTS, costs_of
-from qcore.formats.config import parse_bits
+from qcore.formats.config import BitConfig, parse_bits
 from qcore.problem import Scores
 from qcore.quantization_card import card_of_config
 from qcore.quantization_card import rows as card_rows
@@ -115,6 +116,37 @@ def test_a_report_without_other_points_or_scores_is_whole_too():
     page = Page(report(alone, "bits"))
     assert page.tags.count("svg") == 3
     assert "not yet: this is bits alone" in page.text
+
+
+RULED = {
+    "rules": [{"layers": "conv1", "lock": 8}, {"layers": "*", "weights": [4, 8]}],
+    "weight_bits": [2, 4, 8],
+    "activation_bits": [32],
+}
+
+
+def test_a_report_tells_rules_and_what_they_left():
+    told = dataclasses.replace(CONFIG, provenance=RULED)
+    page = Page(report(told, "mine")).text
+    assert "conv1: " not in page
+    for words in ("Rules", "locked at 8", "weights 4 or 8", "a later rule decides conv1"):
+        assert words in page, words
+    assert "Rules" not in Page(report(CONFIG, "mine")).text
+    # a file may hold anything
+    for odd in ([{"layers": "<b>x</b>", "lock": 99}], 7, [{"layers": "gone", "lock": 8}]):
+        odd_page = Page(
+            report(dataclasses.replace(CONFIG, provenance={**RULED, "rules": odd}), "x")
+        )
+        assert "Rules" in odd_page.text
+
+
+def test_a_report_says_whether_its_bits_keep_the_rules():
+    kept = BitAllocation.uniform(CONFIG.model.layers, 4)
+    for lock, words in ((4, "keep all"), (8, "do not keep all")):
+        rules = [{"layers": "conv1", "lock": lock}]
+        told = BitConfig(CONFIG.model, kept, provenance={**RULED, "rules": rules})
+        page = Page(report(told, "x")).text
+        assert f"These bits {words} of them" in page
 
 
 def test_hostile_names_are_text_in_a_report():

@@ -161,3 +161,19 @@ def test_searching_again_takes_the_rules_along(app, store):
 def test_names_of_rules_and_layers_are_text(app, store):
     at = write(app("searches"), 'rules: [{layers: "<img src=x>[a](b)", lock: 8}]')
     assert literal("<img src=x>[a](b)") in at.error[0].value
+
+
+def test_a_run_tells_its_rules_and_the_command_that_does_the_same(app, store):
+    rules = parse_rules(TEXT)
+    number = create_run(store, sample.spec_of("exact", rules=rules), "ruled")
+    create_run(store, sample.spec_of("exact"), "free")
+    at = app("searches", run=str(number))
+    (told,) = [each.value for each in at.table if "Rule" in each.value]
+    assert told["Rule"].tolist() == ["locked at 8", "weights 4 or 8", "locked at 8"]
+    assert f"rules: {literal('role:first: locked at 8')}" in lines(at)
+    assert any("--rules rules.yaml" in each.value for each in at.code)
+    (saved,) = [b for b in at.get("download_button") if b.key == "run-rules"]
+    assert saved.proto.label == "Save rules"
+    table_of_runs = next(each.value for each in at.dataframe if each.key == "runs-table")
+    assert table_of_runs["Rules"].tolist()[0] == "none"
+    assert "role:first: locked at 8" in table_of_runs["Rules"].tolist()[1]
