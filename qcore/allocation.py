@@ -491,24 +491,3 @@ class BitAllocation(Mapping[str, LayerBits]):
                     f"{width_text(self._bits[layer.name].activation)} activation bits. "
                     f"Give it {FLOAT_BITS}, which means float."
                 )
-
-
-def bits_matrices(
-    layers: Sequence[LayerSpec], allocations: Sequence[BitAllocation]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weight and activation widths of many allocations at once, int64 (allocations, layers) each.
-
-    They are members of BIT_WIDTHS; `stored_matrix` makes numbers of bits of them.
-
-    Raises:
-        KeyError: an allocation lacks a layer; check names first.
-    """
-    shape = len(allocations), len(layers)
-    weight, activation = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    names = [layer.name for layer in layers]
-    for place, allocation in enumerate(allocations):
-        bits = allocation._bits
-        chosen = [bits[name] for name in names]
-        weight[place] = [each.weight for each in chosen]
-        activation[place] = [each.activation for each in chosen]
-    return weight, activation

@@ -2,9 +2,9 @@
 
 import itertools
 
-from pages.shared.held import PARTS
 from qcore.allocation import BitAllocation, LayerBits
 from qcore.costs import costs_of
+from qcore.rules.ties import PARTS
 
 WIDTHS = (2, 3, 4, 8)
 

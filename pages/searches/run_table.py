@@ -13,9 +13,10 @@ from pages.shared.points_table import fitting
 from pages.shared.rules.words import rules_words
 from pages.shared.run_facts import no_front
 from pages.shared.text import ago, limits_text, state_words
-from qcore.allocation import ModelSpec, bits_matrices
+from qcore.allocation import ModelSpec
 from qcore.costs import COSTS, costs_of_many
 from qcore.costs.formulas import CostModel
+from qcore.costs.price_table import bits_matrices
 from qcore.problem import Scores
 from qcore.run_spec import method_label
 from store import Run, Store

@@ -26,10 +26,11 @@ from pages.shared.columns import (
 from pages.shared.judged import CLASSIFIER, Words, words_of
 from pages.shared.points_table import fitting
 from pages.shared.text import mean_text, scale_of
-from qcore.allocation import BitAllocation, ModelSpec, bits_matrices, width_text
+from qcore.allocation import BitAllocation, ModelSpec, width_text
 from qcore.costs import COSTS, costs_of, costs_of_many
 from qcore.costs.budget import Budget
 from qcore.costs.formulas import CostModel
+from qcore.costs.price_table import bits_matrices
 from qcore.costs.smaller import smaller_text
 from qcore.front import best_within, front_points
 from qcore.problem import TUNED, Scores

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from qcore.allocation import BIT_WIDTHS, BitAllocation, LayerBits, ModelSpec
+from qcore.rules.ties import PARTS, Part, Tie, merged
 
-PARTS = ("weight", "activation")
 _RULE = re.compile(r"([wa])([0-9.\-]+)(?:b([0-9.]*))?")
 _DIGITS = 6
 _MOST = 20_000
@@ -31,16 +31,8 @@ class Allow:
     """Widths that one part of a layer may have, rising; none where nothing is allowed."""
 
     layer: str
-    part: str
+    part: Part
     widths: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Tie:
-    """Layers, in the model's order, that share one width for a part."""
-
-    layers: tuple[str, ...]
-    part: str
 
 
 @dataclass(frozen=True)
@@ -58,17 +50,8 @@ class Held:
 
     def ties(self) -> list[Tie]:
         """Ties that share no layer: those that do are one."""
-        found: list[tuple[set[str], str]] = []
-        order = {name: at for at, name in enumerate(self._names())}
-        for rule in self.rules:
-            if not isinstance(rule, Tie):
-                continue
-            mine = set(rule.layers)
-            for other in [o for o in found if o[1] == rule.part and o[0] & mine]:
-                found.remove(other)
-                mine |= other[0]
-            found.append((mine, rule.part))
-        return [Tie(tuple(sorted(names, key=order.__getitem__)), part) for names, part in found]
+        order = list(dict.fromkeys(self._names()))
+        return list(merged((rule for rule in self.rules if isinstance(rule, Tie)), order))
 
     def _names(self) -> Iterator[str]:
         for rule in self.rules:
@@ -141,7 +124,7 @@ def held_of(data: Any, model: ModelSpec) -> Held:
         if isinstance(tie, list):
             named = {name for name in tie if isinstance(name, str) and name in names}
             if len(named) > 1:
-                rules.append(Tie(tuple(sorted(named, key=names.__getitem__)), part))
+                rules.append(Tie(part, tuple(sorted(named, key=names.__getitem__))))
         elif isinstance(allow, list) and isinstance(layer := entry.get("pattern"), str):
             widths = {w for w in allow if type(w) is int and w in BIT_WIDTHS}
             if layer in names:
@@ -163,7 +146,7 @@ def held_of_text(words: str, model: ModelSpec) -> Held:
             allowed = tuple(sorted(widths & set(BIT_WIDTHS)))
             rules += [Allow(layer, part, allowed) for layer in layers]
         elif len(layers) > 1:
-            rules.append(Tie(layers, part))
+            rules.append(Tie(part, layers))
     return Held(_shortened(rules[:_MOST]))
 
 

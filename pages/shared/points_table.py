@@ -26,12 +26,12 @@ from pages.shared.judged import words_of
 from qcore.allocation import (
     BitAllocation,
     ModelSpec,
-    bits_matrices,
     stored_bits,
     stored_matrix,
 )
 from qcore.costs import COSTS, applicable, costs_of, costs_of_many, mean_weight_bits
 from qcore.costs.formulas import CostModel
+from qcore.costs.price_table import bits_matrices
 from qcore.graded import Graded
 from qcore.paired import Paired, against_float, loss_intervals
 from qcore.problem import PTQ, TUNED, Point, Scores

@@ -13,17 +13,15 @@ from pages.shared.frames import scaled
 from pages.shared.held import NOTHING, Held
 from pages.shared.points_table import allocation_facts, with_costs
 from pages.shared.text import mean_text
-from pages.shared.tied import best_tied
 from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits, ModelSpec
 from qcore.costs import COSTS
 from qcore.costs.budget import Budget, make_options
 from qcore.costs.formulas import CostModel
 from qcore.front import SLACK
 from qcore.problem import Problem, SensitivityTable
-from qcore.rules import ties as rules
-from qcore.solvers.knapsack import layer_tables
+from qcore.rules.ties import Tie
 from qcore.solvers.lagrangian import exact_best
-from qcore.solvers.space import space_of
+from qcore.solvers.space import Space, space_of
 
 
 def predicted_table(
@@ -70,24 +68,42 @@ def predicted_front(
     Returns:
         Columns: method, allocation, DAMAGE (in the table's unit), mean bits and all costs.
     """
-    allowed, priced = held.options(table_options(table, model)), sharing(model, held)
-    if not all(allowed.values()):
-        return _predicted_rows(name, [], model, costs)
-    dearest = costs[cost].total(priced, {layer: row[-1] for layer, row in allowed.items()})
-    ties = tuple(
-        rules.Tie("weight" if tie.part == "weight" else "activation", _in_order(tie.layers, model))
-        for tie in held.ties()
-    )
-    # a limit that everything keeps names the cost
-    problem = Problem(priced, allowed, Budget({cost: max(1.0, dearest)}, costs), ties=ties)
-    space = space_of(problem, (table,), most=None)
-    if not all(space.sizes):
+    space = _space(table, model, (cost,), costs, held)
+    if space is None:
         return _predicted_rows(name, [], model, costs)
     front = space.front(space.scores(table))
     count = len(front.scores)
     kept = sorted({round(at) for at in np.linspace(0, count - 1, min(most, count))})
     members = [(space.allocation(front.choices[at]), float(front.scores[at])) for at in kept]
-    return _predicted_rows(name, members, priced, costs)
+    return _predicted_rows(name, members, sharing(model, held), costs)
+
+
+def _space(
+    table: SensitivityTable,
+    model: ModelSpec,
+    names: Sequence[str],
+    costs: Mapping[str, CostModel],
+    held: Held,
+) -> Space | None:
+    """What may be chosen, priced by some costs and without limits; None where nothing is left."""
+    allowed, priced = held.options(table_options(table, model)), sharing(model, held)
+    if not all(allowed.values()):
+        return None
+    # limits that everything keeps name the costs
+    dearest = {
+        cost: max(
+            1.0,
+            costs[cost].fixed(priced)
+            + sum(
+                max(costs[cost].layer_cost(layer, bits) for bits in allowed[layer.name])
+                for layer in priced.layers
+            ),
+        )
+        for cost in names
+    }
+    ties = tuple(Tie(tie.part, _in_order(tie.layers, model)) for tie in held.ties())
+    space = space_of(Problem(priced, allowed, Budget(dearest, costs), ties=ties), (table,), None)
+    return space if all(space.sizes) else None
 
 
 def sharing(model: ModelSpec, held: Held) -> ModelSpec:
@@ -120,29 +136,18 @@ def predicted_pick(
     Returns:
         As `predicted_front`.
     """
-    allowed, model = held.options(table_options(table, model)), sharing(model, held)
-    if not all(allowed.values()):
-        return _predicted_rows(name, [], model, costs)
-    problem = Problem(model, allowed, Budget({}, costs))
     names = tuple(limits) or ("weight_bytes",)
-    options, prices, scores = layer_tables(problem, table, names)
-    most = np.sum([price.max(axis=0) for price in prices], axis=0)
-    within = [
-        min(limits.get(cost, np.inf) * (1 + SLACK) - costs[cost].fixed(model), float(ceiling))
-        for cost, ceiling in zip(names, most, strict=True)
-    ]
-    ties = held.ties()
-    choice = (
-        best_tied(model.names, options, prices, scores, within, ties)
-        if ties
-        else exact_best(prices, scores, within)
-    )
+    space = _space(table, model, names, costs, held)
+    if space is None:
+        return _predicted_rows(name, [], model, costs)
+    scores, fixed = space.scores(table), space.fixed
+    within = np.array([limits.get(cost, np.inf) * (1 + SLACK) for cost in names]) - fixed
+    choice = exact_best(space.prices, scores, np.minimum(within, space.dearest).tolist())
     if choice is None:
         return _predicted_rows(name, [], model, costs)
     damage = sum(float(row[at]) for row, at in zip(scores, choice, strict=True))
-    chosen = zip(model.names, options, choice, strict=True)
-    allocation = BitAllocation({layer: row[at] for layer, row, at in chosen})
-    return _predicted_rows(name, [(allocation, damage)], model, costs)
+    found = [(space.allocation(choice), damage)]
+    return _predicted_rows(name, found, sharing(model, held), costs)
 
 
 def _predicted_rows(

@@ -4,14 +4,14 @@ Thousands of allocations of one model are priced whenever a page is drawn; a lay
 so that looking prices up beats computing them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from weakref import ref
 
 import numpy as np
 
-from qcore.allocation import LayerBits, ModelSpec
+from qcore.allocation import BitAllocation, LayerBits, LayerSpec, ModelSpec
 
 if TYPE_CHECKING:
     from qcore.costs.formulas import CostModel
@@ -74,6 +74,26 @@ class PriceTable:
             mine = prices[where]
             combined = np.where(self.largest, np.maximum(combined, mine), combined + mine)
         return combined + self.fixed
+
+
+def bits_matrices(
+    layers: Sequence[LayerSpec], allocations: Sequence[BitAllocation]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weight and activation widths of many allocations at once, int64 (allocations, layers) each.
+
+    They are members of BIT_WIDTHS; `stored_matrix` makes numbers of bits of them.
+
+    Raises:
+        KeyError: an allocation lacks a layer; check names first.
+    """
+    shape = len(allocations), len(layers)
+    weight, activation = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    names = [layer.name for layer in layers]
+    for place, allocation in enumerate(allocations):
+        chosen = [allocation[name] for name in names]
+        weight[place] = [each.weight for each in chosen]
+        activation[place] = [each.activation for each in chosen]
+    return weight, activation
 
 
 _TABLES: dict[int, PriceTable] = {}

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from qcore.errors import InvalidBits, InvalidParams
-from qcore.formats.imports.yaml_text import yaml_value
 from qcore.rules.rule import Rule
 
 MOST_BYTES = 1_000_000
@@ -104,9 +103,20 @@ def _document(text: str, where: str) -> Any:
             return json.loads(text)
         except (json.JSONDecodeError, RecursionError):
             pass  # YAML has braces too, and its reader says more exactly what is wrong
+    import yaml  # only where a file is read
+
     try:
-        return yaml_value(text)
-    except ValueError as error:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            # a few of them can make a text of any size
+            raise InvalidParams(
+                f"{where} repeat a part by an alias (*name). Write the rule out, and patterns that "
+                "begin with * in quotes."
+            )
+        return yaml.load(text, yaml.SafeLoader)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        if isinstance(error, InvalidParams):
+            raise
         star = re.search(r"(?m)^[^#'\"]*:\s*\*", text)
         hint = " Write patterns that begin with * in quotes." if star else ""
-        raise InvalidParams(f"{where} are neither YAML nor JSON: {error}{hint}") from error
+        reason = " ".join(str(error).split())
+        raise InvalidParams(f"{where} are neither YAML nor JSON: {reason}{hint}") from error

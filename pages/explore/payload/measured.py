@@ -30,7 +30,6 @@ from pages.shared.columns import (
     column_of,
     cost_columns,
 )
-from pages.shared.held import PARTS
 from pages.shared.judged import Words
 from pages.shared.promised import UNITS, sequence
 from pages.shared.ranges import Range
@@ -38,6 +37,7 @@ from qcore.allocation import FLOAT_BITS, ModelSpec, width_words
 from qcore.costs import COSTS
 from qcore.costs.formulas import CostModel
 from qcore.front import front_points
+from qcore.rules.ties import PARTS
 
 LEAST_DIVERGENCE = 1e-7
 """Divergences below are drawn here, nats: rounding leaves some where networks agree."""

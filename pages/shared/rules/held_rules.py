@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from pages.shared.held import PARTS, Allow, Held, Tie
+from pages.shared.held import Allow, Held
 from qcore.allocation import LayerBits, ModelSpec
 from qcore.rules.pattern import quoted
 from qcore.rules.resolve import Resolved
 from qcore.rules.rule import Rule
-from qcore.rules.ties import WORDS, Part
+from qcore.rules.ties import PARTS, WORDS, Part, Tie
 
 
 def held_of_rules(
@@ -26,7 +26,7 @@ def held_of_rules(
             widths, usual = ({getattr(bits, part) for bits in row} for row in (options, base[name]))
             if usual - widths:
                 found.append(Allow(name, part, tuple(sorted(widths))))
-    found += [Tie(_ordered(tie.layers, model), tie.part) for tie in resolved.ties]
+    found += [Tie(tie.part, _ordered(tie.layers, model)) for tie in resolved.ties]
     return Held(tuple(found))
 
 

@@ -5,9 +5,10 @@ import pytest
 
 from pages.shared import predictions
 from pages.shared.columns import DAMAGE
-from pages.shared.held import Allow, Held, Tie, held_of, held_of_text
+from pages.shared.held import Allow, Held, held_of, held_of_text
 from qcore.allocation import BitAllocation, LayerBits, LayerSpec, ModelSpec
 from qcore.problem import SensitivityTable
+from qcore.rules.ties import Tie
 from tests import held
 
 
@@ -40,7 +41,7 @@ def test_an_address_is_short_and_plain():
     rules = [
         *(Allow(name, "weight", (4, 8)) for name in NAMES),
         Allow("layer3", "activation", (8,)),
-        Tie(("layer1", "layer2", "layer7"), "weight"),
+        Tie("weight", ("layer1", "layer2", "layer7")),
     ]
     text = Held(tuple(rules)).to_text(MODEL)
     assert text == "w0-11b4.8_a3b8_w1-2.7"

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qcore.allocation import BIT_WIDTHS, BitAllocation, LayerBits, bits_matrices, is_float_width
+from qcore.allocation import BIT_WIDTHS, BitAllocation, LayerBits, is_float_width
 from qcore.costs import COSTS, costs_of, costs_of_many, mean_weight_bits
 from qcore.costs.budget import Budget, cheapest_total, make_options
 from qcore.costs.formulas import MICROBITS, UNPRICED
+from qcore.costs.price_table import bits_matrices
 from qcore.errors import InfeasibleBudget, InvalidAllocation, InvalidBits, InvalidParams
 from tests.strategies import allocations, layer, layer_specs, model, model_specs
 
