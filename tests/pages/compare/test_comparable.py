@@ -26,6 +26,7 @@ OTHER = {
     "quantizer": "absmax",
     "images_seed": 3,
     "activations": (2, 4),
+    "correction": "off",
     "rules": (Rule("conv1", lock=(8, 8)),),
 }
 
