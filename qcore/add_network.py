@@ -91,6 +91,7 @@ def add_network(
         sound=new.sound,
     )
     tell("Keeping it")
+    new.check()  # its name may have been taken meanwhile
     with kept_file(new.source, None if new.weights is None else Path(new.weights)) as weights:
         card = write_card(card, weights, found.spec)
     return card, found.spec, list(loaded.notes)

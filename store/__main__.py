@@ -42,6 +42,13 @@ LIMITS = (
 )
 
 
+FAILED = (
+    "mend what it says, then go on from what is stored with `python -m store resume {run}`, or "
+    "start it anew with other settings"
+)
+"""What to do about a run that failed."""
+
+
 def say(line: str) -> None:
     """Write one line to standard output."""
     sys.stdout.write(line + "\n")
@@ -146,6 +153,8 @@ def _float_note(store: Store, spec: RunSpec) -> str:
 def _summary(store: Store, run_id: int) -> None:
     found = queue.run(store, run_id)
     say(f"run {run_id} {found.state}: {found.error or found.message}")
+    if found.state == "failed":
+        say(f"note: {FAILED.format(run=run_id)}")
     spec = points.model_spec(store, found.spec.model)
     if spec is None:
         return
@@ -156,20 +165,24 @@ def _summary(store: Store, run_id: int) -> None:
         say(f"note: {event.text}")
     judge = read_judge(found.spec.judge)
     head = "test accuracy" if judge.name == "classes" else f"test score ({judge_words(judge)})"
+    found_points = points.points_of(store, [run_id])
+    reported = [(p.id, p.point, p.point.test) for p in found_points if p.point.test is not None]
+    if not reported:
+        if found.state != "failed":
+            say("note: none of its points was tested")
+        return
     say(f"point  mean weight bits  weight_bytes  {head}")
-    for stored in points.points_of(store, [run_id]):
-        point = stored.point
-        if point.test is not None:
-            measure = pick.measure_of(judge, point.test)
-            low, high = measure.span(point.test.interval)
-            cost = costs_of(spec, point.allocation)["weight_bytes"]
-            smaller = smaller_text(COSTS["weight_bytes"], spec, cost)
-            name = "" if judge.name == "classes" else f"{measure.name} "
-            say(
-                f"{stored.id:5}  {mean_weight_bits(spec, point.allocation):16.2f}  {cost:12,}  "
-                f"{name}{measure.write(point.test.headline, 2)} ({low:.2f} to {high:.2f}, "
-                f"n = {point.test.n:,}) {point.stage}; {smaller}"
-            )
+    for number, point, test in reported:
+        measure = pick.measure_of(judge, test)
+        low, high = measure.span(test.interval)
+        cost = costs_of(spec, point.allocation)["weight_bytes"]
+        smaller = smaller_text(COSTS["weight_bytes"], spec, cost)
+        name = "" if judge.name == "classes" else f"{measure.name} "
+        say(
+            f"{number:5}  {mean_weight_bits(spec, point.allocation):16.2f}  {cost:12,}  "
+            f"{name}{measure.write(test.headline, 2)} ({low:.2f} to {high:.2f}, "
+            f"n = {test.n:,}) {point.stage}; {smaller}"
+        )
 
 
 def command_list(store: Store, arguments: argparse.Namespace) -> int:

@@ -5,9 +5,10 @@ import streamlit as st
 from pages.models.inputs_form import inputs_table
 from pages.models.judge_form import judge_input
 from pages.models.sound_form import sound_input
+from pages.shared.text import literal
 from qcore.errors import InvalidParams
 from qcore.models.architectures import ARCHITECTURES
-from qcore.models.catalog import DATASETS, MODELS
+from qcore.models.catalog import DATASETS, MODELS, read_models
 from qcore.models.new_network import (
     FOLDERS,
     WITHOUT_LIBRARY,
@@ -94,7 +95,8 @@ def network_form() -> tuple[NewNetwork, Upload] | None:
             help="For weights saved from the same network under other names. Every shape must fit.",
         )
     with right:
-        name = st.text_input("Name", key="m-name", placeholder="my-resnet18", max_chars=64)
+        name = st.text_input("Name", key="m-name", placeholder="my-resnet18", max_chars=64).strip()
+        replaced = _replaced(name)
         length = _length() if source in FOLDERS else None
         others = source in WITHOUT_LIBRARY and _takes() == OTHERS
         shape, classes, data, said = ("", None, "", NO_IMAGES) if others else _images(source)
@@ -110,7 +112,7 @@ def network_form() -> tuple[NewNetwork, Upload] | None:
     if path.strip() and upload is not None:
         raise InvalidParams("Give either a path or a file, not both.")
     new = NewNetwork(
-        name=name.strip(),
+        name=name,
         source=source,
         architecture=architecture.strip(),
         weights=written_path(path) or None,
@@ -124,10 +126,22 @@ def network_form() -> tuple[NewNetwork, Upload] | None:
         judge=judge,
         sound=sound,
         length=length,
+        replace=replaced,
     )
     if others and not inputs and source != "onnx":  # a file that says itself what it takes
         raise InvalidParams("Give a row for every input: its name, its numbers and its sizes.")
     return new, upload
+
+
+def _replaced(name: str) -> bool:
+    """Ask whether a network of this name gives way; False where there is none."""
+    cards = read_models()
+    if name not in cards.broken and (name not in cards or cards[name].card is None):
+        return False
+    return st.checkbox(
+        f"Replace {literal(name)}, its runs and configurations stay tied to the old weights",
+        key=f"m-replace-{name}",
+    )
 
 
 def _takes() -> str:

@@ -231,6 +231,15 @@ def card_folder(name: str) -> Path:
     return networks_folder() / name
 
 
+def is_taken(name: str) -> bool:
+    """Whether the user has a network of this name, even one whose card cannot be read.
+
+    Raises:
+        InvalidParams: no network can have this name.
+    """
+    return (card_folder(name) / _CARD).is_file()
+
+
 def stamp() -> tuple[Any, ...]:
     """Changes whenever a card was added, changed or removed."""
     folder = networks_folder()

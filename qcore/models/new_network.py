@@ -13,7 +13,13 @@ from typing import Any
 from qcore.errors import DataUnavailable, InvalidParams
 from qcore.inputs import Input, check_inputs
 from qcore.judges import Judge, read_judge
-from qcore.models.cards import MOST_CLASSES, SOURCES, check_name, check_preprocessing
+from qcore.models.cards import (
+    MOST_CLASSES,
+    SOURCES,
+    check_name,
+    check_preprocessing,
+    is_taken,
+)
 from qcore.models.catalog import DATASETS, MODELS
 from qcore.models.hugging_folder import read_config, weight_files
 from qcore.models.preprocessing import Preprocessing
@@ -44,6 +50,9 @@ PACKAGES = {
 }
 """Packages a source needs beside those that bitdial itself needs."""
 
+REPLACE = "the tick below the name, or --replace"
+"""How a reader says that a network may give way to another of its name."""
+
 WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar", ".safetensors")
 """".tar" stands for "best.pth.tar", a name many training scripts give to what torch.save writes."""
 
@@ -72,6 +81,7 @@ class NewNetwork:
         sound: How sounds become its input; None says nothing of them.
         length: Positions of a text, or samples of a sound, for Hugging Face folders; None takes
             what is usual.
+        replace: Whether a network of the user's that has this name already gives way to it.
     """
 
     name: str
@@ -90,6 +100,7 @@ class NewNetwork:
     weights_key: str = ""
     sound: Sound | None = None
     length: int | None = None
+    replace: bool = False
 
     def check(self) -> None:
         """Raise where it cannot be loaded for sure.
@@ -102,6 +113,12 @@ class NewNetwork:
         if self.name in MODELS:
             raise InvalidParams(
                 f"{self.name!r} is the name of a network that comes with bitdial; choose another."
+            )
+        if not self.replace and is_taken(self.name):
+            raise InvalidParams(
+                f"There is a network {self.name!r} of yours already. Choose another name, or say "
+                f"that it is to be replaced ({REPLACE}): its weights go, and what was measured "
+                "with them stays under its name."
             )
         if self.source not in SOURCES:
             raise InvalidParams(f"Unknown source {self.source!r}; known: {', '.join(SOURCES)}.")

@@ -59,6 +59,7 @@ def work(store: Store, request: Mapping[str, Any], teller: Teller) -> dict[str, 
     if request["kind"] == "add":
         new = NewNetwork.from_json(request["new"])
         card, spec, notes = inspection.add_network(new, teller.words)
+        points.forget_float(store, card.name)  # scores of weights that had this name before
         return {"card": card.to_json(), "spec": spec.to_json(), "notes": notes}
     if request["kind"] == "judge":
         judge, notes = inspection.change_judge(request["model"], read_judge(request["judge"]))

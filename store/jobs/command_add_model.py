@@ -30,6 +30,12 @@ Say = Callable[[str], None]
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     command.add_argument("name", help="its name from now on")
+    command.add_argument(
+        "--replace",
+        action="store_true",
+        help="take the place of a network of yours with this name; its runs and configurations "
+        "stay tied to the old weights",
+    )
     command.add_argument("--source", choices=SOURCES, required=True)
     command.add_argument(
         "--architecture", default="", help="name in the source, or package.module:function"
@@ -96,6 +102,7 @@ def command_add_model(store: Store, arguments: argparse.Namespace, say: Say) -> 
     inspection = importlib.import_module("qcore.add_network")
     new = new_network(arguments)
     card, spec, notes = inspection.add_network(new, say)
+    points.forget_float(store, card.name)  # scores of weights that had this name before
     say(
         f"{card.name}: {len(spec.layers)} layers can be quantized, "
         f"{100 * spec.coverage:.2f} % of the weights; {_taken(card)}"
@@ -162,6 +169,7 @@ def new_network(arguments: argparse.Namespace) -> NewNetwork:
         weights_key=arguments.weights_key,
         sound=parse_sound(arguments.sound) if arguments.sound else None,
         length=arguments.length,
+        replace=arguments.replace,
     )
 
 

@@ -198,7 +198,7 @@ def save_model(store: Store, spec: ModelSpec, data: str, float_point: Point) -> 
 
 
 def forget_float(store: Store, name: str) -> None:
-    """Forget what a float network scores: its answers are compared otherwise from now on."""
+    """Forget what a float network scores: it has other weights or another judge from now on."""
     with store.write() as connection:
         connection.execute(delete(ModelRow).where(ModelRow.name == name))
 

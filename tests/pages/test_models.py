@@ -123,6 +123,27 @@ def test_what_cannot_be_added_is_said_before_anything_is_started(app, store, fie
     assert not add_network._CHILDREN
 
 
+def test_a_network_gives_way_to_another_of_its_name_only_where_that_is_ticked(
+    app, own, store, worker
+):
+    worker(SLEEPS)
+    at = app("models", model="resnet8")
+    at.text_input(key="m-name").set_value("other").run()
+    assert not [box for box in at.checkbox if box.key.startswith("m-replace")]
+    at.text_input(key="m-name").set_value("mine").run()
+    assert "runs and configurations stay tied to the old weights" in (
+        at.checkbox(key="m-replace-mine").label
+    )
+    at.button(key="m-load").click().run()
+    assert literal("a network 'mine' of yours already") in at.error[0].value
+    assert not add_network._CHILDREN
+    at.checkbox(key="m-replace-mine").check().run()
+    at.button(key="m-load").click().run()
+    assert not at.exception
+    place = add_network.folder_of(store) / at.session_state["m-adding"]
+    assert json.loads((place / add_network.REQUEST).read_text())["new"]["replace"] is True
+
+
 def test_a_network_from_a_file_is_not_loaded_before_its_normalisation_is_said(app, store):
     at = app("models")
     at.segmented_control(key="m-source").set_value("onnx").run()

@@ -153,6 +153,37 @@ def test_the_command_says_in_one_line_what_is_wrong(place, capsys, words, messag
     assert not (place / "data" / "networks").exists()
 
 
+def test_a_name_that_is_taken_is_asked_about_before_weights_give_way(place, capsys):
+    data = f"tensors:{tensor_file(place / 'd.npz')}"
+    words = ["add-model", "mine", "--source", "bundled", "--architecture", "resnet8", "--shape",
+             "1x8x8", "--mean", "0.5", "--std", "0.29", "--weights"]  # fmt: skip
+    first = str(resnet8_weights(place / "a.safetensors", seed=3))
+    few = ["--data", data, "--calibration-images", "16", "--search-images", "16"]
+    assert main([*words, first, *few]) == 0
+    kept = read_models()["mine"].card
+    second = str(resnet8_weights(place / "b.safetensors", seed=4))
+    capsys.readouterr()
+    assert main([*words, second]) == 2
+    assert "a network 'mine' of yours already" in (said := capsys.readouterr().err)
+    assert "--replace" in said
+    assert read_models()["mine"].card == kept
+    assert float_point(open_store(), "mine", data) is not None
+    assert main([*words, second, "--replace"]) == 0
+    assert read_models()["mine"].card.sha256 != kept.sha256
+    # the score was of the weights that went
+    assert float_point(open_store(), "mine", data) is None
+
+
+def test_a_card_that_cannot_be_read_keeps_its_name(place, capsys):
+    folder = place / "data" / "networks" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "card.json").write_text("{")
+    words = ["add-model", "mine", "--source", "bundled", "--architecture", "resnet8"]
+    assert main(words) == 2
+    assert "of yours already" in capsys.readouterr().err
+    assert (folder / "card.json").read_text() == "{"
+
+
 def onnx_of(path: Path, nodes: list[object], tensors: dict[str, object], given: tuple) -> Path:
     """An ONNX file of one input (name, kind, sizes) and the output y."""
     import onnx

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from qcore.errors import InvalidData
 from qcore.judges import read_judge
 from qcore.models.catalog import judge_of
 from store import __main__ as cli
@@ -161,3 +162,25 @@ def test_a_setting_that_is_nonsense_starts_nothing(call, store, monkeypatch):
     assert code == 2
     assert "BITDIAL_LEASE_S" in err
     assert all_runs(store) == []
+
+
+def test_a_run_that_failed_says_why_and_what_to_do_instead_of_an_empty_table(
+    call, store, monkeypatch
+):
+    def broken(*_, **__):
+        raise InvalidData("The images are gone; put them back.")
+
+    monkeypatch.setattr(worker, "default_prepare", broken)
+    code, out, _ = call("run", "--model", "toy", "--search", "random", "--param", "evaluations=3")
+    assert code == 1
+    assert "run 1 failed: The images are gone; put them back." in out
+    assert "python -m store resume 1" in out
+    assert "mean weight bits" not in out
+    # its layers may be known from another run
+    monkeypatch.setattr(worker, "default_prepare", prepare)
+    assert call("run", "--model", "toy", "--search", "random", "--param", "evaluations=3")[0] == 0
+    code, out, _ = call("watch", "1")
+    assert code == 1
+    assert "The images are gone" in out
+    assert "mean weight bits" not in out
+    assert "mean weight bits" in call("watch", "2")[1]
