@@ -34,7 +34,7 @@ PAGES = {
     # first, because a new server is asked for it by a link before any other page was shown
     "workbench": CHART,
     "": "canvas.heat",
-    "searches": TABLE,
+    "searches": f".st-key-runs-table {TABLE}",
     "compare": CHART,
     "models": TABLE,
     "configs": "[data-testid=stDownloadButton]",
@@ -323,3 +323,17 @@ def test_two_tabs_may_edit_and_delete_the_same_configuration(served, store, page
     names = {entry.name for entry in configs(store)}
     assert "yours" in names
     assert not {"too late", "mine", "shared"} & names
+
+
+def test_rules_say_which_layers_they_match_while_they_are_typed(page, served):
+    from playwright.sync_api import expect
+
+    show(page, f"{served.url}/searches?near=")
+    page.get_by_text("Device rules").first.click()
+    box = page.locator(".st-key-f-rules-text textarea")
+    box.click()
+    page.keyboard.type("[{layers: layer2.0.*, lock: 8}]")
+    # nothing was left and no key says that it is done
+    expect(page.get_by_text("3 layers: layer2.0.conv1")).to_be_visible(timeout=60 * SECONDS)
+    expect(box).to_be_focused()
+    expect(box).to_have_value("[{layers: layer2.0.*, lock: 8}]")

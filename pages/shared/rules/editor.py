@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from pages.shared.component import heard_while_typed
 from pages.shared.rules import entries as written
 from pages.shared.rules.findings import Finding, Findings, find
 from pages.shared.rules.words import LEFT, left_rows, named
@@ -106,6 +107,7 @@ def rules_editor(
         )
     with right:
         _file(key, draft, found)
+        heard_while_typed(_text_key(key))
     if draft.unread:
         st.error(literal(draft.unread), icon=":material/error:")
         return Findings(found.each, (), None, draft.unread)
