@@ -20,6 +20,7 @@ IMAGES = 1000
 SAMPLES = 12
 FAITHFUL = ("gradient", "kl", "loss")
 PERTURBED = ("hessian", "weight_mse")
+PAIRED = ("gradient", "logit_gram")
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def toy_problem(
 
     The tables "gradient", "kl" and "loss" hold each layer's true damage alone, so that with
     `interaction=0` they predict exactly; "hessian" and "weight_mse" are perturbed. The pairs of
-    "gradient" hold the true cross terms of `interaction=1`.
+    "gradient" and "logit_gram" hold the true cross terms of `interaction=1`.
     """
     model = toy_model(layers, seed)
     rng = np.random.default_rng(seed + 1)
@@ -156,8 +157,8 @@ def toy_problem(
             unit="nats",
             weight=rows["weight"],
             activation=rows["activation"],
-            pairs=stack @ stack.T if kind == "gradient" else None,
-            pair_index=tuple(vectors) if kind == "gradient" else (),
+            pairs=stack @ stack.T if kind in PAIRED else None,
+            pair_index=tuple(vectors) if kind in PAIRED else (),
             n=SAMPLES,
         )
 

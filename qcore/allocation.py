@@ -228,7 +228,8 @@ class ModelSpec:
     defined: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        total = sum(layer.weights for layer in self.layers)
+        # a file may say anything, and is refused in words later
+        total = sum(layer.weights for layer in self.layers if isinstance(layer.weights, int))
         layers = tuple(replace(layer, network_weights=total) for layer in self.layers)
         object.__setattr__(self, "layers", layers)
 

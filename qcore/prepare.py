@@ -71,6 +71,11 @@ class Prepared:
         return self.evaluator.correction.how
 
     @property
+    def correction_words(self) -> str:
+        """Why they are corrected so: what was measured, in a sentence; "" where nothing was."""
+        return self.evaluator.chosen.words(self.evaluator.judge.unit)
+
+    @property
     def trainer(self) -> Trainer:
         """What trained the stages of a search that trains.
 

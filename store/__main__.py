@@ -266,7 +266,7 @@ def command_export(store: Store, arguments: argparse.Namespace) -> int:
     path = arguments.out or Path(f"point{point}{EXPORTS[arguments.format].suffix}")
     path.write_bytes(made.content)
     say(str(path))
-    if EXPORTS[arguments.format].needs_model:
+    if set(made.report) - {"format"}:
         say(json.dumps(dict(made.report), indent=1))
     return 0
 

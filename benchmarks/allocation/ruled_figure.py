@@ -33,7 +33,8 @@ def write(found: Mapping[str, Any]) -> None:
 def picture(found: Mapping[str, Any], dark: bool) -> str:
     """The picture as SVG text; networks side by side, settings under one another."""
     ink, ground = ("#e8e8e8", "#0e1117") if dark else ("#222222", "#ffffff")
-    models = [model for model in MODELS if any(f["model"] == model for f in found["fronts"])]
+    measured = {row["model"] for row in found["rows"] if "interval" in row}
+    models = [model for model in MODELS if model in measured]
     rules = list(dict.fromkeys(f["rule"] for f in found["fronts"]))
     colours = {FREE: GREY, **dict(zip((r for r in rules if r != FREE), LINE_COLOURS, strict=False))}
     width = LEFT + len(models) * (WIDE + GAP)

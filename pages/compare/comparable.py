@@ -42,6 +42,7 @@ FACTS = {
     "tuning": ("Tuning", "tuned weights are not the weights the others were scored with"),
     "quantizer": ("Quantizer", "the same bits are other weights"),
     "rounding": ("Rounding", "the same bits are other weights"),
+    "correction": ("Correction", "the same bits are other scales and biases"),
     "activations": (
         "Bits of activations",
         "fewer of them cost accuracy, and no size of weights shows it",

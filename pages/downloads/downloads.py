@@ -24,6 +24,7 @@ from qcore.errors import QcoreError
 from qcore.formats.config import BitConfig, parse_bits
 from qcore.formats.exports import EXPORTS, Export, onnx_qdq, write
 from qcore.formats.exports.packed import READER
+from qcore.formats.exports.widths import shortened, some
 from qcore.formats.schemas import CONFIGURATION
 from qcore.ptq.rounding_names import NEAREST
 from qcore.quantizer_names import USUAL
@@ -162,16 +163,29 @@ def offers(
 
 def _offer(export: Export, config: BitConfig, stem: str) -> Offer:
     reason = export.carries(config)
+    told = "" if reason else _told(export, config)
     return Offer(
         GROUPS[0] if export.name in OWN else GROUPS[1],
         export.title,
         f"{stem}{export.suffix}",
         export.mime,
         lambda: write(export, config),
-        f"Cannot hold these bits: {reason}" if reason else export.note,
+        f"Cannot hold these bits: {reason}" if reason else f"{export.note} {told}".rstrip(),
         refused=reason is not None,
         runs_in=export.runs_in,
     )
+
+
+def _told(export: Export, config: BitConfig) -> str:
+    """What a file stores wider than it is, and what a weight takes where that is its own."""
+    report = export.report(config)
+    words = []
+    if "bits_per_weight" in report:
+        words.append(f"{report['bits_per_weight']:.2f} bits a weight, its scales included.")
+    if widened := report.get("widened"):
+        listed = some([f"{shortened(name)}: {why}" for name, why in widened.items()])
+        words.append(f"Stored wider: {listed}.")
+    return " ".join(words)
 
 
 def with_network(config: BitConfig, content: str, stem: str) -> list[Offer]:

@@ -196,6 +196,7 @@ def command_line(spec: RunSpec) -> str:
         ("--device", "device"),
         ("--quantizer", "quantizer"),
         ("--rounding", "rounding"),
+        ("--correction", "correction"),
     ):
         value = getattr(spec, field)
         if value != getattr(default, field):

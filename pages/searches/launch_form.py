@@ -6,7 +6,7 @@ import streamlit as st
 
 from pages.searches import launch_batch
 from pages.searches.params_form import params_form
-from pages.searches.prefill import Prefill, prefill
+from pages.searches.prefill import Prefill, has_tokens, prefill
 from pages.searches.rules_form import device_rules
 from pages.shared import session, text, widgets
 from pages.shared.data_words import data_note, kinds_for, place_words
@@ -29,6 +29,7 @@ from qcore.models.catalog import (
     read_models,
 )
 from qcore.ptq.rounding_names import ROUNDING_FACTS
+from qcore.ptq.settings import CORRECTIONS
 from qcore.quantizer_names import POST_TRAINING
 from qcore.run_spec import RunSpec, check_run, images_name
 from qcore.searches import SEARCHES, given
@@ -38,6 +39,8 @@ from store.settings import read_settings
 Allowed = tuple[ModelSpec, Mapping[str, tuple[LayerBits, ...]]]
 """A model, and what its layers may have."""
 
+MEASURED = "measured (default)"
+
 DEVICES = {"choose for me": "auto", "CPU": "cpu", "NVIDIA GPU": "cuda", "Apple GPU": "mps"}
 """What the form calls each device."""
 
@@ -45,7 +48,7 @@ DEVICES = {"choose for me": "auto", "CPU": "cpu", "NVIDIA GPU": "cuda", "Apple G
 def launch_form(store: Store, name: str) -> None:
     """Draw the form; queue the search when it is asked for and nothing is wrong with it."""
     model, costs = session.model_facts(store, name), store.costs
-    begin = prefill(store, name, costs)
+    begin = prefill(store, name, costs, has_tokens(judge_of(name), model))
     search = SEARCHES[
         str(
             st.selectbox(
@@ -107,6 +110,7 @@ def launch_form(store: Store, name: str) -> None:
                 "again, beside the untuned one.",
             )
             quantizer, rounding = _quantizer(begin), _rounding(begin)
+            correction = _correction(begin)
             device = DEVICES[str(st.selectbox("Device", list(DEVICES), key="f-device"))]
         title = st.text_input("Name", key="f-name", placeholder=f"{search.title} on {name}")
         note = float_note(store, model, images_name(data, images_seed))
@@ -143,6 +147,7 @@ def launch_form(store: Store, name: str) -> None:
             device=device,
             quantizer=quantizer,
             rounding=rounding,
+            correction=correction,
             images_seed=images_seed,
             anyway=anyway,
             rules=ruled.rules,
@@ -205,7 +210,7 @@ def _data(name: str, begin: Prefill) -> str:
 
 def _bits(begin: Prefill) -> tuple[tuple[int, ...], tuple[int, ...]]:
     quantized = [bits for bits in begin.spec.weight_bits if bits != FLOAT_BITS]
-    weight_bits = widgets.width_pills("Weight bits", quantized, f"f-weights{begin.key}")
+    weight_bits = widgets.width_pills("Weight bits", quantized, f"f-weights{begin.widths_key}")
     both = st.segmented_control(
         "What is quantized",
         ["weights", "weights and activations"],
@@ -346,6 +351,21 @@ def _rounding(begin: Prefill) -> str:
             "the nearest codes. Results of different roundings are not compared with each other.",
         )
     )
+
+
+def _correction(begin: Prefill) -> str | None:
+    known = [MEASURED, *CORRECTIONS]
+    words = "; ".join(f"{name}: {how}" for name, how in CORRECTIONS.items())
+    chosen = st.selectbox(
+        "Correction of layers",
+        known,
+        index=known.index(begin.spec.correction) if begin.spec.correction in known else 0,
+        key=f"f-correction{begin.key}",
+        help="What is done about the change that quantizing makes to a layer's outputs, where "
+        "nothing is trained. Measured: each that may help is tried on held-out calibration "
+        f"samples, and the run keeps and says what came of it. {text.literal(words)}.",
+    )
+    return None if chosen == MEASURED else str(chosen)
 
 
 def _images(begin: Prefill, words: Words) -> tuple[int, int, int, int]:

@@ -12,13 +12,35 @@ from dataclasses import dataclass, field, replace
 import streamlit as st
 
 from pages.shared.rules.entries import entries_of, text_of
-from qcore.allocation import FLOAT_BITS
+from qcore.allocation import FLOAT_BITS, ModelSpec
 from qcore.costs.formulas import CostModel
 from qcore.errors import RunNotFound
+from qcore.judges import Judge
+from qcore.judges.embedding import Embedding
+from qcore.judges.parts import Parts
+from qcore.judges.tokens import Tokens
 from qcore.run_spec import RunSpec
 from store import Store, run
 
 USUAL_ACTIVATIONS = (4, 8)
+
+TOKEN_WIDTHS = (2, 3, 4, 5, 6, 8)
+"""Of weights, for networks with tokens: from 3.5 mean bits up, finer widths pay there."""
+
+TOKEN_JUDGES = (Tokens.name, Embedding.name)
+
+
+def has_tokens(judge: Judge, model: ModelSpec | None) -> bool:
+    """Whether a network reads or answers tokens, as transformers do.
+
+    Args:
+        judge: How its answers are compared.
+        model: Its layers, where they are known.
+    """
+    judges = judge.parts if isinstance(judge, Parts) else (judge,)
+    if any(each.name in TOKEN_JUDGES for each in judges):
+        return True
+    return model is not None and any(layer.kind == "embedding" for layer in model.layers)
 
 
 @dataclass(frozen=True)
@@ -31,6 +53,7 @@ class Prefill:
         near: Cost name to limit, in the cost's unit.
         key: Ends the keys of the form's inputs, so that another link begins anew.
         rules: Text of rules that a link brings; "" takes those of `spec`.
+        tokens: Whether the usual widths are those of networks with tokens.
     """
 
     spec: RunSpec
@@ -38,6 +61,7 @@ class Prefill:
     near: Mapping[str, float] = field(default_factory=dict)
     key: str = ""
     rules: str = ""
+    tokens: bool = False
 
     @property
     def rules_text(self) -> str:
@@ -50,6 +74,11 @@ class Prefill:
         return f"{self.key}-{zlib.crc32(self.rules.encode()):08x}" if self.rules else self.key
 
     @property
+    def widths_key(self) -> str:
+        """Ends the key of the weights' widths, so that another kind of network begins anew."""
+        return f"{self.key}-tokens" if self.tokens else self.key
+
+    @property
     def inputs(self) -> bool:
         """Whether activations are quantized too."""
         return any(bits != FLOAT_BITS for bits in self.spec.activation_bits)
@@ -60,29 +89,34 @@ class Prefill:
         return self.spec.activation_bits if self.inputs else USUAL_ACTIVATIONS
 
 
-def prefill(store: Store, model: str, costs: Mapping[str, CostModel]) -> Prefill:
+def prefill(
+    store: Store, model: str, costs: Mapping[str, CostModel], tokens: bool = False
+) -> Prefill:
     """Read the page's address; a run of another model, or one that is gone, is passed over.
 
     Args:
         store: The database.
         model: The model that is searched.
         costs: The costs that limits may name.
+        tokens: Whether it has tokens, and so other widths that are usual.
     """
     near = near_of(st.query_params.get("near", ""), costs)
     rules = st.query_params.get("rules", "")
     words = st.query_params.get("like", "")
     usual = RunSpec(model, "", "portfolio")
+    if tokens:
+        usual = replace(usual, weight_bits=TOKEN_WIDTHS)
     # operations are few only where both factors are
     if "bit_ops" in near:
         usual = replace(usual, activation_bits=USUAL_ACTIVATIONS)
     if not (words.isdecimal() and len(words) < 18):
-        return Prefill(usual, near=near, rules=rules)
+        return Prefill(usual, near=near, rules=rules, tokens=tokens)
     try:
         found = run(store, int(words)).spec
     except RunNotFound:
-        return Prefill(usual, near=near, rules=rules)
+        return Prefill(usual, near=near, rules=rules, tokens=tokens)
     if found.model != model:
-        return Prefill(usual, near=near, rules=rules)
+        return Prefill(usual, near=near, rules=rules, tokens=tokens)
     return Prefill(found, str(found.seed), near, f"-{words}", rules)
 
 

@@ -32,7 +32,7 @@ from store import (
     run,
     stop_now,
 )
-from store.runs.lease import ON_DATA
+from store.runs.lease import ON_CORRECTION, ON_DATA
 
 
 @session.database_explained()
@@ -83,6 +83,8 @@ def details(store: Store, at: int) -> None:
     with st.expander("How it quantizes"):
         said = session.words(store, [entry], session.model_facts(store, spec.model))
         draw_card(card_of_run(store, spec), said)
+        for event in events(store, at, [ON_CORRECTION]):
+            st.caption(text.literal(event.text))
     happened = events(store, at)
     with st.expander(f"What happened ({len(happened)})"):
         for event in happened[-200:]:

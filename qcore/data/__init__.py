@@ -78,7 +78,7 @@ def load_data(
             and path/val/CLASS/, or path/CLASS/ split by the seed), "images:/path" (no labels),
             "texts:/path" (text files, see `texts`), "tensors:/path" (a file of tensors, see
             `tensor_file`, and `columns` for networks that take no images), "sounds:/path" (a
-            folder of WAV files) or "pairs:/path" (images with the maps or pictures that a
+            folder of sounds) or "pairs:/path" (images with the maps or pictures that a
             network should give).
         calibration: Images to calibrate on, at least 1.
         search: Images to search on, at least 1.

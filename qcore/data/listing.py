@@ -34,8 +34,8 @@ class FileKind:
 IMAGES = FileKind("image", SUFFIXES, OTHER_IMAGES)
 SOUNDS = FileKind(
     "sound",
-    frozenset({".wav", ".wave"}),
-    frozenset({".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac", ".wma", ".aif", ".aiff", ".au"}),
+    frozenset({".wav", ".wave", ".flac", ".ogg", ".oga", ".opus"}),
+    frozenset({".mp3", ".m4a", ".aac", ".wma", ".aif", ".aiff", ".au"}),
 )
 
 LEFT_BEHIND = frozenset(

@@ -256,9 +256,9 @@ DATASETS: dict[str, DataEntry] = {
             "sounds",
             "Folder of sounds (.wav)",
             None,
-            "A folder of WAV files, in folders of their class or without labels; train/ and test/ "
-            "parts as for images. They are read as samples, or as the log-mel or MFCC features "
-            "that the network takes.",
+            "A folder of WAV files (FLAC and Ogg with soundfile), in folders of their class or "
+            "without labels; train/ and test/ parts as for images. They are read as samples, or "
+            "as the log-mel or MFCC features that the network takes.",
             needs_path=True,
         ),
         DataEntry(

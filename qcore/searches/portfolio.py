@@ -2,8 +2,9 @@
 
 No single sensitivity wins everywhere, and how well one ranks allocations says little about its
 optimum. So the exact optimum under each of several is truly measured and the best kept, then
-layers exchange bits at constant budget while measurements show that it pays. The pairwise member
-follows Deng et al., CLADO, 2023, with a Gram matrix of gradients in place of measured pairs.
+layers exchange bits at constant budget while measurements show that it pays. The pairwise members
+follow Deng et al., CLADO, 2023, with a Gram matrix of gradients, or of measured changes of the
+answers, in place of measured pairs.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,9 @@ from qcore.solvers.quadratic import SHRUNK, Flat, best_pairs, flatten, pair_matr
 from qcore.solvers.space import Space, measure, sensitivity_of, space_of
 
 PAIRS = "gradient_pairs"
+PAIRWISE = (PAIRS, "logit_gram")
+"""What takes part with its pairs, of which SHRUNK is kept."""
+
 HANDFUL = 4
 """Exchanges measured side by side."""
 
@@ -31,7 +35,8 @@ PATIENCE = 3
 class PortfolioParams:
     """Which predictions take part and how much is measured.
 
-    "gradient_pairs" is the pairwise form of "gradient".
+    "gradient_pairs" is the pairwise form of "gradient"; "logit_gram" always takes part with its
+    pairs.
     """
 
     kinds: tuple[str, ...] = setting(
@@ -139,7 +144,7 @@ def _key(choice: np.ndarray) -> Choice:
 
 def _form(space: Space, kind: str, table: SensitivityTable) -> np.ndarray:
     """Predicted damage as a form over flat rows; an additive score is a diagonal one."""
-    if kind == PAIRS:
+    if kind in PAIRWISE:
         return pair_matrix(space, table, SHRUNK)
     return np.diag(np.concatenate(space.scores(table)))
 
@@ -158,14 +163,14 @@ def _solve(
         for choice in space.optima(np.split(np.diagonal(form), cuts), levels):
             solved[kind].append(choice)
             yield f"solving {kind}: {len(solved[kind])} of {len(levels)} cost levels"
-    if PAIRS in forms:
-        # the additive optima, its own diagonal's among them, are where the pairwise search starts
-        starts = list(zip(*solved.values(), strict=True))
+    # the additive optima, its own diagonal's among them, are where a pairwise search starts
+    starts = list(zip(*solved.values(), strict=True))
+    for kind in [kind for kind in PAIRWISE if kind in forms]:
         for number, (level, choices) in enumerate(zip(levels, starts, strict=True)):
             start = [choice for choice in choices if choice is not None]
             if start:
-                solved[PAIRS][number] = best_pairs(space, forms[PAIRS], level, start, rng)
-            yield f"solving {PAIRS} with interactions: {number + 1} of {len(levels)} cost levels"
+                solved[kind][number] = best_pairs(space, forms[kind], level, start, rng)
+            yield f"solving {kind} with interactions: {number + 1} of {len(levels)} cost levels"
 
 
 def _trust(solved: Solved, values: Mapping[Choice, float]) -> dict[str, float]:

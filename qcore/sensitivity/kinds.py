@@ -52,5 +52,15 @@ SENSITIVITIES = {
             "measured changes of the answers, one layer at a time, with pairs",
             "logit_gram.logit_gram_table",
         ),
+        Kind(
+            "autoround",
+            "AutoRound's first-order score (for comparison)",
+            "autoround.autoround_table",
+        ),
+        Kind(
+            "higgs",
+            "HIGGS: measured cost of noise times the error of the codes (for comparison)",
+            "higgs.higgs_table",
+        ),
     )
 }

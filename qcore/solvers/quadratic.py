@@ -54,7 +54,7 @@ def flatten(space: Space) -> Flat:
 
 
 SHRUNK = 0.5
-"""Share of the off-diagonal that is kept of pairs from gradients.
+"""Share of the off-diagonal that is kept of pairs, from gradients or from measured answers.
 
 They are estimates, and a minimiser seeks out the pairs whose estimated help is too large: on a
 sentence encoder with nearest rounding at 3 bits the full form's optimum was worse than that of its
@@ -83,8 +83,8 @@ def pair_matrix(space: Space, table: SensitivityTable, kept: float = 1.0) -> np.
     """
     if table.pairs is None:
         raise InvalidParams(
-            f"The {table.kind} sensitivity table holds no pairs; only a gradient table measured "
-            "with them can be used for 'gradient_pairs'."
+            f"The {table.kind} sensitivity table holds no pairs; compute it again: only a gradient "
+            "or logit_gram table measured with them says how layers interact."
         )
     where = {entry: row for row, entry in enumerate(table.pair_index)}
     select = np.zeros((sum(space.sizes), len(where)))

@@ -59,7 +59,8 @@ def export_text(
     """
     export = EXPORTS[name]
     if not export.needs_model:
-        return Exported(write(export, parse_bits(text, costs)))
+        config = parse_bits(text, costs)
+        return Exported(write(export, config), export.report(config))
     with tempfile.TemporaryDirectory(prefix="bitdial-export-") as folder:
         given, made, told = (Path(folder) / part for part in ("config", "file", "report"))
         given.write_text(text, encoding="utf-8")
@@ -95,7 +96,7 @@ def render(config: BitConfig, name: str) -> Rendered:
     """
     export = EXPORTS[name]
     if not export.needs_model:
-        return Rendered(write(export, config), {"format": name})
+        return Rendered(write(export, config), {"format": name, **export.report(config)})
     from qcore.formats.exports.torch_side.sample import sample_for
     from qcore.models.zoo import load_model
 

@@ -22,6 +22,7 @@ from store.database.schema import EventRow, RunRow
 HOST_LENGTH = 200
 FIGURES = "figures"
 ON_DATA = "data"
+ON_CORRECTION = "correction"
 
 AFTER = {
     "run": ("queued", "requeued"),

@@ -19,7 +19,7 @@ from qcore.searches import SEARCHES, given
 from store.database import Store, now
 from store.runs import codes, points, queue
 from store.runs.checkpoints import FileCheckpoints, trained_stage
-from store.runs.lease import FIGURES, ON_DATA, plain
+from store.runs.lease import FIGURES, ON_CORRECTION, ON_DATA, plain
 
 ANYWAY = "If it is to be searched all the same, say so: --anyway, or Search anyway on the page."
 
@@ -78,6 +78,10 @@ def execute(
         # whoever goes on with it corrects in the same way, whatever was measured there
         spec = replace(spec, correction=prepared.correction)
         run = replace(run, spec=spec)
+        why = "" if search.trains else prepared.correction_words
+        # said before it is settled: a run that dies in between measures and finds the same again
+        if why and not queue.events(store, run.id, [ON_CORRECTION]):
+            queue.note(store, *held, ON_CORRECTION, why)
         queue.settle(store, *held, spec)
     points.save_model(store, prepared.model, spec.images, prepared.float_point)
     record = Record(store, run, attempt, prepared, stop)

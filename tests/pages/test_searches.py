@@ -12,7 +12,7 @@ from qcore.quantization_card import card_of, rows
 from qcore.searches import SEARCHES
 from store import all_runs, create_run, run, save_model
 from store.database.schema import RunRow
-from store.runs.lease import ON_DATA, log, requeue
+from store.runs.lease import ON_CORRECTION, ON_DATA, log, requeue
 from store.runs.queue import finish
 from tests.pages import sample
 
@@ -54,6 +54,7 @@ def test_every_search_has_an_input_for_every_field_and_starts_with_its_defaults(
             assert spec.weight_bits == (2, 3, 4, 8)
             assert spec.activation_bits == (32,)
             assert spec.pin_first_last is None
+            assert spec.correction is None
 
 
 def test_what_is_filled_in_is_what_is_asked_for(app, store):
@@ -64,6 +65,7 @@ def test_what_is_filled_in_is_what_is_asked_for(app, store):
     at.toggle(key="f-tuning").set_value(True)
     at.selectbox(key="f-quantizer").set_value("absmax")
     at.selectbox(key="f-rounding").set_value("gptq")
+    at.selectbox(key="f-correction").set_value("parallel")
     at.segmented_control(key="f-what").set_value("weights and activations")
     at.text_input(key="f-seeds").set_value("7")
     at.number_input(key="f-search").set_value(512)
@@ -79,6 +81,7 @@ def test_what_is_filled_in_is_what_is_asked_for(app, store):
     assert spec.params == {"points": 5, "sensitivity": "kl"}
     assert (spec.pin_first_last, spec.tuning, spec.seed, spec.search_images) == (8, True, 7, 512)
     assert (spec.reported, spec.quantizer, spec.rounding) == (3, "absmax", "gptq")
+    assert spec.correction == "parallel"
     assert spec.activation_bits == (4, 8)
     assert spec.limits == {"weight_bytes": 40 * 1024}
 
@@ -378,6 +381,21 @@ def test_what_was_left_out_of_a_runs_data_is_said_as_text(app, store):
         log(connection, run_id, ON_DATA, words)
     at = app("searches", run=str(run_id))
     assert literal(words) in [info.value for info in at.info]
+
+
+def test_a_run_says_how_its_layers_are_corrected_and_why(app, store):
+    run_id = create_run(store, sample.spec_of("uniform", correction="off"))
+    words = "Correction of quantized layers: off. Divergence (1 - *cosine*) at 3 bits: off 0.1."
+    with store.write() as connection:
+        log(connection, run_id, ON_CORRECTION, words)
+    at = app("searches", run=str(run_id))
+    assert literal(words) in [caption.value for caption in at.caption]
+
+
+def test_who_searches_on_from_a_run_corrects_as_it_did(app, store):
+    run_id = create_run(store, sample.spec_of("uniform", correction="off"))
+    at = app("searches", model="resnet8", like=str(run_id))
+    assert at.selectbox(key=f"f-correction-{run_id}").value == "off"
 
 
 def test_the_form_says_how_many_runs_it_would_start(app, store):

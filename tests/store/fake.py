@@ -64,6 +64,7 @@ class FakePrepared:
 
     notes = ()
     correction = "sequential"
+    correction_words = "Correction of quantized layers: sequential. It was measured."
 
     def __init__(self, delay_s=0.0, checkpoints=None, trained=None, dies=None, hurry=None):
         self._toy, self._delay_s, self._hurry = toy_problem(), delay_s, hurry

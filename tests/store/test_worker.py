@@ -66,9 +66,11 @@ def test_tuning_stores_a_second_point_for_each_reported_one(store):
 
 
 @pytest.mark.parametrize(("asked", "kept"), [(None, "sequential"), ("off", "off")])
-def test_a_run_keeps_the_correction_that_was_measured_for_it(store, asked, kept):
+def test_a_run_keeps_the_correction_that_was_measured_for_it_and_why(store, asked, kept):
     run_id, _ = execute(store, dataclasses.replace(SPEC, correction=asked))
     assert run(store, run_id).spec == dataclasses.replace(SPEC, correction=kept)
+    said = [event.text for event in events(store, run_id, ["correction"])]
+    assert said == ([FakePrepared.correction_words] if asked is None else [])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A folder of WAV files as samples of a network."""
+"""A folder of sounds as samples of a network."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,8 +16,9 @@ from qcore.data.listing import SOUNDS, shown
 from qcore.data.masks import is_mask, mask_of
 from qcore.data.samples import Samples, as_kind
 from qcore.data.sounds.features import features
+from qcore.data.sounds.packed import read_sound
 from qcore.data.sounds.parts import sound_parts
-from qcore.data.sounds.wav import Wav, read_wav
+from qcore.data.sounds.wav import Wav
 from qcore.data.splits import Data, assemble
 from qcore.errors import InvalidData
 from qcore.example_inputs import zeros_for
@@ -69,7 +70,7 @@ def sound_data(
     training: bool,
     odd: bool = False,
 ) -> Data:
-    """Read and split a folder of WAV files.
+    """Read and split a folder of WAV, FLAC and Ogg files.
 
     Args:
         name: The data name.
@@ -85,7 +86,7 @@ def sound_data(
     Raises:
         InvalidData: no sounds, more than a few that cannot be used, or inputs that are none.
         InvalidParams: the settings do not fit the input, or more are asked for than there are.
-        DataUnavailable: there is no such folder.
+        DataUnavailable: there is no such folder, or files need a package that is missing.
     """
     wanted = _sound_input(inputs)
     settings = proposed(wanted) if sound is None else sound
@@ -189,7 +190,7 @@ def _decoded(path: Path, steps: SoundSteps) -> Decoded:
     """
     sound, plan = steps.sound, steps.plan
     seconds = plan.samples / sound.rate
-    wav = read_wav(path, seconds + _MARGIN)
+    wav = read_sound(path, seconds + _MARGIN)
     if len(wav.samples) < plan.channels:
         raise InvalidData(
             f"{shown(path)} has {len(wav.samples)} channel(s); the network takes {plan.channels}."

@@ -18,6 +18,7 @@ from qcore.formats.exports import (
     yaml_file,
 )
 from qcore.formats.exports.base import Export, Rendered, write, write_with_model
+from qcore.formats.exports.language_models import autoround, gptqmodel, llama_quantize
 
 EXPORTS: dict[str, Export] = {
     module.EXPORT.name: module.EXPORT
@@ -30,6 +31,9 @@ EXPORTS: dict[str, Export] = {
         haq,
         mct,
         modelopt,
+        llama_quantize,
+        autoround,
+        gptqmodel,
         aimet,
         model_explorer,
         brevitas,

@@ -19,6 +19,11 @@ def carries_all(config: BitConfig) -> str | None:
     return None
 
 
+def nothing_to_tell(config: BitConfig) -> Mapping[str, Any]:
+    """A format that stores every configuration as it is."""
+    return {}
+
+
 def needs_state(config: BitConfig) -> str | None:
     """The reason to refuse a configuration that holds bits alone, without scales."""
     if config.state:
@@ -44,6 +49,8 @@ class Export:
         note: One sentence for users: how the file is used, and what it does not do.
         render_model: "module:function" of a format that needs the model; the function takes
             (config, float model, sample) and gives `Rendered`.
+        report: Configuration that it carries -> what `Rendered.report` says of a file written from
+            the configuration alone: "widened", and sizes that are the format's own.
     """
 
     name: str
@@ -56,6 +63,7 @@ class Export:
     note: str = ""
     runs_in: str = "bitdial"
     render_model: str = ""
+    report: Callable[[BitConfig], Mapping[str, Any]] = nothing_to_tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +112,8 @@ def write_with_model(export: Export, config: BitConfig, model: Any, sample: Any)
     """
     refuse_unless_carried(export, config)
     if not export.render_model:
-        return Rendered(write(export, config), {"format": export.name})
+        content = write(export, config)
+        return Rendered(content, {"format": export.name, **export.report(config)})
     module, _, function = export.render_model.partition(":")
     found = getattr(importlib.import_module(module), function)(config, model, sample)
     if not isinstance(found, Rendered):

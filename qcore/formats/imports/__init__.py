@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 from qcore.allocation import ModelSpec
 from qcore.errors import InvalidConfig
-from qcore.formats.imports import haq, hawq, mct, modelopt, own
+from qcore.formats.imports import gguf, haq, hawq, mct, modelopt, own
 from qcore.formats.imports.base import Choices, Import, float_note
 from qcore.formats.imports.document import SHOWN, Document, read_document
 
 IMPORTS: dict[str, Import] = {
-    module.IMPORT.name: module.IMPORT for module in (own, hawq, mct, modelopt, haq)
+    module.IMPORT.name: module.IMPORT for module in (own, hawq, mct, modelopt, haq, gguf)
 }
 
 

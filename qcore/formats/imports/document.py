@@ -14,6 +14,7 @@ from typing import Any
 
 from qcore.errors import InvalidConfig
 from qcore.formats.config import MAX_BYTES
+from qcore.formats.gguf.header import is_gguf, read_head
 from qcore.formats.imports.statements import FUNCTIONS, Named, follow
 from qcore.formats.imports.text_search import is_one, values_in
 from qcore.formats.imports.values import Computed, Work, evaluate, is_plain
@@ -28,10 +29,10 @@ class Document:
     """What a file holds.
 
     Attributes:
-        value: Lists, dicts, text and numbers; a Python file gives {name: value} of what it
-            assigns, or the one value it consists of. A name with several lists or dictionaries
-            is there once for each, as "name (line 3)". Parts that could only be known by running
-            the file are `values.Computed`.
+        value: Lists, dicts, text and numbers, or the `Head` of a GGUF file; a Python file gives
+            {name: value} of what it assigns, or the one value it consists of. A name with several
+            lists or dictionaries is there once for each, as "name (line 3)". Parts that could only
+            be known by running the file are `values.Computed`.
         text: The file as text.
         notes: Sentences on how it was read.
         unread: What names stand for that could only be known by running the file, in words.
@@ -49,6 +50,8 @@ def read_document(data: bytes) -> Document:
     Raises:
         InvalidConfig: too large, not text, empty, or nothing that is known; says what is wrong.
     """
+    if is_gguf(data):
+        return Document(read_head(data), "")
     if len(data) > MAX_BYTES:
         raise InvalidConfig(
             f"The file is {len(data) / 2**20:.1f} MiB; a configuration is at most "

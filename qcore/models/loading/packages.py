@@ -4,6 +4,7 @@ import importlib
 from types import ModuleType
 
 from qcore.errors import DataUnavailable
+from qcore.models.loading.quiet import keep_quiet
 
 REQUIREMENTS = "requirements-models.txt"
 
@@ -18,6 +19,7 @@ def need(package: str, what: str) -> ModuleType:
     Raises:
         DataUnavailable: it is not installed; says the command that installs it.
     """
+    keep_quiet()
     try:
         # torchvision must be imported through ours, and these packages import it
         importlib.import_module("qcore.models._torchvision")

@@ -24,6 +24,8 @@ OTHER = {
     "objective": "loss",
     "tuning": True,
     "quantizer": "absmax",
+    "rounding": "gptq",
+    "correction": "parallel",
     "images_seed": 3,
     "activations": (2, 4),
     "correction": "off",

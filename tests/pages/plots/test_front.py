@@ -89,7 +89,7 @@ def test_axes_carry_title_and_unit(frame, cost):
     figure = figures.front_figure(frame, frames.picks(frame, {}), COSTS[cost])
     title = figure.layout.xaxis.title.text
     assert title.startswith(COSTS[cost].title)
-    assert title.endswith(("B", "bit-ops", "J", "cycles"))
+    assert title.endswith(("B", "bits", "bit-ops", "J", "cycles"))
     assert figure.layout.yaxis.title.text.endswith(", %")
 
 

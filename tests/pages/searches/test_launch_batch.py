@@ -75,6 +75,7 @@ def test_the_estimate_is_what_the_like_took_here():
         {"seed": 3, "images_seed": 5},
         {"images_seed": 5, "anyway": True},
         {"tuning": True, "device": "cpu", "data": "imagefolder:/a b/'c", "quantizer": "absmax"},
+        {"correction": "normed", "rounding": "gptq"},
     ],
 )
 def test_the_command_line_asks_for_exactly_the_same(changes, tmp_path):

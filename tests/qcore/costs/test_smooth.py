@@ -79,7 +79,7 @@ def listed(cost: CostModel, layer, part: str) -> tuple[int, ...]:
         return tuple(range(1, 17))
     wide = (lambda w: LayerBits(w, 4)) if part == "weight" else (lambda w: LayerBits(4, w))
     # a width whose exact price is also the smooth one is a width with a row
-    return tuple(w for w in range(1, 17) if cost.rounding(layer, wide(w)) == 0)
+    return tuple(w for w in range(1, 9) if cost.rounding(layer, wide(w)) == 0)
 
 
 @every

@@ -42,6 +42,9 @@ def test_its_bytes_count_and_its_operations_and_activations_do_not():
     for name in COSTS:
         if name in ("weight_bytes", "model_bytes"):
             assert before[name] - after[name] == saved
+        elif name == "microbits_per_weight":
+            share = 8_000_000 * saved / sum(layer.weights for layer in spec.layers)
+            assert before[name] - after[name] == pytest.approx(share, abs=len(spec.layers))
         elif not name.startswith("packed") and name in before:
             assert before[name] == after[name]
     embed = spec.layers[0]

@@ -64,6 +64,18 @@ def test_portfolio_finds_the_optimum_of_interacting_layers(toy):
     assert best(toy, search("portfolio", toy)) == pytest.approx(toy.optimum())
 
 
+def test_logit_gram_takes_part_in_the_portfolio_with_its_pairs():
+    """It finds what gradients with the same pairs find, and not what its diagonal alone does."""
+    better = worse = 0
+    for toy in interaction_toys:
+        alone = {"points": 1, "exchanges": 0}
+        found = best(toy, search("portfolio", toy, kinds=["logit_gram"], **alone))
+        assert found == best(toy, search("portfolio", toy, kinds=["gradient_pairs"], **alone))
+        diagonal = best(toy, search("exact", toy, sensitivity="logit_gram", points=1))
+        better, worse = better + (found < diagonal), worse + (found > diagonal)
+    assert better > worse
+
+
 def test_the_additive_optimum_of_interacting_layers_is_wrong_somewhere():
     regrets = [
         best(toy, search("exact", toy, points=1)) - toy.optimum() for toy in interaction_toys

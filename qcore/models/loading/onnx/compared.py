@@ -25,6 +25,10 @@ AGREEMENT = 1e-3
 SAMPLES = 3
 """Samples it is checked with: more than one, because a batch size fixed in the file shows then."""
 
+_WIDENED = (
+    "The file holds floats of 16 or 64 bits; it is read, given its inputs and run in float32."
+)
+
 Columns = dict[str, np.ndarray]
 
 
@@ -42,17 +46,17 @@ def columns_for(takes: Takes, n: int | None = None) -> Columns:
 
 
 class Original:
-    """The file itself in onnxruntime.
+    """The file itself in onnxruntime; in float32, where it computes in halves or doubles.
 
     Attributes:
         notes: What was found out by running it, in sentences.
     """
 
-    def __init__(self, proto: Any, path: Path) -> None:
+    def __init__(self, proto: Any, path: Path, widened: bool = False) -> None:
         self._graph, self._name = proto.graph, path.name
-        self.notes: list[str] = []
+        self.notes = [_WIDENED] if widened else []
         try:
-            self._session = session_of(path)
+            self._session = session_of(proto if widened else path)
         except Exception as error:
             # onnxruntime's exceptions derive from Exception alone
             raise UnsupportedModel(

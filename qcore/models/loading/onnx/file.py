@@ -25,6 +25,7 @@ from qcore.models.loading.onnx.pieces import OneByOne
 from qcore.models.loading.onnx.runtime import run, showing
 from qcore.models.loading.onnx.sizes import Sized, lowered, with_sizes
 from qcore.models.loading.onnx.takes import Takes, read_takes
+from qcore.models.loading.onnx.widened import widened
 
 BATCHES = (2, 3)
 ALONE = ", one by one"
@@ -81,8 +82,9 @@ def read_onnx(
         UnsupportedModel: kinds of inputs or outputs nothing can be made of, operators nobody
             converts (listed), or a conversion that computes something else.
     """
-    proto = parse(path)
-    original = Original(proto, path)
+    stored = parse(path)
+    proto = widened(stored)
+    original = Original(proto, path, proto is not stored)
     takes, gives = original.trial(read_takes(proto, input_shape, inputs, fixed or {}))
     if converter:
         return _built(converter, _ready(proto, takes, gives, ALONE in converter), takes, gives)

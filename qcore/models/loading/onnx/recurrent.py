@@ -20,6 +20,56 @@ _CLASSES: dict[str, Any] = {"LSTM": nn.LSTM, "GRU": nn.GRU, "RNN": nn.RNN}
 _USUAL = {"LSTM": ("sigmoid", "tanh", "tanh"), "GRU": ("sigmoid", "tanh"), "RNN": ("tanh",)}
 
 
+class ResetFirst(nn.Module):
+    """A GRU whose reset gate comes before the product with the last state, step by step.
+
+    That is ONNX's linear_before_reset 0, and the GRU of the first papers; torch's `nn.GRU` resets
+    what the product gave. Each of its matrices is a linear layer.
+
+    Args:
+        size: Numbers of an input's step.
+        width: Of the state.
+        bidirectional: True where a second one runs from the last step to the first.
+    """
+
+    def __init__(self, size: int, width: int, bidirectional: bool) -> None:
+        super().__init__()
+        self.bidirectional, self._width = bidirectional, width
+        ways = range(2 if bidirectional else 1)
+        self.inputs = nn.ModuleList(nn.Linear(size, 3 * width) for _ in ways)
+        self.gates = nn.ModuleList(nn.Linear(width, 2 * width, bias=False) for _ in ways)
+        self.states = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in ways)
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(steps, n, size) to outputs (steps, n, directions * width) and last states."""
+        rows, last = [], []
+        for at in range(len(self.inputs)):
+            given = x.flip(0) if at else x
+            state = x.new_zeros(x.shape[1], self._width) if h is None else h[at]
+            steps = []
+            for update, reset, new in self._parts(at, given):
+                z, r = self.gates[at](state).chunk(2, 1)
+                fresh = (new + self.states[at]((reset + r).sigmoid() * state)).tanh()
+                share = (update + z).sigmoid()
+                state = (1 - share) * fresh + share * state
+                steps.append(state)
+            found = torch.stack(steps)
+            rows.append(found.flip(0) if at else found)
+            last.append(state)
+        return torch.cat(rows, 2), torch.stack(last)
+
+    def _parts(self, at: int, x: Tensor) -> list[tuple[Tensor, ...]]:
+        """What each step's input gives to the update gate, the reset gate and the new state."""
+        return [tuple(step.chunk(3, 1)) for step in self.inputs[at](x).unbind(0)]
+
+    def fill(self, at: int, w: Tensor, r: Tensor, b: Tensor | None) -> None:
+        """Take one direction's weights as ONNX has them, gates in the order z r h."""
+        self.inputs[at].weight.copy_(w)
+        self.inputs[at].bias.copy_(w.new_zeros(len(w)) if b is None else sum(b.chunk(2)))
+        self.gates[at].weight.copy_(r[: 2 * self._width])
+        self.states[at].weight.copy_(r[2 * self._width :])
+
+
 class Recurrent(nn.Module):
     """An LSTM, GRU or RNN as ONNX calls it.
 
@@ -31,7 +81,7 @@ class Recurrent(nn.Module):
     """
 
     def __init__(
-        self, cells: nn.RNNBase, reverse: bool, batch_first: bool, alone: bool = False
+        self, cells: nn.RNNBase | ResetFirst, reverse: bool, batch_first: bool, alone: bool = False
     ) -> None:
         super().__init__()
         self.cells = cells
@@ -82,19 +132,9 @@ def convert_recurrent(node: Any, graph: Any) -> Any:
     if missing:
         raise UnsupportedModel(f"The weights of the {kind} {name} are computed, not stored")
     w, r = (graph.initializers[value].to_torch() for value in given[1:3])
-    width, size = r.shape[2], w.shape[2]
-    b = graph.initializers[given[3]].to_torch() if given[3] else w.new_zeros(0)
-    options: dict[str, Any] = {"nonlinearity": "relu"} if relu else {}
-    cells = _CLASSES[kind](size, width, bias=bool(given[3]), bidirectional=ways == 2, **options)
-    with torch.no_grad():
-        for at in range(ways):
-            end = "_reverse" if at else ""
-            getattr(cells, f"weight_ih_l0{end}").copy_(_gates(w[at], kind, width))
-            getattr(cells, f"weight_hh_l0{end}").copy_(_gates(r[at], kind, width))
-            if given[3]:
-                inner, hidden = b[at].chunk(2)
-                getattr(cells, f"bias_ih_l0{end}").copy_(_gates(inner, kind, width))
-                getattr(cells, f"bias_hh_l0{end}").copy_(_gates(hidden, kind, width))
+    b = graph.initializers[given[3]].to_torch() if given[3] else None
+    first = kind == "GRU" and not told.get("linear_before_reset", 0)
+    cells = _reset_first(w, r, b) if first else _cells(kind, w, r, b, relu)
     alone = len(node.output_values) == 1
     made = Recurrent(cells, way == "reverse", bool(told.get("layout", 0)), alone)
     places = [given[0], *(given[5:7] if kind == "LSTM" else given[5:6])]
@@ -104,6 +144,31 @@ def convert_recurrent(node: Any, graph: Any) -> Any:
         torch_module=made,
         onnx_mapping=common.OnnxMapping(inputs=tuple(places), outputs=node.output_values),
     )
+
+
+@torch.no_grad()
+def _cells(kind: str, w: Tensor, r: Tensor, b: Tensor | None, relu: bool) -> Any:
+    """The module of torch with a file's weights."""
+    width, size, ways = r.shape[2], w.shape[2], len(w)
+    options: dict[str, Any] = {"nonlinearity": "relu"} if relu else {}
+    cells = _CLASSES[kind](size, width, bias=b is not None, bidirectional=ways == 2, **options)
+    for at in range(ways):
+        end = "_reverse" if at else ""
+        getattr(cells, f"weight_ih_l0{end}").copy_(_gates(w[at], kind, width))
+        getattr(cells, f"weight_hh_l0{end}").copy_(_gates(r[at], kind, width))
+        if b is not None:
+            inner, hidden = b[at].chunk(2)
+            getattr(cells, f"bias_ih_l0{end}").copy_(_gates(inner, kind, width))
+            getattr(cells, f"bias_hh_l0{end}").copy_(_gates(hidden, kind, width))
+    return cells
+
+
+@torch.no_grad()
+def _reset_first(w: Tensor, r: Tensor, b: Tensor | None) -> ResetFirst:
+    cells = ResetFirst(w.shape[2], r.shape[2], len(w) == 2)
+    for at in range(len(w)):
+        cells.fill(at, w[at], r[at], None if b is None else b[at])
+    return cells
 
 
 def _check(kind: str, name: str, told: Any, given: list[str], usual: bool) -> None:
@@ -118,8 +183,6 @@ def _check(kind: str, name: str, told: Any, given: list[str], usual: bool) -> No
         reasons.append("clipping")
     if told.get("input_forget"):
         reasons.append("coupled gates")
-    if kind == "GRU" and not told.get("linear_before_reset", 0):
-        reasons.append("the reset gate before the product (linear_before_reset 0)")
     if reasons:
         raise UnsupportedModel(
             f"The {kind} {name} has {' and '.join(reasons)}, which torch's {kind} has not"

@@ -21,16 +21,9 @@ from qcore.models.loading.onnx.graph import stored
 from qcore.models.loading.onnx.runtime import copied
 from qcore.models.loading.packages import need
 
-AXES_ONCE_ATTRIBUTES = (
-    "Max",
-    "Mean",
-    "Min",
-    "Prod",
-    "L1",
-    "L2",
-    "LogSum",
-    "LogSumExp",
-    "SumSquare",
+AXES_ONCE_ATTRIBUTES = tuple(
+    f"Reduce{name}"
+    for name in ("Max", "Mean", "Min", "Prod", "L1", "L2", "LogSum", "LogSumExp", "SumSquare")
 )
 _BATCH = -1
 
@@ -134,7 +127,7 @@ def lowered(proto: Any) -> Any:
         if node.op_type == "Reshape" and "allowzero" in attributes:
             if constant is not None and 0 not in _values(constant):
                 node.attribute.remove(attributes["allowzero"])
-        elif node.op_type.removeprefix("Reduce") in AXES_ONCE_ATTRIBUTES and constant is not None:
+        elif node.op_type in AXES_ONCE_ATTRIBUTES and constant is not None:
             node.attribute.append(need("onnx", "").helper.make_attribute("axes", _values(constant)))
             del node.input[1:]
         if node.op_type == "Gemm" and len(node.input) > 2 and node.input[2] in tensors:

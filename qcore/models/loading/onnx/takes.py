@@ -13,6 +13,7 @@ from qcore.errors import InvalidParams, QcoreError, UnsupportedModel
 from qcore.inputs import Input
 from qcore.models.loading.onnx.ids import compared_with, feeds_state, readers, vocabulary
 from qcore.models.loading.onnx.parse import parse
+from qcore.models.loading.onnx.widened import widened
 from qcore.models.loading.packages import need
 
 _KINDS = {
@@ -153,7 +154,7 @@ def takes_pictures(path: Path) -> bool:
     if not path.is_file():
         return True
     try:
-        return read_takes(parse(path), None, (), {}).image
+        return read_takes(widened(parse(path)), None, (), {}).image
     except QcoreError:
         return False
 

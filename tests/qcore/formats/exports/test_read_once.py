@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from qcore.allocation import LayerBits
+from qcore.allocation import FLOAT16, LayerBits
 from qcore.formats.exports.torch_side import onnx_graph, onnx_qdq, qonnx
 from qcore.formats.exports.torch_side.parts import take_apart
 from qcore.models.zoo import load_model
@@ -38,11 +38,11 @@ def resnet():
     return measured(load_model("resnet8"), "resnet8", images(), bits.__getitem__)
 
 
-def attention():
+def attention(inputs=6):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = Attention().eval()
-    return measured(model, "attention", images(6, (5, 8)) - 0.5, lambda i: LayerBits(4, 6))
+    return measured(model, "attention", images(6, (5, 8)) - 0.5, lambda i: LayerBits(4, inputs))
 
 
 NETS = {"resnet": resnet, "attention": attention}
@@ -139,3 +139,19 @@ def test_levels_of_their_own_stay_apart_and_the_report_names_them():
         if i.name.endswith(".input.scale")
     }
     assert steps["v.input.scale"] == np.float32(other.step)
+
+
+def test_inputs_in_half_precision_are_rounded_once_too():
+    case = attention(FLOAT16)
+    taken = take_apart(case.config, case.model)
+    graph = onnx_graph.float_graph(taken, case.sample, 21).SerializeToString()
+    rounded = []
+    for ties in ([], TIES["attention"]):
+        config = replace(case.config, model=case.config.model.sharing(ties))
+        model = onnx.load_from_string(graph)
+        file = onnx_qdq.write("onnx", 21, config, taken, model, case.sample)
+        nodes = onnx.load_from_string(file.content).graph.node
+        rounded.append(sum(node.name.endswith(".input.half") for node in nodes))
+        assert file.report["argmax_agreement"] == 1
+        assert file.report["median_abs_diff"] < 1e-5
+    assert rounded == [4, 2]

@@ -146,7 +146,6 @@ def test_an_operator_named_like_a_function_of_torch_is_never_called(tmp_path, op
 @pytest.mark.parametrize(
     ("kind", "shape", "message"),
     [
-        (TensorProto.FLOAT16, ("n", 1, 8, 8), "takes float16 numbers"),
         (TensorProto.UINT8, ("n", 1, 8, 8), "takes uint8 numbers"),
         (TensorProto.FLOAT, ("n", 224, 224, 3), r"224x224x3: it seems to have channels last"),
     ],

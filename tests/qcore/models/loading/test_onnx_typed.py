@@ -401,3 +401,71 @@ def test_one_hot_codes_say_how_many_ids_there_are(tmp_path, axis):
     assert [each.words for each in read.inputs] == ["ids (5,) int64 below 9"]
     assert read.difference < 1e-5
     assert find_layers(read.network, torch.zeros(1, 5).long(), "n").spec.names == ("head",)
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_gru_that_resets_before_the_product_is_read_step_by_step(tmp_path, direction, bias):
+    ways = 2 if direction == "bidirectional" else 1
+    given = ["x", "w", "r", "b" if bias else "", "", "h"]
+    nodes = [
+        N("Transpose", ["given"], ["x"], perm=[1, 0, 2]),
+        N("GRU", given, ["y", "hn"], name="cells", hidden_size=5, direction=direction),
+        N("Transpose", ["y"], ["t"], perm=[2, 0, 1, 3]),
+        N("Reshape", ["t", "flat"], ["f"]),
+        N("Gemm", ["f", "g"], ["out"], name="head", transB=1),
+    ]
+    tensors = [w("w", ways, 15, 3), w("r", ways, 15, 5, seed=4), w("b", ways, 30)]
+    tensors += [numbers("flat", 0, -1), w("g", 2, 7 * ways * 5)]
+    path = save(
+        tmp_path / "n.onnx", nodes, tensors if bias else [t for t in tensors if t.name != "b"],
+        [("given", F, ("n", 7, 3)), ("h", F, (ways, "n", 5))],
+        [("out", F, ("n", 2)), ("hn", F, (ways, "n", 5))],
+    )  # fmt: skip
+    read = read_onnx(path)
+    assert read.difference < 1e-5
+    x = {"given": torch.randn(4, 7, 3), "h": torch.randn(4, ways, 5)}
+    feeds = {"given": x["given"].numpy(), "h": x["h"].transpose(0, 1).contiguous().numpy()}
+    with torch.no_grad():
+        assert np.allclose(call(read.network, x).numpy(), wanted(path, feeds)[0], atol=1e-5)
+    # each matrix is a layer, and runs at every step
+    spec = find_layers(read.network, x, "n", read.inputs).spec
+    assert sum(layer.weights for layer in spec.layers) == ways * (15 * 3 + 15 * 5) + 70 * ways
+    assert sum(layer.macs for layer in spec.layers) == 7 * ways * (45 + 75) + 70 * ways
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.DOUBLE])
+@pytest.mark.parametrize("whole", [True, False])
+def test_files_of_halves_and_doubles_are_read_in_float32(tmp_path, kind, whole):
+    dtype = helper.tensor_dtype_to_np_dtype(kind)
+
+    def stored(name, *shape):
+        values = numpy_helper.to_array(w(name, *shape)).astype(dtype if whole else np.float32)
+        return numpy_helper.from_array(values, name)
+
+    least = numpy_helper.from_array(np.finfo(dtype if whole else np.float32).min, "no")
+    nodes = [
+        N("Cast", ["x"], ["c"], to=kind if whole else F),
+        N("MatMul", ["c", "w"], ["h"], name="hidden"),
+        N("Max", ["h", "no"], ["m"]),
+        N("Relu", ["m"], ["a"]),
+        N("MatMul", ["a", "v"], ["e"], name="head"),
+        N("Cast", ["e"], ["y"], to=kind),
+    ]
+    path = save(
+        tmp_path / "n.onnx", nodes, [stored("w", 6, 8), stored("v", 8, 3), least],
+        [("x", kind, ("n", 6))], [("y", kind, ("n", 3))],
+    )  # fmt: skip
+    read = read_onnx(path)
+    assert [(each.name, each.dtype) for each in read.inputs] == [("x", "float32")]
+    assert any("run in float32" in note for note in read.notes)
+    assert {p.dtype for p in read.network.parameters()} == {torch.float32}
+    x = torch.randn(5, 6).half().float()
+    aim = wanted(path, {"x": x.numpy().astype(dtype)})[0]
+    with torch.no_grad():
+        got = read.network(x)
+    assert got.dtype == torch.float32
+    assert np.allclose(
+        got.numpy(), aim.astype(np.float32), atol=5e-3 if "16" in str(dtype) else 1e-5
+    )
+    assert len(find_layers(read.network, {"x": x}, "n", read.inputs).spec.layers) == 2
