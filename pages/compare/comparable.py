@@ -47,7 +47,6 @@ FACTS = {
         "Bits of activations",
         "fewer of them cost accuracy, and no size of weights shows it",
     ),
-    "correction": ("Correction", "the same bits are other networks"),
     "rules": (
         "Device rules",
         "other allocations were to be had, so that a difference may be that of the rules",

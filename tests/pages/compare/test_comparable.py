@@ -28,7 +28,6 @@ OTHER = {
     "correction": "parallel",
     "images_seed": 3,
     "activations": (2, 4),
-    "correction": "off",
     "rules": (Rule("conv1", lock=(8, 8)),),
 }
 
