@@ -110,7 +110,7 @@ def _fronts(
     y = _scale(least, most, top + FRONT, top)
     parts = [_frame(left, top, FRONT)]
     powers = range(math.ceil(least), math.floor(most) + 1)
-    parts += [_level(left, y(power), f"1e{power}" if first else "") for power in powers]
+    parts += [_level(left, y(power), f"1e{power}") for power in powers]
     if first:
         parts.append(_upright("predicted damage", left - 50, top + FRONT / 2))
     for front in fronts:
@@ -146,7 +146,8 @@ def _losses(
     measured = [row for row in rows if "interval" in row]
     parts = [_frame(left, top, LOSS)]
     if not measured:
-        return parts
+        words = f'<text x="{left + 12}" y="{top + LOSS / 2}">not measured yet</text>'
+        return [*parts, words]
     low = min(-0.2, *(row["interval"][0] for row in measured))
     high = max(0.2, *(row["interval"][1] for row in measured))
     y = _scale(low, high, top + LOSS - 4, top + 4)

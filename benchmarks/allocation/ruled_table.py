@@ -1,8 +1,11 @@
 """The tables of what rules cost, from what `benchmarks.rules` measured. Pure but for `write`."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from benchmarks.allocation.ruled import MODELS, SETTINGS, Setting
 from benchmarks.cells import Cell
@@ -11,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "rules.json"
 DOCUMENT = ROOT / "docs" / "figures.md"
 START, END = "<!-- rules -->\n", "<!-- /rules -->"
-SHOWN = 160
+SHOWN = 300
 """Members of a front that are kept for its picture, spread evenly."""
 
 
@@ -23,13 +26,15 @@ def results(cells: Iterable[Cell], rows: Sequence[Mapping[str, Any]]) -> dict[st
             continue
         front, last = cell["result"], cell["result"]["picks"][-1]
         size = 8 * last["budget"] / last["bits"]
-        step = max(1, -(-len(front["costs"]) // SHOWN))
-        pairs = list(zip(front["costs"], front["scores"], strict=True))
+        bits = [8 * cost / size for cost in front["costs"]]
+        # the best within each of many budgets: evenly spread, so that no front is drawn too high
+        wanted = np.linspace(bits[0], bits[-1], SHOWN)
+        kept = sorted({max(0, bisect_right(bits, most) - 1) for most in wanted})
         fronts.append(
             {
                 **{key: cell["name"][key] for key in ("model", "setting", "rule")},
-                "bits": [round(8 * cost / size, 4) for cost, _ in pairs[::step]],
-                "damage": [float(f"{score:.5g}") for _, score in pairs[::step]],
+                "bits": [round(bits[at], 4) for at in kept],
+                "damage": [float(f"{front['scores'][at]:.5g}") for at in kept],
             }
         )
     return {"fronts": fronts, "rows": list(rows)}
