@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import streamlit as st
 
+from pages.configs.equal_bytes import OPTIMUM, equal_bytes
 from pages.configs.frames import Kept
 from pages.plots import difference
 from pages.plots.style import CHART
@@ -15,7 +17,8 @@ from qcore.allocation import BitAllocation, ModelSpec
 from qcore.costs import COSTS
 from qcore.errors import QcoreError
 from qcore.formats.config import MAX_BYTES, BitConfig, dump_bits
-from qcore.formats.imports import IMPORTS, Imported, read_allocations
+from qcore.formats.gguf.header import Head
+from qcore.formats.imports import IMPORTS, Imported, read_allocations, read_gguf
 from qcore.formats.imports.own import read_config
 from qcore.models.catalog import judge_of, read_models
 from qcore.run_spec import RunSpec
@@ -43,6 +46,12 @@ def import_form(store: Store, model: ModelSpec, kept: Sequence[Kept], mine: Sequ
             "File", key="import-file", help=_formats(), max_upload_size=MAX_BYTES >> 20
         )
         pasted = st.text_area("Or paste it", key="import-text", height=90)
+        path = st.text_input(
+            "Or the path of a GGUF file",
+            key="import-path",
+            placeholder="/models/name-Q4_K_M.gguf",
+            help="On the machine that runs bitdial, of any size: only its head is read.",
+        ).strip()
     with right:
         wanted = st.selectbox(
             "Format",
@@ -52,12 +61,15 @@ def import_form(store: Store, model: ModelSpec, kept: Sequence[Kept], mine: Sequ
         )
         if wanted in IMPORTS and IMPORTS[wanted].note:
             st.caption(IMPORTS[wanted].note)
-    if upload is None and not pasted.strip():
+    if upload is None and not pasted.strip() and not path:
         return
     data = pasted.encode("utf-8", "replace") if upload is None else upload.getvalue()
     name = "pasted text" if upload is None else upload.name
     try:
-        found = read_allocations(data, model, wanted if wanted in IMPORTS else "")
+        if upload is None and not pasted.strip():
+            name, found = Path(path).name, read_gguf(path, model)
+        else:
+            found = read_allocations(data, model, wanted if wanted in IMPORTS else "")
     except QcoreError as error:
         widgets.error_box(error)
         return
@@ -82,7 +94,14 @@ def _found(
         choice = st.selectbox("Which of its configurations", list(found.choices), key="import-pick")
     allocation = found.choices[choice]
     widgets.notes(found.notes.get(choice, ()))
-    compare(model, allocation, others(model, kept), "import-against")
+    references = others(model, kept)
+    if isinstance(found.document.value, Head):
+        best = equal_bytes(store, model, found.document.value, allocation)
+        if best is not None:
+            references = {OPTIMUM: best, **references}
+            if st.button("Measure the optimum", icon=":material/speed:", key="import-optimum"):
+                measure(store, model, best, mine)
+    compare(model, allocation, references, "import-against")
     called = st.text_input(
         "Keep it as", value=f"{name} {choice}".strip()[:200], key=f"import-name-{name}-{choice}"
     )

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from qcore.allocation import ModelSpec
 from qcore.errors import InvalidConfig
+from qcore.formats.gguf.header import read_file
 from qcore.formats.imports import gguf, haq, hawq, mct, modelopt, own
 from qcore.formats.imports.base import Choices, Import, float_note
 from qcore.formats.imports.document import SHOWN, Document, read_document
@@ -44,7 +46,23 @@ def read_allocations(data: bytes, model: ModelSpec, wanted: str = "") -> Importe
         InvalidConfig: not a file of a known format, or not for this model; says why.
         InvalidAllocation: layers or bits that do not fit, by name.
     """
-    document = read_document(data)
+    return _read(read_document(data), model, wanted)
+
+
+def read_gguf(path: str | Path, model: ModelSpec) -> Imported:
+    """Read the allocation in a GGUF file of any size; only its head is looked at.
+
+    Args:
+        path: The file, on this machine.
+        model: The model it was made from.
+
+    Raises:
+        InvalidConfig: it cannot be read, is no GGUF file, or not for this model; says why.
+    """
+    return _read(Document(read_file(path), ""), model, gguf.IMPORT.name)
+
+
+def _read(document: Document, model: ModelSpec, wanted: str) -> Imported:
     found = wanted or next(
         (name for name, entry in IMPORTS.items() if entry.recognise(document.value)), ""
     )
@@ -67,4 +85,4 @@ def read_allocations(data: bytes, model: ModelSpec, wanted: str = "") -> Importe
     return Imported(found, choices, document, notes)
 
 
-__all__ = ["IMPORTS", "Choices", "Import", "Imported", "read_allocations"]
+__all__ = ["IMPORTS", "Choices", "Import", "Imported", "read_allocations", "read_gguf"]
