@@ -12,6 +12,7 @@ from qcore.engine import Event, Outcome, Reported, Score, drive
 from qcore.errors import InvalidData, InvalidParams, StoreError
 from qcore.float_check import far_off
 from qcore.formats.config import dump_bits
+from qcore.judges import read_judge
 from qcore.problem import TUNED, Point, Progress, Window
 from qcore.run_spec import RunSpec
 from qcore.scoring.executors import open_evaluator
@@ -74,7 +75,8 @@ def execute(
         load_stage=lambda number, stage: _adopted(store, spec, number, stage),
         costs=costs,
     )
-    points.save_model(store, prepared.model, spec.images, prepared.float_point)
+    judge = read_judge(spec.judge)
+    points.save_model(store, prepared.model, spec.images, prepared.float_point, judge)
     record = Record(store, run, attempt, prepared, stop)
     _check_float(spec, prepared, record)
     said = {event.text for event in queue.events(store, run.id, [ON_DATA])}
@@ -201,8 +203,13 @@ class Record:
         points.add_report(self._store, *self._held, point, dump_bits(config))
         prepared = self._prepared
         if not self._float_tested and prepared.float_point.test is not None:
+            spec = self._run.spec
             points.save_model(
-                self._store, prepared.model, self._run.spec.images, prepared.float_point
+                self._store,
+                prepared.model,
+                spec.images,
+                prepared.float_point,
+                read_judge(spec.judge),
             )
             self._float_tested = True
 
