@@ -21,6 +21,7 @@ from qcore.ptq.rounding_names import NEAREST, PLAIN_FROM, ROUNDING_FACTS
 from qcore.ptq.settings import CORRECTION_IMAGES, TuningParams, held_out
 from qcore.quantizer_names import EVERY_CODE, LEARNED, POST_TRAINING, SYMMETRIC, USUAL, Facts
 from qcore.run_spec import RunSpec
+from qcore.sample_words import samples_word
 from qcore.search import Search, Trained
 from qcore.searches import SEARCHES
 
@@ -208,12 +209,13 @@ def _training_of(search: Search | None, spec: RunSpec, stage: str) -> Trained:
 def _post_training(spec: RunSpec, tuned: bool) -> QuantizationCard:
     known = POST_TRAINING.get(spec.quantizer)
     images = min(CORRECTION_IMAGES, spec.calibration_images)
+    word = samples_word(spec.data)
     card = QuantizationCard(
         weights="the network's own" + (", scales and biases tuned" if tuned else ""),
         quantizer=spec.quantizer if known is None else known.title,
         norms="folded; mean and spread of every channel estimated anew at every allocation, "
-        f"on {images:,} images",
-        biases=f"corrected to the float layer's mean at every allocation, on {images:,} images",
+        f"on {images:,} {word}",
+        biases=f"corrected to the float layer's mean at every allocation, on {images:,} {word}",
         calibration=_calibration(spec, f"; {_first(images, spec)} for norms and biases"),
         training="none",
         tuning=_tuning_words() if tuned else "none",
@@ -337,9 +339,10 @@ def _first_last(spec: RunSpec) -> str:
 
 def _calibration(spec: RunSpec, more: str) -> str:
     drawn = f"drawn by seed {spec.images_seed}"
+    counted = f"{spec.calibration_images:,} {samples_word(spec.data)}"
     if set(spec.activation_bits) == {FLOAT_BITS}:
-        return f"{spec.calibration_images:,} images, {drawn}{more}".replace(" and for", ", for")
-    return f"{spec.calibration_images:,} images, {drawn}, one pass for ranges of inputs{more}"
+        return f"{counted}, {drawn}{more}".replace(" and for", ", for")
+    return f"{counted}, {drawn}, one pass for ranges of inputs{more}"
 
 
 def _passes(how: Trained) -> str:

@@ -20,6 +20,7 @@ from qcore.quantizer_names import POST_TRAINING, USUAL
 from qcore.rules.file import read_rules
 from qcore.rules.resolve import Resolved, resolve
 from qcore.rules.rule import Rule
+from qcore.sample_words import samples_word
 from qcore.searches import SEARCHES
 from qcore.solvers.space import space_of
 
@@ -190,11 +191,13 @@ def check_run(
         ("search", spec.search_images),
     ):
         if not 1 <= count <= MOST_IMAGES:
-            raise InvalidParams(f"Use 1 to {MOST_IMAGES:,} {what} images; got {count:,}.")
+            words = f"{what} {samples_word(spec.data)}"
+            raise InvalidParams(f"Use 1 to {MOST_IMAGES:,} {words}; got {count:,}.")
     if spec.rounding != NEAREST and spec.calibration_images < 2:
         raise InvalidParams(
-            f"The rounding {spec.rounding} is fitted on some calibration images and judged on "
-            f"others: use 2 at least; got {spec.calibration_images}."
+            f"The rounding {spec.rounding} is fitted on some calibration "
+            f"{samples_word(spec.data)} and judged on others: use 2 at least; got "
+            f"{spec.calibration_images}."
         )
     if not 1 <= spec.reported <= MOST_REPORTED:
         raise InvalidParams(f"Test 1 to {MOST_REPORTED:,} points; got {spec.reported:,}.")

@@ -68,9 +68,9 @@ def comparable(store: Store, model: str, runs: Sequence[int] = ()) -> list[queue
         )
     if runs and len(groups) > 1:
         raise InvalidParams(
-            "These runs were measured on different images, or judged otherwise, so their losses "
+            "These runs were measured on different samples, or judged otherwise, so their losses "
             "cannot be held against each other; name runs of one data set, of equal numbers of "
-            "images and of one judge."
+            "samples and of one judge."
         )
     return max(groups.values(), key=lambda group: sum(run.evaluations for run in group))
 

@@ -15,6 +15,7 @@ from qcore.formats.config import dump_bits
 from qcore.judges import read_judge
 from qcore.problem import TUNED, Point, Progress, Window
 from qcore.run_spec import RunSpec
+from qcore.sample_words import samples_word
 from qcore.scoring.executors import open_evaluator
 from qcore.searches import SEARCHES, given
 from store.database import Store, now
@@ -112,8 +113,9 @@ def _adopted(store: Store, spec: RunSpec, number: int, stage: str) -> bytes | No
     drawn = queue.run(store, number).spec.images_seed
     if drawn != spec.images_seed:
         raise InvalidParams(
-            f"Run {number} drew its images by seed {drawn}, so that it may have been trained on "
-            f"those that seed {spec.images_seed} draws to search on. Use --images-seed {drawn}."
+            f"Run {number} drew its {samples_word(spec.data)} by seed {drawn}, so that it "
+            f"may have been trained on those that seed {spec.images_seed} draws to search on. "
+            f"Use --images-seed {drawn}."
         )
     return found
 
