@@ -16,6 +16,7 @@ from qcore.allocation import FLOAT_BITS
 from qcore.errors import InvalidParams, QcoreError
 from qcore.formats.config import BitConfig
 from qcore.judges import CLASSES, Judge, judge_words, read_judge
+from qcore.judges.sample_words import samples_word
 from qcore.problem import PTQ, TUNED
 from qcore.ptq.rounding_names import NEAREST, PLAIN_FROM, ROUNDING_FACTS
 from qcore.ptq.settings import (
@@ -35,27 +36,25 @@ from qcore.searches import SEARCHES
 NOT_SAID = "not said"
 NO_INPUTS = "inputs stay in float"
 NO_OBJECTIVE = "none: what is measured does not depend on one"
-UNMEASURED = (
-    "chosen by what held-out calibration images show when the run starts, on {images} images"
-)
+UNMEASURED = "chosen by what held-out calibration images show when the run starts, on {images}"
 NORMS = {
     None: f"folded; {UNMEASURED}",
     OFF: "folded; their statistics stay as they are",
     PARALLEL: "folded; their statistics stay as they are",
     SEQUENTIAL: "folded; mean and spread of every channel estimated anew at every allocation, "
-    "on {images} images",
+    "on {images}",
     NORMED: "folded; mean and spread of every channel estimated anew at every allocation, "
-    "on {images} images",
+    "on {images}",
 }
 BIASES = {
     None: UNMEASURED,
     OFF: "as they are",
     PARALLEL: "corrected by what each layer's bits change on the float network's inputs, "
-    "on {images} images",
-    SEQUENTIAL: "corrected to the float layer's mean at every allocation, on {images} images",
+    "on {images}",
+    SEQUENTIAL: "corrected to the float layer's mean at every allocation, on {images}",
     NORMED: "corrected to the float layer's mean at every allocation where norms are before or "
     "behind a layer, by what its bits change on the float network's inputs elsewhere, "
-    "on {images} images",
+    "on {images}",
 }
 """What became of norms and biases, by how layers are corrected."""
 
@@ -244,11 +243,12 @@ def _training_of(search: Search | None, spec: RunSpec, stage: str) -> Trained:
 def _post_training(spec: RunSpec, tuned: bool) -> QuantizationCard:
     known = POST_TRAINING.get(spec.quantizer)
     images = min(CORRECTION_IMAGES, spec.calibration_images)
+    word = samples_word(spec.data)
     card = QuantizationCard(
         weights="the network's own" + (", scales and biases tuned" if tuned else ""),
         quantizer=spec.quantizer if known is None else known.title,
-        norms=NORMS.get(spec.correction, NOT_SAID).format(images=f"{images:,}"),
-        biases=BIASES.get(spec.correction, NOT_SAID).format(images=f"{images:,}"),
+        norms=NORMS.get(spec.correction, NOT_SAID).format(images=f"{images:,} {word}"),
+        biases=BIASES.get(spec.correction, NOT_SAID).format(images=f"{images:,} {word}"),
         calibration=_calibration(spec, f"; {_first(images, spec)} for norms and biases"),
         training="none",
         tuning=_tuning_words() if tuned else "none",
@@ -372,9 +372,10 @@ def _first_last(spec: RunSpec) -> str:
 
 def _calibration(spec: RunSpec, more: str) -> str:
     drawn = f"drawn by seed {spec.images_seed}"
+    counted = f"{spec.calibration_images:,} {samples_word(spec.data)}"
     if set(spec.activation_bits) == {FLOAT_BITS}:
-        return f"{spec.calibration_images:,} images, {drawn}{more}".replace(" and for", ", for")
-    return f"{spec.calibration_images:,} images, {drawn}, one pass for ranges of inputs{more}"
+        return f"{counted}, {drawn}{more}".replace(" and for", ", for")
+    return f"{counted}, {drawn}, one pass for ranges of inputs{more}"
 
 
 def _passes(how: Trained) -> str:

@@ -13,6 +13,7 @@ from qcore.costs.budget import Budget, make_options
 from qcore.costs.formulas import CostModel
 from qcore.errors import InvalidParams
 from qcore.judges import read_judge
+from qcore.judges.sample_words import samples_word
 from qcore.models.catalog import split_data_name
 from qcore.problem import PTQ, TUNED, Problem
 from qcore.ptq.rounding_names import NEAREST, ROUNDING_FACTS
@@ -200,11 +201,13 @@ def check_run(
         ("search", spec.search_images),
     ):
         if not 1 <= count <= MOST_IMAGES:
-            raise InvalidParams(f"Use 1 to {MOST_IMAGES:,} {what} images; got {count:,}.")
+            words = f"{what} {samples_word(spec.data)}"
+            raise InvalidParams(f"Use 1 to {MOST_IMAGES:,} {words}; got {count:,}.")
     if spec.rounding != NEAREST and spec.calibration_images < 2:
         raise InvalidParams(
-            f"The rounding {spec.rounding} is fitted on some calibration images and judged on "
-            f"others: use 2 at least; got {spec.calibration_images}."
+            f"The rounding {spec.rounding} is fitted on some calibration "
+            f"{samples_word(spec.data)} and judged on others: use 2 at least; got "
+            f"{spec.calibration_images}."
         )
     if not 1 <= spec.reported <= MOST_REPORTED:
         raise InvalidParams(f"Test 1 to {MOST_REPORTED:,} points; got {spec.reported:,}.")

@@ -31,7 +31,7 @@ def rows_of(store: Store, run: Run, model: ModelSpec, aim: str = "") -> pd.DataF
             theirs. "" takes its own.
     """
     costs = store.costs
-    floats = session.float_scores(store, model.name, run.spec.images)
+    floats = session.floats_of(store, run)
     if aim and not has_aim(run):
         run = replace(run, spec=replace(run.spec, objective=aim))
     aim = run.spec.objective

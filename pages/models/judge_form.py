@@ -70,12 +70,26 @@ def judge_input(key: str, now: Judge | None = None) -> Judge | None:
     st.caption(f"{kind.about} Labels: {kind.labels}.")
     start = now if now is not None and now.name == chosen else None
     if isinstance(start, Parts):
-        return _weights(start, key)
+        return _parts(start, key)
+    return _settings(chosen, start, key)
+
+
+def _settings(chosen: str, start: Judge | None, key: str, output: str | None = None) -> Judge:
+    """A judge with the settings that the reader gives it.
+
+    Args:
+        chosen: Key of JUDGES.
+        start: Of that kind, whose settings are offered; None offers the usual ones.
+        key: Begins the keys of the widgets.
+        output: The output that it looks at, where that is not to be chosen.
+    """
+    kind = JUDGES[chosen]
     settings = {
         each.name: _setting(chosen, each.name, getattr(start, each.name, each.default), key)
         for each in fields(kind)
+        if output is None or each.name != "output"
     }
-    judge = kind(**settings)
+    judge = kind(**(settings if output is None else {**settings, "output": output}))
     judge.check()
     return judge
 
@@ -92,21 +106,33 @@ def _setting(judge: str, name: str, value: Any, key: str) -> Any:
     return str(st.text_input(label, value, key=here, help=about, max_chars=200)).strip()
 
 
-def _weights(now: Parts, key: str) -> Parts:
-    """Parts with other weights: how much each output's divergence counts."""
-    weights = []
+def _parts(now: Parts, key: str) -> Parts:
+    """Parts with other judges and weights: how each output is compared, and how much it counts."""
+    parts, weights = [], []
+    names = [name for name in JUDGES if name != Parts.name]
     for number, (part, weight) in enumerate(zip(now.parts, now.weights, strict=True)):
-        output = literal(part.output or str(number), 60)
+        output, here = literal(part.output or str(number), 60), f"{key}-part-{number}"
+        chosen = str(
+            st.selectbox(
+                f"Output {output} is compared by",
+                names,
+                index=names.index(part.name),
+                format_func=lambda name: JUDGES[name].title,
+                key=here,
+            )
+        )
+        start = part if part.name == chosen else None
+        parts.append(_settings(chosen, start, here, part.output))
         weights.append(
             float(
                 st.number_input(
-                    f"Weight of output {output} ({part.title}, {part.divergence_name})",
+                    f"Weight of output {output} ({parts[-1].divergence_name})",
                     min_value=0.0,
                     value=float(weight),
                     key=f"{key}-weight-{number}",
                 )
             )
         )
-    judge = Parts(parts=now.parts, weights=tuple(weights))
+    judge = Parts(parts=tuple(parts), weights=tuple(weights))
     judge.check()
     return judge

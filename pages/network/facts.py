@@ -39,7 +39,7 @@ def layer_facts(layer: LayerSpec, model: ModelSpec, joined: str = "") -> list[tu
         ("Input", "ids, which have no bits" if layer.looks_up else shown),
         ("Output", _shape(layer.outputs, layer.channels, square)),
         ("Weights", f"{layer.weights:,} ({100 * layer.weights / max(1, everything):.1f} % of all)"),
-        ("Multiply-accumulates", f"{layer.macs:,} for one image"),
+        ("Multiply-accumulates", f"{layer.macs:,} for one {'sample' if model.inputs else 'image'}"),
         ("Reads", (_names(layer.producers) or _unread(model)) + (f"; {joined}" if joined else "")),
         ("Feeds", _names(layer.consumers) or _unfed(model)),
     ]

@@ -92,7 +92,8 @@ def launch_form(store: Store, name: str) -> None:
             limits, reaches, wrong = _limits(begin, model, allowed, widest, costs)
             budgets = _budgets(limits, reaches)
         with right:
-            params = params_form(search.params, f"p-{search.name}", costs)
+            words = words_for(judge_of(name), model=model)
+            params = params_form(search.params, f"p-{search.name}", costs, words.text)
             seeds = st.text_input(
                 "Seeds",
                 value=begin.seeds,
@@ -101,7 +102,6 @@ def launch_form(store: Store, name: str) -> None:
                 "chance: several show how much that is. Methods without chance, such as the exact "
                 "front, find the same with every seed and run once.",
             )
-            words = words_for(judge_of(name), model=model)
             calibration, images, images_seed, reported = _images(begin, words)
             tuning = st.toggle(
                 "Tune reported points without labels",

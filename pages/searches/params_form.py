@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import streamlit as st
@@ -12,13 +12,19 @@ from qcore.errors import InvalidParams
 from qcore.search import choices_of
 
 
-def params_form(params: type, prefix: str, costs: Mapping[str, CostModel]) -> dict[str, Any]:
+def params_form(
+    params: type,
+    prefix: str,
+    costs: Mapping[str, CostModel],
+    worded: Callable[[str], str] = str,
+) -> dict[str, Any]:
     """Draw one input per field of a search's params, from the field's metadata.
 
     Args:
         params: Frozen dataclass whose fields all have defaults.
         prefix: Makes the widgets' keys unique.
         costs: The costs a parameter may name.
+        worded: Makes a sentence about images one about the network's samples.
 
     Returns:
         The fields that differ from their defaults.
@@ -28,16 +34,23 @@ def params_form(params: type, prefix: str, costs: Mapping[str, CostModel]) -> di
     """
     values = {}
     for field in dataclasses.fields(params):
-        value = _field_input(field, f"{prefix}-{field.name}", choices_of(field, costs))
+        key, choices = f"{prefix}-{field.name}", choices_of(field, costs)
+        value = _field_input(field, key, choices, worded)
         if value != field.default:
             values[field.name] = value
     return values
 
 
-def _field_input(field: "dataclasses.Field[Any]", key: str, choices: tuple[Any, ...] | None) -> Any:
+def _field_input(
+    field: "dataclasses.Field[Any]",
+    key: str,
+    choices: tuple[Any, ...] | None,
+    worded: Callable[[str], str],
+) -> Any:
     meta, default = field.metadata, field.default
-    label = str(meta.get("label", field.name.replace("_", " ").capitalize()))
-    common: dict[str, Any] = {"key": key, "help": meta.get("help")}
+    label = worded(str(meta.get("label", field.name.replace("_", " ").capitalize())))
+    about = meta.get("help")
+    common: dict[str, Any] = {"key": key, "help": None if about is None else worded(about)}
     if isinstance(default, tuple):
         if choices is not None:
             return tuple(st.multiselect(label, choices, default=default, **common))

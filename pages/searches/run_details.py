@@ -210,7 +210,7 @@ def _front(store: Store, entry: Run) -> None:
     costs = store.costs
     cost = costs[next((name for name in entry.spec.limits if name in costs), "weight_bytes")]
     words = session.words(store, [entry], model)
-    float_search, _ = session.float_scores(store, entry.spec.model, entry.spec.images)
+    float_search, _ = session.floats_of(store, entry)
     figure = front.front_figure(
         frame,
         frame.iloc[:0],

@@ -116,7 +116,7 @@ def table(store: Store, runs: Sequence[Run]) -> pd.DataFrame:
     for run in session.newest_within(runs):
         model = facts[run.spec.model]
         if model is not None:
-            floats, _ = session.float_scores(store, run.spec.model, run.spec.images)
+            floats, _ = session.floats_of(store, run)
             best[run.id] = session.best_scores(store, run, model)
             volumes[run.id] = volume(store, run, model, floats)
     return with_speed(runs_frame(runs, best, store.costs), runs, volumes)

@@ -17,6 +17,7 @@ from pages.shared.points_table import points_frame
 from qcore.allocation import ModelSpec
 from qcore.costs.user_tables import Costs
 from qcore.errors import DatabaseTooNew, DatabaseUnavailable, DataUnavailable
+from qcore.judges import Judge, read_judge
 from qcore.judges.signal import MOST_DB
 from qcore.models.catalog import BUNDLED_NAMES, bundled_facts, judge_of
 from qcore.problem import Point, Scores, SensitivityTable
@@ -86,9 +87,18 @@ def newest_within(runs: Sequence[Run], most: int = MOST_POINTS) -> list[Run]:
     return kept
 
 
-def float_scores(store: Store, name: str, data: str) -> tuple[Scores | None, Scores | None]:
-    """Return the float network's (search, test) scores on a data set, where they are known."""
-    point: Point | None = float_point(store, name, data)
+def float_scores(
+    store: Store, name: str, data: str, judge: Judge | None = None
+) -> tuple[Scores | None, Scores | None]:
+    """Return the float network's (search, test) scores on a data set, where they are known.
+
+    Args:
+        store: The database.
+        name: Of the network.
+        data: Data name.
+        judge: Of the runs that it is shown with; None is the one the network has now.
+    """
+    point: Point | None = float_point(store, name, data, judge)
     if point is not None:
         return point.search, point.test
     if name not in BUNDLED_NAMES:
@@ -108,6 +118,12 @@ def float_scores(store: Store, name: str, data: str) -> tuple[Scores | None, Sco
     return None, replace(test, change=0.0, change_error=0.0)
 
 
+def floats_of(store: Store, run: Run) -> tuple[Scores | None, Scores | None]:
+    """The float network's (search, test) scores as a run's judge has them, where known."""
+    spec = run.spec
+    return float_scores(store, spec.model, spec.images, read_judge(spec.judge))
+
+
 def points(store: Store, run: Run) -> tuple[StoredPoint, ...]:
     """Every point of a run, in the order they were stored."""
     return _points(store, str(store.url), run.id, version_of(run))
@@ -122,7 +138,7 @@ def frame(store: Store, runs: Sequence[Run], model: ModelSpec) -> pd.DataFrame:
     """`points_frame` over runs of one setting; shared, so never change it."""
     versions = tuple(version_of(run) for run in runs)
     costs = store.costs
-    floats = float_scores(store, model.name, runs[0].spec.images) if runs else (None, None)
+    floats = floats_of(store, runs[0]) if runs else (None, None)
     key = (str(store.url), model.digest, costs.stamp, floats, versions)
     return _frame(store, list(runs), model, costs, key)
 

@@ -135,7 +135,7 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
         drawn += [run for run in ladder if len(rows[run.id])]
     compared = methods.methods_of(drawn, rows, store.costs)
     float_inputs = any((table[ACTIVATION_BITS] > 8).any() for table in rows.values())
-    float_search, _ = session.float_scores(store, name, setting.images)
+    float_search, _ = session.floats_of(store, drawn[0])
     words = session.words(store, drawn, model)
     found = _choices(
         Comparison(

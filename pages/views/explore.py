@@ -33,8 +33,11 @@ def main() -> None:
     model = session.model_facts(store, name)
     mine = all_runs(store, model=name)
     setting, everything = start.pick_setting(mine, runs_shown.linked())
-    data = everything[0].spec.images if everything else start.first_data(name)
-    float_search, float_test = session.float_scores(store, name, data)
+    float_search, float_test = (
+        session.floats_of(store, everything[0])
+        if everything
+        else session.float_scores(store, name, start.first_data(name))
+    )
     line = st.container(horizontal=True, vertical_alignment="center")
     with line:
         start.facts(model, float_search, float_test, session.words(store, everything[:1], model))

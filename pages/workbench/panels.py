@@ -110,7 +110,7 @@ def measured_line(
             frame = switchable_runs.rows_on(frame, network)
         rows = None if frame is None else numbers.measured_rows(frame, now)
         if rows is not None and not rows.empty:
-            floats = session.float_scores(store, model.name, compared[0].spec.data)
+            floats = session.floats_of(store, compared[0])
             words = session.words(store, compared, model)
             _scores(rows, frame, start if start != now else None, floats, words)
             if rows.iloc[0]["config_point"] >= 0:

@@ -39,7 +39,7 @@ def bit_picture(
     """
     floats = None
     if compared:
-        floats, _ = session.float_scores(store, model.name, compared[0].spec.data)
+        floats, _ = session.floats_of(store, compared[0])
     prediction = prediction_of(model, table, found, floats)
     body = payload.bars_payload(model, bench.now, shown, prediction, bench.heard)
     bit_bars(body, partial(hear, model))

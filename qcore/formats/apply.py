@@ -50,7 +50,7 @@ def apply_bits(model: nn.Module, config: BitConfig, *, same_weights: bool = True
         raise InvalidConfig(
             f"The configuration is for {config.model.name!r}, whose inputs are "
             f"{shown(example, ' x ')} numbers; this model cannot run on them, so it is "
-            f"another one: {str(error).partition(' Use images')[0]}"
+            f"another one: {str(error).partition(' Use inputs')[0]}"
         ) from error
     try:
         check_fits(config, found.spec, same_weights=same_weights)

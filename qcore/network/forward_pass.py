@@ -379,12 +379,12 @@ def _misfit(model: nn.Module, name: str, run: Run, example: Tree, error: Excepti
         if expected != got:
             return (
                 f"{start}: its layer {path!r} takes {expected} {what}, and is given {got}. Use "
-                "images with the channels and size the model was made for."
+                "inputs with the channels and size the model was made for."
             )
     lines = str(error).strip().splitlines() or [type(error).__name__]
     inside = run.inside[-1] if run.inside else ""
     place = f" in its module {inside!r}" if inside else ""
     return (
-        f"{start}: {type(error).__name__}{place}: {lines[0]}. Use images with the channels and "
+        f"{start}: {type(error).__name__}{place}: {lines[0]}. Use inputs with the channels and "
         "size the model was made for, or correct its forward pass."
     )

@@ -110,7 +110,7 @@ class Plan:
                 raise InvalidParams(f"{name} must be one of {known}; got {getattr(self, name)!r}.")
         if self.epochs < 0 or self.batch_images < 2 or not self.rate > 0:
             raise InvalidParams(
-                f"Training needs epochs >= 0, at least 2 images a step and a rate above 0; got "
+                f"Training needs epochs >= 0, at least 2 samples a step and a rate above 0; got "
                 f"{self.epochs}, {self.batch_images} and {self.rate}."
             )
 
@@ -174,7 +174,7 @@ def train_stage(stage: Stage, checkpoints: Checkpoints) -> Training:
     needs_labels = plan.epochs > 0 and plan.distillation < 1 and stage.loss is None
     if needs_labels and stage.images.labels is None and not stage.judge.own_labels:
         raise InvalidData(
-            "Training needs labelled images, or distillation at 1, which learns from the float "
+            "Training needs labelled samples, or distillation at 1, which learns from the float "
             "network's outputs alone."
         )
     stored = checkpoints.load(stage.name)
@@ -387,7 +387,7 @@ def _read(data: bytes, stage: Stage) -> dict[str, Any]:
     state = read_state(data, stage.device)
     if state["images"] != len(stage.images) or state["epoch"] > stage.plan.epochs:
         raise InvalidData(
-            f"The stored state of {stage.name!r} is from {state['images']:,} training images and "
+            f"The stored state of {stage.name!r} is from {state['images']:,} training samples and "
             f"{state['epoch']} epochs, not {len(stage.images):,} and {stage.plan.epochs}: the run "
             "cannot go on with other data. Start it anew."
         )

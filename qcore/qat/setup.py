@@ -64,7 +64,7 @@ class Setup:
         """
         if self.images is None:
             raise InvalidData(
-                "This data set has no training images beside those to calibrate and search on. "
+                "This data set has no training samples beside those to calibrate and search on. "
                 "Take fewer of those, or other data."
             )
         return self.images

@@ -76,7 +76,7 @@ class Histogram:
         low, high = (float(v) for v in torch.aminmax(x.detach()))
         if not (abs(low) < float("inf") and abs(high) < float("inf")):
             raise InvalidData(
-                "An activation is NaN or infinite; check the images and the network's weights."
+                "An activation is NaN or infinite; check the data and the network's weights."
             )
         self.smallest, self.largest = min(self.smallest, low), max(self.largest, high)
         needed = max(abs(low), abs(high), 1e-12)

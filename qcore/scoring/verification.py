@@ -12,6 +12,7 @@ from qcore.errors import DataUnavailable
 from qcore.formats.apply import apply_bits
 from qcore.formats.config import BitConfig
 from qcore.judges import Judge, read_judge
+from qcore.judges.sample_words import samples_word
 from qcore.judges.tally import tally
 from qcore.models.zoo import load_model
 from qcore.network.running import contiguous_inputs
@@ -61,8 +62,9 @@ def rebuild(config: BitConfig) -> Rebuilt:
     digest = told.get("data_digest")
     if digest is not None and digest != data.digest:
         raise DataUnavailable(
-            f"The images of {told['data']} are not those it was measured on (digest "
-            f"{data.digest[:12]}, expected {str(digest)[:12]}). Restore them, or measure again."
+            f"The {samples_word(told['data'])} of {told['data']} are not those it was "
+            f"measured on (digest {data.digest[:12]}, expected {str(digest)[:12]}). Restore "
+            "them, or measure again."
         )
     network = load_model(config.model.name)
     device = choose_device()

@@ -176,7 +176,7 @@ def refused(budget: Budget) -> str | None:
 
 
 def _validation(accuracy: float | None) -> str:
-    return "" if accuracy is None else f"{accuracy:.1%} of the held-out images right"
+    return "" if accuracy is None else f"{accuracy:.1%} of the held-out samples right"
 
 
 def _figures(problem: Problem, allocation: BitAllocation) -> dict[str, Any]:

@@ -251,7 +251,7 @@ def _round(
         # CMA-ES needs two bit-widths to choose; one can simply be tried
         found = [a for a in _all(space) if problem.admits(a)][-evaluations:]
     shortlist = tuple(dict.fromkeys((before, uniform, *found)))
-    yield clock.tick(evaluations, f"{words}scoring the best on all search images")
+    yield clock.tick(evaluations, f"{words}scoring the best on all search samples")
     answer = yield Ask(shortlist, stage)
     best = min(answer or (), key=problem.value)
     value = problem.value(best)

@@ -136,7 +136,7 @@ def measured_table(
     batches = evaluator.unseen(MEASURED_IMAGES)
     for number, (x, y) in enumerate(batches):
         if kind == "loss" and y is None:
-            raise InvalidParams("These images have no labels: use the 'kl' sensitivity instead.")
+            raise InvalidParams("These samples have no labels: use the 'kl' sensitivity instead.")
         n += count(x)
         replay, masks = PrefixReplay(model, x), counted_positions(x)
         wanted = judge.read(replay.answers, x)

@@ -68,7 +68,8 @@ def work(store: Store, request: Mapping[str, Any], teller: Teller) -> dict[str, 
     sizes = (request["calibration"], request["search"])
     if request["kind"] == "check":
         check = inspection.check_network_on(request["model"], request["data"], *sizes, teller.words)
-        points.save_model(store, check.model, request["data"], check.point)
+        judged = read_judge(check.report["judge"])
+        points.save_model(store, check.model, request["data"], check.point, judged)
         return dict(check.report)
     table = inspection.measure_table(
         request["model"],

@@ -211,9 +211,9 @@ def _check(store: Store, arguments: argparse.Namespace, say: Say, inspection: An
         arguments.search_images,
         say,
     )
-    points.save_model(store, check.model, arguments.data, check.point)
-    test, splits = check.report["test"], check.report["splits"]
     judge = read_judge(check.report["judge"])
+    points.save_model(store, check.model, arguments.data, check.point, judge)
+    test, splits = check.report["test"], check.report["splits"]
     measure = judge.score if test["labelled"] else judge.match
     what = f"float {measure.name}" if test["labelled"] else f"no labels: {measure.name} with itself"
     value = measure.factor * test["value"]

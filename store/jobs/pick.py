@@ -68,9 +68,9 @@ def comparable(store: Store, model: str, runs: Sequence[int] = ()) -> list[queue
         )
     if runs and len(groups) > 1:
         raise InvalidParams(
-            "These runs were measured on different images, or judged otherwise, so their losses "
+            "These runs were measured on different samples, or judged otherwise, so their losses "
             "cannot be held against each other; name runs of one data set, of equal numbers of "
-            "images and of one judge."
+            "samples and of one judge."
         )
     return max(groups.values(), key=lambda group: sum(run.evaluations for run in group))
 
@@ -105,10 +105,11 @@ def smallest(
         raise InvalidParams(f"A loss that is accepted is a number from 0 up; got {within}.")
     if model is None:
         raise InvalidParams(f"Nothing is known of {runs[0].spec.model}'s layers; search it first.")
-    float_point = points.float_point(store, model.name, runs[0].spec.images)
+    measured = read_judge(runs[0].spec.judge)
+    images = runs[0].spec.images
+    float_point = points.float_point(store, model.name, images, measured)
     reference = None if float_point is None else float_point.test
     by_id = {run.id: run for run in runs}
-    measured = read_judge(runs[0].spec.judge)
     _check_unit(measured, unit, float_point)
     methods: dict[str, list[StoredPoint]] = {}
     for stored in points.points_of(store, sorted(by_id)):

@@ -85,7 +85,7 @@ def compare(config: BitConfig) -> dict[str, Any]:
     wanted = config.test
     if got.n != wanted.n:
         raise InvalidConfig(
-            f"It was measured on {wanted.n:,} test images, and there are {got.n:,} now: the data "
+            f"It was measured on {wanted.n:,} test samples, and there are {got.n:,} now: the data "
             "has changed."
         )
     said = config.provenance.get("judge")

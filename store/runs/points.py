@@ -1,7 +1,7 @@
 """Points, models, sensitivity tables and saved configurations: facts in, frozen values out."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,8 +10,9 @@ from sqlalchemy import and_, delete, insert, select, update
 
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.errors import DataUnavailable, QcoreError, StoreError
+from qcore.judges import Judge, read_judge
 from qcore.models.cards import card_spec
-from qcore.models.catalog import BUNDLED_NAMES, bundled_spec, read_models
+from qcore.models.catalog import BUNDLED_NAMES, bundled_spec, judge_of, read_models
 from qcore.problem import Point, Scores, SensitivityTable, window_key, window_of
 from store.database import Store, now
 from store.database.schema import ModelRow, PointRow, TableRow
@@ -176,25 +177,49 @@ def read_scores(stored: bytes, n: int) -> np.ndarray:
     return np.unpackbits(np.frombuffer(stored, np.uint8), count=n).astype(bool)
 
 
-def save_model(store: Store, spec: ModelSpec, data: str, float_point: Point) -> None:
+def save_model(
+    store: Store,
+    spec: ModelSpec,
+    data: str,
+    float_point: Point,
+    judge: Judge | None = None,
+) -> None:
     """Keep the facts about a model and what its float network scores on some data.
 
-    Test scores come with a run's first report; until then those of an earlier run are kept.
+    Test scores come with a run's first report; until then those of an earlier run are kept. Scores
+    are of a judge: a run that was queued before the network's judge was changed leaves those of
+    the judge it has now alone.
+
+    Args:
+        store: The database.
+        spec: The facts.
+        data: Data name.
+        float_point: The scores.
+        judge: What scored it; None where that is not known.
     """
+    document = point_to_json(float_point) | ({} if judge is None else {"judge": judge.to_json()})
     values = {
         "digest": spec.digest,
         "spec": spec.to_json(),
-        "float_point": point_to_json(float_point),
+        "float_point": document,
         "at": now(),
     }
     with store.write() as connection:
         where = (ModelRow.name == spec.name) & (ModelRow.data == data)
         query = select(ModelRow.float_point).where(where, ModelRow.digest == spec.digest)
         kept = connection.execute(query).scalar_one_or_none()
-        if kept is not None and float_point.test is None:
-            values["float_point"] = {**point_to_json(float_point), "test": kept["test"]}
+        if kept is not None and not _same_judge(kept.get("judge"), judge):
+            if judge is not None and judge != judge_of(spec.name):
+                return
+        elif kept is not None and float_point.test is None:
+            values["float_point"] = {**document, "test": kept["test"]}
         if not connection.execute(update(ModelRow).where(where).values(**values)).rowcount:
             connection.execute(insert(ModelRow).values(name=spec.name, data=data, **values))
+
+
+def _same_judge(stored: Mapping[str, Any] | None, judge: Judge | None) -> bool:
+    """Whether scores were stored for a judge; where one is not known it is taken for the other."""
+    return stored is None or judge is None or read_judge(stored) == judge
 
 
 def forget_float(store: Store, name: str) -> None:
@@ -233,12 +258,21 @@ def _knowing(first: ModelSpec, other: ModelSpec) -> ModelSpec:
     return other if any(layer.tensor for layer in other.layers) else first
 
 
-def float_point(store: Store, name: str, data: str) -> Point | None:
-    """The float network's scores on some data; None if never measured here."""
+def float_point(store: Store, name: str, data: str, judge: Judge | None = None) -> Point | None:
+    """The float network's scores on some data; None if never measured here by this judge.
+
+    Args:
+        store: The database.
+        name: Of the network.
+        data: Data name.
+        judge: Of the runs that it is held against; None is the one the network has now.
+    """
     query = select(ModelRow.float_point).where(ModelRow.name == name, ModelRow.data == data)
     with store.read() as connection:
         found = connection.execute(query).scalar_one_or_none()
-    return None if found is None else point_from_json(found)
+    if found is None or not _same_judge(found.get("judge"), judge or judge_of(name)):
+        return None
+    return point_from_json(found)
 
 
 def save_table(store: Store, key: str, model_digest: str, table: SensitivityTable) -> None:

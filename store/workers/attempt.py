@@ -12,6 +12,8 @@ from qcore.engine import Event, Outcome, Reported, Score, drive
 from qcore.errors import InvalidData, InvalidParams, StoreError
 from qcore.float_check import far_off
 from qcore.formats.config import dump_bits
+from qcore.judges import read_judge
+from qcore.judges.sample_words import samples_word
 from qcore.problem import TUNED, Point, Progress, Window
 from qcore.run_spec import RunSpec
 from qcore.scoring.executors import open_evaluator
@@ -83,7 +85,8 @@ def execute(
         if why and not queue.events(store, run.id, [ON_CORRECTION]):
             queue.note(store, *held, ON_CORRECTION, why)
         queue.settle(store, *held, spec)
-    points.save_model(store, prepared.model, spec.images, prepared.float_point)
+    judge = read_judge(spec.judge)
+    points.save_model(store, prepared.model, spec.images, prepared.float_point, judge)
     record = Record(store, run, attempt, prepared, stop)
     _check_float(spec, prepared, record)
     said = {event.text for event in queue.events(store, run.id, [ON_DATA])}
@@ -119,8 +122,9 @@ def _adopted(store: Store, spec: RunSpec, number: int, stage: str) -> bytes | No
     drawn = queue.run(store, number).spec.images_seed
     if drawn != spec.images_seed:
         raise InvalidParams(
-            f"Run {number} drew its images by seed {drawn}, so that it may have been trained on "
-            f"those that seed {spec.images_seed} draws to search on. Use --images-seed {drawn}."
+            f"Run {number} drew its {samples_word(spec.data)} by seed {drawn}, so that it "
+            f"may have been trained on those that seed {spec.images_seed} draws to search on. "
+            f"Use --images-seed {drawn}."
         )
     return found
 
@@ -210,8 +214,13 @@ class Record:
         points.add_report(self._store, *self._held, point, dump_bits(config))
         prepared = self._prepared
         if not self._float_tested and prepared.float_point.test is not None:
+            spec = self._run.spec
             points.save_model(
-                self._store, prepared.model, self._run.spec.images, prepared.float_point
+                self._store,
+                prepared.model,
+                spec.images,
+                prepared.float_point,
+                read_judge(spec.judge),
             )
             self._float_tested = True
 

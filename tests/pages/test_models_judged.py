@@ -11,9 +11,14 @@ from qcore.allocation import LayerSpec, ModelSpec
 from qcore.errors import InvalidParams
 from qcore.inputs import Input, parse_input
 from qcore.judges import JUDGES, parse_judge
+from qcore.judges.classes import Classes
+from qcore.judges.map import Map
+from qcore.judges.parts import Parts
+from qcore.judges.signal import Signal
 from qcore.models.cards import Card, write_card
 from qcore.models.catalog import DATASETS
 from qcore.models.preprocessing import Preprocessing
+from store.jobs import add_network
 from tests.pages.conftest import opened
 
 TEXT = (parse_input("ids:int64:8<50=0"), parse_input("mask:bool:8=0"))
@@ -89,6 +94,45 @@ def test_the_page_says_what_a_network_takes_and_how_it_is_compared(own, store):
     peak.set_value(-1.0).run()
     assert not at.exception
     assert any("it must be above 0" in error.value for error in at.error)
+
+
+@pytest.fixture
+def several(place):
+    """A network of one's own with two outputs."""
+    judge = Parts(parts=(Classes(output="kind"), Map(output="where")), weights=(1.0, 0.5))
+    spec = ModelSpec(
+        "mine", "1" * 64, (LayerSpec("out", "linear", 100, 4, 4, 6400, 64, 256),), {}, (), (8,), 3,
+        inputs=TEXT,
+    )  # fmt: skip
+    card = Card(
+        "mine", "Mine", "factory", "a:b", (8,), 3, Preprocessing(), inputs=TEXT, judge=judge
+    )
+    write_card(card, None, spec)
+    yield card
+    shutil.rmtree(place / "networks")
+
+
+def test_each_output_of_several_can_be_compared_by_another_judge(several, store, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        add_network, "start_judging", lambda store, name, judge: asked.append((name, judge)) or "x"
+    )
+    at = opened("models", model="mine")
+    box = next(box for box in at.selectbox if box.label == "Output where is compared by")
+    assert "Parts" not in box.options
+    assert not any(
+        text.label == "Output" and text.key.startswith("m-own") for text in at.text_input
+    )
+    box.select("signal").run()
+    measure = next(box for box in at.selectbox if box.key == "m-own-mine-part-1-signal-measure")
+    measure.select("auc")
+    next(
+        number for number in at.number_input if "Weight of output where" in number.label
+    ).set_value(2.0)
+    at.button(key="m-judge").click().run()
+    assert not at.exception
+    parts = (Classes(output="kind"), Signal(output="where", measure="auc"))
+    assert asked == [("mine", Parts(parts=parts, weights=(1.0, 2.0)))]
 
 
 def test_kinds_of_data_come_with_a_note_and_an_example():

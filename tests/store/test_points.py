@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from qcore.errors import InvalidParams, StoreError
 from qcore.formats.config import dump_bits
+from qcore.judges import CLASSES, parse_judge
 from qcore.models.catalog import bundled_spec
 from qcore.problem import SensitivityTable
 from store import (
@@ -118,6 +119,21 @@ def test_models_come_back_equal(store, prepared):
     assert model_spec(store, prepared.model.name) == prepared.model
     assert float_point(store, prepared.model.name, "toys") == prepared.float_point
     assert float_point(store, prepared.model.name, "others") is None
+
+
+def test_scores_of_the_float_network_are_of_a_judge(store, prepared):
+    old, new = parse_judge("map:measure=pixels"), CLASSES  # what the network has now
+    name = prepared.model.name
+    save_model(store, prepared.model, "toys", prepared.float_point, old)
+    assert float_point(store, name, "toys") is None
+    assert float_point(store, name, "toys", old) == prepared.float_point
+    untested = replace(prepared.float_point, test=None)
+    save_model(store, prepared.model, "toys", untested, new)
+    assert float_point(store, name, "toys").test is None  # not the other judge's
+    # a run that was queued before the judge was changed ends after it
+    save_model(store, prepared.model, "toys", prepared.float_point, old)
+    assert float_point(store, name, "toys") == untested
+    assert float_point(store, name, "toys", old) is None
 
 
 def test_test_scores_of_the_float_network_outlive_a_run_that_has_not_reported(store, prepared):

@@ -89,8 +89,8 @@ def held_out(images: Split, count: int, seed: int) -> tuple[Split, Split]:
     count = min(count, len(images) // 5)
     if count < 2:
         raise InvalidData(
-            f"Learning bits keeps a fifth of the training images to choose with, and there are only"
-            f" {len(images)} of them; give at least 10."
+            f"Learning bits keeps a fifth of the training samples to choose with, and there are "
+            f"only {len(images)} of them; give at least 10."
         )
     order = torch.randperm(len(images), generator=seeded(seed, "validation"))
     return images.at(order[count:]), images.at(order[:count])

@@ -202,7 +202,7 @@ class Normalised(nn.Module):
 def test_what_cannot_be_quantized_is_refused_by_its_cause(made, model, said):
     with pytest.raises(InvalidConfig, match=said) as caught:
         apply_bits(model(), made[0])
-    assert "Use images" not in str(caught.value)
+    assert "Use inputs" not in str(caught.value)
 
 
 def test_a_quantized_network_is_not_quantized_again(made):

@@ -214,7 +214,7 @@ def test_data_without_training_images_is_refused():
         LearnedBits(stage="b", training="c"),
         LowBits(stage="d", training="e", allocation=LOW),
     ):
-        with pytest.raises(InvalidData, match="no training images"):
+        with pytest.raises(InvalidData, match="no training samples"):
             next(trainer.train(request))
 
 

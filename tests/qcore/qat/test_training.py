@@ -162,7 +162,7 @@ def test_a_stage_never_keeps_parameters_that_are_nan():
 
 def test_without_labels_only_distillation_trains():
     unlabelled = small_images(96, 4, labelled=False)
-    with pytest.raises(InvalidData, match="needs labelled images"):
+    with pytest.raises(InvalidData, match="needs labelled samples"):
         next(train_stage(stage(images=unlabelled), MemoryCheckpoints()))
     plan = Plan(epochs=6, batch_images=32, distillation=1.0, augment=False)
     with pytest.raises(InvalidParams, match="teacher"):
@@ -218,7 +218,7 @@ def test_other_images_than_those_stored_are_refused():
     kept = MemoryCheckpoints()
     training = train_stage(stage(), kept)
     next(training)
-    with pytest.raises(InvalidData, match="from 96 training images and 1 epochs, not 95"):
+    with pytest.raises(InvalidData, match="from 96 training samples and 1 epochs, not 95"):
         next(train_stage(stage(images=small_images(95, 4)), kept))
 
 
