@@ -135,7 +135,8 @@ def _noisy(
         return answers
 
     def hook(module: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (blurred(given[0]), *given[1:])
+        # a head that shares its weights with a table is also given ids
+        return (blurred(given[0]), *given[1:]) if given[0].is_floating_point() else given
 
     handle = layer.register_forward_pre_hook(hook)
     try:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from qcore.problem import SensitivityTable
-from qcore.ptq.calibration import first_images, float_allocation
+from qcore.ptq.calibration import float_allocation
 from qcore.ptq.parallel import counted_positions
 from qcore.scoring.evaluator import Evaluator
 from qcore.sensitivity.gradient import index_of, per_sample, rows_of
@@ -53,7 +53,7 @@ def logit_gram_table(
 ) -> SensitivityTable:
     """Second-order damage of one layer at a time, and of any two, from measured answers.
 
-    On the first 256 calibration samples, corrected as the model is.
+    On the first 256 calibration samples that no rounding saw, corrected as the model is.
 
     Returns:
         Table of kind "logit_gram", in the judge's unit; scores are the diagonal of its pairs.
@@ -64,7 +64,7 @@ def logit_gram_table(
     index = index_of(model, weight_bits, activation_bits)
     gram = torch.zeros(len(index), len(index), dtype=torch.float64)
     n = 0
-    batches = list(first_images(evaluator.calibration, MEASURED_IMAGES))
+    batches = evaluator.unseen(MEASURED_IMAGES)
     for number, (x, _) in enumerate(batches):
         size = count(x)
         n += size

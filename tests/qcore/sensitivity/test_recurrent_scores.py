@@ -26,6 +26,16 @@ def test_gradient_scores_predict_what_is_measured(evaluator):
             assert table.pairs[place, place] == pytest.approx(measured[name][bits], rel=0.5)
 
 
+@pytest.mark.parametrize("kind", ["autoround", "higgs", "logit_gram"])
+def test_scores_cover_layers_of_many_calls_and_of_ids(evaluator, kind):
+    table = compute_table(kind, evaluator, (2, 4), (4,))
+    for rows in (table.weight, table.activation):
+        assert set(rows) == set(evaluator.model.layers)
+        assert all(score >= 0 for row in rows.values() for score in row.values())
+    damaged = [row[2] > row[4] > 0 for row in table.weight.values()]
+    assert sum(damaged) >= len(damaged) - 1  # a layer given nothing but zeros does no damage
+
+
 def test_slopes_of_all_calls_are_that_of_the_whole(evaluator):
     model, x = evaluator.model, evaluator.calibration[0][0][:4]
     model.set_allocation(float_allocation(model))
