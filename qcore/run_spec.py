@@ -152,14 +152,16 @@ def _read_width(written: Any) -> Any:
     return parse_width(written) if isinstance(written, str) else written
 
 
-def method_label(search: str, stage: str = PTQ, aim: str = "kl") -> str:
+def method_label(search: str, stage: str = PTQ, aim: str = "kl", ruled: bool = False) -> str:
     """Name a method, as a row or a line that points make: the search, and whether tuned after it.
 
     Points of all stages of a search that trains are its own, so they make one line. What was
-    searched by the loss on labels is a method of its own: its values are no divergences.
+    searched by the loss on labels is a method of its own: its values are no divergences. So is one
+    under rules, which had less to choose from.
     """
     title = SEARCHES[search].title if search in SEARCHES else search
     title += ", by loss" if aim == "loss" else ""
+    title += ", under rules" if ruled else ""
     return f"{title}, tuned" if stage == TUNED else title
 
 

@@ -106,7 +106,7 @@ def judge(settings: Mapping[int, Setting]) -> Verdict:
     Args:
         settings: Run id to its setting.
     """
-    known = _filled(settings)
+    known = _filled(_free_beside_ruled(settings))
     groups: dict[Setting, list[int]] = {}
     for number, setting in known.items():
         groups.setdefault(setting, []).append(number)
@@ -130,6 +130,16 @@ def judge(settings: Mapping[int, Setting]) -> Verdict:
         ),
         tuple(_reason(field, known) for field in differing),
     )
+
+
+def _free_beside_ruled(settings: Mapping[int, Setting]) -> Mapping[int, Setting]:
+    """Runs without rules go with those under one list of them, to show what the rules cost.
+
+    They are methods of their own there. Runs under several lists are not mixed.
+    """
+    if len({setting.rules for setting in settings.values()} - {()}) > 1:
+        return settings
+    return {number: replace(setting, rules=()) for number, setting in settings.items()}
 
 
 def _filled(settings: Mapping[int, Setting]) -> dict[int, Setting]:
@@ -177,7 +187,7 @@ def run_label(run: Run, model: str = "") -> str:
     Returns:
         Number, method, another network, what its own name adds, seed and points.
     """
-    title = method_label(run.spec.search)
+    title = method_label(run.spec.search, ruled=bool(run.spec.rules))
     seed = f"seed {run.spec.seed}"
     place = [f"on {run.spec.model}"] if run.spec.model != model else []
     said = {run.spec.search, title, seed, f"{title} on {run.spec.model}"}

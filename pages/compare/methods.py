@@ -188,7 +188,8 @@ def grouped(
     """
     found: dict[tuple[str, str], list[Run]] = {}
     for run in sorted(runs, key=lambda run: run.id):
-        title = method_label(run.spec.search, aim=run.spec.objective if has_aim(run) else "")
+        aim = run.spec.objective if has_aim(run) else ""
+        title = method_label(run.spec.search, aim=aim, ruled=bool(run.spec.rules))
         title += f" on {run.spec.model}" if run.spec.model != model else ""
         found.setdefault((title, _settings(run)), []).append(run)
     places = {name: place for place, name in enumerate(SEARCHES)}

@@ -64,7 +64,8 @@ def runs_shown(offered: Sequence[Run]) -> list[Run]:
 
 def _label(run: Run) -> str:
     points = counted(run.evaluations, "point")
-    return f"{run.id}: {method_label(run.spec.search)}, seed {run.spec.seed}, {points}"
+    method = method_label(run.spec.search, ruled=bool(run.spec.rules))
+    return f"{run.id}: {method}, seed {run.spec.seed}, {points}"
 
 
 def _bring_up_to_date(known: Collection[int]) -> None:

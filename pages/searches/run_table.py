@@ -150,7 +150,7 @@ def runs_frame(
                 "Run": run.id,
                 "State": state_words(run).partition(":")[0],
                 "Name": run.name,
-                "Method": method_label(run.spec.search),
+                "Method": method_label(run.spec.search, ruled=bool(run.spec.rules)),
                 "Progress, %": 100.0 if run.state == "done" else 100 * min(1.0, share),
                 f"Best within budget{unit}": words.factor * scores.headline if scores else None,
                 f"95 % interval{unit}": f"{low:.1f} to {high:.1f}" if scores else "",

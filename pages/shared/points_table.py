@@ -73,7 +73,8 @@ def points_frame(
     for stored in usable:
         key = stored.point.stage, stored.point.allocation.digest
         spec = runs[stored.run_id].spec
-        kept[method_label(spec.search, key[0], _aim(spec, stored.point)), key] = stored
+        label = method_label(spec.search, key[0], _aim(spec, stored.point), bool(spec.rules))
+        kept[label, key] = stored
         if stored.point.test is not None:
             tested[key] = stored.point.test
         if stored.has_config:

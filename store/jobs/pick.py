@@ -115,11 +115,15 @@ def smallest(
     for stored in points.points_of(store, sorted(by_id)):
         if set(stored.point.allocation) == set(model.names):
             spec = by_id[stored.run_id].spec
-            name = method_label(spec.search, stored.point.stage, spec.objective)
+            stage = stored.point.stage
+            name = method_label(spec.search, stage, spec.objective, bool(spec.rules))
             methods.setdefault(name, []).append(stored)
     level, found = shared_level(len(methods)), []
     for name, mine in methods.items():
-        prices = [costs_of(model, stored.point.allocation, store.costs) for stored in mine]
+        prices = [
+            costs_of(by_id[stored.run_id].spec.priced(model), stored.point.allocation, store.costs)
+            for stored in mine
+        ]
         pairs = [_paired(stored.point.test, reference, measured) for stored in mine]
         bounds = np.array(
             [_bound(s.point.test, pair, unit, level) for s, pair in zip(mine, pairs, strict=True)]

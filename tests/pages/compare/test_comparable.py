@@ -36,7 +36,7 @@ def test_every_fact_of_a_setting_has_a_reason():
     assert set(FACTS) == set(Setting.__dataclass_fields__) == set(OTHER)
 
 
-@pytest.mark.parametrize("field", OTHER)
+@pytest.mark.parametrize("field", [field for field in OTHER if field != "rules"])
 def test_each_fact_that_differs_is_refused_with_its_reason_and_runs(field):
     odd = replace(BASE, **{field: OTHER[field]})
     verdict = judge({3: BASE, 5: odd, 9: BASE})
@@ -148,3 +148,13 @@ def test_a_run_is_offered_by_what_its_name_adds_and_nothing_twice():
     assert run_label(run, "another") == f"7: CMA-ES on {model}, 4 bits, seed 2, 240 points"
     plain = replace(run, name=f"CMA-ES on {model}")
     assert run_label(plain, model) == "7: CMA-ES, seed 2, 240 points"
+
+
+def test_a_front_under_rules_may_be_held_against_the_free_one_as_a_method_of_its_own():
+    rules = (Rule("conv1", lock=(8, 8)),)
+    free, ruled = sample.run_of(1, "exact"), sample.run_of(2, "exact", rules=rules)
+    verdict = judge({run.id: Setting.of(run.spec) for run in (free, ruled)})
+    assert verdict.comparable
+    labels = [run_label(run, "resnet8") for run in (free, ruled)]
+    assert "under rules" not in labels[0]
+    assert "Exact front, under rules" in labels[1]
