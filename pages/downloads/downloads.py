@@ -185,6 +185,11 @@ def _told(export: Export, config: BitConfig) -> str:
     if widened := report.get("widened"):
         listed = some([f"{shortened(name)}: {why}" for name, why in widened.items()])
         words.append(f"Stored wider: {listed}.")
+    if apart := report.get("not_fused"):
+        words.append(
+            "Kernels that compute query, key and value at once need one width for the three; a "
+            f"rule ties them. Here they differ: {some(apart)}."
+        )
     return " ".join(words)
 
 

@@ -36,7 +36,7 @@ def _notes(found: Stored, model: ModelSpec) -> tuple[str, ...]:
     ordered = sorted(counts, key=lambda kind: (kind.bits_per_weight, kind.name))
     kinds = [
         f"{kind.name} has {kind.bits_per_weight:g} bits a weight with its scales and is taken as "
-        f"{width_words(kind.width)} ({counts[kind]} layers)"
+        f"{width_words(kind.width)} ({counts[kind]} layer{'s' if counts[kind] > 1 else ''})"
         for kind in ordered
     ]
     notes = [

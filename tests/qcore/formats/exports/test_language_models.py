@@ -7,11 +7,13 @@ import json
 import re
 
 import pytest
+from torch import nn
 
 from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits, ModelSpec
 from qcore.errors import ExportRefused
 from qcore.formats.config import BitConfig
 from qcore.formats.exports import EXPORTS, write
+from qcore.formats.imports import read_allocations
 from tests import configs
 from tests.qcore.formats.gguf.language_nets import linear, llama, of
 
@@ -79,6 +81,38 @@ def test_autoround_finds_each_layers_bits_by_its_full_name():
         width = config.allocation[name].weight
         assert entry["bits"] == (16 if width == FLOAT_BITS else width)
         assert entry["act_bits"] == 16
+
+
+def attention(apart=False):
+    """A block's attention, and layers whose names only look like it."""
+    names = ("a.q_proj", "a.k_proj", "a.v_proj", "b*.q", "b*.k", "b*.v", "c.q_proj", "c.k_proj")
+    spec = ModelSpec("attention", "0" * 64, tuple(linear(name, 32, 32) for name in names))
+    bits = {name: LayerBits(4, 8) for name in names}
+    bits["a.v_proj"] = LayerBits(6 if apart else 4, 8)
+    return BitConfig(spec, BitAllocation(bits))
+
+
+def test_modelopt_ties_queries_keys_and_values_of_one_width():
+    quantization = pytest.importorskip("modelopt.torch.quantization")
+    for apart in (False, True):
+        config = attention(apart)
+        content = write(EXPORTS["modelopt"], config)
+        names = [entry["quantizer_name"] for entry in json.loads(content)["quant_cfg"]]
+        assert ("a.[qkv]_proj.weight_quantizer" in names) is not apart
+        assert ("a.v_proj.weight_quantizer" in names) is apart
+        assert "b[*].[qkv].input_quantizer" in names
+        assert "c.q_proj.weight_quantizer" in names
+        assert list(read_allocations(content, config.model).choices.values()) == [config.allocation]
+        told = EXPORTS["modelopt"].report(config)
+        assert bool(told.get("not_fused")) is apart
+        net = nn.ModuleDict(
+            {"a": nn.ModuleDict({f"{each}_proj": nn.Linear(32, 32) for each in "qkv"})}
+        )
+        made = quantization.quantize(net, json.loads(content), None)
+        for each in "qkv":
+            bits = config.allocation[f"a.{each}_proj"]
+            assert made["a"][f"{each}_proj"].weight_quantizer.num_bits == bits.weight
+            assert made["a"][f"{each}_proj"].input_quantizer.num_bits == bits.activation
 
 
 @pytest.mark.parametrize("tool", TOOLS)
