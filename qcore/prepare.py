@@ -259,9 +259,6 @@ def prepare(
         correction=spec.correction,
     )  # fmt: skip
     correction = evaluator.correction.how
-    measured = evaluator.chosen.words(judge.unit)
-    if measured:
-        on_progress(measured)
     notes = data.notes
     if evaluator.rounded is not None and not trains:
         for bits in _made(evaluator.rounded, narrow, spec.rounding, on_progress):

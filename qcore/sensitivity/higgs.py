@@ -97,19 +97,24 @@ def higgs_table(
 def relative_error(model: QuantizedModel, name: str, part: str, bits: int) -> float:
     """t^2: squared error over squared size, of the weights or of what reaches the input; 0 up."""
     if part == "weight":
-        weight = model.layers[name].weight
-        error, size = (model.prepared_weight(name, bits) - weight).square().sum(), _power(weight)
-        return float(error / (size * weight.numel()).clamp_min(1e-30))
-    grid = model.activation_grid(name, bits)
-    if grid is None:
-        return 0.0
+        change = model.prepared_weight(name, bits) - model.layers[name].weight
+        error = float(change.square().mean())
+    else:
+        grid = model.activation_grid(name, bits)
+        if grid is None:
+            return 0.0
+        x, counts = model.histograms[name].centres, model.histograms[name].counts
+        change = grid.quantize(x) - x
+        error = float((change.square() * counts).sum() / counts.sum().clamp_min(1))
+    return error / max(_power(model, name, part), 1e-30)
+
+
+def _power(model: QuantizedModel, name: str, part: str) -> float:
+    """Mean square of the weights, or of what counts of the input on the calibration samples."""
+    if part == "weight":
+        return float(model.layers[name].weight.square().mean())
     x, counts = model.histograms[name].centres, model.histograms[name].counts
-    error = ((grid.quantize(x) - x).square() * counts).sum()
-    return float(error / (x.square() * counts).sum().clamp_min(1e-30))
-
-
-def _power(values: Tensor) -> Tensor:
-    return values.square().mean()
+    return float((x.square() * counts).sum() / counts.sum().clamp_min(1))
 
 
 @torch.no_grad()
@@ -123,10 +128,11 @@ def _noisy(
 ) -> Any:
     """What the network returns with noise of a relative size in one layer, all else in float."""
     generator = torch.Generator().manual_seed(seed)
+    size = level * _power(model, layer.name, part) ** 0.5
 
     def blurred(values: Tensor) -> Tensor:
         noise = torch.randn(values.shape, generator=generator).to(values)
-        return values + level * _power(values).sqrt() * noise
+        return values + size * noise
 
     if part == "weight":
         layer.set_bits(blurred(layer.weight), None)

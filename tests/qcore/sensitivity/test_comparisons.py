@@ -1,12 +1,16 @@
 """The scores of AutoRound and HIGGS equal what they are defined as, computed another way."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from qcore.judges.embedding import Embedding
 from qcore.ptq.calibration import float_allocation
 from qcore.sensitivity.autoround import SAMPLES
 from qcore.sensitivity.higgs import LEVELS, fitted, relative_error
 from qcore.sensitivity.measured import compute_table
+from tests.qcore.ptq.test_correction import text_model, texts
 from tests.small_nets import small_evaluator
 
 WIDTHS, INPUTS = (2, 3, 4, 8, 32), (3, 6, 32)
@@ -96,3 +100,22 @@ def test_alpha_is_the_curvature_times_the_squared_size(evaluator, tables, at_the
 def test_alpha_is_a_slope_through_zero():
     assert fitted([3 * level**2 for level in LEVELS]) == pytest.approx(3)
     assert fitted([0.0] * len(LEVELS)) == 0.0
+
+
+@pytest.mark.parametrize("kind", ["autoround", "higgs"])
+def test_what_fills_up_short_texts_changes_no_score(kind):
+    found = []
+    for filler in (0, 7):
+        batch = texts(16, filler=filler)
+        scorer = SimpleNamespace(
+            model=text_model(),
+            judge=Embedding(mask="mask"),
+            unseen=lambda most, batch=batch: [(batch, None)],
+            forget=lambda: None,
+        )
+        found.append(compute_table(kind, scorer, (3,), (4,)))
+    for name in ("query", "key", "value", "out"):
+        for part, bits in (("weight", 3), ("activation", 4)):
+            first, second = (getattr(table, part)[name][bits] for table in found)
+            assert first == pytest.approx(second, rel=1e-3)
+            assert first > 0
