@@ -52,14 +52,18 @@ def main() -> None:
             live_progress(store, mine, lambda run: run.spec.model == name)
     with head:
         source = _source()
-        compared = _compared(everything, store, model)
+        # beside the runs, or the row of its own would push the files off the first screen
+        with st.container(horizontal=True, vertical_alignment="center"):
+            compared = _compared(everything, store, model)
+            budgets = st.container(width="content")
     frame = session.frame(store, compared, model)
     marked = reference.reference(store, model, frame, everything)
     words = session.words(store, compared, model)
     scene = Scene(store, model, compared, frame, marked, words)
     with line:
         start.search_here(store, name, mine, compared)
-        if not basic:
+    if not basic:
+        with budgets:
             canvas.typed_budgets(scene)
     if source == "measured":
         score = words.factor * float_search.headline if float_search else None

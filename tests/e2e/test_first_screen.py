@@ -91,7 +91,7 @@ def test_a_gap_of_the_front_opens_a_search_of_it(server, page):
     gap.click()
     page.get_by_text("New search").wait_for()
     page.wait_for_url(re.compile("/searches"))
-    limit = page.get_by_role("spinbutton", name=re.compile("Weights at most"))
+    limit = page.get_by_role("textbox", name=re.compile("Weights at most"))
     limit.wait_for()
     # one seed, as the pick's run had
     assert page.get_by_role("textbox", name="Seeds").input_value() == "0"
