@@ -1,4 +1,4 @@
-"""Which layers a rule is for: globs on names, kinds, roles and stages. Torch-free.
+r"""Which layers a rule is for: globs on names, kinds, roles and stages. Torch-free.
 
     layer1.*                     names, `*` any text, `?` one character, `[0-9]` one of some
     *.{q,k,v}_proj               one of several texts
@@ -6,6 +6,7 @@
     stage:2                      from 1, a new one wherever the resolution falls
     kind:conv* & !role:first     all of several; `!` takes a condition the other way round
     conv1, fc                    any of several
+    odd\*name                    a backslash takes the next character as it is
 
 `*`, `?` and `[...]` also say which layers a tie keeps apart: those whose matched text differs, so
 that "*.{q,k,v}_proj" ties within each block. Where it differs for all of them, all are tied. `**`
@@ -13,7 +14,7 @@ is any text that keeps nothing apart.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -107,7 +108,7 @@ def parse_pattern(text: str) -> Pattern:
 def _split(text: str, at: str) -> list[str]:
     """Split at a character outside of braces."""
     parts, depth = [""], 0
-    for char in text:
+    for char in _characters(text):
         depth += (char == "{") - (char == "}")
         if depth not in (0, 1):
             break
@@ -121,6 +122,15 @@ def _split(text: str, at: str) -> list[str]:
             "{q,k,v} for one of several texts."
         )
     return parts
+
+
+def _characters(text: str) -> Iterator[str]:
+    """The characters of a pattern; one behind a backslash together with it."""
+    at = 0
+    while at < len(text):
+        length = 2 if text[at] == "\\" and at + 1 < len(text) else 1
+        yield text[at : at + length]
+        at += length
 
 
 def _term(written: str, whole: str) -> Term:
@@ -147,9 +157,7 @@ def _term(written: str, whole: str) -> Term:
 
 def quoted(name: str) -> str:
     """A pattern that matches a layer's name, whatever characters it has."""
-    # braces hold any text but their own characters
-    special = {**dict.fromkeys("{},", "?"), **{char: f"{{{char}}}" for char in "*?[&!:"}}
-    return "".join(special.get(char, char) for char in name)
+    return "".join(f"\\{char}" if char in "\\*?[]{},&!:" else char for char in name)
 
 
 @lru_cache(maxsize=256)
@@ -159,6 +167,8 @@ def _expression(glob: str) -> re.Pattern[str]:
         char = glob[at]
         if glob.startswith("**", at):
             made, at = made + ".*?", at + 1
+        elif char == "\\" and at + 1 < len(glob):
+            made, at = made + re.escape(glob[at + 1]), at + 1
         elif char == "*":
             made += "(.*?)"
         elif char == "?":
