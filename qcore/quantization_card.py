@@ -36,7 +36,7 @@ from qcore.searches import SEARCHES
 NOT_SAID = "not said"
 NO_INPUTS = "inputs stay in float"
 NO_OBJECTIVE = "none: what is measured does not depend on one"
-UNMEASURED = "chosen by what held-out calibration images show when the run starts, on {images}"
+UNMEASURED = "chosen by what held-out calibration samples show when the run starts, on {images}"
 NORMS = {
     None: f"folded; {UNMEASURED}",
     OFF: "folded; their statistics stay as they are",

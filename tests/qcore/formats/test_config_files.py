@@ -20,7 +20,14 @@ from qcore.formats.schemas import CONFIGURATION
 from tests import configs
 
 MODEL = configs.RESNET8
-FREE = {name: export for name, export in EXPORTS.items() if not export.needs_model}
+LANGUAGE = ("gguf", "autoround", "gptqmodel")
+"""Formats of language models, whose files have tests of their own."""
+
+FREE = {
+    name: export
+    for name, export in EXPORTS.items()
+    if not export.needs_model and name not in LANGUAGE
+}
 STRICT = ("hawq", "haq", "mct", "modelopt", "aimet")
 
 
@@ -37,6 +44,12 @@ def test_every_file_is_the_same_each_time_and_ends_its_last_line(name):
     bits = uniform(4, 8)
     assert written(name, bits) == written(name, bits)
     assert written(name, bits).endswith("\n")
+
+
+@pytest.mark.parametrize("name", LANGUAGE)
+def test_formats_of_language_models_refuse_convolutions_by_their_names(name):
+    with pytest.raises(ExportRefused, match=r"layer1\.0\.conv1"):
+        written(name, uniform(4, 8))
 
 
 @pytest.mark.parametrize("name", [name for name in FREE if name not in ("hawq", "script", "csv")])

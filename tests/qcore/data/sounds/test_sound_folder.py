@@ -37,6 +37,8 @@ def added(build, *inputs, settings="", judge=""):
         inputs=tuple(map(parse_input, inputs)),
         judge=parse_judge(judge) if judge else None,
         sound=parse_sound(settings) if settings else None,
+        # other tests add the same network, told of another sound
+        replace=True,
     )
     card, *_ = add_network(NewNetwork.from_json(new.to_json()))
     assert read_models()[new.name].card == card

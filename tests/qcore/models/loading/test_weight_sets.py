@@ -118,7 +118,14 @@ def test_averaged_weights_are_known_by_their_key(key, averaged):
 def test_a_network_keeps_the_set_it_was_added_with(tmp_path):
     torch.save(BESIDE["state_dict_ema"], tmp_path / "w.pth")
     for key, wanted in (("", "averaged"), ("state_dict", "raw")):
-        new = NewNetwork("mine", "bundled", "resnet8", str(tmp_path / "w.pth"), weights_key=key)
+        new = NewNetwork(
+            "mine",
+            "bundled",
+            "resnet8",
+            str(tmp_path / "w.pth"),
+            weights_key=key,
+            replace=bool(key),
+        )
         add_network(NewNetwork.from_json(json.loads(json.dumps(new.to_json()))))
         assert which(load_model("mine")) == wanted
     # a card from before sets were kept had the raw weights
