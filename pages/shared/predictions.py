@@ -19,7 +19,7 @@ from qcore.costs.budget import Budget, make_options
 from qcore.costs.formulas import CostModel
 from qcore.front import SLACK
 from qcore.problem import Problem, SensitivityTable
-from qcore.rules.ties import Tie
+from qcore.rules.ties import merged
 from qcore.solvers.lagrangian import exact_best
 from qcore.solvers.space import Space, space_of
 
@@ -101,7 +101,7 @@ def _space(
         )
         for cost in names
     }
-    ties = tuple(Tie(tie.part, _in_order(tie.layers, model)) for tie in held.ties())
+    ties = merged(held.ties(), model.names)
     space = space_of(Problem(priced, allowed, Budget(dearest, costs), ties=ties), (table,), None)
     return space if all(space.sizes) else None
 
@@ -109,10 +109,6 @@ def _space(
 def sharing(model: ModelSpec, held: Held) -> ModelSpec:
     """The model as it is priced where ties are set: what tied layers read is counted once."""
     return model.sharing([tie.layers for tie in held.ties() if tie.part == "activation"])
-
-
-def _in_order(layers: Sequence[str], model: ModelSpec) -> tuple[str, ...]:
-    return tuple(name for name in model.names if name in set(layers))
 
 
 def predicted_pick(

@@ -113,7 +113,7 @@ def cmaes(problem: Problem, params: CmaesParams, rng: np.random.Generator) -> Pr
     if len(genes.genes) < 2:
         choices = [repair.haven]
         for at in [gene.decision for gene in genes.genes]:
-            choices = [_with(repair.haven, at, i) for i in range(space.sizes[at])]
+            choices = [space.changed(repair.haven, at, i) for i in range(space.sizes[at])]
         inside = [c for c in choices[::-1] if repair.excess(space.price(c)) == 0]
         chosen = [space.allocation(choice) for choice in inside[: params.evaluations]]
         yield from measure(chosen, "the only allocations there are")
@@ -146,12 +146,6 @@ def cmaes(problem: Problem, params: CmaesParams, rng: np.random.Generator) -> Pr
     done = len(first) + evolved.evaluations
     best = evolved.values[evolved.ranked[0]]
     yield Progress(done, done, f"measured {done} allocations: best {best:.4g} nats")
-
-
-def _with(choice: np.ndarray, layer: int, option: int) -> np.ndarray:
-    changed = choice.copy()
-    changed[layer] = option
-    return changed
 
 
 def _exact(space: Space, table: SensitivityTable) -> np.ndarray:

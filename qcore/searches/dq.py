@@ -195,7 +195,7 @@ def _spend(problem: Problem, space: Space, chosen: BitAllocation, images: int) -
     """
     here = space.nearest(chosen)
     steps = {
-        space.allocation(_with(here, at, option)): (at, option)
+        space.allocation(space.changed(here, at, option)): (at, option)
         for at, decision in enumerate(space.decisions)
         for option in decision.wider(int(here[at]))
     }
@@ -213,7 +213,7 @@ def _spend(problem: Problem, space: Space, chosen: BitAllocation, images: int) -
     full = here
     for _, allocation in sorted(helpful, key=lambda row: -row[0]):
         at, option = steps[allocation]
-        grown = _with(full, at, option)
+        grown = space.changed(full, at, option)
         if full[at] == here[at] and problem.admits(space.allocation(grown)):
             full = grown
     filled = space.allocation(full)
@@ -221,12 +221,6 @@ def _spend(problem: Problem, space: Space, chosen: BitAllocation, images: int) -
         return chosen
     answer = yield Ask((chosen, filled), FROZEN)
     return min(answer or (), key=problem.value).allocation
-
-
-def _with(choice: np.ndarray, at: int, option: int) -> np.ndarray:
-    changed = choice.copy()
-    changed[at] = option
-    return changed
 
 
 def _share(problem: Problem, allocation: BitAllocation) -> float:

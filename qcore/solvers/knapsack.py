@@ -68,9 +68,14 @@ def layer_tables(
     Options over a max-type limit of the budget are left out here, so that only sums remain.
 
     Raises:
-        InvalidParams: a named cost is of the max type.
+        InvalidParams: a named cost is of the max type, or layers are tied, so that rows of single
+            layers would be wrong.
         InfeasibleBudget: a max-type limit leaves a layer no option.
     """
+    if problem.ties:
+        raise InvalidParams(
+            "Layers of this problem are tied; `space_of` gives its decisions' rows."
+        )
     known = problem.costs
     for name in cost_names:
         if known[name].reduce == "max":

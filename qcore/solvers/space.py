@@ -89,6 +89,13 @@ class Space:
         }
         return BitAllocation({name: bits[name] for name in self.names})
 
+    @staticmethod
+    def changed(choice: np.ndarray, at: int, option: int) -> np.ndarray:
+        """The choice with one decision at another option."""
+        after = choice.copy()
+        after[at] = option
+        return after
+
     def nearest(self, allocation: Mapping[str, LayerBits]) -> np.ndarray:
         """The choice nearest to an allocation, which may have bits that are not allowed."""
         found = [decision.nearest(allocation) for decision in self.decisions]

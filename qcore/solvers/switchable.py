@@ -169,13 +169,17 @@ def _additive(run: _Frozen, rungs: Rungs) -> Generator[Ask | Progress, list[Poin
     space, settings = run.space, run.settings
     base = np.array(space.sizes) - 1
     alone = [
-        _with(base, at, option) for at, size in enumerate(space.sizes) for option in range(size - 1)
+        space.changed(base, at, option)
+        for at, size in enumerate(space.sizes)
+        for option in range(size - 1)
     ]
     most = 1 + sum(len(row) - 1 for row in rungs.values())
     yield from run.measure([base, *alone], "each layer alone", most)
     zero = run.values[_key(base)]
     scores = [
-        np.array([run.values[_key(_with(base, at, option))] - zero for option in range(size)])
+        np.array(
+            [run.values[_key(space.changed(base, at, option))] - zero for option in range(size)]
+        )
         for at, size in enumerate(space.sizes)
     ]
     levels = space.levels(settings.points)
@@ -259,12 +263,6 @@ def _level(space: Space, share: float) -> np.ndarray:
 def _random(space: Space, repair: Repair, rng: np.random.Generator) -> np.ndarray:
     drawn = np.array([int(rng.integers(size)) for size in space.sizes])
     return repair.within(drawn, rng)
-
-
-def _with(choice: np.ndarray, layer: int, option: int) -> np.ndarray:
-    changed = choice.copy()
-    changed[layer] = option
-    return changed
 
 
 def _key(choice: Sequence[int] | np.ndarray) -> Choice:

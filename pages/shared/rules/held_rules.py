@@ -7,7 +7,7 @@ from qcore.allocation import LayerBits, ModelSpec
 from qcore.rules.pattern import quoted
 from qcore.rules.resolve import Resolved
 from qcore.rules.rule import Rule
-from qcore.rules.ties import PARTS, WORDS, Part, Tie
+from qcore.rules.ties import PARTS, WORDS, Part, Tie, merged
 
 
 def held_of_rules(
@@ -26,7 +26,7 @@ def held_of_rules(
             widths, usual = ({getattr(bits, part) for bits in row} for row in (options, base[name]))
             if usual - widths:
                 found.append(Allow(name, part, tuple(sorted(widths))))
-    found += [Tie(tie.part, _ordered(tie.layers, model)) for tie in resolved.ties]
+    found += resolved.ties
     return Held(tuple(found))
 
 
@@ -43,8 +43,8 @@ def rules_of_held(held: Held, model: ModelSpec) -> tuple[Rule, ...]:
             if widths:
                 groups.setdefault((part, widths), []).append(name)
     rules = [_rule(part, widths, names) for (part, widths), names in groups.items()]
-    for tie in held.ties():
-        pattern = ", ".join(map(quoted, _ordered(tie.layers, model)))
+    for tie in merged(held.ties(), model.names):
+        pattern = ", ".join(map(quoted, tie.layers))
         rules.append(Rule(pattern, tie="weights" if tie.part == "weight" else "activations"))
     return tuple(rules)
 
@@ -55,7 +55,3 @@ def _rule(part: Part, widths: tuple[int, ...], names: Sequence[str]) -> Rule:
         lock = (widths[0], None) if part == "weight" else (None, widths[0])
         return Rule(pattern, lock=lock)
     return Rule(pattern, widths) if part == "weight" else Rule(pattern, activations=widths)
-
-
-def _ordered(layers: Sequence[str], model: ModelSpec) -> tuple[str, ...]:
-    return tuple(name for name in model.names if name in set(layers))

@@ -20,6 +20,7 @@ from qcore.rules.ties import Tie, holds, merged
 from qcore.solvers import decisions
 from qcore.solvers.decisions import decisions_of, joint_options, nearest_allowed
 from qcore.solvers.genes import genes_of
+from qcore.solvers.knapsack import layer_tables
 from qcore.solvers.repair import fitting, repair_of
 from qcore.solvers.space import space_of
 from tests.helpers import Toy, toy_problem
@@ -246,3 +247,10 @@ def test_problem_refuses_a_broken_tie():
     assert isinstance(tied, Problem)
     with pytest.raises(ValueError, match="layer0 2, layer1 4"):
         tied.check(BitAllocation({"layer0": LayerBits(2), "layer1": LayerBits(4)}))
+
+
+def test_rows_of_single_layers_are_refused_where_layers_are_tied():
+    toy = toy_problem(2, (2, 4))
+    tied = dataclasses.replace(toy.problem, ties=(Tie("weight", toy.problem.model.names),))
+    with pytest.raises(InvalidParams, match="are tied"):
+        layer_tables(tied, toy.problem.sensitivity("gradient"), ("weight_bytes",))
