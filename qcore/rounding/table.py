@@ -5,6 +5,7 @@ one table serves every point.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,11 +17,12 @@ from qcore.ptq.layer import QuantizedLayer
 from qcore.ptq.model import QuantizedModel
 from qcore.ptq.rounding_names import PLAIN_FROM
 from qcore.rounding import ROUNDINGS
-from qcore.rounding.moments import in_groups, second_moments
+from qcore.rounding.by_block import moments_in_parts
+from qcore.rounding.moments import in_groups
 from qcore.trees import Tree
 
 MOMENT_BYTES = 512 * 2**20
-"""Second moments that are in memory together; more layers take more passes of the network."""
+"""Second moments that are in memory together; more layers are taken block by block."""
 
 Rounded = tuple[np.ndarray, np.ndarray]
 """Codes int8 (channels, n) and steps float32 (channels,) of one layer at one width."""
@@ -105,8 +107,8 @@ class RoundedWeights:
         if not todo:
             return
         done = 0
-        for part in _within_memory(self.model, names):
-            found = second_moments(self.model, part, self.batches)
+        within = partial(_within_memory, self.model)
+        for part, found in moments_in_parts(self.model, names, self.batches, within):
             for name in part:
                 moments = found.moments(name)
                 if moments is not None:
