@@ -238,7 +238,8 @@ DATASETS: dict[str, DataEntry] = {
             "Texts",
             None,
             "A folder of .txt files, a .txt with a document in each line, or a .jsonl with text "
-            "and label; cut into tokens by the tokenizer.json beside them, or by the network's.",
+            "and label (for taggers tokens and tags, one for each); cut into tokens by the "
+            "tokenizer.json beside them, or by the network's.",
             needs_path=True,
             place="Folder or file",
         ),
