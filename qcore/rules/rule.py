@@ -4,7 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qcore.allocation import FLOAT_BITS, parse_width, width_json, width_text, width_words
+from qcore.allocation import (
+    FLOAT_BITS,
+    GROUPED_WIDTHS,
+    in_order,
+    parse_width,
+    stored_bits,
+    width_json,
+    width_text,
+    width_words,
+)
 from qcore.errors import InvalidParams
 from qcore.rules.pattern import Pattern, parse_pattern
 
@@ -142,8 +151,16 @@ class Rule:
 
 
 def within(bits: int, least: int | None, most: int | None) -> bool:
-    """Whether a width keeps a floor and a ceiling; float is above all and over no ceiling."""
-    return (least is None or bits >= least) and (most is None or bits <= most or bits == FLOAT_BITS)
+    """Whether a width keeps a floor and a ceiling; float is above all and over no ceiling.
+
+    Scales of groups do not count: 4g64 is neither below 4 bits nor above.
+    """
+    low = least is None or _bits(bits) >= _bits(least)
+    return low and (most is None or bits == FLOAT_BITS or _bits(bits) <= _bits(most))
+
+
+def _bits(width: int) -> int:
+    return stored_bits(width) if width in GROUPED_WIDTHS else width
 
 
 def _widths(value: Any) -> tuple[int, ...]:
@@ -152,7 +169,7 @@ def _widths(value: Any) -> tuple[int, ...]:
     if isinstance(value, str):
         value = [part for part in value.replace(";", ",").split(",") if part.strip()]
     listed = value if isinstance(value, Sequence) else [value]
-    return tuple(sorted({parse_width(one) for one in listed}))
+    return in_order(parse_width(one) for one in listed)
 
 
 def _pair(value: Any, key: str) -> Pair:
