@@ -97,6 +97,8 @@ class RoundedWeights:
         made = {bits for _, bits in self.entries}
         return sorted(wanted - made)
 
+    # whoever asks for codes may be in inference mode, whose tensors keep no count of changes
+    @torch.inference_mode(False)
     @torch.no_grad()
     def make(self, widths: Iterable[int], on_step: Told = lambda done, total: None) -> None:
         """Make what is missing of some widths, for every layer."""
