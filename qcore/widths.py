@@ -201,15 +201,16 @@ def is_written_width(written: str) -> bool:
     return written.strip().lower() in _NAMES
 
 
-def parse_width(written: int | str) -> int:
+def parse_width(written: int | str, inputs: bool = False) -> int:
     """Read a width that a person or a file gives.
 
     Args:
         written: 1 to 16, or 32 for float; or a text such as "8", "int8", "4g64", "w4g128", "fp16",
             "float16", "half", "bf16", "bfloat16", "float" or "float32", whatever its case.
+        inputs: Whether it is a width of activations, which have no groups.
 
     Returns:
-        One of WEIGHT_WIDTHS.
+        One of WEIGHT_WIDTHS, of activations one of BIT_WIDTHS.
 
     Raises:
         InvalidBits: it is none of these.
@@ -221,11 +222,15 @@ def parse_width(written: int | str) -> int:
     width: int | str | None = written
     if isinstance(written, str):
         text = written.strip().lower()
-        if text in _NAMES:
-            return _NAMES[text]
         in_groups = _IN_GROUPS.fullmatch(text)
-        if in_groups and (int(in_groups[1]), int(in_groups[2])) in _CODE:
-            return _CODE[int(in_groups[1]), int(in_groups[2])]
+        code = _CODE.get((int(in_groups[1]), int(in_groups[2]))) if in_groups else _NAMES.get(text)
+        if code in _GROUPED and inputs:
+            raise InvalidBits(
+                f"Inputs have one scale, and no groups; got {written!r}. Groups are of weights: "
+                f"give inputs {_GROUPED[code][0]} bits."
+            )
+        if code is not None:
+            return code
         numbered = _NUMBERED.fullmatch(text)
         width = int(numbered[1]) if numbered else None
     # the codes are bitdial's own: a file that says 17 means 17 bits, which there are not

@@ -142,7 +142,7 @@ class Rule:
         return cls(
             layers=layers.strip(),
             weights=_widths(data.get("weights")),
-            activations=_widths(data.get("activations")),
+            activations=_widths(data.get("activations"), inputs=True),
             least=_pair(data.get("min"), "min"),
             most=_pair(data.get("max"), "max"),
             lock=_pair(data.get("lock"), "lock"),
@@ -163,13 +163,13 @@ def _bits(width: int) -> int:
     return stored_bits(width) if width in GROUPED_WIDTHS else width
 
 
-def _widths(value: Any) -> tuple[int, ...]:
+def _widths(value: Any, inputs: bool = False) -> tuple[int, ...]:
     if value in (None, "", [], ()):
         return ()
     if isinstance(value, str):
         value = [part for part in value.replace(";", ",").split(",") if part.strip()]
     listed = value if isinstance(value, Sequence) else [value]
-    return in_order(parse_width(one) for one in listed)
+    return in_order(parse_width(one, inputs) for one in listed)
 
 
 def _pair(value: Any, key: str) -> Pair:
@@ -188,12 +188,13 @@ def _pair(value: Any, key: str) -> Pair:
         if len(value) != 2:
             raise InvalidParams(f'{key} must be one width or two, as in "4/8"; got {value!r}.')
         first, second = (
-            None if one is None or str(one).strip() in ("", "-", "*") else parse_width(one)
-            for one in value
+            None if one is None or str(one).strip() in ("", "-", "*") else parse_width(one, inputs)
+            for one, inputs in zip(value, (False, True), strict=True)
         )
         return first, second
     width = parse_width(value)
-    return width, (width if key == "lock" else None)
+    # inputs have no groups
+    return width, (width if key == "lock" and width not in GROUPED_WIDTHS else None)
 
 
 def _written(pair: Pair) -> str:

@@ -110,7 +110,8 @@ def test_packed_weights_and_scales_take_what_they_cost():
     )
     assert file.report["overhead"]["scales"] == scales
     biases = 4 * sum(layer.biases for layer in layers)
-    assert file.report["weight_bytes"] + scales + biases == COSTS["model_bytes"].total(made.config.model, made.config.allocation)
+    priced = COSTS["model_bytes"].total(made.config.model, made.config.allocation)
+    assert file.report["weight_bytes"] + scales + biases == priced
 
 
 @pytest.mark.parametrize("case", CASES)
