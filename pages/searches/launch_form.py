@@ -227,7 +227,7 @@ def _bits(begin: Prefill) -> tuple[tuple[int, ...], tuple[int, ...], list[QcoreE
         return weight_bits, (FLOAT_BITS,), unread
     inputs = [bits for bits in begin.activation_bits if bits != FLOAT_BITS]
     activation_bits, wrong = widgets.width_pills(
-        "Activation bits", inputs, f"f-activations{begin.key}"
+        "Activation bits", inputs, f"f-activations{begin.key}", inputs=True
     )
     return weight_bits, activation_bits, unread if wrong is None else [*unread, wrong]
 

@@ -23,7 +23,7 @@ from qcore.judges.signal import Signal
 from qcore.models import cards
 from qcore.models.entries import DataEntry, ModelEntry
 from qcore.models.preprocessing import Preprocessing
-from qcore.written_paths import written_path
+from qcore.models.written_paths import written_path
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 """Weights (NAME.pt), facts (NAME.json) and layers (NAME.spec.json) of the bundled networks."""

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qcore.allocation import FLOAT_BITS, HALF_WIDTHS
+from qcore.allocation import FLOAT_BITS
 from qcore.errors import InvalidParams
 from qcore.problem import SensitivityTable
 from qcore.ptq.calibration import float_allocation, layer_correction
@@ -27,6 +27,7 @@ from qcore.sensitivity.kinds import SENSITIVITIES, Step
 from qcore.sensitivity.output_error import output_errors
 from qcore.sensitivity.prefix import PrefixReplay
 from qcore.trees import count
+from qcore.widths import takes_gain
 
 Rows = dict[str, dict[int, float]]
 
@@ -106,7 +107,7 @@ def set_corrected(
 
     weight = model.prepared_weight(layer.name, bits if part == "weight" else FLOAT_BITS)
     grid = model.activation_grid(layer.name, bits if part == "activation" else FLOAT_BITS)
-    layer.set_bits(weight, grid, scaleless=part == "weight" and bits in HALF_WIDTHS)
+    layer.set_bits(weight, grid, scaleless=part == "weight" and not takes_gain(bits))
     layer.watch = correct
 
 
