@@ -86,6 +86,9 @@ class LayerSpec:
             that is not known, and where it runs several times.
         stream: Names what that tensor is added to or comes from by additions, such as a residual
             stream; "" where it is no part of an addition.
+        follows: Names the layer whose output it reads with nothing between but what an integer
+            runtime applies to codes (a norm that folds, ReLU, max pooling, another shape), and that
+            nothing but layers reads; "" where there is none.
         counted: False where its input is counted at a tied layer that reads the same tensor: it is
             quantized once, and in memory once.
         network_weights: Weights of all layers of the network it is one of, which its `ModelSpec`
@@ -106,6 +109,7 @@ class LayerSpec:
     consumers: tuple[str, ...] = ()
     tensor: str = ""
     stream: str = ""
+    follows: str = ""
     counted: bool = True
     network_weights: int = field(default=0, compare=False, repr=False)
 
@@ -202,7 +206,7 @@ class ModelSpec:
         """Return plain JSON data; `ModelSpec.from_json` reads it back."""
         document = {"version": 1, **asdict(self)}
         for layer in document["layers"]:
-            for key, usual in (("tensor", ""), ("stream", ""), ("counted", True)):
+            for key, usual in (("tensor", ""), ("stream", ""), ("follows", ""), ("counted", True)):
                 if layer[key] == usual:
                     del layer[key]
         # files of image networks stay as they always were

@@ -1,7 +1,8 @@
 """Writes ONNX QDQ files and runs them in onnxruntime; described in `formats.exports.onnx_qdq`.
 
-Weight: integers -> DequantizeLinear (one scale per channel). Input: Clip to the range of its bits
-where the container is wider -> QuantizeLinear -> DequantizeLinear. Floats of 16 bits: the weight is
+Weight: integers -> DequantizeLinear (one scale per channel). Input: Clip (Max and Min before
+containers below 8 bits) to the range of its bits where the container is wider -> QuantizeLinear ->
+DequantizeLinear. Floats of 16 bits: the weight is
 stored as such -> Cast; the input: Clip to the type's range -> Cast -> Cast back. Rounding is half
 to even in both ONNX and torch. Biases and everything else stay in float.
 """
@@ -261,10 +262,16 @@ def _input(site: Site, prefix: str, containers: dict[str, tuple[int, int]]) -> M
     if grid.offset:
         arrays.append(array(f"{prefix}.offset", np.float32(grid.offset)))
         value = add("Sub", f"{prefix}.offset")
-    if grid.high - grid.low + 1 < 2**bits:
+    if grid.high - grid.low + 1 < 2**bits or bits < 8:
         bounds = {"low": grid.low * grid.step, "high": grid.high * grid.step}
         arrays += [array(f"{prefix}.{end}", np.float32(x)) for end, x in bounds.items()]
-        value = add("Clip", f"{prefix}.low", f"{prefix}.high")
+        if bits < 8:
+            # ONNX Runtime 1.31 cannot start where a Clip, a convolution or a pooling stands before
+            # integers of 4 bits
+            value = add("Max", f"{prefix}.low")
+            value = add("Min", f"{prefix}.high")
+        else:
+            value = add("Clip", f"{prefix}.low", f"{prefix}.high")
     value = add("QuantizeLinear", f"{prefix}.scale", f"{prefix}.zero")
     value = add("DequantizeLinear", f"{prefix}.scale", f"{prefix}.zero")
     if grid.offset:
