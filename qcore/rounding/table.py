@@ -4,9 +4,8 @@ What a rounding looks at are inputs in the float network, so nothing here depend
 one table serves every point.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,15 +14,12 @@ from qcore.network.operation import to_rows
 from qcore.ptq.layer import QuantizedLayer
 from qcore.ptq.model import QuantizedModel
 from qcore.ptq.rounding_names import PLAIN_FROM
-from qcore.rounding import ROUNDINGS
+from qcore.rounding.many import WORTH_S, Rounded, Task, round_layers, seconds_of
 from qcore.rounding.moments import in_groups, second_moments
 from qcore.trees import Tree
 
 MOMENT_BYTES = 512 * 2**20
 """Second moments that are in memory together; more layers take more passes of the network."""
-
-Rounded = tuple[np.ndarray, np.ndarray]
-"""Codes int8 (channels, n) and steps float32 (channels,) of one layer at one width."""
 
 Entries = Mapping[tuple[str, int], Rounded]
 """Layer name and bits to what they were rounded to."""
@@ -43,7 +39,11 @@ class RoundedWeights:
 
     Attributes:
         entries: What was made so far.
+        processes: In how many processes layers are rounded on a CPU, where there is so much to do
+            that starting them pays; whoever has cores to spare sets it.
     """
+
+    processes = 1
 
     def __init__(
         self,
@@ -104,26 +104,42 @@ class RoundedWeights:
         names = [name for name in self.model.layers if name not in self._tables]
         if not todo:
             return
-        done = 0
-        for part in _within_memory(self.model, names):
-            found = second_moments(self.model, part, self.batches)
-            for name in part:
-                moments = found.moments(name)
-                if moments is not None:
-                    for bits in todo:
-                        self.entries[name, bits] = self._rounded(name, moments, bits)
-                done += 1
-                on_step(done, len(names))
+        refused: list[str] = []
+        tasks = self._tasks(names, todo, refused)
+        for done, (name, found) in enumerate(round_layers(tasks, self._spread(names, todo)), 1):
+            self.entries |= {(name, bits): rounded for bits, rounded in found.items()}
+            on_step(done + len(refused), len(names))
+        if refused:
+            on_step(len(names), len(names))
 
-    def _rounded(self, name: str, moments: Tensor, bits: int) -> Rounded:
-        layer = self.model.layers[name]
-        weights = in_groups(layer, layer.weight)
-        steps = self.model.nearest_step(name, bits).view(weights.shape[:2])
-        codes, fitted = ROUNDINGS[self.rounding](weights, moments, steps, bits)
-        return (
-            codes.flatten(0, 1).to(torch.int8).cpu().numpy(),
-            fitted.flatten().float().cpu().numpy(),
-        )
+    def _spread(self, names: Sequence[str], widths: Sequence[int]) -> int:
+        """In how many processes so much is rounded."""
+        layers = [self.model.layers[name] for name in names]
+        if self.processes <= 1 or any(layer.weight.device.type != "cpu" for layer in layers):
+            return 1
+        shapes = [in_groups(layer, layer.weight).shape for layer in layers]
+        work = len(widths) * sum(seconds_of(*shape) for shape in shapes)
+        return self.processes if work >= WORTH_S else 1
+
+    def _tasks(
+        self, names: Sequence[str], widths: Sequence[int], refused: list[str]
+    ) -> Iterator[Task]:
+        for part in _within_memory(self.model, names):
+            seen = second_moments(self.model, part, self.batches)
+            for name in part:
+                moments = seen.moments(name)
+                if moments is None:
+                    refused.append(name)
+                    continue
+                layer = self.model.layers[name]
+                weights = in_groups(layer, layer.weight)
+                steps = {
+                    bits: self.model.nearest_step(name, bits).view(weights.shape[:2]).cpu().numpy()
+                    for bits in widths
+                }
+                device = str(layer.weight.device)
+                arrays = weights.cpu().numpy(), moments.cpu().numpy()
+                yield Task(name, self.rounding, *arrays, steps, device)
 
 
 def _fits(layer: QuantizedLayer, found: Rounded) -> bool:
