@@ -28,7 +28,7 @@ from benchmarks.cells import Cell, compute_missing, finished
 from benchmarks.transformer import table
 from benchmarks.transformer.bench import Bench
 from benchmarks.transformer.subjects import MINILM, Draw, minilm, named
-from qcore.memory import keep_freed_memory
+from qcore.process.memory import keep_freed_memory
 
 BITS = (3.0, 2.5, 4.0, 3.5)
 DRAWS = (0, 1, 2)

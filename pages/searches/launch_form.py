@@ -6,7 +6,7 @@ import streamlit as st
 
 from pages.searches import launch_batch
 from pages.searches.params_form import params_form
-from pages.searches.prefill import Prefill, has_tokens, prefill
+from pages.searches.prefill import Prefill, prefill
 from pages.searches.rules_form import device_rules
 from pages.shared import session, text, widgets
 from pages.shared.data_words import data_note, kinds_for, place_words
@@ -33,6 +33,7 @@ from qcore.ptq.settings import CORRECTIONS
 from qcore.quantizer_names import POST_TRAINING
 from qcore.run_spec import RunSpec, check_run, images_name
 from qcore.searches import SEARCHES, given
+from qcore.searches.usual_widths import has_tokens
 from store import Run, Store, all_runs
 from store.settings import read_settings
 
