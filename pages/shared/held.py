@@ -81,6 +81,38 @@ class Held:
             for tie in self.ties()
         )
 
+    def allowing(self, layers: Sequence[str], part: Part, widths: Iterable[int]) -> "Held":
+        """The same with what a part of some layers, and of those tied to them, may have."""
+        named = self._tied_to(layers, part)
+        kept = [r for r in self.rules if not _about(r, named, part, Allow)]
+        found = [Allow(layer, part, tuple(sorted(set(widths)))) for layer in named]
+        return Held((*kept, *found))
+
+    def tying(self, layers: Sequence[str], part: Part) -> "Held":
+        """The same with some layers tied, and with them all that they are tied to."""
+        named = self._tied_to(layers, part)
+        kept = [r for r in self.rules if not _about(r, named, part, Tie)]
+        return Held((*kept, Tie(part, named))) if len(named) > 1 else self
+
+    def letting_go(self, layers: Sequence[str], part: Part) -> "Held":
+        """The same with nothing set on a part of some layers; what they were tied to stays so."""
+        kept: list[Allow | Tie] = []
+        for rule in self.rules:
+            if isinstance(rule, Tie) and rule.part == part:
+                left = tuple(layer for layer in rule.layers if layer not in layers)
+                kept += [Tie(part, left)] if len(left) > 1 else []
+            elif not _about(rule, layers, part, Allow):
+                kept.append(rule)
+        return Held(tuple(kept))
+
+    def _tied_to(self, layers: Sequence[str], part: Part) -> tuple[str, ...]:
+        """Some layers and all that are tied to them, each once."""
+        found = dict.fromkeys(layers)
+        for tie in self.ties():
+            if tie.part == part and set(tie.layers) & set(layers):
+                found |= dict.fromkeys(tie.layers)
+        return tuple(found)
+
     def to_json(self) -> list[dict[str, Any]]:
         """The list that the browser takes and gives."""
         return [
@@ -111,6 +143,11 @@ class Held:
 
 
 NOTHING = Held()
+
+
+def _about(rule: Allow | Tie, layers: Sequence[str], part: Part, kind: type) -> bool:
+    named = rule.layers if isinstance(rule, Tie) else (rule.layer,)
+    return isinstance(rule, kind) and rule.part == part and bool(set(named) & set(layers))
 
 
 def held_of(data: Any, model: ModelSpec) -> Held:
