@@ -62,6 +62,10 @@ def _of_runs(scene: Scene, at: int, rules: Sequence[Rule], runs: Sequence[Run]) 
             args=(held.to_text(scene.model),),
             help="Only what keeps them is shown and predicted then.",
         )
+        if any(rule.pairs for rule in rules):
+            st.caption(
+                "Pairs cannot be set on layers: each of their widths is allowed there, with any."
+            )
 
 
 def _held_of_run(scene: Scene, spec: RunSpec) -> Held:
