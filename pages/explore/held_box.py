@@ -107,6 +107,7 @@ def _on_layers(model: ModelSpec, base: Options, link: Held) -> None:
         # others are offered by another one
         key=f"native-widths-{part}-{offered}",
         help="One locks them; several are what they may have.",
+        wrap=True,
     )
     named = [name for name in model.names if name in layers]
     # ids that are looked up have no bits that could be set

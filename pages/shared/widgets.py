@@ -52,6 +52,7 @@ def width_pills(
         default=list(chosen),
         format_func=_width_words,
         key=key,
+        wrap=True,
     )
     clicked = {width for width in found if isinstance(width, int)}
     if OTHERS not in found:
@@ -64,7 +65,8 @@ def width_pills(
         help=f"Separated by commas; each {WIDTHS_IN_WORDS}.",
     )
     try:
-        written = {parse_width(one) for one in words.replace(";", ",").split(",") if one.strip()}
+        parts = [one.strip() for one in words.replace(";", ",").split(",")]
+        written = {parse_width(one) for one in parts if one}
     except InvalidBits as error:
         st.error(text.literal(str(error)), icon=":material/error:")
         return tuple(sorted(clicked)), error
