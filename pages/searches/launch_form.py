@@ -327,7 +327,10 @@ def _reach(cost: CostModel, allowed: Allowed | None) -> tuple[float, float] | No
     if allowed is None:
         return None
     model, options = allowed
-    dearest = {name: row[-1] for name, row in options.items()}
+    dearest = {
+        layer.name: max(options[layer.name], key=lambda bits: cost.layer_cost(layer, bits))
+        for layer in model.layers
+    }
     return cheapest_total(cost, model, options), cost.total(model, dearest)
 
 

@@ -144,6 +144,20 @@ def test_asks_only_for_what_rules_allow(name, share):
         assert bits["layer4"].weight >= 4
 
 
+@every_search
+def test_asks_only_for_pairs_that_rules_allow(name):
+    pairs = (LayerBits(4), LayerBits(8, 8))
+    rules = (Rule("*", pairs=pairs), Rule("layer0", lock=(8, 8)), Rule("layer{1,2}", tie="weights"))
+    toy = with_budget(ruled(toy_problem(4, (2, 4, 8), (8, 32)), rules), 0.6)
+    outcome, _ = run(name, toy)
+    assert outcome.points
+    for point in outcome.points:
+        bits = point.allocation
+        assert bits["layer0"] == LayerBits(8, 8)
+        assert bits["layer1"] == bits["layer2"]
+        assert {bits[f"layer{at}"] for at in (1, 2, 3)} <= set(pairs)
+
+
 @pytest.mark.parametrize("name", ["exact", "portfolio", "cmaes", "nsga2"])
 def test_finds_the_best_that_rules_leave(name):
     toy = with_budget(ruled(toy_problem(5, (2, 3, 4, 8), (4, 8)), RULES), 0.4)
