@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits, ModelSpec, width_json
+from qcore.allocation import (
+    FLOAT_BITS,
+    BitAllocation,
+    LayerBits,
+    ModelSpec,
+    in_order,
+    stored_bits,
+    width_json,
+)
 from qcore.costs import COSTS
 from qcore.costs.budget import Budget
 from qcore.costs.formulas import CostModel
@@ -149,8 +157,8 @@ def _judge_part(judge: Judge) -> str:
 
 def table_key(model_digest: str, data_digest: str, kind: str, spec: RunSpec) -> str:
     """Name of a cached sensitivity table: whatever could change its numbers is in it."""
-    widths = ",".join(str(width_json(width)) for width in sorted(set(spec.weight_bits)))
-    inputs = ",".join(str(width_json(width)) for width in sorted(set(spec.activation_bits)))
+    widths = ",".join(str(width_json(width)) for width in in_order(spec.weight_bits))
+    inputs = ",".join(str(width_json(width)) for width in in_order(spec.activation_bits))
     name = f"v2/{kind}/w{widths}/a{inputs}/{model_digest[:16]}/{data_digest[:16]}"
     return name + key_part(spec.quantizer) + rounding_names.key_part(spec.rounding)
 
@@ -158,20 +166,20 @@ def table_key(model_digest: str, data_digest: str, kind: str, spec: RunSpec) -> 
 def codes_key(model_digest: str, data_digest: str, bits: int, spec: RunSpec) -> str:
     """Name of a cached table of codes at one width: whatever could change a code is in it."""
     drawn = f"{model_digest[:32]}/{data_digest[:32]}"
-    return f"v1/{spec.rounding}/{spec.quantizer}/{bits}/{drawn}"
+    return f"v1/{spec.rounding}/{spec.quantizer}/{width_json(bits)}/{drawn}"
 
 
 def widths_of(
     everywhere: Iterable[int], options: Mapping[str, Sequence[LayerBits]], part: Part
 ) -> list[int]:
-    """All widths that a sensitivity table of a problem needs, rising.
+    """All widths that a sensitivity table of a problem needs, narrowest first.
 
     Those that hold everywhere are among them even where rules leave no layer with them, so that one
     table serves many rules.
     """
     asked = {getattr(bits, part) for row in options.values() for bits in row}
     # float adds no damage, and needs no row
-    return sorted((asked - {FLOAT_BITS}) | set(everywhere))
+    return list(in_order((asked - {FLOAT_BITS}) | set(everywhere)))
 
 
 def _widths_part(spec: RunSpec, options: Mapping[str, Sequence[LayerBits]]) -> str:
@@ -184,7 +192,8 @@ def _widths_part(spec: RunSpec, options: Mapping[str, Sequence[LayerBits]]) -> s
     for part, given in both:
         pinned = () if spec.pin_first_last is None else (spec.pin_first_last,)
         new = set(widths_of(given, options, part)) - {*given, *pinned}
-        extra += f"/{part[0]}{','.join(map(str, sorted(new)))}" if new and spec.rules else ""
+        named = ",".join(str(width_json(width)) for width in in_order(new))
+        extra += f"/{part[0]}{named}" if new and spec.rules else ""
     return extra
 
 
@@ -248,7 +257,7 @@ def prepare(
     on_progress("Calibrating")
     model = QuantizedModel(network, found, quantizer=spec.quantizer, device=device)
     size = batch_size_for(data.input_shape, device, data.ids)
-    narrow = [bits for bits in widths if bits < rounding_names.PLAIN_FROM]
+    narrow = [bits for bits in widths if stored_bits(bits) < rounding_names.PLAIN_FROM]
     keys = {bits: codes_key(found.spec.digest, data.digest, bits, spec) for bits in narrow}
     known: dict[tuple[str, int], Rounded] = {}
     if spec.rounding != rounding_names.NEAREST:

@@ -55,9 +55,9 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def _widths(words: str) -> tuple[int, ...]:
+def _widths(words: str, inputs: bool = False) -> tuple[int, ...]:
     try:
-        return tuple(parse_width(word) for word in words.split(","))
+        return tuple(parse_width(word, inputs) for word in words.split(","))
     except InvalidBits as error:
         raise InvalidParams(
             f"Bit-widths are whole numbers like 2,3,4,8, or fp16, bf16 and float; got {words!r}. "
@@ -97,7 +97,7 @@ def _limits(
 
 def command_run(store: Store, arguments: argparse.Namespace) -> int:
     """Queue a run, and unless detached work on it here."""
-    activation_bits = _widths(arguments.activation_bits)
+    activation_bits = _widths(arguments.activation_bits, inputs=True)
     limits = _limits(arguments.limit, store, arguments.model, max(activation_bits))
     known = arguments.model in read_models()
     arguments.data = arguments.data or (default_data(arguments.model) if known else SHIPPED)

@@ -47,7 +47,7 @@ TARGETS = {
 def cases() -> list[tuple[str, str, dict[str, Any], tuple[str, ...]]]:
     """(row label, search, params, sensitivities it needs)."""
     rows: list[tuple[str, str, dict[str, Any], tuple[str, ...]]] = [
-        ("portfolio", "portfolio", {"points": 1}, ("gradient", "kl", "weight_mse")),
+        ("portfolio", "portfolio", {"points": 1}, ("gradient", "kl")),
         ("uniform", "uniform", {}, ()),
     ]
     rows.append(("greedy", "greedy", {"sensitivity": "gradient", "points": 1}, ("gradient",)))

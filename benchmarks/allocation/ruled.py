@@ -3,6 +3,7 @@
 Pure: no network is loaded here.
 """
 
+import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +13,13 @@ import numpy as np
 from benchmarks.allocation.picked import unpacked
 from benchmarks.cells import Cell
 from qcore.allocation import FLOAT_BITS, ModelSpec
+from qcore.graded import Graded
 from qcore.paired import LEVEL, Paired, compare, holm
 from qcore.rules.pattern import facts_of
 from qcore.rules.proposals import proposals
 from qcore.rules.rule import Rule
 
-MODELS = ("resnet8", "resnet20", "mobilenet")
+MODELS = ("resnet8", "resnet20", "mobilenet", "bearing")
 FREE = "no rule"
 """The optimum that all others are compared with."""
 
@@ -81,6 +83,29 @@ SETTINGS = (
 )
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What an allocation does on each test sample.
+
+    Attributes:
+        each: Bool (n,), which are named right; or float32 (n,), the score of each.
+        score: Name of the score.
+        factor: What a score is multiplied with to be written in points.
+    """
+
+    each: np.ndarray
+    score: str = "accuracy"
+    factor: float = 100.0
+
+    @classmethod
+    def of(cls, result: Cell) -> "Seen":
+        """Read a cell of the test split."""
+        if "right" in result:
+            return cls(unpacked(result["right"]))
+        each = np.frombuffer(base64.b85decode(result["scores"]), "<f4")
+        return cls(each, result["score"], result["factor"])
+
+
 def _kind(title: str) -> str:
     return title.partition(" (")[0]
 
@@ -94,16 +119,17 @@ def summary(rows: Iterable[Cell]) -> list[dict[str, Any]]:
 
     Returns:
         One row for each network, setting, rule and budget, the free optimum left out: "model",
-        "setting", "rule", "bits" (the budget), "predicted" (both scores), "bytes" (both),
-        "points" (accuracy lost against the free optimum, percent points), "interval" (95 %, for
-        this comparison alone), "p" (corrected by Holm for all comparisons of the network and
-        setting), "same" (the very same allocation) and "verdict": "costs", "gains", "tie", or
-        "not possible" where no allocation keeps rule and budget.
+        "setting", "rule", "bits" (the budget), "predicted" (both scores), "bytes" (both), "points"
+        (score lost against the free optimum, percent points), "score" (what is lost, "accuracy" or
+        the judge's), "n" (samples), "interval" (95 %, for this comparison alone), "p" (corrected by
+        Holm for all comparisons of the network and setting), "same" (the very same allocation) and
+        "verdict": "costs", "gains", "tie", or "not possible" where no allocation keeps rule and
+        budget.
     """
     rows = list(rows)
-    right = {
-        (row["name"]["model"], row["name"]["setting"], row["name"]["digest"]): unpacked(
-            row["result"]["right"]
+    seen = {
+        (row["name"]["model"], row["name"]["setting"], row["name"]["digest"]): Seen.of(
+            row["result"]
         )
         for row in rows
         if row["name"]["cell"] == "test"
@@ -115,7 +141,7 @@ def summary(rows: Iterable[Cell]) -> list[dict[str, Any]]:
     }
     found: list[dict[str, Any]] = []
     for (model, setting), named in _grouped(fronts).items():
-        tests = {digest: r for (m, s, digest), r in right.items() if (m, s) == (model, setting)}
+        tests = {digest: r for (m, s, digest), r in seen.items() if (m, s) == (model, setting)}
         if FREE in named:
             found += _network(model, setting, named, tests)
     return found
@@ -129,7 +155,7 @@ def _grouped(fronts: Mapping[tuple[str, str, str], Any]) -> dict[tuple[str, str]
 
 
 def _network(
-    model: str, setting: str, fronts: Mapping[str, Any], tests: Mapping[str, np.ndarray]
+    model: str, setting: str, fronts: Mapping[str, Any], tests: Mapping[str, Seen]
 ) -> list[dict[str, Any]]:
     found = []
     for rule, front in fronts.items():
@@ -145,18 +171,18 @@ def _network(
             if ours["digest"] is None or free["digest"] is None:
                 found.append({**row, "verdict": "not possible"})
             elif ours["digest"] in tests and free["digest"] in tests:
-                paired = compare(tests[free["digest"]], tests[ours["digest"]])
-                if not isinstance(paired, Paired):
-                    raise TypeError("answers of classes are right or wrong")
-                found.append({**row, **_compared(ours, free, paired)})
+                theirs, mine = tests[free["digest"]], tests[ours["digest"]]
+                paired = compare(theirs.each, mine.each, mine.factor)
+                found.append({**row, **_compared(ours, free, paired), "score": mine.score})
     _judge([row for row in found if "p" in row])
     return found
 
 
-def _compared(ours: Cell, free: Cell, paired: Paired) -> dict[str, Any]:
+def _compared(ours: Cell, free: Cell, paired: Paired | Graded) -> dict[str, Any]:
     return {
         "predicted": [free["score"], ours["score"]],
         "bytes": [free["cost"], ours["cost"]],
+        "n": paired.n,
         "points": paired.points,
         "interval": list(paired.interval),
         "p": paired.p_value,

@@ -16,8 +16,8 @@ ROOT = Path(__file__).parents[2]
 FILES = {False: ROOT / "docs" / "rules.svg", True: ROOT / "docs" / "rules-dark.svg"}
 """Dark or not to the picture's file."""
 
-WIDE, LEFT, GAP = 300, 64, 34
-FRONT, LOSS, BETWEEN = 150, 120, 22
+WIDE, LEFT, GAP = 340, 64, 64
+FRONT, LOSS, BETWEEN = 120, 110, 22
 BLOCK = FRONT + LOSS + BETWEEN + 74
 """Pixels: columns, at the left, between columns; both plots, between them; a row."""
 
@@ -31,23 +31,23 @@ def write(found: Mapping[str, Any]) -> None:
 
 
 def picture(found: Mapping[str, Any], dark: bool) -> str:
-    """The picture as SVG text; networks side by side, settings under one another."""
+    """The picture as SVG text; settings side by side, networks under one another."""
     ink, ground = ("#e8e8e8", "#0e1117") if dark else ("#222222", "#ffffff")
     measured = {row["model"] for row in found["rows"] if "interval" in row}
     models = [model for model in MODELS if model in measured]
     rules = list(dict.fromkeys(f["rule"] for f in found["fronts"]))
     colours = {FREE: GREY, **dict(zip((r for r in rules if r != FREE), LINE_COLOURS, strict=False))}
-    width = LEFT + len(models) * (WIDE + GAP)
+    width = LEFT + len(SETTINGS) * (WIDE + GAP)
     legend, top = _legend(colours, width)
-    height = top + len(SETTINGS) * BLOCK
+    height = top + len(models) * BLOCK
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" font-family="sans-serif" font-size="12" fill="{ink}">',
         f'<rect width="{width}" height="{height}" fill="{ground}"/>',
         *legend,
     ]
-    for row, setting in enumerate(SETTINGS):
-        for column, model in enumerate(models):
+    for row, model in enumerate(models):
+        for column, setting in enumerate(SETTINGS):
             corner = LEFT + column * (WIDE + GAP), top + row * BLOCK
             parts += _panel(found, model, setting, colours, corner, column == 0)
     return "\n".join([*parts, "</svg>\n"])
@@ -76,10 +76,12 @@ def _panel(
 ) -> list[str]:
     left, top = corner
     x = _scale(setting.bits[0] - 0.35, 8, left, left + WIDE)
-    parts = [f'<text x="{left}" y="{top - 8}" font-weight="bold">{model}, {setting.name}</text>']
     fronts = [f for f in found["fronts"] if (f["model"], f["setting"]) == (model, setting.name)]
-    parts += _fronts(fronts, colours, x, top, left, first)
     mine = [r for r in found["rows"] if (r["model"], r["setting"]) == (model, setting.name)]
+    lost = next((f", points of {r['score']}" for r in mine if "score" in r), "")
+    title = f"{model}, {setting.name}{lost}"
+    parts = [f'<text x="{left}" y="{top - 8}" font-weight="bold">{escape(title)}</text>']
+    parts += _fronts(fronts, colours, x, top, left, first)
     parts += _losses(mine, colours, x, top + FRONT + BETWEEN, left, first)
     bottom = top + FRONT + BETWEEN + LOSS
     for bits in (3, 4, 5, 6, 7, 8):
@@ -112,7 +114,7 @@ def _fronts(
     powers = range(math.ceil(least), math.floor(most) + 1)
     parts += [_level(left, y(power), f"1e{power}") for power in powers]
     if first:
-        parts.append(_upright("predicted damage", left - 50, top + FRONT / 2))
+        parts.append(_upright("predicted", left - 50, top + FRONT / 2))
     for front in fronts:
         wide = 3.5 if front["rule"] == FREE else 1.6
         parts.append(
@@ -155,7 +157,7 @@ def _losses(
     marks = range(math.ceil(low / step), math.floor(high / step) + 1)
     parts += [_level(left, y(n * step), f"{n * step:+.3g}" if n else "0") for n in marks]
     if first:
-        parts.append(_upright("points lost by the rule", left - 50, top + LOSS / 2))
+        parts.append(_upright("points lost", left - 50, top + LOSS / 2))
     rules = [rule for rule in colours if rule != FREE]
     for row in measured:
         at = x(row["bits"]) + 6 * (rules.index(row["rule"]) - (len(rules) - 1) / 2)

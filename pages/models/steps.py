@@ -225,15 +225,15 @@ def sensitivity_step(store: Store, name: str, data: str, counts: tuple[int, int]
         )
     )
     with right:
-        widths = widgets.width_pills("Weight bits", (2, 3, 4, 8), "m-widths")
+        widths, wrong = widgets.width_pills("Weight bits", (2, 3, 4, 8), "m-widths")
     pressed = st.button(
         "Compute sensitivity",
         key="m-sensitivity",
         icon=":material/monitoring:",
-        disabled=busy(slot, store),
+        disabled=busy(slot, store) or wrong is not None,
     )
     if pressed:
-        begin(slot, lambda: _started_table(store, name, data, kind, tuple(sorted(widths)), counts))
+        begin(slot, lambda: _started_table(store, name, data, kind, widths, counts))
     look = follow(store, slot)
     if look is None or look.report is None:
         return

@@ -9,6 +9,7 @@ from itertools import count
 from statistics import median
 
 from pages.shared.text import ACTIVE, counted, limits_text
+from qcore.allocation import width_text
 from qcore.costs import COSTS
 from qcore.costs.formulas import CostModel
 from qcore.errors import InvalidParams
@@ -184,9 +185,9 @@ def command_line(spec: RunSpec) -> str:
         ("--activation-bits", spec.activation_bits, default.activation_bits),
     ):
         if bits != usual:
-            words += [flag, ",".join(map(str, bits))]
+            words += [flag, ",".join(map(width_text, bits))]
     if spec.pin_first_last is not None:
-        words += ["--pin", str(spec.pin_first_last)]
+        words += ["--pin", width_text(spec.pin_first_last)]
     for flag, field in (
         ("--seed", "seed"),
         ("--calibration-images", "calibration_images"),

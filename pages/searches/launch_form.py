@@ -76,7 +76,7 @@ def launch_form(store: Store, name: str) -> None:
         below = st.container()
         with left:
             data = _data(name, begin)
-            weight_bits, activation_bits = _bits(begin)
+            weight_bits, activation_bits, unread = _bits(begin)
             ends = begin.spec.pin_first_last or 8
             pinned = st.toggle(
                 f"First and last layer at {width_words(ends)}",
@@ -90,6 +90,7 @@ def launch_form(store: Store, name: str) -> None:
             allowed = _allowed(model, ruled, weight_bits, activation_bits, pin)
             widest = max(activation_bits, default=FLOAT_BITS)
             limits, reaches, wrong = _limits(begin, model, allowed, widest, costs)
+            wrong = [*unread, *wrong]
             budgets = _budgets(limits, reaches)
         with right:
             words = words_for(judge_of(name), model=model)
@@ -208,9 +209,13 @@ def _data(name: str, begin: Prefill) -> str:
     return data_name(path, chosen)
 
 
-def _bits(begin: Prefill) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _bits(begin: Prefill) -> tuple[tuple[int, ...], tuple[int, ...], list[QcoreError]]:
+    """Widths of weights and of activations, and what is wrong with those that were written."""
     quantized = [bits for bits in begin.spec.weight_bits if bits != FLOAT_BITS]
-    weight_bits = widgets.width_pills("Weight bits", quantized, f"f-weights{begin.widths_key}")
+    weight_bits, wrong = widgets.width_pills(
+        "Weight bits", quantized, f"f-weights{begin.widths_key}"
+    )
+    unread: list[QcoreError] = [] if wrong is None else [wrong]
     both = st.segmented_control(
         "What is quantized",
         ["weights", "weights and activations"],
@@ -219,10 +224,12 @@ def _bits(begin: Prefill) -> tuple[tuple[int, ...], tuple[int, ...]]:
         key=f"f-what{begin.key}",
     )
     if both == "weights":
-        return tuple(sorted(weight_bits)), (FLOAT_BITS,)
+        return weight_bits, (FLOAT_BITS,), unread
     inputs = [bits for bits in begin.activation_bits if bits != FLOAT_BITS]
-    activation_bits = widgets.width_pills("Activation bits", inputs, f"f-activations{begin.key}")
-    return tuple(sorted(weight_bits)), tuple(sorted(activation_bits))
+    activation_bits, wrong = widgets.width_pills(
+        "Activation bits", inputs, f"f-activations{begin.key}", inputs=True
+    )
+    return weight_bits, activation_bits, unread if wrong is None else [*unread, wrong]
 
 
 def _limits(
@@ -231,7 +238,7 @@ def _limits(
     allowed: Allowed | None,
     widest: int,
     costs: Mapping[str, CostModel],
-) -> tuple[dict[str, float], dict[str, tuple[float, float]], list[InvalidParams]]:
+) -> tuple[dict[str, float], dict[str, tuple[float, float]], list[QcoreError]]:
     """One budget per limited cost, typed, with the feasible interval under it.
 
     Returns:
@@ -247,7 +254,8 @@ def _limits(
         placeholder="none: the whole front",
     )
     limits: dict[str, float] = {}
-    reaches, wrong = {}, []
+    reaches: dict[str, tuple[float, float]] = {}
+    wrong: list[QcoreError] = []
     for name in chosen:
         cost = costs[name]
         reach = _reach(cost, allowed)

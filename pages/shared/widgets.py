@@ -7,8 +7,8 @@ import streamlit as st
 from pages.shared import text
 from pages.shared.budgets import forget_budgets
 from pages.shared.setup import cost_table_notes
-from qcore.allocation import HALF_WIDTHS, width_text
-from qcore.errors import QcoreError
+from qcore.allocation import HALF_WIDTHS, WIDTHS_IN_WORDS, in_order, parse_width, width_text
+from qcore.errors import InvalidBits, QcoreError
 from qcore.models.catalog import read_models
 from store import Store, all_runs
 
@@ -25,29 +25,96 @@ def notes(sentences: Iterable[str]) -> None:
 
 
 OFFERED_WIDTHS = (*range(1, 9), 16, *HALF_WIDTHS)
-"""Widths that forms offer; 9 to 15 bits join where what is repeated had them."""
+"""Widths that a click chooses; any other is written."""
+
+OTHERS = "others"
+"""What a click on it asks for: a field to write any other widths into."""
 
 
-def width_pills(label: str, chosen: Sequence[int], key: str) -> tuple[int, ...]:
-    """Let the reader choose several widths.
+def width_pills(
+    label: str, chosen: Sequence[int], key: str, inputs: bool = False
+) -> tuple[tuple[int, ...], InvalidBits | None]:
+    """Let the reader choose several widths, by clicks, and by writing what no click offers.
 
     Args:
         label: Of the widget.
         chosen: What is chosen at first; whatever is not among OFFERED_WIDTHS is offered too.
         key: Of the widget.
+        inputs: Whether they are widths of activations, which have no groups.
 
     Returns:
-        The widths in the order they were chosen.
+        The widths, each once, from the narrowest; and what is wrong with those that were written,
+        which is said at the field, or None.
     """
-    found = st.pills(
+    found: list[int | str] = st.pills(
         label,
-        sorted({*OFFERED_WIDTHS, *chosen}),
+        [*in_order({*OFFERED_WIDTHS, *chosen}), OTHERS],
         selection_mode="multi",
         default=list(chosen),
-        format_func=width_text,
+        format_func=_width_words,
         key=key,
     )
-    return tuple(found)
+    clicked = {width for width in found if isinstance(width, int)}
+    if OTHERS not in found:
+        return in_order(clicked), None
+    words = st.text_input(
+        f"Other {label[:1].lower()}{label[1:]}",
+        key=f"{key}-{OTHERS}",
+        placeholder="9, 12",
+        max_chars=200,
+        help=f"Separated by commas; each {WIDTHS_IN_WORDS}.",
+    )
+    try:
+        written = {
+            parse_width(one, inputs) for one in words.replace(";", ",").split(",") if one.strip()
+        }
+    except InvalidBits as error:
+        st.error(text.literal(str(error)), icon=":material/error:")
+        return in_order(clicked), error
+    return in_order(clicked | written), None
+
+
+def width_box(
+    label: str,
+    widths: Sequence[int],
+    begin: int,
+    key: str,
+    others: Sequence[str] = (),
+    inputs: bool = False,
+) -> int | str:
+    """Let the reader choose one width of a list, or write any other.
+
+    Args:
+        label: Of the widget.
+        widths: What the list offers.
+        begin: The one that is chosen at first.
+        key: Of the widget.
+        others: What else may be chosen, no widths.
+        inputs: Whether they are widths of activations, which have no groups.
+
+    Returns:
+        The width, or one of the others.
+
+    Raises:
+        InvalidBits: what was written is neither.
+    """
+    found: int | str = st.selectbox(
+        label,
+        [*widths, *others],
+        index=list(widths).index(begin),
+        format_func=_width_words,
+        accept_new_options=True,
+        key=key,
+        width=140,
+        help=f"{WIDTHS_IN_WORDS}; any of them can be typed.",
+    )
+    if not isinstance(found, str) or found in others:
+        return found
+    return parse_width(found, inputs)
+
+
+def _width_words(option: int | str) -> str:
+    return width_text(option) if isinstance(option, int) else option
 
 
 def model_picker(store: Store) -> str:

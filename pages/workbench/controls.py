@@ -21,25 +21,22 @@ from pages.workbench.draft import (
     Start,
     begin,
     editor_frame,
+    width_options,
 )
 from pages.workbench.history import History
 from pages.workbench.reading import FORMATS, read_bits, read_file
 from pages.workbench.rules import LAYER_SETS, NAMED, PARTS, STEPS, Rule, apply_rule, matching
 from qcore.allocation import (
     BIT_WIDTHS,
+    FLOAT_BITS,
     WIDTHS_IN_WORDS,
     BitAllocation,
     ModelSpec,
-    width_text,
 )
 from qcore.costs import COSTS
 from qcore.costs.limits import HOW, read_limit
-from qcore.errors import InvalidParams, QcoreError
+from qcore.errors import InvalidBits, InvalidParams, QcoreError
 from store import Store, configs
-
-
-def _width_words(bits: object) -> str:
-    return width_text(bits) if isinstance(bits, int) else str(bits)
 
 
 def toolbar(
@@ -95,14 +92,12 @@ def _rules(model: ModelSpec, bench: Bench) -> None:
         contains = ""
         if layers == NAMED:
             contains = st.text_input("containing", key="wb-contains", width=160, max_chars=200)
-        bits = st.selectbox(
-            "to, bits",
-            [*BIT_WIDTHS, *STEPS],
-            index=7,
-            format_func=_width_words,
-            key="wb-bits",
-            width=140,
-        )
+        bits: int | str = 8
+        wrong = ""
+        try:
+            bits = widgets.width_box("to, bits", BIT_WIDTHS, 8, "wb-bits", list(STEPS))
+        except InvalidBits as error:
+            wrong = str(error)
         rule = Rule(layers, part, bits, contains)
         found = matching(rule, model)
         free = [place for place in found if not bench.now.rows[place].locked]
@@ -110,11 +105,13 @@ def _rules(model: ModelSpec, bench: Bench) -> None:
             f"Apply to {text.counted(len(free), 'layer')}",
             key="wb-apply",
             icon=":material/format_paint:",
-            disabled=not free,
+            disabled=bool(wrong) or not free,
             on_click=change,
             args=(model, lambda history: history.push(apply_rule(rule, history.now, model))),
         )
-    if len(free) < len(found):
+    if wrong:
+        st.error(text.literal(wrong), icon=":material/error:")
+    elif len(free) < len(found):
         st.caption(f"{text.counted(len(found) - len(free), 'locked layer')} left alone.")
 
 
@@ -135,15 +132,13 @@ def bits_editor(model: ModelSpec, bench: Bench) -> None:
             ),
             LAYER: column.TextColumn(pinned=True, width=140),
             WEIGHT: column.SelectboxColumn(
-                options=list(BIT_WIDTHS),
-                format_func=_width_words,
+                options=width_options(bench.base),
                 help=f"{WIDTHS_IN_WORDS}.",
                 width=105,
             ),
             ACTIVATION: column.SelectboxColumn(
-                options=list(BIT_WIDTHS),
-                format_func=_width_words,
-                help=f"Bits of the layer's input: {WIDTHS_IN_WORDS}.",
+                options=width_options(bench.base, inputs=True),
+                help=f"Bits of the layer's input: {WIDTHS_IN_WORDS}; inputs have no groups.",
                 width=125,
             ),
             BYTES: column.NumberColumn(format="localized", width=105),
@@ -185,17 +180,8 @@ def _go(key: str, disabled: bool = False) -> bool:
 
 def _from_uniform(model: ModelSpec) -> Draft | None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        weight = st.selectbox(
-            "Weight bits", BIT_WIDTHS, index=3, format_func=_width_words, key="wb-uw", width=140
-        )
-        inputs = st.selectbox(
-            "Activation bits",
-            BIT_WIDTHS,
-            index=len(BIT_WIDTHS) - 1,
-            format_func=_width_words,
-            key="wb-ua",
-            width=140,
-        )
+        weight = widgets.width_box("Weight bits", BIT_WIDTHS, 4, "wb-uw")
+        inputs = widgets.width_box("Activation bits", BIT_WIDTHS, FLOAT_BITS, "wb-ua", inputs=True)
         return uniform_draft(model, int(weight), int(inputs)) if _go("wb-uniform") else None
 
 

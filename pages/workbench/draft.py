@@ -10,17 +10,22 @@ from typing import Any
 
 import pandas as pd
 
-from pages.shared.text import bits_text, tidy
+from pages.shared.text import tidy
 from qcore.allocation import (
     BIT_WIDTHS,
     FLOAT_BITS,
+    GROUPED_WIDTHS,
+    SHOWN,
+    WEIGHT_WIDTHS,
     BitAllocation,
     LayerBits,
     LayerSpec,
     ModelSpec,
+    parse_width,
     width_text,
 )
 from qcore.costs import COSTS
+from qcore.errors import InvalidBits
 
 LAYER, KIND = "Layer", "Kind"
 WEIGHT, ACTIVATION, LOCKED = "Weight bits", "Activation bits", "Locked"
@@ -32,22 +37,23 @@ class Row:
     """What one layer has in a draft.
 
     Attributes:
-        weight: Weight bits as typed; None where the cell was emptied.
-        activation: The same for its input activation.
+        weight: Width of its weights; the text as typed where that is no width, None where the
+            cell was emptied.
+        activation: The same of its input activation.
         locked: Whether rules for many layers leave it alone.
     """
 
-    weight: int | None
-    activation: int | None
+    weight: int | str | None
+    activation: int | str | None
     locked: bool = False
 
     @property
     def problem(self) -> str:
         """What is wrong with the row, in words; "" where nothing is."""
         wrong = [
-            f"{what} bits {'missing' if bits is None else width_text(bits)}"
+            f"{what} bits {'missing' if bits is None else tidy(str(_text(bits)), SHOWN)}"
             for what, bits in (("weight", self.weight), ("activation", self.activation))
-            if bits not in BIT_WIDTHS
+            if not isinstance(bits, int) or (what == "activation" and bits not in BIT_WIDTHS)
         ]
         return ", ".join(wrong)
 
@@ -93,9 +99,10 @@ def allocation_of(draft: Draft, model: ModelSpec) -> BitAllocation | None:
     """The draft's bits, or None while a row makes no sense; ids of embeddings stay as they are."""
     bits: dict[str, LayerBits] = {}
     for name, row in zip(model.names, draft.rows, strict=True):
-        if row.problem or row.weight is None or row.activation is None:
+        weight, activation = row.weight, row.activation
+        if row.problem or not isinstance(weight, int) or not isinstance(activation, int):
             return None
-        bits[name] = LayerBits(row.weight, row.activation)
+        bits[name] = LayerBits(weight, activation)
     return BitAllocation(bits).with_float_ids(model.layers)
 
 
@@ -122,7 +129,7 @@ def edited(base: Draft, edits: Mapping[str, Any]) -> Draft:
             continue
         names = {WEIGHT: "weight", ACTIVATION: "activation"}
         changes: dict[str, Any] = {
-            names[column]: _whole(value) for column, value in cells.items() if column in names
+            names[column]: _width(value) for column, value in cells.items() if column in names
         }
         if LOCKED in cells:
             changes["locked"] = bool(cells[LOCKED])
@@ -130,8 +137,24 @@ def edited(base: Draft, edits: Mapping[str, Any]) -> Draft:
     return Draft(tuple(rows), base.start)
 
 
-def _whole(value: Any) -> int | None:
-    return int(value) if isinstance(value, (int, float)) and value == value else None
+def _width(typed: Any) -> int | str | None:
+    if not isinstance(typed, str) or not typed.strip():
+        return None
+    try:
+        return parse_width(typed)
+    except InvalidBits:
+        return typed
+
+
+def _text(bits: int | str | None) -> str | None:
+    return width_text(bits) if isinstance(bits, int) else bits
+
+
+def width_options(draft: Draft, inputs: bool = False) -> list[str]:
+    """What cells of weights or of inputs offer, as text: every width, and what the draft has."""
+    had = (_text(row.activation if inputs else row.weight) for row in draft.rows)
+    known = BIT_WIDTHS if inputs else WEIGHT_WIDTHS
+    return list(dict.fromkeys([*map(width_text, known), *(each for each in had if each)]))
 
 
 def editor_frame(shown: Draft, now: Draft, model: ModelSpec) -> pd.DataFrame:
@@ -140,13 +163,13 @@ def editor_frame(shown: Draft, now: Draft, model: ModelSpec) -> pd.DataFrame:
     The browser lays what was typed over `shown`, so those cells must not change while it does.
 
     Returns:
-        Columns LAYER, WEIGHT, ACTIVATION (bits), LOCKED, CHANGE (against the starting point, or
-        what is wrong), BYTES (of the weights now), SHARE (of all weight bytes), KIND; indexed from
-        1 in execution order.
+        Columns LAYER, WEIGHT, ACTIVATION (widths as text), LOCKED, CHANGE (against the starting
+        point, or what is wrong), BYTES (of the weights now), SHARE (of all weight bytes), KIND;
+        indexed from 1 in execution order.
     """
     sizes = [
         None
-        if row.weight not in BIT_WIDTHS or row.weight is None
+        if not isinstance(row.weight, int)
         else COSTS["weight_bytes"].layer_cost(layer, LayerBits(row.weight, FLOAT_BITS))
         for layer, row in zip(model.layers, now.rows, strict=True)
     ]
@@ -154,8 +177,8 @@ def editor_frame(shown: Draft, now: Draft, model: ModelSpec) -> pd.DataFrame:
     return pd.DataFrame(
         {
             LAYER: [tidy(name, 120) for name in model.names],
-            WEIGHT: pd.array([row.weight for row in shown.rows], dtype="Int64"),
-            ACTIVATION: pd.array([row.activation for row in shown.rows], dtype="Int64"),
+            WEIGHT: [_text(row.weight) for row in shown.rows],
+            ACTIVATION: [_text(row.activation) for row in shown.rows],
             LOCKED: [row.locked for row in shown.rows],
             CHANGE: [
                 _change(row, now.start.allocation[layer.name], layer)
@@ -173,20 +196,21 @@ def _change(row: Row, before: LayerBits, layer: LayerSpec) -> str:
     if row.problem:
         return f"cannot be used: {row.problem}"
     if layer.looks_up and row.activation != FLOAT_BITS:
-        return "reads ids, which have no bits: activations stay at 32"
+        return "reads ids, which have no bits: activations stay in float"
     if (row.weight, row.activation) == (before.weight, before.activation):
         return ""
-    old = f"{bits_text(before.weight)}/{bits_text(before.activation)}"
-    return f"{old} to {bits_text(row.weight)}/{bits_text(row.activation)}"
+    return f"{before.text} to {_text(row.weight)}/{_text(row.activation)}"
 
 
 LONGEST = 220
 """Characters of a text that is still put into a link; deeper networks go without."""
 
 
-_LETTERS = dict(zip(BIT_WIDTHS, "123456789ABCDEFGbhf", strict=True))
+_LETTERS = dict(
+    zip((*BIT_WIDTHS, *GROUPED_WIDTHS), "123456789ABCDEFGbhfacdegijklmnopqrstuvwx", strict=True)
+)
 """A letter for each width: digits, A to G for 10 to 16 bits, b and h for bf16 and fp16, f for
-float."""
+float, the others for those with groups."""
 
 _WIDTHS = {letter: width for width, letter in _LETTERS.items()}
 
@@ -205,8 +229,8 @@ def link_text(draft: Draft) -> str:
     return words if len(words) <= LONGEST else ""
 
 
-def _column(bits: Sequence[int | None]) -> str:
-    letters = [_LETTERS.get(width or 0, "0") for width in bits]
+def _column(bits: Sequence[int | str | None]) -> str:
+    letters = [_LETTERS.get(width, "0") if isinstance(width, int) else "0" for width in bits]
     return letters[0] if len(set(letters)) == 1 else "".join(letters)
 
 
@@ -217,10 +241,10 @@ def bits_of_link(text: str, model: ModelSpec) -> BitAllocation | None:
         return None
     count = len(model.layers)
     columns = []
-    for part in parts:
+    for part, known in zip(parts, (WEIGHT_WIDTHS, BIT_WIDTHS), strict=True):
         widths = [_WIDTHS.get(letter, 0) for letter in part]
         widths = widths * count if len(widths) == 1 else widths
-        if len(widths) != count or not set(widths) <= set(BIT_WIDTHS):
+        if len(widths) != count or not set(widths) <= set(known):
             return None
         columns.append(widths)
     pairs = zip(model.names, *columns, strict=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pages.workbench.draft import Draft, Row
-from qcore.allocation import BIT_WIDTHS, LayerSpec, ModelSpec, is_float_width
+from qcore.allocation import LayerSpec, ModelSpec
 
 Chooser = Callable[[int, int, LayerSpec], bool]
 """(place from 0, number of layers, layer) to whether the rule takes it."""
@@ -43,7 +43,7 @@ class Rule:
     Attributes:
         layers: Key of LAYER_SETS.
         part: Key of PARTS.
-        bits: The new bit-width (1..8 or 32), or a key of STEPS.
+        bits: The new width, or a key of STEPS.
         contains: For NAMED, what the layer's name must contain; capitals do not matter.
     """
 
@@ -81,11 +81,11 @@ def _changed(rule: Rule, row: Row, layer: LayerSpec) -> Row:
     return replace(row, weight=weight, activation=activation)
 
 
-def _new(bits: int | str, had: int | None) -> int | None:
+def _new(bits: int | str, had: int | str | None) -> int | str | None:
     if isinstance(bits, int):
         return bits
     step = STEPS[bits]
-    if had is None or had not in BIT_WIDTHS or is_float_width(had):
+    if not isinstance(had, int) or had not in range(1, 17):
         return had
     # nobody gets more than 8 bits by a step, but who has them may go on
     return min(max(had + step, 1), 8 if had <= 8 else 16)

@@ -43,12 +43,16 @@ class Wiring:
             different ones are left out.
         streams: Layer name to the name of the additions that tensor takes part in; others are left
             out.
+        follows: Layer name to the layer whose output it reads with nothing between them but what an
+            integer runtime applies to codes (a norm that folds, ReLU, max pooling, another shape),
+            and that nothing but layers reads so; others are left out.
     """
 
     producers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     norms: Mapping[str, str] = field(default_factory=dict)
     tensors: Mapping[str, str] = field(default_factory=dict)
     streams: Mapping[str, str] = field(default_factory=dict)
+    follows: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_wiring(model: nn.Module, example: Tree, names: Mapping[int, str]) -> Wiring | str:
@@ -89,10 +93,12 @@ def read_wiring(model: nn.Module, example: Tree, names: Mapping[int, str]) -> Wi
         if (weight := _weight_of(node)) is not None and ids.get(weight.name) in names
     }
     nodes = list(program.graph.nodes)
+    norms = _norms(nodes, layers, signature.inputs_to_buffers)
     return Wiring(
         _producers(nodes, layers, list(names.values())),
-        _norms(nodes, layers, signature.inputs_to_buffers),
+        norms,
         *_read(nodes, layers),
+        _follows(layers, norms),
     )
 
 
@@ -158,6 +164,8 @@ _SAME_VALUES = frozenset(
 _SAME_SCALE = frozenset({"relu", "relu_", "relu6", "hardtanh", "hardtanh_", "clamp", "clamp_min"})
 """Operators that an integer runtime applies to codes, so that width and scale stay."""
 
+_MAX_POOLS = frozenset(f"max_pool{dims}d" for dims in (1, 2, 3))
+
 _ADDITIONS = frozenset({"add", "add_", "sub", "sub_"})
 
 
@@ -198,6 +206,28 @@ def _read(nodes: list[Node], layers: Mapping[Node, str]) -> tuple[dict[str, str]
         {name: node.name for name, node in alone.items()},
         {name: stream for name, stream in joined.items() if stream in streams},
     )
+
+
+def _follows(layers: Mapping[Node, str], norms: Mapping[str, str]) -> dict[str, str]:
+    """Layers that read another's output as its codes, see `Wiring.follows`."""
+    runs = list(layers.values())
+    found: dict[str, str] = {}
+    for node, name in layers.items():
+        at = node.args[1 if _operator(node) == "embedding" else 0]
+        alone = isinstance(at, Node) and all(user in layers for user in at.users)
+        while alone and isinstance(at, Node) and at not in layers:
+            source = at.args[0] if at.args else None
+            alone = isinstance(source, Node) and len(source.users) == 1 and _keeps_codes(at)
+            if alone and _operator(at) == "batch_norm":
+                alone = source in layers and layers[source] in norms
+            at = source
+        if alone and isinstance(at, Node) and {runs.count(name), runs.count(layers[at])} == {1}:
+            found[name] = layers[at]
+    return found
+
+
+def _keeps_codes(node: Node) -> bool:
+    return _operator(node) in {*_SAME_VALUES, *_SAME_SCALE, *_MAX_POOLS, "batch_norm"}
 
 
 def _alike(first: Node, second: Node) -> bool:

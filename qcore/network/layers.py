@@ -243,6 +243,9 @@ def _wire(
     for layer in layers:
         for producer in producers.get(layer.name, ()):
             consumers[producer].append(layer.name)
+    # a norm that does not fold works on floats
+    unfolded = set(wiring.norms) - set(norms)
+    follows = {name: other for name, other in wiring.follows.items() if other not in unfolded}
     return tuple(
         replace(
             layer,
@@ -251,6 +254,7 @@ def _wire(
             consumers=tuple(consumers[layer.name]),
             tensor=wiring.tensors.get(layer.name, ""),
             stream=wiring.streams.get(layer.name, ""),
+            follows=follows.get(layer.name, ""),
         )
         for layer in layers
     )

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qcore.allocation import FLOAT_BITS
+from qcore.allocation import stored_bits
 from qcore.network.operation import to_rows
 from qcore.ptq.layer import QuantizedLayer
 from qcore.ptq.model import QuantizedModel
@@ -20,12 +20,14 @@ from qcore.rounding import ROUNDINGS
 from qcore.rounding.by_block import moments_in_parts
 from qcore.rounding.moments import in_groups
 from qcore.trees import Tree
+from qcore.widths import group_inputs, groups_of
 
 MOMENT_BYTES = 512 * 2**20
 """Second moments that are in memory together; more layers are taken block by block."""
 
 Rounded = tuple[np.ndarray, np.ndarray]
-"""Codes int8 (channels, n) and steps float32 (channels,) of one layer at one width."""
+"""Codes int8 (channels, n) and steps float32 (channels,), at a width with groups (channels *
+groups,), of one layer at one width."""
 
 Entries = Mapping[tuple[str, int], Rounded]
 """Layer name and bits to what they were rounded to."""
@@ -58,7 +60,7 @@ class RoundedWeights:
         self.entries: dict[tuple[str, int], Rounded] = {
             (name, bits): found
             for (name, bits), found in (known or {}).items()
-            if name in model.layers and _fits(model.layers[name], found)
+            if name in model.layers and _fits(model.layers[name], bits, found)
         }
         self._tables = {x.name for x in model.spec.layers if x.kind.endswith("embedding")}
 
@@ -72,11 +74,11 @@ class RoundedWeights:
         return tuple(n for n in self.model.layers if n in self._tables or (made and n not in made))
 
     def __call__(self, name: str, bits: int) -> tuple[Tensor, Tensor] | None:
-        """Codes (channels, n) and steps (channels,), or None where the nearest codes are meant.
+        """Codes (channels, n) and their steps, or None where the nearest codes are meant.
 
         A width that was not made yet is made here, for every layer.
         """
-        if bits >= PLAIN_FROM or name in self._tables:
+        if stored_bits(bits) >= PLAIN_FROM or name in self._tables:
             return None
         if (name, bits) not in self.entries:
             self.make([bits])
@@ -93,10 +95,12 @@ class RoundedWeights:
 
     def missing(self, widths: Iterable[int]) -> list[int]:
         """The widths among these that are still to be made."""
-        wanted = {bits for bits in widths if bits < min(PLAIN_FROM, FLOAT_BITS)}
+        wanted = {bits for bits in widths if stored_bits(bits) < PLAIN_FROM}
         made = {bits for _, bits in self.entries}
         return sorted(wanted - made)
 
+    # whoever asks for codes may be in inference mode, whose tensors keep no count of changes
+    @torch.inference_mode(False)
     @torch.no_grad()
     def make(self, widths: Iterable[int], on_step: Told = lambda done, total: None) -> None:
         """Make what is missing of some widths, for every layer."""
@@ -118,7 +122,8 @@ class RoundedWeights:
     def _rounded(self, name: str, moments: Tensor, bits: int) -> Rounded:
         layer = self.model.layers[name]
         weights = in_groups(layer, layer.weight)
-        steps = self.model.nearest_step(name, bits).view(weights.shape[:2])
+        steps = self.model.nearest_step(name, bits)
+        steps = steps.view(*weights.shape[:2], *([-1] if group_inputs(bits) else []))
         codes, fitted = ROUNDINGS[self.rounding](weights, moments, steps, bits)
         return (
             codes.flatten(0, 1).to(torch.int8).cpu().numpy(),
@@ -126,9 +131,9 @@ class RoundedWeights:
         )
 
 
-def _fits(layer: QuantizedLayer, found: Rounded) -> bool:
-    rows = to_rows(layer.weight, layer.operation).shape
-    return found[0].shape == tuple(rows) and found[1].shape == (rows[0],)
+def _fits(layer: QuantizedLayer, bits: int, found: Rounded) -> bool:
+    rows, n = to_rows(layer.weight, layer.operation).shape
+    return found[0].shape == (rows, n) and found[1].shape == (rows * groups_of(bits, n),)
 
 
 def _within_memory(model: QuantizedModel, names: Sequence[str]) -> list[list[str]]:

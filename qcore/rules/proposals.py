@@ -3,7 +3,8 @@
 Layers that read one tensor meet it at one width in most runtimes: linear ones, such as query, key
 and value or gate and up, are often one fused kernel, so that their weights share a width too; a
 block's convolution and its shortcut share their input alone. What meets in an addition, such as
-a residual stream, has one width on runtimes that add codes.
+a residual stream, has one width on runtimes that add codes. A convolution and the rounding of its
+output are one operation where the next layer's codes are of the width of its own.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,9 +15,11 @@ from qcore.errors import InvalidParams
 from qcore.rules.pattern import quoted
 from qcore.rules.resolve import resolve
 from qcore.rules.rule import Rule
-from qcore.rules.ties import PARTS, WORDS, Tie
+from qcore.rules.ties import PARTS, WORDS, Tie, merged
 
 LINEAR = ("linear",)
+FUSED = ("conv1d", "conv2d", "conv3d")
+"""Kinds that integer runtimes multiply and round in one operation."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,27 @@ def proposals(model: ModelSpec) -> list[Proposal]:
             "Layers that read what additions join",
             "Runtimes that add codes want both sides of a residual sum at one width.",
         ),
+        _proposal(
+            model,
+            _passed_on(model),
+            "activations",
+            "Convolutions and what reads their output",
+            "ONNX Runtime fuses a convolution with the rounding of its output (QLinearConv, with "
+            "weights and inputs of 8 bits) where it and what reads it have inputs of one width.",
+        ),
     ]
     return [each for each in found if each is not None]
+
+
+def _passed_on(model: ModelSpec) -> list[list[LayerSpec]]:
+    """Convolutions with the layers that read their codes, joined along chains."""
+    layers = {layer.name: layer for layer in model.layers}
+    pairs = [
+        Tie("activation", (layer.follows, layer.name))
+        for layer in model.layers
+        if layer.follows in layers and layers[layer.follows].kind in FUSED
+    ]
+    return [[layers[name] for name in tie.layers] for tie in merged(pairs, model.names)]
 
 
 def _proposal(

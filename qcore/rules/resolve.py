@@ -8,7 +8,7 @@ all of them may.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from qcore.allocation import FLOAT_BITS, LayerBits, LayerSpec, width_text
+from qcore.allocation import FLOAT_BITS, LayerBits, LayerSpec, in_order, width_text
 from qcore.costs.budget import make_options
 from qcore.errors import InvalidParams
 from qcore.rules.pattern import Facts, facts_of
@@ -60,8 +60,7 @@ def resolve(
     start = make_options(layers, weight_bits, activation_bits, pin_first_last)
     allowed = {
         layer.name: {
-            part: tuple(sorted({getattr(bits, part) for bits in start[layer.name]}))
-            for part in PARTS
+            part: in_order(getattr(bits, part) for bits in start[layer.name]) for part in PARTS
         }
         for layer in layers
     }
@@ -198,4 +197,4 @@ def _agree(ties: Iterable[Tie], allowed: Mapping[str, dict[Part, Widths]]) -> No
                 f"layers are tied, but no width is allowed for all of them: {listed}."
             )
         for name in tie.layers:
-            allowed[name][tie.part] = tuple(sorted(shared))
+            allowed[name][tie.part] = in_order(shared)

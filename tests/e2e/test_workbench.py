@@ -103,3 +103,20 @@ def test_widths_there_are_not_cannot_be_entered_and_wider_ones_can(bench, page):
     assert cell(bench, WEIGHT, 4) == "8"
     enter(page, bench, WEIGHT, 4, "16")
     shows_weights(page, {4: 16})
+
+
+def test_floats_of_16_bits_are_typed_and_told_by_their_names(bench, page):
+    enter(page, bench, WEIGHT, 4, "fp16")
+    shows_weights(page, {4: 16})
+    assert cell(bench, WEIGHT, 4) == "fp16"
+    assert cell(bench, ACTIVATION, 4) == "float"
+    # the code of a width is none that could be typed
+    place = {"x": MIDDLE[WEIGHT], "y": HEAD + ROW * 5.5}
+    bench.locator(".dvn-scroller").dblclick(position=place)
+    box = page.locator("#portal input")
+    box.wait_for(timeout=60 * SECONDS)
+    box.press_sequentially("1")
+    options = page.locator("#portal").get_by_role("option")
+    options.first.wait_for(timeout=60 * SECONDS)
+    box.press_sequentially("7")
+    options.first.wait_for(state="detached", timeout=60 * SECONDS)

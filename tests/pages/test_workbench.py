@@ -28,7 +28,7 @@ def bits(at):
 def type_in(at, **cells):
     """Type into the table as a browser does: row_2=4 types 4 weight bits into its row 2."""
     key = editor_key(sample.MODEL, bench(at))
-    rows = {int(name.removeprefix("row_")): {WEIGHT: value} for name, value in cells.items()}
+    rows = {int(name.removeprefix("row_")): {WEIGHT: str(value)} for name, value in cells.items()}
     return edit(at, key, rows)
 
 
@@ -106,7 +106,7 @@ def test_bits_that_make_no_sense_are_named_and_kept(app, filled):
     (error,) = at.error
     assert "row 2" in error.value
     assert "weight bits 24" in error.value
-    assert bits(at)[1] == (24, 32)
+    assert bits(at)[1] == ("24", 32)
     assert metric(at, "Weights").value
     assert not at.query_params.get("bits")
     type_in(at, row_1=6, row_3=4)

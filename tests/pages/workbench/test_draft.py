@@ -20,10 +20,20 @@ from pages.workbench.draft import (
     editor_frame,
     link_text,
     problems,
+    width_options,
 )
 from pages.workbench.history import MOST, History
 from pages.workbench.rules import LAYER_SETS, NAMED, PARTS, Rule, apply_rule, matching
-from qcore.allocation import BIT_WIDTHS, BitAllocation, LayerBits, LayerSpec, ModelSpec
+from qcore.allocation import (
+    BIT_WIDTHS,
+    WEIGHT_WIDTHS,
+    BitAllocation,
+    LayerBits,
+    LayerSpec,
+    ModelSpec,
+    parse_width,
+    width_text,
+)
 from tests.pages import sample
 
 MODEL = sample.MODEL
@@ -59,7 +69,9 @@ def test_a_start_in_any_order_is_put_into_the_models(pairs):
 
 
 def test_what_is_typed_lies_over_the_table_and_nothing_else_changes():
-    typed = {"edited_rows": {"1": {WEIGHT: 3}, 4: {ACTIVATION: 2, LOCKED: True}, 99: {WEIGHT: 1}}}
+    typed = {
+        "edited_rows": {"1": {WEIGHT: "3"}, 4: {ACTIVATION: "2", LOCKED: True}, 99: {WEIGHT: "1"}}
+    }
     after = edited(EIGHT, typed)
     assert after.rows[1].weight == 3
     assert (after.rows[4].weight, after.rows[4].activation, after.rows[4].locked) == (8, 2, True)
@@ -67,18 +79,50 @@ def test_what_is_typed_lies_over_the_table_and_nothing_else_changes():
     assert all(after.rows[at] == EIGHT.rows[at] for at in same)
 
 
-@pytest.mark.parametrize(("typed", "words"), [(19, "19"), (0, "0"), (31, "31"), (None, "missing")])
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("19", "19"),
+        ("0", "0"),
+        ("17", "17"),
+        ("fp15", "fp15"),
+        ("x" * 99, "xxx"),
+        ("", "missing"),
+        (None, "missing"),
+    ],
+)
 def test_bits_out_of_range_are_kept_and_named_with_row_and_layer(typed, words):
     after = edited(EIGHT, {"edited_rows": {2: {WEIGHT: typed}}})
     assert allocation_of(after, MODEL) is None
-    assert problems(after, MODEL) == [f"row 3, {MODEL.names[2]}: weight bits {words}"]
+    (said,) = problems(after, MODEL)
+    assert said.startswith(f"row 3, {MODEL.names[2]}: weight bits {words}")
+    assert len(said) < 99
     assert "cannot be used" in editor_frame(after, after, MODEL)[CHANGE].iloc[2]
 
 
+@given(WIDTHS, WIDTHS)
+@settings(max_examples=20)
+def test_cells_and_what_they_offer_are_the_widths_texts(weight, activation):
+    draft = draft_of(BitAllocation.uniform(MODEL.layers, weight, activation))
+    frame = editor_frame(draft, draft, MODEL)
+    offered, inputs = width_options(draft), width_options(draft, inputs=True)
+    assert (frame[WEIGHT].iloc[0], frame[ACTIVATION].iloc[0]) == (
+        width_text(weight),
+        width_text(activation),
+    )
+    # no code of a width is among them, each is one, and what a cell shows can be chosen again
+    assert [parse_width(each) for each in offered] == list(WEIGHT_WIDTHS)
+    assert [parse_width(each, inputs=True) for each in inputs] == list(BIT_WIDTHS)
+    assert set(frame[WEIGHT]) <= set(offered)
+    assert set(frame[ACTIVATION]) <= set(inputs)
+    chosen = {"edited_rows": {0: {WEIGHT: frame[ACTIVATION].iloc[0]}}}
+    assert edited(draft, chosen).rows[0].weight == activation
+
+
 def test_the_table_follows_the_draft_but_keeps_the_cells_it_was_given():
-    after = edited(EIGHT, {"edited_rows": {7: {WEIGHT: 4}}})
+    after = edited(EIGHT, {"edited_rows": {7: {WEIGHT: "4"}}})
     frame = editor_frame(EIGHT, after, MODEL)
-    assert frame[WEIGHT].tolist() == [8] * len(MODEL.names)
+    assert frame[WEIGHT].tolist() == ["8"] * len(MODEL.names)
     assert frame[BYTES].iloc[7] == MODEL.layers[7].weights // 2
     assert frame[CHANGE].iloc[7] == "8/float to 4/float"
     assert frame[SHARE].sum() == pytest.approx(100)
@@ -123,12 +167,15 @@ def test_bits_survive_the_address_bar(pairs):
 
 def typed(draft):
     cells = {
-        at: {WEIGHT: row.weight, ACTIVATION: row.activation} for at, row in enumerate(draft.rows)
+        at: {WEIGHT: width_text(row.weight), ACTIVATION: width_text(row.activation)}
+        for at, row in enumerate(draft.rows)
     }
     return {"edited_rows": cells}
 
 
-@pytest.mark.parametrize("text", ["", "8", "8.8.8", "0.f", "84.f", "x.8", "8" * LONGEST + ".8"])
+@pytest.mark.parametrize(
+    "text", ["", "8", "8.8.8", "0.f", "84.f", "z.8", "8.x", "8" * LONGEST + ".8"]
+)
 def test_texts_that_are_no_bits_of_this_model_are_refused(text):
     assert bits_of_link(text, MODEL) is None
 
@@ -137,7 +184,7 @@ def test_a_deep_network_goes_without_a_link():
     layers = [LayerSpec(f"l{at}", "linear", 4, 2, 2, 4, 2, 2) for at in range(300)]
     deep = ModelSpec("deep", "0" * 64, tuple(layers))
     draft = begin(Start("here", BitAllocation.uniform(layers, 8)), deep)
-    mixed = edited(draft, {"edited_rows": {0: {WEIGHT: 2}}})
+    mixed = edited(draft, {"edited_rows": {0: {WEIGHT: "2"}}})
     assert link_text(mixed) == ""
     same = apply_rule(Rule("all layers", "weights", 4), draft, deep)
     assert link_text(same) == "4.f"
@@ -179,7 +226,7 @@ def test_the_sets_of_layers_are_what_they_are_called():
 
 def test_one_bit_more_or_fewer_stays_within_what_there_is():
     widths = [1, 5, 8, 32]
-    edits = {"edited_rows": {at: {WEIGHT: width} for at, width in enumerate(widths)}}
+    edits = {"edited_rows": {at: {WEIGHT: str(width)} for at, width in enumerate(widths)}}
     draft = edited(EIGHT, edits)
     for step, wanted in (("one bit fewer", [1, 4, 7, 32]), ("one bit more", [2, 6, 8, 32])):
         after = apply_rule(Rule("all layers", "weights", step), draft, MODEL)

@@ -185,6 +185,16 @@ def test_layers_that_do_not_fit_into_memory_together_give_the_same_codes(monkeyp
     assert all((whole.entries[k][0] == parts.entries[k][0]).all() for k in whole.entries)
 
 
+def test_codes_that_are_first_asked_for_in_inference_mode_are_the_same():
+    made = RoundedWeights(small_model(), batches(), "gptq")
+    made.make([3])
+    asked = RoundedWeights(small_model(), batches(), "gptq")
+    with torch.inference_mode():
+        codes, steps = asked("head", 3)
+    assert (codes.numpy() == made.entries["head", 3][0]).all()
+    assert (steps.numpy() == made.entries["head", 3][1]).all()
+
+
 def rounded_evaluator(rounding="gptq", **more):
     return Evaluator(small_model(), small_data(), batch_size=24, rounding=rounding, **more)
 
