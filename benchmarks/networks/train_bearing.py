@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.networks.train_bearing
 
-An autoencoder learns to give back usual windows (`qcore.data.vibrations`, made from a seed, under
-this program's licence); it never sees a faulty one, and the last epoch is kept. AdamW with
+An autoencoder learns to give back usual windows (`qcore.data.bundled.vibrations`, made from a seed,
+under this program's licence); it never sees a faulty one, and the last epoch is kept. AdamW with
 one-cycle rate, seed 0, one thread: about three minutes. The weights are stored as half-precision
 floats, and the area under the ROC curve in the JSON beside them is of that file, on the test
 windows.
@@ -17,7 +17,7 @@ import time
 import torch
 from torch import Tensor, nn
 
-from qcore.data.vibrations import COUNTS, SEEDS, make_windows
+from qcore.data.bundled.vibrations import COUNTS, SEEDS, make_windows
 from qcore.judges import Judge
 from qcore.models.catalog import MODELS
 from qcore.models.zoo import WEIGHTS, build_model, load_model, write_spec

@@ -114,7 +114,8 @@ def float_scores(
         share, count = facts["test_accuracy"], facts["test_images"]
         return None, Scores(count, kl=0.0, agreement=1.0, accuracy=share)
     count, score, error = facts["test_samples"], facts["test_score"], facts["test_error"]
-    test = Scores(count, kl=0.0, agreement=MOST_DB, accuracy=score, score_error=error)
+    alike = 1.0 if judge_of(name).match.share else MOST_DB
+    test = Scores(count, kl=0.0, agreement=alike, accuracy=score, score_error=error)
     return None, replace(test, change=0.0, change_error=0.0)
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import torch
 
 from qcore.allocation import ModelSpec
+from qcore.data.bundled.verses import verse_data
+from qcore.data.bundled.vibrations import vibration_data
 from qcore.data.columns import column_data
 from qcore.data.fashion import (
     DEFAULT_FASHION_FOLDERS,
@@ -30,7 +32,6 @@ from qcore.data.splits import Data, Images, Split, assemble, draw, normalisation
 from qcore.data.tensor_file import read_tensors
 from qcore.data.texts import text_data
 from qcore.data.torchvision_sets import PHOTOGRAPHS, open_photographs, read_arrays
-from qcore.data.vibrations import vibration_data
 from qcore.errors import DataUnavailable, InvalidData, InvalidParams
 from qcore.models.catalog import (
     DATASETS,
@@ -106,6 +107,8 @@ def load_data(
     inputs = () if entry is None else entry.inputs
     if key == "vibrations":
         return vibration_data(name, inputs, counts, seed, training)
+    if key == "verses":
+        return verse_data(name, inputs, counts, seed, training)
     if key == "texts" and path is not None:
         return text_data(name, path, inputs, counts, seed, training, model, FOLDER_TEST_LIMIT)
     if entry is not None and inputs:

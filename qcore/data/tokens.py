@@ -10,6 +10,7 @@ import numpy as np
 from qcore.data.listing import shown
 from qcore.errors import DataUnavailable, InvalidData
 from qcore.inputs import Input
+from qcore.models import verses
 from qcore.models.cards import FOLDER, card_folder
 from qcore.models.hugging_folder import TOKENIZER
 
@@ -100,6 +101,7 @@ def open_cutter(texts: Path, model: str | None, ids: Input) -> Cutter:
     beside = (texts if texts.is_dir() else texts.parent) / TOKENIZER
     own = [] if model is None else [card_folder(model) / FOLDER / TOKENIZER]
     own += [] if model is None else [card_folder(model) / TOKENIZER]
+    own += [verses.TOKENIZER] if model == verses.NETWORK.name else []
     places = [path for path in (beside, *own) if path.is_file()]
     if not places:
         also = f", nor in the network's folder {shown(own[-1].parent)}" if own else ""

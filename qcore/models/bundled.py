@@ -1,8 +1,8 @@
-"""The small networks bitdial ships trained: resnet8, resnet20, mobilenet, and bearing.
+"""The small networks bitdial ships trained: resnet8, resnet20, mobilenet, bearing, verse_decoder.
 
 Plain float PyTorch modules, the first three here for (n, 1, 28, 28) images and ten classes; nothing
 knows about quantization. Their weights come from `benchmarks/networks/train_zoo.py`, those of the
-fourth, in a file of its own, from `train_bearing.py`.
+others, in files of their own, from `train_bearing.py` and `train_decoder.py`.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +11,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from qcore.models.bearing import VibrationAutoencoder
+from qcore.models.decoder import verse_decoder
 from qcore.models.tiny import AnomalyAutoencoder, KeywordNetwork, TinyResNet, WakeWordNetwork
 
 
@@ -145,6 +146,7 @@ BUNDLED: dict[str, Callable[..., nn.Module]] = {
     "resnet20": partial(ResNet, 3),
     "mobilenet": MobileNet,
     "bearing": VibrationAutoencoder,
+    "verse_decoder": verse_decoder,
 }
 """Builders of the bundled networks; they take `classes` and `in_channels`."""
 

@@ -20,7 +20,7 @@ from qcore.errors import DataUnavailable, InvalidParams, UnsupportedModel
 from qcore.inputs import Input
 from qcore.judges import CLASSES, Judge
 from qcore.judges.signal import Signal
-from qcore.models import cards
+from qcore.models import cards, verses
 from qcore.models.entries import DataEntry, ModelEntry
 from qcore.models.preprocessing import Preprocessing
 from qcore.models.written_paths import written_path
@@ -28,7 +28,7 @@ from qcore.models.written_paths import written_path
 WEIGHTS = Path(__file__).parents[1] / "weights"
 """Weights (NAME.pt), facts (NAME.json) and layers (NAME.spec.json) of the bundled networks."""
 
-BUNDLED_NAMES = ("resnet8", "resnet20", "mobilenet", "bearing")
+BUNDLED_NAMES = ("resnet8", "resnet20", "mobilenet", "bearing", "verse_decoder")
 EXAMPLES = ("resnet8", "bearing")
 """An image network and another one, whose results are recorded: what a first visit begins with."""
 
@@ -85,7 +85,12 @@ _HALVES = (0.5, 0.5, 0.5)
 _TITLES = {"resnet8": "ResNet-8", "resnet20": "ResNet-20", "mobilenet": "MobileNet"}
 
 
+_SCRIPTS = {"bearing": "train_bearing", "verse_decoder": "train_decoder"}
+
+
 def _bundled(name: str) -> ModelEntry:
+    if name == verses.NETWORK.name:
+        return verses.NETWORK
     if name == "bearing":
         return ModelEntry(
             name,
@@ -155,6 +160,7 @@ DATASETS: dict[str, DataEntry] = {
             "seconds, nothing is fetched.",
             inputs=(VIBRATION,),
         ),
+        verses.DATA,
         DataEntry(
             "cifar10",
             "CIFAR-10",
@@ -447,7 +453,7 @@ def _read_json(name: str, file: str) -> dict[str, Any]:
         raise UnsupportedModel(f"{name!r} is not bundled; bundled: {', '.join(BUNDLED_NAMES)}.")
     path = WEIGHTS / file
     if not path.is_file():
-        script = "train_bearing" if name == "bearing" else f"train_zoo {name}"
+        script = _SCRIPTS.get(name, f"train_zoo {name}")
         raise DataUnavailable(
             f"{path} is missing; restore it from the repository, or train the network with "
             f"python -m benchmarks.networks.{script}."

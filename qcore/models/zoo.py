@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from qcore.errors import DataUnavailable, UnsupportedModel
+from qcore.example_inputs import example_inputs
 from qcore.models.bundled import BUNDLED
 from qcore.models.catalog import MODELS, WEIGHTS, read_models
 from qcore.models.entries import ModelEntry
@@ -106,11 +107,15 @@ def write_spec(name: str) -> Path:
         DataUnavailable: its weights are missing.
     """
     entry = MODELS[name]
-    example = torch.zeros(1, *entry.input_shape)
+    example = example_inputs(entry.inputs, 1) if entry.inputs else _image(entry)
     spec = find_layers(load_model(name), example, name, entry.inputs).spec
     path = WEIGHTS / f"{name}.spec.json"
     path.write_text(json.dumps(spec.to_json(), indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def _image(entry: ModelEntry) -> Tensor:
+    return torch.zeros(1, *entry.input_shape)
 
 
 def _entry(name: str) -> ModelEntry:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qcore.errors import InvalidParams
+from qcore.models import verses
 from qcore.models.cards import card_folder
 from qcore.models.catalog import split_data_name
 
@@ -17,7 +18,7 @@ MOST_LETTERS = 40
 
 def tokenizer_places(model: str, data: str) -> list[Path]:
     """Where a tokenizer of a network's texts may lie: with the data, then with the network."""
-    places = []
+    places = [verses.TOKENIZER] if data == verses.DATA.name else []
     with contextlib.suppress(InvalidParams):
         path = split_data_name(data)[1]
         if path is not None:

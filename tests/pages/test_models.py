@@ -63,7 +63,7 @@ def words_of(at):
 def test_bundled_networks_are_listed_with_layers_and_accuracy(app, store):
     at = app("models")
     networks = at.dataframe[0].value.set_index("Network")
-    assert list(networks.index) == ["resnet8", "resnet20", "mobilenet", "bearing"]
+    assert list(networks.index) == ["resnet8", "resnet20", "mobilenet", "bearing", "verse_decoder"]
     assert networks.loc["resnet20", "Layers"] == 22
     assert networks.loc["resnet20", "Test samples"] == 10_000
     assert 0 < networks.loc["resnet20", "Float accuracy, % (test)"] < 100

@@ -12,6 +12,7 @@ from qcore.models.catalog import (
     BUNDLED_NAMES,
     DATASETS,
     MODELS,
+    WEIGHTS,
     bundled_facts,
     bundled_spec,
     data_name,
@@ -71,9 +72,9 @@ def test_facts_and_layers_of_bundled_networks_are_there(name):
     assert batch_norm_and_biases == 2 * channels + spec.classes
 
 
-def test_one_bundled_network_takes_no_images():
+def test_two_bundled_networks_take_no_images():
     names = [name for name in BUNDLED_NAMES if name not in IMAGE_NETWORKS]
-    assert names == ["bearing"]
+    assert names == ["bearing", "verse_decoder"]
     entry, spec, facts = MODELS["bearing"], bundled_spec("bearing"), bundled_facts("bearing")
     assert spec.inputs == entry.inputs == DATASETS["vibrations"].inputs
     assert judge_of("bearing") == entry.judge == Signal(measure="auc")
@@ -90,6 +91,25 @@ def test_one_bundled_network_takes_no_images():
     assert facts["parameters"] == weights + 2 * channels + sum(x.channels for x in plain)
 
 
+def test_a_bundled_network_is_a_language_model():
+    entry, spec = MODELS["verse_decoder"], bundled_spec("verse_decoder")
+    facts = bundled_facts("verse_decoder")
+    assert spec.inputs == entry.inputs == DATASETS["verses"].inputs
+    assert default_data("verse_decoder") == facts["data"] == "verses"
+    assert entry.judge.own_labels
+    assert {each.name for each in entry.inputs} == {entry.judge.ids, entry.judge.mask}
+    # all but the scales of its norms has bits; the head is the embedding, once
+    kinds = [layer.kind for layer in spec.layers]
+    assert kinds == ["tied_embedding"] + ["linear"] * 28
+    weights = sum(layer.weights for layer in spec.layers)
+    assert facts["parameters"] == weights + sum(spec.left_in_float.values())
+    assert set(spec.left_in_float.values()) == {256}
+    assert 2_000_000 < weights < 5_000_000
+    assert (WEIGHTS / "verse_decoder.pt").stat().st_size < 10_000_000
+    # a perplexity that guessing words by how often they come does not reach
+    assert facts["test_perplexity"] < 60
+
+
 def test_facts_of_other_models_are_refused_and_missing_files_named(monkeypatch, tmp_path):
     with pytest.raises(UnsupportedModel, match="resnet18"):
         bundled_spec("resnet18")
@@ -98,6 +118,8 @@ def test_facts_of_other_models_are_refused_and_missing_files_named(monkeypatch, 
         bundled_facts("resnet8")
     with pytest.raises(DataUnavailable, match=r"bearing\.json.*train_bearing"):
         bundled_facts("bearing")
+    with pytest.raises(DataUnavailable, match=r"verse_decoder\.json.*train_decoder"):
+        bundled_facts("verse_decoder")
     (tmp_path / "resnet8.json").write_text(json.dumps({"test_accuracy": 0.5}))
     assert bundled_facts("resnet8") == {"test_accuracy": 0.5}
 

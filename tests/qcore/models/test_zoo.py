@@ -9,6 +9,7 @@ import torch
 
 from qcore.data import load_data
 from qcore.errors import DataUnavailable, InvalidConfig, UnsupportedModel
+from qcore.example_inputs import example_inputs
 from qcore.models.catalog import BUNDLED_NAMES, MODELS, WEIGHTS, bundled_facts, bundled_spec
 from qcore.models.zoo import BUNDLED, build_model, load_model, write_spec
 from qcore.network.layers import find_layers, weights_digest
@@ -45,6 +46,8 @@ def test_bundled_weights_load_into_eval_mode_as_float32(name):
 def test_the_shipped_layers_are_those_of_the_shipped_weights(name):
     entry = MODELS[name]
     example = torch.zeros(1, *entry.input_shape)
+    if entry.inputs:
+        example = example_inputs(entry.inputs, 1)
     spec = find_layers(load_model(name), example, name, entry.inputs).spec
     assert bundled_spec(name) == spec
     assert (spec.input_shape, spec.classes) == (entry.input_shape, entry.classes)

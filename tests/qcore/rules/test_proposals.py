@@ -8,6 +8,7 @@ from torch import nn
 
 from qcore.allocation import BitAllocation, LayerSpec, ModelSpec
 from qcore.costs import costs_of
+from qcore.example_inputs import example_inputs
 from qcore.models.catalog import BUNDLED_NAMES, bundled_spec
 from qcore.models.zoo import load_model
 from qcore.network.layers import find_layers
@@ -88,6 +89,8 @@ def test_every_proposal_can_be_taken(name):
 def test_the_shipped_facts_are_those_of_the_network(name):
     shipped = bundled_spec(name)
     example = torch.zeros(1, *shipped.input_shape)
+    if shipped.inputs:
+        example = example_inputs(shipped.inputs, 1)
     assert find_layers(load_model(name), example, name, shipped.inputs).spec == shipped
 
 

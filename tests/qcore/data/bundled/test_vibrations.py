@@ -10,7 +10,7 @@ import torch
 from qcore.add_network import add_network, check_network_on
 from qcore.allocation import BitAllocation
 from qcore.data import check_data_fits, load_data
-from qcore.data.vibrations import (
+from qcore.data.bundled.vibrations import (
     CODES,
     COUNTS,
     FULL_SCALE,
