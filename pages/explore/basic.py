@@ -38,8 +38,9 @@ def draw_measured(scene: Scene, float_score: float | None) -> None:
     if held is None:
         return
     kept = pd.Series([held.admits(bits) for bits in frame["allocation"]], frame.index, dtype=bool)
-    small = str(st.session_state.get("x", "weight_bytes"))
-    small = small if small in cost_columns(scene.costs, frame) else "weight_bytes"
+    size = next(iter(scene.spans))
+    small = str(st.session_state.get("x", size))
+    small = small if small in cost_columns(scene.costs, frame) else size
     if within is None:
         chosen = frames.picks(frame[kept], limits, costs=scene.costs)
     else:
@@ -57,7 +58,7 @@ def draw_measured(scene: Scene, float_score: float | None) -> None:
         rest = "" if kept.all() else " with what is set on layers"
         st.caption(f"Nothing measured by {', '.join(missing)} fits these budgets{rest}.")
     st.header(f"{what} against cost")
-    cost = _axis([scene.costs[name] for name in cost_columns(scene.costs, frame)])
+    cost = _axis([scene.costs[name] for name in cost_columns(scene.costs, frame)], size)
     figure = front_figure(
         frame[kept],
         chosen,
@@ -116,7 +117,8 @@ def draw_predicted(scene: Scene, name: str, table: SensitivityTable) -> None:
         _heatmap(chosen, model)
     st.header("Predicted damage against cost")
     problem = Problem(model, base, Budget({}, scene.costs))
-    cost = _axis([scene.costs[name] for name in summed_costs(problem)])
+    size = next(iter(scene.spans))
+    cost = _axis([scene.costs[name] for name in summed_costs(problem)], size)
     front = session.predicted_front(name, table, model, cost.name, scene.costs, held)
     if chosen.empty and held:
         details.none_held()
@@ -159,12 +161,13 @@ def _heatmap(chosen: pd.DataFrame, model: ModelSpec) -> None:
     )
 
 
-def _axis(costs: Sequence[CostModel]) -> CostModel:
+def _axis(costs: Sequence[CostModel], usual: str) -> CostModel:
     named = {cost.name: cost for cost in costs}
     chosen = str(
         st.selectbox(
             "Cost on the horizontal axis",
             list(named),
+            index=list(named).index(usual) if usual in named else 0,
             format_func=lambda name: named[name].title,
             key="x",
             bind="query-params",
