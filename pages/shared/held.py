@@ -19,17 +19,24 @@ from typing import Any
 
 from qcore.allocation import (
     BIT_WIDTHS,
+    GROUPED_WIDTHS,
     WEIGHT_WIDTHS,
     BitAllocation,
     LayerBits,
     ModelSpec,
     in_order,
+    width_text,
 )
 from qcore.rules.ties import PARTS, Part, Tie, merged
 
-_RULE = re.compile(r"([wa])([0-9.\-]+)(?:b([0-9.]*))?")
+_RULE = re.compile(r"([wa])([0-9.\-]+)(?:b([0-9.g]*))?")
 KNOWN = {"weight": WEIGHT_WIDTHS, "activation": BIT_WIDTHS}
 """Widths that there are, by part."""
+
+_WORDS = {width_text(w) if w in GROUPED_WIDTHS else str(w): w for w in WEIGHT_WIDTHS}
+"""What a link says of a width: its bits or code, "4g64" where it has groups."""
+
+_LINKED = {width: words for words, width in _WORDS.items()}
 
 _DIGITS = 6
 _MOST = 20_000
@@ -170,7 +177,7 @@ class Held:
                 ]
             else:
                 named = {place[rule.layer] for rule in group if isinstance(rule, Allow)}
-                words.append(f"{part[0]}{_places(named)}b{'.'.join(map(str, widths))}")
+                words.append(f"{part[0]}{_places(named)}b{'.'.join(_LINKED[w] for w in widths)}")
         return "_".join(words)
 
 
@@ -212,8 +219,8 @@ def held_of_text(words: str, model: ModelSpec) -> Held:
         part = PARTS[0] if found[1] == "w" else PARTS[1]
         layers = tuple(model.names[at] for at in _numbers(found[2], len(model.names)))
         if found[3] is not None:
-            widths = {int(w) for w in found[3].split(".") if w and len(w) < _DIGITS}
-            allowed = in_order(widths & set(KNOWN[part]))
+            named = {_WORDS[w] for w in found[3].split(".") if w in _WORDS}
+            allowed = in_order(named & set(KNOWN[part]))
             rules += [Allow(layer, part, allowed) for layer in layers]
         elif len(layers) > 1:
             rules.append(Tie(part, layers))

@@ -1,16 +1,19 @@
-"""Ties that a network's own wiring proposes. Torch-free.
+"""Rules that a network's own layers and wiring propose: ties, and widths of tables. Torch-free.
 
 Layers that read one tensor meet it at one width in most runtimes: linear ones, such as query, key
 and value or gate and up, are often one fused kernel, so that their weights share a width too; a
 block's convolution and its shortcut share their input alone. What meets in an addition, such as
 a residual stream, has one width on runtimes that add codes. A convolution and the rounding of its
 output are one operation where the next layer's codes are of the width of its own.
+
+A table that ids are looked up in is often half of a language model, and stands few bits where each
+32 or 64 weights of a row have a scale of their own: no input tells which of them matter.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from qcore.allocation import LayerSpec, ModelSpec
+from qcore.allocation import LayerSpec, ModelSpec, in_order, parse_width
 from qcore.errors import InvalidParams
 from qcore.rules.pattern import quoted
 from qcore.rules.resolve import resolve
@@ -18,6 +21,11 @@ from qcore.rules.rule import Rule
 from qcore.rules.ties import PARTS, WORDS, Tie, merged
 
 LINEAR = ("linear",)
+TABLES = "kind:*embedding"
+TABLE_WIDTHS = in_order(
+    map(parse_width, ["2g32", "2g64", "3", "3g32", "3g64", "4", "4g64", "5", "6", "8"])
+)
+"""Widths worth measuring of a table's rows."""
 FUSED = ("conv1d", "conv2d", "conv3d")
 """Kinds that integer runtimes multiply and round in one operation."""
 
@@ -27,10 +35,10 @@ class Proposal:
     """Rules worth taking, for a reason that a network's wiring gives.
 
     Attributes:
-        title: What it ties, in a few words.
+        title: What it ties, or else what it does, in a few words.
         reason: Why a device may need it, one sentence.
         rules: The rules.
-        ties: The ties that they are.
+        ties: The ties that they are; () where they tie nothing.
     """
 
     title: str
@@ -40,7 +48,7 @@ class Proposal:
 
 
 def proposals(model: ModelSpec) -> list[Proposal]:
-    """Ties that this network's wiring proposes; none where the wiring is not known."""
+    """Rules that this network proposes; no ties where its wiring is not known."""
     read: dict[str, list[LayerSpec]] = {}
     added: dict[str, list[LayerSpec]] = {}
     for layer in model.layers:
@@ -84,7 +92,20 @@ def proposals(model: ModelSpec) -> list[Proposal]:
             "weights and inputs of 8 bits) where it and what reads it have inputs of one width.",
         ),
     ]
-    return [each for each in found if each is not None]
+    return [each for each in (*found, _tables(model)) if each is not None]
+
+
+def _tables(model: ModelSpec) -> Proposal | None:
+    tables = [layer.name for layer in model.layers if layer.kind.endswith("embedding")]
+    if not tables:
+        return None
+    counted = "a table" if len(tables) == 1 else f"{len(tables)} tables"
+    return Proposal(
+        f"Scales per group in {counted} of ids",
+        "Rows of tables stand few bits where each 32 or 64 weights have a scale, which is counted.",
+        (Rule(TABLES, weights=TABLE_WIDTHS),),
+        (),
+    )
 
 
 def _passed_on(model: ModelSpec) -> list[list[LayerSpec]]:

@@ -196,16 +196,17 @@ def _given(key: str, model: ModelSpec | None) -> None:
     for at, each in enumerate(offered):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.button(
-                f"Tie {each.title[:1].lower()}{each.title[1:]}",
+                f"Tie {each.title[:1].lower()}{each.title[1:]}" if each.ties else each.title,
                 key=f"{key}-take-{at}",
-                icon=":material/link:",
+                icon=":material/link:" if each.ties else ":material/data_array:",
                 on_click=_add,
                 args=(key, each.rules),
             )
             groups = list(dict.fromkeys(tie.layers for tie in each.ties))
             shown = "; ".join(named(group, 4) for group in groups[:3])
             more = f"; {len(groups) - 3} more groups" if len(groups) > 3 else ""
-            st.caption(f"{literal(each.reason)} {literal(shown + more)}.", width="stretch")
+            listed = f" {literal(shown + more)}." if groups else ""
+            st.caption(f"{literal(each.reason)}{listed}", width="stretch")
 
 
 def _file(key: str, draft: Draft, found: Findings) -> None:

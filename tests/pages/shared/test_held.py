@@ -6,7 +6,7 @@ import pytest
 from pages.shared import predictions
 from pages.shared.columns import DAMAGE
 from pages.shared.held import Allow, Held, held_of, held_of_text
-from qcore.allocation import BitAllocation, LayerBits, LayerSpec, ModelSpec
+from qcore.allocation import BitAllocation, LayerBits, LayerSpec, ModelSpec, parse_width
 from qcore.problem import SensitivityTable
 from qcore.rules.ties import Tie
 from tests import held
@@ -90,6 +90,10 @@ def test_widths_that_no_layer_can_have_are_left_out_of_a_rule():
     ).rules
     assert rule == Allow("layer0", "weight", (4,))
     assert held_of_text("w0b4.99", MODEL).rules == (rule,)
+    grouped = Held((Allow("layer0", "weight", (4, parse_width("4g64"))),))
+    assert grouped.to_text(MODEL) == "w0b4.4g64"
+    assert held_of_text("w0b4.4g64", MODEL) == grouped
+    assert held_of_text("a0b4.4g64", MODEL) == Held((Allow("layer0", "activation", (4,)),))
 
 
 def test_a_tie_of_many_layers_is_solved_as_one_decision():
