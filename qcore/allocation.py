@@ -6,138 +6,60 @@ layer's two bit-widths and a `BitAllocation` the choice for every layer, keyed b
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-
 from qcore.errors import InvalidAllocation, InvalidBits
 from qcore.inputs import Input
+from qcore.widths import (
+    BFLOAT16,
+    BIT_WIDTHS,
+    FLOAT16,
+    FLOAT_BITS,
+    GROUPED_WIDTHS,
+    HALF_WIDTHS,
+    SHOWN,
+    WEIGHT_WIDTHS,
+    WIDTHS_IN_WORDS,
+    holds,
+    in_order,
+    is_float_width,
+    is_written_width,
+    parse_width,
+    stored_bits,
+    stored_matrix,
+    width_json,
+    width_order,
+    width_text,
+    width_words,
+)
 
-FLOAT_BITS = 32
-"""The bit-width that means "left in floating point"."""
-
-BFLOAT16 = 17
-"""The code of the width "bfloat16": no number of bits, it takes `stored_bits` of them."""
-
-FLOAT16 = 18
-"""The code of the width "float16", in the same sense."""
-
-BIT_WIDTHS = (*range(1, 17), BFLOAT16, FLOAT16, FLOAT_BITS)
-"""Every width a weight or an activation may have, from the narrowest: 1 to 16 bits of whole
-numbers, the two floats of 16 bits by their codes, and float."""
-
-HALF_WIDTHS = (BFLOAT16, FLOAT16)
-"""The floats of 16 bits: cast, without a scale and without a range."""
-
-WIDTHS_IN_WORDS = "1 to 16 bits, bf16, fp16 or float (32)"
-"""What a width may be, as errors and forms say it."""
-
-_TEXTS = {BFLOAT16: "bf16", FLOAT16: "fp16", FLOAT_BITS: "float"}
-_NAMES = {
-    **dict.fromkeys(("bf16", "bfloat16"), BFLOAT16),
-    **dict.fromkeys(("fp16", "f16", "float16", "half"), FLOAT16),
-    **dict.fromkeys(("float", "fp32", "f32", "float32"), FLOAT_BITS),
-}
-_NUMBERED = re.compile(r"(?:u?int(?!32)|[wa])?([0-9]{1,2})(?:[ -]?bits?)?")
-_NUMBERS = (*range(1, 17), FLOAT_BITS)
-SHOWN = 40
-"""Characters of what a person wrote that a message repeats."""
-
-_STORED = np.arange(FLOAT_BITS + 1)
-_STORED[list(HALF_WIDTHS)] = 16
-
-
-def stored_bits(width: int) -> int:
-    """Bits that one value of a width takes: 16 for both floats of 16 bits, else the width itself.
-
-    Example:
-        >>> [stored_bits(width) for width in (4, 16, BFLOAT16, FLOAT16, FLOAT_BITS)]
-        [4, 16, 16, 16, 32]
-    """
-    return 16 if width in HALF_WIDTHS else width
-
-
-def stored_matrix(widths: np.ndarray) -> np.ndarray:
-    """`stored_bits` of many widths at once: int64 of the same shape."""
-    return np.asarray(_STORED[widths], np.int64)
-
-
-def is_float_width(width: int) -> bool:
-    """True where values stay floats (bf16, fp16 and float), so that no scale belongs to them."""
-    return width in _TEXTS
-
-
-def holds(wider: int, width: int) -> bool:
-    """True where every value of a width is also one of another, so that it can run as that.
-
-    Floats hold the whole numbers that their mantissa does: bf16 those of 8 bits, fp16 of 11.
-
-    Example:
-        >>> holds(16, 8), holds(FLOAT16, 8), holds(FLOAT16, 16), holds(FLOAT16, BFLOAT16)
-        (True, True, False, False)
-    """
-    if wider in HALF_WIDTHS:
-        return width == wider or width <= (8 if wider == BFLOAT16 else 11)
-    if width in HALF_WIDTHS:
-        return wider == FLOAT_BITS
-    return width <= wider
-
-
-def width_text(width: int) -> str:
-    """A width for people and for files: "bf16", "fp16", "float", else the number of bits.
-
-    Example:
-        >>> [width_text(width) for width in (8, FLOAT16, FLOAT_BITS)]
-        ['8', 'fp16', 'float']
-    """
-    return _TEXTS.get(width, str(width))
-
-
-def width_words(width: int) -> str:
-    """The same with its unit: "1 bit", "8 bits", "fp16", "float"."""
-    if is_float_width(width):
-        return width_text(width)
-    return "1 bit" if width == 1 else f"{width} bits"
-
-
-def width_json(width: int) -> int | str:
-    """A width as JSON has it: the number of bits (32 for float), "bf16" or "fp16"."""
-    return width_text(width) if width in HALF_WIDTHS else width
-
-
-def parse_width(written: int | str) -> int:
-    """Read a width that a person or a file gives.
-
-    Args:
-        written: 1 to 16, or 32 for float; or a text such as "8", "int8", "fp16", "float16", "half",
-            "bf16", "bfloat16", "float" or "float32", whatever its case.
-
-    Returns:
-        One of BIT_WIDTHS.
-
-    Raises:
-        InvalidBits: it is none of these.
-
-    Example:
-        >>> parse_width("half") == FLOAT16, parse_width("int8"), parse_width(32)
-        (True, 8, 32)
-    """
-    width: int | str | None = written
-    if isinstance(written, str):
-        text = written.strip().lower()
-        if text in _NAMES:
-            return _NAMES[text]
-        numbered = _NUMBERED.fullmatch(text)
-        width = int(numbered[1]) if numbered else None
-    # the codes are bitdial's own: a file that says 17 means 17 bits, which there are not
-    if isinstance(width, bool) or not isinstance(width, int) or width not in _NUMBERS:
-        shown = written if len(str(written)) <= SHOWN else f"{str(written)[:SHOWN]}…"
-        raise InvalidBits(f"A width must be {WIDTHS_IN_WORDS}; got {shown!r}.")
-    return width
+__all__ = [
+    "BFLOAT16",
+    "BIT_WIDTHS",
+    "BitAllocation",
+    "FLOAT16",
+    "FLOAT_BITS",
+    "GROUPED_WIDTHS",
+    "HALF_WIDTHS",
+    "LayerBits",
+    "LayerSpec",
+    "ModelSpec",
+    "SHOWN",
+    "WEIGHT_WIDTHS",
+    "holds",
+    "in_order",
+    "is_float_width",
+    "parse_width",
+    "stored_bits",
+    "stored_matrix",
+    "width_json",
+    "width_order",
+    "width_text",
+    "width_words",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +117,11 @@ class LayerSpec:
     def looks_up(self) -> bool:
         """True for an embedding: it multiplies nothing, and has no input that could have bits."""
         return self.kind == "embedding"
+
+    @property
+    def row(self) -> int:
+        """Weights of one channel, which share a scale where a width has no groups."""
+        return self.weights // max(1, self.channels)
 
     @property
     def depthwise(self) -> bool:
@@ -317,13 +244,13 @@ class ModelSpec:
         )
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class LayerBits:
-    """Bit-widths of one layer.
+    """Bit-widths of one layer; the narrower weights come first, then the narrower activations.
 
     Attributes:
-        weight: Width of its weights, one of BIT_WIDTHS.
-        activation: Width of its input activation, one of them too.
+        weight: Width of its weights, one of WEIGHT_WIDTHS.
+        activation: Width of its input activation, one of BIT_WIDTHS.
 
     Raises:
         InvalidBits: a value is none of them.
@@ -333,12 +260,23 @@ class LayerBits:
     activation: int = FLOAT_BITS
 
     def __post_init__(self) -> None:
-        for what, bits in (("weight", self.weight), ("activation", self.activation)):
-            if isinstance(bits, bool) or not isinstance(bits, int) or bits not in BIT_WIDTHS:
+        for what, bits, known in (
+            ("weight", self.weight, WEIGHT_WIDTHS),
+            ("activation", self.activation, BIT_WIDTHS),
+        ):
+            if isinstance(bits, bool) or not isinstance(bits, int) or bits not in known:
+                shown = width_text(bits) if bits in GROUPED_WIDTHS else bits
                 raise InvalidBits(
                     f"{what} bits must be a whole number from 1 to 16, fp16, bf16, or 32 for "
-                    f"float; got {bits!r}."
+                    f"float{', or such as 4g64' if known is WEIGHT_WIDTHS else ''}; got {shown!r}."
                 )
+
+    def __lt__(self, other: "LayerBits") -> bool:
+        return self._order < other._order
+
+    @property
+    def _order(self) -> tuple[float, float]:
+        return width_order(self.weight), width_order(self.activation)
 
     @property
     def text(self) -> str:
@@ -354,7 +292,8 @@ def _layer_bits(weight: int | str, activation: int | str) -> LayerBits:
 
 def _read(width: int | str) -> int:
     """A width of a file: numbers stay numbers, and digits in quotes are none."""
-    if width in HALF_WIDTHS or (isinstance(width, str) and width.strip().lower() not in _NAMES):
+    coded = width in HALF_WIDTHS or width in GROUPED_WIDTHS
+    if coded or (isinstance(width, str) and not is_written_width(width)):
         raise InvalidBits(f"A width must be {WIDTHS_IN_WORDS}; got {width!r}.")
     # anything else that is no width is refused where both are known
     return parse_width(width) if isinstance(width, str) else width
@@ -431,7 +370,7 @@ class BitAllocation(Mapping[str, LayerBits]):
         return BitAllocation({**self._bits, name: bits})
 
     def to_json(self) -> dict[str, list[int | str]]:
-        """Return {layer name: [weight bits, activation bits]}, "fp16" and "bf16" as texts."""
+        """Return {layer name: [weight bits, activation bits]}; "fp16" and "4g64" as texts."""
         return {
             name: [width_json(bits.weight), width_json(bits.activation)]
             for name, bits in self._bits.items()
@@ -442,7 +381,7 @@ class BitAllocation(Mapping[str, LayerBits]):
         """Read what `to_json` wrote.
 
         Args:
-            data: Layer name to [weight bits, activation bits]; numbers, "fp16", "bf16" or "float".
+            data: Layer name to [weight bits, activation bits]; numbers, or texts such as "fp16".
             digest: Its digest where that is known already; None computes it when asked for.
 
         Raises:

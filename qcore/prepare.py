@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits, ModelSpec, width_json
+from qcore.allocation import (
+    FLOAT_BITS,
+    BitAllocation,
+    LayerBits,
+    ModelSpec,
+    in_order,
+    stored_bits,
+    width_json,
+)
 from qcore.costs import COSTS
 from qcore.costs.budget import Budget
 from qcore.costs.formulas import CostModel
@@ -14,12 +22,12 @@ from qcore.data import check_data_fits, load_data
 from qcore.errors import InvalidParams
 from qcore.formats.config import BitConfig
 from qcore.judges import CLASSES, Judge, read_judge
-from qcore.memory import keep_freed_memory
 from qcore.models.catalog import judge_of
 from qcore.models.zoo import load_model
 from qcore.network.layers import find_layers
 from qcore.problem import PTQ, TUNED, Point, Problem, SensitivityTable, Window
-from qcore.ptq import rounding_names
+from qcore.process.memory import keep_freed_memory
+from qcore.ptq import choice, rounding_names
 from qcore.ptq.model import QuantizedModel
 from qcore.ptq.settings import OFF, PARALLEL
 from qcore.qat.checkpoints import Checkpoints, MemoryCheckpoints
@@ -149,8 +157,8 @@ def _judge_part(judge: Judge) -> str:
 
 def table_key(model_digest: str, data_digest: str, kind: str, spec: RunSpec) -> str:
     """Name of a cached sensitivity table: whatever could change its numbers is in it."""
-    widths = ",".join(str(width_json(width)) for width in sorted(set(spec.weight_bits)))
-    inputs = ",".join(str(width_json(width)) for width in sorted(set(spec.activation_bits)))
+    widths = ",".join(str(width_json(width)) for width in in_order(spec.weight_bits))
+    inputs = ",".join(str(width_json(width)) for width in in_order(spec.activation_bits))
     name = f"v2/{kind}/w{widths}/a{inputs}/{model_digest[:16]}/{data_digest[:16]}"
     return name + key_part(spec.quantizer) + rounding_names.key_part(spec.rounding)
 
@@ -158,20 +166,20 @@ def table_key(model_digest: str, data_digest: str, kind: str, spec: RunSpec) -> 
 def codes_key(model_digest: str, data_digest: str, bits: int, spec: RunSpec) -> str:
     """Name of a cached table of codes at one width: whatever could change a code is in it."""
     drawn = f"{model_digest[:32]}/{data_digest[:32]}"
-    return f"v1/{spec.rounding}/{spec.quantizer}/{bits}/{drawn}"
+    return f"v1/{spec.rounding}/{spec.quantizer}/{width_json(bits)}/{drawn}"
 
 
 def widths_of(
     everywhere: Iterable[int], options: Mapping[str, Sequence[LayerBits]], part: Part
 ) -> list[int]:
-    """All widths that a sensitivity table of a problem needs, rising.
+    """All widths that a sensitivity table of a problem needs, narrowest first.
 
     Those that hold everywhere are among them even where rules leave no layer with them, so that one
     table serves many rules.
     """
     asked = {getattr(bits, part) for row in options.values() for bits in row}
     # float adds no damage, and needs no row
-    return sorted((asked - {FLOAT_BITS}) | set(everywhere))
+    return list(in_order((asked - {FLOAT_BITS}) | set(everywhere)))
 
 
 def _widths_part(spec: RunSpec, options: Mapping[str, Sequence[LayerBits]]) -> str:
@@ -184,7 +192,8 @@ def _widths_part(spec: RunSpec, options: Mapping[str, Sequence[LayerBits]]) -> s
     for part, given in both:
         pinned = () if spec.pin_first_last is None else (spec.pin_first_last,)
         new = set(widths_of(given, options, part)) - {*given, *pinned}
-        extra += f"/{part[0]}{','.join(map(str, sorted(new)))}" if new and spec.rules else ""
+        named = ",".join(str(width_json(width)) for width in in_order(new))
+        extra += f"/{part[0]}{named}" if new and spec.rules else ""
     return extra
 
 
@@ -200,6 +209,7 @@ def prepare(
     load_codes: Callable[[str], Mapping[str, Rounded] | None] = lambda key: None,
     save_codes: Callable[[str, Mapping[str, Rounded]], None] = lambda key, codes: None,
     costs: Mapping[str, CostModel] = COSTS,
+    processes: int = 1,
 ) -> Prepared:
     """Load the model and the data of a spec, calibrate, and build its problem.
 
@@ -214,6 +224,8 @@ def prepare(
         load_codes: Returns a cached table of codes of one width, by layer, or None.
         save_codes: Keeps a table of codes that was made.
         costs: The costs that may be limited; `read_costs` where a user's own are among them.
+        processes: In how many processes a rounding may make its codes, where that pays; they run
+            the caller's main module again, which must be guarded as multiprocessing wants it.
 
     Raises:
         QcoreError: model or data cannot be loaded, do not fit each other, or the budget is
@@ -248,21 +260,30 @@ def prepare(
     on_progress("Calibrating")
     model = QuantizedModel(network, found, quantizer=spec.quantizer, device=device)
     size = batch_size_for(data.input_shape, device, data.ids)
-    narrow = [bits for bits in widths if bits < rounding_names.PLAIN_FROM]
-    keys = {bits: codes_key(found.spec.digest, data.digest, bits, spec) for bits in narrow}
+    narrow = [bits for bits in widths if stored_bits(bits) < rounding_names.PLAIN_FROM]
+    keys = {
+        bits: codes_key(found.spec.digest, data.digest, bits, spec)
+        for bits in dict.fromkeys((*narrow, *choice.WIDTHS))
+    }
     known: dict[tuple[str, int], Rounded] = {}
     if spec.rounding != rounding_names.NEAREST:
         for bits, key in keys.items():
             known |= {(name, bits): codes for name, codes in (load_codes(key) or {}).items()}
+
+    def make(rounded: RoundedWeights, tried: tuple[int, ...]) -> None:
+        if trains:
+            return
+        rounded.processes = processes
+        for bits in _made(rounded, [*narrow, *tried], spec.rounding, on_progress):
+            save_codes(keys[bits], rounded.at(bits))
+
     evaluator = Evaluator(
         model, data, device, batch_size=size, judge=judge, rounding=spec.rounding, known=known,
-        correction=spec.correction,
+        correction=spec.correction, make=make,
     )  # fmt: skip
     correction = evaluator.correction.how
     notes = data.notes
     if evaluator.rounded is not None and not trains:
-        for bits in _made(evaluator.rounded, narrow, spec.rounding, on_progress):
-            save_codes(keys[bits], evaluator.rounded.at(bits))
         notes = (*notes, *_left_words(evaluator.rounded))
     if trains:
         images = [x for x, _ in evaluator.calibration]

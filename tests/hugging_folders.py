@@ -27,6 +27,11 @@ _GPT2 = {**_SIZES, "n_positions": 32, "n_embd": 16, "n_layer": 2, "n_head": 2} |
     "bos_token_id": 1, "eos_token_id": 1, "pad_token_id": 0, "initializer_range": 0.3
 }  # fmt: skip
 _LLAMA = {**_BERT, "num_key_value_heads": 1, "bos_token_id": 1, "eos_token_id": 1}
+_DECODER = {**_LLAMA, "head_dim": 8, "pad_token_id": 0}
+_GEMMA3 = {**_DECODER, "sliding_window": 4, "query_pre_attn_scalar": 8}
+_OPT = {**_SIZES, "hidden_size": 16, "ffn_dim": 32, "num_hidden_layers": 2, "pad_token_id": 0} | {
+    "num_attention_heads": 2, "max_position_embeddings": 40, "word_embed_proj_dim": 16
+}  # fmt: skip
 _VIT = {**_BERT, "image_size": 16, "patch_size": 8, "num_channels": 3, "num_labels": 3}
 del _VIT["vocab_size"], _VIT["max_position_embeddings"]
 
@@ -40,6 +45,17 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "LlamaForCausalLM": ("LlamaConfig", _LLAMA),
     "ViTForImageClassification": ("ViTConfig", _VIT),
 }
+
+FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "MistralForCausalLM": ("MistralConfig", {**_DECODER, "sliding_window": 4}),
+    "Qwen2ForCausalLM": ("Qwen2Config", _DECODER),
+    "Qwen3ForCausalLM": ("Qwen3Config", {**_DECODER, "tie_word_embeddings": True}),
+    "GemmaForCausalLM": ("GemmaConfig", _DECODER),
+    "Gemma2ForCausalLM": ("Gemma2Config", _GEMMA3),
+    "Gemma3ForCausalLM": ("Gemma3TextConfig", _GEMMA3),
+    "OPTForCausalLM": ("OPTConfig", _OPT),
+}
+"""Further decoders, for tests that say so."""
 
 
 def library() -> Any:
@@ -59,7 +75,7 @@ def library() -> Any:
 def made(kind: str, seed: int = 0, **changed: Any) -> Any:
     """A small network of a class of transformers, in eval mode."""
     transformers = library()
-    config, sizes = KINDS[kind]
+    config, sizes = (KINDS | FAMILIES)[kind]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return getattr(transformers, kind)(getattr(transformers, config)(**sizes | changed)).eval()

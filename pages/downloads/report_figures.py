@@ -7,9 +7,9 @@ from itertools import groupby
 import pandas as pd
 
 from pages.plots.style import (
-    BIT_COLOURS,
     CELL_TEXT_LAYERS,
     GREY,
+    bit_colour,
     digit_colour,
     shown_colours,
     style_of,
@@ -80,7 +80,7 @@ def _cells(widths: Sequence[int], y: float, step: float, high: float) -> str:
 
 def _cell(width: int, x: float, y: float, wide: float, high: float) -> str:
     edge = GREY if width == FLOAT_BITS else None
-    return element("rect", x=x, y=y, width=wide, height=high, fill=BIT_COLOURS[width], stroke=edge)
+    return element("rect", x=x, y=y, width=wide, height=high, fill=bit_colour(width), stroke=edge)
 
 
 def _digit(width: int, x: float, y: float) -> str:

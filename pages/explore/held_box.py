@@ -11,7 +11,7 @@ from pages.shared.rules.editor import rules_editor
 from pages.shared.rules.findings import Findings
 from pages.shared.rules.held_rules import held_of_rules, rules_of_held
 from pages.shared.text import literal, tidy
-from qcore.allocation import LayerBits, ModelSpec, width_text
+from qcore.allocation import LayerBits, ModelSpec, in_order, width_text
 from qcore.rules.ties import PARTS, WORDS, Part
 
 Options = Mapping[str, Sequence[LayerBits]]
@@ -78,7 +78,7 @@ def held_box(scene: Scene, base: Options, predicts: bool) -> Held | None:
 
 def _written(model: ModelSpec, base: Options) -> Findings:
     weights, inputs = (
-        sorted({getattr(bits, part) for row in base.values() for bits in row}) for part in PARTS
+        in_order(getattr(bits, part) for row in base.values() for bits in row) for part in PARTS
     )
     return rules_editor("predicted-rules", model, weights, inputs)
 
@@ -96,7 +96,7 @@ def _on_layers(model: ModelSpec, base: Options, link: Held) -> None:
         st.segmented_control("Of them", list(OF), default="weights", required=True, key="native-of")
     )
     parts = OF[part]
-    offered = sorted(
+    offered = in_order(
         {getattr(bits, each) for name in layers or base for bits in base[name] for each in parts}
     )
     widths = st.pills(
@@ -117,7 +117,9 @@ def _on_layers(model: ModelSpec, base: Options, link: Held) -> None:
     }
     allowed, tied, free = link, link, link
     for each, mine in of.items():
-        allowed = allowed.allowing(mine, each, widths)
+        can = {getattr(bits, each) for name in mine for bits in base[name]}
+        some = [width for width in widths if width in can]
+        allowed = allowed.allowing(mine, each, some) if some else allowed
         tied = tied.tying(mine, each)
         free = free.letting_go(mine, each)
     with st.container(horizontal=True):

@@ -19,7 +19,7 @@ from qcore.models.new_network import (
     usual_for,
 )
 from qcore.models.preprocessing import Preprocessing
-from qcore.written_paths import written_path
+from qcore.models.written_paths import written_path
 
 SOURCES = {
     "torchvision": "torchvision + weights",

@@ -10,6 +10,7 @@ from pages.shared.text import literal
 from qcore.judges import JUDGES, Judge
 from qcore.judges.embedding import POOLS
 from qcore.judges.map import SCORES as MAP_SCORES
+from qcore.judges.map import SIZES
 from qcore.judges.parts import Parts
 from qcore.judges.signal import SCORES as SIGNAL_SCORES
 
@@ -19,6 +20,7 @@ PROPOSED = ""
 OPTIONS = {
     ("embedding", "pool"): POOLS,
     ("map", "measure"): MAP_SCORES,
+    ("map", "targets"): SIZES,
     ("signal", "measure"): SIGNAL_SCORES,
 }
 """Settings that are one of a few words."""
@@ -31,6 +33,8 @@ HELP = {
     "pool": "How positions become one vector: their mean, or the first.",
     "binary": "Each number is its own yes or no, a sigmoid.",
     "measure": "What the score is: iou or pixels of a map; psnr, or auc for anomalies, of signals.",
+    "targets": "Label maps of another size than the network's: same refuses them; nearest gives "
+    "each place of the network's map the label at its centre.",
     "peak": "Largest value of a true signal, for the PSNR.",
     "rebuilds": "Name of the input that an autoencoder rebuilds. Empty where it has one only.",
 }

@@ -11,11 +11,12 @@ from typing import Any
 from pages.network.facts import layer_facts, wiring_known
 from pages.network.layout import SIZES, place
 from pages.network.wiring import JOIN_WORDS, Node, read_wires
-from pages.plots.style import BIT_COLOURS, digit_colour
+from pages.plots.style import bit_colour, digit_colour
 from pages.shared.text import significant, tidy
 from qcore.allocation import (
     BIT_WIDTHS,
     FLOAT_BITS,
+    WEIGHT_WIDTHS,
     BitAllocation,
     LayerSpec,
     ModelSpec,
@@ -76,10 +77,10 @@ def picture(
             _layer(layer, layer_facts(layer, model, joined.get(at, "")), table, ranges or {})
             for at, layer in enumerate(model.layers)
         ],
-        "widths": list(BIT_WIDTHS),
-        "names": {str(bits): width_text(bits) for bits in BIT_WIDTHS},
-        "stored": {str(bits): stored_bits(bits) for bits in BIT_WIDTHS},
-        "looks": {str(bits): [BIT_COLOURS[bits], digit_colour(bits)] for bits in BIT_COLOURS},
+        "widths": {"weight": list(WEIGHT_WIDTHS), "activation": list(BIT_WIDTHS)},
+        "names": {str(bits): width_text(bits) for bits in WEIGHT_WIDTHS},
+        "stored": {str(bits): stored_bits(bits) for bits in WEIGHT_WIDTHS},
+        "looks": {str(bits): [bit_colour(bits), digit_colour(bits)] for bits in WEIGHT_WIDTHS},
         "unit": "" if table is None else table.unit,
         "damage": "" if table is None else f"Predicted damage ({table.kind})",
         "note": _note(model, wires.known),

@@ -9,7 +9,7 @@ import streamlit as st
 from pages.network import payload
 from pages.network.component import drawn_network
 from pages.shared import session
-from qcore.allocation import BIT_WIDTHS, BitAllocation, LayerBits, ModelSpec
+from qcore.allocation import BIT_WIDTHS, WEIGHT_WIDTHS, BitAllocation, LayerBits, ModelSpec
 from qcore.problem import InputRange, SensitivityTable
 from store import Store
 
@@ -82,7 +82,8 @@ def read_change(value: Any, model: ModelSpec) -> Change | None:
     if len(whole) < len(numbers) or not isinstance(locked, bool):
         return None
     layer, weight, activation = whole
-    if not 0 <= layer < len(model.layers) or not {weight, activation} <= set(BIT_WIDTHS):
+    known = weight in WEIGHT_WIDTHS and activation in BIT_WIDTHS
+    if not 0 <= layer < len(model.layers) or not known:
         return None
     return Change(layer, LayerBits(weight, activation), locked)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from pages.plots.style import BIT_COLOURS, GREY, digit_colour, lay_out, plain
+from pages.plots.style import GREY, bit_colour, digit_colour, lay_out, plain
 from pages.shared.text import bits_text, cost_text, tidy
 from qcore.allocation import (
     FLOAT_BITS,
@@ -111,7 +111,7 @@ def area_figure(
             textangle=0,
             textfont={"color": digit_colour(bits)},
             marker={
-                "color": BIT_COLOURS[bits],
+                "color": bit_colour(bits),
                 "line": {"color": GREY, "width": 0.5},
                 "pattern": {"shape": "/" if bits == FLOAT_BITS else "", "fgcolor": GREY},
             },

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from pages.plots.style import GREY, LINE_COLOURS, lay_out, plain
 from pages.shared.text import bits_text, tidy
+from qcore.allocation import in_order
 
 MOST_AXES = 26
 """Layers drawn as axes; more would leave no room for a line between two."""
@@ -43,8 +44,10 @@ def lines_figure(
         size_title: What the first axis shows, with its unit.
     """
     shown = thinned(divergence, MOST_LINES)
-    widths = np.unique(bits)
-    place = np.searchsorted(widths, bits[shown])  # float is one step beyond, not 24 bits away
+    widths = in_order(np.unique(bits).tolist())
+    # float is one step beyond, not 24 bits away
+    step = {width: at for at, width in enumerate(widths)}
+    place = np.vectorize(step.__getitem__, otypes=[int])(bits[shown])
     place = place + BAND * (np.linspace(0, 1, len(shown)) - 0.5)[:, None]
     closeness = -np.log10(divergence[shown])
     ticks = _decades(closeness)
@@ -56,7 +59,7 @@ def lines_figure(
             "values": place[:, at].tolist(),
             "range": [-0.4, len(widths) - 0.6],
             "tickvals": list(range(len(widths))),
-            "ticktext": [bits_text(int(width)) for width in widths],
+            "ticktext": [bits_text(width) for width in widths],
         }
         for at, name in enumerate(layers)
     ]

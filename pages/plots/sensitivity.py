@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from pages.plots.style import BIT_COLOURS, GREY, LINE_COLOURS, METHOD_DASHES, lay_out, plain
+from pages.plots.style import GREY, LINE_COLOURS, METHOD_DASHES, bit_colour, lay_out, plain
 from pages.shared.text import bits_text, tidy
 from qcore.allocation import (
     FLOAT_BITS,
     BitAllocation,
     LayerBits,
     ModelSpec,
+    in_order,
     stored_bits,
     width_words,
 )
@@ -112,7 +113,7 @@ def sensitivity_heatmap(frame: pd.DataFrame, unit: str) -> go.Figure:
         unit: Unit of the damage.
     """
     layers = list(dict.fromkeys(frame["layer"]))
-    widths = sorted(set(frame["bits"]), reverse=True)
+    widths = in_order(frame["bits"])[::-1]
     cells = {(r.layer, r.bits): float(r.damage) for r in frame.itertuples()}
     grid = [[cells.get((name, bits), math.nan) for name in layers] for bits in widths]
     log = [[math.log10(v) if v > 0 else None for v in row] for row in grid]
@@ -214,7 +215,7 @@ def price_figure(frame: pd.DataFrame, unit: str, most: int = 60) -> go.Figure:
             textangle=0,
             cliponaxis=False,
             marker={
-                "color": [BIT_COLOURS[bits] for bits in rows["bits"]],
+                "color": [bit_colour(bits) for bits in rows["bits"]],
                 "line": {"color": GREY, "width": 0.5},
             },
             customdata=[

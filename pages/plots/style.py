@@ -8,7 +8,14 @@ from collections.abc import Iterable, Mapping
 
 import plotly.graph_objects as go
 
-from qcore.allocation import BFLOAT16, FLOAT16, FLOAT_BITS
+from qcore.allocation import (
+    BFLOAT16,
+    FLOAT16,
+    FLOAT_BITS,
+    GROUPED_WIDTHS,
+    in_order,
+    stored_bits,
+)
 from qcore.searches import SEARCHES
 
 BIT_COLOURS = {
@@ -129,7 +136,7 @@ def style_of(method: str) -> dict[str, str]:
 def shown_colours(widths: Iterable[int]) -> dict[int, str]:
     """Widths that a legend lists, narrowest first, with their colours: the usual ones and these."""
     shown = {*USUAL_WIDTHS, *widths}
-    return {width: colour for width, colour in BIT_COLOURS.items() if width in shown}
+    return {width: bit_colour(width) for width in in_order(shown)}
 
 
 def steps_of(colours: Mapping[int, str]) -> list[tuple[float, str]]:
@@ -142,9 +149,15 @@ def steps_of(colours: Mapping[int, str]) -> list[tuple[float, str]]:
     ]
 
 
+def bit_colour(bits: int) -> str:
+    """The colour of any width; groups do not change it."""
+    return BIT_COLOURS[stored_bits(bits) if bits in GROUPED_WIDTHS else bits]
+
+
 def digit_colour(bits: int) -> str:
     """Black or white: what a digit on the cell of a bit-width is written in."""
-    return "#000000" if bits >= DARK_DIGITS_FROM else "#ffffff"
+    size = stored_bits(bits) if bits in GROUPED_WIDTHS else bits
+    return "#000000" if size >= DARK_DIGITS_FROM else "#ffffff"
 
 
 def icon() -> str:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from pages.searches import launch_batch
 from pages.searches.params_form import params_form
-from pages.searches.prefill import Prefill, has_tokens, prefill
+from pages.searches.prefill import Prefill, prefill
 from pages.searches.rules_form import device_rules
 from pages.shared import session, text, widgets
 from pages.shared.data_words import data_note, kinds_for, place_words
@@ -33,6 +33,7 @@ from qcore.ptq.settings import CORRECTIONS
 from qcore.quantizer_names import POST_TRAINING
 from qcore.run_spec import RunSpec, check_run, images_name
 from qcore.searches import SEARCHES, given
+from qcore.searches.usual_widths import has_tokens
 from store import Run, Store, all_runs
 from store.settings import read_settings
 
@@ -227,7 +228,7 @@ def _bits(begin: Prefill) -> tuple[tuple[int, ...], tuple[int, ...], list[QcoreE
         return weight_bits, (FLOAT_BITS,), unread
     inputs = [bits for bits in begin.activation_bits if bits != FLOAT_BITS]
     activation_bits, wrong = widgets.width_pills(
-        "Activation bits", inputs, f"f-activations{begin.key}"
+        "Activation bits", inputs, f"f-activations{begin.key}", inputs=True
     )
     return weight_bits, activation_bits, unread if wrong is None else [*unread, wrong]
 

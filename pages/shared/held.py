@@ -17,10 +17,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qcore.allocation import BIT_WIDTHS, BitAllocation, LayerBits, ModelSpec
+from qcore.allocation import (
+    BIT_WIDTHS,
+    WEIGHT_WIDTHS,
+    BitAllocation,
+    LayerBits,
+    ModelSpec,
+    in_order,
+)
 from qcore.rules.ties import PARTS, Part, Tie, merged
 
 _RULE = re.compile(r"([wa])([0-9.\-]+)(?:b([0-9.]*))?")
+KNOWN = {"weight": WEIGHT_WIDTHS, "activation": BIT_WIDTHS}
+"""Widths that there are, by part."""
+
 _DIGITS = 6
 _MOST = 20_000
 """Rules that are read from one list, at most."""
@@ -81,7 +91,7 @@ class Held:
                 bits
                 for bits in row
                 if bits in together.get(name, row)
-                and all(getattr(bits, p) in allowed.get((name, p), BIT_WIDTHS) for p in PARTS)
+                and all(getattr(bits, p) in allowed.get((name, p), WEIGHT_WIDTHS) for p in PARTS)
             )
             for name, row in options.items()
         }
@@ -104,7 +114,7 @@ class Held:
         """The same with what a part of some layers, and of those tied to them, may have."""
         named = self._tied_to(layers, part)
         kept = [r for r in self.rules if not _about(r, named, part, Allow)]
-        found = [Allow(layer, part, tuple(sorted(set(widths)))) for layer in named]
+        found = [Allow(layer, part, in_order(widths)) for layer in named]
         return Held((*kept, *found))
 
     def tying(self, layers: Sequence[str], part: Part) -> "Held":
@@ -186,9 +196,9 @@ def held_of(data: Any, model: ModelSpec) -> Held:
             if len(named) > 1:
                 rules.append(Tie(part, tuple(sorted(named, key=names.__getitem__))))
         elif isinstance(allow, list) and isinstance(layer := entry.get("pattern"), str):
-            widths = {w for w in allow if type(w) is int and w in BIT_WIDTHS}
+            widths = {w for w in allow if type(w) is int and w in KNOWN[part]}
             if layer in names:
-                rules.append(Allow(layer, part, tuple(sorted(widths))))
+                rules.append(Allow(layer, part, in_order(widths)))
     return Held(_shortened(rules))
 
 
@@ -203,7 +213,7 @@ def held_of_text(words: str, model: ModelSpec) -> Held:
         layers = tuple(model.names[at] for at in _numbers(found[2], len(model.names)))
         if found[3] is not None:
             widths = {int(w) for w in found[3].split(".") if w and len(w) < _DIGITS}
-            allowed = tuple(sorted(widths & set(BIT_WIDTHS)))
+            allowed = in_order(widths & set(KNOWN[part]))
             rules += [Allow(layer, part, allowed) for layer in layers]
         elif len(layers) > 1:
             rules.append(Tie(part, layers))

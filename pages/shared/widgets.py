@@ -7,7 +7,7 @@ import streamlit as st
 from pages.shared import text
 from pages.shared.budgets import forget_budgets
 from pages.shared.setup import cost_table_notes
-from qcore.allocation import HALF_WIDTHS, WIDTHS_IN_WORDS, parse_width, width_text
+from qcore.allocation import HALF_WIDTHS, WIDTHS_IN_WORDS, in_order, parse_width, width_text
 from qcore.errors import InvalidBits, QcoreError
 from qcore.models.catalog import read_models
 from store import Store, all_runs
@@ -32,7 +32,7 @@ OTHERS = "others"
 
 
 def width_pills(
-    label: str, chosen: Sequence[int], key: str
+    label: str, chosen: Sequence[int], key: str, inputs: bool = False
 ) -> tuple[tuple[int, ...], InvalidBits | None]:
     """Let the reader choose several widths, by clicks, and by writing what no click offers.
 
@@ -40,14 +40,15 @@ def width_pills(
         label: Of the widget.
         chosen: What is chosen at first; whatever is not among OFFERED_WIDTHS is offered too.
         key: Of the widget.
+        inputs: Whether they are widths of activations, which have no groups.
 
     Returns:
-        The widths, each once and rising; and what is wrong with those that were written, which is
-        said at the field, or None.
+        The widths, each once, from the narrowest; and what is wrong with those that were written,
+        which is said at the field, or None.
     """
     found: list[int | str] = st.pills(
         label,
-        [*sorted({*OFFERED_WIDTHS, *chosen}), OTHERS],
+        [*in_order({*OFFERED_WIDTHS, *chosen}), OTHERS],
         selection_mode="multi",
         default=list(chosen),
         format_func=_width_words,
@@ -56,7 +57,7 @@ def width_pills(
     )
     clicked = {width for width in found if isinstance(width, int)}
     if OTHERS not in found:
-        return tuple(sorted(clicked)), None
+        return in_order(clicked), None
     words = st.text_input(
         f"Other {label[:1].lower()}{label[1:]}",
         key=f"{key}-{OTHERS}",
@@ -66,15 +67,20 @@ def width_pills(
     )
     try:
         parts = [one.strip() for one in words.replace(";", ",").split(",")]
-        written = {parse_width(one) for one in parts if one}
+        written = {parse_width(one, inputs) for one in parts if one}
     except InvalidBits as error:
         st.error(text.literal(str(error)), icon=":material/error:")
-        return tuple(sorted(clicked)), error
-    return tuple(sorted(clicked | written)), None
+        return in_order(clicked), error
+    return in_order(clicked | written), None
 
 
 def width_box(
-    label: str, widths: Sequence[int], begin: int, key: str, others: Sequence[str] = ()
+    label: str,
+    widths: Sequence[int],
+    begin: int,
+    key: str,
+    others: Sequence[str] = (),
+    inputs: bool = False,
 ) -> int | str:
     """Let the reader choose one width of a list, or write any other.
 
@@ -84,6 +90,7 @@ def width_box(
         begin: The one that is chosen at first.
         key: Of the widget.
         others: What else may be chosen, no widths.
+        inputs: Whether they are widths of activations, which have no groups.
 
     Returns:
         The width, or one of the others.
@@ -101,7 +108,9 @@ def width_box(
         width=140,
         help=f"{WIDTHS_IN_WORDS}; any of them can be typed.",
     )
-    return parse_width(found) if isinstance(found, str) and found not in others else found
+    if not isinstance(found, str) or found in others:
+        return found
+    return parse_width(found, inputs)
 
 
 def _width_words(option: int | str) -> str:

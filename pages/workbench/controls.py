@@ -117,7 +117,7 @@ def _rules(model: ModelSpec, bench: Bench) -> None:
 
 def bits_editor(model: ModelSpec, bench: Bench) -> None:
     """The table to type bits into; what is typed is taken up by the next view of the page."""
-    column, widths = st.column_config, width_options(bench.base)
+    column = st.column_config
     st.data_editor(
         editor_frame(bench.base, bench.now, model),
         key=editor_key(model, bench),
@@ -132,13 +132,13 @@ def bits_editor(model: ModelSpec, bench: Bench) -> None:
             ),
             LAYER: column.TextColumn(pinned=True, width=140),
             WEIGHT: column.SelectboxColumn(
-                options=widths,
+                options=width_options(bench.base),
                 help=f"{WIDTHS_IN_WORDS}.",
                 width=105,
             ),
             ACTIVATION: column.SelectboxColumn(
-                options=widths,
-                help=f"Bits of the layer's input: {WIDTHS_IN_WORDS}.",
+                options=width_options(bench.base, inputs=True),
+                help=f"Bits of the layer's input: {WIDTHS_IN_WORDS}; inputs have no groups.",
                 width=125,
             ),
             BYTES: column.NumberColumn(format="localized", width=105),
@@ -181,7 +181,7 @@ def _go(key: str, disabled: bool = False) -> bool:
 def _from_uniform(model: ModelSpec) -> Draft | None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         weight = widgets.width_box("Weight bits", BIT_WIDTHS, 4, "wb-uw")
-        inputs = widgets.width_box("Activation bits", BIT_WIDTHS, FLOAT_BITS, "wb-ua")
+        inputs = widgets.width_box("Activation bits", BIT_WIDTHS, FLOAT_BITS, "wb-ua", inputs=True)
         return uniform_draft(model, int(weight), int(inputs)) if _go("wb-uniform") else None
 
 

@@ -14,7 +14,9 @@ from pages.shared.text import tidy
 from qcore.allocation import (
     BIT_WIDTHS,
     FLOAT_BITS,
+    GROUPED_WIDTHS,
     SHOWN,
+    WEIGHT_WIDTHS,
     BitAllocation,
     LayerBits,
     LayerSpec,
@@ -49,9 +51,9 @@ class Row:
     def problem(self) -> str:
         """What is wrong with the row, in words; "" where nothing is."""
         wrong = [
-            f"{what} bits {'missing' if bits is None else tidy(bits, SHOWN)}"
+            f"{what} bits {'missing' if bits is None else tidy(str(_text(bits)), SHOWN)}"
             for what, bits in (("weight", self.weight), ("activation", self.activation))
-            if not isinstance(bits, int)
+            if not isinstance(bits, int) or (what == "activation" and bits not in BIT_WIDTHS)
         ]
         return ", ".join(wrong)
 
@@ -97,9 +99,10 @@ def allocation_of(draft: Draft, model: ModelSpec) -> BitAllocation | None:
     """The draft's bits, or None while a row makes no sense; ids of embeddings stay as they are."""
     bits: dict[str, LayerBits] = {}
     for name, row in zip(model.names, draft.rows, strict=True):
-        if not isinstance(row.weight, int) or not isinstance(row.activation, int):
+        weight, activation = row.weight, row.activation
+        if row.problem or not isinstance(weight, int) or not isinstance(activation, int):
             return None
-        bits[name] = LayerBits(row.weight, row.activation)
+        bits[name] = LayerBits(weight, activation)
     return BitAllocation(bits).with_float_ids(model.layers)
 
 
@@ -147,10 +150,11 @@ def _text(bits: int | str | None) -> str | None:
     return width_text(bits) if isinstance(bits, int) else bits
 
 
-def width_options(draft: Draft) -> list[str]:
-    """What the cells of the widths offer, as text: every width, and what the draft has besides."""
-    had = (_text(bits) for row in draft.rows for bits in (row.weight, row.activation))
-    return list(dict.fromkeys([*map(width_text, BIT_WIDTHS), *(each for each in had if each)]))
+def width_options(draft: Draft, inputs: bool = False) -> list[str]:
+    """What cells of weights or of inputs offer, as text: every width, and what the draft has."""
+    had = (_text(row.activation if inputs else row.weight) for row in draft.rows)
+    known = BIT_WIDTHS if inputs else WEIGHT_WIDTHS
+    return list(dict.fromkeys([*map(width_text, known), *(each for each in had if each)]))
 
 
 def editor_frame(shown: Draft, now: Draft, model: ModelSpec) -> pd.DataFrame:
@@ -202,9 +206,11 @@ LONGEST = 220
 """Characters of a text that is still put into a link; deeper networks go without."""
 
 
-_LETTERS = dict(zip(BIT_WIDTHS, "123456789ABCDEFGbhf", strict=True))
+_LETTERS = dict(
+    zip((*BIT_WIDTHS, *GROUPED_WIDTHS), "123456789ABCDEFGbhfacdegijklmnopqrstuvwx", strict=True)
+)
 """A letter for each width: digits, A to G for 10 to 16 bits, b and h for bf16 and fp16, f for
-float."""
+float, the others for those with groups."""
 
 _WIDTHS = {letter: width for width, letter in _LETTERS.items()}
 
@@ -235,10 +241,10 @@ def bits_of_link(text: str, model: ModelSpec) -> BitAllocation | None:
         return None
     count = len(model.layers)
     columns = []
-    for part in parts:
+    for part, known in zip(parts, (WEIGHT_WIDTHS, BIT_WIDTHS), strict=True):
         widths = [_WIDTHS.get(letter, 0) for letter in part]
         widths = widths * count if len(widths) == 1 else widths
-        if len(widths) != count or not set(widths) <= set(BIT_WIDTHS):
+        if len(widths) != count or not set(widths) <= set(known):
             return None
         columns.append(widths)
     pairs = zip(model.names, *columns, strict=True)

@@ -9,17 +9,18 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from pages.plots.style import BIT_COLOURS, USUAL_WIDTHS, digit_colour
+from pages.plots.style import USUAL_WIDTHS, bit_colour, digit_colour
 from pages.shared.text import tidy
 from pages.workbench.calibration import Calibration
 from pages.workbench.draft import Draft
 from qcore.allocation import (
     BIT_WIDTHS,
     FLOAT_BITS,
+    WEIGHT_WIDTHS,
     BitAllocation,
     LayerBits,
     ModelSpec,
-    is_float_width,
+    in_order,
     stored_bits,
     width_text,
 )
@@ -50,11 +51,12 @@ def bars_payload(
         "model": model.digest,
         "title": tidy(draft.start.label, 120),
         "heard": heard,
-        "widths": list(BIT_WIDTHS),
+        "widths": list(WEIGHT_WIDTHS),
+        "inputs": list(BIT_WIDTHS),
         "usual": list(USUAL_WIDTHS),
-        "names": {str(bits): width_text(bits) for bits in BIT_WIDTHS},
-        "sizes": {str(bits): stored_bits(bits) for bits in BIT_WIDTHS},
-        "colours": {bits: [colour, digit_colour(bits)] for bits, colour in BIT_COLOURS.items()},
+        "names": {str(bits): width_text(bits) for bits in WEIGHT_WIDTHS},
+        "sizes": {str(bits): stored_bits(bits) for bits in WEIGHT_WIDTHS},
+        "colours": {bits: [bit_colour(bits), digit_colour(bits)] for bits in WEIGHT_WIDTHS},
         "layers": [
             {"name": tidy(layer.name, 120), "kind": tidy(layer.kind), "locked": row.locked}
             for layer, row in zip(model.layers, draft.rows, strict=True)
@@ -126,8 +128,8 @@ def filled(scores: Mapping[int, float]) -> dict[int, float]:
         >>> filled({2: 1.0, 4: 0.25})
         {2: 1.0, 3: 0.5, 4: 0.25}
     """
-    known = sorted(bits for bits in scores if not is_float_width(bits))
-    found = {bits: score for bits, score in sorted(scores.items()) if bits != FLOAT_BITS}
+    known = sorted(bits for bits in scores if bits in range(1, 17))
+    found = {bits: score for bits, score in scores.items() if bits != FLOAT_BITS}
     for low, high in pairwise(known):
         first, last = scores[low], scores[high]
         for bits in range(low + 1, high):
@@ -136,11 +138,11 @@ def filled(scores: Mapping[int, float]) -> dict[int, float]:
             found[bits] = (
                 first ** (1 - share) * last**share if by_factor else first + share * (last - first)
             )
-    return {bits: found[bits] for bits in sorted(found)}
+    return {bits: found[bits] for bits in in_order(found)}
 
 
 def _row(scores: Mapping[int, float]) -> list[float | None]:
-    return [0.0 if bits == FLOAT_BITS else scores.get(bits) for bits in BIT_WIDTHS]
+    return [0.0 if bits == FLOAT_BITS else scores.get(bits) for bits in WEIGHT_WIDTHS]
 
 
 def _words(name: str) -> dict[str, Any]:
@@ -149,9 +151,9 @@ def _words(name: str) -> dict[str, Any]:
 
 
 def _prices(model: ModelSpec, name: str) -> list[list[int]]:
-    """A row a layer: its price at each of BIT_WIDTHS; its activation makes no difference."""
+    """A row a layer: its price at each of WEIGHT_WIDTHS; its activation makes no difference."""
     price = COSTS[name].layer_cost
-    return [[price(layer, LayerBits(bits)) for bits in BIT_WIDTHS] for layer in model.layers]
+    return [[price(layer, LayerBits(bits)) for bits in WEIGHT_WIDTHS] for layer in model.layers]
 
 
 def _unit_prices(model: ModelSpec, name: str) -> list[int]:
@@ -182,16 +184,16 @@ def read_edit(message: Any, model: ModelSpec) -> tuple[int, list[tuple[int, int,
         return None
     rows = []
     for weight, activation, locked in zip(*columns, strict=True):
-        widths = (weight, activation)
-        if not all(_is_width(bits) for bits in widths) or not isinstance(locked, bool):
+        known = _is_width(weight, WEIGHT_WIDTHS) and _is_width(activation, BIT_WIDTHS)
+        if not known or not isinstance(locked, bool):
             return None
         rows.append((int(weight), int(activation), locked))
     return number, rows
 
 
-def _is_width(bits: Any) -> bool:
+def _is_width(bits: Any, known: Sequence[int]) -> bool:
     whole = isinstance(bits, (int, float)) and not isinstance(bits, bool)
-    return whole and bits in BIT_WIDTHS
+    return whole and bits in known
 
 
 def told_draft(draft: Draft, shown: BitAllocation, rows: Sequence[tuple[int, int, bool]]) -> Draft:

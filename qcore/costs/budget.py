@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from numbers import Real
 
-from qcore.allocation import FLOAT_BITS, LayerBits, LayerSpec, ModelSpec
+from qcore.allocation import FLOAT_BITS, LayerBits, LayerSpec, ModelSpec, in_order
 from qcore.costs import COSTS
 from qcore.costs.formulas import UNPRICED, CostModel
 from qcore.errors import InfeasibleBudget, InvalidParams
@@ -105,7 +105,7 @@ def make_options(
         InvalidParams: no bit-width is given.
     """
     layers = tuple(layers)
-    widths, input_widths = sorted(set(weight_bits)), sorted(set(activation_bits))
+    widths, input_widths = in_order(weight_bits), in_order(activation_bits)
     if not widths or not input_widths:
         raise InvalidParams("Choose at least one weight and one activation bit-width.")
     free = tuple(LayerBits(w, a) for w in widths for a in input_widths)
@@ -113,7 +113,7 @@ def make_options(
     options = {layer.name: rows if layer.looks_up else free for layer in layers}
     if pin_first_last is not None:
         LayerBits(pin_first_last)  # refused even where no layer is known yet
-        quantized = input_widths != [FLOAT_BITS]
+        quantized = input_widths != (FLOAT_BITS,)
         for layer in ends_of(layers):
             inputs = quantized and not layer.looks_up
             pinned = LayerBits(pin_first_last, pin_first_last if inputs else FLOAT_BITS)

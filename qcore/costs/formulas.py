@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from qcore.allocation import LayerBits, LayerSpec, ModelSpec, is_float_width, stored_bits
+from qcore.widths import group_inputs, groups_of
 
 UNPRICED = 10**15
 """Price of bits that a table has no row for: more than any limit, and never shown as a cost."""
 
 SCALE_BYTES = 4
+GROUP_SCALE_BYTES = 2
+"""Of the scale of a group of inputs, a bfloat16."""
 BIAS_BYTES = 4
 FLOAT_BYTES = 4
 
@@ -47,8 +50,8 @@ class CostModel:
             table.
         layer_cost: Price of one layer at given bits, a whole number in the unit; never negative.
             Formulas never fall when a bit-width rises within 1..16 (floats need no scales, so fp16
-            and 32 bits of a tiny layer may cost less on disk than 8). What a user measured may: no
-            solver relies on it. UNPRICED where a table cannot tell.
+            and 32 bits of a tiny layer may cost less on disk than 8; scales of groups add to it).
+            What a user measured may: no solver relies on it. UNPRICED where a table cannot tell.
         reduce: How layers combine.
         per_float_parameter: What each parameter left in float adds, in the unit.
         constant: The part no bit-width changes, where it is not the same for each such parameter.
@@ -129,11 +132,18 @@ def _model_bytes(layer: LayerSpec, bits: LayerBits) -> int:
 
 def _scale_bytes(layer: LayerSpec, weight_bits: Any, activation_bits: Any) -> int:
     """Scales and biases: the same at all widths but those of floats."""
-    scales = 0 if _is_float(weight_bits) else layer.channels * SCALE_BYTES
+    scales = 0 if _is_float(weight_bits) else layer.channels * _row_scale_bytes(layer, weight_bits)
     # a quantized activation carries one scale and one zero point; ids are no activation
     none = _is_float(activation_bits) or layer.looks_up or not layer.counted
     activation = 0 if none else 2 * SCALE_BYTES
     return scales + layer.biases * BIAS_BYTES + activation
+
+
+def _row_scale_bytes(layer: LayerSpec, weight_bits: Any) -> int:
+    # bits that need not be whole have no groups, and are tensors at times
+    if not isinstance(weight_bits, int) or not group_inputs(weight_bits):
+        return SCALE_BYTES
+    return groups_of(weight_bits, layer.row) * GROUP_SCALE_BYTES
 
 
 def _microbits(bytes_: int, weights: int) -> int:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from qcore.allocation import (
+    GROUPED_WIDTHS,
     HALF_WIDTHS,
     LayerBits,
     LayerSpec,
@@ -192,8 +193,8 @@ def _pricing(
     table: Table, layer: LayerSpec
 ) -> tuple[Callable[[int, int], int], list[tuple[int, int]]]:
     pairs = [(bits.weight, bits.activation) for bits in table.rows.get(layer.name, {})]
-    # bits that need not be whole are whole numbers' and never become floats of 16 bits
-    rows = [pair for pair in pairs if not set(pair) & set(HALF_WIDTHS)]
+    # bits that need not be whole are whole numbers': never floats of 16 bits, nor in groups
+    rows = [pair for pair in pairs if not set(pair) & {*HALF_WIDTHS, *GROUPED_WIDTHS}]
     return lambda weight, activation: price_in(table, layer, LayerBits(weight, activation)), rows
 
 

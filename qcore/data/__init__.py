@@ -172,7 +172,7 @@ def _other_data(
             training=training,
             odd=getattr(entry.judge, "measure", "") == "auc",
         )
-    return column_data(name, key, path, entry.inputs, counts, seed, training)
+    return column_data(name, key, path, entry.inputs, counts, seed, training, entry.judge)
 
 
 def _pairs(

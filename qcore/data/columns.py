@@ -19,16 +19,18 @@ from torch import Tensor
 
 from qcore.data.listing import shown
 from qcore.data.masks import LENGTHS, is_mask, mask_of
-from qcore.data.ragged import filled, filled_labels, rows_of
+from qcore.data.ragged import filled, rows_of
 from qcore.data.samples import Samples, as_kind
 from qcore.data.splits import Data, assemble, draw
 from qcore.data.stored_arrays import as_tensor, read_stored
+from qcore.data.tagged.columns import LABELS, read_column_labels, without_unlabelled
 from qcore.errors import InvalidData, InvalidParams
 from qcore.example_inputs import zeros_for
 from qcore.inputs import Input
+from qcore.judges import Judge
 
-LABELS, TEST = ("y", "labels", "label"), "_test"
-"""What the labels are called, and what ends the names of test samples."""
+TEST = "_test"
+"""What ends the names of test samples."""
 
 Columns = Mapping[str, Any]
 """As stored: arrays, rows of unequal length, or what cannot be used."""
@@ -42,6 +44,7 @@ def column_data(
     counts: tuple[int, int],
     seed: int,
     training: bool,
+    judge: Judge | None = None,
 ) -> Data:
     """Read and split the samples of a network that takes no images.
 
@@ -53,6 +56,7 @@ def column_data(
         counts: Samples to calibrate on and to search on.
         seed: Which are drawn.
         training: Also give those that are left over, where the test samples are given.
+        judge: How its answers are compared; says what labels are.
 
     Raises:
         InvalidData: it is no file of columns, a column is missing, or does not fit its input.
@@ -65,9 +69,9 @@ def column_data(
         )
     notes: list[str] = []
     stored = read_stored(path, notes)
-    given, test = _part(stored, "", inputs, path, notes), None
+    given, test = _part(stored, "", inputs, path, judge, notes), None
     if any(f"{each.name}{TEST}" in stored for each in inputs):
-        test = _part(stored, TEST, inputs, path, notes)
+        test = _part(stored, TEST, inputs, path, judge, notes)
         if (test.labels is None) != (given.labels is None):
             raise InvalidData(
                 f"{path} has labels for only one of its two parts; give y and y_test."
@@ -147,21 +151,30 @@ def _digests(samples: Samples) -> list[bytes]:
 
 
 def _part(
-    stored: Columns, end: str, inputs: tuple[Input, ...], path: Path, notes: list[str]
+    stored: Columns,
+    end: str,
+    inputs: tuple[Input, ...],
+    path: Path,
+    judge: Judge | None,
+    notes: list[str],
 ) -> Samples:
     present = {each.name: stored.get(each.name + end) for each in inputs}
     if len(inputs) == 1 and present[inputs[0].name] is None and f"x{end}" in stored:
         present[inputs[0].name] = stored[f"x{end}"]  # one input needs no name of its own
     columns: dict[str, Tensor] = {}
-    lengths = _given_lengths(stored, end, inputs, path)
+    given = _given_lengths(stored, end, inputs, path)
+    own: dict[str, Tensor] = {}
     for each in inputs:
         if present[each.name] is not None:
-            columns[each.name], own = _column(each, present[each.name], end, path, notes)
-            lengths = own if lengths is None else lengths
+            columns[each.name], counted = _column(each, present[each.name], end, path, notes)
+            if counted is not None:
+                own[each.name] = counted
     missing = [
         each.name + end
         for each in inputs
-        if not (each.name in columns or each.zeros or (is_mask(each) and lengths is not None))
+        if not (
+            each.name in columns or each.zeros or (is_mask(each) and (own or given is not None))
+        )
     ]
     if missing:
         raise InvalidData(
@@ -172,12 +185,40 @@ def _part(
     for each in inputs:
         if each.name in columns:
             continue
+        lengths = given if given is not None else _lengths_for(each, own)
         if each.zeros or lengths is None:
             columns[each.name] = zeros_for(each, n)
         else:
             columns[each.name] = mask_of(each, lengths)
             notes.append(f"{each.name} was made of the samples' lengths.")
-    return Samples(columns, inputs, _labels(stored, inputs, end, path))
+    labels = read_column_labels(stored, columns, inputs, end, path, judge, notes)
+    samples = Samples(columns, inputs, labels)
+    kept = without_unlabelled(labels, columns, judge)
+    if kept is None:
+        return samples
+    if not len(kept):
+        raise InvalidData(
+            f"{shown(path)}: no place of any sample has a label that counts; labels are class "
+            "numbers from 0, and negative where none counts."
+        )
+    notes.append(f"{n - len(kept):,} of {n:,} samples have no label that counts and are left out.")
+    return samples.at(kept)
+
+
+def _lengths_for(mask: Input, own: Mapping[str, Tensor]) -> Tensor | None:
+    """The lengths that a mask is made of: those of the input whose name begins most like its own.
+
+    As "decoder_attention_mask" counts the places of "decoder_input_ids".
+    """
+    if not own:
+        return None
+    return own[max(own, key=lambda name: _beginning(name, mask.name))]
+
+
+def _beginning(one: str, other: str) -> int:
+    """How many letters two names begin alike with."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 def _given_lengths(
@@ -224,20 +265,6 @@ def _lies_flat(values: Tensor, wanted: Input) -> bool:
 
 def _numbers(wanted: Input) -> int:
     return math.prod(wanted.shape)
-
-
-def _labels(stored: Columns, inputs: tuple[Input, ...], end: str, path: Path) -> Tensor | None:
-    """Labels as the judge takes them; whole numbers as int64."""
-    taken = [each.name for each in inputs]
-    name = next((n + end for n in LABELS if n + end in stored and n not in taken), None)
-    if name is None:
-        return None
-    rows = rows_of(stored[name], name, path)
-    if rows is not None:
-        length = next((each.shape[0] for each in inputs if each.shape), 1)
-        return filled_labels(rows, length, path)
-    labels = as_tensor(stored[name], name, path)
-    return labels if labels.is_floating_point() else labels.long()
 
 
 def fitted(wanted: Input, values: Tensor, notes: list[str]) -> Tensor:

@@ -1,50 +1,28 @@
 """Documents from text files, one after the other: never more of a file in memory than is used.
 
 A folder of `.txt` files holds a document in each; a `.txt` file one in each line; a `.jsonl` file
-an object in each line, with the fields `text` and, where there is one, `label`.
+an object in each line (`tagged.objects` says which fields it may have).
 """
 
-import codecs
-import json
 import os
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from qcore.data.listing import LEFT_BEHIND, shown
 from qcore.data.skipped import Skipped
+from qcore.data.tagged.documents import Document, decoded
+from qcore.data.tagged.objects import MOST_OBJECT, read_line
 from qcore.errors import DataUnavailable, InvalidData
 
 LINES, OBJECTS = (".txt", ".text"), (".jsonl", ".ndjson")
-TEXT, LABEL = "text", "label"
-
 MOST_BYTES = 256 * 2**20
 """Of one file, how much is drawn from: its beginning."""
 
-MOST_OBJECT = 16 * 2**20
 _BLOCK = 2**20
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-
-Label = str | int | float | bool | None
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A text.
-
-    Attributes:
-        text: Without white space around it; "" where it is empty.
-        place: Its file and line, to be found again.
-        cut: Whether the file goes on with it.
-        label: As it is written; None without one.
-    """
-
-    text: str
-    place: str
-    cut: bool = False
-    label: Label = None
 
 
 @dataclass
@@ -66,7 +44,9 @@ class Documents:
     skipped: Skipped = field(default_factory=lambda: Skipped(0))
 
 
-def open_documents(path: Path, most: int, characters: int, seed: int) -> Documents:
+def open_documents(
+    path: Path, most: int, characters: int, seed: int, tagged: bool = False
+) -> Documents:
     """Documents of a folder or a file.
 
     Args:
@@ -74,6 +54,7 @@ def open_documents(path: Path, most: int, characters: int, seed: int) -> Documen
         most: How many are drawn where there are more.
         characters: How much of each is read.
         seed: Which are drawn.
+        tagged: Whether labels of their words are looked for.
 
     Raises:
         DataUnavailable: there is nothing of this name.
@@ -95,7 +76,7 @@ def open_documents(path: Path, most: int, characters: int, seed: int) -> Documen
     except OSError as error:
         raise DataUnavailable(f"{shown(path)} cannot be opened ({error.strerror}).") from error
     wanted = _drawn(total, most, seed)
-    read = _object if suffix in OBJECTS else _line
+    read = partial(read_line, tagged=tagged) if suffix in OBJECTS else _line
     limit = MOST_OBJECT if suffix in OBJECTS else 4 * characters
     each = _lines(path, wanted, total, limit, read, characters)
     return Documents(each, total, len(wanted), whole)
@@ -136,7 +117,7 @@ def _files(
             with path.open("rb") as stream:
                 content = stream.read(4 * characters + 1)
             cut = len(content) > 4 * characters
-            text = _decoded(content, place, cut).strip()
+            text = decoded(content, place, cut).strip()
         except OSError as error:
             skipped.reasons.append((place, f"{place} cannot be opened ({error.strerror})."))
         except InvalidData as error:
@@ -189,49 +170,5 @@ def _pass_over(stream: BinaryIO) -> None:
 
 
 def _line(content: bytes, place: str, cut: bool, characters: int) -> Document:
-    text = _decoded(content, place, cut).strip()
+    text = decoded(content, place, cut).strip()
     return Document(text[:characters], place, cut or len(text) > characters)
-
-
-def _object(content: bytes, place: str, cut: bool, characters: int) -> Document:
-    if cut:
-        raise InvalidData(f"{place} is longer than {MOST_OBJECT / 1e6:.0f} MB; split its text.")
-    line = _decoded(content, place, False).strip()
-    if not line:
-        return Document("", place)
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        words = getattr(error, "msg", "nested too deeply")
-        at = f" at character {error.pos + 1:,}" if isinstance(error, json.JSONDecodeError) else ""
-        raise InvalidData(
-            f"{place} is no JSON ({words}{at}). Each line of a .jsonl file is one object, like "
-            '{"text": "...", "label": 0}.'
-        ) from error
-    if not isinstance(found, dict) or not isinstance(found.get(TEXT), str):
-        holds = f"the fields {', '.join(map(str, found))[:100]}" if isinstance(found, dict) else ""
-        raise InvalidData(
-            f"{place} needs an object with the field {TEXT!r}, a text; it holds "
-            f"{holds or 'a ' + type(found).__name__}. Name the field of the text {TEXT!r}."
-        )
-    label = found.get(LABEL)
-    if label is not None and not isinstance(label, str | int | float):
-        raise InvalidData(
-            f"{place}: the label is a {type(label).__name__}; it may be a number or a name."
-        )
-    # half a character, which JSON can spell and UTF-8 cannot
-    text = found[TEXT].encode("utf-8", "replace").decode().strip()
-    return Document(text[:characters], place, len(text) > characters, label)
-
-
-def _decoded(content: bytes, place: str, cut: bool) -> str:
-    try:
-        decoder = codecs.getincrementaldecoder("utf-8-sig")()
-        # where a text was cut, its last character may be as well
-        return decoder.decode(content, not cut)
-    except UnicodeDecodeError as error:
-        kind = "UTF-16" if content.startswith(_UTF16) else "another encoding"
-        raise InvalidData(
-            f"{place} is not UTF-8 (byte 0x{content[error.start]:02X} at {error.start + 1:,}), "
-            f"perhaps {kind}. Save it as UTF-8."
-        ) from error

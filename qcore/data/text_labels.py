@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from qcore.data.text_files import Label
+from qcore.data.tagged.documents import Label
 from qcore.errors import InvalidConfig, InvalidData, QcoreError
 from qcore.judges import Judge
 from qcore.models.cards import FOLDER, card_folder
@@ -47,7 +47,7 @@ def read_text_labels(
             f"{bare[0]} has no label, and others have: {len(bare):,} of {len(found):,}. Give all a "
             "label, or none."
         )
-    names = _class_names(model)
+    names = class_names(model)
     numbers = _by_name(found, names, notes) or [_whole(label, place) for label, place in found]
     if judge.name != "classes":
         return (), torch.tensor(numbers)
@@ -112,7 +112,7 @@ def _by_name(
     return [numbered[text] for text in texts]
 
 
-def _class_names(model: str) -> tuple[str, ...]:
+def class_names(model: str) -> tuple[str, ...]:
     """What a Hugging Face network calls its classes; () where it does not say."""
     try:
         return label_names(read_config(card_folder(model) / FOLDER))

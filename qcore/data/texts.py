@@ -14,8 +14,10 @@ from qcore.data.columns import split_samples
 from qcore.data.listing import shown
 from qcore.data.samples import Samples, as_kind
 from qcore.data.splits import Data
-from qcore.data.text_files import Document, Documents, Label, open_documents
-from qcore.data.text_labels import read_text_labels
+from qcore.data.tagged.documents import Document, Label
+from qcore.data.tagged.words import Tags, counted, read_token_labels, tags_of, takes_tags
+from qcore.data.text_files import Documents, open_documents
+from qcore.data.text_labels import class_names, read_text_labels
 from qcore.data.tokens import Cutter, Encoded, open_cutter
 from qcore.errors import InvalidData
 from qcore.example_inputs import zeros_for
@@ -58,11 +60,13 @@ class _Kept:
     Attributes:
         encoded: Their tokens.
         labels: Label and place of each.
+        tags: The label of each of its tokens; None where its words have none.
         left_out: Why documents were left out, to how many.
     """
 
     encoded: list[Encoded] = field(default_factory=list)
     labels: list[tuple[Label, str]] = field(default_factory=list)
+    tags: list[Tags | None] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
 
     def thin(self, most: int, seed: int) -> None:
@@ -71,6 +75,7 @@ class _Kept:
         stay = order[:most].sort().values.tolist()
         self.encoded = [self.encoded[at] for at in stay]
         self.labels = [self.labels[at] for at in stay]
+        self.tags = [self.tags[at] for at in stay]
 
 
 def text_data(
@@ -106,7 +111,8 @@ def text_data(
     length = roles.ids.shape[0]
     wanted = sum(counts) + most_tested
     characters = max(_FEWEST_CHARACTERS, _CHARACTERS * length)
-    found = open_documents(path, int(_SPARE * wanted), characters, seed)
+    tagged = takes_tags(judge)
+    found = open_documents(path, int(_SPARE * wanted), characters, seed, tagged)
     fewest = 2 if judge is not None and judge.own_labels else 1
     kept = _read(found, cutter, fewest)
     kept.thin(wanted, seed)
@@ -116,10 +122,24 @@ def text_data(
     notes = [*cutter.notes, *_notes(found, kept, length)]
     classes: tuple[str, ...] = ()
     labels = None
-    if judge is not None and model is not None:
+    if any(tags is not None for tags in kept.tags) and model is not None:
+        labels = _token_labels(kept, length, model, path, notes)
+    elif judge is not None and model is not None:
         classes, labels = read_text_labels(kept.labels, model, judge, notes)
     samples = Samples(_columns(kept.encoded, roles, cutter.padding), inputs, labels)
     return split_samples(name, samples, None, counts, seed, training, tuple(notes), classes)
+
+
+def _token_labels(kept: _Kept, length: int, model: str, path: Path, notes: list[str]) -> Tensor:
+    places = [place for _, place in kept.labels]
+    bare = [place for tags, place in zip(kept.tags, places, strict=True) if tags is None]
+    if bare:
+        raise InvalidData(
+            f"{bare[0]} has no labels of its words, and others have: {len(bare):,} of "
+            f"{len(places):,}. Give all of them some, or none."
+        )
+    tags = [each or [] for each in kept.tags]
+    return read_token_labels(tags, places, length, class_names(model), path, notes)
 
 
 def _roles(inputs: tuple[Input, ...]) -> _Roles:
@@ -168,10 +188,13 @@ def _read(found: Documents, cutter: Cutter, fewest: int) -> _Kept:
                 kept.left_out["of a single token, after which nothing can be predicted"] += 1
             elif digest in seen:
                 kept.left_out["the same as another one in the tokens that are taken"] += 1
+            elif document.tags and not counted(tags := tags_of(document, tokens)):
+                kept.left_out["in whose tokens no word with a label begins"] += 1
             else:
                 seen.add(digest)
                 kept.encoded.append(replace(tokens, cut=tokens.cut or document.cut))
                 kept.labels.append((document.label, document.place))
+                kept.tags.append(tags if document.tags else None)
     return kept
 
 

@@ -30,12 +30,15 @@ class Encoded:
         types: The type of each.
         own: How many of them stand for the text itself, not around it.
         cut: Whether the text has more.
+        last: Of each token the last character of the text that it stands for, int64 (tokens,); -1
+            where it stands for none.
     """
 
     ids: np.ndarray
     types: np.ndarray
     own: int
     cut: bool
+    last: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ class Cutter:
                 self._refuse(int(ids.max()))
             types = np.array(encoding.type_ids, np.int64)
             own = len(ids) - sum(encoding.special_tokens_mask)
-            found.append(Encoded(ids, types, own, bool(encoding.overflowing)))
+            last = np.array([e - 1 if e > s else -1 for s, e in encoding.offsets], np.int64)
+            found.append(Encoded(ids, types, own, bool(encoding.overflowing), last))
         return found
 
     def _refuse(self, number: int) -> None:

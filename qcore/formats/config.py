@@ -179,7 +179,7 @@ def parse_bits(text: str, costs: Mapping[str, CostModel] = COSTS) -> BitConfig:
     return BitConfig(
         model=model,
         allocation=BitAllocation({name: allocation[name] for name in model.names}),
-        state=read_state(document["state"], model),
+        state=read_state(document["state"], model, allocation),
         norms=read_norms(document["norms"], model),
         search=read_scores("search", document["scores"].get("search")),
         test=read_scores("test", document["scores"].get("test")),

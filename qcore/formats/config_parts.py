@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from qcore.allocation import LayerSpec, ModelSpec
+from qcore.allocation import BitAllocation, LayerBits, LayerSpec, ModelSpec
 from qcore.errors import InvalidConfig
 from qcore.problem import Scores
+from qcore.widths import groups_of
 
 GRID_NUMBERS = 4
 STATE_ARRAYS = (
@@ -105,8 +106,15 @@ def read_norms(data: Mapping[str, Any], model: ModelSpec) -> dict[str, str]:
     return dict(data)
 
 
-def read_state(data: Mapping[str, Any], model: ModelSpec) -> dict[str, dict[str, np.ndarray]]:
+def read_state(
+    data: Mapping[str, Any], model: ModelSpec, allocation: BitAllocation
+) -> dict[str, dict[str, np.ndarray]]:
     """Layer name to the arrays of its quantizers: float32, but for the whole weight_codes.
+
+    Args:
+        data: What a file has, by layer.
+        model: The model.
+        allocation: The layers' bits, which say how many scales there are.
 
     Raises:
         InvalidConfig: an unknown layer or array, a wrong length, or a value that is not finite.
@@ -120,7 +128,7 @@ def read_state(data: Mapping[str, Any], model: ModelSpec) -> dict[str, dict[str,
         if not isinstance(arrays, Mapping):
             raise InvalidConfig(f"The quantizer state of layer {layer!r} is not named arrays.")
         state[layer] = {
-            name: _read_array(layer, name, entry, _length(name, layers[layer]))
+            name: _read_array(layer, name, entry, _length(name, layers[layer], allocation[layer]))
             for name, entry in arrays.items()
         }
     return state
@@ -143,7 +151,9 @@ def encode_array(layer: str, name: str, array: np.ndarray) -> dict[str, Any]:
     return {"shape": list(data.shape), kind: base64.b64encode(data.tobytes()).decode()}
 
 
-def _length(name: str, layer: LayerSpec) -> int:
+def _length(name: str, layer: LayerSpec, bits: LayerBits) -> int:
+    if name == "weight_step":
+        return layer.channels * groups_of(bits.weight, layer.row)
     if name == "activation_grid":
         return GRID_NUMBERS
     return layer.weights if name in ("weight", "weight_codes") else layer.channels

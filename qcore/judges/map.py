@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SCORES = ("iou", "pixels")
+SIZES = ("same", "nearest")
 TINY = 1e-7
 
 
@@ -29,6 +30,7 @@ class Map(Judge):
     binary: bool = False
     probabilities: bool = False
     measure: str = "iou"
+    targets: str = "same"
 
     name: ClassVar[str] = "map"
     title: ClassVar[str] = "Map"
@@ -52,10 +54,12 @@ class Map(Judge):
         return Measure("IoU with float" if self.measure == "iou" else "places alike")
 
     def check(self) -> None:
-        """Raise unless the measure is known."""
+        """Raise unless its settings are known."""
         super().check()
         if self.measure not in SCORES:
             raise InvalidParams(f"measure is {self.measure!r}; known: {', '.join(SCORES)}.")
+        if self.targets not in SIZES:
+            raise InvalidParams(f"targets is {self.targets!r}; known: {', '.join(SIZES)}.")
 
     def read(self, outputs: Any, inputs: Any) -> "Tensor":
         """Log-probabilities (n, classes, places)."""
@@ -115,7 +119,8 @@ class Map(Judge):
         if flat.shape[1] != seen.shape[2]:
             raise InvalidData(
                 f"The network gives {seen.shape[2]:,} places a sample, the labels have "
-                f"{flat.shape[1]:,}: they must be of one size."
+                f"{flat.shape[1]:,}: they must be of one size. Scale the labels, or let label maps "
+                "take the nearest place's class (judge map:targets=nearest)."
             )
         if int(flat.max()) >= seen.shape[1]:
             raise InvalidData(

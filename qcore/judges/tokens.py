@@ -95,9 +95,9 @@ class Tokens(Judge):
         return share
 
     def truth(self, inputs: Any, labels: "Tensor | None") -> "Tensor | None":
-        """The next tokens of a causal model; else the labels that were given."""
+        """The next tokens of a causal model; else the labels given, none where the mask pads."""
         if labels is not None or not self.ids:
-            return labels
+            return self._unpadded(inputs, labels)
         ids = inputs[self.ids] if isinstance(inputs, dict) else inputs
         following: Tensor = ids.new_full(ids.shape, IGNORED).long()
         following[:, :-1] = ids[:, 1:]
@@ -119,6 +119,12 @@ class Tokens(Judge):
         entropy: Tensor = -(found * counted).sum(1) / counted.sum(1)
         return entropy
 
+    def _unpadded(self, inputs: Any, labels: "Tensor | None") -> "Tensor | None":
+        mask = None if labels is None else self.masked(inputs)
+        if labels is None or mask is None or mask.shape != labels.shape:
+            return labels
+        return labels.masked_fill(mask == 0, IGNORED)
+
     def _counted(self, seen: Any, labels: "Tensor") -> "Tensor":
         logs = seen["logs"]
         if labels.shape != logs.shape[:2] or labels.is_floating_point():
@@ -131,7 +137,8 @@ class Tokens(Judge):
             raise InvalidData("A document has no label that counts; remove it, or label it.")
         if int(labels.max()) >= logs.shape[2]:
             raise InvalidData(
-                f"Label {int(labels.max())} is none of the network's {logs.shape[2]:,} tokens: "
-                "was the text cut by another tokenizer?"
+                f"Label {int(labels.max())} is none of the network's {logs.shape[2]:,}, 0 to "
+                f"{logs.shape[2] - 1:,}: was the text cut by another tokenizer, or are these "
+                f"another network's labels? {IGNORED} is where none counts."
             )
         return counted

@@ -23,7 +23,7 @@ from qcore.judges.signal import Signal
 from qcore.models import cards
 from qcore.models.entries import DataEntry, ModelEntry
 from qcore.models.preprocessing import Preprocessing
-from qcore.written_paths import written_path
+from qcore.models.written_paths import written_path
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 """Weights (NAME.pt), facts (NAME.json) and layers (NAME.spec.json) of the bundled networks."""
@@ -238,7 +238,8 @@ DATASETS: dict[str, DataEntry] = {
             "Texts",
             None,
             "A folder of .txt files, a .txt with a document in each line, or a .jsonl with text "
-            "and label; cut into tokens by the tokenizer.json beside them, or by the network's.",
+            "and label (for taggers tokens and tags, one for each); cut into tokens by the "
+            "tokenizer.json beside them, or by the network's.",
             needs_path=True,
             place="Folder or file",
         ),

@@ -294,6 +294,8 @@ def _after(run: Run, path: str) -> Any:
             return
         _, _, given = run.running[-1]
         multiplies = path not in run.opaque and _multiplies(module, given)
+        if len(args) + len(kwargs) > 1 and not plain(module):
+            multiplies = False  # what it makes of its further arguments is not known
         run.running.pop()
         call = _describe(path, module, given, output)
         if not multiplies:

@@ -58,7 +58,7 @@ def operation_of(module: nn.Module) -> Operation:
         UnsupportedModel: not one of QUANTIZABLE, or a padding mode of a transposed convolution.
     """
     if isinstance(module, TiedEmbedding):
-        return Operation(_lookup(module.padding_idx), 1, False, -1)
+        return Operation(_lookup(module.padding_idx, module.scale), 1, False, -1)
     kind: Any = type(module)
     for known in QUANTIZABLE:
         if isinstance(module, known):
@@ -101,12 +101,14 @@ def operation_of(module: nn.Module) -> Operation:
     )
 
 
-def _lookup(padding: int | None) -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
+def _lookup(
+    padding: int | None, scale: float | None = None
+) -> Callable[[Tensor, Tensor, Tensor | None], Tensor]:
     """The arithmetic of an embedding, tied or not; training leaves the row `padding` alone."""
 
     def call(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         try:
-            return tied_call(x, weight, bias, padding)
+            return tied_call(x, weight, bias, padding, scale)
         except IndexError as error:
             odd = unknown_id(x, len(weight))
             if odd is None:

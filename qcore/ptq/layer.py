@@ -26,7 +26,8 @@ class QuantizedLayer(nn.Module):
         shift: Bias in use (channels,); the float bias until corrected.
         grid: Grid of the input activation, or None for float.
         normed: True where a batch-norm was folded in, so that its gain may be re-estimated.
-        scaleless: True where the weights are floats of 16 bits: a gain has no scale to go into.
+        scaleless: True where the weights are floats of 16 bits or have scales of groups: a gain has
+            no scale to go into.
         watch: Called with (layer, output before gain and shift) instead of the plain end of the
             forward pass, when set; used while correcting and calibrating. Looking ids up has
             nothing to correct and calls nothing.

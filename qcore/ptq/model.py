@@ -38,8 +38,10 @@ from qcore.quantizers import (
     cast,
     mse_grid,
     quantize_rows,
+    step_of_each,
 )
 from qcore.trees import Tree, call, output_row
+from qcore.widths import groups_of, takes_gain
 
 CACHE_BYTES = 512 * 2**20
 
@@ -78,8 +80,8 @@ class QuantizedModel(nn.Module):
         spec: The facts about the model.
         layers: Layer name to its QuantizedLayer, in execution order.
         histograms: Layer name to the histogram of its input; filled by `calibration`.
-        rounded: (layer name, bits) to codes (channels, n) and steps (channels,) that a rounding
-            chose, or to None where weights go to the nearest codes; None: everywhere.
+        rounded: (layer name, bits) to codes (channels, n) and steps as `weight_step` has them that
+            a rounding chose, or to None where weights go to the nearest codes; None: everywhere.
         allocation: The bits in use.
         correction: How layers are corrected after their bits were set, a key of CORRECTIONS.
     """
@@ -105,7 +107,7 @@ class QuantizedModel(nn.Module):
         self.steps: dict[tuple[str, int], Tensor] = {}
         self._grids: dict[tuple[str, int], ActivationGrid] = {}
         self._loaded: dict[str, dict[str, np.ndarray]] = {}
-        self._step = QUANTIZERS[quantizer].step
+        self._step = QUANTIZERS[quantizer].steps
         self._prepared: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
         self._prepared_bytes, self._cache_bytes = 0, cache_bytes
         for layer in found.spec.layers:
@@ -148,7 +150,7 @@ class QuantizedModel(nn.Module):
             return run(self.network, x, self.spec.name)
 
     def weight_step(self, name: str, bits: int) -> Tensor:
-        """Weight step of each channel at these bits, (channels,)."""
+        """Step of each channel at these bits, (channels,), or of each group of all channels."""
         found = self._codes_of(name, bits)
         return self.nearest_step(name, bits) if found is None else found[1]
 
@@ -156,7 +158,7 @@ class QuantizedModel(nn.Module):
         return None if self.rounded is None else self.rounded(name, bits)
 
     def nearest_step(self, name: str, bits: int) -> Tensor:
-        """The quantizer's own step of each channel, (channels,); searched once."""
+        """The quantizer's own step of each channel or group; searched once."""
         key = (name, bits)
         if key not in self.steps:
             layer = self.layers[name]
@@ -178,7 +180,8 @@ class QuantizedModel(nn.Module):
             weight = self._quantized(layer, self.nearest_step(name, bits), bits)
         else:
             codes, step = found
-            weight = from_rows(codes * step[:, None], layer.weight, layer.operation)
+            each = step_of_each(step, bits, codes.shape[1])
+            weight = from_rows(codes * each, layer.weight, layer.operation)
         self._prepared[key] = weight
         self._prepared_bytes += weight.nbytes
         while self._prepared_bytes > self._cache_bytes and len(self._prepared) > 1:
@@ -217,7 +220,7 @@ class QuantizedModel(nn.Module):
         self.layers[name].set_bits(
             self.prepared_weight(name, bits.weight),
             self.activation_grid(name, bits.activation),
-            scaleless=bits.weight in HALF_WIDTHS,
+            scaleless=not takes_gain(bits.weight),
         )
 
     def set_allocation(self, allocation: BitAllocation) -> None:
@@ -236,13 +239,14 @@ class QuantizedModel(nn.Module):
         """Everything, beside the float model, that the current logits depend on.
 
         Returns:
-            Layer name to float32 arrays: weight_step (channels,), absent at float widths;
-            weight_gain (channels,), absent where 1; bias (channels,), absent in an embedding;
-            activation_grid (step, low, high, offset), absent at float widths. The weights in use
-            are codes(folded weight, weight_step) * weight_step * weight_gain, and at bf16 and fp16
-            the folded weight, cast. Of a layer that was trained anew, or whose codes a rounding
-            chose, there is also weight_codes (weights,), whole numbers that take the place of
-            codes(...), or weight (weights,) at 32 bits, in the order of the float weight.
+            Layer name to float32 arrays: weight_step (channels,), of widths with groups (channels *
+            groups,), absent at float widths; weight_gain (channels,), absent where 1; bias
+            (channels,), absent in an embedding; activation_grid (step, low, high, offset), absent
+            at float widths. The weights in use are codes(folded weight, weight_step) *
+            weight_step * weight_gain, and at bf16 and fp16 the folded weight, cast. Of a layer that
+            was trained anew, or whose codes a rounding chose, there is also weight_codes
+            (weights,), whole numbers that take the place of codes(...), or weight (weights,) at 32
+            bits, in the order of the float weight.
         """
         state: dict[str, dict[str, np.ndarray]] = {}
         for name, bits in self.allocation.items():
@@ -293,7 +297,8 @@ class QuantizedModel(nn.Module):
                 )
             return torch.from_numpy(values.copy()).to(layer.weight.device)
 
-        channels, count = len(to_rows(layer.weight, layer.operation)), layer.weight.numel()
+        channels, n = to_rows(layer.weight, layer.operation).shape
+        count, scales = channels * n, channels * groups_of(bits.weight, n)
         quantized = layer.weight
         coded = not is_float_width(bits.weight)
         kept = {"weight_step", "weight_codes"} if coded else {"weight"}
@@ -303,10 +308,10 @@ class QuantizedModel(nn.Module):
             quantized = cast(weight, bits.weight)
         elif "weight_codes" in arrays:
             codes = to_rows(_shaped(read("weight_codes", count).float(), layer), layer.operation)
-            rows = codes * read("weight_step", channels)[:, None]
+            rows = codes * step_of_each(read("weight_step", scales), bits.weight, n)
             quantized = from_rows(rows, layer.weight, layer.operation)
         else:
-            step = read("weight_step", channels)
+            step = read("weight_step", scales)
             quantized = self._quantized(layer, step, bits.weight)
         grid: ActivationGrid | HalfGrid | None = None
         if bits.activation in HALF_WIDTHS:
@@ -314,12 +319,12 @@ class QuantizedModel(nn.Module):
         elif bits.activation != FLOAT_BITS:
             step_, low, high, offset = (float(v) for v in read("activation_grid", 4))
             grid = ActivationGrid(step_, int(low), int(high), offset)
-        scaleless = bits.weight in HALF_WIDTHS
+        scaleless = not takes_gain(bits.weight)
         layer.set_bits(quantized, grid, scaleless=scaleless)
         if scaleless and "weight_gain" in arrays:
             raise InvalidConfig(
                 f"weight_gain of layer {layer.name!r} has no place: weights of "
-                f"{width_text(bits.weight)} have no scale. Export the file again."
+                f"{width_text(bits.weight)} have no scale for it. Export the file again."
             )
         gain = read("weight_gain", channels) if "weight_gain" in arrays else None
         layer.correct(gain, layer.bias if layer.operation.looks_up else read("bias", channels))

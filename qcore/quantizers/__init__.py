@@ -14,8 +14,13 @@ from qcore.quantizers.weights import (
     WeightQuantizer,
     absmax_step,
     code_range,
+    codes_of,
+    in_groups,
+    in_rows,
+    kept_step,
     mse_step,
     quantize_rows,
+    step_of_each,
     weight_codes,
 )
 
@@ -46,8 +51,13 @@ __all__ = [
     "absmax_step",
     "cast",
     "code_range",
+    "codes_of",
+    "in_groups",
+    "in_rows",
+    "kept_step",
     "mse_grid",
     "mse_step",
     "quantize_rows",
+    "step_of_each",
     "weight_codes",
 ]

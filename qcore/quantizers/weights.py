@@ -1,5 +1,8 @@
 """Post-training (PTQ) weight quantizers: one scale per output channel, at most 2^bits codes.
 
+At widths with groups ("4g64") a channel has a scale for each so many of its weights instead, kept
+as a bfloat16; the last group of a channel may be shorter. Everything else is the same.
+
 A weight is given as rows (channels, elements of one channel). From two bits up the codes are the
 two's complement ones, -2^(b-1) .. 2^(b-1)-1, and the step of a channel may be negative, which puts
 the one extra code on the positive side; at one bit the codes are -1 and +1.
@@ -10,10 +13,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from qcore.allocation import is_float_width
+from qcore.allocation import is_float_width, stored_bits
 from qcore.errors import InvalidBits
 from qcore.quantizers.half import cast
+from qcore.widths import group_inputs, groups_of
 
 COARSE_FACTORS = 40
 REFINEMENTS = 4
@@ -25,11 +30,56 @@ def code_range(bits: int) -> tuple[int, int]:
     """Smallest and largest integer code of a b-bit weight; (-1, 1) at one bit, without 0.
 
     Raises:
-        InvalidBits: bits are not 1..16.
+        InvalidBits: bits are not 1..16, nor a width with groups.
     """
+    bits = stored_bits(bits) if group_inputs(bits) else bits
     if not 1 <= bits <= WIDEST:
         raise InvalidBits(f"A weight code needs 1 to {WIDEST} bits; got {bits!r}.")
     return (-1, 1) if bits == 1 else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def in_groups(rows: Tensor, bits: int) -> Tensor:
+    """Rows of weights as rows of a scale each: (channels * groups, weights of a group).
+
+    Args:
+        rows: Weights (channels, n).
+        bits: Their width; without groups the rows are given back.
+
+    Returns:
+        Group after group of each channel; zeros fill the last one up, which no code or step feels.
+    """
+    group = group_inputs(bits)
+    if not group:
+        return rows
+    empty = -rows.shape[1] % group
+    return functional.pad(rows, (0, empty)).reshape(-1, group)
+
+
+def in_rows(groups: Tensor, channels: int, n: int) -> Tensor:
+    """What `in_groups` took apart: (channels, n)."""
+    return groups.reshape(channels, -1)[:, :n]
+
+
+def step_of_each(step: Tensor, bits: int, n: int) -> Tensor:
+    """The step of every weight, as broadcasts over rows (channels, n).
+
+    Args:
+        step: (channels,), or (channels * groups,) at a width with groups.
+        bits: Width.
+        n: Weights of a row.
+
+    Returns:
+        (channels, 1), or (channels, n) where there are groups.
+    """
+    group = group_inputs(bits)
+    if not group:
+        return step[:, None]
+    return step.reshape(-1, groups_of(bits, n)).repeat_interleave(group, 1)[:, :n]
+
+
+def kept_step(step: Tensor, bits: int) -> Tensor:
+    """A step as it is stored: that of a group as a bfloat16, which has float32's range."""
+    return step.to(torch.bfloat16).to(step.dtype) if group_inputs(bits) else step
 
 
 def weight_codes(rows: Tensor, step: Tensor, bits: int) -> Tensor:
@@ -37,8 +87,9 @@ def weight_codes(rows: Tensor, step: Tensor, bits: int) -> Tensor:
 
     Args:
         rows: Weights (channels, n).
-        step: Grid step of each channel (channels,), of either sign, never zero.
-        bits: 1..16.
+        step: Grid step of each channel (channels,), of either sign, never zero; of each group
+            (channels * groups,) where the width has groups.
+        bits: 1..16, or a width with groups.
 
     Returns:
         Integer-valued floats (channels, n); at most 2^bits distinct values.
@@ -47,10 +98,14 @@ def weight_codes(rows: Tensor, step: Tensor, bits: int) -> Tensor:
         >>> weight_codes(torch.tensor([[0.9, -0.2]]), torch.tensor([0.5]), 2)
         tensor([[1., -0.]])
     """
+    return codes_of(rows / step_of_each(step, bits, rows.shape[1]), bits)
+
+
+def codes_of(scaled: Tensor, bits: int) -> Tensor:
+    """Nearest codes of weights that were divided by their steps; writes over its argument."""
     low, high = code_range(bits)
-    scaled = rows / step[:, None]
     if bits == 1:
-        return torch.where(scaled >= 0, 1.0, -1.0).to(rows.dtype)
+        return torch.where(scaled >= 0, 1.0, -1.0).to(scaled.dtype)
     return scaled.round_().clamp_(low, high)
 
 
@@ -58,7 +113,7 @@ def quantize_rows(rows: Tensor, step: Tensor, bits: int) -> Tensor:
     """Weights on their grid, back in float: step * code; floats are cast, whatever the step."""
     if is_float_width(bits):
         return cast(rows, bits)
-    return weight_codes(rows, step, bits).mul_(step[:, None])
+    return weight_codes(rows, step, bits).mul_(step_of_each(step, bits, rows.shape[1]))
 
 
 def _squared_error(rows: Tensor, step: Tensor, bits: int) -> Tensor:
@@ -127,3 +182,7 @@ class WeightQuantizer:
     name: str
     title: str
     step: Callable[[Tensor, int], Tensor]
+
+    def steps(self, rows: Tensor, bits: int) -> Tensor:
+        """Step of each scale of rows (channels, n) at any width: (channels * groups,)."""
+        return kept_step(self.step(in_groups(rows, bits), stored_bits(bits)), bits)

@@ -18,7 +18,8 @@ from qcore.ptq.rounding_names import ROUNDING_FACTS
 
 Rounding: TypeAlias = Callable[[Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor]]
 """(weights (groups, channels, n), second moments of their inputs (groups, n, n), steps (groups,
-channels), bits) to codes like the weights, whole numbers, and steps like those given."""
+channels), or of each scale (groups, channels, scales) at a width with groups, bits) to codes like
+the weights, whole numbers, and steps like those given."""
 
 
 def _made(place: str) -> Rounding:

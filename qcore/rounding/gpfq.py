@@ -16,7 +16,7 @@ give), so that codes do not depend on how other layers are quantized.
 import torch
 from torch import Tensor
 
-from qcore.rounding.nearest import nearest_codes
+from qcore.rounding.nearest import nearest_codes, step_of_weights
 
 
 def gpfq(weights: Tensor, moments: Tensor, steps: Tensor, bits: int) -> tuple[Tensor, Tensor]:
@@ -26,13 +26,14 @@ def gpfq(weights: Tensor, moments: Tensor, steps: Tensor, bits: int) -> tuple[Te
         weights: (groups, channels, n).
         moments: Second moments of their inputs (groups, n, n); an input that is always zero
             leaves its weights to the nearest code.
-        steps: Of each channel (groups, channels), never zero.
-        bits: 1..8.
+        steps: Of each channel (groups, channels), never zero; of each of its scales (groups,
+            channels, scales) where the width has groups.
+        bits: 1..8, or a width with groups.
 
     Returns:
         Codes like the weights, and the steps as they were given.
     """
-    codes = torch.empty_like(weights)
+    codes, each = torch.empty_like(weights), step_of_weights(steps, bits, weights.shape[-1])
     errors = torch.zeros_like(weights)
     power = moments.diagonal(dim1=-2, dim2=-1)
     for t in range(weights.shape[-1]):
@@ -40,6 +41,6 @@ def gpfq(weights: Tensor, moments: Tensor, steps: Tensor, bits: int) -> tuple[Te
         left = (errors[..., :t] @ moments[:, :t, t, None])[..., 0]
         left = torch.where(power[:, t, None] > 0, left / power[:, t, None], 0.0)
         wanted = weights[..., t] + left
-        codes[..., t] = nearest_codes(wanted[..., None], steps, bits)[..., 0]
-        errors[..., t] = weights[..., t] - codes[..., t] * steps
+        codes[..., t] = nearest_codes(wanted, each[..., t], bits)
+        errors[..., t] = weights[..., t] - codes[..., t] * each[..., t]
     return codes, steps

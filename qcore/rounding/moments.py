@@ -90,12 +90,18 @@ class Moments:
 
     def add(self, batch: Tree) -> None:
         """Run the network on a batch and add what its layers were given."""
+        with self.watching(batch):
+            self.model(batch)
+
+    @contextmanager
+    def watching(self, batch: Tree) -> Iterator[None]:
+        """Add what the layers are given meanwhile, by a pass, or a part of one, on this batch."""
         self._mask, self._batch = mask_of(batch), count(batch)
         handles = [
             self.model.layers[name].register_forward_pre_hook(self._take) for name in self.names
         ]
         try:
-            self.model(batch)
+            yield
         finally:
             self._shared = None
             for handle in handles:

@@ -4,26 +4,26 @@ What a rounding looks at are inputs in the float network, so nothing here depend
 one table serves every point.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from qcore.allocation import FLOAT_BITS
+from qcore.allocation import stored_bits
 from qcore.network.operation import to_rows
 from qcore.ptq.layer import QuantizedLayer
 from qcore.ptq.model import QuantizedModel
 from qcore.ptq.rounding_names import PLAIN_FROM
-from qcore.rounding import ROUNDINGS
-from qcore.rounding.moments import in_groups, second_moments
+from qcore.rounding.by_block import moments_in_parts
+from qcore.rounding.many import WORTH_S, Rounded, Task, round_layers, seconds_of
+from qcore.rounding.moments import in_groups
 from qcore.trees import Tree
+from qcore.widths import group_inputs, groups_of
 
 MOMENT_BYTES = 512 * 2**20
-"""Second moments that are in memory together; more layers take more passes of the network."""
-
-Rounded = tuple[np.ndarray, np.ndarray]
-"""Codes int8 (channels, n) and steps float32 (channels,) of one layer at one width."""
+"""Second moments that are in memory together; more layers are taken block by block."""
 
 Entries = Mapping[tuple[str, int], Rounded]
 """Layer name and bits to what they were rounded to."""
@@ -43,7 +43,11 @@ class RoundedWeights:
 
     Attributes:
         entries: What was made so far.
+        processes: In how many processes layers are rounded on a CPU, where there is so much to do
+            that starting them pays; whoever has cores to spare sets it.
     """
+
+    processes = 1
 
     def __init__(
         self,
@@ -56,7 +60,7 @@ class RoundedWeights:
         self.entries: dict[tuple[str, int], Rounded] = {
             (name, bits): found
             for (name, bits), found in (known or {}).items()
-            if name in model.layers and _fits(model.layers[name], found)
+            if name in model.layers and _fits(model.layers[name], bits, found)
         }
         self._tables = {x.name for x in model.spec.layers if x.kind.endswith("embedding")}
 
@@ -70,11 +74,11 @@ class RoundedWeights:
         return tuple(n for n in self.model.layers if n in self._tables or (made and n not in made))
 
     def __call__(self, name: str, bits: int) -> tuple[Tensor, Tensor] | None:
-        """Codes (channels, n) and steps (channels,), or None where the nearest codes are meant.
+        """Codes (channels, n) and their steps, or None where the nearest codes are meant.
 
         A width that was not made yet is made here, for every layer.
         """
-        if bits >= PLAIN_FROM or name in self._tables:
+        if stored_bits(bits) >= PLAIN_FROM or name in self._tables:
             return None
         if (name, bits) not in self.entries:
             self.make([bits])
@@ -91,10 +95,12 @@ class RoundedWeights:
 
     def missing(self, widths: Iterable[int]) -> list[int]:
         """The widths among these that are still to be made."""
-        wanted = {bits for bits in widths if bits < min(PLAIN_FROM, FLOAT_BITS)}
+        wanted = {bits for bits in widths if stored_bits(bits) < PLAIN_FROM}
         made = {bits for _, bits in self.entries}
         return sorted(wanted - made)
 
+    # whoever asks for codes may be in inference mode, whose tensors keep no count of changes
+    @torch.inference_mode(False)
     @torch.no_grad()
     def make(self, widths: Iterable[int], on_step: Told = lambda done, total: None) -> None:
         """Make what is missing of some widths, for every layer."""
@@ -102,31 +108,49 @@ class RoundedWeights:
         names = [name for name in self.model.layers if name not in self._tables]
         if not todo:
             return
-        done = 0
-        for part in _within_memory(self.model, names):
-            found = second_moments(self.model, part, self.batches)
+        refused: list[str] = []
+        tasks = self._tasks(names, todo, refused)
+        for done, (name, found) in enumerate(round_layers(tasks, self._spread(names, todo)), 1):
+            self.entries |= {(name, bits): rounded for bits, rounded in found.items()}
+            on_step(done + len(refused), len(names))
+        if refused:
+            on_step(len(names), len(names))
+
+    def _spread(self, names: Sequence[str], widths: Sequence[int]) -> int:
+        """In how many processes so much is rounded."""
+        layers = [self.model.layers[name] for name in names]
+        if self.processes <= 1 or any(layer.weight.device.type != "cpu" for layer in layers):
+            return 1
+        shapes = [in_groups(layer, layer.weight).shape for layer in layers]
+        work = len(widths) * sum(seconds_of(*shape) for shape in shapes)
+        return self.processes if work >= WORTH_S else 1
+
+    def _tasks(
+        self, names: Sequence[str], widths: Sequence[int], refused: list[str]
+    ) -> Iterator[Task]:
+        within = partial(_within_memory, self.model)
+        for part, seen in moments_in_parts(self.model, names, self.batches, within):
             for name in part:
-                moments = found.moments(name)
-                if moments is not None:
-                    for bits in todo:
-                        self.entries[name, bits] = self._rounded(name, moments, bits)
-                done += 1
-                on_step(done, len(names))
+                moments = seen.moments(name)
+                if moments is None:
+                    refused.append(name)
+                    continue
+                layer = self.model.layers[name]
+                weights = in_groups(layer, layer.weight)
+                steps = {bits: self._steps(name, weights, bits) for bits in widths}
+                device = str(layer.weight.device)
+                arrays = weights.cpu().numpy(), moments.cpu().numpy()
+                yield Task(name, self.rounding, *arrays, steps, device)
 
-    def _rounded(self, name: str, moments: Tensor, bits: int) -> Rounded:
-        layer = self.model.layers[name]
-        weights = in_groups(layer, layer.weight)
-        steps = self.model.nearest_step(name, bits).view(weights.shape[:2])
-        codes, fitted = ROUNDINGS[self.rounding](weights, moments, steps, bits)
-        return (
-            codes.flatten(0, 1).to(torch.int8).cpu().numpy(),
-            fitted.flatten().float().cpu().numpy(),
-        )
+    def _steps(self, name: str, weights: Tensor, bits: int) -> np.ndarray:
+        steps = self.model.nearest_step(name, bits)
+        grouped = steps.view(*weights.shape[:2], *([-1] if group_inputs(bits) else []))
+        return grouped.cpu().numpy()
 
 
-def _fits(layer: QuantizedLayer, found: Rounded) -> bool:
-    rows = to_rows(layer.weight, layer.operation).shape
-    return found[0].shape == tuple(rows) and found[1].shape == (rows[0],)
+def _fits(layer: QuantizedLayer, bits: int, found: Rounded) -> bool:
+    rows, n = to_rows(layer.weight, layer.operation).shape
+    return found[0].shape == (rows, n) and found[1].shape == (rows * groups_of(bits, n),)
 
 
 def _within_memory(model: QuantizedModel, names: Sequence[str]) -> list[list[str]]:

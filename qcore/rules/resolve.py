@@ -10,7 +10,7 @@ have what all of them may.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from qcore.allocation import FLOAT_BITS, LayerBits, LayerSpec, width_text
+from qcore.allocation import FLOAT_BITS, LayerBits, LayerSpec, in_order, width_text
 from qcore.costs.budget import make_options
 from qcore.errors import InvalidParams
 from qcore.rules.pattern import Facts, facts_of
@@ -162,7 +162,7 @@ def _after(number: int, rule: Rule, name: str, part: Part, before: Options) -> O
     found = _replaced(before, part, given) if given else before
     left = tuple(bits for bits in found if within(getattr(bits, part), least, most))
     if not left:
-        listed = sorted({getattr(bits, part) for bits in before})
+        listed = in_order(getattr(bits, part) for bits in before)
         raise InvalidParams(
             f"Rule {number} ({rule.layers}) leaves layer {name!r} no bits for its {WORDS[part]}: "
             f"of {', '.join(map(width_text, listed))} none is {_bounds(least, most)}. "
@@ -235,7 +235,7 @@ def _share(tie: Tie, allowed: dict[str, Options]) -> None:
     shared = set.intersection(*widths.values())
     if not shared:
         listed = "; ".join(
-            f"{name} may have {', '.join(map(width_text, sorted(mine)))}"
+            f"{name} may have {', '.join(map(width_text, in_order(mine)))}"
             for name, mine in widths.items()
         )
         raise InvalidParams(

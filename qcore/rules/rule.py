@@ -6,8 +6,11 @@ from typing import Any
 
 from qcore.allocation import (
     FLOAT_BITS,
+    GROUPED_WIDTHS,
     LayerBits,
+    in_order,
     parse_width,
+    stored_bits,
     width_json,
     width_text,
     width_words,
@@ -165,7 +168,7 @@ class Rule:
         return cls(
             layers=layers.strip(),
             weights=_widths(data.get("weights")),
-            activations=_widths(data.get("activations")),
+            activations=_widths(data.get("activations"), inputs=True),
             least=_pair(data.get("min"), "min"),
             most=_pair(data.get("max"), "max"),
             lock=_pair(data.get("lock"), "lock"),
@@ -175,17 +178,25 @@ class Rule:
 
 
 def within(bits: int, least: int | None, most: int | None) -> bool:
-    """Whether a width keeps a floor and a ceiling; float is above all and over no ceiling."""
-    return (least is None or bits >= least) and (most is None or bits <= most or bits == FLOAT_BITS)
+    """Whether a width keeps a floor and a ceiling; float is above all and over no ceiling.
+
+    Scales of groups do not count: 4g64 is neither below 4 bits nor above.
+    """
+    low = least is None or _bits(bits) >= _bits(least)
+    return low and (most is None or bits == FLOAT_BITS or _bits(bits) <= _bits(most))
 
 
-def _widths(value: Any) -> tuple[int, ...]:
+def _bits(width: int) -> int:
+    return stored_bits(width) if width in GROUPED_WIDTHS else width
+
+
+def _widths(value: Any, inputs: bool = False) -> tuple[int, ...]:
     if value in (None, "", [], ()):
         return ()
     if isinstance(value, str):
         value = [part for part in value.replace(";", ",").split(",") if part.strip()]
     listed = value if isinstance(value, Sequence) else [value]
-    return tuple(sorted({parse_width(one) for one in listed}))
+    return in_order(parse_width(one, inputs) for one in listed)
 
 
 def _pairs(value: Any) -> tuple[LayerBits, ...]:
@@ -201,7 +212,7 @@ def _pairs(value: Any) -> tuple[LayerBits, ...]:
                 'pairs must be widths of weights and of activations that go together, as in "8/8, '
                 f'4/float"; got {one!r}.'
             )
-        found.add(LayerBits(parse_width(weight), parse_width(activation)))
+        found.add(LayerBits(parse_width(weight), parse_width(activation, True)))
     return tuple(sorted(found))
 
 
@@ -226,12 +237,13 @@ def _pair(value: Any, key: str) -> Pair:
         if len(value) != 2:
             raise InvalidParams(f'{key} must be one width or two, as in "4/8"; got {value!r}.')
         first, second = (
-            None if one is None or str(one).strip() in ("", "-", "*") else parse_width(one)
-            for one in value
+            None if one is None or str(one).strip() in ("", "-", "*") else parse_width(one, inputs)
+            for one, inputs in zip(value, (False, True), strict=True)
         )
         return first, second
     width = parse_width(value)
-    return width, (width if key == "lock" else None)
+    # inputs have no groups
+    return width, (width if key == "lock" and width not in GROUPED_WIDTHS else None)
 
 
 def _written(pair: Pair) -> str:

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from qcore import search
-from qcore.allocation import BitAllocation
+from qcore.allocation import BitAllocation, in_order
 from qcore.errors import InvalidParams
 from qcore.problem import Ask, Point, Problem, Progress, Proposals
 from qcore.qat.requests import GivenBits
@@ -276,7 +276,7 @@ def _all(space: Space) -> list[BitAllocation]:
 def _middle(space: Space) -> int:
     """Median width of all that may be chosen: where a clip for all widths begins."""
     free = [d for d in space.decisions if len(d.options) > 1] or list(space.decisions)
-    widths = sorted({bits.weight for d in free for option in d.options for bits in option})
+    widths = in_order(bits.weight for d in free for option in d.options for bits in option)
     return widths[(len(widths) - 1) // 2]
 
 

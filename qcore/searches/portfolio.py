@@ -2,7 +2,8 @@
 
 No single sensitivity wins everywhere, and how well one ranks allocations says little about its
 optimum. So the exact optimum under each of several is truly measured and the best kept, then
-layers exchange bits at constant budget while measurements show that it pays. The pairwise members
+layers exchange bits at constant budget while measurements show that it pays; each measurement also
+corrects what is predicted of the next exchanges. The pairwise members
 follow Deng et al., CLADO, 2023, with a Gram matrix of gradients, or of measured changes of the
 answers, in place of measured pairs.
 """
@@ -16,8 +17,8 @@ from qcore.errors import InvalidParams
 from qcore.problem import Ask, Problem, Progress, Proposals, SensitivityTable
 from qcore.search import Search, setting
 from qcore.searches.greedy import KINDS
-from qcore.solvers.exchange import handful, ranked_exchanges
-from qcore.solvers.quadratic import SHRUNK, Flat, best_pairs, flatten, pair_matrix
+from qcore.solvers.exchange import handful, learn, predicted_changes, ranked_exchanges
+from qcore.solvers.quadratic import SHRUNK, Flat, best_pairs, flatten, form_value, pair_matrix
 from qcore.solvers.space import Space, measure, sensitivity_of, space_of
 
 PAIRS = "gradient_pairs"
@@ -40,7 +41,7 @@ class PortfolioParams:
     """
 
     kinds: tuple[str, ...] = setting(
-        ("gradient", PAIRS, "kl", "weight_mse"),
+        ("gradient", PAIRS, "kl"),
         "Sensitivities",
         "What predicts damage; the best allocation under each is measured.",
         choices=(*KINDS[:1], PAIRS, *KINDS[1:]),
@@ -137,6 +138,13 @@ class _Known:
     trust: Mapping[str, float]
     values: dict[Choice, float]
 
+    def damage(self, choice: Choice) -> float:
+        """Damage of a measured choice: its divergence, or as predicted where it is a loss."""
+        rows = self.flat.first + choice
+        told = [form_value(form, rows) for form in self.forms.values()]
+        damage = self.values[choice] if self.problem.objective == "kl" else float(np.median(told))
+        return max(abs(damage), 1e-300)
+
 
 def _key(choice: np.ndarray) -> Choice:
     return tuple(choice.tolist())
@@ -194,10 +202,10 @@ def _exchange(known: _Known, level: np.ndarray, most: int, done: Progress) -> Pr
     if not inside:
         return
     best = min(inside, key=values.__getitem__)
-    spent, patience = 0, PATIENCE
+    spent, patience, learned = 0, PATIENCE, np.zeros(len(flat.owner))
     while patience and spent < most:
         rows = flat.first + best
-        ranked = ranked_exchanges(flat, known.forms, known.trust, rows, level)
+        ranked = ranked_exchanges(flat, known.forms, known.trust, rows, level, learned)
         fresh = (after for after in ranked if _key(after - flat.first) not in values)
         batch = [_key(a - flat.first) for a in handful(fresh, rows, min(HANDFUL, most - spent))]
         if not batch:
@@ -205,8 +213,12 @@ def _exchange(known: _Known, level: np.ndarray, most: int, done: Progress) -> Pr
         words = f"{done.message}: best {values[best]:.4g} nats"
         yield Progress(done.step + spent, done.total, words)
         answer = yield Ask(tuple(known.space.allocation(choice) for choice in batch))
+        predicted = predicted_changes(flat, known.forms, known.trust, rows, learned)
+        damage = known.damage(best)
         for choice, point in zip(batch, answer or (), strict=True):
             values[choice] = known.problem.value(point)
+            change = (values[choice] - values[best]) / damage
+            learn(learned, predicted, rows, flat.first + choice, change)
         spent += len(batch)
         found = min(batch, key=values.__getitem__)
         improved = values[found] < values[best]

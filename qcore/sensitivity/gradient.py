@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from qcore.allocation import FLOAT_BITS, HALF_WIDTHS
+from qcore.allocation import FLOAT_BITS
 from qcore.problem import SensitivityTable
 from qcore.ptq.calibration import float_allocation, layer_correction
 from qcore.ptq.layer import QuantizedLayer
@@ -27,6 +27,7 @@ from qcore.ptq.model import QuantizedModel
 from qcore.ptq.parallel import counted_positions
 from qcore.sensitivity.kinds import Step
 from qcore.trees import Tree, count
+from qcore.widths import takes_gain
 
 if TYPE_CHECKING:
     from qcore.judges import Judge
@@ -105,7 +106,7 @@ def output_change(
     seen = layer.operation.call(x if grid is None else grid.quantize(x), weight, None)
     moments = layer.channel_moments(y, masks), layer.channel_moments(seen, masks)
     # floats of 16 bits have no scale that a gain could go into
-    scaled = not (part == "weight" and bits in HALF_WIDTHS)
+    scaled = part != "weight" or takes_gain(bits)
     gain, shift = layer_correction(model, layer, *moments, gains=layer.normed and scaled)
     if gain is not None:
         seen = seen * layer.per_channel(gain, seen)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qcore.allocation import FLOAT_BITS, HALF_WIDTHS
+from qcore.allocation import FLOAT_BITS
 from qcore.errors import InvalidParams
 from qcore.problem import SensitivityTable
 from qcore.ptq.calibration import float_allocation, layer_correction
@@ -24,10 +24,16 @@ from qcore.ptq.parallel import counted_positions
 from qcore.scoring.evaluator import Evaluator
 from qcore.sensitivity.input_ranges import input_ranges
 from qcore.sensitivity.kinds import SENSITIVITIES, Step
+from qcore.sensitivity.output_error import output_errors
 from qcore.sensitivity.prefix import PrefixReplay
 from qcore.trees import count
+from qcore.widths import takes_gain
 
 Rows = dict[str, dict[int, float]]
+
+MEASURED_UP_TO = 4
+"""Widest weights whose divergence is measured. What wider ones do is small, so that it grows with
+the square of the error in the layer's output, and is known from that of these."""
 
 MEASURED_IMAGES = 256
 """Images behind a measured table: a mean divergence settles long before an accuracy does."""
@@ -101,7 +107,7 @@ def set_corrected(
 
     weight = model.prepared_weight(layer.name, bits if part == "weight" else FLOAT_BITS)
     grid = model.activation_grid(layer.name, bits if part == "activation" else FLOAT_BITS)
-    layer.set_bits(weight, grid, scaleless=part == "weight" and bits in HALF_WIDTHS)
+    layer.set_bits(weight, grid, scaleless=part == "weight" and not takes_gain(bits))
     layer.watch = correct
 
 
@@ -122,7 +128,8 @@ def measured_table(
 
     Kind "kl": divergence from the float outputs, in the judge's unit. Kind "loss": increase of the
     loss on the labels; may be negative. On the first MEASURED_IMAGES calibration samples, with
-    every layer's prefix replayed, not recomputed.
+    every layer's prefix replayed, not recomputed. Of "kl", weights wider than MEASURED_UP_TO bits
+    have what those of that width do, times the ratio of the squared errors of the layer's output.
 
     Raises:
         InvalidParams: kind "loss" on samples without labels.
@@ -130,7 +137,10 @@ def measured_table(
     started = time.perf_counter()
     model, judge = evaluator.model, evaluator.judge
     model.set_allocation(float_allocation(model))
-    parts = choices(weight_bits, activation_bits)
+    wider = [bits for bits in sorted(set(weight_bits) - {FLOAT_BITS}) if bits > MEASURED_UP_TO]
+    if kind != "kl" or MEASURED_UP_TO not in weight_bits:
+        wider = []
+    parts = choices(set(weight_bits) - set(wider), activation_bits)
     sums = {name: dict.fromkeys(parts, 0.0) for name in model.layers}
     n = 0
     batches = evaluator.unseen(MEASURED_IMAGES)
@@ -163,6 +173,13 @@ def measured_table(
     for name, row in sums.items():
         for (part, bits), total in row.items():
             (weight if part == "weight" else activation)[name][bits] = total / n
+    inputs = [x for x, _ in batches]
+    errors = output_errors(model, inputs, (MEASURED_UP_TO, *wider)) if wider else {}
+    for name, measured in weight.items():
+        known = errors.get((name, MEASURED_UP_TO), 0.0)
+        for bits in wider:
+            share = errors[name, bits] / known if known else 0.0
+            measured[bits] = share * measured[MEASURED_UP_TO]
     seconds = time.perf_counter() - started
     return SensitivityTable(kind, judge.unit, weight, activation, n=n, seconds=seconds)
 

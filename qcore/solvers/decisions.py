@@ -18,7 +18,7 @@ from functools import cached_property
 
 import numpy as np
 
-from qcore.allocation import FLOAT_BITS, LayerBits
+from qcore.allocation import FLOAT_BITS, LayerBits, in_order, width_order
 from qcore.errors import InvalidParams
 from qcore.rules.ties import PARTS, Part, Tie
 from qcore.solvers.dynamic_program import non_dominated, solve
@@ -63,7 +63,7 @@ class Decision:
 
     def neighbours(self, option: int) -> list[int]:
         """Options one step down, up and aside: nothing lies between in all layers' bits."""
-        bits = self.bits.reshape(len(self.options), -1)
+        bits = self.ranks.reshape(len(self.options), -1)
         found = []
         for sign in (-1, 1):
             beyond = np.flatnonzero((sign * (bits - bits[option]) >= 0).all(axis=1))
@@ -86,8 +86,8 @@ class Decision:
         Float is for tensors that may have nothing else, and is no next width.
         """
         count = range(len(self.variables))
-        now = [self.width(option, v) for v in count]
-        rows = [[self.width(at, v) for v in count] for at in range(len(self.options))]
+        now = [width_order(self.width(option, v)) for v in count]
+        rows = [[width_order(self.width(at, v)) for v in count] for at in range(len(self.options))]
         found = []
         for v in count:
             others = [
@@ -99,18 +99,22 @@ class Decision:
         return found
 
     @cached_property
-    def bits(self) -> np.ndarray:
-        """Bits of every option, int64 (options, layers, 2): weights, then activations."""
-        rows = [[(bits.weight, bits.activation) for bits in row] for row in self.options]
-        return np.array(rows, np.int64).reshape(len(rows), len(self.layers), 2)
+    def ranks(self) -> np.ndarray:
+        """`width_order` of every option, (options, layers, 2): weights, then activations."""
+        rows = [[_ranks(bits) for bits in row] for row in self.options]
+        return np.array(rows, np.float64).reshape(len(rows), len(self.layers), 2)
 
     def nearest(self, wanted: Mapping[str, LayerBits]) -> int:
         """The option with the least summed distance to wanted bits of its layers, in bits.
 
         The first of equal ones, which has fewest bits in the first layer that differs.
         """
-        goal = [(wanted[name].weight, wanted[name].activation) for name in self.layers]
-        return int(np.abs(self.bits - np.array(goal)).sum(axis=(1, 2)).argmin())
+        goal = [_ranks(wanted[name]) for name in self.layers]
+        return int(np.abs(self.ranks - np.array(goal)).sum(axis=(1, 2)).argmin())
+
+
+def _ranks(bits: LayerBits) -> tuple[float, float]:
+    return width_order(bits.weight), width_order(bits.activation)
 
 
 def decisions_of(
@@ -200,8 +204,11 @@ def nearest_allowed(
                 {getattr(b, part) for b in options[decision.layers[at]]} for at, part in tensors
             ]
             at, part = tensors[0]
-            goal = int(getattr(wanted[decision.layers[at]], part))
-            width = min(set.intersection(*sets), key=lambda w: (abs(w - goal), w))
+            goal = width_order(getattr(wanted[decision.layers[at]], part))
+            width = min(
+                set.intersection(*sets),
+                key=lambda w: (abs(width_order(w) - goal), width_order(w)),
+            )
             bits |= dict.fromkeys(tensors, width)
         found = tuple(
             LayerBits(bits[at, "weight"], bits[at, "activation"])
@@ -298,7 +305,7 @@ def _sampled(
         for name, row in zip(members, rows, strict=True)
     ]
     damage = [[table[name] for name in members] for table in scores] or [
-        [np.array([4.0**-b.weight + 4.0**-b.activation for b in row]) for row in rows]
+        [np.array([sum(4.0**-rank for rank in _ranks(b)) for b in row]) for row in rows]
     ]
     # the solver takes two costs; of more, each option still has its true prices
     two = [price[:, :2] for price in cost]
@@ -354,7 +361,7 @@ def _merged(
     }
     common = set.intersection(*(set(widths[p][kept[p]].tolist()) for p in widths))
     parts: list[Merged] = []
-    for width in sorted(common):
+    for width in in_order(common):
         fixed = list(kept)
         for place, mine in widths.items():
             fixed[place] = kept[place][mine[kept[place]] == width]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qcore.allocation import stored_bits
+from qcore.allocation import in_order, stored_bits
 from qcore.rules.ties import Part
 from qcore.solvers.space import Space
 
@@ -24,7 +24,7 @@ class Gene:
         decision: Index of its decision.
         variable: Index among the decision's variables.
         tensors: (layer name, part) of what has this width.
-        widths: Its possible bits, rising; at least two.
+        widths: Its possible widths, from the narrowest; at least two.
     """
 
     decision: int
@@ -34,7 +34,7 @@ class Gene:
 
 
 Ladders = tuple[tuple[int, ...], ...]
-"""Widths of each variable of a decision, each rising."""
+"""Widths of each variable of a decision, each from the narrowest."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def genes_of(space: Space) -> Genes:
     """List the genes of a space."""
     ladders = tuple(
         tuple(
-            tuple(sorted({decision.width(at, v) for at in range(len(decision.options))}))
+            in_order(decision.width(at, v) for at in range(len(decision.options)))
             for v in range(len(decision.variables))
         )
         for decision in space.decisions

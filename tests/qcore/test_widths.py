@@ -13,9 +13,12 @@ from qcore.allocation import (
     BIT_WIDTHS,
     FLOAT16,
     FLOAT_BITS,
+    GROUPED_WIDTHS,
+    WEIGHT_WIDTHS,
     BitAllocation,
     LayerBits,
     holds,
+    in_order,
     is_float_width,
     parse_width,
     stored_bits,
@@ -27,6 +30,7 @@ from qcore.costs import COSTS, costs_of, mean_weight_bits
 from qcore.errors import InvalidBits
 from qcore.problem import SensitivityTable
 from qcore.run_spec import RunSpec
+from qcore.widths import group_inputs
 from tests.strategies import allocations, layer, model, model_specs
 
 HALVES = (BFLOAT16, FLOAT16)
@@ -46,6 +50,33 @@ HALVES = (BFLOAT16, FLOAT16)
 )
 def test_a_width_is_read_as_people_write_it(written, width):
     assert parse_width(written) == width
+
+
+@pytest.mark.parametrize("bits", range(2, 9))
+@pytest.mark.parametrize("group", [32, 64, 128])
+@pytest.mark.parametrize("form", ["{}g{}", "W{}G{}", "int{}_g{}", "{} bits g{}", "{}-group{}"])
+def test_a_width_with_groups_is_read_and_is_of_weights_alone(bits, group, form):
+    width = parse_width(form.format(bits, group))
+    assert (stored_bits(width), group_inputs(width)) == (bits, group)
+    assert width_text(width) == width_json(width) == f"{bits}g{group}"
+    assert LayerBits(width, 8).text == f"{bits}g{group}/8"
+    with pytest.raises(InvalidBits, match=f"no groups.*give inputs {bits} bits"):
+        parse_width(f"{bits}g{group}", inputs=True)
+    with pytest.raises(InvalidBits, match=f"activation bits.*'{bits}g{group}'"):
+        LayerBits(8, width)
+
+
+@pytest.mark.parametrize("text", ["1g64", "9g64", "4g16", "4g256", "4g", "g64", "fp16g64", "4g640"])
+def test_groups_there_are_not_are_refused(text):
+    with pytest.raises(InvalidBits, match="32, 64 or 128 inputs"):
+        parse_width(text)
+
+
+def test_widths_are_ordered_by_bits_then_by_scales():
+    texts = [width_text(width) for width in in_order(map(parse_width, ("8", "3g32", "3", "3g128")))]
+    assert texts == ["3", "3g128", "3g32", "8"]
+    assert len(WEIGHT_WIDTHS) == len(set(WEIGHT_WIDTHS)) == len(BIT_WIDTHS) + len(GROUPED_WIDTHS)
+    assert min(LayerBits(parse_width("3g32")), LayerBits(8)) == LayerBits(parse_width("3g32"))
 
 
 @pytest.mark.parametrize(

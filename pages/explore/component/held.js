@@ -106,6 +106,10 @@ export function parted(rules, held, layers, part, layer) {
 
 // floats of 16 and 32 bits are told by name, as in Python
 const NAMED = { 17: "bf16", 18: "fp16", 32: "float" };
+// "4g64": groups of 128, 64 and 32 inputs add 32, 64 and 96 to their bits
+for (const place of [1, 2, 3]) {
+  for (let bits = 2; bits <= 8; bits++) NAMED[32 * place + bits] = `${bits}g${256 >> place}`;
+}
 const widthText = (width) => NAMED[width] ?? `${width}`;
 
 /** "4 bits", or the name of a float. */

@@ -23,11 +23,11 @@ from pages.explore.payload.measured import measured_body as measured_body
 from pages.explore.payload.predicted import predicted_payload as predicted_payload
 from pages.explore.payload.predicted import summed_costs as summed_costs
 from pages.explore.view import View
-from pages.plots.style import BIT_COLOURS, digit_colour
+from pages.plots.style import bit_colour, digit_colour
 from pages.shared.held import NOTHING, Held
 from pages.shared.judged import CLASSIFIER, Words
 from pages.shared.ranges import Range, loss_spans
-from qcore.allocation import BitAllocation, LayerSpec, ModelSpec, stored_bits
+from qcore.allocation import WEIGHT_WIDTHS, BitAllocation, LayerSpec, ModelSpec, stored_bits
 from qcore.costs import COSTS
 from qcore.problem import SensitivityTable
 
@@ -84,9 +84,9 @@ def shared_payload(
         "budgets": [_budget(name, span, model, view) for name, span in spans.items()],
         "losses": [_loss(unit, span, view, words) for unit, span in loss_spans(words).items()],
         "words": {"symbol": words.symbol, "lost": words.lost, "far": words.behind},
-        "cmap": {str(bits): colour for bits, colour in BIT_COLOURS.items()},
-        "sizes": {str(bits): stored_bits(bits) for bits in BIT_COLOURS},
-        "ink": {str(bits): digit_colour(bits) for bits in BIT_COLOURS},
+        "cmap": {str(bits): bit_colour(bits) for bits in WEIGHT_WIDTHS},
+        "sizes": {str(bits): stored_bits(bits) for bits in WEIGHT_WIDTHS},
+        "ink": {str(bits): digit_colour(bits) for bits in WEIGHT_WIDTHS},
         "areas": AREAS,
         "init": {
             "x": view.x,

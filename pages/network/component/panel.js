@@ -121,7 +121,7 @@ function rangeDrawing({ range }, now) {
 function editor(net, at, now) {
   const choose = (name, words, value) => {
     const select = part("select", "");
-    for (const bits of net.data.widths) {
+    for (const bits of net.data.widths[name]) {
       select.append(new Option(bitsText(bits), bits, false, bits === value));
     }
     select.name = name;

@@ -139,7 +139,9 @@ export class Bars {
 
   /** Give a layer other bits, unless it is locked; the server hears when the hands rest. */
   set(layer, bits, part = this.part) {
-    if (this.locked[layer] || !this.data.widths.includes(bits)) return;
+    const { widths, inputs } = this.data;
+    const able = part === "activation" ? inputs : widths;
+    if (this.locked[layer] || !able.includes(bits)) return;
     if (this.bits[part][layer] === bits) return;
     this.bits[part][layer] = bits;
     // while a bar is held the levels stay where the pointer found them

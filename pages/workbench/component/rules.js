@@ -78,7 +78,9 @@ export function ladderOf(data, bits) {
 /** The next width of a layer, `turn` 1 up or -1 down: of those whose damage is known, where some
  * are. { layer, from, to, cost, damage }, the last two as changes; null at the end. */
 export function stepOf(data, bits, part, layer, turn) {
-  const { widths, ladder = widths } = data;
+  const { widths, inputs = widths } = data;
+  const able = part === "activation" ? inputs : widths;
+  const ladder = (data.ladder ?? widths).filter((width) => able.includes(width));
   const from = bits[part][layer];
   const before = layerDamage(data, part, layer, from);
   const row = ladder.map((width) => layerDamage(data, part, layer, width));

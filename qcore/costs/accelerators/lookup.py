@@ -19,7 +19,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from qcore.allocation import LayerBits, LayerSpec, ModelSpec
+from qcore.allocation import LayerBits, LayerSpec, ModelSpec, stored_bits
 from qcore.costs.accelerators.shapes import shape_of
 from qcore.costs.interpolation import interpolated, spread
 from qcore.errors import InvalidConfig
@@ -128,7 +128,9 @@ def slot_of(bits: int, word: int) -> Fraction:
 
 def price_on(quantity: Quantity, layer: LayerSpec, bits: LayerBits) -> int:
     """Price a layer: the least listed for its bits or wider ones, or UNKNOWN."""
-    return _price(quantity, _rows(quantity, layer), bits.weight, bits.activation)
+    return _price(
+        quantity, _rows(quantity, layer), stored_bits(bits.weight), stored_bits(bits.activation)
+    )
 
 
 def smooth_price_on(
@@ -150,7 +152,8 @@ def rounding_on(quantity: Quantity, layer: LayerSpec, bits: LayerBits) -> float:
     """How far the line can be from the exact price; 0 at widths that it goes through."""
     rows = _rows(quantity, layer)
     price = partial(_price, quantity, rows)
-    return spread(price, _ends(quantity, rows), _native(bits.weight), _native(bits.activation))
+    widths = _native(stored_bits(bits.weight)), _native(stored_bits(bits.activation))
+    return spread(price, _ends(quantity, rows), *widths)
 
 
 def _native(bits: Any) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 from qcore.formats.config import BitConfig
 from qcore.formats.exports.base import Export, needs_state
 from qcore.formats.exports.standalone import fill
-from qcore.formats.exports.widths import without_halves
+from qcore.formats.exports.widths import without_groups, without_halves
 
 TEMPLATE = Path(__file__).parent / "templates" / "brevitas.py"
 WIDEST = 8
@@ -15,7 +15,11 @@ WIDEST = 8
 
 def carries(config: BitConfig) -> str | None:
     """The reason where Brevitas has no layer or no integer for what the configuration holds."""
-    missing = needs_state(config) or without_halves(config, "its integer layers have")
+    missing = (
+        needs_state(config)
+        or without_halves(config, "its integer layers have")
+        or without_groups(config, "its integer layers have")
+    )
     if missing:
         return missing
     for layer in config.model.layers:

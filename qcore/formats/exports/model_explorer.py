@@ -8,7 +8,14 @@ Format of ai-edge-model-explorer 0.1.34, node_data_builder.py: {graph: {"results
 import json
 import re
 
-from qcore.allocation import BFLOAT16, FLOAT16, FLOAT_BITS, width_json
+from qcore.allocation import (
+    BFLOAT16,
+    FLOAT16,
+    FLOAT_BITS,
+    GROUPED_WIDTHS,
+    stored_bits,
+    width_json,
+)
 from qcore.formats.config import BitConfig
 from qcore.formats.exports.base import Export
 
@@ -29,10 +36,11 @@ def render(config: BitConfig) -> bytes:
     results = {}
     for name in config.model.names:
         bits = config.allocation[name].weight
+        colour = stored_bits(bits) if bits in GROUPED_WIDTHS else bits
         shown = {
             "value": width_json(bits),
-            "bgColor": COLOURS[bits],
-            "textColor": "#000000" if bits >= DARK_DIGITS_FROM else "#ffffff",
+            "bgColor": COLOURS[colour],
+            "textColor": "#000000" if colour >= DARK_DIGITS_FROM else "#ffffff",
         }
         results[f"p_{re.sub('[^a-zA-Z0-9]', '_', name)}_weight".lower()] = shown
         results[f"{name}.weight"] = shown

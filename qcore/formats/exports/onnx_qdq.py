@@ -7,6 +7,7 @@ of the narrow width all the same: inputs are clipped to its range first.
 
 from functools import partial
 
+from qcore.allocation import stored_bits
 from qcore.formats.config import BitConfig
 from qcore.formats.exports.base import Export, needs_state
 
@@ -45,5 +46,6 @@ EXPORTS_HERE = (INT4, INT8, INT2)
 
 def carrier(config: BitConfig) -> Export:
     """The one whose containers are as small as a configuration's narrowest weights allow."""
-    narrowest = min((bits.weight for bits in config.allocation.values()), default=8)
+    widths = [stored_bits(bits.weight) for bits in config.allocation.values()]
+    narrowest = min(widths, default=8)
     return INT2 if narrowest <= 2 else INT4 if narrowest <= 4 else INT8

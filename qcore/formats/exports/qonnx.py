@@ -2,12 +2,16 @@
 
 from qcore.formats.config import BitConfig
 from qcore.formats.exports.base import Export, needs_state
-from qcore.formats.exports.widths import without_halves
+from qcore.formats.exports.widths import without_groups, without_halves
 
 
 def carries(config: BitConfig) -> str | None:
     """The reason where there are no scales, or a layer that Quant nodes have no type for."""
-    return needs_state(config) or without_halves(config, "Quant nodes have")
+    return (
+        needs_state(config)
+        or without_halves(config, "Quant nodes have")
+        or without_groups(config, "Quant nodes of other tools have")
+    )
 
 
 EXPORT = Export(

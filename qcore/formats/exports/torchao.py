@@ -1,8 +1,9 @@
 """A state dict whose linear weights are torchao's integer tensors, 2 to 8 bits, weights only."""
 
-from qcore.allocation import FLOAT_BITS
+from qcore.allocation import FLOAT_BITS, stored_bits
 from qcore.formats.config import BitConfig
 from qcore.formats.exports.base import Export, needs_state
+from qcore.formats.exports.widths import uneven
 
 
 def carries(config: BitConfig) -> str | None:
@@ -17,7 +18,7 @@ def carries(config: BitConfig) -> str | None:
         return f"{why}; here: {', '.join(names[:named])}{more}. Leave them at 32 bits."
 
     layers = config.model.layers
-    others = [x for x in layers if x.kind != "linear" and bits[x.name].weight < FLOAT_BITS]
+    others = [x for x in layers if x.kind != "linear" and bits[x.name].weight != FLOAT_BITS]
     if others:
         convolves = any(x.kind.startswith("conv") for x in others)
         what = "convolutions" if convolves else "recurrent ones or embeddings"
@@ -25,13 +26,13 @@ def carries(config: BitConfig) -> str | None:
         return refusal(found, f"torchao quantizes linear layers only, not {what}")
     if found := [x.name for x in layers if bits[x.name].activation < FLOAT_BITS]:
         return refusal(found, "torchao's integer weights go with float inputs")
-    if found := [x.name for x in layers if 8 < bits[x.name].weight < FLOAT_BITS]:
+    if found := [x.name for x in layers if 8 < stored_bits(bits[x.name].weight) < FLOAT_BITS]:
         return refusal(found, "torchao's integers have 1 to 8 bits, and no floats of 16")
     if found := [x.name for x in layers if bits[x.name].weight == 1]:
         return refusal(found, "torchao's one-bit integers are -1 and 0, not -1 and 1")
     if all(bits[x.name].weight == FLOAT_BITS for x in layers):
         return "no layer is quantized."
-    return None
+    return uneven(config)
 
 
 EXPORT = Export(

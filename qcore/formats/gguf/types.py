@@ -6,7 +6,15 @@ many weights in so many bytes, scales included. Rows are made of whole blocks.
 
 from dataclasses import dataclass
 
-from qcore.allocation import BFLOAT16, FLOAT16, FLOAT_BITS, holds, is_float_width
+from qcore.allocation import (
+    BFLOAT16,
+    FLOAT16,
+    FLOAT_BITS,
+    holds,
+    is_float_width,
+    stored_bits,
+)
+from qcore.widths import group_inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +100,7 @@ def type_for(width: int, row: int) -> TensorType:
     without more than the float file. Floats of 16 bits and float stay what they are.
 
     Args:
-        width: Of the weights, one of BIT_WIDTHS.
+        width: Of the weights, one of WEIGHT_WIDTHS.
         row: Weights in a row of the tensor: the inputs of a linear layer.
 
     Returns:
@@ -102,6 +110,8 @@ def type_for(width: int, row: int) -> TensorType:
         >>> [type_for(4, row).name for row in (4096, 384, 100)], type_for(7, 4096).name
         (['q4_K', 'q4_0', 'f16'], 'q8_0')
     """
+    # the blocks of every type are as fine as groups are, or finer
+    width = stored_bits(width) if group_inputs(width) else width
     if is_float_width(width):
         return next(each for each in _OFFERED if each.width == width)
     return next(

@@ -20,7 +20,7 @@ from qcore.network.rewriting.computed_weights import computed, make_plain, tenso
 from qcore.network.rewriting.norm_then_rest import NormThenRest
 from qcore.network.rewriting.recurrent import ExplicitCell, ExplicitRecurrent, recurrent_parts
 from qcore.network.rewriting.stored_transposed import as_linear
-from qcore.network.rewriting.tied import TiedEmbedding
+from qcore.network.rewriting.tied import TiedEmbedding, row_scale
 from qcore.network.rewriting.window_attention import WindowAttention
 
 Rows = dict[tuple[int, int], nn.Parameter]
@@ -69,19 +69,30 @@ def expose_layers(model: nn.Module) -> nn.Module:
 
 
 def _ties(model: nn.Module) -> list[list[Any]]:
-    """Plain embeddings, and behind them plain linear layers, that share one weight and one bias."""
+    """Embeddings, and behind them plain linear layers, that share one weight and one bias.
+
+    An embedding looks rows up, and does no more than scale them.
+    """
     sharing: dict[int, list[Any]] = {}
     for module in model.modules():
         weight = module._parameters.get("weight")
-        if weight is not None and isinstance(module, (nn.Embedding, nn.Linear)) and plain(module):
+        if weight is not None and isinstance(module, (nn.Embedding, nn.Linear)):
             sharing.setdefault(id(weight), []).append(module)
     found = []
     for modules in sharing.values():
-        lookups = [m for m in modules if isinstance(m, nn.Embedding) and m.max_norm is None]
-        heads: list[Any] = [m for m in modules if isinstance(m, nn.Linear)]
-        if lookups and heads and all(m.bias is heads[0].bias for m in heads):
+        if len(modules) < 2:
+            continue
+        lookups = [m for m in modules if isinstance(m, nn.Embedding) and _looks_up(m)]
+        heads: list[Any] = [m for m in modules if isinstance(m, nn.Linear) and plain(m)]
+        alike = len({row_scale(m) for m in lookups}) == 1
+        if alike and heads and all(m.bias is heads[0].bias for m in heads):
             found.append([*lookups, *heads])
     return found
+
+
+def _looks_up(embedding: Any) -> bool:
+    """True where an embedding gives its rows, scaled by one factor or as they are."""
+    return embedding.max_norm is None and (plain(embedding) or row_scale(embedding) is not None)
 
 
 def _hides(module: nn.Module) -> bool:

@@ -26,6 +26,7 @@ from pages.workbench.history import MOST, History
 from pages.workbench.rules import LAYER_SETS, NAMED, PARTS, Rule, apply_rule, matching
 from qcore.allocation import (
     BIT_WIDTHS,
+    WEIGHT_WIDTHS,
     BitAllocation,
     LayerBits,
     LayerSpec,
@@ -103,14 +104,17 @@ def test_bits_out_of_range_are_kept_and_named_with_row_and_layer(typed, words):
 @settings(max_examples=20)
 def test_cells_and_what_they_offer_are_the_widths_texts(weight, activation):
     draft = draft_of(BitAllocation.uniform(MODEL.layers, weight, activation))
-    frame, offered = editor_frame(draft, draft, MODEL), width_options(draft)
+    frame = editor_frame(draft, draft, MODEL)
+    offered, inputs = width_options(draft), width_options(draft, inputs=True)
     assert (frame[WEIGHT].iloc[0], frame[ACTIVATION].iloc[0]) == (
         width_text(weight),
         width_text(activation),
     )
     # no code of a width is among them, each is one, and what a cell shows can be chosen again
-    assert [parse_width(each) for each in offered] == list(BIT_WIDTHS)
-    assert {*frame[WEIGHT], *frame[ACTIVATION]} <= set(offered)
+    assert [parse_width(each) for each in offered] == list(WEIGHT_WIDTHS)
+    assert [parse_width(each, inputs=True) for each in inputs] == list(BIT_WIDTHS)
+    assert set(frame[WEIGHT]) <= set(offered)
+    assert set(frame[ACTIVATION]) <= set(inputs)
     chosen = {"edited_rows": {0: {WEIGHT: frame[ACTIVATION].iloc[0]}}}
     assert edited(draft, chosen).rows[0].weight == activation
 
@@ -169,7 +173,9 @@ def typed(draft):
     return {"edited_rows": cells}
 
 
-@pytest.mark.parametrize("text", ["", "8", "8.8.8", "0.f", "84.f", "x.8", "8" * LONGEST + ".8"])
+@pytest.mark.parametrize(
+    "text", ["", "8", "8.8.8", "0.f", "84.f", "z.8", "8.x", "8" * LONGEST + ".8"]
+)
 def test_texts_that_are_no_bits_of_this_model_are_refused(text):
     assert bits_of_link(text, MODEL) is None
 

@@ -32,7 +32,7 @@ def test_output_errors_fall_below_the_nearest_codes_in_layers_of_many_inputs(
     for layer in names:
         weights = moments.in_groups(model.layers[layer], model.layers[layer].weight)
         steps = model.nearest_step(layer, 2).view(weights.shape[:2])
-        plain = weights - nearest_codes(weights, steps, 2) * steps[..., None]
+        plain = weights - nearest_codes(weights, steps[..., None], 2) * steps[..., None]
         before = output_error(plain, fresh.moments(layer)).sum()
         for rounding in ("gpfq", "gptq"):
             codes, found = ROUNDINGS[rounding](weights, fitted.moments(layer), steps, 2)

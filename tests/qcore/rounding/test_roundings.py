@@ -75,7 +75,7 @@ def test_gptq_is_in_no_channel_worse_than_the_nearest_codes(layer):
     weights, x, steps, bits = layer
     second = moments(x)
     found = errors(weights, *gptq(weights, second, steps, bits), second)
-    plain = errors(weights, nearest_codes(weights, steps, bits), steps, second)
+    plain = errors(weights, nearest_codes(weights, steps[..., None], bits), steps, second)
     assert (found <= plain).all()
 
 
@@ -91,7 +91,7 @@ def test_inputs_that_have_nothing_in_common_leave_every_weight_to_its_nearest_co
     assert torch.equal(fitted, steps)
     # halves may go either way
     distance = (weights - codes * steps[..., None]).abs()
-    least = (weights - nearest_codes(weights, steps, bits) * steps[..., None]).abs()
+    least = (weights - nearest_codes(weights, steps[..., None], bits) * steps[..., None]).abs()
     torch.testing.assert_close(distance, least, rtol=1e-4, atol=1e-6 * float(weights.abs().max()))
 
 
@@ -100,12 +100,12 @@ def test_inputs_that_have_nothing_in_common_leave_every_weight_to_its_nearest_co
 def test_no_sweep_and_no_new_step_raises_the_error(layer):
     weights, x, steps, bits = (v.double() if isinstance(v, torch.Tensor) else v for v in layer)
     second = damp(moments(x))
-    codes = nearest_codes(weights, steps, bits)
+    codes = nearest_codes(weights, steps[..., None], bits)
     seen = [errors(weights, codes, steps, second)]
     for _ in range(3):
-        steps = refit(weights, second, steps, codes)
+        steps = refit(weights, second, steps, bits, codes)
         seen.append(errors(weights, codes, steps, second))
-        codes = descend(weights, second, steps, bits, codes)
+        codes = descend(weights, second, steps[..., None].expand_as(weights), bits, codes)
         seen.append(errors(weights, codes, steps, second))
     for before, after in itertools.pairwise(seen):
         assert (after <= before + 1e-12 * output_error(weights, second)).all()
@@ -117,9 +117,9 @@ def test_what_sweeps_end_in_no_other_code_of_one_weight_betters(layer):
     weights, x, steps, bits = (v.double() if isinstance(v, torch.Tensor) else v for v in layer)
     bits = min(bits, 3)
     second = damp(moments(x))
-    codes = feed_forward(weights, second, steps, bits)
+    codes = feed_forward(weights, second, steps[..., None].expand_as(weights), bits)
     for _ in range(100):
-        moved = descend(weights, second, steps, bits, codes)
+        moved = descend(weights, second, steps[..., None].expand_as(weights), bits, codes)
         if torch.equal(moved, codes):
             break
         codes = moved
@@ -142,7 +142,7 @@ def test_few_weights_get_the_best_codes_of_all():
     every = torch.tensor(list(itertools.product(range(-2, 2), repeat=5))).float()
     tried = (weights[0, :, None] - every * steps[0, :, None, None])[None].flatten(1, 2)
     best = output_error(tried, second).view(50, -1).amin(1)
-    plain = errors(weights, nearest_codes(weights, steps, 2), steps, second)[0]
+    plain = errors(weights, nearest_codes(weights, steps[..., None], 2), steps, second)[0]
     found = errors(weights, *gptq(weights, second, steps, 2, sweeps=8, refits=0), second)[0]
     # sweeps end where no single code helps, which is not always the best there is
     assert (found >= best * (1 - 1e-5)).all()
@@ -173,7 +173,7 @@ def test_gptq_makes_up_for_each_weight_with_all_that_are_left():
     weights = torch.randn(1, 2, n, generator=random, dtype=torch.float64)
     x = torch.randn(1, 400, n, generator=random, dtype=torch.float64).relu()
     second, steps = damp(moments(x)), mse_step(weights[0], 2)[None]
-    codes = feed_forward(weights, second, steps, 2)
+    codes = feed_forward(weights, second, steps[..., None].expand_as(weights), 2)
     left = weights[0].clone()
     for t in range(n):
         code = weight_codes(left[:, t, None], steps[0], 2)[:, 0]
@@ -201,7 +201,7 @@ def test_a_layer_that_sees_nothing_is_rounded_to_the_nearest_codes(name):
     weights = torch.randn(1, 4, 9, generator=torch.Generator().manual_seed(4))
     steps = mse_step(weights[0], 3)[None]
     codes, fitted = ROUNDINGS[name](weights, torch.zeros(1, 9, 9), steps, 3)
-    assert torch.equal(codes, nearest_codes(weights, steps, 3))
+    assert torch.equal(codes, nearest_codes(weights, steps[..., None], 3))
     assert torch.equal(fitted, steps)
 
 
@@ -212,7 +212,7 @@ def test_three_thousand_inputs_are_rounded():
     weights = torch.randn(1, 8, n, generator=random)
     second, steps = moments(x), mse_step(weights[0], 2)[None]
     found = errors(weights, *gptq(weights, second, steps, 2), second)
-    plain = errors(weights, nearest_codes(weights, steps, 2), steps, second)
+    plain = errors(weights, nearest_codes(weights, steps[..., None], 2), steps, second)
     assert (found < 0.1 * plain).all()
 
 

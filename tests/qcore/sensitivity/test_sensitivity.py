@@ -11,6 +11,7 @@ from qcore.allocation import LayerBits
 from qcore.errors import InvalidParams
 from qcore.problem import SensitivityTable
 from qcore.ptq.calibration import float_allocation
+from qcore.sensitivity import measured
 from qcore.sensitivity.hessian import hutchinson_traces
 from qcore.sensitivity.measured import SENSITIVITIES, compute_table, release, set_corrected
 from qcore.sensitivity.prefix import PrefixReplay
@@ -126,6 +127,20 @@ def test_measured_kl_equals_a_plain_measurement(evaluator, tables):
         n += len(x)
     evaluator.forget()
     assert tables["kl"].weight["left"][2] == pytest.approx(total / n, rel=1e-3)
+
+
+def test_what_wide_weights_do_follows_from_the_output_error_and_is_what_is_measured(
+    evaluator, monkeypatch
+):
+    told = compute_table("kl", evaluator, (2, 4, 5, 6, 8), (32,)).weight
+    monkeypatch.setattr(measured, "MEASURED_UP_TO", 16)
+    true = compute_table("kl", evaluator, (2, 4, 5, 6, 8), (32,)).weight
+    for name, row in told.items():
+        assert (row[2], row[4]) == (true[name][2], true[name][4])
+        assert row[8] == pytest.approx(row[4] / 4**4, rel=0.5)
+    for bits in (5, 6):
+        sums = [sum(row[bits] for row in table.values()) for table in (told, true)]
+        assert sums[0] == pytest.approx(sums[1], rel=0.4)
 
 
 def test_pairs_are_a_gram_matrix_whose_diagonal_bounds_nothing_negative(tables):

@@ -53,15 +53,29 @@ def test_greedy_is_never_better_than_the_optimum_and_is_within_the_budget(toy):
 
 @pytest.mark.parametrize("toy", additive_toys[:13] + interaction_toys)
 def test_portfolio_is_never_worse_than_any_optimum_it_solved(toy):
-    found = best(toy, search("portfolio", toy, exchanges=0))
-    for kind in ("gradient", "kl", "weight_mse"):
+    kinds = ("gradient", "kl", "weight_mse")
+    found = best(toy, search("portfolio", toy, kinds=kinds, exchanges=0))
+    for kind in kinds:
         assert found <= best(toy, search("exact", toy, sensitivity=kind, points=1)) + 1e-12
-    assert best(toy, search("portfolio", toy)) <= found
+    assert best(toy, search("portfolio", toy, kinds=kinds)) <= found
 
 
 @pytest.mark.parametrize("toy", interaction_toys)
 def test_portfolio_finds_the_optimum_of_interacting_layers(toy):
-    assert best(toy, search("portfolio", toy)) == pytest.approx(toy.optimum())
+    kinds = ("gradient", "gradient_pairs", "kl", "weight_mse")
+    assert best(toy, search("portfolio", toy, kinds=kinds)) == pytest.approx(toy.optimum())
+
+
+def test_by_default_the_portfolio_measures_the_optima_of_gradient_pairs_and_kl():
+    toy = interaction_toys[0]
+    asked = []
+    counted = dataclasses.replace(
+        toy.problem, sensitivity=lambda kind: asked.append(kind) or toy.problem.sensitivity(kind)
+    )
+    params = SEARCHES["portfolio"].read_params({"points": 1, "exchanges": 0})
+    outcome = drive(SEARCHES["portfolio"], counted, params, 0, score=toy.score)
+    assert set(asked) == {"gradient", "kl"}
+    assert 1 <= outcome.evaluations <= 3
 
 
 def test_logit_gram_takes_part_in_the_portfolio_with_its_pairs():

@@ -3,17 +3,18 @@
 Read from ModelCloud/GPTQModel, gptqmodel/quantization/config.py (`QuantizeConfig`, `dynamic_get`):
 keys are regular expressions that `re.match` is asked for; "+:" sets values, "-:" leaves a module in
 float and is looked at first; the first that matches counts. `bits` are 2, 3, 4 or 8; group_size -1
-is a scale per channel; the head takes part where `lm_head` is true.
+is a scale per channel, else inputs with one scale; the head takes part where `lm_head` is true.
 """
 
 import json
 import re
 from typing import Any
 
-from qcore.allocation import FLOAT_BITS
+from qcore.allocation import FLOAT_BITS, stored_bits
 from qcore.formats.config import BitConfig
 from qcore.formats.exports.base import Export
-from qcore.formats.exports.widths import shortened, some, unfit
+from qcore.formats.exports.widths import shortened, some, uneven, unfit, with_groups
+from qcore.widths import group_inputs
 
 WIDTHS = (2, 3, 4, 8)
 HEAD = "lm_head"
@@ -28,7 +29,7 @@ def carries(config: BitConfig) -> str | None:
     others = [f"{shortened(each.name)} ({each.kind})" for each in mine if each.kind != "linear"]
     if others:
         return f"it quantizes linear layers only: {some(others)}. Leave them at 32 bits."
-    return unfit(config, (*WIDTHS, FLOAT_BITS), (FLOAT_BITS,))
+    return unfit(config, (*with_groups(WIDTHS), FLOAT_BITS), (FLOAT_BITS,)) or uneven(config)
 
 
 def dynamic(config: BitConfig) -> dict[str, dict[str, Any]]:
@@ -42,7 +43,8 @@ def dynamic(config: BitConfig) -> dict[str, dict[str, Any]]:
         if width == FLOAT_BITS:
             left[f"-:{place}"] = {}
         else:
-            chosen[f"+:{place}"] = {"bits": width, "group_size": -1, "sym": True}
+            size = group_inputs(width) or -1
+            chosen[f"+:{place}"] = {"bits": stored_bits(width), "group_size": size, "sym": True}
     return left | chosen
 
 
@@ -50,7 +52,9 @@ def render(config: BitConfig) -> bytes:
     """Arguments of `QuantizeConfig` as JSON."""
     names = [name for name in config.model.names if name.rpartition(".")[2] == HEAD]
     head = any(config.allocation[name].weight != FLOAT_BITS for name in names)
-    widths = [bits.weight for bits in config.allocation.values() if bits.weight != FLOAT_BITS]
+    widths = [
+        stored_bits(bits.weight) for bits in config.allocation.values() if bits.weight != FLOAT_BITS
+    ]
     document = {
         "bits": max(widths),
         "group_size": -1,
@@ -69,6 +73,6 @@ EXPORT = Export(
     render,
     carries=carries,
     runs_in="GPTQModel",
-    note="Bits only, linear layers, weights of 2, 3, 4 or 8 bits: QuantizeConfig(**json.load("
-    "open(file))). The format was checked, GPTQModel itself not run.",
+    note="Bits only, linear layers, weights of 2, 3, 4 or 8 bits, in groups too: "
+    "QuantizeConfig(**json.load(open(file))). The format was checked, GPTQModel itself not run.",
 )

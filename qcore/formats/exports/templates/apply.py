@@ -31,11 +31,18 @@ HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def quantize(rows: Tensor, step: Tensor, bits: int) -> Tensor:
-    """Two's complement codes times step; signs times step at one bit."""
-    scaled = rows / step[:, None]
+    """Two's complement codes times the step of each weight; signs times step at one bit."""
+    scaled = rows / step
     if bits == 1:
-        return torch.where(scaled >= 0, 1.0, -1.0) * step[:, None]
-    return scaled.round().clamp(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) * step[:, None]
+        return torch.where(scaled >= 0, 1.0, -1.0) * step
+    return scaled.round().clamp(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) * step
+
+
+def step_of_each(step: Tensor, group: int, n: int) -> Tensor:
+    """Steps as they broadcast over rows of n weights: one a row, or one a group of it."""
+    if not group:
+        return step[:, None]
+    return step.reshape(-1, -(-n // group)).repeat_interleave(group, 1)[:, :n]
 
 
 def cast(x: Tensor, kind: torch.dtype) -> Tensor:
@@ -86,6 +93,8 @@ def apply(model: nn.Module, config: dict[str, Any] | None = None) -> nn.Module:
         module, state = names[name], config["state"][name]
         weight = module.weight.detach().float()
         rows = to_rows(weight, module)
+        # "4g64": 4 bits with a step for each 64 weights of a row
+        bits, _, group = str(weight_bits).partition("g")
         if name in config["norms"]:
             norm = names[config["norms"][name]]
             factor = torch.rsqrt(norm.running_var + norm.eps)
@@ -93,11 +102,12 @@ def apply(model: nn.Module, config: dict[str, Any] | None = None) -> nn.Module:
             model.set_submodule(config["norms"][name], nn.Identity())
         if "weight_codes" in state:  # this layer was trained anew
             rows = to_rows(read(state["weight_codes"]).reshape(weight.shape), module)
-            rows = rows * read(state["weight_step"])[:, None]
+            rows = rows * step_of_each(read(state["weight_step"]), int(group or 0), rows.shape[1])
         elif "weight" in state:
             rows = to_rows(read(state["weight"]).reshape(weight.shape), module)
         elif weight_bits != 32 and weight_bits not in HALF:
-            rows = quantize(rows, read(state["weight_step"]), weight_bits)
+            step = step_of_each(read(state["weight_step"]), int(group or 0), rows.shape[1])
+            rows = quantize(rows, step, int(bits))
         if weight_bits in HALF:
             rows = cast(rows, HALF[weight_bits])
         if "weight_gain" in state:

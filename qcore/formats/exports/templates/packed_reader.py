@@ -81,8 +81,22 @@ def unpack(packed: Tensor, count: int, bits: int) -> Tensor:
     return torch.where(values >= 1 << (bits - 1), values - (1 << bits), values)
 
 
+def channels_first(weight: Tensor, groups: int) -> Tensor:
+    """The weight of a transposed convolution with its output channels before its inputs."""
+    inputs, channels, *rest = weight.shape
+    apart = weight.reshape(groups, inputs // groups, channels, *rest).transpose(1, 2)
+    return apart.reshape(groups * channels, inputs // groups, *rest)
+
+
+def inputs_first(weight: Tensor, groups: int) -> Tensor:
+    """What `channels_first` turned, as it was."""
+    channels, inputs, *rest = weight.shape
+    apart = weight.reshape(groups, channels // groups, inputs, *rest).transpose(1, 2)
+    return apart.reshape(groups * inputs, channels // groups, *rest)
+
+
 def weight_of(name: str, entry: dict[str, Any], tensors: dict[str, Any]) -> Tensor:
-    """The weight of a layer in float: code times the scale of its output channel."""
+    """The weight of a layer in float: code times the scale of its output channel or its group."""
     bits, shape = entry["weight_bits"], entry["shape"]
     if bits == 32 or bits in HALF:
         return tensors[f"{name}.weight"].float()
@@ -90,8 +104,14 @@ def weight_of(name: str, entry: dict[str, Any], tensors: dict[str, Any]) -> Tens
     codes = unpack(tensors[f"{name}.weight_packed"], count, bits)
     if f"{name}.levels" in tensors:
         codes = tensors[f"{name}.levels"].to(torch.int32)[codes + 2 ** (bits - 1)]
-    scale = tensors[f"{name}.weight_scale"]
+    scale = tensors[f"{name}.weight_scale"].float()
     codes = codes.float().reshape(shape)
+    if "scale_group" in entry:
+        codes = codes if entry["axis"] == 0 else channels_first(codes, entry["groups"])
+        rows = codes.flatten(1)
+        each = scale.repeat_interleave(entry["scale_group"], 1)[:, : rows.shape[1]]
+        weight = (rows * each).reshape(codes.shape)
+        return weight if entry["axis"] == 0 else inputs_first(weight, entry["groups"])
     if entry["axis"] == 0:
         return codes * scale.reshape(-1, *[1] * (len(shape) - 1))
     # transposed convolutions keep inputs first; each group has output channels of its own

@@ -14,7 +14,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from qcore.allocation import FLOAT16, FLOAT_BITS, HALF_WIDTHS, is_float_width, stored_bits
+from qcore.allocation import (
+    FLOAT16,
+    FLOAT_BITS,
+    HALF_WIDTHS,
+    is_float_width,
+    stored_bits,
+    width_text,
+)
 from qcore.errors import ExportRefused
 from qcore.formats.config import BitConfig
 from qcore.formats.exports.base import Rendered
@@ -37,6 +44,10 @@ from qcore.trees import Tree
 
 CONTAINERS = {18: (8,), 21: (4, 8, 16), 25: (2, 4, 8, 16)}
 """Opset to the integer widths its DequantizeLinear takes."""
+
+
+BLOCKS_FROM = 21
+"""The first opset whose DequantizeLinear has a scale for each block of inputs."""
 
 
 def render_int8(config: BitConfig, model: nn.Module, sample: Tree) -> Rendered:
@@ -71,6 +82,7 @@ def write(
 ) -> Rendered:
     """`render` for a float graph that is there already; the graph is changed in place."""
     refuse_grouped_transposed(taken, "ONNX")
+    _refuse_groups(opset, taken)
     widths = CONTAINERS[opset]
     containers = {part.name: _containers(part, widths) for part in taken.parts.values()}
     sites = onnx_graph.sites_of(graph, taken)
@@ -102,6 +114,22 @@ def write(
     return Rendered(content, report)
 
 
+def _refuse_groups(opset: int, taken: Taken) -> None:
+    """Raise where scales of groups have no place: DequantizeLinear has blocks of one axis."""
+    grouped = [part for part in taken.parts.values() if part.group]
+    if grouped and opset < BLOCKS_FROM:
+        raise ExportRefused(
+            f"Opset {opset} has no scales of groups, which {grouped[0].name} has: take the format "
+            "with int4, or give its weights bits without groups."
+        )
+    other = [part.name for part in grouped if part.weight.dim() != 2]
+    if other:
+        raise ExportRefused(
+            "ONNX has scales of groups along one axis, which the rows of a convolution are not: "
+            f"{', '.join(other[:3])}. Give their weights bits without groups."
+        )
+
+
 def _containers(part: Part, widths: tuple[int, ...]) -> tuple[int, int]:
     """Bits of the integers that hold the weight's codes and the input's; 32 where floats do."""
     weight = next((w for w in widths if part.code_bits <= w), FLOAT_BITS)
@@ -127,8 +155,8 @@ def _widened(taken: Taken, containers: dict[str, tuple[int, int]]) -> dict[str, 
     for part in taken.parts.values():
         weight, entry = containers[part.name]
         words = []
-        if part.codes is not None and weight != part.bits.weight:
-            words.append(f"{part.bits.weight}-bit weights in int{weight}")
+        if part.codes is not None and weight != stored_bits(part.bits.weight):
+            words.append(f"{width_text(part.bits.weight)}-bit weights in int{weight}")
         if not is_float_width(part.bits.activation) and part.bits.activation != entry:
             words.append(f"{part.bits.activation}-bit inputs in uint{entry}, clipped")
         if words:
@@ -162,11 +190,17 @@ def _weight(site: Site, prefix: str, containers: dict[str, tuple[int, int]]) -> 
     codes = part.codes.T if site.turned else part.codes
     axis = 1 - part.axis if site.turned else part.axis
     names = (f"{prefix}.codes", f"{prefix}.scale")
+    scale = part.scale
+    blocks: dict[str, Any] = {}
+    if part.group:
+        # blocks run along the inputs, the other axis of a matrix
+        axis, blocks = 1 - axis, {"block_size": part.group}
+        scale = scale.T if site.turned else scale
     node = onnx.helper.make_node(
-        "DequantizeLinear", names, [prefix], name=f"{prefix}.dequantize", axis=axis
+        "DequantizeLinear", names, [prefix], name=f"{prefix}.dequantize", axis=axis, **blocks
     )
     stored = _integers(names[0], codes, containers[part.name][0], signed=True)
-    return Made(prefix, [node], [stored, array(names[1], part.scale.astype(np.float32))])
+    return Made(prefix, [node], [stored, array(names[1], scale.astype(np.float32))])
 
 
 def _half_weight(site: Site, prefix: str) -> Made:

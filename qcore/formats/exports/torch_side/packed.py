@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qcore.allocation import FLOAT16, HALF_WIDTHS, width_json
+from qcore.allocation import BFLOAT16, FLOAT16, HALF_WIDTHS, stored_bits, width_json
 from qcore.errors import ExportRefused
 from qcore.formats.config import BitConfig
 from qcore.formats.exports.base import Rendered
@@ -80,13 +80,15 @@ def render(config: BitConfig, model: nn.Module, sample: Tree) -> Rendered:
 
 def _add_layer(tensors: dict[str, Any], part: Part) -> dict[str, Any]:
     """Add a layer's tensors; returns what the header says about it."""
-    name, bits = part.name, part.bits.weight
+    name, width = part.name, part.bits.weight
+    bits = stored_bits(width) if part.group else width
     entry: dict[str, Any] = {
         "weight_bits": width_json(bits),
         "activation_bits": width_json(part.bits.activation),
         "shape": list(part.weight.shape),
         "axis": part.axis,
         "groups": part.operation.groups,
+        **({"scale_group": part.group} if part.group else {}),
     }
     if bits in HALF_WIDTHS:
         data, kind = half_bytes(part.weight, bits)
@@ -107,8 +109,12 @@ def _add_layer(tensors: dict[str, Any], part: Part) -> dict[str, Any]:
             tensors[f"{name}.levels"] = ("I16", levels.shape, data, "levels")
         packed = pack_codes(codes, bits)
         tensors[f"{name}.weight_packed"] = ("U8", (len(packed),), packed, "weights")
-        scale = part.scale.astype("<f4")
-        tensors[f"{name}.weight_scale"] = ("F32", scale.shape, scale.tobytes(), "scales")
+        if part.group:
+            data, kind = half_bytes(torch.from_numpy(part.scale), BFLOAT16)
+            tensors[f"{name}.weight_scale"] = (kind, part.scale.shape, data, "scales")
+        else:
+            scale = part.scale.astype("<f4")
+            tensors[f"{name}.weight_scale"] = ("F32", scale.shape, scale.tobytes(), "scales")
     bias = part.bias.numpy().astype("<f4")
     if len(bias):
         tensors[f"{name}.bias"] = ("F32", bias.shape, bias.tobytes(), "biases")

@@ -12,14 +12,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qcore.allocation import FLOAT_BITS, LayerBits, is_float_width
+from qcore.allocation import FLOAT_BITS, LayerBits, is_float_width, stored_bits
 from qcore.errors import ExportRefused
 from qcore.formats.apply import apply_bits
 from qcore.formats.config import BitConfig
 from qcore.network.operation import Operation, from_rows, to_rows
 from qcore.ptq.layer import QuantizedLayer
 from qcore.ptq.model import QuantizedModel
-from qcore.quantizers import ActivationGrid, HalfGrid, code_range, weight_codes
+from qcore.quantizers import (
+    ActivationGrid,
+    HalfGrid,
+    code_range,
+    in_groups,
+    in_rows,
+    step_of_each,
+    weight_codes,
+)
+from qcore.widths import group_inputs
 
 
 @dataclass(frozen=True)
@@ -32,8 +41,9 @@ class Part:
         codes: Whole numbers in the weight's shape, int16; None where weights stay floats. At
             most 2^b values; two's complement but for one bit (-1 and 1) and for layers trained on
             levels half a step off zero (odd codes) or on powers of two.
-        scale: What a code is worth, (channels,) float32; None where weights stay floats. Below
-            zero only in channels that use the code -2^(b-1), which has no mirror image.
+        scale: What a code is worth, (channels,) float32, or (channels, groups) where the width has
+            groups; None where weights stay floats. Below zero only where the code -2^(b-1) is used,
+            which has no mirror image.
         weight: Weight in use, float32: codes * scale up to the last bit, batch-norm folded in; at
             bf16 and fp16 values of that type.
         bias: (channels,) float32; (0,) in an embedding.
@@ -53,13 +63,20 @@ class Part:
     operation: Operation
 
     @property
+    def group(self) -> int:
+        """Weights of a channel that share a scale; 0 where all do."""
+        return group_inputs(self.bits.weight)
+
+    @property
     def code_bits(self) -> int:
         """Bits of the two's complement integers that hold the codes: the layer's, or more."""
         if self.codes is None:
             return FLOAT_BITS
         low, high = int(self.codes.min()), int(self.codes.max())
         return max(
-            self.bits.weight, (-low - 1 if low < 0 else 0).bit_length() + 1, high.bit_length() + 1
+            stored_bits(self.bits.weight),
+            (-low - 1 if low < 0 else 0).bit_length() + 1,
+            high.bit_length() + 1,
         )
 
 
@@ -126,12 +143,16 @@ def _part(config: BitConfig, layer: QuantizedLayer) -> Part:
             rows = to_rows(whole.reshape(layer.weight.shape), layer.operation)
         else:
             rows = weight_codes(to_rows(layer.weight, layer.operation), step, bits.weight)
+        # a width with groups takes no gain
         scales = step if gain is None else step * gain
-        rows, scales = _upright(rows, scales, bits.weight)
+        channels, n = rows.shape
+        parts, scales = _upright(in_groups(rows, bits.weight), scales, bits.weight)
+        rows = in_rows(parts, channels, n)
         codes = from_rows(rows, layer.weight.contiguous(), layer.operation)
         codes = codes.to(torch.int16).contiguous().numpy()
-        scale = scales.numpy()
-        weight = from_rows(rows * scales[:, None], layer.weight.contiguous(), layer.operation)
+        scale = (scales.view(channels, -1) if group_inputs(bits.weight) else scales).numpy()
+        each = step_of_each(scales, bits.weight, n)
+        weight = from_rows(rows * each, layer.weight.contiguous(), layer.operation)
     elif gain is not None:
         rows = to_rows(layer.quantized, layer.operation) * gain[:, None]
         weight = from_rows(rows, layer.quantized, layer.operation)
@@ -149,7 +170,7 @@ def _part(config: BitConfig, layer: QuantizedLayer) -> Part:
 
 
 def _upright(rows: Tensor, scale: Tensor, bits: int) -> tuple[Tensor, Tensor]:
-    """Turn channels with a negative scale over, (-codes, -scale), wherever their codes allow."""
+    """Turn rows with a negative scale over, (-codes, -scale), wherever their codes allow."""
     low, high = code_range(bits)
     turn = (scale < 0) & ((rows == low).sum(1) == 0 if -low > high else torch.tensor(True))
     sign = torch.where(turn, -1.0, 1.0)

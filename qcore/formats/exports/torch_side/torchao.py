@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from qcore.allocation import stored_bits, width_text
 from qcore.errors import ExportRefused
 from qcore.formats.config import BitConfig
 from qcore.formats.exports.base import Rendered
@@ -50,9 +51,9 @@ def render(config: BitConfig, model: nn.Module, sample: Tree) -> Rendered:
         "versions": versions(("torch", "torchao")),
         "bytes": len(content),
         "widened": {
-            part.name: f"{part.bits.weight}-bit weights, one in a byte"
+            part.name: f"{width_text(part.bits.weight)}-bit weights, one in a byte"
             for part in taken.parts.values()
-            if part.codes is not None and part.bits.weight != 8
+            if part.codes is not None and stored_bits(part.bits.weight) != 8
         },
     }
     loaded = load(content, taken.network)
@@ -80,13 +81,13 @@ def _tensor(part: Part) -> Any:
             "has up to 8."
         )
     codes = torch.from_numpy(part.codes).to(torch.int8)
-    scale = torch.from_numpy(part.scale)[:, None].contiguous()
+    scale = torch.from_numpy(part.scale).reshape(len(codes), -1).contiguous()
     return IntxUnpackedToInt8Tensor(
         codes,
         scale,
         torch.zeros_like(scale, dtype=torch.int8),
         getattr(torch, f"int{part.code_bits}"),
-        (1, codes.shape[1]),
+        (1, part.group or codes.shape[1]),
         torch.float32,
         None,
     )

@@ -10,20 +10,27 @@ import numpy as np
 import torch
 from torch import nn
 
-from qcore.errors import UnsupportedModel
+from qcore.errors import QcoreError, UnsupportedModel
 from qcore.example_inputs import example_inputs
 from qcore.models.loading.onnx.endings import decision
 from qcore.models.loading.onnx.opened import Gives
 from qcore.models.loading.onnx.parse import short
-from qcore.models.loading.onnx.runtime import session_of
+from qcore.models.loading.onnx.runtime import answers_of, session_of
 from qcore.models.loading.onnx.takes import Takes, choices, plain_names
 from qcore.trees import call, leaves
 
 AGREEMENT = 1e-3
 """Largest difference between converted network and onnxruntime, relative to the largest output."""
 
+ROUNDING = 2.5e-7
+"""What probabilities may differ by wherever they are small: those who compute a sigmoid or softmax
+keep so much of 1, and not of the number itself."""
+
 SAMPLES = 3
 """Samples it is checked with: more than one, because a batch size fixed in the file shows then."""
+
+_LEAST = 10
+"""Times ROUNDING that the largest probability has to be."""
 
 _WIDENED = (
     "The file holds floats of 16 or 64 bits; it is read, given its inputs and run in float32."
@@ -73,6 +80,8 @@ class Original:
         for found in tried:
             try:
                 values = self._run(found, columns_for(found, found.piece))
+            except QcoreError:
+                raise
             except Exception as error:
                 # onnxruntime's exceptions derive from Exception alone
                 if found is not tried[-1]:
@@ -109,6 +118,8 @@ class Original:
                 values = self._run(takes, part)
                 for give, rows in zip(gives, found, strict=True):
                     rows.append(give.of_samples(values[give.name]))
+        except QcoreError:
+            raise
         except Exception as error:
             raise UnsupportedModel(
                 f"onnxruntime cannot run {self._name}: {short(error)}. Check the file."
@@ -127,7 +138,7 @@ class Original:
         given = {entry.name for entry in self._session.get_inputs()}
         feeds |= {name: values for name, values in takes.fixed.items() if name in given}
         names = [value.name for value in self._graph.output]
-        return dict(zip(names, self._session.run(names, feeds), strict=True))
+        return dict(zip(names, answers_of(self._session, feeds, names), strict=True))
 
     def _settled(self, takes: Takes, values: dict[str, np.ndarray]) -> tuple[Takes, list[Gives]]:
         """Which outputs are kept, and whether the file really takes several samples at once."""
@@ -258,8 +269,17 @@ def difference(
     gives: Sequence[Gives],
     columns: Columns,
     wanted: Sequence[np.ndarray],
+    endings: Sequence[str] = (),
 ) -> float:
     """How far a network's outputs are from the file's at most, over the largest of each output.
+
+    Args:
+        network: Takes what `takes` says.
+        takes: Its inputs.
+        gives: Its outputs.
+        columns: Samples.
+        wanted: What the file gives for them, an array an output.
+        endings: "sigmoid" or "softmax" where that ends an output; () where it is not known.
 
     Raises:
         UnsupportedModel: it cannot run on them together, returns other shapes, or is too far off.
@@ -280,14 +300,22 @@ def difference(
     if len(found) != len(wanted):
         raise UnsupportedModel(f"it gives {len(found)} outputs, onnxruntime {len(wanted)}.")
     worst = 0.0
-    for give, got, aim in zip(gives, found, wanted, strict=True):
+    for place, (give, got, aim) in enumerate(zip(gives, found, wanted, strict=True)):
         which = f"output {give.name!r}" if len(wanted) > 1 else "output"
         if not np.isfinite(aim).all():
             raise UnsupportedModel(f"the file's own {which} is NaN or infinite on ordinary inputs.")
         if tuple(got.shape) != aim.shape:
             raise UnsupportedModel(f"its {which} is {tuple(got.shape)}, onnxruntime's {aim.shape}.")
         scale = max(float(np.abs(aim).max()), 1e-12)
-        off = float(np.abs(got.numpy() - aim).max()) / scale
+        off = float(np.abs(got.numpy() - aim).max())
+        if endings[place : place + 1] and endings[place]:
+            off = max(0.0, off - ROUNDING)
+            if scale < _LEAST * ROUNDING:
+                raise UnsupportedModel(
+                    f"all probabilities of its {which} are below {_LEAST * ROUNDING:.1g} on "
+                    "made-up samples, too small to show whether it computes the same."
+                )
+        off /= scale
         if not off <= AGREEMENT:
             which = which if len(wanted) > 1 else "outputs"
             verb = "differs" if len(wanted) > 1 else "differ"

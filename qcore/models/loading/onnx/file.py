@@ -20,7 +20,7 @@ from qcore.models.loading.onnx.converting import CONVERTERS, convert, unknown_op
 from qcore.models.loading.onnx.endings import ending
 from qcore.models.loading.onnx.graph import tidied
 from qcore.models.loading.onnx.opened import Gives, samples_first, unfixed, with_fixed
-from qcore.models.loading.onnx.parse import parse
+from qcore.models.loading.onnx.parse import parse, short
 from qcore.models.loading.onnx.pieces import OneByOne
 from qcore.models.loading.onnx.runtime import run, showing
 from qcore.models.loading.onnx.sizes import Sized, lowered, with_sizes
@@ -92,13 +92,20 @@ def read_onnx(
     wanted = original.answers(takes, gives, columns)
     failures: list[str] = []
     missing: list[str] = []
-    for alone in _ways(takes):
-        ready = _ready(proto, takes, gives, alone)
+    ways = _ways(takes)
+    for alone in ways:
+        try:
+            ready = _ready(proto, takes, gives, alone)
+        except UnsupportedModel:
+            if alone == ways[-1]:
+                raise
+            continue
         missing = unknown_operators(lowered(ready.proto))
         for name in CONVERTERS if not alone else ("onnx2torch",):
             try:
                 read = _built(f"{name}{ALONE if alone else ''}", ready, takes, gives)
-                off = difference(read.network, takes, gives, columns, wanted)
+                ends = list(read.endings.values())
+                off = difference(read.network, takes, gives, columns, wanted, ends)
             except QcoreError as error:
                 failures.append(f"{name}{ALONE if alone else ''}: {error}")
                 continue
@@ -134,7 +141,15 @@ def _ready(proto: Any, takes: Takes, gives: Sequence[Gives], alone: bool) -> Siz
 
     if not alone and takes.batch:
         whole = unfixed(tidied(whole), takes.batch)
-    plain = written_out(without_branches(whole, values))
+    try:
+        plain = written_out(without_branches(whole, values))
+    except QcoreError:
+        raise
+    except Exception as error:
+        # onnxruntime's exceptions derive from Exception alone
+        raise UnsupportedModel(
+            f"onnxruntime cannot run a part of the file: {short(error)}. Check the file."
+        ) from error
     try:
         return with_sizes(plain, values)
     except Exception:  # noqa: BLE001 - onnxruntime's own; as it is, the file may still do

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Node
 
+from qcore.models.loading.onnx.parse import graphs, nodes_of
 from qcore.models.loading.packages import need
 
 
@@ -29,13 +30,14 @@ def tidied(proto: Any) -> Any:
     outputs = {value.name for value in graph.output}
     other: dict[str, str] = {}
     kept = []
-    read = {name for node in graph.node for name in node.input} | outputs
+    read = {name for node in nodes_of(graph) for name in node.input} | outputs
     for node in graph.node:
         while node.input and not node.input[-1]:
             del node.input[-1]  # left out, as the upper end of a Clip
         for index, name in enumerate(node.input):
             node.input[index] = other.get(name, name)
-        value = _constant(node)
+        _reread(node, other)
+        value = constant_of(node)
         passes = node.op_type == "Identity" or _rests(node, tensors, read)
         if node.output[0] in outputs or (value is None and not passes):
             kept.append(node)
@@ -54,6 +56,18 @@ def tidied(proto: Any) -> Any:
     return copy
 
 
+def _reread(node: Any, other: dict[str, str]) -> None:
+    """Let branches and bodies within a node read what Identities passed on where it comes from."""
+    for attribute in node.attribute:
+        for inner in (attribute.g, *attribute.graphs):
+            for each in graphs(inner):
+                for within in each.node:
+                    for index, name in enumerate(within.input):
+                        within.input[index] = other.get(name, name)
+                for value in each.output:
+                    value.name = other.get(value.name, value.name)
+
+
 def _rests(node: Any, tensors: dict[str, Any], read: set[str]) -> bool:
     """True for a dropout, which passes its input on where the network does not train."""
     if node.op_type != "Dropout" or any(name in read for name in node.output[1:]):
@@ -64,7 +78,7 @@ def _rests(node: Any, tensors: dict[str, Any], read: set[str]) -> bool:
     return told is not None and not need("onnx.numpy_helper", "").to_array(told).any()
 
 
-def _constant(node: Any) -> Any:
+def constant_of(node: Any) -> Any:
     """The tensor of a Constant node; None for other nodes, and for constants of words."""
     if node.op_type != "Constant":
         return None

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from qcore.errors import UnsupportedModel
+from qcore.models.loading.onnx.peepholes import PeepholeLSTM
 from qcore.models.loading.packages import need
 
 _ORDER = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}
@@ -74,18 +75,24 @@ class Recurrent(nn.Module):
     """An LSTM, GRU or RNN as ONNX calls it.
 
     Args:
-        cells: torch's module, of one layer, steps first.
+        cells: torch's module, or one of ours, of one layer, steps first.
         reverse: True where it runs from the last step to the first alone.
         batch_first: True where samples come before steps (ONNX's layout 1).
         alone: True where the last states are not asked for.
     """
 
     def __init__(
-        self, cells: nn.RNNBase | ResetFirst, reverse: bool, batch_first: bool, alone: bool = False
+        self,
+        cells: nn.RNNBase | ResetFirst | PeepholeLSTM,
+        reverse: bool,
+        batch_first: bool,
+        alone: bool = False,
     ) -> None:
         super().__init__()
         self.cells = cells
         self._reverse, self._batch_first, self._alone = reverse, batch_first, alone
+        # asked here, because the cells are replaced where their matrices become layers
+        self._two_states = isinstance(cells, nn.LSTM | PeepholeLSTM)
 
     def forward(self, x: Tensor, h: Tensor | None = None, c: Tensor | None = None) -> Any:
         """(steps, n, d) to outputs (steps, directions, n, width) and last states."""
@@ -95,7 +102,7 @@ class Recurrent(nn.Module):
         if self._reverse:
             x = x.flip(0)
         given: Any = h
-        if isinstance(self.cells, nn.LSTM) and (h is not None or c is not None):
+        if self._two_states and (h is not None or c is not None):
             known: Any = c if h is None else h
             given = tuple(torch.zeros_like(known) if s is None else s for s in (h, c))
         found, states = self.cells(x, given)
@@ -128,13 +135,20 @@ def convert_recurrent(node: Any, graph: Any) -> Any:
     relu = kind == "RNN" and functions == ["relu"] * ways
     name = node.name or kind
     _check(kind, name, told, given, functions == list(usual) * ways or relu)
-    missing = [value for value in given[1:4] if value and value not in graph.initializers]
+    stored = [*given[1:4], given[7] if kind == "LSTM" else ""]
+    missing = [value for value in stored if value and value not in graph.initializers]
     if missing:
         raise UnsupportedModel(f"The weights of the {kind} {name} are computed, not stored")
     w, r = (graph.initializers[value].to_torch() for value in given[1:3])
     b = graph.initializers[given[3]].to_torch() if given[3] else None
-    first = kind == "GRU" and not told.get("linear_before_reset", 0)
-    cells = _reset_first(w, r, b) if first else _cells(kind, w, r, b, relu)
+    p = graph.initializers[given[7]].to_torch() if kind == "LSTM" and given[7] else None
+    cells: Any
+    if kind == "GRU" and not told.get("linear_before_reset", 0):
+        cells = _reset_first(w, r, b)
+    elif p is not None and bool(p.any()):
+        cells = PeepholeLSTM(w, r, b, p)
+    else:
+        cells = _cells(kind, w, r, b, relu)
     alone = len(node.output_values) == 1
     made = Recurrent(cells, way == "reverse", bool(told.get("layout", 0)), alone)
     places = [given[0], *(given[5:7] if kind == "LSTM" else given[5:6])]
@@ -177,8 +191,6 @@ def _check(kind: str, name: str, told: Any, given: list[str], usual: bool) -> No
         reasons.append("other activations than torch's")
     if given[4]:
         reasons.append("lengths of its own for each sample (sequence_lens)")
-    if given[7]:
-        reasons.append("peepholes")
     if told.get("clip"):
         reasons.append("clipping")
     if told.get("input_forget"):

@@ -1,14 +1,19 @@
 """Runs ONNX models in onnxruntime, as they are written."""
 
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from qcore.errors import UnsupportedModel
 from qcore.models.loading.packages import need
 
 Feeds = Mapping[str, np.ndarray]
+
+MOST_SECONDS = 60.0
+"""After which a run is ended: a loop of a file may have no end."""
 
 
 def session_of(model: Any) -> Any:
@@ -27,7 +32,38 @@ def run(model: Any, feeds: Feeds, names: Sequence[str] | None = None) -> list[np
     session = session_of(model)
     known = {entry.name for entry in session.get_inputs()}
     given = {name: values for name, values in feeds.items() if name in known}
-    return list(session.run(None if names is None else list(names), given))
+    return answers_of(session, given, names)
+
+
+def answers_of(session: Any, feeds: Feeds, names: Sequence[str] | None = None) -> list[np.ndarray]:
+    """The values of these names, or of all outputs, by a session that is there already.
+
+    Raises:
+        UnsupportedModel: it did not end in time. What else onnxruntime raises is passed on.
+    """
+    options = need("onnxruntime", "to verify ONNX files").RunOptions()
+    options.log_severity_level = 4
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        options.terminate = True
+
+    timer = threading.Timer(MOST_SECONDS, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        return list(session.run(None if names is None else list(names), dict(feeds), options))
+    except Exception as error:
+        # onnxruntime's exceptions derive from Exception alone
+        if not late.is_set():
+            raise
+        raise UnsupportedModel(
+            f"onnxruntime did not end within {MOST_SECONDS:g} seconds on a few samples: has the "
+            "file a loop without an end? Export it with a fixed number of steps."
+        ) from error
+    finally:
+        timer.cancel()
 
 
 def showing(proto: Any, names: Sequence[str]) -> Any:

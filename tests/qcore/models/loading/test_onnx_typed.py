@@ -129,12 +129,13 @@ def test_several_outputs_come_under_their_names_and_are_all_compared(tmp_path):
     assert what == {"name": "map", "output": "what", "binary": True, "probabilities": True}
 
 
-def lstm(path, batch="n", state=True, direction="forward", layout=0):
+def lstm(path, batch="n", state=True, direction="forward", peepholes=None):
     """A signal through an LSTM that starts from a state, which it gives back."""
     ways = 2 if direction == "bidirectional" else 1
     nodes = [
         N("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
-        N("LSTM", ["t", "w", "r", "b", "", *(("h", "c") if state else ())],
+        N("LSTM", ["t", "w", "r", "b", "", *(("h", "c") if state else ("", "")),
+                   "" if peepholes is None else "p"],
           ["y", "hn", "cn"], name="lstm", hidden_size=5, direction=direction),
         N("Transpose", ["y"], ["s"], perm=[2, 0, 1, 3]),
         N("Reshape", ["s", "flat"], ["f"]),
@@ -144,6 +145,10 @@ def lstm(path, batch="n", state=True, direction="forward", layout=0):
         w("w", ways, 20, 3), w("r", ways, 20, 5), w("b", ways, 40), w("g", 2, 7 * ways * 5),
         numbers("flat", 0, 7 * ways * 5),
     ]  # fmt: skip
+    if peepholes is not None:
+        values = w("p", ways, 15) if peepholes else None
+        zeros = numpy_helper.from_array(np.zeros((ways, 15), np.float32), "p")
+        tensors.append(values or zeros)
     inputs = [("x", F, (batch, 7, 3))]
     outputs = [("z", F, (batch, 2))]
     if state:
@@ -173,6 +178,56 @@ def test_states_come_second_in_the_file_and_first_here(tmp_path, direction, batc
         feeds = {"x": x["x"][at : at + 1].numpy()}
         feeds |= {name: x[name][at][:, None].numpy() for name in ("h", "c")}
         assert np.allclose(got[at].numpy(), wanted(path, feeds)[0][0], atol=1e-5)
+
+
+@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+def test_states_are_still_taken_once_its_matrices_are_layers(tmp_path, direction):
+    path = lstm(tmp_path / "n.onnx", direction=direction)
+    loaded = load_network("onnx", "", path, None, None, {})
+    found = find_layers(loaded.network, loaded.example, "n", loaded.inputs)
+    assert {"lstm.cells.ih_l0", "lstm.cells.hh_l0", "head"} <= set(found.spec.names)
+    ways = 2 if direction == "bidirectional" else 1
+    x = {name: torch.randn(1, ways, 5) for name in ("h", "c")} | {"x": torch.randn(1, 7, 3)}
+    feeds = {name: v.numpy() if name == "x" else v[0][:, None].numpy() for name, v in x.items()}
+    with torch.no_grad():
+        got = call(loaded.network, x)
+    assert np.allclose(got.numpy(), wanted(path, feeds)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("state", [True, False])
+def test_gates_of_an_lstm_may_see_its_cell(tmp_path, direction, state):
+    path = lstm(tmp_path / "n.onnx", state=state, direction=direction, peepholes=True)
+    loaded = load_network("onnx", "", path, None, None, {})
+    found = find_layers(loaded.network, loaded.example, "n", loaded.inputs)
+    assert {"lstm.cells.inputs.0", "lstm.cells.states.0", "head"} <= set(found.spec.names)
+    ways = 2 if direction == "bidirectional" else 1
+    left = {name: count for name, count in found.spec.left_in_float.items() if "peepholes" in name}
+    assert left == {f"lstm.cells.peepholes.{at}": 15 for at in range(ways)}
+    x = {each.name: torch.randn(1, *each.shape) for each in loaded.inputs}
+    feeds = {name: v.numpy() if name == "x" else v[0][:, None].numpy() for name, v in x.items()}
+    with torch.no_grad():
+        got = call(loaded.network, x if state else x["x"])
+    assert np.allclose(got.numpy(), wanted(path, feeds)[0], atol=1e-5)
+
+
+def test_peepholes_of_zeros_are_none(tmp_path):
+    read = read_onnx(lstm(tmp_path / "n.onnx", peepholes=False))
+    assert isinstance(read.network.lstm.cells, torch.nn.LSTM)
+
+
+@pytest.mark.parametrize(("bias", "fits"), [(-11.0, True), (-30.0, False)])
+def test_small_probabilities_are_compared_as_far_as_a_sigmoid_is_exact(tmp_path, bias, fits):
+    nodes = [N("Gemm", ["x", "w", "b"], ["s"], name="head"), N("Sigmoid", ["s"], ["y"])]
+    low = numpy_helper.from_array(np.full(6, bias, np.float32), "b")
+    path = save(
+        tmp_path / "n.onnx", nodes, [w("w", 4, 6), low], [("x", F, ("n", 4))], [("y", F, ("n", 6))]
+    )
+    if fits:
+        assert read_onnx(path).difference < 1e-3
+        return
+    with pytest.raises(UnsupportedModel, match="too small to show whether it computes the same"):
+        read_onnx(path)
 
 
 @pytest.mark.parametrize("kind", ["GRU", "RNN"])

@@ -1,0 +1,1 @@
+"""Labels of the words of texts, and of the tokens that they are cut into."""
