@@ -18,7 +18,7 @@ from pages.shared import frames, predictions, promised, session, text
 from pages.shared.budgets import accepted_loss, budget_sliders
 from pages.shared.columns import DAMAGE, column_of, cost_columns
 from pages.shared.text import literal
-from qcore.allocation import LayerBits, ModelSpec
+from qcore.allocation import LayerBits, ModelSpec, in_order
 from qcore.costs.budget import Budget
 from qcore.costs.formulas import CostModel
 from qcore.problem import Problem, SensitivityTable
@@ -146,7 +146,7 @@ def _measured_options(frame: pd.DataFrame, model: ModelSpec) -> dict[str, tuple[
             found[name][0].add(bits.weight)
             found[name][1].add(bits.activation)
     return {
-        name: tuple(LayerBits(w, a) for w in sorted(weights) for a in sorted(inputs))
+        name: tuple(LayerBits(w, a) for w in in_order(weights) for a in in_order(inputs))
         for name, (weights, inputs) in found.items()
     }
 

@@ -117,7 +117,9 @@ def _on_layers(model: ModelSpec, base: Options, link: Held) -> None:
     }
     allowed, tied, free = link, link, link
     for each, mine in of.items():
-        allowed = allowed.allowing(mine, each, widths)
+        can = {getattr(bits, each) for name in mine for bits in base[name]}
+        some = [width for width in widths if width in can]
+        allowed = allowed.allowing(mine, each, some) if some else allowed
         tied = tied.tying(mine, each)
         free = free.letting_go(mine, each)
     with st.container(horizontal=True):
