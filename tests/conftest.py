@@ -6,6 +6,7 @@ says nothing.
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     files = {item: item.path.relative_to(folder) for item in items}
     place = {file: at for at, file in enumerate(mixed(dict.fromkeys(files.values())))}
     items.sort(key=lambda item: place[files[item]])
+
+
+@pytest.fixture(scope="session")
+def few_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of the bundled images with 500 of the 10,000 for tests: a report takes a moment."""
+    import numpy as np
+
+    from qcore.data import fashion
+
+    with np.load(fashion.SHIPPED_FASHION) as stored:
+        parts = {
+            name: part[:500] if name.startswith("test") else part for name, part in stored.items()
+        }
+    path = tmp_path_factory.mktemp("images") / "few.npz"
+    np.savez(path, **parts)
+    return path
+
+
+@pytest.fixture(scope="module")
+def few_test_images(few_images: Path) -> Iterator[None]:
+    """Every report of this process is on few of the bundled images."""
+    from qcore.data import fashion
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fashion, "SHIPPED_FASHION", few_images)
+        yield

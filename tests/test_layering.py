@@ -4,6 +4,7 @@ Each rule is one test that lists every offender.
 """
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -44,9 +45,17 @@ STARTS = ("app", "store.__main__", "store.workers.worker", "store.jobs.add_netwo
 """What is run as a program; all of `pages` is added."""
 
 
+graph = functools.cache(structure.graph)
+
+
+@functools.cache
+def parsed(path):
+    return ast.parse(path.read_text())
+
+
 def all_imports(path):
     """First names of everything a file imports, inside functions too."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -71,7 +80,7 @@ def test_benchmarks_import_nothing_from_the_tests():
 
 
 def test_no_files_import_one_another():
-    assert structure.circles(structure.graph()) == []
+    assert structure.circles(graph()) == []
 
 
 def test_a_file_has_five_hundred_lines_at_most_and_a_folder_twenty_five_files():
@@ -87,7 +96,7 @@ def torch_free():
 
     The pages' scripts are left out themselves: importing one draws it.
     """
-    arrows = structure.graph()
+    arrows = graph()
     pages = {name for name in arrows if name.split(".")[0] == "pages"}
     found = structure.reached({*STARTS, *pages}, arrows)
     return sorted(name for name in found if not name.startswith("pages.views."))
@@ -110,7 +119,7 @@ def test_only_init_lies_directly_in_pages():
 
 def test_nothing_unpickles_and_nothing_asserts_on_input():
     for path in structure.sources():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             assert not isinstance(node, ast.Assert), f"{path}:{node.lineno}"
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
                 keywords = {k.arg: ast.unparse(k.value) for k in node.keywords}
@@ -120,7 +129,7 @@ def test_nothing_unpickles_and_nothing_asserts_on_input():
 def test_what_calls_itself_pure_never_reaches_streamlit():
     """A page's file that says so in its docstring, and all that it imports from pages."""
     paths = {structure.module_of(path): path for path in structure.sources()}
-    arrows = structure.graph()
+    arrows = graph()
     draws = {
         name
         for name, path in paths.items()
@@ -130,7 +139,7 @@ def test_what_calls_itself_pure_never_reaches_streamlit():
         name
         for name, path in paths.items()
         if name.startswith("pages.")
-        and re.search(r"\bPure\b", ast.get_docstring(ast.parse(path.read_text())) or "")
+        and re.search(r"\bPure\b", ast.get_docstring(parsed(path)) or "")
     ]
     assert len(pure) > 30
     wrong = {name: sorted(structure.reached({name}, arrows) & draws) for name in pure}
@@ -141,7 +150,7 @@ def test_no_page_imports_what_is_another_pages():
     """What lies in FOR_ALL is for all pages; a page's script draws its own folder."""
     wrong = [
         f"{name} imports {other}"
-        for name, targets in structure.graph().items()
+        for name, targets in graph().items()
         for other in sorted(targets)
         if name.startswith("pages.") and other.startswith("pages.")
         for mine, theirs in [(_page_of(name), _page_of(other))]

@@ -70,8 +70,17 @@ def sequence(
     Returns:
         Places among the rows by falling cost, and the least loss that is promised down to each.
     """
-    values = rows[OBJECTIVE].tolist()
-    return confirmed(rows[cost].tolist(), values, bounds_of(rows, unit, methods))
+    return sequences(rows, {cost: cost}, unit, methods)[cost]
+
+
+def sequences(
+    rows: pd.DataFrame, columns: Mapping[str, str], unit: str, methods: int
+) -> dict[str, tuple[list[int], list[float]]]:
+    """`sequence` for many costs: by the names of the costs, whose columns are given."""
+    values, bounds = rows[OBJECTIVE].tolist(), bounds_of(rows, unit, methods)
+    return {
+        name: confirmed(rows[column].tolist(), values, bounds) for name, column in columns.items()
+    }
 
 
 def smallest(

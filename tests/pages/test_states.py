@@ -81,11 +81,11 @@ def test_every_page_draws_in_every_state(app, store, page, state):
     assert not any(element.allow_html for element in at.markdown)
 
 
-@pytest.fixture(scope="module")
-def deep(tmp_path_factory):
-    """10,000 points of a network with 200 layers, made once."""
+@pytest.fixture(scope="module", params=[2_000, pytest.param(10_000, marks=pytest.mark.slow)])
+def deep(request, tmp_path_factory):
+    """Thousands of points of a network with 200 layers, made once."""
     folder = tmp_path_factory.mktemp("deep")
-    large.fill(open_store(folder / "bitdial.db"), layers=200, points=10_000, runs=2)
+    large.fill(open_store(folder / "bitdial.db"), layers=200, points=request.param, runs=2)
     return folder
 
 
@@ -93,7 +93,7 @@ def deep(tmp_path_factory):
 @pytest.mark.parametrize(
     "page", ["explore", "searches", "workbench", pytest.param("compare", marks=pytest.mark.slow)]
 )
-def test_ten_thousand_points_of_two_hundred_layers_are_drawn(deep, monkeypatch, page):
+def test_thousands_of_points_of_two_hundred_layers_are_drawn(deep, monkeypatch, page):
     monkeypatch.delenv("BITDIAL_DATABASE_URL", raising=False)
     monkeypatch.setenv("BITDIAL_DATA", str(deep))
     monkeypatch.setenv("STREAMLIT_SERVER_ADDRESS", "localhost")

@@ -14,6 +14,8 @@ from store.runs.points import model_facts
 from store.workers import worker
 from tests.attention_nets import CLASSES, SIDE
 
+pytestmark = pytest.mark.usefixtures("few_test_images")
+
 FEW = ["--calibration-images", "16", "--search-images", "16", "--reported", "1"]
 NETWORKS = {
     # first layer, pattern of the tie, a budget that something keeps, one that nothing does, in KiB

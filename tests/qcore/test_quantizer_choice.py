@@ -18,6 +18,8 @@ from qcore.quantizers import LEARNED_QUANTIZERS, QUANTIZERS
 from qcore.run_spec import RunSpec, check_run
 from qcore.searches import SEARCHES
 
+pytestmark = pytest.mark.usefixtures("few_test_images")
+
 SPEC = RunSpec(
     "resnet8", "fashion-mnist", "uniform", weight_bits=(3, 4),
     calibration_images=32, search_images=64, device="cpu",

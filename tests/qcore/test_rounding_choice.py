@@ -23,6 +23,8 @@ from qcore.run_spec import RunSpec, check_run
 from qcore.searches import SEARCHES
 from qcore.setting import Setting
 
+pytestmark = pytest.mark.usefixtures("few_test_images")
+
 SPEC = RunSpec(
     "resnet8", "fashion-mnist", "uniform", weight_bits=(2, 3, 8),
     calibration_images=48, search_images=64, device="cpu",

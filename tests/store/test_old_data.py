@@ -59,6 +59,7 @@ from store.__main__ import main
 from store.database.upgrade import newest_revision
 from store.runs import queue
 from store.workers import worker
+from tests.variants import some
 
 BEFORE = Path(__file__).parents[1] / "data" / "before"
 SAID = json.loads((BEFORE / "expected.json").read_text(encoding="utf-8"))
@@ -330,7 +331,7 @@ def test_a_switchable_network_answers_as_before(old, images, name):
             assert near(model(images), said["mixed"]["logits"])
 
 
-@pytest.mark.parametrize("name", DONE)
+@pytest.mark.parametrize("name", some(DONE, 7))
 def test_a_search_is_replayed_from_its_points_without_measuring_or_training(old, untaught, name):
     run_id = RUNS[name]["id"]
     before = points_of(old, [run_id], windows=True)
@@ -340,7 +341,7 @@ def test_a_search_is_replayed_from_its_points_without_measuring_or_training(old,
     assert essence(old, run_id) == RUNS[name]["points"]
 
 
-@pytest.mark.parametrize("name", MEASURED)
+@pytest.mark.parametrize("name", some(MEASURED, 6))
 def test_a_search_is_measured_anew_from_tables_and_checkpoints_without_training(
     old, untaught, name
 ):

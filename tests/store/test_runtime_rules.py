@@ -16,6 +16,7 @@ from store import config_text, points_of
 from store.__main__ import main
 from store.runs.points import model_facts
 from tests.attention_nets import CLASSES, SIDE
+from tests.variants import some
 
 RULES = Path(__file__).parents[2] / "docs" / "rules"
 FEW = ["--calibration-images", "32", "--search-images", "32", "--reported", "6"]
@@ -144,7 +145,7 @@ def test_a_transformer_under_the_rules_runs_packed_at_the_widths_that_were_chose
     assert packed == Counter(widths[:-1])
 
 
-@pytest.mark.parametrize("file", ["onnxruntime.yaml", "onnx-stored.yaml"])
+@pytest.mark.parametrize("file", some(["onnxruntime.yaml", "onnx-stored.yaml"], 1))
 def test_a_convolutional_network_under_the_rules_is_stored_and_runs_as_chosen(
     store, resnet8, tmp_path, capsys, file
 ):

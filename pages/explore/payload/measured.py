@@ -31,7 +31,7 @@ from pages.shared.columns import (
     cost_columns,
 )
 from pages.shared.judged import Words
-from pages.shared.promised import UNITS, sequence
+from pages.shared.promised import UNITS, sequences
 from pages.shared.ranges import Range
 from qcore.allocation import FLOAT_BITS, ModelSpec, width_words
 from qcore.costs import COSTS
@@ -185,7 +185,8 @@ def _axis(
     spans: Mapping[str, Range],
 ) -> dict[str, Any]:
     column = column_of(cost)
-    shown = pd.concat([found.iloc[front[cost.name]] for found, front in fronts])[column].tolist()
+    prices = [found[column].to_numpy()[front[cost.name]] for found, front in fronts]
+    shown = np.concatenate(prices).tolist()
     least = float(rows.loc[rows["selectable"], column].min())
     return axis_of(cost, float(rows[column].max()), shown, spans, least, gaps(shown))
 
@@ -197,8 +198,7 @@ def _promised(
     found: dict[str, dict[str, Any]] = {}
     for unit in UNITS:
         found[unit] = {}
-        for name, column in columns.items():
-            places, bounds = sequence(rows, column, unit, methods)
+        for name, (places, bounds) in sequences(rows, columns, unit, methods).items():
             found[unit][name] = {"at": packed(places, "u4"), "loss": packed(bounds, "f8")}
     return found
 

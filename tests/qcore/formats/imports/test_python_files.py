@@ -195,7 +195,10 @@ def test_what_cannot_be_read_is_named_with_its_line():
         "x = [i for i in range(10**9)]",
         "x = 'a' * 10**12",
         "x = 10 ** 10 ** 10",
-        "x = [[i, j, k, l] for i in range(999) for j in range(999) for k in range(999)]",
+        pytest.param(
+            "x = [[i, j, k, l] for i in range(999) for j in range(999) for k in range(999)]",
+            marks=pytest.mark.slow,
+        ),
         "x = []\n" + "if a:\n    x.append(1)\n" * 200,
         "x = [1]\n" + "x += x\n" * 60,
         "x = {}\nx['x'] = x\ny = copy.deepcopy(x)",
