@@ -5,6 +5,8 @@ once, and as the script of each page view, which shows the navigation.
 """
 
 import logging
+import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -15,13 +17,16 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from streamlit.runtime.pages_manager import PagesManager
 
+from pages.door import headers
+from pages.door.origins import OwnPages
+from pages.door.token import Token
 from pages.plots.style import icon
 from pages.searches.notes import finished_note
 from pages.shared.session import database, database_explained
-from pages.shared.setup import network_warning, setup_warning
-from qcore.errors import QcoreError, StoreError
+from pages.shared.setup import is_loopback, network_warning, setup_warning
+from qcore.errors import InvalidParams, QcoreError, StoreError
 from store import Store, Supervisor, load_recordings, open_store
-from store.settings import read_settings
+from store.settings import TOKEN_VARIABLE, read_settings, token
 
 # a comment, for Streamlit shows a bare string: the one file of styles, nothing in it is a user's
 CONTRAST = Path(__file__).parent / "pages" / "shared" / "contrast.css"
@@ -79,13 +84,43 @@ async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
             supervisor.stop()
 
 
+def door_token() -> str:
+    """The token that this server asks for; "" where it asks for none.
+
+    Ends the program where the token cannot be used, and where others could come in without one.
+    """
+    try:
+        found = token()
+    except InvalidParams as error:
+        sys.exit(str(error))
+    address = st.get_option("server.address")
+    if found or is_loopback(address):
+        return found
+    sys.exit(
+        f"Others could reach this dashboard (it would listen on {address or 'every address'}), and "
+        f"it has no token. Set {TOKEN_VARIABLE}, or start it with --server.address localhost."
+    )
+
+
+def door() -> list[Middleware]:
+    """What each request passes before Streamlit answers it, from the outside in."""
+    first_page = Path(st.__file__).parent / "static" / "index.html"
+    # Streamlit asks only the connections of pages for their host; files and uploads are theirs too
+    hosts = st.get_option("server.allowedHosts") or ["*"]
+    return [
+        Middleware(headers.Headers, policy=headers.policy(first_page.read_text(encoding="utf-8"))),
+        Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
+        Middleware(OwnPages, others=st.get_option("server.corsAllowedOrigins")),
+        Middleware(Token, token=door_token()),
+    ]
+
+
 if __name__ == "__main__":
     page()
 else:
+    # results, logs and uploads are their owner's: files of the server and its workers are 0600
+    os.umask(0o077)
     # a folder named "pages" makes Streamlit expect its older kind of app until a page was shown:
     # whoever opens a link first is told "Page not found"; it has no public switch for this
     PagesManager.uses_pages_directory = False
-    # Streamlit asks only the connections of pages for their host; files and uploads are theirs too
-    hosts = st.get_option("server.allowedHosts") or ["*"]
-    guard = Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
-    app = st.App(__file__, lifespan=lifespan, middleware=[guard])
+    app = st.App(__file__, lifespan=lifespan, middleware=door())

@@ -35,10 +35,10 @@ from qcore.costs import costs_of
 from qcore.costs.budget import Budget, make_options
 from qcore.data import load_data
 from qcore.engine import drive
-from qcore.memory import keep_freed_memory
 from qcore.models.zoo import load_model
 from qcore.network.layers import find_layers
 from qcore.problem import Point, Problem, SensitivityTable, Window
+from qcore.process.memory import keep_freed_memory
 from qcore.ptq.model import QuantizedModel
 from qcore.scoring.evaluator import Evaluator
 from qcore.searches import SEARCHES

@@ -33,11 +33,11 @@ from qcore.allocation import BitAllocation
 from qcore.costs import COSTS
 from qcore.costs.budget import Budget
 from qcore.data import load_data
-from qcore.memory import keep_freed_memory
 from qcore.models.catalog import default_data, judge_of
 from qcore.models.zoo import load_model
 from qcore.network.layers import find_layers
 from qcore.problem import Point, Problem, SensitivityTable
+from qcore.process.memory import keep_freed_memory
 from qcore.ptq.model import QuantizedModel
 from qcore.rules.resolve import resolve
 from qcore.rules.rule import Rule

@@ -3,6 +3,7 @@
 Torch-free. A network of images has none of these: its one input is described by its preprocessing.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -94,6 +95,10 @@ def check_inputs(inputs: tuple[Input, ...]) -> None:
             raise InvalidParams(
                 f"Input {each.name!r} has the shape {each.shape}; every size is at least 1, and "
                 f"at most {MOST_VALUES:,} numbers make a sample."
+            )
+        if each.pad is not None and not math.isfinite(each.pad):
+            raise InvalidParams(
+                f"Input {each.name!r} is padded with {each.pad}; a number is needed, as 0."
             )
         if each.high is not None and each.high < 1:
             raise InvalidParams(f"Input {each.name!r} has {each.high} ids; at least 1 is needed.")

@@ -22,12 +22,12 @@ from qcore.data import check_data_fits, load_data
 from qcore.errors import InvalidParams
 from qcore.formats.config import BitConfig
 from qcore.judges import CLASSES, Judge, read_judge
-from qcore.memory import keep_freed_memory
 from qcore.models.catalog import judge_of
 from qcore.models.zoo import load_model
 from qcore.network.layers import find_layers
 from qcore.problem import PTQ, TUNED, Point, Problem, SensitivityTable, Window
-from qcore.ptq import rounding_names
+from qcore.process.memory import keep_freed_memory
+from qcore.ptq import choice, rounding_names
 from qcore.ptq.model import QuantizedModel
 from qcore.ptq.settings import OFF, PARALLEL
 from qcore.qat.checkpoints import Checkpoints, MemoryCheckpoints
@@ -209,6 +209,7 @@ def prepare(
     load_codes: Callable[[str], Mapping[str, Rounded] | None] = lambda key: None,
     save_codes: Callable[[str, Mapping[str, Rounded]], None] = lambda key, codes: None,
     costs: Mapping[str, CostModel] = COSTS,
+    processes: int = 1,
 ) -> Prepared:
     """Load the model and the data of a spec, calibrate, and build its problem.
 
@@ -223,6 +224,8 @@ def prepare(
         load_codes: Returns a cached table of codes of one width, by layer, or None.
         save_codes: Keeps a table of codes that was made.
         costs: The costs that may be limited; `read_costs` where a user's own are among them.
+        processes: In how many processes a rounding may make its codes, where that pays; they run
+            the caller's main module again, which must be guarded as multiprocessing wants it.
 
     Raises:
         QcoreError: model or data cannot be loaded, do not fit each other, or the budget is
@@ -258,20 +261,29 @@ def prepare(
     model = QuantizedModel(network, found, quantizer=spec.quantizer, device=device)
     size = batch_size_for(data.input_shape, device, data.ids)
     narrow = [bits for bits in widths if stored_bits(bits) < rounding_names.PLAIN_FROM]
-    keys = {bits: codes_key(found.spec.digest, data.digest, bits, spec) for bits in narrow}
+    keys = {
+        bits: codes_key(found.spec.digest, data.digest, bits, spec)
+        for bits in dict.fromkeys((*narrow, *choice.WIDTHS))
+    }
     known: dict[tuple[str, int], Rounded] = {}
     if spec.rounding != rounding_names.NEAREST:
         for bits, key in keys.items():
             known |= {(name, bits): codes for name, codes in (load_codes(key) or {}).items()}
+
+    def make(rounded: RoundedWeights, tried: tuple[int, ...]) -> None:
+        if trains:
+            return
+        rounded.processes = processes
+        for bits in _made(rounded, [*narrow, *tried], spec.rounding, on_progress):
+            save_codes(keys[bits], rounded.at(bits))
+
     evaluator = Evaluator(
         model, data, device, batch_size=size, judge=judge, rounding=spec.rounding, known=known,
-        correction=spec.correction,
+        correction=spec.correction, make=make,
     )  # fmt: skip
     correction = evaluator.correction.how
     notes = data.notes
     if evaluator.rounded is not None and not trains:
-        for bits in _made(evaluator.rounded, narrow, spec.rounding, on_progress):
-            save_codes(keys[bits], evaluator.rounded.at(bits))
         notes = (*notes, *_left_words(evaluator.rounded))
     if trains:
         images = [x for x, _ in evaluator.calibration]

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -17,13 +18,14 @@ from qcore.float_check import far_off
 from qcore.formats.config import parse_bits
 from qcore.formats.exports import EXPORTS
 from qcore.judges import judge_words, read_judge
-from qcore.models.catalog import SHIPPED, data_name, default_data, read_models
+from qcore.models.catalog import SHIPPED, data_name, default_data, judge_of, read_models
 from qcore.ptq.rounding_names import ROUNDING_FACTS
 from qcore.ptq.settings import CORRECTIONS
 from qcore.quantizer_names import POST_TRAINING
 from qcore.rules.file import load_rules
 from qcore.run_spec import RunSpec, check_run
 from qcore.searches import SEARCHES
+from qcore.searches.usual_widths import usual_widths
 from store.database import Store, open_store
 from store.health import doctor
 from store.jobs import command_add_model, command_rules, pick, samples, verify
@@ -95,6 +97,14 @@ def _limits(
     }
 
 
+def _weight_bits(store: Store, arguments: argparse.Namespace) -> tuple[int, ...]:
+    """The widths that were asked for, or those that are usual for such a network."""
+    if arguments.weight_bits is not None:
+        return _widths(arguments.weight_bits)
+    model = arguments.model
+    return usual_widths(judge_of(model), points.model_facts(store, model))
+
+
 def command_run(store: Store, arguments: argparse.Namespace) -> int:
     """Queue a run, and unless detached work on it here."""
     activation_bits = _widths(arguments.activation_bits, inputs=True)
@@ -107,7 +117,7 @@ def command_run(store: Store, arguments: argparse.Namespace) -> int:
         search=arguments.search,
         params=_pairs(arguments.param),
         limits=limits,
-        weight_bits=_widths(arguments.weight_bits),
+        weight_bits=_weight_bits(store, arguments),
         activation_bits=activation_bits,
         pin_first_last=None if arguments.pin is None else _widths(arguments.pin)[0],
         rules=load_rules(arguments.rules) if arguments.rules else (),
@@ -342,7 +352,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--limit", action="append", default=[], metavar="COST=VALUE", help=LIMITS)
     run.add_argument("--param", action="append", default=[], metavar="NAME=VALUE")
     widths = "1 to 16, fp16, bf16 and float, with commas: 4,8,fp16"
-    run.add_argument("--weight-bits", default="2,3,4,8", help=widths)
+    usual = f"{widths}; else 2,3,4,8, and 5 and 6 too for transformers"
+    run.add_argument("--weight-bits", help=usual)
     run.add_argument("--activation-bits", default="32", help=widths)
     run.add_argument("--pin", help="width of the first and last layer")
     run.add_argument(
@@ -450,4 +461,5 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    os.umask(0o077)  # databases, logs and results are their owner's
     sys.exit(main())

@@ -6,8 +6,9 @@ read in the core as well, by the functions that are called here: `data_folder` a
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from qcore.data_folder import FOLDER_VARIABLE, data_folder
@@ -22,11 +23,13 @@ LEASE_VARIABLE = "BITDIAL_LEASE_S"
 EVALUATOR_VARIABLE = "BITDIAL_EVALUATOR"
 GPUS_VARIABLE = "BITDIAL_GPUS"
 RECORDINGS_VARIABLE = "BITDIAL_RECORDINGS"
+TOKEN_VARIABLE = "BITDIAL_TOKEN"
 
 DEFAULT_LEASE_S = 30.0
 DEFAULT_EVALUATOR = "inline"
 MOST_WORKERS = 256
 LEASE_RANGE_S = (1.0, 86_400.0)
+TOKEN_LENGTHS = (16, 200)
 
 Env = Mapping[str, str]
 
@@ -44,6 +47,7 @@ class Settings:
         gpus: GPUs to use; None for as many as there are.
         recordings: Whether a new database begins with the recorded results.
         allow_code: Modules of the user's that may be imported, and "pt2" for such files.
+        token: What a browser must know to open the dashboard; "" for nothing. Never show it.
     """
 
     folder: Path
@@ -54,6 +58,7 @@ class Settings:
     gpus: int | None
     recordings: bool = True
     allow_code: tuple[str, ...] = ()
+    token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,25 @@ def read_settings(env: Env | None = None) -> Settings:
         gpus=_gpus(env),
         recordings=_recordings(env),
         allow_code=allowed(env),
+        token=token(env),
     )
+
+
+def token(env: Env | None = None) -> str:
+    """What a browser must know to open the dashboard; "" where that is nothing.
+
+    Raises:
+        InvalidParams: it is too short to be a secret, or has signs that an address would change.
+    """
+    words = (os.environ if env is None else env).get(TOKEN_VARIABLE, "").strip()
+    low, high = TOKEN_LENGTHS
+    if words and not re.fullmatch(rf"[A-Za-z0-9_.~-]{{{low},{high}}}", words):
+        raise InvalidParams(
+            f"{TOKEN_VARIABLE} cannot be used: it must have {low} to {high} letters, digits or "
+            'signs of "-_.~". Make one with '
+            "`python -c 'import secrets; print(secrets.token_urlsafe(24))'`."
+        )
+    return words
 
 
 def describe_settings(env: Env | None = None) -> list[SettingRow]:
@@ -230,5 +253,12 @@ _EXPLAINED: tuple[tuple[str, str, Callable[[Env], str], str], ...] = (
         lambda env: ", ".join(allowed(env)) or "none",
         "Modules of yours that may be imported to build networks, with commas between, and pt2 "
         "for .pt2 files: both run code. Default: none.",
+    ),
+    (
+        "Token",
+        TOKEN_VARIABLE,
+        lambda env: "asked for" if token(env) else "none",
+        "A secret that opens the dashboard: the first address ends in ?token=..., then a cookie "
+        "is kept. A server that others can reach does not start without one. Default: none.",
     ),
 )

@@ -1,7 +1,8 @@
 """One thread for every test: two threads on small tensors spend their time waiting.
 
-Processes that run tests side by side take the files of all folders in turn. Examples are few and
-have no deadline: on a machine that does other work a slow one says nothing.
+Processes that run tests side by side take the files of all folders in turn. Examples are few, in
+the default run fewer still, and have no deadline: on a machine that does other work a slow one
+says nothing.
 """
 
 import os
@@ -13,10 +14,17 @@ from hypothesis import HealthCheck, settings
 from tests.order import mixed
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-settings.register_profile(
-    "bitdial", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("bitdial")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before a test module is read: how many examples its properties are tried on."""
+    settings.register_profile(
+        "bitdial",
+        deadline=None,
+        max_examples=20 if config.option.markexpr == "not slow" else 50,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    settings.load_profile("bitdial")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,11 +1,11 @@
-"""Of crossed axes the default run has every value, and `make test-all` every combination."""
+"""What the default run leaves to `make test-all`, and that nothing is left out of both."""
 
 import itertools
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.variants import crossed
+from tests.variants import crossed, some
 
 
 @given(counts=st.lists(st.integers(1, 6), min_size=1, max_size=3))
@@ -17,3 +17,13 @@ def test_every_value_is_there_once_and_every_combination_somewhere(counts):
     assert len(kept) == max(counts)
     for at, axis in enumerate(axes):
         assert {values[at] for values in kept} == set(axis)
+
+
+@given(values=st.lists(st.integers(), min_size=1, unique=True), most=st.integers(1, 12))
+def test_as_many_values_as_asked_for_are_kept_and_all_are_somewhere(values, most):
+    found = some(values, most)
+    assert [each.values[0] if hasattr(each, "marks") else each for each in found] == values
+    kept = [each for each in found if not hasattr(each, "marks")]
+    assert len(kept) == min(most, len(values))
+    assert kept[0] == values[0]
+    assert most == 1 or kept[-1] == values[-1]

@@ -14,8 +14,23 @@ def crossed(*axes: Iterable) -> list:
     """
     values = [list(axis) for axis in axes]
     longest = max(map(len, values))
-    kept = {tuple(axis[at % len(axis)] for axis in values) for at in range(longest)}
+    kept = {tuple(at % len(axis) for axis in values) for at in range(longest)}
+    places = itertools.product(*(range(len(axis)) for axis in values))
     return [
-        pytest.param(*each, marks=() if each in kept else pytest.mark.slow)
-        for each in itertools.product(*values)
+        pytest.param(*each, marks=() if place in kept else pytest.mark.slow)
+        for each, place in zip(itertools.product(*values), places, strict=True)
+    ]
+
+
+def some(values: Iterable, most: int) -> list:
+    """Values for one `parametrize`, of which the default run has only `most`.
+
+    They are spread over the whole list, from the first to the last; the others are marked slow.
+    """
+    listed = list(values)
+    steps = max(1, most - 1)
+    kept = {at * (len(listed) - 1) // steps for at in range(most)}
+    return [
+        each if at in kept else pytest.param(each, marks=pytest.mark.slow)
+        for at, each in enumerate(listed)
     ]

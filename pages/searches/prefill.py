@@ -12,35 +12,14 @@ from dataclasses import dataclass, field, replace
 import streamlit as st
 
 from pages.shared.rules.entries import entries_of, text_of
-from qcore.allocation import FLOAT_BITS, ModelSpec
+from qcore.allocation import FLOAT_BITS
 from qcore.costs.formulas import CostModel
 from qcore.errors import RunNotFound
-from qcore.judges import Judge
-from qcore.judges.embedding import Embedding
-from qcore.judges.parts import Parts
-from qcore.judges.tokens import Tokens
 from qcore.run_spec import RunSpec
+from qcore.searches.usual_widths import TOKEN_WIDTHS
 from store import Store, run
 
 USUAL_ACTIVATIONS = (4, 8)
-
-TOKEN_WIDTHS = (2, 3, 4, 5, 6, 8)
-"""Of weights, for networks with tokens: from 3.5 mean bits up, finer widths pay there."""
-
-TOKEN_JUDGES = (Tokens.name, Embedding.name)
-
-
-def has_tokens(judge: Judge, model: ModelSpec | None) -> bool:
-    """Whether a network reads or answers tokens, as transformers do.
-
-    Args:
-        judge: How its answers are compared.
-        model: Its layers, where they are known.
-    """
-    judges = judge.parts if isinstance(judge, Parts) else (judge,)
-    if any(each.name in TOKEN_JUDGES for each in judges):
-        return True
-    return model is not None and any(layer.kind == "embedding" for layer in model.layers)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import streamlit as st
 from pages.shared import text
 from pages.shared.judged import CLASSIFIER, Words
 from pages.shared.ranges import (
-    BUDGETS,
     budget_keys,
     budget_range,
+    budgets_of,
     is_budget_key,
     loss_spans,
 )
@@ -46,17 +46,17 @@ def budget_sliders(
         Cost name to limit in the cost's unit; costs that are switched off are absent.
     """
     limits = {}
-    known = applicable(model, costs)
+    known, always = applicable(model, costs), budgets_of(model)
     further = st.multiselect(
         "More budgets",
-        [name for name in known if name not in BUDGETS],
+        [name for name in known if name not in always],
         format_func=lambda name: costs[name].title,
         key=ALSO,
         bind="query-params",
         placeholder="limit another cost",
         help=_left_out(model, costs),
     )
-    limited = [*BUDGETS, *further]
+    limited = [*always, *further]
     columns = [c for at in range(0, len(limited), 2) for c in st.columns(2, gap="large")]
     for column, cost in zip(columns, (costs[name] for name in limited), strict=False):
         slider, switch = budget_keys(cost.name)

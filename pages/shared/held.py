@@ -45,11 +45,22 @@ class Allow:
     widths: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Widths of a layer's weights and activations that go together; only written rules say so."""
+
+    layer: str
+    pairs: tuple[LayerBits, ...]
+
+
 @dataclass(frozen=True)
 class Held:
-    """What is set, in the order in which it was: a later rule takes the place of an earlier one."""
+    """What is set, in the order in which it was: a later rule takes the place of an earlier one.
 
-    rules: tuple[Allow | Tie, ...] = ()
+    The browser and the page's address know nothing of pairs (`Together`).
+    """
+
+    rules: tuple[Allow | Tie | Together, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.rules)
@@ -67,29 +78,69 @@ class Held:
         for rule in self.rules:
             yield from rule.layers if isinstance(rule, Tie) else (rule.layer,)
 
+    def _together(self) -> dict[str, tuple[LayerBits, ...]]:
+        return {rule.layer: rule.pairs for rule in self.rules if isinstance(rule, Together)}
+
     def options(
         self, options: Mapping[str, Sequence[LayerBits]]
     ) -> dict[str, tuple[LayerBits, ...]]:
         """Those of the options of each layer whose widths are allowed; ties are not looked at."""
-        allowed = self.allowed()
+        allowed, together = self.allowed(), self._together()
         return {
             name: tuple(
                 bits
                 for bits in row
-                if all(getattr(bits, p) in allowed.get((name, p), WEIGHT_WIDTHS) for p in PARTS)
+                if bits in together.get(name, row)
+                and all(getattr(bits, p) in allowed.get((name, p), WEIGHT_WIDTHS) for p in PARTS)
             )
             for name, row in options.items()
         }
 
     def admits(self, allocation: BitAllocation) -> bool:
         """Whether an allocation has what is set."""
-        return all(
-            getattr(allocation[layer], part) in widths
-            for (layer, part), widths in self.allowed().items()
-        ) and all(
-            len({getattr(allocation[layer], tie.part) for layer in tie.layers}) == 1
-            for tie in self.ties()
+        return (
+            all(
+                getattr(allocation[layer], part) in widths
+                for (layer, part), widths in self.allowed().items()
+            )
+            and all(allocation[layer] in pairs for layer, pairs in self._together().items())
+            and all(
+                len({getattr(allocation[layer], tie.part) for layer in tie.layers}) == 1
+                for tie in self.ties()
+            )
         )
+
+    def allowing(self, layers: Sequence[str], part: Part, widths: Iterable[int]) -> "Held":
+        """The same with what a part of some layers, and of those tied to them, may have."""
+        named = self._tied_to(layers, part)
+        kept = [r for r in self.rules if not _about(r, named, part, Allow)]
+        found = [Allow(layer, part, in_order(widths)) for layer in named]
+        return Held((*kept, *found))
+
+    def tying(self, layers: Sequence[str], part: Part) -> "Held":
+        """The same with some layers tied, and with them all that they are tied to."""
+        named = self._tied_to(layers, part)
+        kept = [r for r in self.rules if not _about(r, named, part, Tie)]
+        return Held((*kept, Tie(part, named))) if len(named) > 1 else self
+
+    def letting_go(self, layers: Sequence[str], part: Part) -> "Held":
+        """The same with nothing set on a part of some layers; what they were tied to stays so."""
+        kept: list[Allow | Tie | Together] = []
+        for rule in self.rules:
+            if isinstance(rule, Tie) and rule.part == part:
+                left = tuple(layer for layer in rule.layers if layer not in layers)
+                kept += [Tie(part, left)] if len(left) > 1 else []
+            elif not _about(rule, layers, part, Allow):
+                kept.append(rule)
+        return Held(tuple(kept))
+
+    def _tied_to(self, layers: Sequence[str], part: Part) -> tuple[str, ...]:
+        """Some layers and all that are tied to them, each once."""
+        found = dict.fromkeys(layers)
+        for tie in self.ties():
+            if tie.part == part and set(tie.layers) & set(layers):
+                found |= dict.fromkeys(tie.layers)
+        return tuple(found)
 
     def to_json(self) -> list[dict[str, Any]]:
         """The list that the browser takes and gives."""
@@ -97,15 +148,18 @@ class Held:
             {"tie": list(rule.layers), "part": rule.part}
             if isinstance(rule, Tie)
             else {"pattern": rule.layer, "part": rule.part, "allow": list(rule.widths)}
-            for rule in self.rules
+            for rule in self._plain()
         ]
+
+    def _plain(self) -> list[Allow | Tie]:
+        return [rule for rule in self.rules if not isinstance(rule, Together)]
 
     def to_text(self, model: ModelSpec) -> str:
         """What the page's address says; "" where nothing is set."""
         place = {name: at for at, name in enumerate(model.names)}
         words = []
         runs = itertools.groupby(
-            self.rules, lambda r: (r.part, r.widths if isinstance(r, Allow) else None)
+            self._plain(), lambda r: (r.part, r.widths if isinstance(r, Allow) else None)
         )
         for (part, widths), group in runs:
             if widths is None:
@@ -121,6 +175,12 @@ class Held:
 
 
 NOTHING = Held()
+
+
+def _about(rule: Allow | Tie | Together, layers: Sequence[str], part: Part, kind: type) -> bool:
+    named = rule.layers if isinstance(rule, Tie) else (rule.layer,)
+    mine = isinstance(rule, kind) and getattr(rule, "part", part) == part
+    return mine and bool(set(named) & set(layers))
 
 
 def held_of(data: Any, model: ModelSpec) -> Held:

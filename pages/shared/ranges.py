@@ -14,6 +14,9 @@ from qcore.costs.formulas import UNPRICED, CostModel
 BUDGETS = {"weight_bytes": ("bw", "lw"), "bit_ops": ("bc", "lc")}
 """Cost name to the URL keys of its slider and of its switch, of the budgets always offered."""
 
+PER_WEIGHT = "microbits_per_weight"
+"""The size that networks with tables of ids are told in: bits for each weight, scales included."""
+
 LOSSES = {"points": ("bl", "ll"), "nats": ("bn", "ln")}
 """Unit to the URL keys of the slider of the loss that is accepted, and of its switch."""
 
@@ -113,9 +116,19 @@ def _looked_up_ends(cost: CostModel, model: ModelSpec) -> list[int]:
     return [low, (low + high) // 2, max(high, low + 1)]
 
 
+def budgets_of(model: ModelSpec) -> tuple[str, ...]:
+    """The costs whose budgets are always offered for a network, its size first.
+
+    The size of language models and of all others with tables of ids is told as bits for each
+    weight, scales included: tables and scales of groups are much of it.
+    """
+    tables = any(layer.kind.endswith("embedding") for layer in model.layers)
+    return (PER_WEIGHT, *list(BUDGETS)[1:]) if tables else tuple(BUDGETS)
+
+
 def spans_of(model: ModelSpec, widest: int = 8, pin: int | None = None) -> dict[str, Range]:
-    """Cost name to the range of its slider, of the budgets always offered; see `budget_range`."""
-    return {name: budget_range(COSTS[name], model, widest, pin) for name in BUDGETS}
+    """Cost name to the range of its slider, of `budgets_of` a model; see `budget_range`."""
+    return {name: budget_range(COSTS[name], model, widest, pin) for name in budgets_of(model)}
 
 
 def loss_spans(words: Words = CLASSIFIER) -> dict[str, Range]:

@@ -220,7 +220,7 @@ def predicted_front(
     held: Held = NOTHING,
 ) -> pd.DataFrame:
     """`predictions.predicted_front`, kept; shared, so never change it."""
-    versions = (table.n, table.seconds, costs.stamp, held.to_text(model))
+    versions = (table.n, table.seconds, costs.stamp, held)
     return _predicted_front(table, model, costs, held, name, model.digest, cost, versions)
 
 

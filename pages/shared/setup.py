@@ -81,7 +81,8 @@ def network_warning(address: str | None) -> None:
     if not is_loopback(address):
         st.warning(
             f"**Others can reach this dashboard** (it listens on {address or 'every address'}). "
-            "It has no login: whoever reaches it can start searches and delete results. "
+            "Whoever has its token can start searches and delete results, and what is sent can be "
+            "read on the way. "
             "Restart it with `--server.address localhost` unless you mean this.",
             icon=":material/lock_open:",
         )

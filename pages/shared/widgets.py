@@ -53,6 +53,7 @@ def width_pills(
         default=list(chosen),
         format_func=_width_words,
         key=key,
+        wrap=True,
     )
     clicked = {width for width in found if isinstance(width, int)}
     if OTHERS not in found:
@@ -65,9 +66,8 @@ def width_pills(
         help=f"Separated by commas; each {WIDTHS_IN_WORDS}.",
     )
     try:
-        written = {
-            parse_width(one, inputs) for one in words.replace(";", ",").split(",") if one.strip()
-        }
+        parts = [one.strip() for one in words.replace(";", ",").split(",")]
+        written = {parse_width(one, inputs) for one in parts if one}
     except InvalidBits as error:
         st.error(text.literal(str(error)), icon=":material/error:")
         return in_order(clicked), error

@@ -110,7 +110,7 @@ def _compared(everything: Sequence[Run], store: Store, model: ModelSpec) -> list
 
 def _forget(basic: bool) -> None:
     """Drop from the address what was set for another model; native controls drop their own."""
-    for key in ("runs", "ref", "pt", *(() if basic else canvas.OWN_KEYS)):
+    for key in ("runs", "ref", "pt", *(("held",) if basic else canvas.OWN_KEYS)):
         if key in st.query_params:
             del st.query_params[key]
 
@@ -167,6 +167,8 @@ def _believed(scene: Scene, table: SensitivityTable) -> bool:
 
 def _other_controls(name: str, basic: bool) -> None:
     query = {"model": name} if basic else {"model": name, "ui": "basic"}
+    # what is set on layers goes along
+    query |= {"held": held} if (held := st.query_params.get("held", "")) else {}
     label = "Controls to drag" if basic else "Basic controls"
     st.page_link(
         "pages/views/explore.py",

@@ -113,7 +113,7 @@ def split_samples(
     Raises:
         InvalidParams: more samples are asked for than there are.
     """
-    chosen = draw(len(given), *counts, seed, name)
+    chosen = draw(len(given), *counts, seed, name, "samples")
     order = torch.randperm(len(given), generator=torch.Generator().manual_seed(seed))
     rest = order[sum(counts) :].sort().values
     if test is None:

@@ -127,14 +127,21 @@ def _walk(
         suffix = path.suffix.lower()
         if suffix in kind.others:
             others[suffix] += 1
-        # a link that leads nowhere is listed, so that reading it says so
-        elif suffix in kind.suffixes and (entry.is_symlink() or entry.is_file()):
+        # a link that leads nowhere is listed, so that reading it says so; no pipe, where it waits
+        elif suffix in kind.suffixes and (_is_file(entry) or not path.exists()):
             yield path
 
 
 def _is_dir(entry: "os.DirEntry[str]") -> bool:
     try:
         return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_file()
     except OSError:  # a link to itself
         return False
 

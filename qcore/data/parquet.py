@@ -64,6 +64,8 @@ def _values(column: Any) -> Any:
     inner, lists = chunks.type, 0
     while types.is_list(inner) or types.is_large_list(inner) or types.is_fixed_size_list(inner):
         inner, lists = inner.value_type, lists + 1
+    if types.is_null(inner):
+        return Unusable("holds no value in any row; fill it in, or remove it")
     numeric = types.is_integer(inner) or types.is_floating(inner) or types.is_boolean(inner)
     if not numeric:
         return Unusable(f"holds {inner}, and numbers are needed; turn it into numbers first")

@@ -96,6 +96,15 @@ def as_kind(values: Tensor, wanted: Input) -> Tensor:
     kind = KINDS[wanted.dtype]
     if values.dtype == kind:
         return values
+    if values.is_complex():
+        raise InvalidData(
+            f"Input {wanted.name!r} takes {wanted.dtype}; the data are complex numbers. Store "
+            "their real and imaginary parts, or their size, as columns of their own."
+        )
+    if values.dtype == torch.uint64 and bool((values.view(torch.int64) < 0).any()):
+        raise InvalidData(
+            f"Input {wanted.name!r} takes {wanted.dtype}; numbers of 2^63 and more are too large."
+        )
     if kind.is_floating_point:
         return values.to(kind)
     if values.is_floating_point() and not bool((values == values.round()).all()):

@@ -104,8 +104,14 @@ def _text_files(folder: Path) -> Iterator[Path]:
     for place, folders, names in os.walk(folder):
         folders[:] = [f for f in folders if f not in LEFT_BEHIND and not f.startswith(".")]
         for name in names:
-            if name.lower().endswith(LINES) and not name.startswith("."):
-                yield Path(place) / name
+            path = Path(place) / name
+            if name.lower().endswith(LINES) and not name.startswith(".") and _opens(path):
+                yield path
+
+
+def _opens(path: Path) -> bool:
+    """False for what is there and no file, as a pipe, at which reading would wait for ever."""
+    return path.is_file() or not path.exists()
 
 
 def _files(

@@ -123,14 +123,16 @@ def text_data(
     classes: tuple[str, ...] = ()
     labels = None
     if any(tags is not None for tags in kept.tags) and model is not None:
-        labels = _token_labels(kept, length, model, path, notes)
+        classes, labels = _token_labels(kept, length, model, path, notes)
     elif judge is not None and model is not None:
         classes, labels = read_text_labels(kept.labels, model, judge, notes)
     samples = Samples(_columns(kept.encoded, roles, cutter.padding), inputs, labels)
     return split_samples(name, samples, None, counts, seed, training, tuple(notes), classes)
 
 
-def _token_labels(kept: _Kept, length: int, model: str, path: Path, notes: list[str]) -> Tensor:
+def _token_labels(
+    kept: _Kept, length: int, model: str, path: Path, notes: list[str]
+) -> tuple[tuple[str, ...], Tensor]:
     places = [place for _, place in kept.labels]
     bare = [place for tags, place in zip(kept.tags, places, strict=True) if tags is None]
     if bare:
@@ -160,6 +162,12 @@ def _roles(inputs: tuple[Input, ...]) -> _Roles:
             sorts[kind].append(each)
     ids = [each for each in sorts[""] if each.dtype.startswith("int") and len(each.shape) == 1]
     takes = "; ".join(each.words for each in inputs) or "images"
+    if len(ids) > 1 and len(ids) == len(sorts[""]):
+        raise InvalidData(
+            f"Texts fill one input of token ids, and this network takes "
+            f"{' and '.join(each.name for each in ids)}. Cut them into ids yourself, and use a "
+            "file with a column for each (tensors:/path, a .parquet with lists of ids)."
+        )
     if len(ids) != 1 or len(sorts[""]) != 1:
         raise InvalidData(
             f"Texts are for networks that take token ids; this one takes {takes}. Use data of the "

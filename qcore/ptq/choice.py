@@ -71,6 +71,11 @@ def usual_correction(model: QuantizedModel) -> tuple[str, tuple[str, ...]]:
     return SEQUENTIAL if everywhere else NORMED, (PARALLEL, OFF)
 
 
+def tried_widths(samples: int) -> tuple[int, ...]:
+    """Widths at which corrections are tried on so many samples; none where they are too few."""
+    return WIDTHS if samples // 2 >= LEAST else ()
+
+
 def choose_correction(
     model: QuantizedModel,
     batches: Sequence[tuple[Tree, Tensor | None]],
@@ -86,8 +91,9 @@ def choose_correction(
     """
     usual, others = usual_correction(model)
     tried = (usual, *others)
-    half = min(MOST, sum(count(x) for x, _ in batches) // 2)
-    if half < LEAST:
+    samples = sum(count(x) for x, _ in batches)
+    half = min(MOST, samples // 2)
+    if not tried_widths(samples):
         return Choice(usual, {})
     taken = join([x for x, _ in first_images(batches, 2 * half)])
     size = max(1, count(batches[0][0]))

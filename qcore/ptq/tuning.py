@@ -18,6 +18,21 @@ from qcore.ptq.model import QuantizedModel
 from qcore.ptq.settings import TuningParams
 from qcore.trees import Tree, count, join, part
 
+MOST_BYTES = 2 * 2**30
+"""Of what a step keeps for its gradient, about; larger batches go through it in pieces."""
+
+KEPT = 24
+"""Bytes kept for each number that a layer puts out: it, what becomes of it, and its rounding."""
+
+
+def samples_at_once(outputs: int) -> int:
+    """Samples whose gradient is computed at once; at least 1.
+
+    Args:
+        outputs: Numbers that all layers put out for a sample.
+    """
+    return max(1, MOST_BYTES // (KEPT * max(1, outputs)))
+
 
 def tune(
     model: QuantizedModel,
@@ -58,6 +73,7 @@ def tune(
         # scaling outputs instead of weights gives the same gradient without a weight gradient
         return output * layer.per_channel(gains[layer.name], output) + shift
 
+    piece = samples_at_once(sum(layer.outputs for layer in model.spec.layers))
     optimizer = torch.optim.Adam([*gains.values(), *shifts.values()], lr=params.rate)
     generator = torch.Generator().manual_seed(params.seed)
     order = torch.empty(0, dtype=torch.long)
@@ -70,10 +86,11 @@ def tune(
             index, order = order[: params.batch_images], order[params.batch_images :]
             for group in optimizer.param_groups:
                 group["lr"] = params.rate * 0.5 * (1 + math.cos(math.pi * step / params.steps))
-            x = part(images, index)
-            loss = judge.divergence(judge.read(model(x), x), part(teacher, index)).mean()
             optimizer.zero_grad()
-            loss.backward()
+            for some in index.split(piece):
+                x = part(images, some)
+                distance = judge.divergence(judge.read(model(x), x), part(teacher, some))
+                (distance.sum() / len(index)).backward()
             optimizer.step()
     finally:
         for layer in model.layers.values():

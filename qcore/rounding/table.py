@@ -4,7 +4,7 @@ What a rounding looks at are inputs in the float network, so nothing here depend
 one table serves every point.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -16,18 +16,14 @@ from qcore.network.operation import to_rows
 from qcore.ptq.layer import QuantizedLayer
 from qcore.ptq.model import QuantizedModel
 from qcore.ptq.rounding_names import PLAIN_FROM
-from qcore.rounding import ROUNDINGS
 from qcore.rounding.by_block import moments_in_parts
+from qcore.rounding.many import WORTH_S, Rounded, Task, round_layers, seconds_of
 from qcore.rounding.moments import in_groups
 from qcore.trees import Tree
 from qcore.widths import group_inputs, groups_of
 
 MOMENT_BYTES = 512 * 2**20
 """Second moments that are in memory together; more layers are taken block by block."""
-
-Rounded = tuple[np.ndarray, np.ndarray]
-"""Codes int8 (channels, n) and steps float32 (channels,), at a width with groups (channels *
-groups,), of one layer at one width."""
 
 Entries = Mapping[tuple[str, int], Rounded]
 """Layer name and bits to what they were rounded to."""
@@ -47,7 +43,11 @@ class RoundedWeights:
 
     Attributes:
         entries: What was made so far.
+        processes: In how many processes layers are rounded on a CPU, where there is so much to do
+            that starting them pays; whoever has cores to spare sets it.
     """
+
+    processes = 1
 
     def __init__(
         self,
@@ -108,27 +108,44 @@ class RoundedWeights:
         names = [name for name in self.model.layers if name not in self._tables]
         if not todo:
             return
-        done = 0
-        within = partial(_within_memory, self.model)
-        for part, found in moments_in_parts(self.model, names, self.batches, within):
-            for name in part:
-                moments = found.moments(name)
-                if moments is not None:
-                    for bits in todo:
-                        self.entries[name, bits] = self._rounded(name, moments, bits)
-                done += 1
-                on_step(done, len(names))
+        refused: list[str] = []
+        tasks = self._tasks(names, todo, refused)
+        for done, (name, found) in enumerate(round_layers(tasks, self._spread(names, todo)), 1):
+            self.entries |= {(name, bits): rounded for bits, rounded in found.items()}
+            on_step(done + len(refused), len(names))
+        if refused:
+            on_step(len(names), len(names))
 
-    def _rounded(self, name: str, moments: Tensor, bits: int) -> Rounded:
-        layer = self.model.layers[name]
-        weights = in_groups(layer, layer.weight)
+    def _spread(self, names: Sequence[str], widths: Sequence[int]) -> int:
+        """In how many processes so much is rounded."""
+        layers = [self.model.layers[name] for name in names]
+        if self.processes <= 1 or any(layer.weight.device.type != "cpu" for layer in layers):
+            return 1
+        shapes = [in_groups(layer, layer.weight).shape for layer in layers]
+        work = len(widths) * sum(seconds_of(*shape) for shape in shapes)
+        return self.processes if work >= WORTH_S else 1
+
+    def _tasks(
+        self, names: Sequence[str], widths: Sequence[int], refused: list[str]
+    ) -> Iterator[Task]:
+        within = partial(_within_memory, self.model)
+        for part, seen in moments_in_parts(self.model, names, self.batches, within):
+            for name in part:
+                moments = seen.moments(name)
+                if moments is None:
+                    refused.append(name)
+                    continue
+                layer = self.model.layers[name]
+                weights = in_groups(layer, layer.weight)
+                steps = {bits: self._steps(name, weights, bits) for bits in widths}
+                device = str(layer.weight.device)
+                arrays = weights.cpu().numpy(), moments.cpu().numpy()
+                yield Task(name, self.rounding, *arrays, steps, device)
+
+    def _steps(self, name: str, weights: Tensor, bits: int) -> np.ndarray:
         steps = self.model.nearest_step(name, bits)
-        steps = steps.view(*weights.shape[:2], *([-1] if group_inputs(bits) else []))
-        codes, fitted = ROUNDINGS[self.rounding](weights, moments, steps, bits)
-        return (
-            codes.flatten(0, 1).to(torch.int8).cpu().numpy(),
-            fitted.flatten().float().cpu().numpy(),
-        )
+        grouped = steps.view(*weights.shape[:2], *([-1] if group_inputs(bits) else []))
+        return grouped.cpu().numpy()
 
 
 def _fits(layer: QuantizedLayer, bits: int, found: Rounded) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from qcore.allocation import (
     FLOAT_BITS,
     GROUPED_WIDTHS,
+    LayerBits,
     in_order,
     parse_width,
     stored_bits,
@@ -21,7 +22,7 @@ Pair = tuple[int | None, int | None]
 """Bits of weights and of activations; None says nothing of them."""
 
 TIES = ("weights", "activations", "both")
-KEYS = ("layers", "weights", "activations", "min", "max", "lock", "tie")
+KEYS = ("layers", "weights", "activations", "pairs", "min", "max", "lock", "tie")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class Rule:
         lock: The one width of weights and activations.
         tie: One of TIES: whose width the layers share that have the same text behind the pattern's
             `*`, or all of them where no two have; "" ties nothing.
+        pairs: Widths of weights and of activations that go together; () leaves them free of each
+            other.
 
     Raises:
         InvalidParams: the pattern cannot be read, the rule says nothing or contradicts itself.
@@ -50,6 +53,7 @@ class Rule:
     most: Pair = (None, None)
     lock: Pair = (None, None)
     tie: str = ""
+    pairs: tuple[LayerBits, ...] = ()
 
     def __post_init__(self) -> None:
         parse_pattern(self.layers)
@@ -57,17 +61,36 @@ class Rule:
             raise InvalidParams(
                 f"The rule for {self.layers!r} ties {self.tie!r}; tie one of {', '.join(TIES)}."
             )
-        pairs = {self.least, self.most, self.lock} - {(None, None)}
-        if not (self.weights or self.activations or pairs or self.tie):
+        bounds = {self.least, self.most, self.lock} - {(None, None)}
+        if not (self.weights or self.activations or self.pairs or bounds or self.tie):
             raise InvalidParams(
                 f"The rule for {self.layers!r} says nothing. Give allowed weights or activations, "
-                "min, max, lock or tie."
+                "pairs, min, max, lock or tie."
             )
+        self._check_pairs()
         for what, allowed, place in (
             ("weights", self.weights, 0),
             ("activations", self.activations, 1),
         ):
             self._check(what, allowed, self.least[place], self.most[place], self.lock[place])
+
+    def _check_pairs(self) -> None:
+        if self.pairs and (self.weights or self.activations or self.lock != (None, None)):
+            raise InvalidParams(
+                f"The rule for {self.layers!r} contradicts itself: it gives pairs, "
+                f"{pairs_text(self.pairs)}, and other widths or a lock beside them. Give the pairs "
+                "alone, or the others in a rule of their own."
+            )
+        if self.pairs and not any(self.bounded(bits) for bits in self.pairs):
+            raise InvalidParams(
+                f"The rule for {self.layers!r} contradicts itself: of its pairs, "
+                f"{pairs_text(self.pairs)}, none is within min and max."
+            )
+
+    def bounded(self, bits: LayerBits) -> bool:
+        """Whether both widths keep its floor and its ceiling."""
+        both = zip((bits.weight, bits.activation), self.least, self.most, strict=True)
+        return all(within(width, least, most) for width, least, most in both)
 
     def _check(
         self, what: str, allowed: tuple[int, ...], least: int | None, most: int | None,
@@ -98,7 +121,9 @@ class Rule:
     @property
     def widths(self) -> tuple[int, ...]:
         """Every width that it may give a layer."""
-        return (*self.weights, *self.activations, *(bits for bits in self.lock if bits is not None))
+        together = (width for bits in self.pairs for width in (bits.weight, bits.activation))
+        locked = (bits for bits in self.lock if bits is not None)
+        return (*self.weights, *self.activations, *together, *locked)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data, as a file has it; `Rule.from_json` reads it back."""
@@ -109,6 +134,7 @@ class Rule:
             for k, v in (("weights", self.weights), ("activations", self.activations))
             if v
         }
+        said |= {"pairs": [bits.text for bits in self.pairs]} if self.pairs else {}
         said |= {key: _written(pair) for key, pair in pairs.items() if pair != (None, None)}
         return said | ({"tie": self.tie} if self.tie else {})
 
@@ -116,9 +142,9 @@ class Rule:
     def from_json(cls, data: Any) -> "Rule":
         """Read a rule as a file has it.
 
-        Widths are a number or a list; min, max and lock a number or "weights/activations", such as
-        "4/8" or "4/-". A number alone is for the weights; a lock's also for the activations, where
-        those are quantized.
+        Widths are a number or a list, pairs texts such as "4/8" in a list or with commas; min, max
+        and lock a number or "weights/activations", such as "4/8" or "4/-". A number alone is for
+        the weights; a lock's also for the activations, where those are quantized.
 
         Raises:
             InvalidParams: no mapping with "layers", a key there is not, or a value of a wrong type.
@@ -147,6 +173,7 @@ class Rule:
             most=_pair(data.get("max"), "max"),
             lock=_pair(data.get("lock"), "lock"),
             tie="both" if tie is True else str(tie).strip(),
+            pairs=_pairs(data.get("pairs")),
         )
 
 
@@ -170,6 +197,28 @@ def _widths(value: Any, inputs: bool = False) -> tuple[int, ...]:
         value = [part for part in value.replace(";", ",").split(",") if part.strip()]
     listed = value if isinstance(value, Sequence) else [value]
     return in_order(parse_width(one, inputs) for one in listed)
+
+
+def _pairs(value: Any) -> tuple[LayerBits, ...]:
+    if value in (None, "", [], ()):
+        return ()
+    if isinstance(value, str):
+        value = [part for part in value.replace(";", ",").split(",") if part.strip()]
+    found = set()
+    for one in value if isinstance(value, Sequence) else [value]:
+        weight, slash, activation = str(one).rpartition("/")
+        if not slash or not isinstance(one, str):
+            raise InvalidParams(
+                'pairs must be widths of weights and of activations that go together, as in "8/8, '
+                f'4/float"; got {one!r}.'
+            )
+        found.add(LayerBits(parse_width(weight), parse_width(activation, inputs=True)))
+    return tuple(sorted(found))
+
+
+def pairs_text(pairs: Sequence[LayerBits]) -> str:
+    """Pairs as they are written: "4/float, 8/8"."""
+    return ", ".join(bits.text for bits in pairs)
 
 
 def _pair(value: Any, key: str) -> Pair:

@@ -9,7 +9,7 @@ The weights of a training stage come from the trainer of the search that trains.
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -22,7 +22,7 @@ from qcore.judges import CLASSES, Judge
 from qcore.judges.tally import Batch, score_bytes, tally
 from qcore.problem import PTQ, TUNED, Point, Scores, Window
 from qcore.ptq.calibration import Correction, first_images, float_allocation, measure_ranges
-from qcore.ptq.choice import Choice, choose_correction
+from qcore.ptq.choice import Choice, choose_correction, tried_widths
 from qcore.ptq.model import QuantizedModel, State
 from qcore.ptq.rounding_names import NEAREST
 from qcore.ptq.settings import CORRECTION_IMAGES, TuningParams, held_out
@@ -102,6 +102,8 @@ class Evaluator:
         rounding: Key of ROUNDINGS: how weights become codes.
         known: What that rounding made before of this network and these samples.
         correction: Key of CORRECTIONS; None measures which is best for this network.
+        make: Given the table of codes and the widths that measuring the correction takes, before
+            anything is asked of it; makes what it wants to have made with progress.
 
     Attributes:
         float_point: The float network as a point; its test scores are taken with the first report.
@@ -126,6 +128,7 @@ class Evaluator:
         rounding: str = NEAREST,
         known: Entries | None = None,
         correction: str | None = None,
+        make: Callable[[RoundedWeights, tuple[int, ...]], None] = lambda rounded, widths: None,
     ) -> None:
         self.model, self.device, self.judge = model, device, judge
         self.tuning = tuning or TuningParams()
@@ -139,6 +142,8 @@ class Evaluator:
         if rounding != NEAREST:
             self.rounded = RoundedWeights(model, self._fitted_on(), rounding, known)
             model.rounded = self.rounded
+            held = sum(count(x) for x, _ in self.unseen(2 * CORRECTION_IMAGES))
+            make(self.rounded, tried_widths(held) if correction is None else ())
         self.chosen = (
             choose_correction(model, self.unseen(2 * CORRECTION_IMAGES), judge)
             if correction is None

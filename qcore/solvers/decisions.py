@@ -62,7 +62,7 @@ class Decision:
         return sorted({option[place] for option in self.options})
 
     def neighbours(self, option: int) -> list[int]:
-        """Options one step down and up: nothing lies between in all layers' bits."""
+        """Options one step down, up and aside: nothing lies between in all layers' bits."""
         bits = self.ranks.reshape(len(self.options), -1)
         found = []
         for sign in (-1, 1):
@@ -72,6 +72,12 @@ class Decision:
                 steps = sign * (bits[at] - bits[beyond])
                 if not ((steps >= 0).all(axis=1) & (steps > 0).any(axis=1)).any():
                     found.append(int(at))
+        for at in range(len(self.options)):
+            low, high = np.minimum(bits[at], bits[option]), np.maximum(bits[at], bits[option])
+            aside = bool((low < bits[at]).any() and (low < bits[option]).any())
+            # of widths that go together in pairs, one may rise only where another falls
+            if aside and ((bits >= low) & (bits <= high)).all(axis=1).sum() == 2:
+                found.append(at)
         return found
 
     def wider(self, option: int) -> list[int]:
@@ -204,8 +210,14 @@ def nearest_allowed(
                 key=lambda w: (abs(width_order(w) - goal), width_order(w)),
             )
             bits |= dict.fromkeys(tensors, width)
-        for at, name in enumerate(decision.layers):
-            chosen[name] = LayerBits(bits[at, "weight"], bits[at, "activation"])
+        found = tuple(
+            LayerBits(bits[at, "weight"], bits[at, "activation"])
+            for at in range(len(decision.layers))
+        )
+        if not all(b in options[name] for b, name in zip(found, decision.layers, strict=True)):
+            # widths that go together in pairs are none of each for itself
+            found = decision.options[decision.nearest(wanted)]
+        chosen |= zip(decision.layers, found, strict=True)
     return {name: chosen[name] for name in names}
 
 

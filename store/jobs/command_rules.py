@@ -4,11 +4,15 @@ import argparse
 from collections.abc import Callable
 
 from qcore.allocation import width_text
+from qcore.costs.budget import Budget
 from qcore.errors import InvalidParams
+from qcore.problem import Problem
 from qcore.rules.file import dump_rules, load_rules
 from qcore.rules.proposals import proposals
-from qcore.rules.resolve import resolve
+from qcore.rules.resolve import paired, resolve
+from qcore.rules.rule import pairs_text
 from qcore.rules.ties import WORDS
+from qcore.solvers.space import space_of
 from store.database import Store
 from store.runs import points
 
@@ -52,12 +56,22 @@ def command_rules(
     for number, (rule, names, lost) in enumerate(
         zip(rules, resolved.matches, resolved.overruled, strict=True), start=1
     ):
-        say(f"{number}. {rule.layers}: {len(names)} layers: {', '.join(names)}")
+        count = f"{len(names)} layer{'' if len(names) == 1 else 's'}"
+        say(f"{number}. {rule.layers}: {count}: {', '.join(names)}")
         if lost:
             say(f"   overruled by a later rule for {', '.join(lost)}")
     for tie in resolved.ties:
         say(f"tied {WORDS[tie.part]}: {', '.join(tie.layers)}")
     for name, options in resolved.options.items():
+        if paired(options):
+            say(f"{name}: {pairs_text(options)}")
+            continue
         parts = [sorted({b.weight for b in options}), sorted({b.activation for b in options})]
         say(f"{name}: " + " / ".join(",".join(map(width_text, part)) for part in parts))
+    space = space_of(Problem(model, resolved.options, Budget({}), ties=resolved.ties))
+    least, most = (int(price[0] + space.fixed[0]) for price in (space.cheapest, space.dearest))
+    say(
+        f"weights: from {least:,} to {most:,} B ({least / 1024:.1f} to {most / 1024:.1f} KiB); a "
+        "smaller --limit weight_bytes cannot be kept"
+    )
     return 0

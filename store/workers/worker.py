@@ -93,7 +93,8 @@ def default_prepare(spec: RunSpec, **callbacks: Any) -> Any:
     """`qcore.prepare.prepare`, imported now because it brings torch."""
     torch = importlib.import_module("torch")
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    return importlib.import_module("qcore.prepare").prepare(spec, **callbacks)
+    cores = importlib.import_module("qcore.rounding.many").idle_cores()
+    return importlib.import_module("qcore.prepare").prepare(spec, processes=cores, **callbacks)
 
 
 def work(

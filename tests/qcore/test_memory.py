@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import resource, sys
 import numpy as np
-from qcore.memory import keep_freed_memory
+from qcore.process.memory import keep_freed_memory
 if sys.argv[1] == "kept":
     assert keep_freed_memory()
 np.ones(4_000_000).sum()

@@ -22,6 +22,7 @@ from qcore.prepare import prepare
 from qcore.run_spec import RunSpec
 from qcore.scoring.verification import measure
 from qcore.trees import call
+from tests.variants import crossed
 
 MODULE = "tests.typed_nets"
 TEXT = ("ids:int64:8<50=0", "mask:bool:8=0")
@@ -102,8 +103,7 @@ def uniform(prepared, bits: int):
     return BitAllocation({name: LayerBits(bits, 32) for name in prepared.model.names})
 
 
-@EVERY
-@pytest.mark.parametrize("kind", ["kl", "gradient", "weight_mse"])
+@pytest.mark.parametrize(("name", "kind"), crossed(NETWORKS, ["gradient", "kl", "weight_mse"]))
 def test_sensitivities_of_a_network_without_images(name, kind, folder):
     key = added(name, folder)
     tables = {}

@@ -7,6 +7,7 @@ import pytest
 
 from qcore.errors import InvalidData
 from qcore.judges import read_judge
+from qcore.judges.embedding import Embedding
 from qcore.models.catalog import judge_of
 from store import __main__ as cli
 from store import all_runs, create_run, points_of, run
@@ -52,6 +53,14 @@ def test_images_are_drawn_by_the_seed_unless_another_is_given(call, store, words
     assert call("run", "--search", "random", *words, "--detach")[0] == 0
     spec = run(store, 1).spec
     assert (spec.seed, spec.images_seed) == seeds
+
+
+def test_widths_nobody_asked_for_are_the_usual_ones_of_such_a_network(call, store, monkeypatch):
+    assert call("run", "--search", "uniform", "--detach")[0] == 0
+    monkeypatch.setattr(cli, "judge_of", lambda model: Embedding())
+    assert call("run", "--search", "uniform", "--detach")[0] == 0
+    assert run(store, 1).spec.weight_bits == (2, 3, 4, 8)
+    assert run(store, 2).spec.weight_bits == (2, 3, 4, 5, 6, 8)
 
 
 def test_a_run_in_the_foreground_ends_with_its_front(call, store, monkeypatch):

@@ -181,3 +181,21 @@ def test_every_file_of_rules_holds_on_every_bundled_network(store):
     for model in ("resnet8", "resnet20", "mobilenet"):
         for file in files:
             assert main(["rules", str(file), "--model", model]) == 0
+
+
+def test_pairs_are_told_on_the_command_line(store, tmp_path, capsys):
+    file = tmp_path / "pairs.yaml"
+    file.write_text("- {layers: '*', pairs: [8/8, 4/float]}\n- {layers: role:first, lock: 8}\n")
+    words = ["--weight-bits", "4,8", "--activation-bits", "8,float"]
+    assert main(["rules", str(file), "--model", "resnet8", *words]) == 0
+    said = capsys.readouterr().out
+    assert "layer1.0.conv1: 4/float, 8/8" in said
+    assert "\nconv1: 8 / 8\n" in said
+    assert "2. role:first: 1 layer: conv1\n" in said
+    # the smallest is said beforehand, and is what a search refuses less than
+    first, *others = (layer.weights for layer in model_facts(store, "resnet8").layers)
+    least = first + sum(others) // 2
+    assert f"weights: from {least:,} to {first + sum(others):,} B" in said
+    run = ["run", "--search", "exact", "--rules", str(file), *words, "--limit"]
+    assert main([*run, f"weight_bytes={least - 1}"]) == 2
+    assert f"smallest possible is {least:,} B" in capsys.readouterr().err

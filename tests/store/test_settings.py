@@ -29,6 +29,7 @@ def test_every_setting_can_be_set(tmp_path):
         "BITDIAL_GPUS": "0",
         "BITDIAL_RECORDINGS": "no",
         "BITDIAL_ALLOW_CODE": "mine.nets, pt2",
+        "BITDIAL_TOKEN": "a-secret-of-23-letters.",
     }
     found = read_settings(env)
     assert found.folder == tmp_path
@@ -36,6 +37,8 @@ def test_every_setting_can_be_set(tmp_path):
     assert (found.workers, found.lease_s, found.evaluator, found.gpus) == (7, 2.5, "procs:3", 0)
     assert found.recordings is False
     assert found.allow_code == ("mine.nets", "pt2")
+    assert found.token == env["BITDIAL_TOKEN"]
+    assert found.token not in f"{found} {describe_settings(env)}"
     rows = describe_settings(env)
     assert [row.source for row in rows] == [row.variable for row in rows]
     assert {row.variable for row in rows} == set(env)

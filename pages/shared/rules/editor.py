@@ -174,6 +174,10 @@ def _table(key: str, draft: Draft) -> None:
             ),
             "Weights": column.TextColumn(width=100, help=widths),
             "Activations": column.TextColumn(width=115, help=widths),
+            "Pairs": column.TextColumn(
+                width=115,
+                help="Weights and activations that go together, as 8/8, 4/float; then no others.",
+            ),
             "Min": column.TextColumn(width=75, help=pair),
             "Max": column.TextColumn(width=75, help=pair),
             "Lock": column.TextColumn(

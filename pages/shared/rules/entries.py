@@ -18,6 +18,7 @@ CELLS = {
     LAYERS: "layers",
     "Weights": "weights",
     "Activations": "activations",
+    "Pairs": "pairs",
     "Min": "min",
     "Max": "max",
     "Lock": "lock",

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from pages.shared.held import Allow, Held
-from qcore.allocation import LayerBits, ModelSpec
+from pages.shared.held import Allow, Held, Together
+from qcore.allocation import LayerBits, ModelSpec, in_order
 from qcore.rules.pattern import quoted
-from qcore.rules.resolve import Resolved
+from qcore.rules.resolve import Resolved, paired
 from qcore.rules.rule import Rule
 from qcore.rules.ties import PARTS, WORDS, Part, Tie, merged
 
@@ -20,12 +20,16 @@ def held_of_rules(
         base: Layer name to what it may have where nothing is set; only what differs is set.
         model: The model, whose order ties keep.
     """
-    found: list[Allow | Tie] = []
+    found: list[Allow | Tie | Together] = [
+        Together(name, tuple(options))
+        for name, options in resolved.options.items()
+        if paired(options)
+    ]
     for part in PARTS:
         for name, options in resolved.options.items():
             widths, usual = ({getattr(bits, part) for bits in row} for row in (options, base[name]))
             if usual - widths:
-                found.append(Allow(name, part, tuple(sorted(widths))))
+                found.append(Allow(name, part, in_order(widths)))
     found += resolved.ties
     return Held(tuple(found))
 

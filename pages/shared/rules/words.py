@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pages.shared.text import bits_text
-from qcore.allocation import BitAllocation, ModelSpec
+from qcore.allocation import BitAllocation, LayerBits, ModelSpec, in_order
 from qcore.errors import QcoreError
 from qcore.rules.file import read_rules
-from qcore.rules.resolve import Resolved, resolve
-from qcore.rules.rule import Rule
+from qcore.rules.resolve import Resolved, paired, resolve
+from qcore.rules.rule import Rule, pairs_text
 from qcore.rules.ties import WORDS, Tie, holds
 
 MOST_NAMES = 6
@@ -39,6 +39,9 @@ def rule_words(rule: Rule) -> str:
         parts += [f"at most {bits_text(most)}"] if most is not None else []
         if parts:
             said.append(f"{what} {', '.join(parts)}")
+    if rule.pairs:
+        together = " or ".join(bits.text for bits in rule.pairs)
+        said.insert(0, f"weights/activations {together}")
     if rule.tie:
         said.append(f"{'weights and activations' if rule.tie == 'both' else rule.tie} tied")
     return "; ".join(said)
@@ -72,18 +75,21 @@ LEFT = ("Layer", "Weights", "Activations", "Tied with")
 def left_rows(resolved: Resolved) -> list[tuple[str, str, str, str]]:
     """What rules leave each layer, columns LEFT: its widths, and whom it shares them with."""
     return [
-        (
-            name,
-            _listed({bits.weight for bits in options}),
-            _listed({bits.activation for bits in options}),
-            _partners(name, resolved.ties),
-        )
+        (name, *_widths(options), _partners(name, resolved.ties))
         for name, options in resolved.options.items()
     ]
 
 
+def _widths(options: Sequence[LayerBits]) -> tuple[str, str]:
+    """What weights may have, and activations; of pairs, which with which."""
+    weights, inputs = ({getattr(b, part) for b in options} for part in ("weight", "activation"))
+    if paired(options):
+        return _listed(weights), f"as pairs: {pairs_text(options)}"
+    return _listed(weights), _listed(inputs)
+
+
 def _listed(widths: Iterable[int]) -> str:
-    return ", ".join(map(bits_text, sorted(widths)))
+    return ", ".join(map(bits_text, in_order(widths)))
 
 
 def _partners(name: str, ties: Iterable[Tie]) -> str:

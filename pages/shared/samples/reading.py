@@ -86,7 +86,10 @@ def positions(record: SampleRecord, answer: Answer, place: int) -> list[Position
     panel = own or next(iter(named), None)
 
     def said(token: int) -> str:
-        return word(record, token) if answer.worded else str(int(token))
+        # of a tagger the names of the data are those of its outputs
+        known = answer is record.answers[0]
+        name = class_name(record, int(token)) if known else str(int(token))
+        return word(record, token) if answer.worded else name
 
     return [
         Position(

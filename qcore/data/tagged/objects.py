@@ -44,7 +44,8 @@ def read_line(
     try:
         found = json.loads(line)
     except (ValueError, RecursionError) as error:
-        words = getattr(error, "msg", "nested too deeply")
+        deep = isinstance(error, RecursionError)
+        words = getattr(error, "msg", "nested too deeply" if deep else "a number is too long")
         at = f" at character {error.pos + 1:,}" if isinstance(error, json.JSONDecodeError) else ""
         raise InvalidData(
             f"{place} is no JSON ({words}{at}). Each line of a .jsonl file is one object, like "

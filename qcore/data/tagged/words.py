@@ -67,7 +67,7 @@ def read_token_labels(
     known: tuple[str, ...],
     path: Path,
     notes: list[str],
-) -> Tensor:
+) -> tuple[tuple[str, ...], Tensor]:
     """Labels of documents as the judge `tokens` takes them.
 
     Args:
@@ -79,19 +79,25 @@ def read_token_labels(
         notes: Gets a sentence on what was converted.
 
     Returns:
-        Class numbers, int64 (documents, length), NONE_COUNTS where a token has no label.
+        (names of the labels in their order, () where they have none; class numbers, int64
+        (documents, length), NONE_COUNTS where a token has no label).
 
     Raises:
         InvalidData: a label is none of the network's; says which and where.
     """
     names = _named(path, notes) or known
+    if known and len(names) != len(known):
+        raise InvalidData(
+            f"{NAMES} beside {shown(path.name)} names {len(names):,} outputs, and the network has "
+            f"{len(known):,} labels. Name each of its outputs once, in their order."
+        )
     numbers = _numbers(tags, places, names, path)
     labels = torch.full((len(tags), length), NONE_COUNTS)
     for row, each in enumerate(tags):
         for at, tag in enumerate(each):
             if tag is not None:
                 labels[row, at] = numbers[tag]
-    return labels
+    return names, labels
 
 
 def _numbers(

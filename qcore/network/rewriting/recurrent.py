@@ -163,8 +163,8 @@ class ExplicitRecurrent(_Rewritten):
         """The first state of each layer and direction, in order."""
         count = sum(map(len, self.places))
         if hx is None:
-            hidden = _zeros(x, len(x), self.proj_size or self.hidden_size)
-            cell = _zeros(x, len(x), self.hidden_size)
+            hidden = _zeros(x, x.shape[0], self.proj_size or self.hidden_size)
+            cell = _zeros(x, x.shape[0], self.hidden_size)
             return [(hidden, cell) if self.mode == "LSTM" else (hidden,)] * count
         parts = hx if self.mode == "LSTM" else (hx,)
         if not batched:

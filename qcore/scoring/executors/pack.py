@@ -22,7 +22,6 @@ from qcore.data import Data, Images, Split
 from qcore.data.samples import Samples
 from qcore.inputs import Input
 from qcore.judges import CLASSES, Judge, read_judge
-from qcore.memory import keep_freed_memory
 from qcore.models.cards import Card
 from qcore.models.catalog import MODELS, read_models
 from qcore.models.hugging_folder import kept_files
@@ -30,6 +29,7 @@ from qcore.models.loading import build_card
 from qcore.models.loading.network import WHOLE, card_file
 from qcore.models.zoo import build_model
 from qcore.network.layers import find_layers
+from qcore.process.memory import keep_freed_memory
 from qcore.ptq.model import QuantizedModel
 from qcore.ptq.rounding_names import NEAREST
 from qcore.ptq.settings import SEQUENTIAL, TuningParams

@@ -7,10 +7,8 @@ that started them, however that ends.
 """
 
 import multiprocessing
-import os
 import signal
 import sys
-import threading
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +20,7 @@ from qcore.allocation import BitAllocation
 from qcore.engine import Score
 from qcore.errors import EvaluatorFailed, QcoreError
 from qcore.problem import Point, Window
+from qcore.process.parent import end_with_parent
 from qcore.scoring.executors.address import Address
 from qcore.scoring.executors.recipe import Context, Newest, Portable, Recipe
 
@@ -29,7 +28,6 @@ MOST_DEATHS = 3
 """Processes one allocation may cost before the search is told."""
 
 POLL_S = 0.2
-PARENT_GONE = 75
 WANTED = "recipe wanted"
 
 
@@ -166,7 +164,7 @@ class _Pool:
 def serve(pipe: Connection) -> None:
     """A scoring process: answers each allocation with its point or with the error it raised."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the search, which ends us
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     contexts: Newest[Context] = Newest()
     while True:
         try:
@@ -193,10 +191,3 @@ def _fetch(pipe: Connection) -> Context:
     if torch is not None:
         torch.set_num_threads(1)
     return recipe.context()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-    os._exit(PARENT_GONE)

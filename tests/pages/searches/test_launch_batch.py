@@ -6,6 +6,7 @@ import shlex
 import pytest
 
 from pages.searches import launch_batch, run_table
+from qcore.allocation import BFLOAT16, FLOAT16
 from qcore.errors import InvalidParams
 from store import all_runs, open_store
 from store.__main__ import main
@@ -70,6 +71,8 @@ def test_the_estimate_is_what_the_like_took_here():
         {},
         {"params": {"points": 5, "sensitivity": "kl"}, "limits": {"weight_bytes": 40000.0}},
         {"weight_bits": (1, 8), "activation_bits": (4, 8), "pin_first_last": 8, "seed": 3},
+        {"weight_bits": (2, 3, 4, 5, 6, 8)},
+        {"weight_bits": (4, FLOAT16), "activation_bits": (8, BFLOAT16, 32)},
         {"calibration_images": 64, "search_images": 65, "objective": "loss", "reported": 2},
         {"seed": 3, "images_seed": 3},
         {"seed": 3, "images_seed": 5},

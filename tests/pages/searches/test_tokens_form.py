@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 
-from pages.searches.prefill import TOKEN_WIDTHS, has_tokens
 from qcore.judges import CLASSES, Judge
 from qcore.judges.embedding import Embedding
 from qcore.judges.parts import Parts
@@ -13,6 +12,7 @@ from qcore.judges.tokens import Tokens
 from qcore.models.cards import Card, write_card
 from qcore.models.preprocessing import Preprocessing
 from qcore.run_spec import RunSpec
+from qcore.searches.usual_widths import TOKEN_WIDTHS, USUAL_WIDTHS, has_tokens, usual_widths
 from store import all_runs, create_run
 from tests.pages import sample
 from tests.pages.test_searches import press
@@ -46,6 +46,29 @@ def test_a_table_that_ids_are_looked_up_in_tells():
         sample.MODEL, layers=(dataclasses.replace(first, kind="embedding"), *others)
     )
     assert has_tokens(CLASSES, model)
+
+
+def test_linear_layers_of_attention_tell_by_their_names():
+    first, *others = sample.MODEL.layers
+
+    def told(name, kind="linear"):
+        layer = dataclasses.replace(first, name=name, kind=kind)
+        return usual_widths(CLASSES, dataclasses.replace(sample.MODEL, layers=(layer, *others)))
+
+    for name in (
+        "encoder.layers.encoder_layer_0.self_attention.q_proj",  # torchvision
+        "blocks.3.attn.qkv",  # timm
+        "features.1.0.attn.proj",
+        "bert.encoder.layer.0.attention.output.dense",
+        "model.layers.0.self_attn.o_proj",
+        "transformer.h.0.attn.c_proj",
+        "decoder.layers.0.multihead_attn.out_proj",
+    ):
+        assert told(name) == TOKEN_WIDTHS, name
+    for name in ("fc", "inattentive.0", "layer1.attributes", "classifier.1"):
+        assert told(name) == USUAL_WIDTHS, name
+    assert told("cbam.attention.conv", "conv2d") == USUAL_WIDTHS
+    assert usual_widths(CLASSES, None) == USUAL_WIDTHS
 
 
 def test_a_network_with_tokens_begins_with_finer_widths(app, store):

@@ -117,3 +117,38 @@ def test_a_tie_of_many_layers_is_solved_as_one_decision():
         ]
         assert pick.iloc[0][DAMAGE] == pytest.approx(min(fixed))
         assert len({bits.activation for bits in pick.iloc[0]["allocation"].values()}) == 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_setting_and_letting_go_say_what_their_names_do(seed):
+    rng = random.Random(seed)
+    now = Held()
+    allowed = {name: set(held.WIDTHS) for name in NAMES}
+    groups = {name: {name} for name in NAMES}
+    for _ in range(8):
+        some, widths = rng.sample(NAMES, 3), rng.sample(held.WIDTHS, 2)
+        step = rng.choice(["allow", "tie", "free"])
+        if step == "allow":
+            now = now.allowing(some, "weight", widths)
+            for name in set().union(*(groups[one] for one in some)):
+                allowed[name] = set(widths)
+        elif step == "tie":
+            now = now.tying(some, "weight")
+            joined = set().union(*(groups[one] for one in some))
+            groups |= dict.fromkeys(joined, joined)
+        else:
+            now = now.letting_go(some, "weight")
+            allowed |= {name: set(held.WIDTHS) for name in some}
+            groups = {name: group - set(some) for name, group in groups.items()}
+            groups |= {name: {name} for name in some}
+    for _ in range(60):
+        bits = {name: LayerBits(rng.choice(held.WIDTHS)) for name in NAMES}
+        for name in NAMES[:: rng.choice([1, 2])]:
+            for other in groups[name]:
+                bits[other] = bits[name]
+        keeps = all(bits[name].weight in allowed[name] for name in NAMES) and all(
+            len({bits[name].weight for name in group}) == 1 for group in groups.values()
+        )
+        assert now.admits(BitAllocation(bits)) == keeps
+    # the other part was never touched
+    assert not [rule for rule in now.rules if rule.part == "activation"]

@@ -186,3 +186,27 @@ def test_files_that_are_no_parquet(tmp_path):
     save(path, ids=pa.array([], pa.list_(pa.int64())))
     with pytest.raises(InvalidData, match="has no rows"):
         read(path, *TEXT)
+
+
+ODD = {
+    "complex": (lambda ids: ids.astype(np.complex64), "complex numbers"),
+    "too large": (lambda ids: ids.astype(np.uint64) + np.uint64(2**63), "2\\^63 and more"),
+}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_numbers_that_would_be_changed_silently_are_refused(case, tmp_path):
+    change, words = ODD[case]
+    path = tmp_path / "t.npz"
+    np.savez(path, ids=change(np.ones((6, 3), np.int64)))
+    inputs = (parse_input("ids:int64:3<9"),)
+    with pytest.raises(InvalidData, match=words):
+        column_data(f"tensors:{path}", "tensors", path, inputs, (2, 2), 0, False)
+
+
+def test_a_column_of_nothing_is_said_so(tmp_path):
+    path = tmp_path / "t.parquet"
+    parquet.write_table(pa.table({"ids": [[] for _ in range(6)]}), path)
+    inputs = (parse_input("ids:int64:3<9=0"),)
+    with pytest.raises(InvalidData, match="holds no value in any row"):
+        column_data(f"tensors:{path}", "tensors", path, inputs, (2, 2), 0, False)

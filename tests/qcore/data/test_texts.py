@@ -1,6 +1,7 @@
 """Texts as data: cut into tokens, split by documents, and refused in words."""
 
 import json
+import os
 import shutil
 import tracemalloc
 from functools import cache
@@ -411,3 +412,22 @@ def test_a_classifier_is_checked_on_labelled_texts(place):
     assert report["test"]["labelled"]
     assert report["splits"] == {"calibration": 20, "search": 20, "test": 20}
     assert default_data(name) == f"texts:{path}"
+
+
+def test_a_pipe_among_texts_is_passed_over_not_waited_for(place):
+    network(place)
+    folder = place / "texts"
+    folder.mkdir()
+    os.mkfifo(folder / "a.txt")
+    (folder / "b.txt").symlink_to(folder / "a.txt")
+    for number, text in enumerate(sentences(20)):
+        (folder / f"{number:02}.txt").write_text(text)
+    assert sum(map(len, rows(read(folder)))) == 20
+
+
+def test_a_number_of_too_many_digits_is_said_so(place):
+    network(place)
+    lines = [json.dumps({"text": text, "label": 1}) for text in sentences(20)]
+    path = write_lines(place / "t.jsonl", [*lines, '{"text": "w1", "label": 1' + "0" * 5000 + "}"])
+    with pytest.raises(InvalidData, match=r"line 21 is no JSON \(a number is too long\)"):
+        read(path)

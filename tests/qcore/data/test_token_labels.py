@@ -99,6 +99,7 @@ WAYS = {
 def test_each_word_has_its_label_and_marks_and_padding_have_none(way, place):
     every = documents()
     data = load(written(place / "t.jsonl", [WAYS[way](*each) for each in every]))
+    assert data.class_names == tuple(NAMES)
     assert labelled(data) == {tuple(words): tags for words, tags in every}
 
 
@@ -160,7 +161,12 @@ def test_labels_that_cannot_be_are_refused_with_their_place(case, place):
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [("O\nO\n", "'O' twice"), ("O\n\nB\n", "empty line")]
+    ("content", "words"),
+    [
+        ("O\nO\n", "'O' twice"),
+        ("O\n\nB\n", "empty line"),
+        ("O\nB\n", "names 2 outputs, and the network has 5"),
+    ],
 )
 def test_a_file_of_names_that_cannot_be_is_refused(content, words, place):
     (place / "labels.txt").write_text(content)

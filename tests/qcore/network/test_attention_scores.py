@@ -15,6 +15,7 @@ from qcore.sensitivity.gradient import _Tap, per_sample
 from qcore.sensitivity.measured import SENSITIVITIES, compute_table
 from tests.attention_nets import CLASSES, NETWORKS, SIDE, found_in, swin
 from tests.small_nets import small_data
+from tests.variants import crossed
 
 
 def images(seed: int) -> Images:
@@ -36,7 +37,9 @@ def evaluator(request):
     return Evaluator(model, data, batch_size=8)
 
 
-@pytest.mark.parametrize("kind", SENSITIVITIES)
+@pytest.mark.parametrize(
+    ("evaluator", "kind"), crossed(NETWORKS, SENSITIVITIES), indirect=["evaluator"], scope="module"
+)
 def test_every_sensitivity_has_a_finite_score_for_every_layer(evaluator, kind):
     table = compute_table(kind, evaluator, [3], [])
     scores = [table.weight[name][3] for name in evaluator.model.spec.names]

@@ -10,6 +10,7 @@ from qcore.errors import InvalidData, UnsupportedModel
 from qcore.network.layers import find_layers
 from qcore.network.rewriting import expose_layers
 from tests.sequence_nets import CONSTRUCTORS, FORMS, SHAPE, Cells, Rows, found_in, recurrent
+from tests.variants import crossed
 
 INPUTS, HIDDEN, STEPS, SAMPLES = 5, 7, 6, 3
 
@@ -96,8 +97,7 @@ def test_dropout_between_layers_stays_while_training_and_nowhere_else():
 
 
 @quiet
-@pytest.mark.parametrize("form", [FORMS[2], FORMS[-1]], ids=["one-layer", "two-both-ways"])
-@every_kind
+@pytest.mark.parametrize(("kind", "form"), crossed(CONSTRUCTORS, [FORMS[2], FORMS[-1]]))
 def test_products_are_counted_step_by_step(kind, form):
     module = recurrent(kind, INPUTS, HIDDEN, **form)
 

@@ -1,5 +1,6 @@
 """What weights meet in the float network, and the table of codes that is made of it."""
 
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from qcore.allocation import BitAllocation
 from qcore.errors import InvalidParams
 from qcore.ptq.layer import QuantizedLayer
 from qcore.ptq.settings import held_out
+from qcore.rounding import many
 from qcore.rounding import moments as moments_module
 from qcore.rounding import table as table_module
 from qcore.rounding.moments import MEAN_KEPT, in_groups, mask_of, met, second_moments
@@ -258,3 +260,52 @@ def test_matrices_of_recurrent_layers_are_rounded_and_tables_of_ids_are_not():
     made = {name for name, _ in table.entries}
     assert made == set(kinds) - set(table.left)
     assert "recurrent" in {kinds[name] for name in made}
+
+
+def test_codes_of_several_processes_are_the_same_to_the_bit(monkeypatch):
+    monkeypatch.setattr(table_module, "WORTH_S", 0.0)
+    here, there = (RoundedWeights(small_model(), batches(), "gptq") for _ in range(2))
+    torch.set_num_threads(2)  # sums are added up by one thread all the same
+    there.processes = 2
+    told = []
+    try:
+        there.make([2, 3], lambda done, total: told.append((done, total)))
+    finally:
+        torch.set_num_threads(1)
+    here.make([2, 3])
+    assert told == [(n, 5) for n in range(1, 6)]
+    assert there.entries.keys() == here.entries.keys()
+    for key, (codes, steps) in here.entries.items():
+        assert (there.entries[key][0] == codes).all()
+        assert (there.entries[key][1] == steps).all()
+
+
+def test_processes_are_started_where_there_is_enough_to_do(monkeypatch):
+    table = RoundedWeights(small_model(), batches(), "gptq")
+    table.processes = 4
+    names = list(table.model.layers)
+    assert table._spread(names, [2, 3]) == 1
+    monkeypatch.setattr(table_module, "WORTH_S", 1e-3)
+    assert table._spread(names, [2, 3]) == 4
+    table.processes = 1
+    assert table._spread(names, [2, 3]) == 1
+
+
+def test_what_a_dying_process_leaves_is_rounded_here(monkeypatch):
+    tasks = list(RoundedWeights(small_model(), batches(), "gptq")._tasks(["left", "head"], [2], []))
+    whole = dict(many.round_layers(tasks))
+
+    class Broken:
+        def __init__(self, *given, **named):
+            pass
+
+        def submit(self, *given):
+            raise BrokenProcessPool("a child died")
+
+        def shutdown(self, **how):
+            pass
+
+    monkeypatch.setattr(many, "ProcessPoolExecutor", Broken)
+    found = dict(many.round_layers(tasks, 2))
+    assert found.keys() == whole.keys()
+    assert all((found[n][2][0] == whole[n][2][0]).all() for n in whole)

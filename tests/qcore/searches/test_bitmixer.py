@@ -26,6 +26,7 @@ from qcore.rules.ties import holds
 from qcore.searches import SEARCHES
 from tests.helpers import FakeTrainer, ruled, toy_problem, with_budget
 from tests.small_nets import found, small_evaluator, small_images, small_net, small_trainer
+from tests.variants import some
 
 SEARCH = SEARCHES["bitmixer"]
 X = torch.rand(16, 1, 8, 8, generator=torch.Generator().manual_seed(5))
@@ -187,7 +188,7 @@ def whole():
     return (*real(kept), kept)
 
 
-@pytest.mark.parametrize("after", [1, 2, 4, 5, 25])
+@pytest.mark.parametrize("after", some([1, 2, 4, 5, 25], 3))
 def test_killed_anywhere_it_ends_at_the_same_points(whole, after):
     kept = MemoryCheckpoints()
     _, before, _ = real(kept, stop_after=after)

@@ -18,6 +18,7 @@ from qcore.run_spec import RunSpec
 from qcore.search import FAMILIES
 from qcore.searches import SEARCHES
 from tests.helpers import FakeTrainer, Toy, ruled, toy_problem, with_budget
+from tests.variants import crossed
 
 ALLOWED_TYPES = (bool, int, float, str, tuple)
 
@@ -144,6 +145,20 @@ def test_asks_only_for_what_rules_allow(name, share):
         assert bits["layer4"].weight >= 4
 
 
+@every_search
+def test_asks_only_for_pairs_that_rules_allow(name):
+    pairs = (LayerBits(4), LayerBits(8, 8))
+    rules = (Rule("*", pairs=pairs), Rule("layer0", lock=(8, 8)), Rule("layer{1,2}", tie="weights"))
+    toy = with_budget(ruled(toy_problem(4, (2, 4, 8), (8, 32)), rules), 0.6)
+    outcome, _ = run(name, toy)
+    assert outcome.points
+    for point in outcome.points:
+        bits = point.allocation
+        assert bits["layer0"] == LayerBits(8, 8)
+        assert bits["layer1"] == bits["layer2"]
+        assert {bits[f"layer{at}"] for at in (1, 2, 3)} <= set(pairs)
+
+
 @pytest.mark.parametrize("name", ["exact", "portfolio", "cmaes", "nsga2"])
 def test_finds_the_best_that_rules_leave(name):
     toy = with_budget(ruled(toy_problem(5, (2, 3, 4, 8), (4, 8)), RULES), 0.4)
@@ -193,8 +208,7 @@ def test_progress_rises_to_its_total(name):
     assert progress[-1].step == progress[-1].total
 
 
-@every_search
-@pytest.mark.parametrize("allowed", [0, 1, 3])
+@pytest.mark.parametrize(("name", "allowed"), crossed(SEARCHES, [3, 1, 0]))
 def test_stops_within_one_evaluation(name, allowed):
     toy = toy_problem(4)
     everything = len(run(name, toy_problem(4))[0].points)
@@ -221,17 +235,20 @@ def test_finishes_on_degenerate_problems(name, toy):
     assert not outcome.stopped
 
 
-@every_search
 @pytest.mark.parametrize(
-    ("costs", "share"),
-    [
-        (("weight_bytes",), 0.0),
-        (("bit_ops",), 0.02),
-        (("weight_bytes", "bit_ops"), 0.02),
-        (("weight_bytes", "bit_ops"), 0.3),
-    ],
+    ("name", "tight"),
+    crossed(
+        SEARCHES,
+        [
+            (("weight_bytes", "bit_ops"), 0.02),
+            (("bit_ops",), 0.02),
+            (("weight_bytes",), 0.0),
+            (("weight_bytes", "bit_ops"), 0.3),
+        ],
+    ),
 )
-def test_finds_points_within_a_tight_budget(name, costs, share):
+def test_finds_points_within_a_tight_budget(name, tight):
+    costs, share = tight
     toy = toy_problem(4, (2, 3, 4, 8), (4, 8), seed=5)
     for cost in costs:
         toy = with_budget(toy, share, cost)
@@ -292,8 +309,7 @@ def test_a_search_that_trains_is_refused_where_nothing_can_train(name):
     assert not toy.tables
 
 
-@every_search
-@pytest.mark.parametrize("survived", [1, 5, 40])
+@pytest.mark.parametrize(("name", "survived"), crossed(SEARCHES, [5, 1, 40]))
 def test_replay_gives_the_same_points_and_scores_the_rest_once(name, survived):
     whole, events = run(name, toy_problem(5, interaction=0.5), seed=3)
     measured = [event for event in events if isinstance(event, Point)]
@@ -361,8 +377,7 @@ def test_a_search_without_chance_finds_the_same_with_every_seed(name):
     assert found[2] == found[0]
 
 
-@every_search
-@pytest.mark.parametrize("activation_bits", [(32,), (4, 8)])
+@pytest.mark.parametrize(("name", "activation_bits"), crossed(SEARCHES, [(32,), (4, 8)]))
 def test_every_search_gives_a_complete_quantization_card(name, activation_bits):
     search = SEARCHES[name]
     asked = RunSpec(

@@ -17,6 +17,7 @@ from qcore.errors import ExportRefused
 from qcore.formats.apply import apply_bits
 from qcore.formats.config import BitConfig
 from qcore.network.operation import Operation, from_rows, to_rows
+from qcore.network.running import copied
 from qcore.ptq.layer import QuantizedLayer
 from qcore.ptq.model import QuantizedModel
 from qcore.quantizers import (
@@ -123,7 +124,7 @@ def take_apart(config: BitConfig, model: nn.Module) -> Taken:
     """
     reference = apply_bits(model, config).eval()
     parts = {name: _part(config, layer) for name, layer in reference.layers.items()}
-    network = apply_bits(model, config).network.eval()
+    network = copied(reference.network)
     plain = {name: PlainLayer(part) for name, part in parts.items()}
     for path, module in list(network.named_modules(remove_duplicate=False)):
         if isinstance(module, QuantizedLayer):

@@ -90,6 +90,11 @@ def read_onnx(
         return _built(converter, _ready(proto, takes, gives, ALONE in converter), takes, gives)
     columns = columns_for(takes)
     wanted = original.answers(takes, gives, columns)
+    if not all(np.isfinite(values).all() for values in wanted):
+        raise UnsupportedModel(
+            f"{path.name} itself gives NaN or infinity on ordinary inputs: its weights are "
+            "damaged, or it was made for inputs of another range. Check it in onnxruntime."
+        )
     failures: list[str] = []
     missing: list[str] = []
     ways = _ways(takes)

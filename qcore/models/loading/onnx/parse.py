@@ -47,6 +47,7 @@ def parse(path: Path) -> Any:
         # protobuf and the checker raise their own kinds, which differ between releases
         raise InvalidConfig(f"{path.name} is no valid ONNX file: {short(error)}.") from error
     _refuse(proto)
+    _check_sets(proto, path)
     return proto
 
 
@@ -185,6 +186,21 @@ def _refuse(proto: Any) -> None:
         )
     if quantized:
         raise UnsupportedModel(_QUANTIZED)
+
+
+def _check_sets(proto: Any, path: Path) -> None:
+    """Raise for what onnxruntime says in its own words only."""
+    newest = need("onnx.defs", WHAT).onnx_opset_version()
+    told = max((entry.version for entry in proto.opset_import if not entry.domain), default=1)
+    if told > newest:
+        raise UnsupportedModel(
+            f"{path.name} uses operators of set {told:,}; the newest one known here is {newest}. "
+            "Export it with an opset from 13 to 17."
+        )
+    if not proto.graph.output:
+        raise UnsupportedModel(
+            f"{path.name} gives no output. Export it with the values that are to be compared."
+        )
 
 
 def short(error: Exception) -> str:

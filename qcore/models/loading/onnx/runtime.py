@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,32 @@ Feeds = Mapping[str, np.ndarray]
 MOST_SECONDS = 60.0
 """After which a run is ended: a loop of a file may have no end."""
 
+MOST_BYTES = 6 * 2**30
+"""Memory that onnxruntime may take; a file of a few bytes can ask for any amount."""
+
+_FULL = ("BFCArena", "bad_alloc", "Failed to allocate memory")
+
 
 def session_of(model: Any) -> Any:
     """A session of a model, or of a file, on the processor and without optimisation."""
     runtime = need("onnxruntime", "to verify ONNX files")
+    _bound_memory()
     options = runtime.SessionOptions()
+    options.add_session_config_entry("session.use_env_allocators", "1")
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     given = str(model) if isinstance(model, Path) else model.SerializeToString()
     return runtime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
+
+
+@cache
+def _bound_memory() -> None:
+    """Let no session of this process take more than MOST_BYTES; once."""
+    runtime = need("onnxruntime", "to verify ONNX files")
+    kinds = runtime.OrtAllocatorType, runtime.OrtMemType
+    place = runtime.OrtMemoryInfo("Cpu", kinds[0].ORT_ARENA_ALLOCATOR, 0, kinds[1].DEFAULT)
+    runtime.create_and_register_allocator(place, runtime.OrtArenaCfg(MOST_BYTES, -1, -1, -1))
 
 
 def run(model: Any, feeds: Feeds, names: Sequence[str] | None = None) -> list[np.ndarray]:
@@ -56,6 +73,12 @@ def answers_of(session: Any, feeds: Feeds, names: Sequence[str] | None = None) -
         return list(session.run(None if names is None else list(names), dict(feeds), options))
     except Exception as error:
         # onnxruntime's exceptions derive from Exception alone
+        if any(word in str(error) for word in _FULL):
+            raise UnsupportedModel(
+                f"onnxruntime needs more than {MOST_BYTES / 2**30:g} GiB of memory for a few "
+                "samples of the file. Give smaller ones (--shape, or --input NAME:KIND:SIZES), or "
+                "check what it computes."
+            ) from error
         if not late.is_set():
             raise
         raise UnsupportedModel(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from qcore.errors import InvalidParams, QcoreError, UnsupportedModel
-from qcore.inputs import Input
+from qcore.inputs import Input, check_inputs
 from qcore.models.loading.onnx.ids import compared_with, feeds_state, readers, vocabulary
 from qcore.models.loading.onnx.parse import parse
 from qcore.models.loading.onnx.widened import widened
@@ -143,7 +143,9 @@ def read_takes(
     if image:
         slots = [_picture(slots[0], shape)]
     taken = Takes(tuple(slots), constants, batch, image, tuple(notes))
-    return taken if image else _named(taken, inputs)
+    taken = taken if image else _named(taken, inputs)
+    check_inputs(tuple(slot.given for slot in taken.slots if not slot.open))
+    return taken
 
 
 def takes_pictures(path: Path) -> bool:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from pages.shared.rules.entries import CELLS, LAYERS, ORDER, TIE, edited, entries_of, text_of
 from pages.shared.rules.entries import frame_of as table
+from qcore.allocation import LayerBits
 from qcore.rules.file import parse_rules, read_rules, rule_entries
 from qcore.rules.rule import Rule
 
@@ -24,7 +25,11 @@ MAYBE = st.none() | WIDTHS
 def rule(draw):
     """A rule that makes sense, of every kind of saying."""
     layers = draw(st.sampled_from(["conv1", "layer*", "kind:linear & !role:last", "a, b"]))
-    kind = draw(st.integers(0, 3))
+    kind = draw(st.integers(0, 4))
+    if kind == 4:
+        pair = st.builds(LayerBits, WIDTHS, WIDTHS)
+        found = draw(st.lists(pair, min_size=1, max_size=3, unique=True))
+        return Rule(layers, pairs=tuple(sorted(found)))
     if kind == 0:
         return Rule(layers, lock=draw(st.tuples(MAYBE, MAYBE).filter(any)))
     if kind == 1:

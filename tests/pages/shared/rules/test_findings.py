@@ -132,3 +132,13 @@ def test_a_files_rules_are_told_with_what_they_left_where_that_is_known():
     # a file may say anything
     for odd in ({"weight_bits": ["x"]}, {"pin_first_last": "no"}, {"weight_bits": 7}):
         assert told_rules({**told, **odd}, MODEL)[1] is None
+
+
+def test_pairs_are_said_as_such_and_so_is_what_they_leave():
+    seen = found({"layers": "*", "pairs": ["8/8", "4/float"]}, bits=((4, 8), (8, 32)))
+    assert seen.each[0].words == "weights/activations 4/float or 8/8"
+    assert set(left_rows(seen.resolved)) == {
+        (name, "4, 8", "as pairs: 4/float, 8/8", "") for name in MODEL.names
+    }
+    wrong = found({"layers": "*", "pairs": "8/8"}, {"layers": "fc", "min": "9"})
+    assert "leaves layer 'fc' no bits" in wrong.wrong

@@ -6,7 +6,7 @@ import pytest
 
 from pages.shared import predictions
 from pages.shared.columns import DAMAGE, column_of
-from pages.shared.held import NOTHING, Held, held_of
+from pages.shared.held import NOTHING, Held, held_of, held_of_text
 from pages.shared.rules.held_rules import held_of_rules, rules_of_held
 from qcore.allocation import LayerBits, LayerSpec, ModelSpec
 from qcore.costs import COSTS
@@ -107,3 +107,22 @@ def test_nothing_is_predicted_where_no_width_is_left():
         front = predictions.predicted_front("x", table, network(3), "weight_bytes", held=each)
         assert front.empty
         assert predictions.predicted_pick("x", table, network(3), {}, held=each).empty
+
+
+def test_pairs_of_rules_are_kept_by_predictions_and_left_out_of_addresses():
+    rng = random.Random(3)
+    model = network(4)
+    names = list(model.names)
+    rules = read_rules([{"layers": "*", "pairs": "2/8, 8/4"}, {"layers": names[0], "weights": 2}])
+    resolved = resolve(rules, model.layers, made.WIDTHS, made.WIDTHS)
+    base = make_options(model.layers, made.WIDTHS, made.WIDTHS)
+    held = held_of_rules(resolved, base, model)
+    for _ in range(200):
+        bits = {n: rng.choice([LayerBits(2, 8), LayerBits(8, 4), LayerBits(8, 8)]) for n in names}
+        assert held.admits(bits) == all(bits[n] in resolved.options[n] for n in names)
+    assert held.options(base) == resolved.options
+    pick = predictions.predicted_pick("x", table_of(model, rng), model, {}, held=held).iloc[0]
+    assert all(pick["allocation"][name] in resolved.options[name] for name in names)
+    # what stands in an address allows no less
+    assert held_of_text(held.to_text(model), model).admits(pick["allocation"])
+    assert held_of(held.to_json(), model).allowed() == held.allowed()

@@ -21,6 +21,7 @@ from qcore.formats.exports.torch_side import run_onnx
 from qcore.models.catalog import bundled_spec
 from qcore.models.zoo import load_model
 from tests.qcore.formats.exports.nets import images, measured, odd
+from tests.variants import crossed, some
 
 WORST = ("conv1", "layer3.0.conv1")
 
@@ -31,8 +32,7 @@ HALVES = {
 }
 
 
-@pytest.mark.parametrize("case", HALVES)
-@pytest.mark.parametrize("name", EXPORTS)
+@pytest.mark.parametrize(("case", "name"), crossed(HALVES, EXPORTS))
 def test_a_file_runs_and_agrees_or_is_refused_in_words(name, case):
     made, export = HALVES[case](), EXPORTS[name]
     file, reason = attempt(export, made)
@@ -66,7 +66,7 @@ def resnet8():
     )
 
 
-@pytest.mark.parametrize("name", ["onnx", "onnx8"])
+@pytest.mark.parametrize("name", some(["onnx8", "onnx"], 1))
 def test_int8_with_two_layers_in_half_precision_runs_in_onnxruntime(name):
     case = resnet8()
     file = write_with_model(EXPORTS[name], case.config, case.model, case.sample)

@@ -1,6 +1,7 @@
 """Networks whose layers are no modules: the scripts find them, alone, in the plain network."""
 
 import copy
+import itertools
 import sys
 
 import pytest
@@ -14,10 +15,14 @@ from qcore.formats.exports.templates import packed_reader
 from tests.qcore.formats.exports.nets import images, measured, mixed
 from tests.sequence_nets import NETWORKS as SEQUENCES
 from tests.sequence_nets import SHAPE, sequence_net
-from tests.variants import crossed
+from tests.variants import some
 
 # Brevitas warns about itself
 pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+RUN = (("gru-both-ways", "onnx"), ("tied", "qonnx"))
+"""Networks that the default run has onnxruntime step through: modules and embeddings alike."""
 
 
 def close(got, case):
@@ -26,7 +31,7 @@ def close(got, case):
     assert torch.equal(got.argmax(1), case.wanted.argmax(1))
 
 
-@pytest.fixture(scope="module", params=["vit", "swin", *SEQUENCES])
+@pytest.fixture(scope="module", params=["vit", "swin", *some(SEQUENCES, 3)])
 def case(request):
     if request.param in SEQUENCES:
         model = sequence_net(request.param)
@@ -73,7 +78,13 @@ def test_the_reader_needs_bitdial_for_them_and_says_so(case, monkeypatch):
         packed_reader.apply(case.model, tensors)
 
 
-@pytest.mark.parametrize(("network", "name"), crossed(SEQUENCES, ("onnx", "qonnx")))
+@pytest.mark.parametrize(
+    ("network", "name"),
+    [
+        each if each in RUN else pytest.param(*each, marks=pytest.mark.slow)
+        for each in itertools.product(SEQUENCES, ("onnx", "qonnx"))
+    ],
+)
 def test_onnxruntime_steps_through_recurrent_layers(network, name):
     case = measured(sequence_net(network), network, images(16, SHAPE), mixed)
     report = write_with_model(EXPORTS[name], case.config, case.model, case.sample).report

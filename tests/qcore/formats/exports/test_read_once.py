@@ -15,6 +15,7 @@ from qcore.formats.exports.torch_side import onnx_graph, onnx_qdq, qonnx
 from qcore.formats.exports.torch_side.parts import take_apart
 from qcore.models.zoo import load_model
 from tests.qcore.formats.exports.nets import Case, images, measured
+from tests.variants import crossed
 
 OPSETS = {"onnx8": 18, "onnx": 21, "onnx2": 25, "qonnx": 18}
 
@@ -88,8 +89,7 @@ def entries(file):
     return Counter(ends[i] for node in graph.node for i in node.input if i in ends)
 
 
-@pytest.mark.parametrize("form", OPSETS)
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize(("name", "form"), crossed(NETS, OPSETS))
 def test_tied_layers_read_one_quantized_tensor_and_the_logits_stay(name, form):
     alone, tied = written(name, form, []), written(name, form, TIES[name])
     quantized = [n for n, bits in net(name).config.allocation.items() if bits.activation != 32]

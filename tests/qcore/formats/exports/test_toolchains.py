@@ -11,6 +11,7 @@ from qcore.allocation import BitAllocation, LayerBits
 from qcore.errors import ExportRefused
 from qcore.formats.exports import EXPORTS, write, write_with_model
 from tests.qcore.formats.exports.nets import CASES, measured, odd, residual
+from tests.variants import some
 
 # these packages warn about themselves while they are imported
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -52,7 +53,7 @@ def test_brevitas_refuses_levels_without_a_whole_zero():
         write(EXPORTS["brevitas"], made.config)
 
 
-@pytest.mark.parametrize("bits", [2, 3, 8])
+@pytest.mark.parametrize("bits", some([2, 3, 8], 2))
 def test_torchao_computes_the_measured_logits_of_linear_layers(bits):
     case = residual()
     made = measured(case.model, "resnet8", case.sample, lambda i: LayerBits(bits if i == 9 else 32))

@@ -1,5 +1,7 @@
 """Loops and Scans of ONNX files: written out where no sample decides how long they run."""
 
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -8,7 +10,8 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from qcore.errors import UnsupportedModel
+from qcore.errors import InvalidParams, UnsupportedModel
+from qcore.inputs import parse_input
 from qcore.models.loading import load_network
 from qcore.models.loading.onnx import runtime
 from qcore.models.loading.onnx.file import read_onnx
@@ -191,3 +194,73 @@ def test_a_loop_without_end_is_ended(tmp_path, monkeypatch):
     path = looped(tmp_path / "n.onnx", "", body=body)
     with pytest.raises(UnsupportedModel, match=r"did not end within 0\.5 seconds"):
         read_onnx(path)
+
+
+READ = """
+from pathlib import Path
+import sys
+from qcore.errors import InvalidParams, UnsupportedModel
+from qcore.inputs import parse_input
+from qcore.models.loading.onnx import runtime
+from qcore.models.loading.onnx.file import read_onnx
+runtime.MOST_BYTES = 2**28
+try:
+    read_onnx(Path(sys.argv[1]))
+except UnsupportedModel as error:
+    print(error)
+"""
+"""What is registered with onnxruntime holds for a whole process, so this is one of its own."""
+
+
+@pytest.mark.slow
+def test_memory_without_bound_is_refused(tmp_path):
+    """Each of the steps doubles what the one before gave: 60 of them are an exabyte."""
+    body = helper.make_graph(
+        [N("Concat", ["h", "h"], ["more"], axis=1), N("Identity", ["go"], ["goes"])],
+        "body",
+        [value("step", LONG, ()), value("go", B, ()), value("h", F, None)],
+        [value("goes", B, ()), value("more", F, None)],
+    )
+    nodes = [
+        N("Loop", ["count", "", "x"], ["last"], body=body),
+        N("ReduceSum", ["last"], ["sum"], keepdims=1),
+        N("Gemm", ["sum", "g"], ["y"], name="head"),
+    ]
+    path = save(
+        tmp_path / "n.onnx", nodes, [w("g", 1, 2), scalar("count", 60)], [("x", F, ("n", 4096))],
+        [("y", F, ("n", 2))],
+    )  # fmt: skip
+    command = [sys.executable, "-c", READ, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    assert "needs more than 0.25 GiB of memory" in done.stdout
+
+
+NOTHING = {
+    "a newer set of operators": ({"opset": 9999}, "operators of set 9,999"),
+    "no output": ({"outputs": []}, "gives no output"),
+}
+
+
+@pytest.mark.parametrize("case", NOTHING)
+def test_files_that_onnxruntime_has_only_its_own_words_for(tmp_path, case):
+    changed, words = NOTHING[case]
+    outputs = changed.get("outputs", [("y", F, ("n", 2))])
+    nodes = [N("Gemm", ["x", "g"], ["y"], name="head")]
+    path = save(tmp_path / "n.onnx", nodes, [w("g", 4, 2)], [("x", F, ("n", 4))], outputs,
+                opset=changed.get("opset", 17))  # fmt: skip
+    with pytest.raises(UnsupportedModel, match=words):
+        read_onnx(path)
+
+
+def test_a_file_that_gives_nan_and_one_of_too_large_inputs_are_said(tmp_path):
+    nodes = [N("ReduceMean", ["x"], ["m"], axes=[1]), N("Gemm", ["m", "g"], ["y"], name="head")]
+    damaged = numpy_helper.from_array(np.full((1, 2), np.nan, np.float32), "g")
+    outputs = [("y", F, ("n", 2))]
+    path = save(tmp_path / "n.onnx", nodes, [damaged], [("x", F, ("n", 4))], outputs)
+    with pytest.raises(UnsupportedModel, match="itself gives NaN or infinity"):
+        read_onnx(path)
+    path = save(tmp_path / "n.onnx", nodes, [w("g", 1, 2)], [("x", F, ("n", 2**40))], outputs)
+    with pytest.raises(InvalidParams, match="at most 67,108,864 numbers"):
+        read_onnx(path)
+    with pytest.raises(InvalidParams, match="is padded with nan"):
+        parse_input("x:float32:3=nan")

@@ -17,6 +17,7 @@ from qcore.models.new_network import NewNetwork
 from qcore.models.zoo import load_model
 from qcore.network.layers import find_layers
 from qcore.trees import call
+from tests.variants import crossed
 
 F, LONG, INT, B = TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT32, TensorProto.BOOL
 
@@ -458,8 +459,9 @@ def test_one_hot_codes_say_how_many_ids_there_are(tmp_path, axis):
     assert find_layers(read.network, torch.zeros(1, 5).long(), "n").spec.names == ("head",)
 
 
-@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
-@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    ("direction", "bias"), crossed(["bidirectional", "reverse", "forward"], [True, False])
+)
 def test_a_gru_that_resets_before_the_product_is_read_step_by_step(tmp_path, direction, bias):
     ways = 2 if direction == "bidirectional" else 1
     given = ["x", "w", "r", "b" if bias else "", "", "h"]

@@ -1,0 +1,1 @@
+"""Who may come in, and what a browser is told about each answer: layers around the server."""
