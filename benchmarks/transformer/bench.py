@@ -52,24 +52,21 @@ class Bench:
 
     def __init__(self, subject: Subject, rounding: str, folder: Path, tables: bool = False) -> None:
         self.subject, self.rounding, self.folder = subject, rounding, folder
-        self.rng = np.random.default_rng(0)
         folder.mkdir(parents=True, exist_ok=True)
         data = subject.data
         example = next(data.calibration.batches(1))[0]
         self.found = find_layers(subject.network, example, subject.name, data.inputs)
         self.spec = self.found.spec
         self.free = [x for x in self.spec.layers if tables or not x.looks_up]
-        started = time.process_time()
         self.evaluator = Evaluator(
             QuantizedModel(subject.network, self.found), data, "cpu",
             judge=subject.judge, rounding=rounding, known=self._known_codes(),
         )  # fmt: skip
         if self.evaluator.rounded is not None:
             self._round()
-        self.prepare_seconds = time.process_time() - started
-        self.problem = self._problem(WIDTHS, None)
         self._test: tuple[list[tuple[Tree, Any]], list[Any]] | None = None
         self._seconds: dict[str, float] = {}
+        self._made_seconds = 0.0
 
     def _known_codes(self) -> dict[tuple[str, int], Rounded]:
         path = self.folder / f"codes-{self.rounding}.npz"
@@ -96,7 +93,7 @@ class Bench:
         np.savez(self.folder / f"codes-{self.rounding}.npz", **arrays)  # type: ignore[arg-type]
         print(f"rounded by {self.rounding}: {seconds:.0f} CPU s", flush=True)
 
-    def _problem(self, widths: Sequence[int], bits: float | None) -> Problem:
+    def _problem(self, widths: Sequence[int], bits: float) -> Problem:
         """What may be allocated at a mean of so many bits over the weights that take part."""
         free = {layer.name for layer in self.free}
         rows = tuple(LayerBits(width) for width in widths)
@@ -104,8 +101,7 @@ class Bench:
             layer.name: rows if layer.name in free else (LayerBits(FLOAT_BITS),)
             for layer in self.spec.layers
         }
-        limits = {} if bits is None else {"weight_bytes": self.limit(bits)}
-        return Problem(self.spec, options, Budget(limits), self.table)
+        return Problem(self.spec, options, Budget({"weight_bytes": self.limit(bits)}), self.table)
 
     def limit(self, bits: float) -> float:
         """Bytes of all weights where those that take part have so many bits on the average."""
@@ -139,6 +135,7 @@ class Bench:
             table = compute_table(kind, self.evaluator, WIDTHS, (FLOAT_BITS,))
         table = dataclasses.replace(table, ranges={})
         seconds = self._seconds[kind] = time.process_time() - started
+        self._made_seconds += seconds
         path.write_text(json.dumps({"cpu_seconds": seconds, "table": table.to_json()}))
         print(f"{kind}: {seconds:.0f} CPU s", flush=True)
         return table
@@ -215,8 +212,8 @@ class Bench:
         return min(inside, key=problem.value).allocation, done.evaluations
 
     def allocate(self, method: str, bits: float, seed: int) -> tuple[BitAllocation | None, Cell]:
-        """The allocation of a method at a mean width, and what it took."""
-        self._seconds = {}
+        """The allocation of a method at a mean width, and what it took: tables, and the rest."""
+        self._seconds, self._made_seconds = {}, 0.0
         started, evaluations = time.process_time(), 0
         allocation: BitAllocation | None
         if method == "uniform":
@@ -235,7 +232,7 @@ class Bench:
             scores = space.scores(self.table(method))
             choice = next(space.optima(scores, [self._level(space)]))
             allocation = None if choice is None else space.allocation(choice)
-        search = time.process_time() - started
+        search = time.process_time() - started - self._made_seconds
         took = {"evaluations": evaluations, "tables": self._seconds, "search_cpu_seconds": search}
         return allocation, took
 
@@ -253,6 +250,7 @@ class Bench:
         likeness = judge.matched(torch.cat(alike)).float()
         return {
             "mean_bits": self.mean_bits(allocation),
+            "scale_bits": self.scale_bits,
             "allocation": allocation.to_json(),
             "search_kl": search.kl,
             "kl": [float(f"{value:.5g}") for value in torch.cat(found).tolist()],
@@ -269,7 +267,6 @@ class Bench:
             with torch.inference_mode():
                 answers = [judge.read(model(x), x) for x, _ in batches]
             self.evaluator.forget()
-            # float answers need the model in float; the next score sets it anew
             self._test = batches, answers
         return self._test
 

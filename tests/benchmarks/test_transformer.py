@@ -115,7 +115,7 @@ def cells(draws=(0, 1)):
                 "agreement": [1.0] * 300 + [0.0] * 100,
                 "evaluations": 12,
                 "tables": {"kl": 60.0, "gradient": 20.0},
-                "search_cpu_seconds": 100.0,
+                "search_cpu_seconds": 20.0,
                 "point_cpu_seconds": 8.0,
             }
             found.append({"name": name, "result": result, "cpu_seconds": 1.0})
