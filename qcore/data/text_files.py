@@ -1,7 +1,8 @@
 """Documents from text files, one after the other: never more of a file in memory than is used.
 
 A folder of `.txt` files holds a document in each; a `.txt` file one in each line; a `.jsonl` file
-an object in each line (`tagged.objects` says which fields it may have).
+an object in each line (`tagged.objects` says which fields it may have), and a `.parquet` file one
+in each row; a `.conll` file has a word in each line, with its label.
 """
 
 import os
@@ -13,9 +14,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 from qcore.data.listing import LEFT_BEHIND, shown
+from qcore.data.parquet import SUFFIXES as ROWS
 from qcore.data.skipped import Skipped
 from qcore.data.tagged.documents import Document, decoded
 from qcore.data.tagged.objects import MOST_OBJECT, read_line
+from qcore.data.tagged.stored import (
+    SENTENCES,
+    count_rows,
+    count_sentences,
+    row_documents,
+    sentence_documents,
+)
 from qcore.errors import DataUnavailable, InvalidData
 
 LINES, OBJECTS = (".txt", ".text"), (".jsonl", ".ndjson")
@@ -50,7 +59,7 @@ def open_documents(
     """Documents of a folder or a file.
 
     Args:
-        path: A folder of `.txt` files, a `.txt` or a `.jsonl` file.
+        path: A folder of `.txt` files, or a `.txt`, `.jsonl`, `.parquet` or `.conll` file.
         most: How many are drawn where there are more.
         characters: How much of each is read.
         seed: Which are drawn.
@@ -67,15 +76,29 @@ def open_documents(
         if not path.is_file():
             raise DataUnavailable(f"There is no folder or file {shown(path)} on this machine.")
         suffix = path.suffix.lower()
-        if suffix not in (*LINES, *OBJECTS):
+        if suffix not in (*LINES, *OBJECTS, *ROWS, *SENTENCES):
             raise InvalidData(
                 f"{shown(path)} is no text file; give a folder of .txt files, a .txt file with a "
-                "document in each line, or a .jsonl file."
+                "document in each line, a .jsonl or .parquet file, or a .conll file with a word "
+                "and its label in each line."
             )
-        total, whole = _count_lines(path)
+        if suffix in ROWS:
+            total, whole = count_rows(path), True
+        elif suffix in SENTENCES:
+            total, whole = count_sentences(path, MOST_BYTES)
+        else:
+            total, whole = _count_lines(path)
     except OSError as error:
         raise DataUnavailable(f"{shown(path)} cannot be opened ({error.strerror}).") from error
     wanted = _drawn(total, most, seed)
+    if suffix in (*ROWS, *SENTENCES):
+        chosen = wanted if isinstance(wanted, range) else set(wanted)
+        stored = (
+            row_documents(path, chosen, characters, tagged)
+            if suffix in ROWS
+            else sentence_documents(path, chosen, total, characters, tagged)
+        )
+        return Documents(stored, total, len(wanted), whole)
     read = partial(read_line, tagged=tagged) if suffix in OBJECTS else _line
     limit = MOST_OBJECT if suffix in OBJECTS else 4 * characters
     each = _lines(path, wanted, total, limit, read, characters)
@@ -91,7 +114,8 @@ def _drawn(total: int, most: int, seed: int) -> range | list[int]:
 def _folder(path: Path, most: int, characters: int, seed: int) -> Documents:
     files = sorted(_text_files(path))
     if not files:
-        other = sorted(p.name for p in path.iterdir() if p.suffix.lower() in OBJECTS)
+        kinds = (*OBJECTS, *ROWS, *SENTENCES)
+        other = sorted(p.name for p in path.iterdir() if p.suffix.lower() in kinds)
         hint = f" Give the file itself: texts:{shown(path / other[0])}." if other else ""
         raise InvalidData(f"{shown(path)} holds no .txt files.{hint}")
     chosen = [files[at] for at in _drawn(len(files), most, seed)]

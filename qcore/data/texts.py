@@ -92,7 +92,7 @@ def text_data(
 
     Args:
         name: The data name.
-        path: A folder of `.txt` files, a `.txt` or a `.jsonl` file.
+        path: A folder of `.txt` files, or a `.txt`, `.jsonl`, `.parquet` or `.conll` file.
         inputs: What the network takes.
         counts: Documents to calibrate on and to search on.
         seed: Which are drawn.

@@ -243,9 +243,9 @@ DATASETS: dict[str, DataEntry] = {
             "texts",
             "Texts",
             None,
-            "A folder of .txt files, a .txt with a document in each line, or a .jsonl with text "
-            "and label (for taggers tokens and tags, one for each); cut into tokens by the "
-            "tokenizer.json beside them, or by the network's.",
+            "A folder of .txt files, a .txt with a document in each line, or a .jsonl or .parquet "
+            "with text and label (for taggers tokens and tags, one for each, or a .conll file); "
+            "cut into tokens by the tokenizer.json beside them, or by the network's.",
             needs_path=True,
             place="Folder or file",
         ),

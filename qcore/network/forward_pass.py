@@ -186,8 +186,11 @@ def _multiplies(module: nn.Module, given: Tensor) -> bool:
     pass set on the module itself cannot be given other weights. Tensors on the meta device have no
     numbers to try.
     """
-    if isinstance(module, nn.Embedding) and module.max_norm is not None:
-        return False  # it shortens the rows that it gives, in place
+    if isinstance(module, nn.Embedding) and (
+        module.max_norm is not None or given.is_floating_point()
+    ):
+        # it shortens the rows that it gives, in place; or makes its own ids, as tables of positions
+        return False
     if plain(module) or isinstance(module, TiedEmbedding) or given.is_meta:
         return True
     if "forward" in vars(module):
@@ -325,7 +328,7 @@ def _describe(path: str, module: nn.Module, given: Tensor, output: Tensor) -> La
     """Facts of one call on one sample."""
     weight: Tensor = module.weight
     kind = next(kind for cls, kind in KINDS.items() if isinstance(module, cls))
-    if not given.is_floating_point():
+    if not given.is_floating_point() or isinstance(module, nn.Embedding):
         rows, bias = len(weight), getattr(module, "bias", None)
         biases, wide = (0 if bias is None else rows), getattr(module, "in_features", 1)
         return LayerSpec(

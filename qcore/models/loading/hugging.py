@@ -24,6 +24,12 @@ WHAT = "to read Hugging Face folders"
 _CHOICES = ("_attn_implementation", "attn_implementation", "_experts_implementation")
 """Settings that can name code to be fetched; bitdial makes its own choice."""
 
+_DEPTHS = (
+    *("num_hidden_layers", "num_layers", "n_layer", "n_layers", "encoder_layers"),
+    *("decoder_layers", "num_encoder_layers", "num_decoder_layers"),
+)
+"""Numbers of layers in a configuration, each of which has some tensors."""
+
 _MOST_NAMED = 5
 
 
@@ -102,6 +108,7 @@ def hugging_network(folder: Path, judge: Judge | None = None) -> tuple[nn.Module
         config = _configuration(transformers, document, folder)
         kind = _class(transformers, hugging_folder.architecture(document), config, folder)
         state = _state(folder)
+        _check_layers(document, len(state), folder)
         try:
             network, seen = kind.from_pretrained(
                 None,
@@ -113,9 +120,12 @@ def hugging_network(folder: Path, judge: Judge | None = None) -> tuple[nn.Module
             )
         except Exception as error:
             # whatever the library raises is about the folder
+            why = _words(error)
+            if "ignore_mismatched_sizes" in why:
+                why = "its weights have other shapes than its config.json says"
             raise InvalidConfig(
-                f"{folder} cannot be read as {kind.__name__}: {_words(error)}. Were its "
-                "config.json and weights saved together, by save_pretrained?"
+                f"{folder} cannot be read as {kind.__name__}: {why}. Were its config.json and "
+                "weights saved together, by save_pretrained?"
             ) from error
     network = network.float().eval()
     notes = _fitting(network, seen, folder)
@@ -168,6 +178,22 @@ def _configuration(transformers: Any, document: Mapping[str, Any], folder: Path)
             f"The {hugging_folder.CONFIG} in {folder} is none of a {kind[:60]!r}: {_words(error)}."
         ) from error
     return config
+
+
+def _check_layers(document: Mapping[str, Any], tensors: int, folder: Path) -> None:
+    """Raise where a configuration asks for more layers than there are tensors, before any is built.
+
+    Raises:
+        InvalidConfig: says which number it is.
+    """
+    for key, value in document.items():
+        if isinstance(value, Mapping):
+            _check_layers(value, tensors, folder)
+        elif key in _DEPTHS and type(value) is int and not 0 <= value <= tensors:
+            raise InvalidConfig(
+                f"The {hugging_folder.CONFIG} in {folder} says {key} {value:,}, and its weights "
+                f"hold {tensors:,} tensors. Were they saved together?"
+            )
 
 
 def _plain(document: Mapping[str, Any]) -> dict[str, Any]:

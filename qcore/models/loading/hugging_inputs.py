@@ -19,6 +19,12 @@ from qcore.models import hugging_folder
 from qcore.models.preprocessing import Preprocessing
 
 IDS, MASK, TYPES = "input_ids", "attention_mask", "token_type_ids"
+WRITTEN, WRITTEN_MASK = "decoder_input_ids", "decoder_attention_mask"
+"""Of a network that reads one text and writes another: what of the other one is there already."""
+
+_WRITES = ("ForConditionalGeneration", "MTModel", "EncoderDecoderModel")
+"""Ends of the classes that do so, and say at each place what comes next."""
+
 LENGTH = 128
 """Positions of a text where nobody says how many, and the network takes as many."""
 
@@ -59,7 +65,7 @@ def proposed_inputs(
         shape: (channels, height, width) of images; None is as the folder says.
 
     Raises:
-        UnsupportedModel: it takes several kinds at once, or writes a text while it reads one.
+        UnsupportedModel: it takes several kinds at once, or nothing that is known.
         InvalidParams: a text is longer than its positions.
     """
     parameters = inspect.signature(network.forward).parameters
@@ -67,7 +73,9 @@ def proposed_inputs(
     kind = type(network).__name__
     found = [name for name in (IDS, "pixel_values", "input_values") if name in parameters]
     main = str(getattr(network, "main_input_name", "") or "")
-    if len(found) > 1 or getattr(config, "is_encoder_decoder", False):
+    two = bool(getattr(config, "is_encoder_decoder", False))
+    writes = found == [IDS] and WRITTEN in parameters and _writes(network)
+    if len(found) > 1 or (two and not writes):
         why = "reads one text and writes another" if len(found) < 2 else " and ".join(found)
         raise UnsupportedModel(
             f"{kind} takes more than a text, a picture or a sound ({why}). Use its encoder or its "
@@ -75,6 +83,9 @@ def proposed_inputs(
         )
     if found == [IDS]:
         inputs, notes = _text(network, parameters, length)
+        if two:
+            more, said = _written(network, parameters, inputs[0])
+            inputs, notes = (*inputs, *more), (*notes, *said)
         return Taken(inputs, inputs[0].shape, None, (*notes, *_further_steps(folder)))
     if found == ["pixel_values"]:
         steps, notes = _pictures(config, folder, shape)
@@ -118,6 +129,30 @@ def _text(
         return tuple(inputs), ()
     room = f" of {most:,} it knows" if most is not None else ""
     note = f"Texts are read up to {size:,} positions{room}; another length can be given."
+    return tuple(inputs), (note,)
+
+
+def _writes(network: nn.Module) -> bool:
+    """Whether a network of two texts gives the second one's tokens, or its hidden states."""
+    return has_no_head(network) or type(network).__name__.endswith(_WRITES)
+
+
+def _written(
+    network: nn.Module, parameters: Mapping[str, Any], read: Input
+) -> tuple[tuple[Input, ...], tuple[str, ...]]:
+    """The inputs of the text that is written; as long as the one that is read."""
+    config: Any = network.config
+    own = getattr(config, "decoder", None)
+    words = _whole(own, "vocab_size") or _whole(config, "decoder_vocab_size") or read.high
+    pad = _whole(own, "pad_token_id") if own is not None else None
+    fill = float(pad) if pad is not None and 0 <= pad < (words or 0) else read.pad
+    inputs = [Input(WRITTEN, read.shape, "int64", words, fill)]
+    if WRITTEN_MASK in parameters:
+        inputs.append(Input(WRITTEN_MASK, read.shape, "int64", 2, 0.0))
+    note = (
+        f"It reads one text ({IDS}) and writes another ({WRITTEN}): at each place of that the "
+        "token behind it is predicted."
+    )
     return tuple(inputs), (note,)
 
 
@@ -211,6 +246,11 @@ def proposed_judge(
     """
     kind = type(network).__name__
     names = [each.name for each in inputs]
+    if WRITTEN in names:
+        counts = WRITTEN_MASK if WRITTEN_MASK in names else ""
+        if kind.endswith(_WRITES):
+            return Tokens(output="logits", mask=counts, ids=WRITTEN)
+        return Embedding(output="last_hidden_state", mask=counts)
     mask = MASK if MASK in names else ""
     if kind.endswith("ForSequenceClassification"):
         if config.get("problem_type") == "multi_label_classification":

@@ -55,6 +55,13 @@ def try_network(
             f"{name} must return a row for every sample; for {SAMPLES} it returned {got}. Wrap it "
             "in a module that keeps the samples as the first dimension."
         )
+    odd = next((t for t in found if t.is_complex() or t.layout != torch.strided), None)
+    if odd is not None:
+        kind = "complex numbers" if odd.is_complex() else "sparse tensors"
+        raise UnsupportedModel(
+            f"{name} returns {kind}, which no judge compares. Wrap it in a module that returns "
+            "plain ones: torch.view_as_real(y), or y.to_dense()."
+        )
     if not all(bool(t.isfinite().all()) for t in found if t.is_floating_point()):
         raise InvalidConfig(
             f"{name} gives NaN or infinity on ordinary inputs; its weights are damaged or do not "

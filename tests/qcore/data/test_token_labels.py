@@ -103,6 +103,37 @@ def test_each_word_has_its_label_and_marks_and_padding_have_none(way, place):
     assert labelled(data) == {tuple(words): tags for words, tags in every}
 
 
+@pytest.mark.parametrize("way", ["rows", "lines", "lines with tabs and marks"])
+def test_rows_and_lines_of_words_have_the_same_labels(way, place):
+    every = documents()
+    if way == "rows":
+        path = place / "t.parquet"
+        columns = {
+            "id": list(range(len(every))),
+            "tokens": [words for words, _ in every],
+            "ner_tags": [[NAMES.index(tag) for tag in tags] for _, tags in every],
+        }
+        parquet.write_table(pyarrow.table(columns), path)
+    else:
+        path = place / "t.conll"
+        tab = "\t" if "tabs" in way else " "
+        parts = [
+            "\n".join(f"{w}{tab}_{tab}{t}" for w, t in zip(*each, strict=True)) for each in every
+        ]
+        start = "-DOCSTART- -X- O\n\n\n" if "marks" in way else ""
+        path.write_text(start + "\n\n".join(parts), encoding="utf-8")
+    data = load(path)
+    assert data.notes == ()
+    assert labelled(data) == {tuple(words): tags for words, tags in every}
+
+
+def test_a_word_without_a_label_is_refused_with_its_document(place):
+    lines = "\n\n".join(f"{words[0]} O\n{words[1]} O" for words, _ in documents())
+    (place / "t.conll").write_text(f"{lines}\n\nw1 O\nw2\n")
+    with pytest.raises(InvalidData, match=r"line 73 begins a document whose word 1, 'w2', has no"):
+        load(place / "t.conll")
+
+
 def test_labels_are_cut_with_their_words_and_null_and_minus_100_do_not_count(place):
     every = documents()
     long = (["w1"] * 9, ["O", "B-PER", None, NONE, *["O"] * 5])

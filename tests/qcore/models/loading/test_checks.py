@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from qcore.errors import UnsupportedModel
 from qcore.models.loading.checks import check_behaviour
+from qcore.models.loading.trial import try_network
 from qcore.models.zoo import build_model
 from tests.own_networks import two_layers
 
@@ -144,3 +145,13 @@ def test_norms_without_statistics_are_named_as_the_cause():
 def test_a_network_that_needs_a_batch_is_refused(what, words):
     with pytest.raises(UnsupportedModel, match=words):
         check_behaviour(Net(what).eval(), X, "net")
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [(torch.fft.fft, "returns complex numbers"), (torch.Tensor.to_sparse, "returns sparse")],
+)
+def test_outputs_that_no_judge_compares_are_said_with_what_makes_them_plain(what, words):
+    network = Net(lambda net, y: what(y)).eval()
+    with pytest.raises(UnsupportedModel, match=words):
+        try_network(network, (1, 8, 8), (), None, "mine")

@@ -2,11 +2,21 @@
 
 import json
 
+import numpy as np
+import pyarrow
 import pytest
 import torch
+from pyarrow import parquet
 
 from qcore.add_network import add_network
-from qcore.errors import DataUnavailable, InvalidConfig, InvalidParams, UnsupportedModel
+from qcore.data import load_data
+from qcore.errors import (
+    DataUnavailable,
+    InvalidConfig,
+    InvalidData,
+    InvalidParams,
+    UnsupportedModel,
+)
 from qcore.judges import parse_judge
 from qcore.models.cards import card_folder, read_cards
 from qcore.models.hugging_folder import kept_files
@@ -141,18 +151,90 @@ def test_a_classifier_that_cannot_tell_where_a_text_ends_is_refused(place):
         read_hugging(place)
 
 
-def test_a_network_that_reads_one_text_and_writes_another_is_refused(place):
+_T5 = {"vocab_size": 60, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+_BART = {
+    "vocab_size": 60, "d_model": 16, "encoder_layers": 1, "decoder_layers": 1,
+    "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 32,
+    "decoder_ffn_dim": 32, "max_position_embeddings": 40,
+}  # fmt: skip
+WRITERS = {
+    "T5ForConditionalGeneration": ("T5Config", _T5),
+    "BartForConditionalGeneration": ("BartConfig", _BART),
+    "BartModel": ("BartConfig", _BART),
+}
+
+
+def writer(place, kind):
     transformers = library()
-    sizes = {
-        "vocab_size": 60,
-        "d_model": 16,
-        "d_kv": 8,
-        "d_ff": 32,
-        "num_layers": 1,
-        "num_heads": 2,
-    }
-    network = transformers.T5ForConditionalGeneration(transformers.T5Config(**sizes))
+    config, sizes = WRITERS.get(kind, WRITERS["BartModel"])
+    torch.manual_seed(0)
+    network = getattr(transformers, kind)(getattr(transformers, config)(**sizes)).eval()
     network.save_pretrained(place)
+    return network
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_network_that_reads_one_text_and_writes_another_takes_both(place, kind):
+    original = writer(place, kind)
+    card, _, notes = add_network(NewNetwork("mine", "huggingface", weights=str(place), length=12))
+    names = [each.name for each in card.inputs]
+    assert names[:3] == ["input_ids", "attention_mask", "decoder_input_ids"]
+    assert {each.shape for each in card.inputs} == {(12,)}
+    assert any("writes another" in note for note in notes)
+    mask = "mask=decoder_attention_mask"
+    wanted = f"tokens:output=logits:{mask}:ids=decoder_input_ids"
+    if kind == "BartModel":
+        wanted = f"embedding:output=last_hidden_state:{mask}"
+    assert card.judge == parse_judge(wanted)
+    x = texts(original)
+    other = texts(original).values()
+    x |= dict(zip(("decoder_input_ids", "decoder_attention_mask"), other, strict=True))
+    assert alike(answer(load_model("mine"), x), answer(original, x))
+
+
+def test_what_it_wrote_is_a_column_and_its_score_that_of_the_next_tokens(place, tmp_path):
+    original = writer(place, "BartForConditionalGeneration")
+    add_network(NewNetwork("mine", "huggingface", weights=str(place), length=6))
+    rng = np.random.default_rng(0)
+    lists = {
+        name: [rng.integers(4, 60, int(n)).tolist() for n in rng.integers(2, 6, 12)]
+        for name in ("input_ids", "decoder_input_ids")
+    }
+    parquet.write_table(pyarrow.table(lists), tmp_path / "pairs.parquet")
+    data = load_data(f"tensors:{tmp_path}/pairs.parquet", calibration=3, search=3, model="mine")
+    test = data.test
+    for name in ("", "decoder_"):
+        ids, mask = (test.columns[f"{name}{end}"] for end in ("input_ids", "attention_mask"))
+        assert torch.equal(mask, (ids != original.config.pad_token_id).long())
+    assert not torch.equal(test.columns["attention_mask"], test.columns["decoder_attention_mask"])
+    judge = read_cards()[0]["mine"].judge
+    ((x, y),) = test.batches(100)
+    truth = judge.truth(x, y)
+    with torch.no_grad():
+        named = original(**x).logits.argmax(2)
+    right = []
+    for row, written in enumerate(x["decoder_input_ids"]):
+        n = int(x["decoder_attention_mask"][row].sum())
+        right.append((named[row, : n - 1] == written[1:n]).float().mean())
+    seen = judge.read(original(**x), x)
+    assert torch.allclose(judge.marks(seen, truth), torch.stack(right))
+    tokenizer(tmp_path / "tokenizer.json")
+    (tmp_path / "texts.txt").write_text("w1 w2\n" * 9)
+    with pytest.raises(InvalidData, match="takes input_ids and decoder_input_ids"):
+        load_data(f"texts:{tmp_path}/texts.txt", calibration=2, search=2, model="mine")
+
+
+@pytest.mark.parametrize("layers", [10**7, -1])
+def test_more_layers_than_tensors_are_refused_before_any_is_built(place, layers):
+    saved("BertModel", place)
+    config = json.loads((place / "config.json").read_text())
+    (place / "config.json").write_text(json.dumps(config | {"num_hidden_layers": layers}))
+    with pytest.raises(InvalidConfig, match=f"num_hidden_layers {layers:,}, and its weights hold"):
+        read_hugging(place)
+
+
+def test_two_texts_for_one_class_are_refused(place):
+    writer(place, "BartForSequenceClassification")
     with pytest.raises(UnsupportedModel, match="reads one text and writes another"):
         read_hugging(place)
 
