@@ -11,6 +11,7 @@ from pages.shared import frames
 from pages.shared.columns import SEARCH_LOSS, TEST_LOSS, column_of
 from pages.shared.text import significant
 from qcore.costs import COSTS
+from tests.e2e.conftest import FORGET
 
 pytestmark = [
     pytest.mark.e2e,
@@ -126,7 +127,7 @@ def test_dragging_sends_nothing_and_letting_go_sends_one_message(server, page):
     assert len(sent) == count + 1
 
 
-def test_keys_move_the_budget_and_a_link_restores_it_elsewhere(server, page, browser):
+def test_keys_move_the_budget_and_a_link_restores_it_elsewhere(server, page):
     from playwright.sync_api import expect
 
     open_explorer(page, f"{server.url}/?bw=30")
@@ -151,15 +152,14 @@ def test_keys_move_the_budget_and_a_link_restores_it_elsewhere(server, page, bro
         "data-test-script-state", "notRunning", timeout=60 * SECONDS
     )
     expect(slider).to_be_focused()
-    context = browser.new_context(viewport={"width": 1400, "height": 1000})
-    other = context.new_page()
-    try:
-        open_explorer(other, page.url)
-        expect(weights(other)).to_have_value(value)
-        expect(other.locator('.card[aria-pressed="true"] b')).to_have_text(name)
-        assert cards(other) == shown
-    finally:
-        context.close()
+    # a session that knows nothing but the link
+    link = page.url
+    page.evaluate(FORGET)
+    page.goto("about:blank")
+    open_explorer(page, link)
+    expect(weights(page)).to_have_value(value)
+    expect(page.locator('.card[aria-pressed="true"] b')).to_have_text(name)
+    assert cards(page) == shown
 
 
 @pytest.mark.parametrize("width", [1400, 420])

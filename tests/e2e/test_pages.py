@@ -21,6 +21,7 @@ from tests.e2e import hostile
 from tests.e2e.conftest import ROOT, outside, serve
 from tests.pages import sample
 from tests.store import fake
+from tests.variants import crossed
 
 pytestmark = [
     pytest.mark.e2e,
@@ -99,53 +100,48 @@ def injected(page):
     )
 
 
-def test_every_page_is_readable_in_both_schemes_and_asks_nobody_else(served, page):
+# by default one scheme a page, in turn: a colour belongs to a scheme, not to a page
+@pytest.mark.parametrize(("path", "scheme"), crossed(PAGES, ("light", "dark")))
+def test_every_page_is_readable_in_both_schemes_and_asks_nobody_else(served, page, path, scheme):
     from axe_playwright_python.sync_playwright import Axe
 
-    axe, asked, wrong = Axe(), [], {}
+    asked = []
     page.on("request", lambda request: asked.append(request.url))
     # all of a page at once: what is scrolled away is not judged
     page.set_viewport_size({"width": 1400, "height": 5600})
-    for path, landmark in PAGES.items():
-        page.emulate_media(color_scheme="light", reduced_motion="reduce")
-        show(page, f"{served.url}/{path}?model=resnet8", landmark)
-        assert page.get_by_text("Page not found").count() == 0
-        found = axe.run(page, options={"runOnly": RULES, "rules": ORDER, **FAST}).response
-        assert len(found["passes"]) > 10
-        violations = found["violations"]
-        light = background(page)
-        page.emulate_media(color_scheme="dark", reduced_motion="reduce")
-        page.wait_for_function(f"before => ({BACKGROUND})() !== before", arg=light)
-        settled(page)
-        # colours fade from one scheme into the other
-        page.wait_for_function(
-            "() => document.getAnimations().every(one => one.playState !== 'running')"
-        )
-        # only colours change with the scheme
-        found = axe.run(page, options={"runOnly": ["color-contrast"], **FAST}).response
-        assert len(found["passes"]) == 1
-        for rule in violations + found["violations"]:
-            for node in rule["nodes"]:
-                wrong.setdefault(path, []).append((rule["id"], node["html"][:200]))
-    assert wrong == {}
-    assert len(asked) > 5 * len(PAGES)
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    show(page, f"{served.url}/{path}?model=resnet8", PAGES[path])
+    assert page.get_by_text("Page not found").count() == 0
+    red = re.match(r"rgb\((\d+)", background(page))
+    assert (int(red[1]) < 128) == (scheme == "dark")
+    found = Axe().run(page, options={"runOnly": RULES, "rules": ORDER, **FAST}).response
+    assert len(found["passes"]) > 10
+    assert "color-contrast" in {rule["id"] for rule in found["passes"]}
+    wrong = [(rule["id"], node["html"][:200])
+             for rule in found["violations"] for node in rule["nodes"]]  # fmt: skip
+    assert wrong == []
+    assert len(asked) > 5
     assert outside(asked) == set()
 
 
-def test_hostile_names_are_text_on_every_page(served, page):
-    dialogs, harm = [], {}
+NAMED = ("searches", "compare", "configs")
+"""Pages on which a hostile name is in view at once, or after one click."""
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path if path in NAMED else pytest.param(path, marks=pytest.mark.slow) for path in PAGES],
+)
+def test_hostile_names_are_text_on_every_page(served, page, path):
+    dialogs = []
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     page.set_viewport_size({"width": 1400, "height": 2000})
-    runs = "&run=5&runs=5%2C4"
-    for path, landmark in PAGES.items():
-        show(page, f"{served.url}/{path}?model=hostile{runs}", landmark)
-        if (found := injected(page)) != [None, []]:
-            harm[path] = found
-        if path == "compare":  # runs are named among their seeds
-            page.get_by_text("Seeds", exact=True).first.click()
-        if path in ("searches", "compare", "configs"):
-            page.get_by_text("<img src=x").filter(visible=True).first.wait_for()
-    assert harm == {}
+    show(page, f"{served.url}/{path}?model=hostile&run=5&runs=5%2C4", PAGES[path])
+    assert injected(page) == [None, []]
+    if path == "compare":  # runs are named among their seeds
+        page.get_by_text("Seeds", exact=True).first.click()
+    if path in NAMED:
+        page.get_by_text("<img src=x").filter(visible=True).first.wait_for()
     assert dialogs == []
 
 
@@ -256,14 +252,13 @@ def test_every_download_is_read_again(served, page, tmp_path):
     assert taken["configs"].model.names == hostile.LAYERS
 
 
-def test_a_search_goes_on_when_the_page_is_closed(served, store, browser):
+def test_a_search_goes_on_when_the_page_is_closed(served, store, tabs):
     spec = replace(fake.SPEC, data="toys 0.5", params={"evaluations": 120})
-    context = browser.new_context()
-    tab = context.new_page()
+    tab = tabs.new_page()
     run_id = create_run(store, spec, "left alone")
     tab.goto(f"{served.url}/searches?run={run_id}")
     tab.get_by_text(re.compile(r"[1-9]\d* evaluations")).first.wait_for(timeout=60 * SECONDS)
-    context.close()
+    tab.close()
     seen, hurry = run(store, run_id).evaluations, served.data / "hurry"
     hurry.touch()
     deadline = time.monotonic() + 120
@@ -272,14 +267,13 @@ def test_a_search_goes_on_when_the_page_is_closed(served, store, browser):
     hurry.unlink()
     assert run(store, run_id).state == "done"
     assert run(store, run_id).evaluations > seen
-    context = browser.new_context()
-    tab = context.new_page()
+    tab = tabs.new_page()
     tab.goto(f"{served.url}/searches?run={run_id}")
     tab.get_by_role("heading", name="left alone").wait_for(timeout=60 * SECONDS)
     # the link opened the page, and app.py ran too: the navigation is there
     tab.get_by_role("link", name="Explore").wait_for()
     tab.locator("strong").filter(has_text="done").first.wait_for(timeout=60 * SECONDS)
-    context.close()
+    tab.close()
 
 
 def test_a_search_is_paused_resumed_and_cancelled_in_the_browser(served, store, page):

@@ -17,6 +17,7 @@ from qcore.scoring.verification import measure
 from qcore.trees import call
 from tests.hugging_folders import saved, tokenizer
 from tests.qcore.data.test_texts import sentences, write_lines
+from tests.variants import some
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def of(*kinds):
     return pytest.mark.parametrize("texts", kinds, indirect=True)
 
 
-@of("BertModel", "GPT2LMHeadModel", "LlamaForCausalLM")
+@of(*some(["BertModel", "GPT2LMHeadModel", "LlamaForCausalLM"], 2))
 def test_a_configuration_gives_back_what_was_measured(texts):
     spec = RunSpec(
         "mine", texts, "exact", calibration_images=20, search_images=20, weight_bits=(2, 4, 8)

@@ -34,6 +34,11 @@ SLOW = dataclasses.replace(SPEC, params={"evaluations": 60}, data="slow toys")
 
 LEASE_S = 3.0
 
+slow_on_postgresql = pytest.mark.parametrize(
+    "backend", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
+"""For what differs little between databases; that a killed worker loses nothing is always tried."""
+
 on_sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 """For what is about processes and not about the database."""
 
@@ -119,6 +124,7 @@ def test_a_killed_worker_loses_nothing_but_what_it_had_in_hand(
     assert "requeued" in kinds(store, killed)
 
 
+@slow_on_postgresql
 def test_a_paused_run_frees_its_slot_and_goes_on_when_resumed(
     store, straight, supervisor, eventually, hurry
 ):
@@ -164,6 +170,7 @@ def test_a_worker_that_hangs_is_replaced_after_the_lease(
     assert "no sign of life for 3 s" in " ".join(e.text for e in events(store, run_id))
 
 
+@slow_on_postgresql
 def test_a_dead_hosts_run_is_taken_over_and_a_living_ones_is_not(store, supervisor, eventually):
     dead, living = create_run(store, SHORT), create_run(store, SHORT)
     for run_id in (dead, living):

@@ -17,6 +17,7 @@ from qcore.models.zoo import load_model
 from qcore.network.layers import find_layers
 from qcore.prepare import prepare
 from qcore.run_spec import RunSpec
+from tests.variants import some
 
 torch.set_num_threads(1)
 
@@ -78,7 +79,7 @@ def test_even_sizes_are_padded_as_tensorflow_pads_them(size, kernel, before, aft
         assert {m.padding for m in strided} == {(0, 0)}
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", some(PUBLISHED, 2))
 def test_weights_and_data_of_the_users_go_in(name, folder):
     torch.manual_seed(3)
     network = BUILDERS[name]().eval()

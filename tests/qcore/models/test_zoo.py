@@ -13,6 +13,7 @@ from qcore.example_inputs import example_inputs
 from qcore.models.catalog import BUNDLED_NAMES, MODELS, WEIGHTS, bundled_facts, bundled_spec
 from qcore.models.zoo import BUNDLED, build_model, load_model, write_spec
 from qcore.network.layers import find_layers, weights_digest
+from tests.variants import some
 
 torch.set_num_threads(1)
 
@@ -53,7 +54,7 @@ def test_the_shipped_layers_are_those_of_the_shipped_weights(name):
     assert (spec.input_shape, spec.classes) == (entry.input_shape, entry.classes)
 
 
-@pytest.mark.parametrize("name", IMAGE_NETWORKS)
+@pytest.mark.parametrize("name", some(IMAGE_NETWORKS, 2))
 def test_bundled_networks_reach_about_their_stated_accuracy(name):
     data = load_data("fashion-mnist", calibration=1, search=1)
     model = load_model(name)

@@ -10,6 +10,7 @@ from qcore.sensitivity.gradient import _Tap
 from qcore.sensitivity.measured import compute_table, release, set_corrected
 from qcore.sensitivity.prefix import PrefixReplay
 from tests.sequence_nets import NETWORKS, sequence_evaluator
+from tests.variants import crossed
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -26,7 +27,12 @@ def test_gradient_scores_predict_what_is_measured(evaluator):
             assert table.pairs[place, place] == pytest.approx(measured[name][bits], rel=0.5)
 
 
-@pytest.mark.parametrize("kind", ["autoround", "higgs", "logit_gram"])
+@pytest.mark.parametrize(
+    ("evaluator", "kind"),
+    crossed(NETWORKS, ["autoround", "higgs", "logit_gram"]),
+    indirect=["evaluator"],
+    scope="module",
+)
 def test_scores_cover_layers_of_many_calls_and_of_ids(evaluator, kind):
     table = compute_table(kind, evaluator, (2, 4), (4,))
     for rows in (table.weight, table.activation):

@@ -25,6 +25,7 @@ from qcore.models.new_network import NewNetwork
 from qcore.models.zoo import load_model
 from tests.hugging_folders import KINDS, library, made, saved, tokenizer
 from tests.own_networks import Payload
+from tests.variants import some
 
 MASK = "mask=attention_mask"
 JUDGES = {
@@ -72,7 +73,7 @@ def answer(network, inputs):
         return next(iter(network(**inputs).values()))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", some(KINDS, 5))
 def test_a_folder_is_added_with_its_inputs_and_judge_and_comes_back_as_it_was(kind, place):
     original = saved(kind, place)
     card, spec, _ = add_network(NewNetwork("mine", "huggingface", weights=str(place)))
