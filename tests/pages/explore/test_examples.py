@@ -18,7 +18,7 @@ def offered(at):
 def test_the_examples_are_offered_and_each_leads_to_its_results(app, store, chosen):
     load_recordings(store)
     at = app()
-    assert offered(at) == (["Fashion-MNIST", "Machine vibrations", "Bible verses"], EXAMPLES[0])
+    assert offered(at) == (["Fashion-MNIST", "Machine vibrations", "Verses"], EXAMPLES[0])
     (group,) = [group for group in at.segmented_control if group.label == "Example"]
     group.set_value(chosen).run()
     assert not at.exception
