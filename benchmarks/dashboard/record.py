@@ -1,7 +1,8 @@
-"""Records the results a new database begins with: an image network and another one.
+"""Records the results a new database begins with: an image network and two others.
 
     OMP_NUM_THREADS=1 python -m benchmarks.dashboard.record
     OMP_NUM_THREADS=1 python -m benchmarks.dashboard.record --model bearing
+    OMP_NUM_THREADS=1 python -m benchmarks.dashboard.record --model verse_decoder
 
 Weights and activations of 2, 3, 4 or 8 bits, first and last layer at 8. Three seeds of what depends
 on one. Searches along the whole front where they can; at a mean of 3 bits, CMA-ES of 4 too, where
@@ -9,11 +10,12 @@ they know one budget only: weight bytes at the mean, bit operations at its squar
 Fashion-MNIST every method: those that train see 8,000 images an epoch of the full training set, a
 miniature of what is published. On bearing and its vibrations eight methods, one of them taught
 by the float network for want of labels, and fewer tested points, for the scores of each sample are
-numbers and take room.
+numbers and take room. On verse_decoder and its verses three methods with weights of 2 to 8 bits by
+GPTQ and activations in float; their files hold codes, and are left out of the recording.
 
 Runs are kept in a database of their own, so the script can be stopped and started at will; the file
 in store/recordings is written again after every run. About an hour and a half on one core for
-resnet8, a quarter of an hour for bearing.
+resnet8, a quarter of an hour each for the others.
 """
 
 import argparse
@@ -38,7 +40,7 @@ from store.runs import queue
 from store.runs.recorded import FOLDER, dump_runs, load_recordings
 from store.workers import worker
 
-MODEL, OTHER = "resnet8", "bearing"
+MODEL, OTHER, LANGUAGE = "resnet8", "bearing", "verse_decoder"
 WIDTHS = (2, 3, 4, 8)
 REPORTED = 40
 """Points of each run that the test split sees: nearly all of its fronts, so picks have files."""
@@ -85,6 +87,14 @@ OTHER_CHANCE: dict[str, dict[str, Any]] = {
 """Searches of the other network that draw at random, and their settings."""
 
 
+LANGUAGE_FRONTS: dict[str, tuple[dict[str, Any], int]] = {
+    "uniform": ({}, 6),
+    "portfolio": ({"kinds": ("gradient", "gradient_pairs"), "points": 4, "exchanges": 4}, 5),
+    "exact": ({"sensitivity": "gradient", "points": 5}, 4),
+}
+"""Searches of the language model: their settings, and points that the test split sees."""
+
+
 def limits_of(mean: int, model: str = MODEL) -> dict[str, float]:
     """Weight bytes at `mean` bits and bit operations at its square, over all layers."""
     layers = bundled_spec(model).layers
@@ -94,7 +104,18 @@ def limits_of(mean: int, model: str = MODEL) -> dict[str, float]:
 
 def specs_of(model: str) -> list[tuple[str, RunSpec]]:
     """Every run of a network, with its name."""
-    return list(specs() if model == MODEL else other_specs())
+    return list({MODEL: specs, OTHER: other_specs, LANGUAGE: language_specs}[model]())
+
+
+def language_specs() -> Iterator[tuple[str, RunSpec]]:
+    """Runs of the language model; their names say so."""
+    for search, (params, reported) in LANGUAGE_FRONTS.items():
+        spec = RunSpec(
+            LANGUAGE, default_data(LANGUAGE), search, params, seed=SEEDS[0], reported=reported,
+            weight_bits=(2, 3, 4, 5, 6, 8), rounding="gptq", calibration_images=512,
+            search_images=128, device="cpu",
+        )  # fmt: skip
+        yield f"{search} on {LANGUAGE}", spec
 
 
 def other_specs() -> Iterator[tuple[str, RunSpec]]:
@@ -200,7 +221,7 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("bitdial-data") / "recording")
-    parser.add_argument("--model", choices=(MODEL, OTHER), default=MODEL)
+    parser.add_argument("--model", choices=(MODEL, OTHER, LANGUAGE), default=MODEL)
     parser.add_argument(
         "--test-more", action="store_true", help="test more points of what is recorded already"
     )

@@ -1,4 +1,4 @@
-"""The two networks a first visit can begin with: one of images, and another one."""
+"""The networks a first visit can begin with: one of images, one of vibrations, one of texts."""
 
 from collections.abc import Sequence
 
@@ -29,8 +29,9 @@ def example_picker(name: str, everywhere: Sequence[Run]) -> None:
         on_change=_choose,
         args=(key,),
         label_visibility="collapsed",
-        help="Two networks to begin with: an image classifier, and an anomaly detector of machine "
-        "vibrations. Every other one is in the sidebar and on the Models page.",
+        help="Three networks to begin with: an image classifier, an anomaly detector of machine "
+        "vibrations, and a language model. Every other one is in the sidebar and on the Models "
+        "page.",
     )
 
 

@@ -15,8 +15,9 @@ PAGES = (
         "Drag a budget",
         "pages/views/explore.py",
         "Explore",
-        "A first visit offers two networks: an image classifier, and an anomaly detector of "
-        "machine vibrations, judged by the area under its ROC curve. "
+        "A first visit offers three networks: an image classifier, an anomaly detector of machine "
+        "vibrations, judged by the area under its ROC curve, and a language model, judged by the "
+        "next word. "
         "On **Explore**, drag the slider of a budget, or the budget's line in the front. Every "
         "method's best allocation within the budget follows at once: one row of digits for the "
         "weights of each layer, one for its activations. Rows are sorted by what they lose against "

@@ -29,8 +29,8 @@ WEIGHTS = Path(__file__).parents[1] / "weights"
 """Weights (NAME.pt), facts (NAME.json) and layers (NAME.spec.json) of the bundled networks."""
 
 BUNDLED_NAMES = ("resnet8", "resnet20", "mobilenet", "bearing", "verse_decoder")
-EXAMPLES = ("resnet8", "bearing")
-"""An image network and another one, whose results are recorded: what a first visit begins with."""
+EXAMPLES = ("resnet8", "bearing", "verse_decoder")
+"""An image network and two others, whose results are recorded: what a first visit begins with."""
 
 
 PREPROCESSING = Preprocessing(resize=256)

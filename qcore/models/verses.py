@@ -19,7 +19,7 @@ INPUTS = (IDS, MASK)
 
 DATA = DataEntry(
     "verses",
-    "Bible verses (King James)",
+    "Verses (King James Bible)",
     None,
     "Passages of up to 128 tokens, in the public domain; on this machine already. Those to search "
     "and to test on are of chapters that the bundled language model was not trained on.",

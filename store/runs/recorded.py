@@ -22,6 +22,9 @@ from store.runs.lease import FIGURES
 
 FOLDER = Path(__file__).parents[1] / "recordings"
 FORMAT, VERSION = "bitdial-recording", 1
+MOST_CONFIG = 500_000
+"""Characters of a point's file in a recording; one that holds codes has more and is left out."""
+
 _RUN = ("name", "model", "state", "step", "total", "message", "created", "started", "finished")
 
 
@@ -67,6 +70,8 @@ def _dump_run(connection: Any, run_id: int) -> dict[str, Any]:
     out["points"] = [dict(entry._mapping) for entry in connection.execute(found)]
     for point in out["points"]:
         right = point["test_right"]
+        if point["config"] is not None and len(point["config"]) > MOST_CONFIG:
+            point["config"] = None
         point["test_right"] = None if right is None else base64.b64encode(right).decode()
     figures = select(EventRow.at, EventRow.text, EventRow.data)
     figures = figures.where(EventRow.run_id == run_id, EventRow.kind == FIGURES)

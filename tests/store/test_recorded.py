@@ -116,8 +116,19 @@ def test_networks_have_files_of_their_own_which_come_together(store, recorded, f
     assert points.load_table(fresh, f"kl/{layers.digest}") == table
 
 
-@pytest.mark.parametrize(("name", "methods"), [("resnet8", 4), ("bearing", 3)])
-def test_the_shipped_recordings_are_real_and_whole(name, methods):
+def test_a_file_that_holds_codes_is_left_out_of_a_recording(store, recorded, monkeypatch):
+    monkeypatch.setattr("store.runs.recorded.MOST_CONFIG", 1)
+    document = json.loads(gzip.decompress(dump_runs(store, [recorded], ORIGIN)))
+    (run,) = document["runs"]
+    assert [point["config"] for point in run["points"]] == [None, None]
+    assert run["points"][-1]["test"] is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "methods", "seeded"),
+    [("resnet8", 12, 4), ("bearing", 8, 3), ("verse_decoder", 3, 0)],
+)
+def test_the_shipped_recordings_are_real_and_whole(name, methods, seeded):
     """Methods at several seeds; every reported point's file holds what was measured."""
     document = json.loads(gzip.decompress((FOLDER / f"{name}.json.gz").read_bytes()))
     entry = MODELS[name]
@@ -131,7 +142,8 @@ def test_the_shipped_recordings_are_real_and_whole(name, methods):
             if point["config"] is not None:
                 config = json.loads(point["config"])
                 assert config["scores"]["test"]["accuracy"] == point["test"]["accuracy"]
-    assert len([s for s, found in seeds.items() if len(found) >= 3]) >= methods
+    assert len(seeds) == methods
+    assert len([s for s, found in seeds.items() if len(found) >= 3]) >= seeded
     assert [model["name"] for model in document["models"]] == [name]
     # what was recorded is the network that is shipped
     assert {model["digest"] for model in document["models"]} == {bundled_spec(name).digest}

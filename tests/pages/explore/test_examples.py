@@ -14,15 +14,16 @@ def offered(at):
     return (list(found[0].options), found[0].value) if found else None
 
 
-def test_the_examples_are_offered_and_each_leads_to_its_results(app, store):
+@pytest.mark.parametrize("chosen", EXAMPLES[1:])
+def test_the_examples_are_offered_and_each_leads_to_its_results(app, store, chosen):
     load_recordings(store)
     at = app()
-    assert offered(at) == (["Fashion-MNIST", "Machine vibrations"], EXAMPLES[0])
+    assert offered(at) == (["Fashion-MNIST", "Machine vibrations", "Verses"], EXAMPLES[0])
     (group,) = [group for group in at.segmented_control if group.label == "Example"]
-    group.set_value(EXAMPLES[1]).run()
+    group.set_value(chosen).run()
     assert not at.exception
-    assert at.title[0].value == literal(network_title(EXAMPLES[1]))
-    assert at.session_state["model"] == EXAMPLES[1]
+    assert at.title[0].value == literal(network_title(chosen))
+    assert at.session_state["model"] == chosen
     assert any("recorded on" in caption.value for caption in at.caption)
 
 
