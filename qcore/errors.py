@@ -5,6 +5,7 @@
     ├─ InvalidAllocation (ValueError)      layer names or bits do not match the model
     │  └─ InvalidBits                      a bit-width outside 1..8 and not 32
     ├─ InvalidConfig (ValueError)          a configuration file that cannot be read or does not fit
+    ├─ Damaged (ValueError)                something stored that cannot be read; names it
     ├─ ExportRefused (ValueError)          a file format that cannot carry a configuration
     ├─ InvalidData (ValueError)            images or labels that cannot be used
     ├─ InvalidParams (ValueError)          a search parameter out of its range
@@ -43,6 +44,10 @@ class InvalidBits(InvalidAllocation):
 
 class InvalidConfig(QcoreError, ValueError):
     """A bit-configuration file cannot be read, or does not fit the model it is applied to."""
+
+
+class Damaged(QcoreError, ValueError):
+    """Something stored, a row or a file, cannot be read; the message names it and says why."""
 
 
 class ExportRefused(QcoreError, ValueError):

@@ -196,12 +196,16 @@ def _summary(store: Store, run_id: int) -> None:
 
 
 def command_list(store: Store, arguments: argparse.Namespace) -> int:
-    """List every run."""
+    """List every run; one that cannot be read with the reason."""
+    damaged = queue.damaged_runs(store)
+    lines = {number: f"{number:5}  damaged    {words}" for number, words in damaged.items()}
     for found in queue.all_runs(store):
-        say(
+        lines[found.id] = (
             f"{found.id:5}  {found.state:9}  {found.spec.search:10}  {found.spec.model:14}  "
             f"{found.evaluations:5} points  {found.message or found.error or ''}"
         )
+    for number in sorted(lines, reverse=True):
+        say(lines[number])
     return 0
 
 

@@ -12,6 +12,18 @@ from qcore.errors import InvalidBits, QcoreError
 from qcore.models.catalog import read_models
 from store import Store, all_runs
 
+MOST_SET_ASIDE = 10
+
+
+def set_aside(reasons: Iterable[str]) -> None:
+    """Say of each stored thing that cannot be read why, where it would have been."""
+    found = list(reasons)
+    for reason in found[:MOST_SET_ASIDE]:
+        st.error(f"{text.literal(reason)} It is left out.", icon=":material/error:")
+    if len(found) > MOST_SET_ASIDE:
+        more = f"{len(found) - MOST_SET_ASIDE:,} more cannot be read"
+        st.error(f"{more}; `python -m store doctor` says why.", icon=":material/error:")
+
 
 def error_box(error: QcoreError) -> None:
     """Show what went wrong in words; everything else is a bug and keeps its traceback."""

@@ -8,7 +8,7 @@ from pages.configs.import_form import import_form
 from pages.downloads.downloads import draw, parsed, table_offers
 from pages.shared import session, widgets
 from pages.shared.text import counted, file_stem, literal
-from store import Store, all_runs, configs
+from store import Store, all_runs, configs, damaged_configs
 
 
 def main() -> None:
@@ -16,6 +16,7 @@ def main() -> None:
     store = session.database()
     name = widgets.model_picker(store)
     st.title("Configurations")
+    widgets.set_aside(damaged_configs(store))
     costs = store.costs
     kept = [read(saved, lambda content: parsed(content, costs)) for saved in configs(store)]
     model = session.model_facts(store, name)

@@ -11,9 +11,10 @@ from pages.searches.run_details import details
 from pages.shared import session, text, widgets
 from pages.shared.run_numbers import MOST_CHOSEN
 from pages.shared.runs import launch
+from pages.shared.widgets import set_aside
 from qcore.errors import QcoreError
 from qcore.run_spec import RunSpec
-from store import Run, Store, all_runs, delete_run, request_cancel, resume
+from store import Run, Store, all_runs, damaged_runs, delete_run, request_cancel, resume
 
 
 def main() -> None:
@@ -22,6 +23,7 @@ def main() -> None:
     name = widgets.model_picker(store)
     st.title("Searches")
     known = all_runs(store)
+    set_aside(damaged_runs(store).values())
     with st.expander(
         "New search", expanded=not known or "near" in st.query_params, icon=":material/add:"
     ):

@@ -13,6 +13,7 @@ them together with bitdial's own as one value; whoever needs a user's costs is h
 """
 
 import csv
+import io
 import logging
 import math
 import re
@@ -35,7 +36,8 @@ from qcore.costs import COSTS
 from qcore.costs.formulas import UNPRICED, CostModel
 from qcore.costs.interpolation import interpolated, spread
 from qcore.data_folder import data_folder
-from qcore.errors import InvalidBits, InvalidConfig
+from qcore.errors import Damaged, InvalidBits, InvalidConfig
+from qcore.intact import intact, read_text
 
 MOST_BYTES = 8 << 20
 COLUMNS = ("layer", "weight_bits", "activation_bits")
@@ -91,10 +93,12 @@ def read_table(path: Path) -> Table:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise InvalidConfig(f"{path.name} is larger than {MOST_BYTES >> 20} MiB.")
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = list(csv.reader(file, strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidConfig(f"{path.name} cannot be read as CSV: {error}.") from error
+        text = read_text(path, MOST_BYTES)
+        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except (OSError, ValueError, csv.Error, MemoryError) as error:
+        if isinstance(error, InvalidConfig):
+            raise
+        raise InvalidConfig(f"{path.name} cannot be read as CSV: {str(error)[:200]}.") from error
     head = [word.strip().lower() for word in lines[0]] if lines else []
     value = _VALUE.fullmatch(head[3]) if len(head) == 4 and tuple(head[:3]) == COLUMNS else None
     if value is None or value[2] not in UNITS:
@@ -270,11 +274,12 @@ def _read(stamps: tuple[tuple[Path, int, int], ...]) -> Costs:
     broken: dict[str, str] = {}
     for path, *_ in stamps:
         try:
-            table = read_table(path)
-            if path.stem in COSTS:
-                raise InvalidConfig(f"{path.name}: bitdial has a cost of this name; rename it.")
+            with intact(path.name):
+                table = read_table(path)
+                if path.stem in COSTS:
+                    raise InvalidConfig(f"{path.name}: bitdial has a cost of this name; rename it.")
             found[table.name] = table
-        except InvalidConfig as error:
+        except Damaged as error:
             broken[path.name] = str(error)
             logging.getLogger("bitdial").warning("A cost table cannot be used: %s", error)
     return Costs(

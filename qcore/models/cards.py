@@ -20,8 +20,9 @@ from typing import Any
 
 from qcore.allocation import ModelSpec
 from qcore.data_folder import data_folder
-from qcore.errors import InvalidConfig, InvalidParams, UnsupportedModel
+from qcore.errors import Damaged, InvalidConfig, InvalidParams, QcoreError, UnsupportedModel
 from qcore.inputs import Input, check_inputs
+from qcore.intact import checked, intact, read_text
 from qcore.judges import CLASSES, Judge, read_judge
 from qcore.models.hugging_folder import copy_folder
 from qcore.models.preprocessing import Preprocessing
@@ -37,6 +38,12 @@ MOST_MEAN = 2.0
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _CARD, _SPEC = "card.json", "spec.json"
+MOST_CARD, MOST_SPEC = 1 << 20, 64 << 20
+"""Bytes of the two files."""
+
+MOST_SIZE = 2**48
+"""Weights, multiplications or values of one layer."""
+
 FOLDER = "weights"
 """Where the files of a Hugging Face folder lie in a card's folder."""
 
@@ -121,8 +128,11 @@ class Card:
                 weights_key=str(data.get("weights_key", "")),
                 sound=None if data.get("sound") is None else Sound.from_json(data["sound"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise InvalidConfig(f"The card cannot be read: {error!r}. Add it again.") from error
+            checked(card)
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            raise InvalidConfig(
+                f"The card cannot be read: {error!r:.300}. Add it again."
+            ) from error
         check_card(card)
         return card
 
@@ -267,11 +277,12 @@ def read_cards() -> tuple[dict[str, Card], dict[str, str]]:
         if place.startswith("."):
             continue
         try:
-            card = Card.from_json(json.loads(path.read_text(encoding="utf-8")))
-            if card.name != place:
-                raise InvalidConfig(f"The card says {card.name!r}; rename its folder to that.")
+            with intact("The card"):
+                card = Card.from_json(json.loads(read_text(path, MOST_CARD)))
+                if card.name != place:
+                    raise InvalidConfig(f"The card says {card.name!r}; rename its folder to that.")
             cards[card.name] = card
-        except (OSError, ValueError, TypeError) as error:
+        except Damaged as error:
             broken[place] = str(error)
     return cards, broken
 
@@ -335,10 +346,32 @@ def remove_card(name: str) -> None:
 def card_spec(name: str) -> ModelSpec | None:
     """Layers of one of the user's networks as found when it was added; None where unknown."""
     try:
-        text = (card_folder(name) / _SPEC).read_text(encoding="utf-8")
-        return ModelSpec.from_json(json.loads(text))
-    except (OSError, ValueError, KeyError, TypeError):
+        with intact(f"The layers of {name}"):
+            return read_spec(json.loads(read_text(card_folder(name) / _SPEC, MOST_SPEC)))
+    except QcoreError:
         return None
+
+
+def read_spec(document: Mapping[str, Any]) -> ModelSpec:
+    """The layers of a network from what was stored of them, each such as there can be.
+
+    Raises:
+        ValueError: a size is negative, or two layers have one name; says which.
+        TypeError: a field holds something else than it should.
+        LookupError: one is missing.
+    """
+    spec = checked(ModelSpec.from_json(document))
+    if not spec.layers or len(set(spec.names)) != len(spec.layers):
+        raise ValueError("it has no layers, or two of one name")
+    for layer in spec.layers:
+        sizes = (layer.weights, layer.biases, layer.macs, layer.inputs, layer.outputs)
+        if min(sizes) < 0 or min(layer.channels, layer.in_channels, layer.groups) < 1:
+            raise ValueError(f"the layer {layer.name} has a negative size")
+        if max(sizes) > MOST_SIZE:
+            raise ValueError(f"the layer {layer.name} is larger than any")
+    if not sum(layer.weights for layer in spec.layers):
+        raise ValueError("its layers have no weights")
+    return spec
 
 
 def file_sha256(path: Path) -> str:

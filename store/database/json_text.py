@@ -23,7 +23,7 @@ def load_json(text: str) -> Any:
     """
     try:
         return json.loads(text, object_hook=_unmarked)
-    except ValueError:
+    except (ValueError, TypeError, ArithmeticError, RecursionError, MemoryError):
         return {}
 
 

@@ -1,10 +1,12 @@
 """The tables. Facts only: costs, fronts and error bars are derived from them."""
 
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Dialect,
     ForeignKey,
     Index,
     LargeBinary,
@@ -19,6 +21,20 @@ class Base(DeclarativeBase):
     """Declarative base of every table."""
 
     type_annotation_map = {dict[str, Any]: JSON}  # noqa: RUF012 - SQLAlchemy's own convention
+
+
+class Bytes(LargeBinary):
+    """Bytes as they are stored; none where something else stands in their place.
+
+    SQLite keeps whatever was written into a column, and one number where bytes should be must not
+    keep a page from reading all other rows.
+    """
+
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
+        """What turns a stored value into bytes."""
+        return lambda value: value if value is None or isinstance(value, bytes) else b""
 
 
 class ModelRow(Base):
@@ -87,7 +103,7 @@ class PointRow(Base):
     device: Mapped[str] = mapped_column(String(20))
     seconds: Mapped[float]
     config: Mapped[str | None] = mapped_column(Text)
-    test_right: Mapped[bytes | None] = mapped_column(LargeBinary)
+    test_right: Mapped[bytes | None] = mapped_column(Bytes)
     __table_args__ = (
         UniqueConstraint("run_id", "stage", "images", "digest", name="one_point_each"),
         Index("points_by_run", "run_id", "id"),

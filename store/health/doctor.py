@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from qcore.data_folder import data_folder
 from qcore.errors import InvalidParams, QcoreError
+from qcore.models.catalog import read_models
 from store.database import Store, connect
 from store.database.errors_explained import explained
 from store.database.locations import database_url, sqlite_file
@@ -17,9 +18,15 @@ from store.database.upgrade import newest_revision, revision_of
 from store.health import checks
 from store.health.checks import OK, PROBLEM, WARNING, Finding
 from store.health.status import health, is_held, leader
+from store.runs import queue
+from store.runs.configurations import damaged_configs
 from store.runs.files import files_folder, leftovers, run_lock
 from store.runs.lease import host_name
+from store.runs.points import damaged_points
 from store.settings import Env, read_settings
+
+MOST_NAMED = 20
+"""Damaged things of one kind that are named one by one."""
 
 QUICK_FROM = 1 << 30
 """Bytes from which on a file is only looked through, without comparing its indexes."""
@@ -98,7 +105,30 @@ def _open_database(store: Store) -> Iterator[Finding]:
     yield from _whole(store, found.size)
     yield _writable(store.engine, store.url)
     if revision == newest:
+        yield from damage(store)
         yield from _locks(store)
+
+
+def damage(store: Store) -> Iterator[Finding]:
+    """Everything stored that cannot be read, each with the reason; or that all can.
+
+    Raises:
+        DatabaseUnavailable: the database does not answer.
+    """
+    reasons = {
+        "Runs": list(queue.damaged_runs(store).values()),
+        "Results": damaged_points(store),
+        "Configurations": damaged_configs(store),
+        "Networks": [f"{name}: {words}" for name, words in read_models().broken.items()],
+        "Cost tables": list(store.costs.broken.values()),
+    }
+    for subject, found in reasons.items():
+        for words in found[:MOST_NAMED]:
+            yield Finding(PROBLEM, subject, f"{words} It is left out; all else is used.")
+        if len(found) > MOST_NAMED:
+            yield Finding(PROBLEM, subject, f"and {len(found) - MOST_NAMED:,} more.")
+    if not any(reasons.values()):
+        yield Finding(OK, "Stored things", "every run, result, configuration and file can be read")
 
 
 def _whole(store: Store, size: int) -> Iterator[Finding]:

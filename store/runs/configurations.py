@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, insert, select, update
 
 from qcore.errors import InvalidParams, StoreError
+from qcore.intact import checked, intact, read_each
 from store.database import Store, now
 from store.database.schema import ConfigurationRow
 
@@ -104,25 +106,54 @@ def _name(name: str) -> str:
 
 
 def configs(store: Store) -> list[SavedConfig]:
-    """Every kept configuration, newest first."""
+    """Every kept configuration that can be read, newest first."""
+    return read_each(_rows(store), _config)[0]
+
+
+def damaged_configs(store: Store) -> list[str]:
+    """Why each kept configuration that cannot be read cannot, newest first."""
+    return list(map(str, read_each(_rows(store), _config)[1]))
+
+
+def _rows(store: Store) -> Sequence[Any]:
     row = ConfigurationRow
     query = select(
         row.id, row.name, row.note, row.text, row.at, row.tags, row.source, row.verdict
     ).order_by(row.id.desc())
     with store.read() as connection:
-        return [
+        return connection.execute(query).all()
+
+
+def _config(row: Any) -> SavedConfig:
+    with intact(f"Configuration {row.id}"):
+        if not isinstance(row.tags, list):
+            raise TypeError("its tags are no list")
+        found = checked(
             SavedConfig(
-                found.id,
-                found.name,
-                found.note,
-                found.text,
-                found.at,
-                tuple(found.tags),
-                found.source,
-                found.verdict,
+                row.id,
+                row.name,
+                row.note,
+                row.text,
+                row.at,
+                tuple(row.tags),
+                row.source,
+                row.verdict,
             )
-            for found in connection.execute(query)
-        ]
+        )
+        datetime.fromisoformat(found.at)
+        if found.check is not None:
+            _read_check(found.check)
+    return found
+
+
+def _read_check(check: Mapping[str, Any]) -> None:
+    """Raise unless a verdict is one."""
+    datetime.fromisoformat(check["at"])
+    shown = (check["wanted"], check["got"])
+    if not isinstance(check["passed"], bool) or not isinstance(check["n"], int):
+        raise TypeError("its verdict is none")
+    if not check.get("error") and not all(isinstance(value, int | float) for value in shown):
+        raise TypeError("its verdict is none")
 
 
 def delete_config(store: Store, config_id: int) -> None:

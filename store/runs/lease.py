@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, update
 
 from qcore.errors import StoreError
+from qcore.intact import checked, intact, read_each
 from qcore.run_spec import RunSpec
 from store.database import Store, now
 from store.database.schema import EventRow, RunRow
@@ -74,11 +75,20 @@ def log(
 
 
 def open_runs(store: Store) -> list[Open]:
-    """Every queued or running run, oldest first."""
+    """Every queued or running run that can be told from others, oldest first."""
     columns = [getattr(RunRow, name) for name in Open.__slots__]
     query = select(*columns).where(RunRow.state.in_(("queued", "running"))).order_by(RunRow.id)
     with store.read() as connection:
-        return [Open(*row) for row in connection.execute(query)]
+        rows = connection.execute(query).all()
+    return read_each(rows, _open)[0]
+
+
+def _open(row: Any) -> Open:
+    with intact(f"Run {row.id}"):
+        found = checked(Open(*row))
+        if found.want not in AFTER:
+            raise ValueError(f"{found.want!r} is wanted of it")
+    return found
 
 
 def claim(

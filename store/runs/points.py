@@ -1,6 +1,5 @@
 """Points, models, sensitivity tables and saved configurations: facts in, frozen values out."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,9 +8,10 @@ import numpy as np
 from sqlalchemy import and_, delete, insert, select, update
 
 from qcore.allocation import BitAllocation, ModelSpec
-from qcore.errors import DataUnavailable, QcoreError, StoreError
+from qcore.errors import Damaged, DataUnavailable, StoreError
+from qcore.intact import checked, intact, read_each
 from qcore.judges import Judge, read_judge
-from qcore.models.cards import card_spec
+from qcore.models.cards import card_spec, read_spec
 from qcore.models.catalog import BUNDLED_NAMES, bundled_spec, judge_of, read_models
 from qcore.problem import Point, Scores, SensitivityTable, window_key, window_of
 from store.database import Store, now
@@ -51,17 +51,37 @@ def point_to_json(point: Point) -> dict[str, Any]:
 
 
 def point_from_json(data: dict[str, Any]) -> Point:
-    """Read what `point_to_json` wrote; a row of the table of points, too."""
+    """Read what `point_to_json` wrote; a row of the table of points, too.
+
+    Raises:
+        QcoreError, LookupError, TypeError, ValueError, AttributeError: it was damaged since.
+    """
     test = data["test"]
-    return Point(
+    point = Point(
         allocation=BitAllocation.from_json(data["allocation"], data.get("digest")),
-        search=Scores(**data["search"]),
-        test=None if test is None else Scores(**test),
+        search=_scores(data["search"]),
+        test=None if test is None else _scores(test),
         stage=data["stage"],
         device=data["device"],
         seconds=data["seconds"],
         images=window_of(data.get("images", "")),
     )
+    # its scores are checked already, and every one of its bits
+    for name in (point.stage, point.device):
+        if not isinstance(name, str):
+            raise TypeError(f"{name!r:.60} is no name")
+    if not isinstance(point.seconds, int | float):
+        raise TypeError(f"{point.seconds!r:.60} is no time")
+    return point
+
+
+def _scores(data: Mapping[str, Any]) -> Scores:
+    found = checked(Scores(**data))
+    if found.n < 0:
+        raise ValueError(f"it was scored on {found.n} samples")
+    if found.score_error is None and (found.headline < 0 or found.headline > 1):
+        raise ValueError(f"{found.headline} is no share of samples")
+    return found
 
 
 def add_point(store: Store, run_id: int, attempt: int, point: Point) -> None:
@@ -118,6 +138,12 @@ def points_of(
         windows: Also those scored on a window of the search split. They cannot be compared with
             others and enter no front; only a search that goes on needs them.
     """
+    return read_each(_rows(store, run_ids, after_id, windows=windows), _stored)[0]
+
+
+def _rows(
+    store: Store, run_ids: Sequence[int], after_id: int = 0, *, windows: bool
+) -> Sequence[Any]:
     # files and answers image by image are large, and read one at a time
     columns = [c for c in PointRow.__table__.columns if c.name not in ("config", "test_right")]
     query = (
@@ -128,25 +154,51 @@ def points_of(
     if not windows:
         query = query.where(PointRow.images == "")
     with store.read() as connection:
-        rows = connection.execute(query).all()
-    return [stored for row in rows if (stored := _stored(row)) is not None]
+        return connection.execute(query).all()
 
 
-def _stored(row: Any) -> StoredPoint | None:
-    """A row's point; None, and a line in the log, where the row is damaged."""
-    try:
+def _stored(row: Any) -> StoredPoint:
+    with intact(f"Point {row.id} of run {row.run_id}"):
         point = point_from_json(dict(row._mapping))
-    except (QcoreError, KeyError, TypeError, ValueError, AttributeError) as error:
-        logging.getLogger("bitdial").warning("Point %s cannot be read: %r", row.id, error)
-        return None
     return StoredPoint(row.id, row.run_id, point, bool(row.has_config))
+
+
+def damaged_points(store: Store) -> list[str]:
+    """Why each point, model or table that cannot be read cannot; run by run."""
+    with store.read() as connection:
+        runs = connection.scalars(select(PointRow.run_id).distinct()).all()
+        models = connection.execute(select(*ModelRow.__table__.columns)).all()
+        kept = connection.execute(select(TableRow.key, TableRow.document)).all()
+    aside: list[Damaged] = []
+    for run_id in runs:
+        aside += read_each(_rows(store, [run_id], windows=True), _stored)[1]
+    for read, rows in ((_model, models), (_float, models), (_table, kept)):
+        aside += read_each(rows, read)[1]
+    return list(dict.fromkeys(map(str, aside)))
+
+
+def _model(row: Any) -> ModelSpec:
+    with intact(f"What is known of the layers of {row.name}"):
+        return read_spec(row.spec)
+
+
+def _float(row: Any) -> Point:
+    with intact(f"The float scores of {row.name} on {row.data}"):
+        read_judge(row.float_point.get("judge"))
+        return point_from_json(row.float_point)
+
+
+def _table(row: Any) -> SensitivityTable:
+    with intact(f"The sensitivity table {row.key}"):
+        return checked(SensitivityTable.from_json(row.document))
 
 
 def config_text(store: Store, point_id: int) -> str | None:
     """Configuration file of a point, or None while it was not reported."""
     with store.read() as connection:
         query = select(PointRow.config).where(PointRow.id == point_id)
-        return connection.execute(query).scalar_one_or_none()
+        found = connection.execute(query).scalar_one_or_none()
+    return found if isinstance(found, str) else None
 
 
 def test_right(store: Store, point_ids: Sequence[int]) -> dict[int, np.ndarray]:
@@ -160,14 +212,20 @@ def test_right(store: Store, point_ids: Sequence[int]) -> dict[int, np.ndarray]:
         keep this, are absent.
     """
     row = PointRow
-    query = select(row.id, row.test, row.test_right).where(
+    query = select(row.id, row.run_id, row.test, row.test_right).where(
         row.id.in_(list(point_ids)), row.test_right.is_not(None)
     )
     with store.read() as connection:
-        return {
-            found.id: read_scores(found.test_right, found.test["n"])
-            for found in connection.execute(query)
-        }
+        rows = connection.execute(query).all()
+    return dict(read_each(rows, _answers)[0])
+
+
+def _answers(row: Any) -> tuple[int, np.ndarray]:
+    with intact(f"What point {row.id} of run {row.run_id} answers to each sample"):
+        n = _scores(row.test).n
+        if len(row.test_right) not in (4 * n, (n + 7) // 8):
+            raise ValueError(f"{len(row.test_right):,} bytes are not the answers to {n:,} samples")
+        return row.id, read_scores(row.test_right, n)
 
 
 def read_scores(stored: bytes, n: int) -> np.ndarray:
@@ -208,6 +266,7 @@ def save_model(
         where = (ModelRow.name == spec.name) & (ModelRow.data == data)
         query = select(ModelRow.float_point).where(where, ModelRow.digest == spec.digest)
         kept = connection.execute(query).scalar_one_or_none()
+        kept = kept if isinstance(kept, Mapping) and "test" in kept else None
         if kept is not None and not _same_judge(kept.get("judge"), judge):
             if judge is not None and judge != judge_of(spec.name):
                 return
@@ -230,10 +289,13 @@ def forget_float(store: Store, name: str) -> None:
 
 def model_spec(store: Store, name: str) -> ModelSpec | None:
     """Facts about a model, from its last preparation; None if it never was."""
-    query = select(ModelRow.spec).where(ModelRow.name == name).order_by(ModelRow.at.desc())
+    query = select(ModelRow.name, ModelRow.spec).where(ModelRow.name == name)
     with store.read() as connection:
-        found = connection.execute(query.limit(1)).scalar_one_or_none()
-    return None if found is None else ModelSpec.from_json(found)
+        rows = connection.execute(query.order_by(ModelRow.at.desc()))
+        for row in rows:
+            for found in read_each([row], _model)[0]:
+                return found
+    return None
 
 
 def model_facts(store: Store, name: str) -> ModelSpec | None:
@@ -267,12 +329,13 @@ def float_point(store: Store, name: str, data: str, judge: Judge | None = None) 
         data: Data name.
         judge: Of the runs that it is held against; None is the one the network has now.
     """
-    query = select(ModelRow.float_point).where(ModelRow.name == name, ModelRow.data == data)
+    query = select(*ModelRow.__table__.columns).where(ModelRow.name == name, ModelRow.data == data)
     with store.read() as connection:
-        found = connection.execute(query).scalar_one_or_none()
-    if found is None or not _same_judge(found.get("judge"), judge or judge_of(name)):
+        row = connection.execute(query).first()
+    if row is None or not (found := read_each([row], _float)[0]):
         return None
-    return point_from_json(found)
+    same = _same_judge(row.float_point.get("judge"), judge or judge_of(name))
+    return found[0] if same else None
 
 
 def save_table(store: Store, key: str, model_digest: str, table: SensitivityTable) -> None:
@@ -286,9 +349,9 @@ def save_table(store: Store, key: str, model_digest: str, table: SensitivityTabl
 def load_table(store: Store, key: str) -> SensitivityTable | None:
     """A cached table, or None."""
     with store.read() as connection:
-        query = select(TableRow.document).where(TableRow.key == key)
-        found = connection.execute(query).scalar_one_or_none()
-    return None if found is None else SensitivityTable.from_json(found)
+        query = select(TableRow.key, TableRow.document).where(TableRow.key == key)
+        row = connection.execute(query).first()
+    return next(iter(_tables([] if row is None else [row])), (key, None))[1]
 
 
 def tables(store: Store, model_digest: str) -> list[tuple[str, SensitivityTable]]:
@@ -296,4 +359,9 @@ def tables(store: Store, model_digest: str) -> list[tuple[str, SensitivityTable]
     query = select(TableRow.key, TableRow.document).where(TableRow.model_digest == model_digest)
     with store.read() as connection:
         rows = connection.execute(query.order_by(TableRow.at.desc())).all()
-    return [(row.key, SensitivityTable.from_json(row.document)) for row in rows]
+    return _tables(rows)
+
+
+def _tables(rows: Sequence[Any]) -> list[tuple[str, SensitivityTable]]:
+    # one that is damaged is not known, and measured again
+    return read_each(rows, lambda row: (row.key, _table(row)))[0]

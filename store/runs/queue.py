@@ -4,15 +4,16 @@ Each function is one transaction and returns frozen values. What workers write i
 names are found here too.
 """
 
-import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from qcore.errors import InvalidParams, RunFinished, RunNotFound, StoreError
-from qcore.judges import CLASSES
+from qcore.errors import Damaged, InvalidParams, RunFinished, RunNotFound, StoreError
+from qcore.intact import checked, intact, read_each
+from qcore.judges import CLASSES, read_judge
 from qcore.models.catalog import judge_of
 from qcore.run_spec import RunSpec
 from store.database import Store, now
@@ -44,6 +45,7 @@ __all__ = [
     "beat",
     "claim",
     "create_run",
+    "damaged_runs",
     "delete_run",
     "events",
     "finish",
@@ -69,6 +71,8 @@ ACTIVE = ("queued", "running")
 
 ENDED = ("done", "cancelled", "failed")
 """States that are the end, unless the user tries a failed run again."""
+
+STATES = (*ACTIVE, "paused", *ENDED)
 
 NAME_LENGTH = 200
 
@@ -153,8 +157,29 @@ class Event:
 
 
 def _run(row: Any) -> Run:
-    fields = {name: getattr(row, name) for name in Run.__slots__ if name != "spec"}
-    return Run(spec=RunSpec.from_json(row.spec), **fields)
+    with intact(f"Run {row.id}"):
+        if not isinstance(row.spec, Mapping) or not row.spec:
+            raise ValueError("what was asked for is no JSON any more")
+        fields = {name: getattr(row, name) for name in Run.__slots__ if name != "spec"}
+        found = checked(Run(spec=RunSpec.from_json(row.spec), **fields))
+        read_judge(found.spec.judge)
+        if found.state not in STATES or found.want not in ("run", *WISHES):
+            raise ValueError(f"its state is {found.state!r}, and {found.want!r} is wanted of it")
+        if row.model != found.spec.model:
+            raise ValueError("it is listed under another network than it asks for")
+        check_moments(found.created, found.started, found.finished)
+    return found
+
+
+def check_moments(*moments: str | None) -> None:
+    """Raise unless each is a moment with its zone, ISO 8601, or None.
+
+    Raises:
+        ValueError: one is not.
+    """
+    for moment in moments:
+        if moment is not None and datetime.fromisoformat(moment).tzinfo is None:
+            raise ValueError(f"{moment!r} has no time zone")
 
 
 def _select() -> Any:
@@ -222,15 +247,21 @@ def all_runs(store: Store, model: str | None = None) -> list[Run]:
     if model is not None:
         query = query.where(RunRow.model == model)
     with store.read() as connection:
-        return [_run(row) for row in connection.execute(query) if _readable(row)]
+        rows = connection.execute(query).all()
+    return read_each(rows, _run)[0]
 
 
-def _readable(row: Any) -> bool:
-    """False, and a line in the log, for a row whose spec is damaged."""
-    if {"model", "data", "search"} <= set(row.spec):
-        return True
-    logging.getLogger("bitdial").warning("Run %s cannot be read: its spec is damaged.", row.id)
-    return False
+def damaged_runs(store: Store) -> dict[int, str]:
+    """Number of each run that cannot be read, and is not among `all_runs`, to why; newest first."""
+    with store.read() as connection:
+        rows = connection.execute(_select().order_by(RunRow.id.desc())).all()
+    found: dict[int, str] = {}
+    for row in rows:
+        try:
+            _run(row)
+        except Damaged as error:
+            found[row.id] = str(error)
+    return found
 
 
 def run_ids(store: Store) -> set[int]:
@@ -244,6 +275,7 @@ def run(store: Store, run_id: int) -> Run:
 
     Raises:
         RunNotFound: no run has this number.
+        Damaged: it cannot be read.
     """
     with store.read() as connection:
         row = connection.execute(_select().where(RunRow.id == run_id)).first()
@@ -264,7 +296,15 @@ def events(store: Store, run_id: int, kinds: Collection[str] | None = None) -> l
     query = select(row.at, row.kind, row.text, row.data, row.attempt).where(row.run_id == run_id)
     query = query.where(row.kind != FIGURES if kinds is None else row.kind.in_(list(kinds)))
     with store.read() as connection:
-        return [Event(*found) for found in connection.execute(query.order_by(row.id))]
+        rows = connection.execute(query.order_by(row.id)).all()
+    return read_each(rows, lambda found: _event(run_id, found))[0]
+
+
+def _event(run_id: int, row: Any) -> Event:
+    with intact(f"A line in the history of run {run_id}"):
+        found = checked(Event(*row))
+        check_moments(found.at)
+    return found
 
 
 WISHES = {
@@ -348,12 +388,16 @@ def resume(store: Store, run_id: int) -> None:
             raise StoreError(f"Run {run_id} is being cancelled; submit it again instead.")
         values: dict[str, Any] = {"want": "run"}
         if found.state not in ACTIVE:
-            if found.state == "failed" and found.name != found.spec["search"]:
+            if found.state == "failed" and found.name != _search(found.spec):
                 _check_free(connection, found.name)
             again = {"error": None, "traceback": None, "finished": None, "message": ""}
             values |= {"state": "queued", "idle_attempts": 0, **again}
         connection.execute(update(RunRow).where(RunRow.id == run_id).values(**values))
         log(connection, run_id, "resumed", f"it was {found.state}")
+
+
+def _search(spec: Any) -> Any:
+    return spec.get("search") if isinstance(spec, Mapping) else None
 
 
 def _seen(connection: Connection, run_id: int) -> Any:

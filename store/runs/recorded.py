@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from qcore.errors import StoreError
+from qcore.intact import intact, read_each
 from store.database import Store
 from store.database.schema import EventRow, ModelRow, PointRow, RunRow, TableRow
 from store.runs import queue
@@ -85,10 +85,9 @@ def load_recordings(store: Store, folder: Path = FOLDER) -> int:
     Returns:
         How many runs were brought in; 0 where there was something already.
 
-    Raises:
-        StoreError: a recording cannot be read; nothing was written.
+    A recording that cannot be read is left out, and the log says so.
     """
-    documents = [_read(path) for path in sorted(folder.glob("*.json.gz"))]
+    documents = read_each(sorted(folder.glob("*.json.gz")), _read)[0]
     count = 0
     with store.write() as connection:
         used = select(ModelRow.id).limit(1), select(RunRow.id).limit(1)
@@ -106,13 +105,14 @@ def load_recordings(store: Store, folder: Path = FOLDER) -> int:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
+    with intact(f"The recording {path.name}"):
         document = json.loads(gzip.decompress(path.read_bytes()))
-    except (OSError, EOFError, ValueError) as error:
-        raise StoreError(f"The recording {path.name} cannot be read: {error}.") from error
-    if (document.get("format"), document.get("version")) != (FORMAT, VERSION):
-        raise StoreError(f"{path.name} is no recording that this bitdial reads.")
-    return dict(document)
+        if (document.get("format"), document.get("version")) != (FORMAT, VERSION):
+            raise ValueError("it is no recording that this bitdial reads")
+        for name in ("models", "tables", "runs"):
+            if not isinstance(document[name], list):
+                raise TypeError(f"its {name} are no list")
+        return dict(document)
 
 
 def _load_run(connection: Any, run: dict[str, Any], origin: str) -> None:

@@ -14,9 +14,11 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 from filelock import FileLock, Timeout
 
+from qcore.errors import Damaged
 from store.database import Store
 from store.runs import files, lease, queue
 from store.runs.lease import Open
@@ -73,7 +75,7 @@ class Supervisor:
         self._children: dict[int, Child] = {}
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._complaint = ""
+        self._complaints: dict[str, str] = {}
         self.leading = False
 
     def start(self) -> None:
@@ -97,16 +99,20 @@ class Supervisor:
                 self._lock.release()
             self.leading = False
 
-    def _guarded(self, step: Callable[[], None]) -> None:
+    def _guarded(self, step: Callable[[], None], about: str = "") -> None:
         """Nothing that goes wrong in one step ends supervision; the next step tries again."""
         try:
             step()
-            self._complaint = ""
+            self._complaints.pop(about, None)
         except Exception as error:
             words = f"{type(error).__name__}: {error}"
-            if words != self._complaint:
-                logging.getLogger("bitdial").exception("supervisor: %s", words)
-            self._complaint = words
+            if words != self._complaints.get(about):
+                logging.getLogger("bitdial").exception("supervisor: %s%s", about, words)
+            self._complaints[about] = words
+
+    def _each(self, run_id: int, step: Callable[[], None]) -> None:
+        """A step of one run: what goes wrong in it keeps no other run from being looked at."""
+        self._guarded(step, f"run {run_id}: ")
 
     def _step(self) -> None:
         if not self.leading:
@@ -142,14 +148,17 @@ class Supervisor:
         beats.look(run for run in seen.values() if run.state == "running")
         lost = [run for run in seen.values() if run.state == "running" and not self._has(run)]
         for run_id, child in list(self._children.items()):
-            if child.process.poll() is None:
-                self._press(child, seen.get(run_id), beats)
-            else:
-                self._reap(run_id, child)
-                del self._children[run_id]
+            self._each(run_id, partial(self._look, run_id, child, seen.get(run_id), beats))
         for run in lost:
-            self._give_up(run, beats)
+            self._each(run.id, partial(self._give_up, run, beats))
         self._fill([run for run in seen.values() if run.state == "queued"])
+
+    def _look(self, run_id: int, child: Child, run: Open | None, beats: Beats) -> None:
+        if child.process.poll() is None:
+            self._press(child, run, beats)
+        else:
+            self._reap(run_id, child)
+            del self._children[run_id]
 
     def _has(self, run: Open) -> bool:
         child = self._children.get(run.id)
@@ -217,17 +226,26 @@ class Supervisor:
 
     def _fill(self, queued: Sequence[Open]) -> None:
         """Start workers for queued runs while there is room."""
-        gpus = self.gpus or ()
         for run in queued:
             if len(self._children) >= (self.cap or 1):
                 return
             if run.id in self._children or self._is_worked_on(run.id):
                 continue  # its last worker is still ending
-            wanted = queue.run(self.store, run.id).spec.device
-            slot = slots.choose_slot(wanted, gpus, [c.slot for c in self._children.values()])
-            claimed = lease.claim(self.store, self._host, slot, run_id=run.id)
+            self._each(run.id, partial(self._begin_run, run.id))
+
+    def _begin_run(self, run_id: int) -> None:
+        gpus = self.gpus or ()
+        try:
+            wanted = queue.run(self.store, run_id).spec.device
+        except Damaged as error:
+            claimed = lease.claim(self.store, self._host, run_id=run_id)
             if claimed is not None:
-                self._spawn(*claimed, slot, gpus)
+                queue.finish(self.store, *claimed, "failed", str(error))
+            return
+        slot = slots.choose_slot(wanted, gpus, [c.slot for c in self._children.values()])
+        claimed = lease.claim(self.store, self._host, slot, run_id=run_id)
+        if claimed is not None:
+            self._spawn(*claimed, slot, gpus)
 
     def _spawn(self, run_id: int, attempt: int, slot: str, gpus: Sequence[str]) -> None:
         threads = slots.threads_of(self.cap or 1)
