@@ -7,6 +7,7 @@ once, and as the script of each page view, which shows the navigation.
 import logging
 import os
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -26,6 +27,7 @@ from pages.shared.session import database, database_explained
 from pages.shared.setup import is_loopback, network_warning, setup_warning
 from qcore.errors import InvalidParams, QcoreError, StoreError
 from store import Store, Supervisor, load_recordings, open_store
+from store.health.backup import keep_backups
 from store.settings import TOKEN_VARIABLE, read_settings, token
 
 # a comment, for Streamlit shows a bare string: the one file of styles, nothing in it is a user's
@@ -68,18 +70,21 @@ def bring_recordings(store: Store) -> None:
 @asynccontextmanager
 async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
     """Run searches in the background for as long as the server lives."""
-    supervisor = None
+    supervisor, stopping = None, threading.Event()
     try:
         store = open_store()
         bring_recordings(store)
         supervisor = Supervisor(store)
         supervisor.start()
+        backups = threading.Thread(target=keep_backups, args=(store, stopping), daemon=True)
+        backups.start()
     except StoreError as error:
         # the pages explain it to whoever opens them; without a database there is nothing to run
         logging.getLogger("bitdial").error("Searches will not run: %s", error)
     try:
         yield {}
     finally:
+        stopping.set()
         if supervisor is not None:
             supervisor.stop()
 

@@ -27,7 +27,7 @@ from qcore.run_spec import RunSpec, check_run
 from qcore.searches import SEARCHES
 from qcore.searches.usual_widths import usual_widths
 from store.database import Store, open_store
-from store.health import doctor
+from store.health import command_keep, doctor
 from store.jobs import command_add_model, command_rules, pick, samples, verify
 from store.jobs.export import render
 from store.runs import points, queue
@@ -392,7 +392,18 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--detach", action="store_true", help="leave it to the dashboard's server")
     commands.add_parser("list", help="list runs").set_defaults(function=command_list)
-    commands.add_parser("doctor", help="check the installation").set_defaults(function=None)
+    top.set_defaults(unopened=None)
+    commands.add_parser("doctor", help="check the installation").set_defaults(
+        unopened=lambda words: doctor.command(words.database, say)
+    )
+    keeping = command_keep.add_commands(commands)
+    keeping["backup"].set_defaults(
+        function=lambda store, words: command_keep.command_backup(store, words, say)
+    )
+    keeping["restore"].set_defaults(unopened=lambda words: command_keep.command_restore(words, say))
+    keeping["repair"].set_defaults(
+        function=lambda store, words: command_keep.command_repair(store, words, say)
+    )
     named: tuple[tuple[str, Command, str], ...] = (
         ("watch", command_watch, "follow a run until it ends"),
         ("pause", _asked(queue.request_pause), "pause when the batch in hand is measured"),
@@ -456,8 +467,8 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run one command; our errors are one plain line and exit code 2."""
     arguments = parser().parse_args(words)
     try:
-        if arguments.function is None:  # it looks at a database without opening it for good
-            return doctor.command(arguments.database, say)
+        if arguments.unopened is not None:  # for a database that cannot be opened, too
+            return int(arguments.unopened(arguments))
         return int(arguments.function(open_store(arguments.database), arguments))
     except QcoreError as error:
         sys.stderr.write(f"{error}\n")

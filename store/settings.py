@@ -24,10 +24,21 @@ EVALUATOR_VARIABLE = "BITDIAL_EVALUATOR"
 GPUS_VARIABLE = "BITDIAL_GPUS"
 RECORDINGS_VARIABLE = "BITDIAL_RECORDINGS"
 TOKEN_VARIABLE = "BITDIAL_TOKEN"
+BACKUPS_VARIABLE = "BITDIAL_BACKUPS"
+TRIES_VARIABLE = "BITDIAL_TRIES"
+OPEN_GB_VARIABLE = "BITDIAL_OPEN_GB"
+OPEN_SECONDS_VARIABLE = "BITDIAL_OPEN_S"
 
 DEFAULT_LEASE_S = 30.0
 DEFAULT_EVALUATOR = "inline"
+DEFAULT_BACKUPS = 4
+DEFAULT_TRIES = 3
 MOST_WORKERS = 256
+DEFAULT_OPEN_S = 1800.0
+OPEN_RANGE_S = (1.0, 86_400.0)
+OPEN_RANGE_GB = (0.1, 100_000.0)
+MOST_BACKUPS = 1000
+MOST_TRIES = 1000
 LEASE_RANGE_S = (1.0, 86_400.0)
 TOKEN_LENGTHS = (16, 200)
 
@@ -48,6 +59,10 @@ class Settings:
         recordings: Whether a new database begins with the recorded results.
         allow_code: Modules of the user's that may be imported, and "pt2" for such files.
         token: What a browser must know to open the dashboard; "" for nothing. Never show it.
+        backups: Weekly backups of a SQLite file that are kept beside it; 0 for none.
+        tries: Workers in a row that may end without a new point before their run has failed.
+        open_gb: Memory that opening a file may take beyond the program's own, 10^9 bytes.
+        open_s: Seconds that opening a file may take.
     """
 
     folder: Path
@@ -59,6 +74,10 @@ class Settings:
     recordings: bool = True
     allow_code: tuple[str, ...] = ()
     token: str = field(default="", repr=False)
+    backups: int = DEFAULT_BACKUPS
+    tries: int = DEFAULT_TRIES
+    open_gb: float = OPEN_RANGE_GB[1]
+    open_s: float = DEFAULT_OPEN_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +121,10 @@ def read_settings(env: Env | None = None) -> Settings:
         recordings=_recordings(env),
         allow_code=allowed(env),
         token=token(env),
+        backups=_backups(env),
+        tries=_tries(env),
+        open_gb=open_gb(env),
+        open_s=open_seconds(env),
     )
 
 
@@ -159,6 +182,16 @@ def _gpus(env: Env) -> int | None:
     return _whole(env, GPUS_VARIABLE, 0, MOST_WORKERS)
 
 
+def _backups(env: Env) -> int:
+    found = _whole(env, BACKUPS_VARIABLE, 0, MOST_BACKUPS)
+    return DEFAULT_BACKUPS if found is None else found
+
+
+def _tries(env: Env) -> int:
+    found = _whole(env, TRIES_VARIABLE, 1, MOST_TRIES)
+    return DEFAULT_TRIES if found is None else found
+
+
 def _recordings(env: Env) -> bool:
     words = env.get(RECORDINGS_VARIABLE, "").strip().lower() or "yes"
     if words not in ("yes", "no"):
@@ -167,20 +200,55 @@ def _recordings(env: Env) -> bool:
 
 
 def _lease_s(env: Env) -> float:
-    words = env.get(LEASE_VARIABLE, "").strip()
-    if not words:
-        return DEFAULT_LEASE_S
-    low, high = LEASE_RANGE_S
+    return _number(env, LEASE_VARIABLE, LEASE_RANGE_S, "seconds", DEFAULT_LEASE_S)
+
+
+def open_seconds(env: Env | None = None) -> float:
+    """Seconds that opening a file may take.
+
+    Raises:
+        InvalidParams: it is no such number.
+    """
+    env = os.environ if env is None else env
+    return _number(env, OPEN_SECONDS_VARIABLE, OPEN_RANGE_S, "seconds", DEFAULT_OPEN_S)
+
+
+def open_gb(env: Env | None = None) -> float:
+    """Memory that opening a file may take beyond the program's own, 10^9 bytes.
+
+    Raises:
+        InvalidParams: it is no such number.
+    """
+    env = os.environ if env is None else env
+    return _number(env, OPEN_GB_VARIABLE, OPEN_RANGE_GB, "GB", _half_of_memory())
+
+
+def _half_of_memory() -> float:
+    """Half of this machine's memory, 10^9 bytes, or 8 where the system does not say."""
     try:
-        seconds = float(words)
+        found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return 8.0
+    return max(1.0, round(found / 2e9, 1))
+
+
+def _number(
+    env: Env, variable: str, bounds: tuple[float, float], unit: str, default: float
+) -> float:
+    words = env.get(variable, "").strip()
+    if not words:
+        return default
+    low, high = bounds
+    try:
+        found = float(words)
     except ValueError:
-        seconds = math.nan
-    if not low <= seconds <= high:
+        found = math.nan
+    if not low <= found <= high:
         raise InvalidParams(
-            f"{LEASE_VARIABLE} is {words!r}; it must be a number of seconds from {low:g} to "
-            f"{high:g}. Correct it, or remove it to use the default, {DEFAULT_LEASE_S:g}."
+            f"{variable} is {words!r}; it must be a number of {unit} from {low:g} to "
+            f"{high:g}. Correct it, or remove it to use the default, {default:g}."
         )
-    return seconds
+    return found
 
 
 def _evaluator(env: Env) -> str:
@@ -260,5 +328,32 @@ _EXPLAINED: tuple[tuple[str, str, Callable[[Env], str], str], ...] = (
         lambda env: "asked for" if token(env) else "none",
         "A secret that opens the dashboard: the first address ends in ?token=..., then a cookie "
         "is kept. A server that others can reach does not start without one. Default: none.",
+    ),
+    (
+        "Weekly backups",
+        BACKUPS_VARIABLE,
+        lambda env: str(_backups(env)),
+        "How many weekly backups of a SQLite database are kept beside it; 0 for none. "
+        f"Default: {DEFAULT_BACKUPS}.",
+    ),
+    (
+        "Tries",
+        TRIES_VARIABLE,
+        lambda env: str(_tries(env)),
+        "How often in a row a search's own worker may end without measuring anything before the "
+        f"search has failed; power cuts and killed servers do not count. Default: {DEFAULT_TRIES}.",
+    ),
+    (
+        "Memory to open a file",
+        OPEN_GB_VARIABLE,
+        lambda env: f"{open_gb(env):g} GB",
+        "What opening a network of yours may take beyond the program's own memory; a file that "
+        "asks for more is refused. Default: half of this machine's memory.",
+    ),
+    (
+        "Time to open a file",
+        OPEN_SECONDS_VARIABLE,
+        lambda env: f"{open_seconds(env):g} s",
+        f"After how long opening a network of yours is ended. Default: {DEFAULT_OPEN_S:g} s.",
     ),
 )

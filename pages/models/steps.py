@@ -85,7 +85,8 @@ def _progress(store: Store, slot: str) -> None:
         return
     share = look.done / look.total if look.total else 0.0
     counted = f" {look.done:,} of {look.total:,}" if look.total else ""
-    st.progress(share, f"{look.words}{counted} ({look.seconds:.0f} s)")
+    most = f" of at most {look.most_s:,.0f} s" if look.most_s else ""
+    st.progress(share, f"{look.words}{counted} ({look.seconds:.0f} s{most})")
     if st.button("Cancel", key=f"{slot}-cancel", icon=":material/close:"):
         add_network.cancel(store, step)
         st.rerun()

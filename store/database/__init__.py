@@ -9,7 +9,7 @@ true until it has written.
 import sqlite3
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -114,9 +114,17 @@ def connect(url: str, *, foreign_keys: bool = True) -> Engine:
         # one damaged letter must not keep a page from reading all other rows
         connection.text_factory = lambda text: text.decode("utf-8", "replace")
         cursor = connection.cursor()
+        record.info["alone"] = _reads_alone(path)
+        if record.info["alone"]:  # said before anything is read
+            cursor.execute("PRAGMA locking_mode=EXCLUSIVE")
         cursor.execute(f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}")
         cursor.execute("PRAGMA synchronous=NORMAL")
         cursor.close()
+
+    @event.listens_for(engine, "checkin")
+    def checkin(connection: sqlite3.Connection | None, record: Any) -> None:
+        if connection is not None and record.info.get("alone"):
+            record.invalidate()  # others wait for it
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -124,6 +132,22 @@ def connect(url: str, *, foreign_keys: bool = True) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
+
+
+def _reads_alone(path: Path) -> bool:
+    """Whether a full disk has no room for the index of the log, which then lies in memory.
+
+    SQLite reads without that file only while nobody else does, so others wait.
+    """
+    if not path.exists():
+        return False
+    try:
+        # one that failed cannot change its mind, so another one tries
+        with closing(sqlite3.connect(path, timeout=0)) as probe:
+            probe.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+    except sqlite3.Error as error:
+        return "disk i/o error" in str(error).lower()
+    return False
 
 
 def _server_engine(url: str) -> Engine:

@@ -17,14 +17,17 @@ FILE = (
         "it is read-only. Change its permissions, or choose another folder",
     ),
     (("unable to open",), "its folder cannot be written. Choose another folder"),
-    (("full",), "the disk is full. Free some space; nothing that was stored is lost"),
+    (
+        ("full", "disk i/o error", "no space left"),
+        "the disk is full (or broken): free some space, nothing that was stored is lost. Or go on",
+    ),
     (("not a database",), "the file is not a database. Move it away, or choose another file"),
-    (("malformed",), "the file is damaged. Keep a copy, then put back a backup beside it (*.bak)"),
+    (("malformed",), "the file is damaged. Keep a copy, then put back a backup (*.bak)"),
     (("locked",), "another program keeps it locked. Close that program and try again"),
 )
 SERVER = (
     (("authentication failed", "no password supplied"), "it refuses user or password. Correct"),
-    (("does not exist",), "there is no such database or table. Create it (createdb), or correct"),
+    (("does not exist",), "there is no such database, table or column. Create it, or correct"),
     (("permission denied",), "this user may not work in it. Make the user its owner, or correct"),
     (
         ("refused", "could not translate", "resolve", "timeout expired", "connection timeout",
@@ -42,8 +45,8 @@ SERVER = (
         "needed; if it stays so, start the server or correct",
     ),
 )  # fmt: skip
-REFUSALS = {"42501", "42P01"}
-"""SQLSTATE of a missing right and of a missing table: the place is wrong, not our statement."""
+REFUSALS = {"42501", "42P01", "42703"}
+"""SQLSTATE of a missing right, table or column: the place is wrong, not our statement."""
 
 
 def advice(url: str, cause: str) -> str:

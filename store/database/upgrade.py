@@ -32,10 +32,11 @@ def _scripts() -> "Config":
 
 def newest_revision() -> str:
     """Schema revision that this bitdial works with: its migrations' names begin with theirs."""
-    return max(_revisions())
+    return max(known_revisions())
 
 
-def _revisions() -> set[str]:
+def known_revisions() -> set[str]:
+    """Every schema revision that this bitdial can use or bring up to date."""
     return {path.name.partition("_")[0] for path in (SCRIPTS / "versions").glob("[0-9]*.py")}
 
 
@@ -99,7 +100,7 @@ def bring_up_to_date(engine: Engine, url: str, upgrade: Upgrade = run_migrations
 
 
 def _refuse_unknown(revision: str | None, url: str) -> None:
-    if revision is None or revision in _revisions():
+    if revision is None or revision in known_revisions():
         return
     raise DatabaseTooNew(
         f"The database {shown_url(url)} has schema {revision}, which this bitdial does not know. "

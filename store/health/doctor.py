@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from qcore.data_folder import data_folder
@@ -13,8 +13,8 @@ from qcore.models.catalog import read_models
 from store.database import Store, connect
 from store.database.errors_explained import explained
 from store.database.locations import database_url, sqlite_file
-from store.database.schema import RunRow
-from store.database.upgrade import newest_revision, revision_of
+from store.database.schema import Base, RunRow
+from store.database.upgrade import known_revisions, newest_revision, revision_of
 from store.health import checks
 from store.health.checks import OK, PROBLEM, WARNING, Finding
 from store.health.status import health, is_held, leader
@@ -27,6 +27,8 @@ from store.settings import Env, read_settings
 
 MOST_NAMED = 20
 """Damaged things of one kind that are named one by one."""
+
+PUT_BACK = "put back a backup with `python -m store restore FILE`"
 
 QUICK_FROM = 1 << 30
 """Bytes from which on a file is only looked through, without comparing its indexes."""
@@ -87,7 +89,12 @@ def _database(url: str, folder: Path) -> Iterator[Finding]:
 def _open_database(store: Store) -> Iterator[Finding]:
     with store.read() as connection:
         revision = revision_of(connection)
+        tables = inspect(connection).get_table_names()
     newest = newest_revision()
+    if revision is None and tables:
+        words = f"{store.shown} has tables such as {tables[0]!r} and does not say of which schema"
+        yield Finding(PROBLEM, "Database", f"{words}: it is another program's, or {PUT_BACK}.")
+        return
     if revision is None:
         words = f"{store.shown} has no tables of bitdial; an empty one gets them at the first start"
         yield Finding(WARNING, "Database", words)
@@ -96,15 +103,16 @@ def _open_database(store: Store) -> Iterator[Finding]:
     yield Finding(OK, "Database", f"{found.product}, {found.size / 1e6:.1f} MB, {found.address}")
     if revision == newest:
         yield Finding(OK, "Schema", revision)
-    elif revision < newest:
+    elif revision in known_revisions():
         words = f"{revision} becomes {newest} at the next start; a SQLite file is copied before"
         yield Finding(WARNING, "Schema", words)
     else:
-        words = f"{revision} is newer than {newest}, which this bitdial knows. Update bitdial."
+        words = f"{revision!r} is none that this bitdial knows (the newest is {newest}). Update it."
         yield Finding(PROBLEM, "Schema", words)
     yield from _whole(store, found.size)
     yield _writable(store.engine, store.url)
     if revision == newest:
+        yield from _tables(store)
         yield from damage(store)
         yield from _locks(store)
 
@@ -131,6 +139,32 @@ def damage(store: Store) -> Iterator[Finding]:
         yield Finding(OK, "Stored things", "every run, result, configuration and file can be read")
 
 
+def _tables(store: Store) -> Iterator[Finding]:
+    """Every column is there that will be asked for, and runs can be listed."""
+    with store.read() as connection:
+        looking = inspect(connection)
+        there = {
+            name: {column["name"] for column in looking.get_columns(name)}
+            for name in looking.get_table_names()
+        }
+    missing = [
+        f"{table.name}.{column.name}"
+        for table in Base.metadata.sorted_tables
+        for column in table.columns
+        if column.name not in there.get(table.name, ())
+    ]
+    if missing:
+        words = f"{', '.join(missing[:5])} of {len(missing)} missing columns: somebody changed the"
+        yield Finding(PROBLEM, "Tables", f"{words} tables. Stop bitdial and {PUT_BACK}.")
+        return
+    try:
+        queue.all_runs(store)
+    except QcoreError as error:
+        yield Finding(PROBLEM, "Tables", str(error))
+    else:
+        yield Finding(OK, "Tables", "every column is there, and runs can be listed")
+
+
 def _whole(store: Store, size: int) -> Iterator[Finding]:
     if sqlite_file(store.url) is None:
         return
@@ -141,7 +175,7 @@ def _whole(store: Store, size: int) -> Iterator[Finding]:
         yield Finding(OK, "Integrity", f"{pragma} found nothing wrong")
     else:
         words = f"the file is damaged: {'; '.join(said)}. Stop bitdial, keep a copy of the file, "
-        yield Finding(PROBLEM, "Integrity", f"{words}and put back a backup beside it (*.bak).")
+        yield Finding(PROBLEM, "Integrity", f"{words}and {PUT_BACK} beside it (*.bak).")
 
 
 def _writable(engine: Engine, url: str) -> Finding:

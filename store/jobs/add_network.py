@@ -19,6 +19,7 @@ from qcore.errors import InvalidParams, StoreError
 from qcore.judges import Judge
 from qcore.models.new_network import NewNetwork
 from store.database import Store
+from store.settings import open_seconds
 from store.workers import children, slots
 from store.workers.children import Child
 
@@ -26,6 +27,8 @@ REQUEST, PROGRESS, RESULT, LOG = "request.json", "progress.json", "result.json",
 AT_ONCE = 2
 KEEP_S = 86_400.0
 CANCELLED = "cancelled"
+BOUNDED = ("add", "judge")
+"""Kinds of steps that open a person's file; the others take as long as they take."""
 
 _CHILDREN: dict[str, Child] = {}
 
@@ -43,6 +46,7 @@ class Look:
         total: All steps; 0 where there is nothing to count.
         report: What came of it, plain data.
         seconds: Since it was started.
+        most_s: Seconds after which it is ended; 0 where it may take as long as it takes.
     """
 
     state: State
@@ -51,6 +55,7 @@ class Look:
     total: int = 0
     report: Mapping[str, Any] | None = None
     seconds: float = 0.0
+    most_s: float = 0.0
 
 
 def folder_of(store: Store) -> Path:
@@ -162,6 +167,7 @@ def look(store: Store, step: str) -> Look:
             int(told.get("done", 0)),
             int(told.get("total", 0)),
             seconds=since,
+            most_s=open_seconds() if (_read(place / REQUEST) or {}).get("kind") in BOUNDED else 0.0,
         )
     _close(step)
     words = children.last_words(place / LOG)

@@ -19,17 +19,21 @@ from qcore.errors import QcoreError
 from qcore.judges import judge_words, read_judge
 from qcore.models.new_network import NewNetwork
 from store.database import Store, open_store
-from store.jobs.add_network import PROGRESS, REQUEST, RESULT, write_json
+from store.jobs import bounds
+from store.jobs.add_network import BOUNDED, PROGRESS, REQUEST, RESULT, write_json
 from store.runs import points
+from store.settings import open_gb, open_seconds
 
 EVERY_S = 0.2
+MOST_WORDS = 2000
+"""Of a message: a file may hold names of any length."""
 
 
 class Teller:
     """Keeps the progress file; not more often than anybody looks."""
 
     def __init__(self, place: Path) -> None:
-        self._path = place / PROGRESS
+        self._path, self._result = place / PROGRESS, place / RESULT
         self._words = ""
         self._told = float("-inf")
 
@@ -37,6 +41,10 @@ class Teller:
         """Say what is being done."""
         self._words = words
         write_json(self._path, {"words": words, "done": 0, "total": 0})
+
+    def ended(self, words: str) -> None:
+        """Say why the work is ended before it is done."""
+        write_json(self._result, {"error": words})
 
     def step(self, done: int, total: int) -> None:
         """Say how many of how many steps are done."""
@@ -56,6 +64,8 @@ def work(store: Store, request: Mapping[str, Any], teller: Teller) -> dict[str, 
     torch = importlib.import_module("torch")
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     inspection = importlib.import_module("qcore.add_network")
+    if request["kind"] in BOUNDED:
+        bounds.hold(open_gb(), open_seconds(), teller.ended)
     if request["kind"] == "add":
         new = NewNetwork.from_json(request["new"])
         card, spec, notes = inspection.add_network(new, teller.words)
@@ -105,9 +115,12 @@ def main(folder: str, *, piped: bool = True) -> int:
     request = json.loads((place / REQUEST).read_text(encoding="utf-8"))
     try:
         report = work(open_store(), request, Teller(place))
-    except (QcoreError, MemoryError) as error:
-        words = str(error) or "It needs more memory than this machine has."
-        write_json(place / RESULT, {"error": words})
+    except (QcoreError, MemoryError, RuntimeError) as error:
+        lacking = bounds.lacked_memory(error)
+        if not lacking and not isinstance(error, QcoreError):
+            raise
+        words = bounds.memory_words(open_gb()) if lacking else str(error)
+        write_json(place / RESULT, {"error": words[:MOST_WORDS]})
         return 1
     write_json(place / RESULT, {"report": report})
     return 0

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 
 from store.runs.lease import Open
 
-START_S = 30.0
-"""A worker that has not beaten at all may still be loading its libraries."""
+START_S = 120.0
+"""A worker that has not beaten at all may still be loading its libraries, on a busy machine."""
 
 
 class Beats:

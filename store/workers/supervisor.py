@@ -22,7 +22,7 @@ from qcore.errors import Damaged
 from store.database import Store
 from store.runs import files, lease, queue
 from store.runs.lease import Open
-from store.settings import WORKERS_VARIABLE, read_settings
+from store.settings import DEFAULT_TRIES, WORKERS_VARIABLE, read_settings
 from store.workers import children, slots
 from store.workers.beats import Beats
 from store.workers.children import Child
@@ -31,7 +31,11 @@ TICK_S = 0.3
 CLOSE_AFTER_S = 2.0
 KILL_AFTER_S = 10.0
 STOP_WAIT_S = 5.0
-MAX_IDLE_ATTEMPTS = 3
+NOT_ITS_OWN = frozenset(
+    (children.PARENT_GONE, children.LOCKED, *(-number for number in (1, 2, 14, 15)))
+)
+"""How a worker ends for what its run did not do: it lost its server, or the machine shuts down."""
+
 STOPPED = "the server stopped; this run goes on when it is back"
 
 Command = Callable[[int, int], list[str]]
@@ -53,6 +57,7 @@ class Supervisor:
         lease_s: Seconds without a beat after which a worker is lost; None is the setting.
         gpus: Cards, named as CUDA_VISIBLE_DEVICES does; None is those found here.
         host: Who we are; None is this machine and folder.
+        tries: Workers in a row that may end by themselves without a point; None is the setting.
     """
 
     def __init__(
@@ -64,9 +69,10 @@ class Supervisor:
         lease_s: float | None = None,
         gpus: Sequence[str] | None = None,
         host: str | None = None,
+        tries: int | None = None,
     ) -> None:
         self.store = store
-        self.cap, self.gpus = cap, gpus
+        self.cap, self.gpus, self.tries = cap, gpus, tries
         self._command = command or worker_command
         self._tick_s, self._lease_s = tick_s, lease_s
         self._host = host or lease.host_name(store)
@@ -136,6 +142,7 @@ class Supervisor:
         if self.cap is None:
             given = slots.is_set(WORKERS_VARIABLE)
             self.cap = settings.workers if given else max(settings.workers, len(self.gpus))
+        self.tries = settings.tries if self.tries is None else self.tries
         # first the files, then the runs: one made in between is in the second list only
         left = files.leftovers(self.store)
         for run_id in left - queue.run_ids(self.store) if left else ():
@@ -186,26 +193,36 @@ class Supervisor:
         if found is None or found.state != "running" or found.attempt != child.attempt:
             return
         said = children.last_words(child.log)
-        why = child.killed or _meaning(child.process.returncode, said)
-        self._again(found, f"its worker ended ({why})", said, children.log_tail(child.log))
+        code = child.process.returncode
+        why = child.killed or _meaning(code, said)
+        if code in NOT_ITS_OWN and not child.killed:
+            self._without_blame(found, f"its worker ended ({why})")
+        else:
+            self._again(found, f"its worker ended ({why})", said, children.log_tail(child.log))
 
     def _give_up(self, run: Open, beats: Beats) -> None:
         """Queue a running run again whose worker is not ours, once that is surely gone."""
         silent = beats.silent(run)
         if run.host != self._host:
             if silent:
-                self._again(run, f"{run.host} gave no sign of life for {beats.patience(run):g} s")
+                silence = f"{run.host} gave no sign of life for {beats.patience(run):g} s"
+                self._without_blame(run, silence)
         elif self._is_worked_on(run.id):
             if silent and run.pid is not None:
                 # it holds the run's lock, so the number is still its own
                 children.kill_group(run.pid)
         elif run.pid is not None or run.device is not None or silent:
             # else somebody started it by hand this moment, and it has yet to take its lock
-            self._again(run, "its worker was lost")
+            self._without_blame(run, "its worker was lost with its server")
+
+    def _without_blame(self, run: Open, why: str) -> None:
+        """Queue a run again that was ended by something else: a power cut, another host's death."""
+        words = f"{why}; queued again"
+        queue.requeue(self.store, run.id, run.attempt, words, blameless=True)
 
     def _again(self, run: Open, why: str, said: str = "", log: str | None = None) -> None:
-        """Queue a run again whose attempt is over, unless that has led nowhere too often."""
-        if run.want != "run" or run.idle_attempts < MAX_IDLE_ATTEMPTS:
+        """Queue a run again whose own worker ended, unless that has led nowhere too often."""
+        if run.want != "run" or run.idle_attempts < (self.tries or DEFAULT_TRIES):
             queue.requeue(self.store, run.id, run.attempt, f"{why}; queued again")
             return
         last = f" Its last words: {said}." if said else ""
@@ -286,5 +303,6 @@ def _meaning(code: int, said: str) -> str:
         children.UNAVAILABLE: said,
         children.LOCKED: "another process still works on this run",
         children.PARENT_GONE: "it lost its server",
+        **dict.fromkeys((-1, -2, -15), "told to end from outside"),
     }
     return known.get(code) or f"exit code {code}"

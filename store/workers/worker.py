@@ -6,6 +6,7 @@ gone, and the worker ends too. It imports torch only once it has a run to work o
 
 import importlib
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -61,6 +62,9 @@ def watch_parent(signals: Signals, give_back: Callable[[], object]) -> None:
                 break
         except OSError:
             break
+    if hasattr(signal, "setitimer"):
+        # the system's own clock ends this process, whatever keeps this thread from its turn
+        signal.setitimer(signal.ITIMER_REAL, GRACE_S + GIVE_BACK_S)
     signals.parent_gone.set()
     signals.stop.set()
     if not signals.over.wait(GRACE_S):
@@ -162,8 +166,6 @@ def main(
         prepare: A double of `qcore.prepare.prepare`; None is the real one.
         piped: Whether a supervisor holds the other end of standard input.
     """
-    if piped and hasattr(os, "nice"):
-        os.nice(10)  # the dashboard stays smooth while its workers take what is left
     try:
         settings = read_settings()
         store = open_store(url)
@@ -180,6 +182,11 @@ def main(
                 threading.Thread(
                     target=watch_parent, args=(signals, give_back), daemon=True
                 ).start()
+            if piped and hasattr(os, "nice"):
+                # the dashboard stays smooth while its workers take what is left. On Linux each
+                # thread is nice by itself, and the two above are not: a machine that is busy
+                # must not make a worker look dead, or outlive its server
+                os.nice(10)
             try:
                 return work(store, run_id, attempt, signals, prepare, settings.evaluator)
             finally:

@@ -123,6 +123,36 @@ def test_a_full_disk_loses_nothing_stored(sqlite_store):
     assert all_runs(store)[-1].id == 1
 
 
+@pytest.mark.skipif(os.name != "posix", reason="sizes of files are limited on POSIX only")
+def test_a_disk_without_room_for_a_byte_is_read_and_says_that_it_is_full(tmp_path):
+    import resource
+
+    file = tmp_path / "bitdial.db"
+    store = open_store(file)
+    create_run(store, SPEC)
+    with store.read() as connection:
+        connection.exec_driver_sql("SELECT 1 FROM runs")
+        # as after a power cut: a log that was not merged yet, and no index of it
+        left = {ending: Path(f"{file}{ending}").read_bytes() for ending in ("", "-wal")}
+    store.engine.dispose()
+    for ending, data in left.items():
+        Path(f"{file}{ending}").write_bytes(data)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, limits[1]))
+    try:
+        full = open_store(file)
+        runs = [all_runs(full), all_runs(full)]
+        with pytest.raises(DatabaseUnavailable, match="disk is full"):
+            create_run(full, SPEC)
+        full.engine.dispose()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [len(found) for found in runs] == [1, 1]
+    again = open_store(file)
+    assert len(all_runs(again)) == 1
+    again.engine.dispose()
+
+
 @pytest.mark.parametrize(
     "url", ["sqlite://", "nonsense://x", "sqlite+other://", "postgresql://h:x"]
 )

@@ -29,6 +29,10 @@ def test_every_setting_can_be_set(tmp_path):
         "BITDIAL_GPUS": "0",
         "BITDIAL_RECORDINGS": "no",
         "BITDIAL_ALLOW_CODE": "mine.nets, pt2",
+        "BITDIAL_BACKUPS": "0",
+        "BITDIAL_TRIES": "9",
+        "BITDIAL_OPEN_GB": "2.5",
+        "BITDIAL_OPEN_S": "60",
         "BITDIAL_TOKEN": "a-secret-of-23-letters.",
     }
     found = read_settings(env)
@@ -37,6 +41,8 @@ def test_every_setting_can_be_set(tmp_path):
     assert (found.workers, found.lease_s, found.evaluator, found.gpus) == (7, 2.5, "procs:3", 0)
     assert found.recordings is False
     assert found.allow_code == ("mine.nets", "pt2")
+    assert (found.backups, found.tries) == (0, 9)
+    assert (found.open_gb, found.open_s) == (2.5, 60)
     assert found.token == env["BITDIAL_TOKEN"]
     assert found.token not in f"{found} {describe_settings(env)}"
     rows = describe_settings(env)
@@ -73,6 +79,10 @@ def test_the_folder_of_a_user_is_understood(monkeypatch, tmp_path):
         ("BITDIAL_GPUS", "-1"),
         ("BITDIAL_GPUS", "all"),
         ("BITDIAL_RECORDINGS", "maybe"),
+        ("BITDIAL_BACKUPS", "-1"),
+        ("BITDIAL_TRIES", "0"),
+        ("BITDIAL_OPEN_GB", "0"),
+        ("BITDIAL_OPEN_S", "soon"),
         ("BITDIAL_ALLOW_CODE", "/home/me/nets.py"),
     ],
 )

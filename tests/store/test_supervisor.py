@@ -237,6 +237,38 @@ def test_a_worker_that_dies_again_and_again_is_a_failed_run(
 
 
 @on_sqlite
+def test_how_often_it_may_die_is_a_setting(store, eventually, monkeypatch):
+    monkeypatch.setenv("BITDIAL_TRIES", "1")
+    run_id = create_run(store, SHORT)
+    one = Supervisor(store, command=lambda *_: ["sh", "-c", "exit 9"], tick_s=0.05, gpus=())
+    one.start()
+    eventually(lambda: run(store, run_id).state == "failed")
+    one.stop()
+    assert run(store, run_id).attempt == 1
+
+
+@on_sqlite
+def test_power_cuts_are_not_the_runs_fault(store, supervisor, eventually):
+    run_id = create_run(store, SHORT)
+    for _ in range(5):
+        # worker and server go at once: the run stays marked as running, and nobody works on it
+        lease.claim(store, lease.host_name(store))
+        with store.write() as connection:
+            connection.exec_driver_sql("UPDATE runs SET pid = 999999999")
+        one = Supervisor(store, command=lambda *_: ["sh", "-c", "kill -TERM $$"], tick_s=0.05)
+        one.gpus = ()
+        before = run(store, run_id).attempt
+        one.start()
+        # and what tells all processes of the machine to end is no fault of its either
+        eventually(lambda seen=before: run(store, run_id).attempt >= seen + 1)
+        one.stop()
+        eventually(lambda: run(store, run_id).state == "queued")
+    supervisor()
+    eventually(lambda: run(store, run_id).state == "done")
+    assert run(store, run_id).attempt > 10
+
+
+@on_sqlite
 def test_a_worker_that_cannot_be_started_is_a_failed_run(store, eventually):
     run_id = create_run(store, SHORT)
     one = Supervisor(store, command=lambda *_: ["/no/such/program"], tick_s=0.05, gpus=())
