@@ -3,8 +3,10 @@
 Nothing in it is run.
 """
 
+import lzma
 import pickle
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,9 @@ from qcore.data.stored_values import Unusable
 from qcore.errors import DataUnavailable, InvalidConfig, InvalidData
 
 MOST_BYTES = 8 * 2**30
+MOST_REPEATED = 2**28
+"""Bytes of a tensor whose values the file does not hold one by one."""
+
 KEYS = ("x", "y", "x_test", "y_test", "classes")
 
 _ALIASES = {"x_train": "x", "y_train": "y"}
@@ -33,6 +38,10 @@ _UNREADABLE = (
     AttributeError,
     pickle.UnpicklingError,
     zipfile.BadZipFile,
+    MemoryError,
+    OverflowError,
+    zlib.error,
+    lzma.LZMAError,
 )
 _PAIR = 2
 
@@ -122,7 +131,9 @@ def _read(path: Path) -> Any:
             from qcore.models.loading.weights import read_weights
 
             return read_weights(path, most=MOST_BYTES)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        document = torch.load(path, map_location="cpu", weights_only=True)
+        _check_claims(document, path)
+        return document
     except (InvalidData, DataUnavailable, InvalidConfig):
         raise
     except _UNREADABLE as error:
@@ -131,6 +142,26 @@ def _read(path: Path) -> Any:
             f"{shown(path)} cannot be read as plain tensors ({reason}). Save it with "
             "numpy.savez(path, x=x, y=y) or torch.save({'x': x, 'y': y}, path)."
         ) from error
+
+
+def _check_claims(document: Any, path: Path) -> None:
+    """Refuse tensors that say they are far larger than what the file holds of them.
+
+    Raises:
+        InvalidData: one repeats its values, or all that it says would not fit into memory.
+    """
+    parts = document.values() if isinstance(document, Mapping) else document
+    for part in parts if isinstance(document, Mapping | list | tuple) else (document,):
+        if not isinstance(part, Tensor) or part.layout != torch.strided or part.is_meta:
+            continue
+        claimed = part.numel() * part.element_size()
+        repeats = claimed > part.untyped_storage().nbytes()
+        if claimed > (MOST_REPEATED if repeats else MOST_BYTES):
+            words = ", and repeats fewer values than that (it was expanded)" if repeats else ""
+            raise InvalidData(
+                f"A tensor of {shown(path)} has {tuple(part.shape)} values{words}: "
+                f"{claimed / 1e9:,.1f} GB. Save fewer images, each with its own values."
+            )
 
 
 def _listed(stored: Sequence[Any], path: Path, notes: list[str]) -> dict[str, Any]:
