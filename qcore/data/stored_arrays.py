@@ -5,6 +5,7 @@ Nothing in it is run.
 
 import lzma
 import pickle
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +37,8 @@ _UNREADABLE = (
     AttributeError,
     ArithmeticError,
     MemoryError,
+    SyntaxError,
+    tokenize.TokenError,
     pickle.UnpicklingError,
     zipfile.BadZipFile,
     zlib.error,
