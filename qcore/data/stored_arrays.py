@@ -5,9 +5,11 @@ Nothing in it is run.
 
 import lzma
 import pickle
+import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from qcore.data.listing import shown
 from qcore.data.parquet import SUFFIXES as PARQUET
 from qcore.data.parquet import read_parquet
 from qcore.data.stored_values import Unusable
-from qcore.errors import DataUnavailable, InvalidConfig, InvalidData
+from qcore.errors import DataUnavailable, InvalidConfig, InvalidData, QcoreError
 
 MOST_BYTES = 8 * 2**30
 MOST_REPEATED = 2**28
@@ -36,14 +38,31 @@ _UNREADABLE = (
     LookupError,
     TypeError,
     AttributeError,
+    ArithmeticError,
+    MemoryError,
+    SyntaxError,
+    tokenize.TokenError,
     pickle.UnpicklingError,
     zipfile.BadZipFile,
-    MemoryError,
-    OverflowError,
     zlib.error,
     lzma.LZMAError,
 )
 _PAIR = 2
+
+
+@contextmanager
+def unread(path: Path) -> Iterator[None]:
+    """Use what a file holds in the body.
+
+    Raises:
+        InvalidData: something in it cannot be used as numbers; errors of ours pass.
+    """
+    try:
+        yield
+    except QcoreError:
+        raise
+    except _UNREADABLE as error:
+        raise InvalidData(f"{shown(path)} cannot be used: {_why(error)}.") from error
 
 
 def read_stored(path: Path, notes: list[str]) -> dict[str, Any]:
@@ -85,6 +104,13 @@ def as_tensor(value: Any, what: str, path: Path) -> Tensor:
     if isinstance(value, Tensor):
         if value.layout != torch.strided or value.is_quantized or value.is_nested:
             raise InvalidData(f"{shown(path)}: {what} must be a plain tensor; save its to_dense().")
+        if value.device.type != "cpu":
+            raise InvalidData(f"{shown(path)}: {what} holds no numbers ({value.device.type}).")
+        if value.numel() * value.element_size() > MOST_BYTES:
+            raise InvalidData(
+                f"{shown(path)}: {what} of {tuple(value.shape)} takes more than "
+                f"{MOST_BYTES / 1e9:.1f} GB of memory. Use fewer samples."
+            )
         return value.detach()
     if isinstance(value, np.ndarray) and value.dtype.kind in "buifc" and value.dtype.itemsize <= 8:
         return torch.from_numpy(np.ascontiguousarray(value.astype(value.dtype.newbyteorder("="))))
@@ -137,9 +163,8 @@ def _read(path: Path) -> Any:
     except (InvalidData, DataUnavailable, InvalidConfig):
         raise
     except _UNREADABLE as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise InvalidData(
-            f"{shown(path)} cannot be read as plain tensors ({reason}). Save it with "
+            f"{shown(path)} cannot be read as plain tensors ({_why(error)}). Save it with "
             "numpy.savez(path, x=x, y=y) or torch.save({'x': x, 'y': y}, path)."
         ) from error
 
@@ -162,6 +187,16 @@ def _check_claims(document: Any, path: Path) -> None:
                 f"A tensor of {shown(path)} has {tuple(part.shape)} values{words}: "
                 f"{claimed / 1e9:,.1f} GB. Save fewer images, each with its own values."
             )
+
+
+def _why(error: Exception) -> str:
+    """What a library said, without its advice to read the file in a way that runs what is in it."""
+    words = " ".join(str(error).split())
+    if any(option in words.lower() for option in ("weights_only", "weights only", "pickle")):
+        return "it is damaged, or holds objects that could run code"
+    if isinstance(error, MemoryError | OverflowError):
+        return "it asks for more memory than there is"
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _listed(stored: Sequence[Any], path: Path, notes: list[str]) -> dict[str, Any]:
