@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qcore.allocation import FLOAT_BITS
+from qcore.allocation import FLOAT_BITS, stored_bits
 from qcore.errors import InvalidParams
 from qcore.problem import SensitivityTable
 from qcore.ptq.calibration import float_allocation, layer_correction
@@ -137,7 +137,8 @@ def measured_table(
     started = time.perf_counter()
     model, judge = evaluator.model, evaluator.judge
     model.set_allocation(float_allocation(model))
-    wider = [bits for bits in sorted(set(weight_bits) - {FLOAT_BITS}) if bits > MEASURED_UP_TO]
+    quantized = sorted(set(weight_bits) - {FLOAT_BITS})
+    wider = [bits for bits in quantized if stored_bits(bits) > MEASURED_UP_TO]
     if kind != "kl" or MEASURED_UP_TO not in weight_bits:
         wider = []
     parts = choices(set(weight_bits) - set(wider), activation_bits)

@@ -54,7 +54,17 @@ def test_a_network_without_known_layers_says_so(app):
 
 
 def test_what_is_kept_is_listed_with_its_verdict(app, kept):
-    update_config(kept, 1, check={"at": "", "passed": True, "wanted": 0.9, "got": 0.9, "n": 10})
+    update_config(
+        kept,
+        1,
+        check={
+            "at": "2026-01-01T00:00:00+00:00",
+            "passed": True,
+            "wanted": 0.9,
+            "got": 0.9,
+            "n": 10,
+        },
+    )
     at = app("configs", config="1")
     table = at.dataframe[0].value
     assert table["Name"].tolist() == ["broken", "bits alone", NAME]

@@ -26,7 +26,7 @@ MODEL = bundled_spec("resnet8")
         ({"limits": {"weight_bytes": float("nan")}}, "got nan"),
         ({"limits": {"weight_bytes": float("inf")}}, "got inf"),
         ({"weight_bits": ()}, "at least one weight"),
-        ({"weight_bits": (24,)}, "1 to 16, fp16, bf16, or 32 for float; got 24"),
+        ({"weight_bits": (24,)}, "1 to 16, fp16, bf16, or 32 for float, or such as 4g64; got 24"),
         ({"weight_bits": (4, 9), "search": "dq"}, "which have 1 to 8 bits; got 9 bits"),
         ({"pin_first_last": FLOAT16, "search": "mirror"}, "which have 1 to 8 bits; got fp16"),
         ({"weight_bits": (0, 4)}, "got 0"),

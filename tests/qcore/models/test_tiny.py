@@ -17,6 +17,7 @@ from qcore.models.zoo import load_model
 from qcore.network.layers import find_layers
 from qcore.prepare import prepare
 from qcore.run_spec import RunSpec
+from qcore.trees import call
 from tests.variants import some
 
 torch.set_num_threads(1)
@@ -62,7 +63,8 @@ def test_every_architecture_is_built_by_its_name_and_the_other_way_round():
     assert set(BUILDERS) == set(ARCHITECTURES)
     for name, known in ARCHITECTURES.items():
         assert known.input_shape == (known.inputs[0].shape if known.inputs else known.input_shape)
-        assert BUILDERS[name](in_channels=known.input_shape[0]).eval()(sample(name)).shape[0] == 1
+        network = BUILDERS[name](in_channels=known.input_shape[0]).eval()
+        assert call(network, sample(name)).shape[0] == 1
 
 
 @pytest.mark.parametrize(("size", "kernel", "before", "after"), [(96, 3, 0, 1), (32, 3, 0, 1)])
