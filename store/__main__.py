@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from qcore.allocation import FLOAT_BITS, parse_width
+from qcore.allocation import FLOAT_BITS, GROUPED_WIDTHS, parse_width
 from qcore.costs import COSTS, costs_of, mean_weight_bits
+from qcore.costs.formulas import MICROBITS
 from qcore.costs.limits import read_limit
 from qcore.costs.smaller import smaller_text
 from qcore.errors import InvalidBits, InvalidData, InvalidParams, QcoreError
@@ -189,6 +190,9 @@ def _summary(store: Store, run_id: int) -> None:
         cost = costs_of(spec, point.allocation)["weight_bytes"]
         smaller = smaller_text(COSTS["weight_bytes"], spec, cost)
         name = "" if judge.name == "classes" else f"{measure.name} "
+        if any(bits.weight in GROUPED_WIDTHS for bits in point.allocation.values()):
+            whole = costs_of(spec, point.allocation)["microbits_per_weight"] / MICROBITS
+            smaller += f"; {whole:.2f} bits with scales"
         say(
             f"{number:5}  {mean_weight_bits(spec, point.allocation):16.2f}  {cost:12,}  "
             f"{name}{measure.write(test.headline, 2)} ({low:.2f} to {high:.2f}, "

@@ -18,7 +18,7 @@ from pages.plots.style import GREY, lay_out, plain, style_of
 from pages.shared.columns import DAMAGE, SEARCH_HIGH, SEARCH_LOW, SEARCH_N, SEARCH_SCORE
 from pages.shared.judged import CLASSIFIER, Words
 from pages.shared.text import counted
-from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
+from qcore.allocation import FLOAT_BITS, WEIGHT_WIDTHS, BitAllocation, ModelSpec
 from qcore.problem import PTQ, SensitivityTable
 from qcore.run_spec import method_label
 from store import Run, StoredPoint
@@ -116,7 +116,7 @@ def damages(
     total = np.zeros(len(allocations))
     for name in model.names:
         for part, scores in (("weight", table.weight), ("activation", table.activation)):
-            known = np.full(FLOAT_BITS + 1, np.nan)
+            known = np.full(max(WEIGHT_WIDTHS) + 1, np.nan)
             known[FLOAT_BITS] = 0.0
             for width, score in scores.get(name, {}).items():
                 known[width] = score

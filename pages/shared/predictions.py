@@ -15,7 +15,7 @@ from pages.shared.points_table import allocation_facts, with_costs
 from pages.shared.text import mean_text
 from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits, ModelSpec
 from qcore.costs import COSTS
-from qcore.costs.budget import Budget, make_options
+from qcore.costs.budget import Budget, make_options, usual_size
 from qcore.costs.formulas import CostModel
 from qcore.front import SLACK
 from qcore.problem import Problem, SensitivityTable
@@ -132,7 +132,7 @@ def predicted_pick(
     Returns:
         As `predicted_front`.
     """
-    names = tuple(limits) or ("weight_bytes",)
+    names = tuple(limits) or (usual_size(table_options(table, model)),)
     space = _space(table, model, names, costs, held)
     if space is None:
         return _predicted_rows(name, [], model, costs)

@@ -153,7 +153,8 @@ def _text(bits: int | str | None) -> str | None:
 def width_options(draft: Draft, inputs: bool = False) -> list[str]:
     """What cells of weights or of inputs offer, as text: every width, and what the draft has."""
     had = (_text(row.activation if inputs else row.weight) for row in draft.rows)
-    known = BIT_WIDTHS if inputs else WEIGHT_WIDTHS
+    # whoever types 12 means 12 bits, and takes the first that has it in its name
+    known = BIT_WIDTHS if inputs else (*BIT_WIDTHS, *GROUPED_WIDTHS)
     return list(dict.fromkeys([*map(width_text, known), *(each for each in had if each)]))
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from numbers import Real
 
-from qcore.allocation import FLOAT_BITS, LayerBits, LayerSpec, ModelSpec, in_order
+from qcore.allocation import FLOAT_BITS, GROUPED_WIDTHS, LayerBits, LayerSpec, ModelSpec, in_order
 from qcore.costs import COSTS
 from qcore.costs.formulas import UNPRICED, CostModel
 from qcore.errors import InfeasibleBudget, InvalidParams
@@ -119,6 +119,16 @@ def make_options(
             pinned = LayerBits(pin_first_last, pin_first_last if inputs else FLOAT_BITS)
             options[layer.name] = (pinned,)
     return options
+
+
+def usual_size(options: Mapping[str, Iterable[LayerBits]]) -> str:
+    """The cost that says how small a network is where no limit does.
+
+    Codes alone, as published tables have it; where some weights may have scales of groups, which
+    would be free then, all that lies on disk.
+    """
+    grouped = any(bits.weight in GROUPED_WIDTHS for row in options.values() for bits in row)
+    return "model_bytes" if grouped else "weight_bytes"
 
 
 def ends_of(layers: Iterable[LayerSpec]) -> tuple[LayerSpec, ...]:

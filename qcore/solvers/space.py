@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qcore.allocation import BitAllocation, LayerBits
+from qcore.costs.budget import usual_size
 from qcore.errors import InfeasibleBudget, InvalidParams
 from qcore.problem import Ask, Point, Problem, Progress, SensitivityTable
 from qcore.solvers.decisions import SAMPLED, Decision, decisions_of
@@ -217,7 +218,8 @@ def space_of(
         )
         for layer in model.layers
     }
-    costs = tuple(name for name in limits if known[name].reduce == "sum") or ("weight_bytes",)
+    summed = tuple(name for name in limits if known[name].reduce == "sum")
+    costs = summed or (usual_size(options),)
     layer_prices = {
         layer.name: np.array(
             [

@@ -26,7 +26,7 @@ from pages.workbench.history import MOST, History
 from pages.workbench.rules import LAYER_SETS, NAMED, PARTS, Rule, apply_rule, matching
 from qcore.allocation import (
     BIT_WIDTHS,
-    WEIGHT_WIDTHS,
+    GROUPED_WIDTHS,
     BitAllocation,
     LayerBits,
     LayerSpec,
@@ -111,7 +111,7 @@ def test_cells_and_what_they_offer_are_the_widths_texts(weight, activation):
         width_text(activation),
     )
     # no code of a width is among them, each is one, and what a cell shows can be chosen again
-    assert [parse_width(each) for each in offered] == list(WEIGHT_WIDTHS)
+    assert [parse_width(each) for each in offered] == [*BIT_WIDTHS, *GROUPED_WIDTHS]
     assert [parse_width(each, inputs=True) for each in inputs] == list(BIT_WIDTHS)
     assert set(frame[WEIGHT]) <= set(offered)
     assert set(frame[ACTIVATION]) <= set(inputs)
