@@ -5,16 +5,17 @@ A search never sees a RunSpec: `qcore.prepare` makes a `Problem` of it.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from qcore.allocation import LayerSpec, ModelSpec, parse_width, width_json
 from qcore.costs import COSTS
 from qcore.costs.budget import Budget, make_options
 from qcore.costs.formulas import CostModel
-from qcore.errors import InvalidParams
+from qcore.errors import DataUnavailable, InvalidData, InvalidParams, UnsupportedModel
 from qcore.judges import read_judge
 from qcore.judges.sample_words import samples_word
-from qcore.models.catalog import split_data_name
+from qcore.models.catalog import read_models, split_data_name
 from qcore.problem import PTQ, TUNED, Problem
 from qcore.ptq.rounding_names import NEAREST, ROUNDING_FACTS
 from qcore.ptq.settings import CORRECTIONS, SEQUENTIAL
@@ -165,8 +166,58 @@ def method_label(search: str, stage: str = PTQ, aim: str = "kl", ruled: bool = F
     return f"{title}, tuned" if stage == TUNED else title
 
 
+DEVICES = ("auto", "cpu", "cuda", "mps")
+_TEXTS = (".txt", ".text", ".jsonl", ".ndjson")
+_TENSORS = (b"PK", b"\x93NUMPY", b"PAR1", b"\x80")
+"""How files of tensors begin: numpy's, Parquet's and what torch.save wrote."""
+
 MOST_IMAGES = 100_000
 MOST_REPORTED = 1_000
+
+
+def check_here(spec: RunSpec) -> None:
+    """Raise where a run could not begin on this machine, as far as that shows without torch.
+
+    Raises:
+        UnsupportedModel: there is no network of this name.
+        InvalidParams: the device is none.
+        DataUnavailable: there is no such folder or file.
+        InvalidData: the file is of another kind than its data name says.
+    """
+    if spec.model not in read_models():
+        raise UnsupportedModel(
+            f"There is no network named {spec.model[:80]!r}; add it with `add-model`, or choose "
+            "another."
+        )
+    if spec.device not in DEVICES:
+        raise InvalidParams(f"No device {spec.device[:80]!r}; known: {', '.join(DEVICES)}.")
+    key, place = split_data_name(spec.data)
+    if place is not None:
+        _check_place(key, place)
+
+
+def _check_place(key: str, place: Path) -> None:
+    """Raise where a place cannot hold such data; what is in it is not read."""
+    try:
+        found, folder, file = place.exists(), place.is_dir(), place.is_file()
+        head = b""
+        if file:
+            with place.open("rb") as stream:
+                head = stream.read(8)
+    except (OSError, ValueError) as error:
+        raise DataUnavailable(f"{str(place)[:200]!r} cannot be opened: {error}.") from error
+    if not found:
+        raise DataUnavailable(f"There is nothing at {place} on this machine.")
+    known = head.startswith(_TENSORS) or (head and place.suffix.lower() == ".safetensors")
+    if key == "tensors" and not known:
+        raise InvalidData(
+            f"{place} is no file of tensors. Save one with numpy.savez(path, x=x, y=y) or "
+            "torch.save({'x': x, 'y': y}, path)."
+        )
+    if key == "texts" and not folder and place.suffix.lower() not in _TEXTS:
+        raise InvalidData(f"{place} is no file of texts ({', '.join(_TEXTS)}), nor a folder.")
+    if key not in ("tensors", "texts") and not folder:
+        raise DataUnavailable(f"{place} is no folder.")
 
 
 def check_run(

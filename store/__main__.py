@@ -23,18 +23,22 @@ from qcore.ptq.rounding_names import ROUNDING_FACTS
 from qcore.ptq.settings import CORRECTIONS
 from qcore.quantizer_names import POST_TRAINING
 from qcore.rules.file import load_rules
-from qcore.run_spec import RunSpec, check_run
+from qcore.run_spec import RunSpec, check_here, check_run
 from qcore.searches import SEARCHES
 from qcore.searches.usual_widths import usual_widths
 from store.database import Store, open_store
 from store.health import command_keep, doctor
 from store.jobs import command_add_model, command_rules, pick, samples, verify
+from store.jobs.arguments import pair, row_number, write_file
 from store.jobs.export import render
 from store.runs import points, queue
 from store.runs.lease import ON_DATA
 from store.settings import read_settings
 from store.workers import worker
 from store.workers.attempt import ANYWAY
+
+INTERRUPTED = 130
+"""Exit code of a program that was ended by Ctrl+C."""
 
 Command = Callable[[Store, argparse.Namespace], int]
 
@@ -53,7 +57,8 @@ FAILED = (
 
 def say(line: str) -> None:
     """Write one line to standard output."""
-    sys.stdout.write(line + "\n")
+    # a path may hold bytes that are no letters
+    sys.stdout.write(line.encode("utf-8", "backslashreplace").decode() + "\n")
     sys.stdout.flush()
 
 
@@ -70,15 +75,10 @@ def _widths(words: str, inputs: bool = False) -> tuple[int, ...]:
 def _pairs(items: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for item in items:
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise InvalidParams(f"Write name=value; got {item!r}.")
+        key, value = pair(item)
         if key in found:
             raise InvalidParams(f"{key} is given twice: {found[key]} and {value}. Give it once.")
-        try:
-            found[key] = json.loads(value)
-        except ValueError:
-            found[key] = value
+        found[key] = value
     return found
 
 
@@ -139,6 +139,7 @@ def command_run(store: Store, arguments: argparse.Namespace) -> int:
     if words and not spec.anyway:
         raise InvalidData(f"{words} {ANYWAY}")
     if arguments.detach:
+        check_here(spec)
         say(f"run {queue.create_run(store, spec, arguments.name)} queued")
         return 0
     read_settings()  # before anything is stored: a worker needs them all
@@ -278,7 +279,7 @@ def command_export(store: Store, arguments: argparse.Namespace) -> int:
         )
     made = render(parse_bits(text, store.costs), arguments.format)
     path = arguments.out or Path(f"point{point}{EXPORTS[arguments.format].suffix}")
-    path.write_bytes(made.content)
+    write_file(path, made.content)
     say(str(path))
     if set(made.report) - {"format"}:
         say(json.dumps(dict(made.report), indent=1))
@@ -414,7 +415,7 @@ def parser() -> argparse.ArgumentParser:
     for name, function, explanation in named:
         command = commands.add_parser(name, help=explanation)
         command.set_defaults(function=function)
-        command.add_argument("run", type=int)
+        command.add_argument("run", type=row_number)
     picking = commands.add_parser("pick", help="the smallest that loses at most so much")
     picking.set_defaults(function=command_pick)
     picking.add_argument("--within", type=float, required=True, help="the loss that is accepted")
@@ -429,23 +430,23 @@ def parser() -> argparse.ArgumentParser:
     picking.add_argument("--cost", default="weight_bytes", help="what is to be small")
     picking.add_argument("--limit", action="append", default=[], metavar="COST=VALUE", help=LIMITS)
     picking.add_argument(
-        "--run", type=int, action="append", default=[], help="only this run; may be repeated"
+        "--run", type=row_number, action="append", default=[], help="only this run; may be repeated"
     )
     export = commands.add_parser("export", help="write a configuration")
     export.set_defaults(function=command_export)
-    export.add_argument("run", type=int, nargs="?", help="not needed with --point")
+    export.add_argument("run", type=row_number, nargs="?", help="not needed with --point")
     export.add_argument(
-        "--point", type=int, help="default: the best reported one by the search's objective"
+        "--point", type=row_number, help="default: the best reported one by the search's objective"
     )
     export.add_argument("--format", choices=list(EXPORTS), default="json")
     export.add_argument("--out", type=Path)
     check = commands.add_parser("verify", help="measure a saved configuration again")
     check.set_defaults(function=command_verify)
-    check.add_argument("configuration", type=int, help="its number on the Configs page")
+    check.add_argument("configuration", type=row_number, help="its number on the Configs page")
     seeing = commands.add_parser("samples", help="what both networks answer to single samples")
     seeing.set_defaults(function=command_samples)
-    seeing.add_argument("configuration", type=int, nargs="?", help="not needed with --point")
-    seeing.add_argument("--point", type=int)
+    seeing.add_argument("configuration", type=row_number, nargs="?", help="not needed with --point")
+    seeing.add_argument("--point", type=row_number)
     adding = commands.add_parser("add-model", help="add a network of your own")
     command_add_model.add_arguments(adding)
     adding.set_defaults(
@@ -458,8 +459,8 @@ def parser() -> argparse.ArgumentParser:
     )
     attempt = commands.add_parser("worker", help="used by the server")
     attempt.set_defaults(function=command_worker)
-    attempt.add_argument("run", type=int)
-    attempt.add_argument("attempt", type=int)
+    attempt.add_argument("run", type=row_number)
+    attempt.add_argument("attempt", type=row_number)
     return top
 
 
@@ -471,8 +472,20 @@ def main(words: Sequence[str] | None = None) -> int:
             return int(arguments.unopened(arguments))
         return int(arguments.function(open_store(arguments.database), arguments))
     except QcoreError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+        return _refused(str(error))
+    except UnicodeEncodeError as error:
+        shown = str(error.object).encode("utf-8", "backslashreplace").decode()
+        return _refused(f"{shown[:200]!r} is not written in UTF-8 and cannot be stored.")
+    except OSError as error:
+        place = f" {error.filename}" if error.filename else ""
+        return _refused(f"The system refused{place}: {error.strerror or error}.")
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _refused(words: str) -> int:
+    sys.stderr.write(words.encode("utf-8", "backslashreplace").decode() + "\n")
+    return 2
 
 
 if __name__ == "__main__":

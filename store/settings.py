@@ -165,9 +165,9 @@ def _whole(env: Env, variable: str, low: int, high: int) -> int | None:
     words = env.get(variable, "").strip()
     if not words:
         return None
-    if not words.isdecimal() or not low <= int(words) <= high:
+    if not words.isdecimal() or len(words) > 9 or not low <= int(words) <= high:
         raise InvalidParams(
-            f"{variable} is {words!r}; it must be a whole number from {low} to {high}. "
+            f"{variable} is {words[:80]!r}; it must be a whole number from {low} to {high}. "
             "Correct it, or remove it to use the default."
         )
     return int(words)

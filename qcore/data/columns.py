@@ -22,7 +22,7 @@ from qcore.data.masks import LENGTHS, is_mask, mask_of
 from qcore.data.ragged import filled, rows_of
 from qcore.data.samples import Samples, as_kind
 from qcore.data.splits import Data, assemble, draw
-from qcore.data.stored_arrays import as_tensor, read_stored
+from qcore.data.stored_arrays import as_tensor, read_stored, unread
 from qcore.data.tagged.columns import LABELS, read_column_labels, without_unlabelled
 from qcore.errors import InvalidData, InvalidParams
 from qcore.example_inputs import zeros_for
@@ -67,6 +67,19 @@ def column_data(
             f"This network takes {'; '.join(each.words for each in inputs)}, and {key} gives "
             "images. Use tensors:/path, a file with a column for each input."
         )
+    with unread(path):
+        return _columns(name, path, inputs, counts, seed, training, judge)
+
+
+def _columns(
+    name: str,
+    path: Path,
+    inputs: tuple[Input, ...],
+    counts: tuple[int, int],
+    seed: int,
+    training: bool,
+    judge: Judge | None,
+) -> Data:
     notes: list[str] = []
     stored = read_stored(path, notes)
     given, test = _part(stored, "", inputs, path, judge, notes), None

@@ -3,9 +3,13 @@
 Nothing in it is run.
 """
 
+import lzma
 import pickle
+import tokenize
 import zipfile
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +21,12 @@ from qcore.data.listing import shown
 from qcore.data.parquet import SUFFIXES as PARQUET
 from qcore.data.parquet import read_parquet
 from qcore.data.stored_values import Unusable
-from qcore.errors import DataUnavailable, InvalidConfig, InvalidData
+from qcore.errors import DataUnavailable, InvalidConfig, InvalidData, QcoreError
 
 MOST_BYTES = 8 * 2**30
+MOST_REPEATED = 2**28
+"""Bytes of a tensor whose values the file does not hold one by one."""
+
 KEYS = ("x", "y", "x_test", "y_test", "classes")
 
 _ALIASES = {"x_train": "x", "y_train": "y"}
@@ -31,10 +38,31 @@ _UNREADABLE = (
     LookupError,
     TypeError,
     AttributeError,
+    ArithmeticError,
+    MemoryError,
+    SyntaxError,
+    tokenize.TokenError,
     pickle.UnpicklingError,
     zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
 )
 _PAIR = 2
+
+
+@contextmanager
+def unread(path: Path) -> Iterator[None]:
+    """Use what a file holds in the body.
+
+    Raises:
+        InvalidData: something in it cannot be used as numbers; errors of ours pass.
+    """
+    try:
+        yield
+    except QcoreError:
+        raise
+    except _UNREADABLE as error:
+        raise InvalidData(f"{shown(path)} cannot be used: {_why(error)}.") from error
 
 
 def read_stored(path: Path, notes: list[str]) -> dict[str, Any]:
@@ -76,6 +104,13 @@ def as_tensor(value: Any, what: str, path: Path) -> Tensor:
     if isinstance(value, Tensor):
         if value.layout != torch.strided or value.is_quantized or value.is_nested:
             raise InvalidData(f"{shown(path)}: {what} must be a plain tensor; save its to_dense().")
+        if value.device.type != "cpu":
+            raise InvalidData(f"{shown(path)}: {what} holds no numbers ({value.device.type}).")
+        if value.numel() * value.element_size() > MOST_BYTES:
+            raise InvalidData(
+                f"{shown(path)}: {what} of {tuple(value.shape)} takes more than "
+                f"{MOST_BYTES / 1e9:.1f} GB of memory. Use fewer samples."
+            )
         return value.detach()
     if isinstance(value, np.ndarray) and value.dtype.kind in "buifc" and value.dtype.itemsize <= 8:
         return torch.from_numpy(np.ascontiguousarray(value.astype(value.dtype.newbyteorder("="))))
@@ -122,15 +157,46 @@ def _read(path: Path) -> Any:
             from qcore.models.loading.weights import read_weights
 
             return read_weights(path, most=MOST_BYTES)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        document = torch.load(path, map_location="cpu", weights_only=True)
+        _check_claims(document, path)
+        return document
     except (InvalidData, DataUnavailable, InvalidConfig):
         raise
     except _UNREADABLE as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise InvalidData(
-            f"{shown(path)} cannot be read as plain tensors ({reason}). Save it with "
+            f"{shown(path)} cannot be read as plain tensors ({_why(error)}). Save it with "
             "numpy.savez(path, x=x, y=y) or torch.save({'x': x, 'y': y}, path)."
         ) from error
+
+
+def _check_claims(document: Any, path: Path) -> None:
+    """Refuse tensors that say they are far larger than what the file holds of them.
+
+    Raises:
+        InvalidData: one repeats its values, or all that it says would not fit into memory.
+    """
+    parts = document.values() if isinstance(document, Mapping) else document
+    for part in parts if isinstance(document, Mapping | list | tuple) else (document,):
+        if not isinstance(part, Tensor) or part.layout != torch.strided or part.is_meta:
+            continue
+        claimed = part.numel() * part.element_size()
+        repeats = claimed > part.untyped_storage().nbytes()
+        if claimed > (MOST_REPEATED if repeats else MOST_BYTES):
+            words = ", and repeats fewer values than that (it was expanded)" if repeats else ""
+            raise InvalidData(
+                f"A tensor of {shown(path)} has {tuple(part.shape)} values{words}: "
+                f"{claimed / 1e9:,.1f} GB. Save fewer images, each with its own values."
+            )
+
+
+def _why(error: Exception) -> str:
+    """What a library said, without its advice to read the file in a way that runs what is in it."""
+    words = " ".join(str(error).split())
+    if any(option in words.lower() for option in ("weights_only", "weights only", "pickle")):
+        return "it is damaged, or holds objects that could run code"
+    if isinstance(error, MemoryError | OverflowError):
+        return "it asks for more memory than there is"
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def _listed(stored: Sequence[Any], path: Path, notes: list[str]) -> dict[str, Any]:

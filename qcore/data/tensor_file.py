@@ -16,7 +16,7 @@ from qcore.data.labels import read_labels
 from qcore.data.listing import shown
 from qcore.data.pairs.targets import TargetKind
 from qcore.data.pixels import as_pixels
-from qcore.data.stored_arrays import KEYS, as_tensor, read_stored
+from qcore.data.stored_arrays import KEYS, as_tensor, read_stored, unread
 from qcore.data.stored_targets import read_targets
 from qcore.errors import InvalidData
 
@@ -61,6 +61,11 @@ def read_tensors(
         DataUnavailable: there is no such file.
         InvalidData: it is damaged, too large, lacks x, or holds what cannot be images or labels.
     """
+    with unread(path):
+        return _read(path, shape, targets)
+
+
+def _read(path: Path, shape: Shape | None, targets: TargetKind | None) -> TensorFile:
     notes: list[str] = []
     stored = read_stored(path, notes)
     unknown = sorted(set(stored) - set(KEYS))

@@ -20,6 +20,7 @@ from qcore.costs import COSTS, costs_of
 from qcore.costs.formulas import CostModel
 from qcore.errors import InvalidAllocation, InvalidConfig
 from qcore.formats.config_parts import encode_array, read_model, read_norms, read_scores, read_state
+from qcore.intact import worded
 from qcore.problem import Scores
 
 FORMAT = "bitdial-allocation"
@@ -155,6 +156,11 @@ def parse_bits(text: str, costs: Mapping[str, CostModel] = COSTS) -> BitConfig:
         text: Of the file.
         costs: Those that it is priced by when it is written again.
     """
+    with worded(InvalidConfig, "This is no configuration that can be used"):
+        return _parse(text, costs)
+
+
+def _parse(text: str, costs: Mapping[str, CostModel]) -> BitConfig:
     if len(text) > MAX_BYTES:
         raise InvalidConfig(f"This text is larger than {MAX_BYTES // 2**20} MiB.")
     try:

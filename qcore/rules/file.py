@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qcore.errors import InvalidBits, InvalidParams
+from qcore.intact import worded
 from qcore.rules.rule import Rule
 
 MOST_BYTES = 1_000_000
@@ -24,7 +25,8 @@ def parse_rules(text: str, where: str = "The rules") -> tuple[Rule, ...]:
         InvalidParams: it is neither, or a rule in it cannot be read; says which.
         InvalidBits: a width there is not.
     """
-    return read_rules(rule_entries(text, where), where)
+    with worded(InvalidParams, f"{where} cannot be read"):
+        return read_rules(rule_entries(text, where), where)
 
 
 def read_rules(document: Any, where: str = "The rules") -> tuple[Rule, ...]:

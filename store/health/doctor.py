@@ -107,7 +107,7 @@ def _open_database(store: Store) -> Iterator[Finding]:
         words = f"{revision} becomes {newest} at the next start; a SQLite file is copied before"
         yield Finding(WARNING, "Schema", words)
     else:
-        words = f"{revision!r} is none that this bitdial knows (the newest is {newest}). Update it."
+        words = f"{revision!r} is none that is known here, the newest is {newest}. Update bitdial."
         yield Finding(PROBLEM, "Schema", words)
     yield from _whole(store, found.size)
     yield _writable(store.engine, store.url)

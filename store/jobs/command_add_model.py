@@ -2,7 +2,6 @@
 
 import argparse
 import importlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from qcore.models.new_network import (
 from qcore.models.preprocessing import Preprocessing
 from qcore.models.sound import parse_sound
 from store.database import Store
+from store.jobs.arguments import pair
 from store.runs import points
 
 Say = Callable[[str], None]
@@ -162,7 +162,7 @@ def new_network(arguments: argparse.Namespace) -> NewNetwork:
         input_shape=shape,
         classes=arguments.classes,
         preprocessing=steps,
-        kwargs=dict(_pair(item) for item in arguments.argument),
+        kwargs=dict(map(pair, arguments.argument)),
         by_order=arguments.by_order,
         inputs=inputs,
         judge=parse_judge(arguments.judge) if arguments.judge else None,
@@ -191,16 +191,6 @@ def _taken(card: Card) -> str:
     if card.judge.name == "classes":
         return f"{card.classes} classes, images of {size}"
     return f"images of {size}; compared by the judge {card.judge.name}"
-
-
-def _pair(item: str) -> tuple[str, Any]:
-    key, equals, value = item.partition("=")
-    if not equals:
-        raise InvalidParams(f"Write --argument name=value; got {item!r}.")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value
 
 
 def _check(store: Store, arguments: argparse.Namespace, say: Say, inspection: Any) -> None:

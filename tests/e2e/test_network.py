@@ -182,6 +182,22 @@ def test_names_are_text_and_nothing_in_them_runs(server, page):
     assert page.evaluate("window.hacked") is None
 
 
+# a rule that meets an element which is drawn anew meanwhile is left undecided by axe, on all others
+# too: the component draws its layers again when its width or the scheme has changed
+AT_REST = """() => new Promise((done) => {
+    const roots = [document, ...[...document.querySelectorAll("*")]
+        .map((one) => one.shadowRoot).filter(Boolean)];
+    let changed = performance.now();
+    const watch = new MutationObserver(() => { changed = performance.now(); });
+    for (const root of roots)
+        watch.observe(root, { subtree: true, childList: true, attributes: true });
+    const look = () => {
+        if (performance.now() - changed < 250) return requestAnimationFrame(look);
+        watch.disconnect();
+        done();
+    };
+    look();
+})"""
 LOOKS = ((1440, "light"), (1440, "dark"), (390, "dark"), (390, "light"))
 
 
@@ -204,11 +220,13 @@ def test_axe_finds_nothing_in_it(server, page):
         page.wait_for_function(
             "() => document.getAnimations().every(one => one.playState !== 'running')"
         )
+        page.evaluate(AT_REST)
         shown = scheme
         found = Axe().run(page, options=options).response
-        assert {"aria-required-children", "color-contrast"} <= {
-            rule for rule, _ in inside(found["passes"])
-        }
+        passed = {rule for rule, _ in inside(found["passes"])}
+        unsure = [(rule["id"], node["target"], node["failureSummary"])
+                  for rule in found["incomplete"] for node in rule["nodes"][:2]]  # fmt: skip
+        assert {"aria-required-children", "color-contrast"} <= passed, unsure
         assert inside(found["violations"]) == [], (width, scheme)
 
 

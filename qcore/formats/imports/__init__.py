@@ -10,6 +10,7 @@ from qcore.formats.gguf.header import read_file
 from qcore.formats.imports import gguf, haq, hawq, mct, modelopt, own
 from qcore.formats.imports.base import Choices, Import, float_note
 from qcore.formats.imports.document import SHOWN, Document, read_document
+from qcore.intact import worded
 
 IMPORTS: dict[str, Import] = {
     module.IMPORT.name: module.IMPORT for module in (own, hawq, mct, modelopt, haq, gguf)
@@ -46,7 +47,8 @@ def read_allocations(data: bytes, model: ModelSpec, wanted: str = "") -> Importe
         InvalidConfig: not a file of a known format, or not for this model; says why.
         InvalidAllocation: layers or bits that do not fit, by name.
     """
-    return _read(read_document(data), model, wanted)
+    with worded(InvalidConfig, "The file is no configuration that can be read"):
+        return _read(read_document(data), model, wanted)
 
 
 def read_gguf(path: str | Path, model: ModelSpec) -> Imported:

@@ -1,5 +1,8 @@
 """Arrays are read as they were meant: by the network's shape, their type and their names."""
 
+import io
+import zipfile
+
 import numpy as np
 import pytest
 import torch
@@ -261,3 +264,23 @@ def test_places_that_are_no_files_of_tensors(tmp_path, place):
     (tmp_path / "file.npz").write_bytes(b"")
     with pytest.raises((DataUnavailable, InvalidData), match=r"is a folder|no file|cannot be read"):
         load_data(f"tensors:{tmp_path}/{place}", calibration=1, search=1)
+
+
+@pytest.mark.parametrize(("count", "kind"), [(10**6, torch.float16), (10**9, torch.float32)])
+def test_a_tensor_that_claims_more_than_its_file_holds_is_refused(tmp_path, count, kind):
+    path = tmp_path / "x.pt"
+    images = torch.zeros(1, dtype=kind).expand(count, 1, 32, 32)
+    torch.save({"x": images, "y": torch.arange(2)}, path)
+    assert path.stat().st_size < 10_000
+    with pytest.raises(InvalidData, match=r"expanded.* GB"):
+        read_tensors(path)
+
+
+def test_an_archive_whose_header_claims_more_than_any_memory_is_refused(tmp_path):
+    path, header = tmp_path / "x.npz", io.BytesIO()
+    shape = {"descr": "<f4", "fortran_order": False, "shape": (10**12,)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", header.getvalue())
+    with pytest.raises(InvalidData, match="cannot be read as plain tensors"):
+        read_tensors(path)
