@@ -10,7 +10,7 @@ searches at the bits of uniform 3 and at `BUDGETS` between, on 128 held-out pass
 is measured once on the test passages. Perplexity is per token, its ratio to the float network's
 paired over the same passages, with a 95 % interval over passages (they are the sample: tokens of
 one passage are not independent). Writes benchmarks/results/decoder.json and docs/decoder.svg.
-About seven minutes of one core.
+About twelve minutes of one core.
 """
 
 import argparse
@@ -53,7 +53,7 @@ SPEC = RunSpec(
     verses.NETWORK.name,
     verses.DATA.name,
     "portfolio",
-    {"kinds": ("gradient", "gradient_pairs"), "points": 1, "exchanges": 8},
+    {"kinds": ("gradient", "gradient_pairs"), "points": 1, "exchanges": 24},
     weight_bits=WIDTHS,
     calibration_images=512,
     search_images=128,
