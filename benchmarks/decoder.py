@@ -3,13 +3,14 @@
     OMP_NUM_THREADS=1 python -m benchmarks.decoder            # measure, write results and figure
     OMP_NUM_THREADS=1 python -m benchmarks.decoder --figure   # the figure alone
 
-Weights by GPTQ, activations in float, the head tied to the embedding and under bits as well. Bits
-are those of the file: codes, scales of 32 bits and norms in float, over all weights. `portfolio`
-searches at the bits of uniform 3 and at `BUDGETS` between, on 128 held-out passages; what
-it finds is measured once on the test passages. Perplexity is per token, its ratio to the float
-network's paired over the same passages, with a 95 % interval over passages (they are the sample:
-tokens of one passage are not independent). Writes benchmarks/results/decoder.json and
-docs/decoder.svg. About seven minutes of one core.
+Weights by GPTQ, activations in float, the head tied to the embedding and under bits as well; its
+rows may have scales of groups, as forms propose for tables of ids. Bits are those of the file:
+codes, scales (32 bits a channel, 16 a group) and norms in float, over all weights. `portfolio`
+searches at the bits of uniform 3 and at `BUDGETS` between, on 128 held-out passages; what it finds
+is measured once on the test passages. Perplexity is per token, its ratio to the float network's
+paired over the same passages, with a 95 % interval over passages (they are the sample: tokens of
+one passage are not independent). Writes benchmarks/results/decoder.json and docs/decoder.svg.
+About twelve minutes of one core.
 """
 
 import argparse
@@ -24,7 +25,7 @@ import numpy as np
 import torch
 
 from benchmarks import decoder_figure
-from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits
+from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits, width_json
 from qcore.costs import COSTS
 from qcore.costs.budget import Budget
 from qcore.engine import drive
@@ -32,6 +33,8 @@ from qcore.judges.tally import Batch
 from qcore.models import verses
 from qcore.prepare import Prepared, prepare
 from qcore.problem import Problem
+from qcore.rules.proposals import TABLE_WIDTHS, TABLES
+from qcore.rules.rule import Rule
 from qcore.run_spec import RunSpec
 from qcore.scoring.evaluator import to_batches
 from qcore.searches import SEARCHES
@@ -50,11 +53,12 @@ SPEC = RunSpec(
     verses.NETWORK.name,
     verses.DATA.name,
     "portfolio",
-    {"kinds": ("gradient", "gradient_pairs"), "points": 1, "exchanges": 8},
+    {"kinds": ("gradient", "gradient_pairs"), "points": 1, "exchanges": 24},
     weight_bits=WIDTHS,
     calibration_images=512,
     search_images=128,
     rounding="gptq",
+    rules=(Rule(TABLES, weights=TABLE_WIDTHS),),
     device="cpu",
 )
 
@@ -135,7 +139,7 @@ def measure() -> dict[str, Any]:
             "bits": bits,
             "perplexity": perplexity(found),
             "above_float": ratio(found, in_float),
-            "widths": {name: bits.weight for name, bits in allocation.items()},
+            "widths": {name: width_json(bits.weight) for name, bits in allocation.items()},
         }
         if method == "uniform":
             ladder[budget] = found

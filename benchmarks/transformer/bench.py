@@ -16,21 +16,45 @@ import torch
 from benchmarks.cells import Cell
 from benchmarks.transformer import hand, shapley
 from benchmarks.transformer.subjects import Subject
-from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits
+from qcore.allocation import (
+    FLOAT_BITS,
+    BitAllocation,
+    LayerBits,
+    LayerSpec,
+    in_order,
+    is_float_width,
+    stored_bits,
+)
+from qcore.costs import COSTS
 from qcore.costs.budget import Budget
+from qcore.costs.formulas import CostModel
 from qcore.engine import drive
 from qcore.network.layers import find_layers
 from qcore.problem import Point, Problem, SensitivityTable, Window
 from qcore.ptq.model import QuantizedModel
 from qcore.rounding.table import Rounded
+from qcore.rules.proposals import TABLE_WIDTHS
 from qcore.scoring.evaluator import Evaluator, batch_size_for, to_batches
 from qcore.searches import SEARCHES
 from qcore.sensitivity.measured import compute_table
 from qcore.solvers.quadratic import SHRUNK, best_pairs, pair_matrix
 from qcore.solvers.space import Space, space_of
 from qcore.trees import Tree
+from qcore.widths import groups_of
 
 WIDTHS = (2, 3, 4, 5, 6, 8)
+
+
+def _price(layer: LayerSpec, bits: LayerBits) -> int:
+    if is_float_width(bits.weight):
+        return layer.weights * stored_bits(bits.weight) // 8
+    codes = -(-layer.weights * stored_bits(bits.weight) // 8)
+    return codes + 2 * layer.channels * groups_of(bits.weight, layer.row)
+
+
+COST = CostModel("half_scale_bytes", "Codes and scales of 16 bits", "B", _price)
+"""Bytes of codes and of all scales, those of channels in 16 bits too, as those of groups are."""
+
 EXCHANGES = 40
 ORDERS, ORDER_SAMPLES = 8, 64
 """Orders of the Shapley estimate, and the samples that each step of one is measured on."""
@@ -58,6 +82,7 @@ class Bench:
         self.found = find_layers(subject.network, example, subject.name, data.inputs)
         self.spec = self.found.spec
         self.free = [x for x in self.spec.layers if tables or not x.looks_up]
+        self.widths = in_order((*WIDTHS, *TABLE_WIDTHS)) if tables else WIDTHS
         self.evaluator = Evaluator(
             QuantizedModel(subject.network, self.found), data, "cpu",
             judge=subject.judge, rounding=rounding, known=self._known_codes(),
@@ -101,14 +126,19 @@ class Bench:
             layer.name: rows if layer.name in free else (LayerBits(FLOAT_BITS),)
             for layer in self.spec.layers
         }
-        return Problem(self.spec, options, Budget({"weight_bytes": self.limit(bits)}), self.table)
+        for layer in self.free:
+            if layer.looks_up and set(widths) == set(WIDTHS):
+                options[layer.name] = tuple(map(LayerBits, TABLE_WIDTHS))
+        budget = Budget({COST.name: self.limit(bits)}, {**COSTS, COST.name: COST})
+        return Problem(self.spec, options, budget, self.table)
 
     def limit(self, bits: float) -> float:
-        """Bytes of all weights where those that take part have so many bits on the average."""
+        """Bytes of all weights where those that take part have so many bits, scales on top."""
         free = {layer.name for layer in self.free}
         taking = sum(layer.weights for layer in self.free)
         rest = sum(layer.weights for layer in self.spec.layers if layer.name not in free)
-        return rest * FLOAT_BITS / 8 + taking * bits / 8
+        scales = 2 * sum(layer.channels for layer in self.free)
+        return rest * FLOAT_BITS / 8 + taking * bits / 8 + scales
 
     @property
     def scale_bits(self) -> float:
@@ -117,13 +147,15 @@ class Bench:
         return 16 * sum(layer.channels for layer in self.free) / weights
 
     def mean_bits(self, allocation: BitAllocation) -> float:
-        """Mean bits of the weights that take part, without scales."""
+        """Mean bits of the weights that take part, beyond a scale for each channel."""
         weights = sum(layer.weights for layer in self.free)
-        return sum(x.weights * allocation[x.name].weight for x in self.free) / weights
+        taken = sum(_price(x, allocation[x.name]) - 2 * x.channels for x in self.free)
+        return 8 * taken / weights
 
     def table(self, kind: str) -> SensitivityTable:
         """A sensitivity table; kept with the CPU seconds it took."""
-        path = self.folder / f"{kind}-{self.rounding}.json"
+        more = "" if self.widths == WIDTHS else "-tables"
+        path = self.folder / f"{kind}-{self.rounding}{more}.json"
         if path.exists():
             found = json.loads(path.read_text())
             self._seconds[kind] = found["cpu_seconds"]
@@ -132,7 +164,7 @@ class Bench:
         if kind.startswith("shapley"):
             table = self._shapley(*map(int, kind.split("-")[1:]))
         else:
-            table = compute_table(kind, self.evaluator, WIDTHS, (FLOAT_BITS,))
+            table = compute_table(kind, self.evaluator, self.widths, (FLOAT_BITS,))
         table = dataclasses.replace(table, ranges={})
         seconds = self._seconds[kind] = time.process_time() - started
         self._made_seconds += seconds
@@ -188,7 +220,7 @@ class Bench:
 
     def _pairs(self, kind: str, bits: float) -> BitAllocation | None:
         table = self.table(kind)
-        widths = sorted({width for row in table.weight.values() for width in row})
+        widths = in_order(width for row in table.weight.values() for width in row)
         space = space_of(self._problem(widths, bits))
         level = self._level(space)
         start = next(space.optima(space.scores(table), [level]))
