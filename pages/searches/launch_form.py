@@ -119,8 +119,11 @@ def launch_form(store: Store, name: str) -> None:
         # bits that are given are measured, not searched
         note = "" if search.name == given.SEARCH.name and not also else note
         anyway = confirmed(note, "f-anyway")
-        if ruled.wrong:
-            st.caption(f"It cannot begin: {text.literal(ruled.wrong)}")
+        unmet = [_unmet(costs[n], reaches[n][0]) for n in reaches if _below(limits, reaches, n)]
+        said = [ruled.wrong] if ruled.wrong else [*map(str, wrong), *unmet]
+        if said:
+            # what stands at a field may be far above
+            st.caption(f"It cannot begin: {text.literal(said[0])}")
         pressed = st.button(
             "Start search",
             type="primary",
@@ -280,7 +283,7 @@ def _limits(
                 f"to {text.cost_text(cost, reach[1])}."
             )
             if limits[name] < reach[0]:
-                st.error(f"No bits fit this limit: the least is {text.cost_text(cost, reach[0])}.")
+                st.error(_unmet(cost, reach[0]))
     return limits, reaches, wrong
 
 
@@ -321,6 +324,18 @@ def _allowed(
         return model, make_options(model.layers, weight_bits, activation_bits, pinned)
     tied = [tie.layers for tie in ruled.resolved.ties if tie.part == "activation"]
     return model.sharing(tied), ruled.resolved.options
+
+
+def _below(
+    limits: Mapping[str, float], reaches: Mapping[str, tuple[float, float]], name: str
+) -> bool:
+    return name in limits and limits[name] < reaches[name][0]
+
+
+def _unmet(cost: CostModel, least: float) -> str:
+    """That a limit cannot be met, with the least there is; exactly, as what is typed may be."""
+    exact = f" ({least:,.0f} B)" if cost.unit == "B" else ""
+    return f"No bits fit this limit: the least is {text.cost_text(cost, least)}{exact}."
 
 
 def _reach(cost: CostModel, allowed: Allowed | None) -> tuple[float, float] | None:

@@ -120,9 +120,16 @@ def float_scores(
 
 
 def floats_of(store: Store, run: Run) -> tuple[Scores | None, Scores | None]:
-    """The float network's (search, test) scores as a run's judge has them, where known."""
+    """The float network's (search, test) scores as a run's judge has them, where known.
+
+    What was measured on more or fewer search samples than the run's is not known of them.
+    """
     spec = run.spec
-    return float_scores(store, spec.model, spec.images, read_judge(spec.judge))
+    search, test = float_scores(store, spec.model, spec.images, read_judge(spec.judge))
+    if search is not None:
+        counts = {stored.point.search.n for stored in points(store, run)}
+        search = search if not counts or search.n in counts else None
+    return search, test
 
 
 def points(store: Store, run: Run) -> tuple[StoredPoint, ...]:

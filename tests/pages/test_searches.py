@@ -92,7 +92,8 @@ def test_a_budget_that_cannot_be_met_is_refused_in_words(app, store):
     assert any("With these bits from" in caption.value for caption in at.caption)
     at.text_input(key="f-limit-weight_bytes").set_value("1 KiB").run()
     # said at the field at once, and to the byte when it is asked for
-    assert ["the least is 18.8 KiB" in error.value for error in at.error] == [True]
+    assert ["the least is 18.8 KiB (19,268 B)" in error.value for error in at.error] == [True]
+    assert any("It cannot begin: No bits fit" in caption.value for caption in at.caption)
     press(at, "Start search")
     assert literal("smallest possible is 19,268 B") in at.error[-1].value
     assert all_runs(store) == []
