@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
@@ -46,7 +47,9 @@ def ask(layer, path="/", query="", kind="http", **headers):
     async def send(message):
         sent.append(message)
 
-    asyncio.run(layer(scope, receive, send))
+    # the thread may have a loop already: a browser's, where its tests run in the same process
+    with ThreadPoolExecutor(1) as other:
+        other.submit(asyncio.run, layer(scope, receive, send)).result()
     return sent[0], {k.decode(): v.decode() for k, v in sent[0].get("headers", ())}
 
 

@@ -77,11 +77,15 @@ def test_the_estimate_is_what_the_like_took_here():
         {"seed": 3, "images_seed": 3},
         {"seed": 3, "images_seed": 5},
         {"images_seed": 5, "anyway": True},
-        {"tuning": True, "device": "cpu", "data": "imagefolder:/a b/'c", "quantizer": "absmax"},
+        {"tuning": True, "device": "cpu", "data": "imagefolder:a b/'c", "quantizer": "absmax"},
         {"correction": "normed", "rounding": "gptq"},
     ],
 )
 def test_the_command_line_asks_for_exactly_the_same(changes, tmp_path):
+    (tmp_path / "a b" / "'c").mkdir(parents=True)
+    if "data" in changes:
+        kind, _, place = changes["data"].partition(":")
+        changes = {**changes, "data": f"{kind}:{tmp_path / place}"}
     spec = dataclasses.replace(sample.spec_of("exact"), **changes)
     words = shlex.split(launch_batch.command_line(spec))
     assert words[:3] == ["python", "-m", "store"]
