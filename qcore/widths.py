@@ -96,6 +96,16 @@ def group_inputs(width: int) -> int:
     return _GROUPED[width][1] if width in _GROUPED else 0
 
 
+def without_groups(width: int) -> int:
+    """The width with one scale a row; itself where it has no groups.
+
+    Example:
+        >>> without_groups(parse_width("4g64")), without_groups(FLOAT16) == FLOAT16
+        (4, True)
+    """
+    return _GROUPED[width][0] if width in _GROUPED else width
+
+
 def takes_gain(width: int) -> bool:
     """True where a channel's scale can take a gain: there is one scale, and it is kept exactly."""
     return width not in HALF_WIDTHS and width not in _GROUPED

@@ -12,11 +12,10 @@ from qcore.allocation import (
     BFLOAT16,
     FLOAT16,
     FLOAT_BITS,
-    GROUPED_WIDTHS,
     in_order,
-    stored_bits,
 )
 from qcore.searches import SEARCHES
+from qcore.widths import without_groups
 
 BIT_COLOURS = {
     1: "#440154",
@@ -151,13 +150,12 @@ def steps_of(colours: Mapping[int, str]) -> list[tuple[float, str]]:
 
 def bit_colour(bits: int) -> str:
     """The colour of any width; groups do not change it."""
-    return BIT_COLOURS[stored_bits(bits) if bits in GROUPED_WIDTHS else bits]
+    return BIT_COLOURS[without_groups(bits)]
 
 
 def digit_colour(bits: int) -> str:
     """Black or white: what a digit on the cell of a bit-width is written in."""
-    size = stored_bits(bits) if bits in GROUPED_WIDTHS else bits
-    return "#000000" if size >= DARK_DIGITS_FROM else "#ffffff"
+    return "#000000" if without_groups(bits) >= DARK_DIGITS_FROM else "#ffffff"
 
 
 def icon() -> str:

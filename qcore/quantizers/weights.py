@@ -18,7 +18,7 @@ from torch.nn import functional
 from qcore.allocation import is_float_width, stored_bits
 from qcore.errors import InvalidBits
 from qcore.quantizers.half import cast
-from qcore.widths import group_inputs, groups_of
+from qcore.widths import group_inputs, groups_of, without_groups
 
 COARSE_FACTORS = 40
 REFINEMENTS = 4
@@ -32,7 +32,7 @@ def code_range(bits: int) -> tuple[int, int]:
     Raises:
         InvalidBits: bits are not 1..16, nor a width with groups.
     """
-    bits = stored_bits(bits) if group_inputs(bits) else bits
+    bits = without_groups(bits)
     if not 1 <= bits <= WIDEST:
         raise InvalidBits(f"A weight code needs 1 to {WIDEST} bits; got {bits!r}.")
     return (-1, 1) if bits == 1 else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)

@@ -10,13 +10,13 @@ from qcore.allocation import (
     LayerBits,
     in_order,
     parse_width,
-    stored_bits,
     width_json,
     width_text,
     width_words,
 )
 from qcore.errors import InvalidParams
 from qcore.rules.pattern import Pattern, parse_pattern
+from qcore.widths import without_groups
 
 Pair = tuple[int | None, int | None]
 """Bits of weights and of activations; None says nothing of them."""
@@ -182,12 +182,10 @@ def within(bits: int, least: int | None, most: int | None) -> bool:
 
     Scales of groups do not count: 4g64 is neither below 4 bits nor above.
     """
-    low = least is None or _bits(bits) >= _bits(least)
-    return low and (most is None or bits == FLOAT_BITS or _bits(bits) <= _bits(most))
-
-
-def _bits(width: int) -> int:
-    return stored_bits(width) if width in GROUPED_WIDTHS else width
+    low = least is None or without_groups(bits) >= without_groups(least)
+    return low and (
+        most is None or bits == FLOAT_BITS or without_groups(bits) <= without_groups(most)
+    )
 
 
 def _widths(value: Any, inputs: bool = False) -> tuple[int, ...]:

@@ -12,12 +12,11 @@ from qcore.allocation import (
     BFLOAT16,
     FLOAT16,
     FLOAT_BITS,
-    GROUPED_WIDTHS,
-    stored_bits,
     width_json,
 )
 from qcore.formats.config import BitConfig
 from qcore.formats.exports.base import Export
+from qcore.widths import without_groups
 
 GRAPH = "graph"
 COLOURS = {
@@ -36,7 +35,7 @@ def render(config: BitConfig) -> bytes:
     results = {}
     for name in config.model.names:
         bits = config.allocation[name].weight
-        colour = stored_bits(bits) if bits in GROUPED_WIDTHS else bits
+        colour = without_groups(bits)
         shown = {
             "value": width_json(bits),
             "bgColor": COLOURS[colour],

@@ -12,9 +12,8 @@ from qcore.allocation import (
     FLOAT_BITS,
     holds,
     is_float_width,
-    stored_bits,
 )
-from qcore.widths import group_inputs
+from qcore.widths import without_groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +110,7 @@ def type_for(width: int, row: int) -> TensorType:
         (['q4_K', 'q4_0', 'f16'], 'q8_0')
     """
     # the blocks of every type are as fine as groups are, or finer
-    width = stored_bits(width) if group_inputs(width) else width
+    width = without_groups(width)
     if is_float_width(width):
         return next(each for each in _OFFERED if each.width == width)
     return next(

@@ -10,13 +10,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from qcore.allocation import FLOAT_BITS, is_float_width, stored_bits, width_words
+from qcore.allocation import FLOAT_BITS, is_float_width, width_words
 from qcore.formats.config import BitConfig
 from qcore.formats.exports.base import Export
 from qcore.formats.exports.widths import shortened, some, unfit
 from qcore.formats.gguf.names import UNTOUCHED, by_tensor, row_of, tensor_name
 from qcore.formats.gguf.types import TensorType, type_for
-from qcore.widths import group_inputs
+from qcore.widths import without_groups
 
 INPUTS = (8, FLOAT_BITS)
 """llama.cpp computes with inputs of 8 bits in blocks, whatever a file says."""
@@ -76,7 +76,7 @@ def report(config: BitConfig) -> Mapping[str, Any]:
         weights += count
         if left and not is_float_width(width):
             why = f"{width_words(width)} stay float: llama-quantize leaves {name} as it is"
-        elif kind.width != (stored_bits(width) if group_inputs(width) else width):
+        elif kind.width != without_groups(width):
             why = f"{width_words(width)} as {kind.name}, {kind.bits_per_weight:g} bits a weight"
         else:
             continue
