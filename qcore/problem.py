@@ -16,7 +16,9 @@ from qcore.allocation import (
     BitAllocation,
     LayerBits,
     ModelSpec,
+    in_order,
     parse_width,
+    stored_bits,
     width_json,
     width_words,
 )
@@ -282,6 +284,7 @@ class SensitivityTable:
         n: Images behind the scores.
         seconds: Wall-clock seconds the table took.
         ranges: Layer name to what reaches its input; empty in tables of earlier releases.
+        derived: Widths of weights whose scores were not taken but follow from a narrower one's.
     """
 
     kind: str
@@ -294,6 +297,7 @@ class SensitivityTable:
     n: int = 0
     seconds: float = 0.0
     ranges: Mapping[str, InputRange] = field(default_factory=dict)
+    derived: tuple[int, ...] = ()
 
     def score(self, name: str, bits: LayerBits) -> float:
         """Predicted damage of giving one layer these bits; 32 bits adds nothing.
@@ -317,7 +321,7 @@ class SensitivityTable:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `SensitivityTable.from_json` reads it back."""
         return {
-            "version": 2,
+            "version": 3,
             "kind": self.kind,
             "unit": self.unit,
             "weight": {n: _named(row) for n, row in self.weight.items()},
@@ -328,6 +332,7 @@ class SensitivityTable:
             "n": self.n,
             "seconds": self.seconds,
             "ranges": {name: seen.to_json() for name, seen in self.ranges.items()},
+            "derived": [width_json(bits) for bits in self.derived],
         }
 
     @classmethod
@@ -336,6 +341,7 @@ class SensitivityTable:
 
         Version 1 had the elementwise scores under the name "gradient". Beside their pairs, whose
         diagonal is what now has that name, they are read as that; without, under their own.
+        Version 2 did not say which widths of "kl" are derived: those wider than 4 bits may be.
         """
 
         def rows(table: Mapping[str, Mapping[str, float]]) -> dict[str, dict[int, float]]:
@@ -352,7 +358,11 @@ class SensitivityTable:
             n=data["n"],
             seconds=data["seconds"],
             ranges={n: InputRange.from_json(d) for n, d in data.get("ranges", {}).items()},
+            derived=tuple(map(parse_width, data.get("derived", ()))),
         )
+        if data.get("version", 1) == 2 and table.kind == "kl":
+            wide = {b for row in table.weight.values() for b in row if stored_bits(b) > 4}
+            return replace(table, derived=tuple(in_order(wide)))
         if data.get("version", 1) > 1 or table.kind != "gradient":
             return table
         if table.pairs is None:

@@ -50,6 +50,22 @@ def sensitivity_frame(table: SensitivityTable, model: ModelSpec, part: str) -> p
     return pd.DataFrame(rows, columns=["layer", "place", "bits", "damage", "error"])
 
 
+def derived_words(table: SensitivityTable, part: str) -> str:
+    """A sentence on scores that were not taken; empty where all were.
+
+    Args:
+        table: The sensitivity.
+        part: "weight" or "activation".
+    """
+    if not table.derived or part != "weight":
+        return ""
+    names = ", ".join(bits_text(bits) for bits in table.derived)
+    return (
+        f"Not measured but worked out from narrower weights, by the error of the layer's output: "
+        f"{names} bits."
+    )
+
+
 def unseen(frame: pd.DataFrame) -> int:
     """Scores at or below 0: a logarithmic axis cannot show them."""
     return int((frame["damage"] <= 0).sum())

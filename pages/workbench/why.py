@@ -111,7 +111,8 @@ def _part(table: SensitivityTable, key: str) -> str:
 
 
 def _curves(table: SensitivityTable, model: ModelSpec, named: Words) -> None:
-    frame = plots.sensitivity_frame(table, model, _part(table, "wb-curves-part"))
+    part = _part(table, "wb-curves-part")
+    frame = plots.sensitivity_frame(table, model, part)
     if frame.empty:
         st.write("This sensitivity knows none of this model's layers.")
         return
@@ -126,11 +127,13 @@ def _curves(table: SensitivityTable, model: ModelSpec, named: Words) -> None:
         f"Damage when one layer alone is quantized, on {table.n:,} {named.samples}; the most "
         "damaging are named, bars are standard errors where they were estimated."
         + (f" {text.counted(hidden, 'score')} at or below 0 cannot be drawn." if hidden else "")
+        + f" {plots.derived_words(table, part)}".rstrip()
     )
 
 
 def _heat(table: SensitivityTable, model: ModelSpec) -> None:
-    frame = plots.sensitivity_frame(table, model, _part(table, "wb-heat-part"))
+    part = _part(table, "wb-heat-part")
+    frame = plots.sensitivity_frame(table, model, part)
     if not frame.empty:
         st.plotly_chart(
             plots.sensitivity_heatmap(frame, table.unit),
@@ -138,6 +141,8 @@ def _heat(table: SensitivityTable, model: ModelSpec) -> None:
             config=CHART,
             alt="Damage of each layer at each bit-width.",
         )
+        if said := plots.derived_words(table, part):
+            st.caption(said)
 
 
 CHOSEN = "wb-table"

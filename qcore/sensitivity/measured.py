@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from qcore.allocation import FLOAT_BITS, stored_bits
+from qcore.allocation import FLOAT_BITS, in_order, stored_bits
 from qcore.errors import InvalidParams
 from qcore.problem import SensitivityTable
 from qcore.ptq.calibration import float_allocation, layer_correction
@@ -129,7 +129,8 @@ def measured_table(
     Kind "kl": divergence from the float outputs, in the judge's unit. Kind "loss": increase of the
     loss on the labels; may be negative. On the first MEASURED_IMAGES calibration samples, with
     every layer's prefix replayed, not recomputed. Of "kl", weights wider than MEASURED_UP_TO bits
-    have what those of that width do, times the ratio of the squared errors of the layer's output.
+    have what those of that width do, times the ratio of the squared errors of the layer's output;
+    they are named in `derived`.
 
     Raises:
         InvalidParams: kind "loss" on samples without labels.
@@ -182,7 +183,10 @@ def measured_table(
             share = errors[name, bits] / known if known else 0.0
             measured[bits] = share * measured[MEASURED_UP_TO]
     seconds = time.perf_counter() - started
-    return SensitivityTable(kind, judge.unit, weight, activation, n=n, seconds=seconds)
+    derived = tuple(in_order(wider))
+    return SensitivityTable(
+        kind, judge.unit, weight, activation, n=n, seconds=seconds, derived=derived
+    )
 
 
 def kl_table(

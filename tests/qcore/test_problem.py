@@ -125,6 +125,16 @@ def test_a_table_without_pairs_survives_json():
     assert SensitivityTable.from_json(json.loads(json.dumps(plain.to_json()))) == plain
 
 
+def test_a_table_says_which_of_its_widths_were_worked_out():
+    table = SensitivityTable("kl", "nats", {"conv": {2: 0.5, 4: 0.1, 8: 0.0}}, derived=(8,))
+    written = json.loads(json.dumps(table.to_json()))
+    assert SensitivityTable.from_json(written).derived == (8,)
+    del written["derived"]
+    # version 2 worked wide weights out and did not say so, version 1 measured all
+    assert SensitivityTable.from_json({**written, "version": 2}).derived == (8,)
+    assert SensitivityTable.from_json({**written, "version": 1}).derived == ()
+
+
 def test_a_run_spec_survives_json():
     spec = RunSpec(
         model="resnet8",

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -76,6 +77,13 @@ def test_scores_that_a_logarithm_cannot_show_are_left_out_of_curves_and_map():
     assert list(heat.y) == ["8", "4", "2"]
     assert heat.z[2][0] == pytest.approx(math.log10(0.5))
     assert next(row[2] for row in heat.z) is None
+
+
+def test_widths_that_were_worked_out_are_named_for_weights_alone():
+    assert plots.derived_words(TABLE, "weight") == ""
+    told = replace(TABLE, derived=(5, 8))
+    assert plots.derived_words(told, "weight").endswith("layer's output: 5, 8 bits.")
+    assert plots.derived_words(told, "activation") == ""
 
 
 def test_of_many_layers_the_dearest_and_the_cheapest_bits_are_drawn():
