@@ -144,6 +144,14 @@ def test_the_browser_tells_numbers_apart_as_python_does(page):
             [losses, told_apart.pairs(list(answers), answers)],
         )
         assert told == tied_with_best(losses, values)
+    # one that only the search split has seen is compared with none, however little it loses
+    beside = page.evaluate(
+        "([losses, pairs]) => code.tied([{ y: { loss: -9 }, pair: -1, slost: -9, serror: 1 },"
+        " ...losses.map((loss, pair) => ({ y: { loss }, pair, tested: true }))],"
+        " code.decode(pairs))",
+        [losses, told_apart.pairs(list(answers), answers)],
+    )
+    assert beside == [False, *told]
     # where nothing is known of losses nobody is best
     nobody = page.evaluate(
         "pairs => code.tied("

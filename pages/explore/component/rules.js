@@ -134,25 +134,28 @@ export function chance(a, b, { n, count, only, t }) {
 }
 
 /** Which of some picks cannot be told apart from the best of them, at 95 % after Holm (1979) over
- * all pairs: which one is best was found by the same images. As Python's `tied_with_best`. */
+ * all pairs: which one is best was found by the same images. As Python's `tied_with_best`. Beside
+ * picks that were tested, one that only the search split has seen is no part of this: false. */
 export function tied(picks, pairs) {
   const loss = ({ y }) => Number.isNaN(y.loss) ? Infinity : y.loss;
-  // one that was tested, where one was: its loss is known best, and pairs with it are compared
-  const tested = picks.filter(({ pair }) => pair >= 0);
-  const pool = tested.length ? tested : picks;
+  const tested = picks.filter((one) => one.tested || one.pair >= 0);
+  const compared = tested.length ? tested : picks;
+  // one whose answers are known, where one's are: pairs with it are compared sample by sample
+  const known = compared.filter(({ pair }) => pair >= 0);
+  const pool = known.length ? known : compared;
   const best = pool.reduce((a, b) => loss(b) < loss(a) ? b : a, pool[0]);
   if (best && loss(best) === Infinity) return picks.map(() => false);
-  const others = picks.filter((one) => one !== best)
+  const others = compared.filter((one) => one !== best)
     .map((one) => [chance(best, one, pairs), one])
     .sort(([a], [b]) => a - b);
-  const family = (picks.length * (picks.length - 1)) / 2;
+  const family = (compared.length * (compared.length - 1)) / 2;
   let worst = 0;
   const apart = new Set();
   others.forEach(([p, one], rank) => {
     worst = Math.max(worst, (family - rank) * p);
     if (worst <= 0.05) apart.add(one);
   });
-  return picks.map((one) => !apart.has(one));
+  return picks.map((one) => compared.includes(one) && !apart.has(one));
 }
 
 const digits = new Intl.NumberFormat("en-US", {

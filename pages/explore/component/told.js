@@ -40,8 +40,13 @@ function costText(of, r, id) {
 /** What the order of the rows means, in words. */
 function tiesText(of, within) {
   const { now, equal, proxy, methods, data: { words } } = of;
-  const count = now.filter((r) => r && !Number.isNaN(r.y.loss)).length;
-  if (proxy || !count) return "";
+  const known = now.filter((r) => r && !Number.isNaN(r.y.loss));
+  if (proxy || !known.length) return "";
+  const tested = known.filter((r) => r.tested).length;
+  // beside tested networks those that only the search split has seen are compared with none
+  const count = tested || known.length;
+  const left = known.length - count;
+  const untested = left ? `, ${left} not tested` : "";
   const more = methods.length - SHOWN_ROWS;
   const scroll = more > 0 ? `; ${more} more below` : "";
   if (within) {
@@ -49,12 +54,12 @@ function tiesText(of, within) {
     return `Smallest first; ${unit} lost at most, all rows together 95 %${scroll}`;
   }
   const same = equal.size > 1
-    ? `; ${equal.size} of ${count} networks tie with the best (bar)`
+    ? `; ${equal.size} of ${count}${left ? " tested" : ""} networks tie with the best (bar)`
     : count > 1
     ? "; the first network is told apart from all others"
     : "";
   const lost = words.lost === "points" ? "Points" : words.lost;
-  return `${lost} lost against float, ±95 %${same}${scroll}`;
+  return `${lost} lost against float, ±95 %${same}${untested}${scroll}`;
 }
 
 /** Offer to search the stretch of the axis, at the budget or the widest, that nobody has. */
