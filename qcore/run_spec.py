@@ -61,7 +61,7 @@ class RunSpec:
         seed: Seed of the search, and of training.
         calibration_images: Images for ranges, norms and bias correction.
         search_images: Images of the search split.
-        objective: "kl" or "loss".
+        objective: "kl" or "loss"; left empty, what is usual for the search.
         reported: Most points of the front that are looked at on the test split, spread evenly.
         tuning: Whether reported points are also tuned without labels and measured again.
         device: "auto", "cpu", "cuda" or "mps".
@@ -88,7 +88,7 @@ class RunSpec:
     seed: int = 0
     calibration_images: int = 1024
     search_images: int = 1024
-    objective: str = "kl"
+    objective: str = ""
     reported: int = 24
     tuning: bool = False
     device: str = "auto"
@@ -99,6 +99,10 @@ class RunSpec:
     rounding: str = NEAREST
     rules: tuple[Rule, ...] = ()
     correction: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.objective:
+            object.__setattr__(self, "objective", usual_objective(self.search))
 
     def resolved(self, layers: Iterable[LayerSpec]) -> Resolved:
         """What each layer of a model may have, and which are tied.
@@ -141,6 +145,7 @@ class RunSpec:
         """Read what `to_json` wrote; what was written before a field was there has its default."""
         fields = {key: value for key, value in data.items() if key != "version"}
         fields.setdefault("correction", SEQUENTIAL)  # what there was before it was measured
+        fields.setdefault("objective", "kl")
         for name in ("weight_bits", "activation_bits"):
             fields[name] = tuple(_read_width(width) for width in fields[name])
         fields["pin_first_last"] = _read_width(fields.get("pin_first_last"))
@@ -153,15 +158,26 @@ def _read_width(written: Any) -> Any:
     return parse_width(written) if isinstance(written, str) else written
 
 
+def usual_objective(search: str) -> str:
+    """What a search minimises unless something else is asked for.
+
+    One that trains leaves the float network, so that its distance from that says little: it goes by
+    the loss on labels, which training needs anyway. Others go by the divergence from the float
+    network, which is steadier on few samples.
+    """
+    return "loss" if search in SEARCHES and SEARCHES[search].trains else "kl"
+
+
 def method_label(search: str, stage: str = PTQ, aim: str = "kl", ruled: bool = False) -> str:
     """Name a method, as a row or a line that points make: the search, and whether tuned after it.
 
     Points of all stages of a search that trains are its own, so they make one line. What was
-    searched by the loss on labels is a method of its own: its values are no divergences. So is one
-    under rules, which had less to choose from.
+    searched by something else than is usual for it is a method of its own. So is one under rules,
+    which had less to choose from.
     """
     title = SEARCHES[search].title if search in SEARCHES else search
-    title += ", by loss" if aim == "loss" else ""
+    if aim != usual_objective(search):
+        title += {"loss": ", by loss", "kl": ", by divergence"}.get(aim, "")
     title += ", under rules" if ruled else ""
     return f"{title}, tuned" if stage == TUNED else title
 

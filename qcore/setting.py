@@ -15,7 +15,7 @@ from qcore.ptq.rounding_names import NEAREST
 from qcore.ptq.settings import SEQUENTIAL
 from qcore.quantizer_names import USUAL
 from qcore.rules.rule import Rule
-from qcore.run_spec import RunSpec, images_name
+from qcore.run_spec import RunSpec, images_name, usual_objective
 from qcore.searches import SEARCHES
 
 
@@ -30,7 +30,8 @@ class Setting:
         search_images: Images of the search split.
         calibration_images: Images for ranges, norms and bias correction.
         metric: "accuracy", or "agreement with the float network" where images have no labels.
-        objective: What the search minimised, "kl" or "loss"; "" where it minimises nothing.
+        objective: What the search minimised, "kl" or "loss"; "" where it minimises nothing, or
+            trains by the loss on labels, as is usual then.
         tuning: Whether reported points were also tuned without labels.
         quantizer: How the weights' steps were chosen, a key of POST_TRAINING.
         images_seed: Which images were drawn.
@@ -65,7 +66,10 @@ class Setting:
             digest: Digest of the weights its points were measured with, where known.
             metric: What its figures are.
         """
-        aims = spec.search not in SEARCHES or SEARCHES[spec.search].aims
+        search = SEARCHES.get(spec.search)
+        aims = search is None or search.aims
+        if search is not None and search.trains and spec.objective == usual_objective(search.name):
+            aims = False
         return cls(
             model=spec.model,
             digest=digest,

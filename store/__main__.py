@@ -377,7 +377,13 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--calibration-images", type=int, default=defaults.calibration_images)
     run.add_argument("--search-images", type=int, default=defaults.search_images)
-    run.add_argument("--objective", choices=("kl", "loss"), default=defaults.objective)
+    run.add_argument(
+        "--objective",
+        choices=("kl", "loss"),
+        default="",
+        help="what is minimised: divergence from the float network, or the loss on labels, which "
+        "is usual for searches that train",
+    )
     run.add_argument("--reported", type=int, default=defaults.reported, help="most tested points")
     run.add_argument("--tuning", action="store_true", help="also tune without labels")
     run.add_argument("--device", default="auto")

@@ -54,6 +54,10 @@ def caption(
     sentences.append("Grey squares: the same bits in every layer")
     if setting.objective in OBJECTIVES:
         sentences.append(f"Searches minimised the {said.aim(setting.objective)}")
+    if box.aim != (setting.objective or "kl"):
+        sentences.append(
+            f"Searches that train minimised the {said.aim(box.aim)}, by which fronts are told"
+        )
     sentences.append(f"Bits of activations: {widths_text(setting.activations)}")
     if setting.quantizer != USUAL:
         sentences.append(f"Steps of weights were chosen by the quantizer {setting.quantizer}")

@@ -14,7 +14,8 @@ from pages.shared.judged import words_of
 from pages.shared.rules.words import rules_words
 from pages.shared.run_numbers import run_words
 from pages.shared.text import counted, widths_text
-from qcore.run_spec import method_label
+from qcore.run_spec import RunSpec, method_label
+from qcore.searches import SEARCHES
 from qcore.setting import Setting
 from store import Run, StoredPoint
 
@@ -95,6 +96,18 @@ class Verdict:
     def comparable(self) -> bool:
         """True when all runs may share a picture."""
         return len(self.groups) <= 1
+
+
+def aim_of(specs: Sequence[RunSpec]) -> str:
+    """What points of several runs are judged by together: "kl" or "loss".
+
+    The loss where one of them trained by it: then the divergence from the float network, which
+    training leaves, says little. Else what the first that minimises something went by.
+    """
+    known = [(SEARCHES[spec.search], spec.objective) for spec in specs if spec.search in SEARCHES]
+    if any(search.trains and aim == "loss" for search, aim in known):
+        return "loss"
+    return next((aim for search, aim in known if search.aims), "kl")
 
 
 def judge(settings: Mapping[int, Setting]) -> Verdict:

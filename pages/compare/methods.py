@@ -86,6 +86,7 @@ def run_rows(
     model: ModelSpec,
     costs: Mapping[str, CostModel] = COSTS,
     floats: tuple[Scores | None, Scores | None] = (None, None),
+    aim: str = "",
 ) -> pd.DataFrame:
     """Points of one run in the order they came, with the work behind each.
 
@@ -98,12 +99,13 @@ def run_rows(
         model: Whose layers they are of.
         costs: What they are priced by.
         floats: The float network's scores on the search and on the test split, where known.
+        aim: Objective that they are judged by; "" is the run's own.
 
     Returns:
         `points_frame` by rising point, with EFFORT and ELAPSED.
     """
     ordered = sorted(points, key=lambda stored: stored.id)
-    rows = points_frame(ordered, {run.id: run}, model, costs, floats).sort_values("point")
+    rows = points_frame(ordered, {run.id: run}, model, costs, floats, aim).sort_values("point")
     images = max((s.point.search.n for s in ordered if s.point.images is None), default=1)
     trains = run.spec.search in SEARCHES and SEARCHES[run.spec.search].trains
     scoring = sum(s.point.seconds for s in ordered if s.point.stage != TUNED)

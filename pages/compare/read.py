@@ -13,7 +13,7 @@ from pages.compare import methods
 from pages.compare.comparable import judge, metric_of
 from pages.shared import session
 from pages.shared.judged import CLASSIFIER, Words
-from pages.shared.run_facts import has_aim, is_ladder
+from pages.shared.run_facts import is_ladder
 from qcore.allocation import ModelSpec
 from qcore.costs.user_tables import Costs
 from qcore.setting import Setting
@@ -27,14 +27,12 @@ def rows_of(store: Store, run: Run, model: ModelSpec, aim: str = "") -> pd.DataF
         store: The database.
         run: The run.
         model: Whose layers its points are of.
-        aim: Objective of the runs it is compared with; a run that minimises nothing is judged by
-            theirs. "" takes its own.
+        aim: Objective of the comparison, which its points are judged by whatever it minimised
+            itself. "" takes its own.
     """
     costs = store.costs
     floats = session.floats_of(store, run)
-    if aim and not has_aim(run):
-        run = replace(run, spec=replace(run.spec, objective=aim))
-    aim = run.spec.objective
+    aim = aim or run.spec.objective
     key = (str(store.url), model.digest, costs.stamp, session.version_of(run), aim, floats)
     return _rows(store, run, model, costs, key)
 
@@ -48,7 +46,7 @@ def _rows(
     key: tuple[Any, ...],
 ) -> pd.DataFrame:
     points = points_of(_store, [_run.id], windows=True)
-    return methods.run_rows(points, _run, _model, _costs, key[-1])
+    return methods.run_rows(points, _run, _model, _costs, floats=key[-1], aim=key[-2])
 
 
 def setting(store: Store, run: Run) -> Setting:

@@ -102,8 +102,15 @@ def batch(
                     parts.append(limits_text(limits, costs))
                 if len(own[method]) > 1:
                     parts.append(f"seed {seed}")
+                # what is usual for one method need not be for another
+                aim = spec.objective if method == spec.search else ""
                 one = dataclasses.replace(
-                    spec, search=method, params=params, limits=dict(limits), seed=seed
+                    spec,
+                    search=method,
+                    params=params,
+                    limits=dict(limits),
+                    seed=seed,
+                    objective=aim,
                 )
                 out.append((one, ", ".join(parts)))
     return out

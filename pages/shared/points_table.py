@@ -35,7 +35,7 @@ from qcore.costs.price_table import bits_matrices
 from qcore.graded import Graded
 from qcore.paired import Paired, against_float, loss_intervals
 from qcore.problem import PTQ, TUNED, Point, Scores
-from qcore.run_spec import RunSpec, method_label
+from qcore.run_spec import method_label
 from qcore.searches import SEARCHES
 from store import Run, StoredPoint
 
@@ -46,6 +46,7 @@ def points_frame(
     model: ModelSpec,
     costs: Mapping[str, CostModel] = COSTS,
     floats: tuple[Scores | None, Scores | None] = (None, None),
+    aim: str = "",
 ) -> pd.DataFrame:
     """One row per distinct (method, weights stage, allocation).
 
@@ -59,6 +60,7 @@ def points_frame(
         model: The model all points belong to.
         costs: What they are priced by.
         floats: The float network's scores on the search and on the test split, where known.
+        aim: Objective that all points are judged by; "" is that of each point's own run.
 
     Returns:
         Columns: point, run, method, stage, digest, allocation, config_point (id of the point whose
@@ -73,7 +75,9 @@ def points_frame(
     for stored in usable:
         key = stored.point.stage, stored.point.allocation.digest
         spec = runs[stored.run_id].spec
-        label = method_label(spec.search, key[0], _aim(spec, stored.point), bool(spec.rules))
+        label = method_label(
+            spec.search, key[0], _aim(spec.objective, stored.point), bool(spec.rules)
+        )
         kept[label, key] = stored
         if stored.point.test is not None:
             tested[key] = stored.point.test
@@ -89,12 +93,13 @@ def points_frame(
         point = stored.point
         spec = runs[stored.run_id].spec
         head = (stored.id, stored.run_id, method, *key, point.allocation, ready.get(key, -1))
-        aim = (_aim(spec, point), point.search.value(spec.objective))
+        objective = aim or spec.objective
+        judged = (_aim(objective, point), point.search.value(objective))
         trained = point.stage not in (PTQ, TUNED)
         factor = words_of(spec.judge, [stored]).factor
         scores = (*_scores(point.search, factor), *_scores(tested.get(key), factor))
         factors.append(factor)
-        rows.append((*head, trained, *aim, *scores))
+        rows.append((*head, trained, *judged, *scores))
     if not rows:
         return with_costs([], POINT_COLUMNS, model, costs)
     columns = POINT_COLUMNS[: POINT_COLUMNS.index(SEARCH_LOSS)]
@@ -129,9 +134,9 @@ def _priced(
     return parts
 
 
-def _aim(spec: RunSpec, point: Point) -> str:
-    """What a point is judged by: its run's objective, where its images allow it."""
-    return "loss" if spec.objective == "loss" and point.search.loss is not None else "kl"
+def _aim(objective: str, point: Point) -> str:
+    """What a point is judged by: the objective, where its images allow it."""
+    return "loss" if objective == "loss" and point.search.loss is not None else "kl"
 
 
 def _losses(

@@ -9,7 +9,7 @@ from pages.compare import budgets as compare_budgets
 from pages.compare import chooser, controls, methods, read, sections
 from pages.compare import tables as compare_tables
 from pages.compare.across import across
-from pages.compare.comparable import judge
+from pages.compare.comparable import aim_of, judge
 from pages.compare.difference import difference
 from pages.compare.layer_bits import layers
 from pages.compare.paper import paper
@@ -117,8 +117,7 @@ def _compare(store: Store, measured: Sequence[Run]) -> None:
         return
     first = next((run for run in measured if not is_ladder(run)), measured[0])
     setting = read.setting(store, first)
-    aims = (read.setting(store, run).objective for run in measured)
-    aim = next(filter(None, aims), "kl")
+    aim = aim_of([run.spec for run in measured])
     rows = {run.id: read.rows_of(store, run, model, aim) for run in measured}
     foreign = [number for number, table in rows.items() if table.empty]
     if foreign:

@@ -36,7 +36,8 @@ def uniform(weight: int, activation: int = 32) -> BitAllocation:
 def point(allocation: BitAllocation, correct: int, tested: bool = False, stage: str = "ptq"):
     """A point that names the class of `correct` of 1,000 search images; fewer diverge more."""
     share = correct / 1000
-    search = Scores(1000, round((1001 - correct) / 2000, 6), share, share, 0.3)
+    far = round((1001 - correct) / 2000, 6)
+    search = Scores(1000, far, share, share, 0.3 + far)
     test = Scores(10_000, 0.1, share - 0.01, share - 0.01, 0.3) if tested else None
     return Point(allocation, search, test, stage)
 

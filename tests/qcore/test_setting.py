@@ -61,6 +61,23 @@ def test_the_objective_of_what_minimises_nothing_is_no_difference():
         assert told == ("loss" if search == "gone" else "")
 
 
+def test_a_search_that_trains_goes_by_the_loss_and_is_comparable_with_others():
+    trained = replace(SPEC, search="dq", objective="")
+    assert trained.objective == "loss"
+    assert replace(trained, search="exact", objective="").objective == "kl"
+    assert Setting.of(trained).objective == ""
+    assert Setting.of(replace(trained, objective="kl")).objective == "kl"
+    assert method_label("dq", aim="loss") == "DQ (learned bits)"
+    assert method_label("dq", aim="kl") == "DQ (learned bits), by divergence"
+    assert method_label("gone") == "gone"
+
+
+def test_what_was_stored_without_an_objective_went_by_divergence():
+    written = replace(SPEC, search="dq").to_json()
+    del written["objective"]
+    assert RunSpec.from_json(written).objective == "kl"
+
+
 def test_bits_of_activations_are_told_once_and_rising():
     assert Setting.of(SPEC).activations == (4, 8)
 

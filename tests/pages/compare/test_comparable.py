@@ -4,11 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pages.compare.comparable import FACTS, judge, metric_of, run_label
+from pages.compare.comparable import FACTS, aim_of, judge, metric_of, run_label
 from pages.shared.run_numbers import MOST_RUNS, read_ids, write_ids
 from qcore.problem import Point, Scores
 from qcore.rules.file import parse_rules
 from qcore.rules.rule import Rule
+from qcore.run_spec import RunSpec
 from qcore.setting import Setting
 from tests.pages import sample
 
@@ -30,6 +31,14 @@ OTHER = {
     "activations": (2, 4),
     "rules": (Rule("conv1", lock=(8, 8)),),
 }
+
+
+def test_points_beside_those_of_a_search_that_trained_by_loss_are_judged_by_loss():
+    plain, trained = RunSpec("m", "d", "exact"), RunSpec("m", "d", "dq")
+    assert aim_of([plain, RunSpec("m", "d", "uniform")]) == "kl"
+    assert aim_of([plain, trained]) == "loss"
+    assert aim_of([plain, replace(trained, objective="kl")]) == "kl"
+    assert aim_of([RunSpec("m", "d", "gone")]) == "kl"
 
 
 def test_every_fact_of_a_setting_has_a_reason():

@@ -33,7 +33,7 @@ def found():
             for at, one in enumerate(bits)
         ]
         stored = [sample.stored(10 * run.id + at, run.id, one) for at, one in enumerate(points)]
-        rows[run.id] = run_rows(stored, run, sample.MODEL)
+        rows[run.id] = run_rows(stored, run, sample.MODEL, aim="loss")
         for one in stored:
             packed = np.frombuffer(one.point.test_right, np.uint8)
             right = np.unpackbits(packed, count=compare_sample.TEST_IMAGES)
