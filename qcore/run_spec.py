@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qcore.allocation import LayerSpec, ModelSpec, parse_width, width_json
+from qcore.allocation import LayerSpec, ModelSpec, in_order, parse_width, width_json
 from qcore.costs import COSTS
 from qcore.costs.budget import Budget, make_options
 from qcore.costs.formulas import CostModel
@@ -166,6 +166,12 @@ def usual_objective(search: str) -> str:
     network, which is steadier on few samples.
     """
     return "loss" if search in SEARCHES and SEARCHES[search].trains else "kl"
+
+
+def offered(search: str, weight_bits: Iterable[int]) -> tuple[int, ...]:
+    """Widths of weights that a search chooses from: those asked for, and those it always offers."""
+    always = SEARCHES[search].offers if search in SEARCHES else ()
+    return tuple(in_order({*weight_bits, *always}))
 
 
 def method_label(search: str, stage: str = PTQ, aim: str = "kl", ruled: bool = False) -> str:

@@ -111,6 +111,7 @@ class Search:
         layer_wise: Whether the layers of that network take bits of their own.
         trained: Of a search that trains (its params, weights stage) to how those weights came to
             be, for the quantization card; the stage "" is that of its results.
+        offers: Widths of weights that it may always choose, whatever others were asked for.
     """
 
     name: str
@@ -131,6 +132,7 @@ class Search:
     leaves: str = ""
     layer_wise: bool = False
     trained: Callable[[Any, str], Trained] | None = None
+    offers: tuple[int, ...] = ()
 
     def check_limits(self, budget: Budget) -> None:
         """Raise unless it can obey the limits of a budget.

@@ -24,7 +24,7 @@ from qcore.ptq.rounding_names import ROUNDING_FACTS
 from qcore.ptq.settings import CORRECTIONS
 from qcore.quantizer_names import POST_TRAINING
 from qcore.rules.file import load_rules
-from qcore.run_spec import RunSpec, check_here, check_run
+from qcore.run_spec import RunSpec, check_here, check_run, offered
 from qcore.searches import SEARCHES
 from qcore.searches.usual_widths import usual_widths
 from store.database import Store, open_store
@@ -101,9 +101,11 @@ def _limits(
 def _weight_bits(store: Store, arguments: argparse.Namespace) -> tuple[int, ...]:
     """The widths that were asked for, or those that are usual for such a network."""
     if arguments.weight_bits is not None:
-        return _widths(arguments.weight_bits)
-    model = arguments.model
-    return usual_widths(judge_of(model), points.model_facts(store, model))
+        asked = _widths(arguments.weight_bits)
+    else:
+        model = arguments.model
+        asked = usual_widths(judge_of(model), points.model_facts(store, model))
+    return offered(arguments.search, asked)
 
 
 def command_run(store: Store, arguments: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from qcore.allocation import width_text
 from qcore.costs import COSTS
 from qcore.costs.formulas import CostModel
 from qcore.errors import InvalidParams
-from qcore.run_spec import RunSpec
+from qcore.run_spec import RunSpec, offered
 from qcore.searches import SEARCHES
 from store import Run
 
@@ -111,6 +111,7 @@ def batch(
                     limits=dict(limits),
                     seed=seed,
                     objective=aim,
+                    weight_bits=offered(method, spec.weight_bits),
                 )
                 out.append((one, ", ".join(parts)))
     return out

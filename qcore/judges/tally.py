@@ -97,21 +97,41 @@ def mean_score(
     Batches of a single sample are left out, as norms may use their statistics. None where there is
     neither a label nor a teacher, or no batch.
     """
+    found = mean_values(judge, network, batches, teacher)
+    return None if found is None else found[1]
+
+
+def mean_values(
+    judge: Judge, network: nn.Module, batches: Sequence[Batch], teacher: nn.Module | None
+) -> tuple[float, float] | None:
+    """Mean loss of some samples and what `mean_score` gives, of the same batches.
+
+    The loss is that on labels; the divergence from the teacher where there are none, or the judge
+    takes no loss from them; 0 where there is no teacher either.
+    """
     marks: list[Tensor] = []
     matches: list[Tensor] = []
+    losses: list[Tensor] = []
     for x, labels in batches:
         if count(x) < 2:
             continue
         y = judge.truth(x, labels)
         seen = judge.read(call(network, x), x)
+        loss = None if y is None else judge.loss(seen, y)
         if y is not None:
             marks.append(judge.marks(seen, y))
-        elif teacher is not None:
-            matches.append(judge.matches(seen, judge.read(call(teacher, x), x)))
+        if teacher is not None and (y is None or loss is None):
+            wanted = judge.read(call(teacher, x), x)
+            loss = judge.divergence(seen, wanted)
+            if y is None:
+                matches.append(judge.matches(seen, wanted))
+        if loss is not None:
+            losses.append(loss)
     if not marks and not matches:
         return None
     values = judge.marked(torch.cat(marks)) if marks else judge.matched(torch.cat(matches))
-    return float(values.double().mean())
+    mean = float(torch.cat(losses).double().mean()) if losses else 0.0
+    return mean, float(values.double().mean())
 
 
 def _kept(values: Tensor) -> Tensor:

@@ -118,9 +118,10 @@ class Joint:
         L = labels * CE(o, y) + outputs * KL(teacher || o) + features * mean_k MSE(f_k, t_k)
 
     is the loss of every switch but the widest, which has no teacher and learns from the labels
-    alone. The features f_k, and its teacher's t_k, are what comes out of every batch-norm; of a
-    random allocation those behind layers on their narrowest rung (RFQuant, Tang et al. 2024).
-    Without labels the float network's outputs take their place.
+    alone; with `mixed` the mean over k is a sum, as in RFQuant (Tang et al. 2024). The features
+    f_k, and its teacher's t_k, are what comes out of every batch-norm; of a random allocation
+    those behind layers on their narrowest rung. Without labels the float network's outputs take
+    their place.
 
     Attributes:
         teacher: Who teaches a switch: "fixed" (the widest), "next" (the next wider one) or "all"

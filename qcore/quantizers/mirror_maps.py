@@ -7,14 +7,23 @@ On weights scaled so that levels are -1..1, with sharpness b (the paper's beta):
     MD-S:     x <- x - rate dL/dw (softmax: dL/du), the map itself without a derivative
     MD-tanh:  w <- (E - 1) / (E + 1), E = (1 + w) / (1 - w) exp(-2 b rate dL/dw)
     MD-softmax, exponentiated gradient:  u <- u exp(-b rate dL/du) / sum
+    GD:       x <- x - rate J dL/dw, J the derivative of the map (with softmax: PMF)
+
+Every map P is strictly monotone and onto the inside of the levels' hull, so that it is the inverse
+of the gradient of a strictly convex Phi: for two levels Phi(w) = ((1 + w) log(1 + w) + (1 - w)
+log(1 - w)) / (2 b), for softmax Phi(u) = sum u log u / b. Without limit, at b = infinity, P is the
+rounding itself and MD-S takes the gradient at the rounded weights over to x unchanged: that is the
+straight-through estimator, which so is the last stage of the annealing.
 
 MD-S with a fixed b and plain gradient descent equals its unstable form without auxiliary x exactly;
 but in float32 the latter's weights reach -1 and 1 and never move again.
 
 Reference: Ajanthan, Gupta, Torr, Hartley and Dokania, Mirror Descent View for Neural Network
 Quantization, arXiv 1910.08237, AISTATS 2021, algorithms 1 and 2. ProxQuant: Bai, Wang and Liberty,
-ICLR 2019. Differs from the paper: softmax takes any number of levels, where the published
-stabiliser has two; the hull of the levels is scaled to each layer (`mirror_layer`).
+ICLR 2019. PMF: Ajanthan, Dokania, Hartley and Torr, Proximal Mean-field for Neural Network
+Quantization, ICCV 2019; SLB (Yang et al., Searching for Low-Bit Weights, NeurIPS 2020) is the same
+with a slower rise of b. Differs from the paper: softmax takes any number of levels, where the
+published stabiliser has two; the hull of the levels is scaled to each layer (`mirror_layer`).
 """
 
 from collections.abc import Sequence
@@ -89,6 +98,29 @@ def prox_step(x: Tensor, levels: Tensor, pull: float) -> Tensor:
     target = nearest_level(x, levels)
     away = x - target
     return target + away.sign() * (away.abs() - pull).clamp_min(0)
+
+
+THRESHOLD = 0.7
+"""Weights below this share of the mean size are 0 in ternary ProxQuant."""
+
+
+def ternary_codes(x: Tensor) -> Tensor:
+    """-1, 0 or 1 of each weight of any shape, as ternary ProxQuant rounds them."""
+    threshold = THRESHOLD * x.abs().mean()
+    return (x >= threshold).to(x.dtype) - (x <= -threshold).to(x.dtype)
+
+
+def ternary_prox_step(x: Tensor, pull: float) -> Tensor:
+    """Ternary ProxQuant's step, (x + pull T(x)) / (1 + pull).
+
+    T(x) is 0 where `ternary_codes` is; elsewhere the mean of the weights that have its code.
+    """
+    codes, target = ternary_codes(x), torch.zeros_like(x)
+    for code in (-1, 1):
+        mine = codes == code
+        if mine.any():
+            target[mine] = x[mine].mean()
+    return (x + pull * target) / (1 + pull)
 
 
 def sharpness(step: int, steps: int, largest: float, interval: int) -> float:

@@ -17,8 +17,11 @@ from qcore.quantizers.mirror_maps import (
     md_tanh_step,
     mix,
     nearest_level,
+    prox_step,
     softmax_map,
     tanh_map,
+    ternary_codes,
+    ternary_prox_step,
 )
 
 REACH = 3.0
@@ -41,7 +44,10 @@ class Method:
             gradient goes through a map below HARD; None where it goes to `passed`.
         step: (auxiliary before, what would be taken off in scales, sharpness) to the auxiliary
             variables after a step; None for the optimiser's own.
-        pulled: Whether every step ends with a pull towards the levels.
+        pull: (auxiliary, scale, levels, how far) to the auxiliary variables after a pull towards
+            the levels, which ends every step; None for none.
+        size: (auxiliary) to the scale of three levels, where it follows the weights at every
+            step; None where it is learned or stays.
         rests: Whether at HARD the weights stay as they are.
     """
 
@@ -54,7 +60,8 @@ class Method:
     shares: bool = False
     trained: Callable[[Tensor, Tensor, Tensor, float], Tensor] | None = None
     step: Callable[[Tensor, Tensor, float], Tensor] | None = None
-    pulled: bool = False
+    pull: Callable[[Tensor, Tensor, Tensor, float], Tensor] | None = None
+    size: Callable[[Tensor], Tensor] | None = None
     rests: bool = False
 
 
@@ -84,6 +91,30 @@ def _mixed(a: Tensor, scale: Tensor, levels: Tensor) -> Tensor:
     return mix(a, levels)
 
 
+def _softmax(a: Tensor, scale: Tensor, levels: Tensor, beta: float) -> Tensor:
+    return mix(softmax_map(a / scale, beta), levels)
+
+
+def _begun_shares(weight: Tensor, scale: float, levels: Tensor) -> Tensor:
+    return scale * level_shares(weight / scale, levels)
+
+
+def _prox_codes(a: Tensor, scale: Tensor, levels: Tensor) -> Tensor:
+    return ternary_codes(a) if len(levels) == 3 else _nearest(a, scale, levels)
+
+
+def _prox(a: Tensor, scale: Tensor, levels: Tensor, pull: float) -> Tensor:
+    if len(levels) == 3:
+        return ternary_prox_step(a, pull)
+    return prox_step(a / scale, levels, pull) * scale
+
+
+def _mean_size(a: Tensor) -> Tensor:
+    """Mean size of the weights that are not 0: the scale both signs share."""
+    codes = ternary_codes(a)
+    return (a * codes).sum() / codes.abs().sum().clamp_min(1)
+
+
 def _within_reach(a: Tensor, scale: Tensor, levels: Tensor) -> Tensor:
     limit = REACH * float(scale.detach())
     return a.clamp(-limit, limit)
@@ -99,8 +130,8 @@ METHODS = {
     ),
     "md-softmax-s": Method(
         "Mirror descent, softmax, stable",
-        begin=lambda weight, scale, levels: scale * level_shares(weight / scale, levels),
-        soft=lambda a, scale, levels, beta: mix(softmax_map(a / scale, beta), levels),
+        begin=_begun_shares,
+        soft=_softmax,
         hard=_largest,
         passed=_mixed,
         shares=True,
@@ -134,6 +165,15 @@ METHODS = {
             scale * tanh_map(a / scale.detach(), beta, len(levels))
         ),
     ),
+    "gd-softmax": Method(
+        "Gradient descent through softmax (PMF)",
+        begin=_begun_shares,
+        soft=_softmax,
+        hard=_largest,
+        passed=_mixed,
+        shares=True,
+        trained=lambda a, scale, levels, beta: scale * _softmax(a, scale.detach(), levels, beta),
+    ),
     "ste": Method(
         "Straight through (BinaryConnect)",
         begin=_itself,
@@ -145,9 +185,10 @@ METHODS = {
         "ProxQuant",
         begin=_itself,
         soft=lambda a, scale, levels, beta: a / scale,
-        hard=_nearest,
+        hard=_prox_codes,
         trained=lambda a, scale, levels, beta: a,
-        pulled=True,
+        pull=_prox,
+        size=_mean_size,
         rests=True,
     ),
 }

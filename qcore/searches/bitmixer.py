@@ -2,9 +2,10 @@
 
 Three stages train one set of weights: inputs quantized only, then weights too, one width drawn for
 the whole network in every step; then, ramping up, a width drawn for every layer. Batch-norms are
-kept per pair of bits of the layers before and behind (`qcore.qat.norms`), and those of
-unequal bits begin stage three as the diagonal ones. What is left, the stage "layer-wise", is a
-meta-network: any allocation of it can be measured, searched and exported without training.
+kept per width of the layer before, or per pair of bits of the layers before and behind
+(`qcore.qat.norms`), and then those of unequal bits begin stage three as the diagonal ones. What is
+left, the stage "layer-wise", is a meta-network: any allocation of it can be measured, searched and
+exported without training.
 
 Reference: Bulat and Tzimiropoulos, Bit-Mixer: Mixed-precision networks with runtime bit-width
 selection, ICCV 2021. Readable were its abstract and accounts of it: transitional batch-norms, two
@@ -13,12 +14,16 @@ network-wide stages and a third that progressively goes layer by layer.
 Reconstructed: what the first two stages quantize, all lengths and rates, the ramp, the quantizer, a
 layer's activation width (the allowed one nearest to its weight width), and the search at the end.
 Norms are estimated anew on random allocations at the end of training, never when bits are chosen.
+Differs from the paper: by default its transitional norms are kept per width of the layer before
+alone. Of pairs of four widths each copy is trained by a sixteenth of the steps.
 
 With `mixed` the training is RFQuant's instead (Tang et al., Retraining-free Model Quantization via
 One-Shot Weight-Coupling Learning, CVPR 2024; its norms are kept per producer): in every step the
 widest bits learn the labels and teach so many random allocations. Differs from it: weights and
 inputs of a layer keep one rung; no layer loses its lowest widths for a while, weights are not
-averaged over steps, and no term is on the quantization error.
+averaged over steps, and no term is on the quantization error. Nor are gradient values clipped to 1,
+steps begun at three standard deviations over 2^(b-1) and their gradients left unscaled, or weights
+within the range of two bits spared from decay.
 """
 
 from collections.abc import Callable, Generator, Mapping
@@ -91,10 +96,11 @@ class BitMixerParams:
     )
     distillation: float = search.distillation()
     norms: str = search.setting(
-        "pair",
+        "producer",
         "Batch-norms",
-        "Private to the bits of both neighbours (the paper), of one of them, or to nothing.",
-        choices=("pair", "producer", "consumer", "shared"),
+        "Private to the bits of the layer before, of both neighbours (the paper: more copies, each "
+        "trained by fewer steps, and no better here), of the layer behind, or to nothing.",
+        choices=("producer", "pair", "consumer", "shared"),
     )
     direct: bool = search.setting(
         False, "Without stages", "All epochs layer by layer from the first step."

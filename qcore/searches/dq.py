@@ -6,19 +6,25 @@ the bits follow from them. Limits on bytes enter the loss as squared hinges,
     loss + lambda sum_j max(0, S_j - S0_j)^2,   lambda = 0.1, sizes in kB
 
 rescaled by the squared ratio to the paper's own budgets. Of all states within the limits the one
-of best accuracy on held-out training images is frozen; what is left of the limits is spent on
-wider layers; then only weights and norms are trained on, and the norms estimated anew.
+of least loss on held-out training images is frozen; what is left of the limits is spent on wider
+layers; then only weights and norms are trained on, and the norms estimated anew. While they are
+learned bits may grow beyond the widest that is allowed, and are paid for; a state that is frozen
+with such bits has its steps made coarser.
 
 Reference: Uhlich et al., Mixed Precision DNNs: All you need is a good parametrization, arXiv
 1905.11452, ICLR 2020, equations 8a (total weights), 8b (total activations), 8c (largest one).
 Differs from the paper: an inferred width that is not among the allowed ones is paid for, and saved,
-at the next allowed one, and no tensor grows beyond its widest; 32 bits are never learned. Inputs
-begin at their calibrated range, not at a step of 1/8; biases stay in float, as everywhere here.
-Validation images are training images held out, looked at every few steps instead of at each. An
-extension is a start at the exact front's allocation; another that a limit on any cost with a smooth
-form (`CostModel.smooth`: bit-ops, memory words, the tables of accelerators and a user's own) is
-obeyed in the same way, with the strength the paper has for weights, and that a limit on a cost
-without one is refused; another the use of slack.
+at the next allowed one; 32 bits are never learned. It begins at the exact front's allocation, not
+at four bits everywhere, which is a choice: from there short training falls to two bits in most
+layers. Steps are any number by default, the paper's are powers of two. Steps stay within 2^-12 to
+255 (2^-8 to 1); momentum is Nesterov's and the rate falls along a cosine (plain momentum, a tenth
+at two thirds). Inputs begin at their calibrated range, not at a step of 1/8, and each layer's input
+is counted (each ReLU's output); biases stay in float, as everywhere here. Validation images are
+training images held out, at most a fifth of them, looked at every few steps with the statistics of
+the batch (all test images, each step, running statistics). An extension is that a limit on any cost
+with a smooth form (`CostModel.smooth`: bit-ops, memory words, the tables of accelerators and a
+user's own) is obeyed in the same way, with the strength the paper has for weights, and that a limit
+on a cost without one is refused; another the use of slack.
 """
 
 from collections.abc import Generator
@@ -31,8 +37,9 @@ from qcore import search
 from qcore.allocation import BitAllocation
 from qcore.costs import costs_of
 from qcore.costs.budget import Budget
+from qcore.errors import InvalidParams
 from qcore.problem import Ask, Point, Problem, Progress, Proposals
-from qcore.qat.requests import GivenBits, LearnedBits
+from qcore.qat.requests import GivenBits, Learned, LearnedBits
 from qcore.search import EPOCH_STEPS, REESTIMATED, Clock, Search, Trained
 from qcore.solvers.repair import repair_of
 from qcore.solvers.space import Space
@@ -60,11 +67,19 @@ class DqParams:
     power_of_two_steps: bool = search.setting(
         False, "Steps are powers of two", "As the paper asks of hardware; wastes some codes."
     )
+    clipping: str = search.setting(
+        "published",
+        "Clipped gradients",
+        "As published, those of step and range and of powers of two where there is a limit; or "
+        "those of every parametrization.",
+        choices=("published", "all"),
+    )
     start: str = search.setting(
-        "four",
+        "exact",
         "Start",
-        "Four bits everywhere as in the paper, or the allocation of the exact front.",
-        choices=("four", "exact"),
+        "The allocation of the exact front where there is one, or four bits everywhere as in the "
+        "paper.",
+        choices=("exact", "four"),
     )
     penalty: float = search.setting(
         0.1, "Penalty", "How strongly an excess over a limit counts.", min=0.0001, max=1000.0
@@ -82,10 +97,19 @@ class DqParams:
     )
     distillation: float = search.distillation()
     validation_images: int = search.setting(
-        512, "Validation images", "Held out of training to choose with.", min=2, max=100_000
+        8192,
+        "Validation images",
+        "Held out of training to choose with, at most a fifth of it. An accuracy of 92 % is known "
+        "within 0.3 points from 8,192 images, within 0.7 from 1,590.",
+        min=2,
+        max=100_000,
     )
     check_every: int = search.setting(
-        10, "Check every", "Steps between two looks at the validation images.", min=1, max=10_000
+        0,
+        "Check every",
+        "Steps between two looks at the validation images; 0 looks for a fifth of the time.",
+        min=0,
+        max=10_000,
     )
     use_slack: bool = search.setting(
         True, "Use the slack", "Widen layers while the limits allow it, before the last training."
@@ -104,7 +128,7 @@ def dq(problem: Problem, params: DqParams, rng: np.random.Generator) -> Proposal
     The last point, of stage "final", is the result.
 
     Raises:
-        InvalidParams: no trainer; more summed limits than the exact start takes.
+        InvalidParams: no trainer.
         InfeasibleBudget: nothing fits the budget.
         Diverged: training reached NaN.
     """
@@ -116,7 +140,10 @@ def dq(problem: Problem, params: DqParams, rng: np.random.Generator) -> Proposal
     start = None
     if params.start == "exact":
         yield clock.tick(0, "computing the gradient sensitivity")
-        start = exact_allocation(problem, "dq")
+        try:
+            start = exact_allocation(problem, "dq")
+        except InvalidParams as error:
+            yield clock.tick(0, f"began at four bits. {error}")
     plan = {
         "rate": params.rate,
         "decay": params.decay,
@@ -129,6 +156,7 @@ def dq(problem: Problem, params: DqParams, rng: np.random.Generator) -> Proposal
         kind=params.parametrization,
         powers=params.power_of_two_steps,
         strength=params.penalty,
+        clipping=params.clipping,
         start=start,
         validation_images=params.validation_images,
         check_every=params.check_every,
@@ -139,11 +167,11 @@ def dq(problem: Problem, params: DqParams, rng: np.random.Generator) -> Proposal
     learned = yield from clock.stage(trainer.train(learning), params.bits_epochs)
     # limits on the largest layer may have taken options away
     chosen = space.allocation(repair.within(space.nearest(learned.allocation), rng))
-    words = f"froze the best state within the limits, {_validation(learned.validation)}"
+    words = f"froze the best state within the limits, {_validation(learned)}"
     if not learned.fits:
         words = "no state was within the limits; the last one was brought there"
     elif not limits:
-        words = f"froze the best state, {_validation(learned.validation)}"
+        words = f"froze the best state, {_validation(learned)}"
     yield clock.tick(0, words, round=1, **_figures(problem, chosen))
     if params.use_slack and limits:
         chosen = yield from _spend(problem, space, chosen, params.slack_images)
@@ -175,8 +203,10 @@ def refused(budget: Budget) -> str | None:
     return None
 
 
-def _validation(accuracy: float | None) -> str:
-    return "" if accuracy is None else f"{accuracy:.1%} of the held-out samples right"
+def _validation(learned: Learned) -> str:
+    if learned.validation is None:
+        return ""
+    return f"{learned.validation:.1%} of {learned.samples:,} held-out samples right"
 
 
 def _figures(problem: Problem, allocation: BitAllocation) -> dict[str, Any]:

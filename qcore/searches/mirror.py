@@ -7,11 +7,14 @@ result is one point on the same front as everybody else's.
 
 Reference: Ajanthan, Gupta, Torr, Hartley and Dokania, Mirror Descent View for Neural Network
 Quantization, arXiv 1910.08237, AISTATS 2021. Straight through: Courbariaux, Bengio and David,
-BinaryConnect, NeurIPS 2015. ProxQuant: Bai, Wang and Liberty, ICLR 2019.
-Differs from the paper: a trained network is made low-bit, other layers may have more bits, biases
-stay in float, and each layer has a scale, learned unless switched off (an extension; the paper lets
-batch-norms without an affine part give it). Weights on three levels are saved, and counted, as the
-two-bit codes they are. After the annealing comes a tail at hard levels (`qat.mirror.training`).
+BinaryConnect, NeurIPS 2015. ProxQuant: Bai, Wang and Liberty, ICLR 2019. Differs from the paper: a
+trained network is made low-bit, other layers may have more bits, biases stay in float, and each
+layer has a scale, learned unless switched off (an extension; the paper lets batch-norms without an
+affine part give it), so that in units of the levels the rate is 10 to 20 times the published one.
+The last state is taken, not the best on a held-out tenth. Ternary ProxQuant's two signs have one
+scale here, the mean size of what is not 0. Weights on three levels are saved, and counted, as the
+two-bit codes they are. One bit is offered whatever other widths are allowed. After the annealing
+comes a tail at hard levels (`qat.mirror.training`).
 """
 
 import json
@@ -26,12 +29,15 @@ from qcore.allocation import BitAllocation
 from qcore.costs import costs_of
 from qcore.errors import InvalidParams
 from qcore.problem import Ask, Problem, Proposals
-from qcore.qat.requests import LowBits
+from qcore.qat.requests import Hardened, LowBits
 from qcore.search import EPOCH_STEPS, REESTIMATED, Clock, Search, Trained
 from qcore.solvers.start import exact_allocation, uniform_allocation
 
 TRAINING, FINAL = "mirror", "final"
-METHODS = ("md-tanh-s", "md-softmax-s", "md-tanh", "md-softmax", "gd-tanh", "ste", "proxquant")
+METHODS = (
+    "md-tanh-s", "md-softmax-s", "md-tanh", "md-softmax", "gd-tanh", "gd-softmax", "ste",
+    "proxquant",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,8 +51,8 @@ class MirrorParams:
     method: str = search.setting(
         "md-tanh-s",
         "Low bits trained by",
-        "Mirror descent (tanh or softmax; -s are the stable forms), gradient descent through tanh, "
-        "straight through, or ProxQuant.",
+        "Mirror descent (tanh or softmax; -s are the stable forms), gradient descent through tanh "
+        "or softmax (PMF), straight through, or ProxQuant.",
         choices=METHODS,
     )
     allocation: str = search.setting(
@@ -118,13 +124,25 @@ def mirror(problem: Problem, params: MirrorParams, rng: np.random.Generator) -> 
     value = problem.value((answer or [])[0])
     yield clock.tick(
         1,
-        f"finished: {value:.4g} nats",
+        f"finished: {value:.4g} nats{_memory(result)}",
         round=1,
         value=value,
         allocation=allocation.to_json(),
         costs=costs_of(problem.model, allocation, problem.costs),
         gap=result.gap,
         off_level=result.off_level,
+        auxiliary_bytes=result.auxiliary_bytes,
+    )
+
+
+def _memory(result: Hardened) -> str:
+    """What the method takes beside the weights while it trains, in words."""
+    if not result.low_bytes:
+        return ""
+    times = result.auxiliary_bytes / result.low_bytes
+    return (
+        f"; auxiliary variables took {result.auxiliary_bytes / 1024:,.0f} KiB in training, "
+        f"{times:g} for each low-bit weight"
     )
 
 
@@ -181,4 +199,5 @@ SEARCH = Search(
     trains=True,
     look=10,
     trained=trained,
+    offers=(1,),
 )

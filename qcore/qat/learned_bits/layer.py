@@ -10,10 +10,20 @@ from qcore.allocation import FLOAT_BITS, LayerBits
 from qcore.errors import Diverged, InvalidParams, NotCalibrated
 from qcore.qat.layer import QatLayer, TrainableLayer
 from qcore.quantizers import ActivationGrid, Histogram, mse_grid
-from qcore.quantizers.dq import PARAMETRIZATIONS, Grid, Parametrization, mse_step, pass_through
-from qcore.quantizers.power_of_two import POWER_OF_TWO
+from qcore.quantizers.dq import (
+    PARAMETRIZATIONS,
+    Grid,
+    Parametrization,
+    codes_of,
+    mse_step,
+    pass_through,
+)
+from qcore.quantizers.power_of_two import POWER_OF_TWO, doublings
 
 LARGEST_BITS_GRADIENT = 1.0
+
+MOST_BITS = 16
+"""Bits that a tensor which may have several widths may grow to while they are learned."""
 
 KINDS = {**PARAMETRIZATIONS, POWER_OF_TWO.name: POWER_OF_TWO}
 """Which two numbers of a grid are learned, by name; inputs are even also where weights are not."""
@@ -28,6 +38,7 @@ class LearnedGrid(nn.Module):
         powers: Whether steps are rounded to powers of two.
         what: Words for the tensor, for messages.
         decay: Weight decay of the two numbers.
+        clipped: Whether their gradients are held to the step, those of bits to 1.
 
     Attributes:
         signed: Whether the tensor has negative values.
@@ -40,10 +51,11 @@ class LearnedGrid(nn.Module):
         powers: bool,
         what: str,
         decay: float = 0.0,
+        clipped: bool = True,
     ) -> None:
         super().__init__()
         self.kind, self.widths, self.powers, self.what = kind, tuple(widths), powers, what
-        self.signed, self.decay = True, decay
+        self.signed, self.decay, self.clipped = True, decay, clipped
         self.first = nn.Parameter(torch.zeros(()))
         self.second = nn.Parameter(torch.zeros(()))
         for parameter, name in zip((self.first, self.second), kind.free, strict=True):
@@ -51,7 +63,9 @@ class LearnedGrid(nn.Module):
 
     @torch.no_grad()
     def _held(self, grad: Tensor, parameter: Tensor, bits: bool) -> Tensor:
-        """The gradient, decay included, no longer than the step: what keeps training stable."""
+        """The gradient, decay included; where clipped, no longer than the step."""
+        if not self.clipped:
+            return grad + self.decay * parameter
         limit = LARGEST_BITS_GRADIENT if bits else self.grid().step.detach()
         return (grad + self.decay * parameter).clamp(-limit, limit)
 
@@ -76,14 +90,17 @@ class LearnedGrid(nn.Module):
 
     @property
     def range(self) -> tuple[int, int]:
-        """Fewest and most bits."""
+        """Fewest and most bits it may begin with and end at."""
         floor = 1 if not self.signed or self.kind.name == "power-of-two" else 2
         return max(floor, self.widths[0]), self.widths[-1]
 
     @torch.no_grad()
     def project(self) -> None:
         """Put both numbers back where they are allowed."""
-        values = self.kind.project(self.first, self.second, self.signed, self.powers, *self.range)
+        low, high = self.range
+        # a tensor of one width has nothing to learn about it
+        most = max(high, MOST_BITS) if len(self.widths) > 1 else high
+        values = self.kind.project(self.first, self.second, self.signed, self.powers, low, most)
         for parameter, value in zip((self.first, self.second), values, strict=True):
             parameter.copy_(value)
 
@@ -92,11 +109,27 @@ class LearnedGrid(nn.Module):
         return self.kind.grid(self.first, self.second, self.signed, self.powers)
 
     def bits(self, grid: Grid) -> Tensor:
-        """Bits that are paid for: the fewest allowed ones that hold the inferred bits, ()."""
+        """Bits that are paid for: the fewest allowed ones that hold the inferred bits, ().
+
+        Where none does, all the inferred ones are.
+        """
         allowed = torch.tensor(self.widths, dtype=grid.bits.dtype, device=grid.bits.device)
         inferred = grid.bits.detach()
         paid = allowed[(allowed < inferred).sum().clamp_max(len(self.widths) - 1)]
+        paid = torch.maximum(paid, inferred)
         return pass_through(paid, grid.bits) if len(self.widths) > 1 else paid
+
+    def step_at(self, bits: int) -> Tensor:
+        """Step () at some bits: the learned one, or where it takes more bits one that does not.
+
+        Then the largest level stays. Of powers of two it is the smallest level.
+        """
+        grid = self.grid()
+        if int(grid.bits) <= bits:
+            return grid.step
+        if self.kind.name == POWER_OF_TWO.name:
+            return grid.reach / 2.0 ** doublings(bits)
+        return grid.reach / max(1, codes_of(bits, self.signed))
 
     def forward(self, x: Tensor) -> Tensor:
         """Put a tensor of any shape on the grid."""
@@ -121,6 +154,7 @@ class DqLayer(QatLayer):
         kind: Key of KINDS, for the weights.
         powers: Whether steps are rounded to powers of two.
         decay: Weight decay of the learned grids.
+        clipped: Whether gradients of the learned grids are clipped.
 
     Attributes:
         weights: Grid of the weights; None where they may only be in float.
@@ -136,6 +170,7 @@ class DqLayer(QatLayer):
         kind: str = "step-range",
         powers: bool = False,
         decay: float = 0.0,
+        clipped: bool = True,
     ) -> None:
         super().__init__(name, module)
         self.options = tuple(options)
@@ -148,9 +183,10 @@ class DqLayer(QatLayer):
         self.inputs: LearnedGrid | None = None
         if widths:
             what = f"weights of layer {name!r}"
-            self.weights = LearnedGrid(KINDS[kind], widths, powers, what, decay)
+            self.weights = LearnedGrid(KINDS[kind], widths, powers, what, decay, clipped)
         if inputs:
-            self.inputs = LearnedGrid(even, inputs, powers, f"input of layer {name!r}", decay)
+            what = f"input of layer {name!r}"
+            self.inputs = LearnedGrid(even, inputs, powers, what, decay, clipped)
 
     def start_scales(self, options: Iterable[LayerBits], histogram: Histogram) -> None:
         """Begin both grids, from the weights and the histogram of the input."""
@@ -192,10 +228,8 @@ class DqLayer(QatLayer):
                 weight = self.weights(weight)
         return self.operation.call(x, weight, self.bias)
 
-    def chosen(self) -> LayerBits:
-        """The cheapest option that holds the inferred bits of weights and input.
-
-        Where options trade one for the other and none holds both, the one that lacks least.
+    def inferred(self) -> LayerBits:
+        """Bits that are paid for, which may be more than any option has.
 
         Raises:
             Diverged: a step or range is NaN or infinite.
@@ -208,10 +242,21 @@ class DqLayer(QatLayer):
                     "were learned; lower the learning rate."
                 )
             wanted.append(FLOAT_BITS if part is None or grid is None else int(part.bits(grid)))
+        return LayerBits(*wanted)
+
+    def chosen(self) -> LayerBits:
+        """The cheapest option that holds the inferred bits of weights and input.
+
+        Where none holds both, the one that lacks least.
+
+        Raises:
+            Diverged: a step or range is NaN or infinite.
+        """
+        wanted = self.inferred()
         return min(
             self.options,
             key=lambda o: (
-                max(0, wanted[0] - o.weight) + max(0, wanted[1] - o.activation),
+                max(0, wanted.weight - o.weight) + max(0, wanted.activation - o.activation),
                 o.weight + o.activation,
             ),
         )
@@ -219,6 +264,8 @@ class DqLayer(QatLayer):
     @torch.no_grad()
     def freeze(self, into: TrainableLayer, bits: LayerBits) -> None:
         """Give a layer of a TrainableModel these weights and grids, fixed, at its bits.
+
+        A grid that takes more bits is made coarser, its largest level kept.
 
         Raises:
             NotCalibrated: the grids never began.
@@ -229,18 +276,19 @@ class DqLayer(QatLayer):
         if into.bias is not None and self.bias is not None:
             into.bias.copy_(self.bias)
         weights, inputs = self.grids()
-        if weights is not None and bits.weight != FLOAT_BITS:
+        if weights is not None and self.weights is not None and bits.weight != FLOAT_BITS:
             key = into.key("w", bits.weight)
             # the frozen grid goes on to the end of its bits; the weights do not, to begin with
             into.weight.clamp_(-weights.reach, weights.reach)
-            into.scales[key] = nn.Parameter(weights.step.detach().clone())
+            into.scales[key] = nn.Parameter(self.weights.step_at(bits.weight).detach().clone())
             into.trained.add(key)
         if inputs is not None and self.inputs is not None and bits.activation != FLOAT_BITS:
             key = into.key("a", bits.activation)
-            step = float(inputs.step.detach())
-            high = round(float((inputs.reach / inputs.step).detach()))
+            learned = self.inputs.step_at(bits.activation).detach()
+            step = float(learned)
+            high = round(float((inputs.reach / learned).detach()))
             low = -high if self.inputs.signed else 0
-            into.scales[key] = nn.Parameter(inputs.step.detach().clone())
+            into.scales[key] = nn.Parameter(learned.clone())
             into.grids[bits.activation] = ActivationGrid(step, low, high)
             into.trained.add(key)
 

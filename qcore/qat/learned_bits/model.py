@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from qcore.allocation import FLOAT_BITS, BitAllocation
+from qcore.allocation import FLOAT_BITS, BitAllocation, LayerBits
 from qcore.costs import COSTS
 from qcore.costs.formulas import UNPRICED, CostModel
 from qcore.errors import InvalidParams
@@ -31,12 +31,14 @@ class DqModel(QatModel[DqLayer]):
         kind: Key of KINDS; with "power-of-two" inputs are "step-range".
         powers: Whether steps are rounded to powers of two.
         decay: Weight decay, which here also acts on the learned grids.
+        clipped: Whether gradients of the learned grids are clipped.
         device: Where it runs.
         ties: Layers that share one width: the widest that one of them needs.
 
     Attributes:
         best: Tensors of the best state seen within the limits; None before there was one.
-        best_value: Its accuracy on the validation images.
+        best_value: Its loss on the validation samples.
+        best_score: The judge's score of it there.
     """
 
     def __init__(
@@ -48,17 +50,19 @@ class DqModel(QatModel[DqLayer]):
         kind: str = "step-range",
         powers: bool = False,
         decay: float = 0.0,
+        clipped: bool = True,
         device: str = "cpu",
         ties: Sequence[Tie] = (),
     ) -> None:
 
         def make_layer(name: str, module: Any) -> DqLayer:
-            return DqLayer(name, module, options[name], kind, powers, decay)
+            return DqLayer(name, module, options[name], kind, powers, decay, clipped)
 
         super().__init__(model, found, options, make_layer, device=device)
         self.ties = tuple(ties)
         self.best: dict[str, Tensor] | None = None
-        self.best_value = float("-inf")
+        self.best_value = float("inf")
+        self.best_score = 0.0
 
     def groups(self) -> dict[str, list[nn.Parameter]]:
         """What is trained: "weights", "plain" (biases and norms), "scales" (the grids)."""
@@ -76,7 +80,19 @@ class DqModel(QatModel[DqLayer]):
 
     def chosen(self) -> BitAllocation:
         """The allocation whose codes hold everything the grids use now; tied layers alike."""
-        bits = {name: layer.chosen() for name, layer in self.layers.items()}
+        return self._tied({name: layer.chosen() for name, layer in self.layers.items()})
+
+    def inferred(self) -> BitAllocation:
+        """The bits that are paid for now, which may be more than a layer is allowed."""
+        found = {}
+        for name, layer in self.layers.items():
+            bits, wanted = layer.chosen(), layer.inferred()
+            found[name] = LayerBits(
+                max(bits.weight, wanted.weight), max(bits.activation, wanted.activation)
+            )
+        return self._tied(found)
+
+    def _tied(self, bits: dict[str, LayerBits]) -> BitAllocation:
         for tie in self.ties:
             widest = max(getattr(bits[name], tie.part) for name in tie.layers)
             bits |= {name: replace(bits[name], **{tie.part: widest}) for name in tie.layers}
@@ -128,10 +144,10 @@ class DqModel(QatModel[DqLayer]):
         combined = together.max() if cost.reduce == "max" else together.sum()
         return combined + cost.fixed(self.spec)
 
-    def remember(self, value: float) -> None:
-        """Keep this state as the best within the limits, if its value is."""
-        if value > self.best_value:
-            self.best_value, self.best = value, self._tensors()
+    def remember(self, value: float, score: float = 0.0) -> None:
+        """Keep this state as the best within the limits, if its loss is; the latest of equals."""
+        if value <= self.best_value:
+            self.best_value, self.best_score, self.best = value, score, self._tensors()
 
     def recall(self) -> None:
         """Go back to the best state within the limits, if there was one."""
@@ -148,11 +164,14 @@ class DqModel(QatModel[DqLayer]):
 
     def get_extra_state(self) -> dict[str, Any]:
         """What a checkpoint keeps beside the tensors: the best state."""
-        return {"best": copy.copy(self.best), "value": self.best_value}
+        return {
+            "best": copy.copy(self.best), "value": self.best_value, "score": self.best_score
+        }  # fmt: skip
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Read what `get_extra_state` gave."""
         self.best, self.best_value = state["best"], state["value"]
+        self.best_score = state.get("score", 0.0)
 
     @torch.no_grad()
     def freeze(self, into: TrainableModel, allocation: BitAllocation) -> None:

@@ -3,7 +3,7 @@
 Reference: Uhlich et al., Mixed Precision DNNs, arXiv 1905.11452, ICLR 2020, section 4. The rest is
 as in the published training script: gradients of steps and ranges are clipped to the step, decay
 acts on them too, values are projected after every step, and of all states within the limits the one
-of best validation accuracy is kept. See `searches.dq` for where this differs.
+of least validation loss is kept. See `searches.dq` for where this differs.
 """
 
 from collections.abc import Generator, Sequence
@@ -17,7 +17,7 @@ from qcore.costs.budget import Budget
 from qcore.data import Split
 from qcore.errors import InvalidData
 from qcore.judges import Judge
-from qcore.judges.tally import Batch, mean_score
+from qcore.judges.tally import Batch, mean_values
 from qcore.problem import Progress
 from qcore.qat.learned_bits.model import DqModel, penalty
 from qcore.qat.loop import Plan, Stage, seeded, train_stage
@@ -26,6 +26,10 @@ from qcore.qat.setup import Setup, keep_stage
 
 ROWS = 16
 """Rows of the trajectory kept of each epoch."""
+
+LOOKING = 1.5
+"""Steps of training for each batch that is looked at: looking then takes a fifth of the time, as a
+step passes forward and back."""
 
 
 def train(setup: Setup, request: LearnedBits) -> Generator[Progress, None, Learned]:
@@ -51,6 +55,7 @@ def train(setup: Setup, request: LearnedBits) -> Generator[Progress, None, Learn
         kind=request.kind,
         powers=request.powers,
         decay=plan.decay,
+        clipped=clips(request),
         device=setup.device,
         ties=setup.ties,
     )
@@ -81,7 +86,18 @@ def train(setup: Setup, request: LearnedBits) -> Generator[Progress, None, Learn
     plain = setup.build(quantization)
     model.freeze(plain, allocation)
     keep_stage(setup, request.stage, plain, allocation, quantization)
-    return Learned(allocation, fits, model.best_value if fits else None)
+    return Learned(allocation, fits, watch.right if fits else None, len(held))
+
+
+CLIPPED_KINDS = ("step-range", "power-of-two")
+"""Parametrizations whose gradients the published training script clips, where there are limits."""
+
+
+def clips(request: LearnedBits) -> bool:
+    """Whether gradients of steps and ranges are clipped."""
+    if request.clipping == "all":
+        return True
+    return bool(request.limits) and request.kind in CLIPPED_KINDS
 
 
 def held_out(images: Split, count: int, seed: int) -> tuple[Split, Split]:
@@ -110,31 +126,37 @@ class _Watch:
         self.model, self.request, self.validation = model, request, validation
         self.teacher, self.judge = teacher, judge
         self.kept: list[dict[str, Any]] = []
+        self.every = request.check_every or max(10, round(LOOKING * len(validation)))
 
     def exact(self) -> dict[str, int]:
-        return costs_of(self.model.spec, self.model.chosen(), self.request.costs)
+        return costs_of(self.model.spec, self.model.inferred(), self.request.costs)
+
+    @property
+    def right(self) -> float | None:
+        """The judge's score of the state that is kept."""
+        return self.model.best_score
 
     def penalty(self) -> Tensor:
         wanted = self.request
         return penalty(self.model, wanted.limits, wanted.strength, self.exact(), wanted.costs)
 
     def look(self, step: int, generator: torch.Generator) -> None:
-        if step and step % self.request.check_every == 0:
+        if step and step % self.every == 0:
             self.check()
         self.kept.append(self.row(step))
 
     def check(self) -> None:
         """Keep the state where it is within the limits and the best so far."""
         if Budget(self.request.limits, self.request.costs).admits(self.exact()):
-            self.model.remember(self.score())
+            self.model.remember(*self.score())
 
     @torch.no_grad()
-    def score(self) -> float:
-        """The judge's score on the validation samples, or likeness to the float network."""
+    def score(self) -> tuple[float, float]:
+        """Loss and the judge's score on the validation samples; of unlabelled, by the teacher."""
         with self.model.batch_statistics() as network:
-            found = mean_score(self.judge, network, self.validation, self.teacher)
+            found = mean_values(self.judge, network, self.validation, self.teacher)
         self.model.set_training(True)
-        return found or 0.0
+        return (0.0, 0.0) if found is None else found
 
     @torch.no_grad()
     def row(self, step: int) -> dict[str, Any]:
@@ -157,5 +179,5 @@ class _Watch:
         return {
             "trajectory": thin,
             "layers": list(self.model.layers),
-            "validation": None if self.model.best is None else self.model.best_value,
+            "validation": None if self.model.best is None else self.model.best_score,
         }

@@ -19,7 +19,7 @@ from qcore.allocation import FLOAT_BITS
 from qcore.qat.layer import TrainableLayer
 from qcore.quantizers import LEARNED_QUANTIZERS
 from qcore.quantizers.dq import mse_step
-from qcore.quantizers.mirror_maps import HARD, nearest_level, prox_step, scaled_levels
+from qcore.quantizers.mirror_maps import HARD, nearest_level, scaled_levels
 from qcore.quantizers.mirror_methods import Method
 
 NEAR = 0.05
@@ -113,9 +113,11 @@ class MirrorLayer(TrainableLayer):
         """The rest of a step, in the dual space or towards the levels."""
         super().after_step()
         method = self.method
-        if method.pulled and self.pull and not self.frozen:
-            scaled = prox_step(self.auxiliary / self.scale, self.levels, self.pull)
-            self.auxiliary.copy_(scaled * self.scale)
+        if method.pull is not None and self.pull and not self.frozen:
+            pulled = method.pull(self.auxiliary, self.scale, self.levels, self.pull)
+            self.auxiliary.copy_(pulled)
+            if method.size is not None and len(self.codes) == 3:
+                self.scale.copy_(method.size(pulled))
         if self._before is None or method.step is None:
             return
         change = (self._before - self.auxiliary) / self.scale

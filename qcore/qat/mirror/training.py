@@ -32,6 +32,8 @@ MULTIPLICATIONS = 500
 GAP_IMAGES = 512
 LARGEST_GAP = 0.005
 STRAYING = 0.01
+BYTES = 4
+"""Of a variable in training."""
 QUANTIZATION = Quantization("lsq")
 
 
@@ -182,7 +184,13 @@ def train(setup: Setup, request: LowBits) -> Generator[Progress, None, Hardened]
         yield replace(progress, step=plan.epochs + progress.step, total=total)
     _harden(setup, request, model)
     gap = end.get("gap")
-    return Hardened(gap, end["off_level"], _warnings(model, request, gap, end["off_level"]))
+    return Hardened(
+        gap,
+        end["off_level"],
+        _warnings(model, request, gap, end["off_level"]),
+        sum(x.auxiliary.numel() for x in model.low_layers.values()) * BYTES,
+        sum(x.weight.numel() for x in model.low_layers.values()) * BYTES,
+    )
 
 
 def _sample(setup: Setup) -> list[Batch]:

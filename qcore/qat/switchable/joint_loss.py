@@ -115,11 +115,14 @@ def _student(
         terms = [judge.divergence(answers, teacher.answers).mean() for teacher in teachers]
         value = value + joint.outputs * torch.stack(terms).mean()
     if joint.features and features:
-        terms = [
-            functional.mse_loss(own, teacher.features[name])
+        rows = [
+            torch.stack(
+                [functional.mse_loss(own, teacher.features[name]) for name, own in features.items()]
+            )
             for teacher in teachers
-            for name, own in features.items()
         ]
+        # RFQuant adds layers up, and its weight is for a sum
+        terms = [row.sum() if joint.mixed else row.mean() for row in rows]
         value = value + joint.features * torch.stack(terms).mean()
     return value
 

@@ -18,7 +18,7 @@ from qcore.formats.config import BitConfig, dump_bits, parse_bits
 from qcore.qat.checkpoints import MemoryCheckpoints
 from qcore.qat.learned_bits.layer import LearnedGrid
 from qcore.qat.learned_bits.model import DqModel, penalty
-from qcore.qat.learned_bits.training import held_out
+from qcore.qat.learned_bits.training import clips, held_out
 from qcore.qat.loop import read_state
 from qcore.qat.requests import Learned, LearnedBits, Quantization
 from qcore.quantizers.dq import PARAMETRIZATIONS
@@ -142,11 +142,13 @@ def test_no_layer_uses_more_levels_than_it_pays_for(kind, powers):
                     part.first.mul_(float(torch.rand(()) * 2))
                     part.second.mul_(float(torch.rand(()) * 2))
         made.after_step()
-        for name, bits in made.chosen().items():
+        chosen = made.chosen()
+        for name, bits in made.inferred().items():
             layer = made.layers[name]
             assert len(layer.weights(torch.randn(4000)).unique()) <= 2**bits.weight
             assert len(layer.inputs(3 * torch.randn(4000)).unique()) <= 2**bits.activation
-            assert bits in small_options()[name]
+            assert chosen[name] in small_options()[name]
+            assert chosen[name].weight <= bits.weight
 
 
 def test_widths_that_are_not_allowed_are_paid_for_at_the_next_one():
@@ -156,6 +158,73 @@ def test_widths_that_are_not_allowed_are_paid_for_at_the_next_one():
         part.second.fill_(0.125 * 3)  # three bits
     assert part.grid().bits.item() == 3
     assert part.bits(part.grid()).item() == 4
+
+
+def test_bits_grow_beyond_the_widest_are_paid_for_and_come_back_when_frozen():
+    made = model(weights=(2, 4), inputs=(2, 4))
+    weights, inputs = made.layers["right"].weights, made.layers["right"].inputs
+    with torch.no_grad():
+        for part in (weights, inputs):
+            part.second.copy_(part.first * 30)  # six bits, five without a sign
+    made.after_step()
+    assert made.chosen()["right"] == LayerBits(4, 4)
+    assert made.inferred()["right"] == LayerBits(6, 5 + inputs.signed)
+    exact = costs_of(SPEC, made.inferred())["weight_bytes"]
+    assert exact - costs_of(SPEC, made.chosen())["weight_bytes"] > 0
+    assert made.costs(["weight_bytes"])["weight_bytes"].item() == pytest.approx(
+        exact, abs=len(SPEC.layers)
+    )
+    plain, _ = small_setup(MemoryCheckpoints()).begun("", Quantization("dq"))
+    made.freeze(plain, made.chosen())
+    plain.set_allocation(made.chosen())
+    frozen = plain.layers["right"].quantized().detach()
+    assert len(frozen.unique()) <= 15
+    # the largest level is the learned one, so that nothing more is cut off
+    assert frozen.abs().max() <= weights.grid().reach * (1 + 1e-6)
+    assert plain.layers["right"].grids[4].high == (7 if inputs.signed else 15)
+
+
+def test_a_layer_of_one_width_does_not_grow():
+    made = model(weights=(4,), inputs=(32,))
+    for layer in made.layers.values():
+        with torch.no_grad():
+            layer.weights.second.mul_(9)
+    made.after_step()
+    assert {bits.weight for bits in made.inferred().values()} == {4}
+
+
+@pytest.mark.parametrize(
+    ("kind", "limited", "wanted"),
+    [
+        ("step-range", True, True),
+        ("power-of-two", True, True),
+        ("step-range", False, False),
+        ("bits-range", True, False),
+        ("bits-step", True, False),
+    ],
+)
+def test_gradients_are_clipped_where_the_published_script_clips_them(kind, limited, wanted):
+    asked = learning(kind, limits=limits() if limited else {})
+    assert clips(asked) is wanted
+    assert clips(dataclasses.replace(asked, clipping="all"))
+    made = DqModel(small_net(), found(0), small_options(), kind=kind, clipped=wanted)
+    made.start_scales(BATCHES)
+    (1e6 * functional.cross_entropy(made(X), torch.zeros(16, dtype=torch.long))).backward()
+    part = made.layers["right"].weights
+    longest = max(1.0, part.grid().step.item()) * (1 + 1e-6)
+    grads = [abs(each.grad.item()) for each in (part.first, part.second)]
+    assert (max(grads) <= longest) is wanted
+
+
+def test_of_states_with_equal_loss_the_latest_is_kept():
+    made = model()
+    for value, score in ((0.5, 0.9), (0.5, 0.8), (0.7, 1.0)):
+        with torch.no_grad():
+            made.layers["right"].weight.fill_(score)
+        made.remember(value, score)
+    assert (made.best_value, made.best_score) == (0.5, 0.8)
+    made.recall()
+    assert made.layers["right"].weight.unique().tolist() == pytest.approx([0.8])
 
 
 def test_the_penalty_is_the_squared_excess_in_kilobytes_and_zero_when_met():

@@ -106,6 +106,30 @@ def gradient(layer: MirrorLayer, g: torch.Tensor) -> torch.Tensor:
     return along
 
 
+def test_descent_through_softmax_has_the_derivative_of_softmax():
+    layer = model("gd-softmax").low_layers["right"]
+    layer.beta = 2.0
+    g = torch.rand(layer.weight.shape)
+    u, levels = torch.softmax(2 * layer.auxiliary / layer.scale, 0), layer.levels
+    mean = torch.tensordot(levels, u, dims=1)
+    column = levels.view(-1, *([1] * mean.dim()))
+    assert torch.allclose(gradient(layer, g), 2 * u * (column - mean) * g, atol=1e-6)
+
+
+def test_training_says_what_its_auxiliary_variables_take():
+    weights = sum(x.weights for x in found(0).spec.layers if MIXED[x.name].weight <= 2)
+    for method, each in (("md-tanh-s", {1: 1, 2: 1}), ("md-softmax-s", {1: 2, 2: 3})):
+        made = MirrorModel(small_setup(MemoryCheckpoints()), low_bits(method))
+        held = sum(layer.auxiliary.numel() for layer in made.low_layers.values())
+        assert held == sum(
+            x.weights * each[MIXED[x.name].weight]
+            for x in found(0).spec.layers
+            if MIXED[x.name].weight <= 2
+        )
+    result, _ = train(small_trainer(MemoryCheckpoints()), "md-tanh-s")
+    assert result.auxiliary_bytes == result.low_bytes == 4 * weights
+
+
 def test_mirror_descent_feeds_the_gradient_on_unchanged_and_gradient_descent_does_not():
     for method in ("md-tanh-s", "md-tanh", "gd-tanh", "ste", "proxquant"):
         layer = model(method).low_layers["right"]

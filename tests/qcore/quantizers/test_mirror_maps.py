@@ -15,6 +15,8 @@ from qcore.quantizers.mirror_maps import (
     sharpness,
     softmax_map,
     tanh_map,
+    ternary_codes,
+    ternary_prox_step,
 )
 
 
@@ -96,6 +98,52 @@ def test_softmax_takes_any_levels(codes):
     middles = (levels[1:] + levels[:-1]) / 2
     apart = (x[:, None] - middles).abs().amin(1) > 1e-2
     assert torch.allclose(mix(shares, levels)[apart], nearest_level(x, levels)[apart])
+
+
+@pytest.mark.parametrize("beta", [0.5, 1.0, 3.0])
+def test_every_map_is_strictly_monotone_onto_the_inside_and_inverts_the_gradient_of_phi(beta):
+    x = torch.linspace(-2, 2, 4001, dtype=torch.float64)
+    for levels in (2, 3):
+        w = tanh_map(x, beta, levels)
+        assert (w.diff() > 0).all()
+        assert (w.abs() < 1).all()
+        ends = tanh_map(torch.tensor([-1e3, 1e3], dtype=torch.float64), beta, levels)
+        assert ends.tolist() == pytest.approx([-1, 1])
+    # two levels: Phi(w) = ((1 + w) log(1 + w) + (1 - w) log(1 - w)) / (2 b)
+    w = tanh_map(x, beta, 2).requires_grad_()
+    phi = ((1 + w) * torch.log(1 + w) + (1 - w) * torch.log(1 - w)) / (2 * beta)
+    (slope,) = torch.autograd.grad(phi.sum(), w)
+    assert torch.allclose(slope, x, atol=1e-9)
+    # softmax: Phi(u) = sum u log u / b, whose gradient is x but for what is the same for all levels
+    for levels in (2, 3, 5):
+        x = normal(levels, 400, seed=levels)
+        u = softmax_map(x, beta).requires_grad_()
+        (slope,) = torch.autograd.grad((u * u.log()).sum() / beta, u)
+        assert torch.allclose(slope - slope.mean(0), x - x.mean(0), atol=1e-9)
+        # monotone: (P(x) - P(y)) (x - y) > 0 for any two that do not differ by a constant alone
+        y = normal(levels, 400, seed=levels + 10)
+        moved = ((softmax_map(x, beta) - softmax_map(y, beta)) * (x - y)).sum(0)
+        assert (moved > 0).all()
+
+
+def test_at_infinite_sharpness_mirror_descent_is_the_straight_through_estimator():
+    x = normal(500, scale=0.5)
+    straight, rate = x.clone(), 0.01
+    for _ in range(30):
+        # sharp enough that every weight is at a level
+        x = x - rate * pull(tanh_map(x, 1e12, 2))
+        straight = straight - rate * pull(hard_tanh(straight, 2))
+    assert torch.equal(x, straight)
+
+
+def test_the_ternary_proximal_step_goes_to_the_means_of_the_classes():
+    x = torch.tensor([1.0, 0.6, 0.1, -0.2, -0.9, -0.5], dtype=torch.float64)  # 0.7 mean: 0.385
+    assert ternary_codes(x).tolist() == [1, 1, 0, 0, -1, -1]
+    target = torch.tensor([0.8, 0.8, 0, 0, -0.7, -0.7], dtype=torch.float64)
+    assert torch.allclose(ternary_prox_step(x, 0.25), (x + 0.25 * target) / 1.25)
+    assert torch.allclose(ternary_prox_step(x, 1e9), target)
+    zeros = torch.zeros(4)
+    assert torch.equal(ternary_prox_step(zeros, 1.0), zeros)
 
 
 def test_a_proximal_step_moves_towards_the_nearest_level_and_no_further():

@@ -52,7 +52,7 @@ def test_three_stages_in_turn_and_only_the_first_leaves_weights_in_float():
     assert [r.after for r in trainer.asked] == ["", "inputs", "network-wide"]
     assert [r.float_weights for r in trainer.asked] == [True, False, False]
     assert [r.plan["rate"] for r in trainer.asked] == [0.02, 0.02, 0.01]
-    assert {r.norms.kind for r in trainer.asked} == {"pair"}
+    assert {r.norms.kind for r in trainer.asked} == {"producer"}
     assert [bool(r.visits) for r in trainer.asked] == [False, False, True]
 
 

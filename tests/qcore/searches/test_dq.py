@@ -15,6 +15,7 @@ from qcore.qat.checkpoints import MemoryCheckpoints
 from qcore.qat.requests import Learned, LearnedBits
 from qcore.run_spec import RunSpec, check_run
 from qcore.searches import SEARCHES
+from qcore.solvers.start import exact_allocation
 from tests.helpers import FakeTrainer, Toy, toy_problem, with_budget
 from tests.small_nets import found, small_evaluator, small_options, small_trainer
 
@@ -43,10 +44,20 @@ def test_it_learns_under_the_limits_and_trains_what_was_frozen():
     learning, final = trainer.asked
     assert (learning.training, learning.stage, final.after) == ("bits", "frozen", "frozen")
     assert learning.limits == toy.problem.budget.limits
-    assert learning.start is None
+    assert learning.start == exact_allocation(toy.problem, "dq")
+    assert toy.problem.admits(learning.start)
     assert trainer.trained == [("final", at(toy, 2), 3)]
     assert outcome.points[-1].stage == "final"
     assert outcome.points[-1].allocation == at(toy, 2)
+
+
+def test_it_begins_at_four_bits_where_the_front_cannot_be_had_or_is_not_wanted():
+    toy = limited()
+    bare = dataclasses.replace(toy, problem=dataclasses.replace(toy.problem, sensitivity=None))
+    trainer, _, events = run(bare, at(toy, 2), use_slack=False)
+    assert trainer.asked[0].start is None
+    assert any("began at four bits" in e.message for e in events if isinstance(e, Progress))
+    assert run(toy, at(toy, 2), start="four")[0].asked[0].start is None
 
 
 def test_slack_is_spent_and_never_more_than_there_is():
