@@ -73,6 +73,32 @@ class Trained:
     run: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What of a search that trains takes time, so that a time budget can be turned into epochs.
+
+    Attributes:
+        epochs: Names of the params that are numbers of epochs.
+        repeated: (params, one of these names) to how often these epochs are trained.
+        passes: (params, bits the whole network may be switched between) to how often each training
+            sample passes forward and back in an epoch.
+        looking: Samples that only pass forward, for each that is trained on.
+        thinned: Names of the params that are numbers of candidates: where they would take most of
+            a short budget there are fewer.
+        looked: (params, switches, search samples, test samples) to samples that only pass forward
+            besides, however long it trains.
+    """
+
+    epochs: tuple[str, ...]
+    repeated: Callable[[Any, str], int] = lambda params, name: 1
+    passes: Callable[[Any, int], float] = lambda params, switches: 1.0
+    looking: float = 0.0
+    thinned: tuple[str, ...] = ()
+    looked: Callable[[Any, int, int, int], float] = lambda params, switches, search, test: (
+        search + test
+    )
+
+
 REESTIMATED = "trained, one for all bits; statistics estimated anew at every allocation"
 """`Trained.norms` where the evaluator estimates them before it scores."""
 
@@ -112,6 +138,7 @@ class Search:
         trained: Of a search that trains (its params, weights stage) to how those weights came to
             be, for the quantization card; the stage "" is that of its results.
         offers: Widths of weights that it may always choose, whatever others were asked for.
+        work: What of it takes time; None where it trains nothing of its own.
     """
 
     name: str
@@ -133,6 +160,7 @@ class Search:
     layer_wise: bool = False
     trained: Callable[[Any, str], Trained] | None = None
     offers: tuple[int, ...] = ()
+    work: Work | None = None
 
     def check_limits(self, budget: Budget) -> None:
         """Raise unless it can obey the limits of a budget.

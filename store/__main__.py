@@ -19,17 +19,21 @@ from qcore.float_check import far_off
 from qcore.formats.config import parse_bits
 from qcore.formats.exports import EXPORTS
 from qcore.judges import judge_words, read_judge
-from qcore.models.catalog import SHIPPED, data_name, default_data, judge_of, read_models
-from qcore.ptq.rounding_names import ROUNDING_FACTS
-from qcore.ptq.settings import CORRECTIONS
-from qcore.quantizer_names import POST_TRAINING
+from qcore.models.catalog import SHIPPED, default_data, judge_of, read_models
 from qcore.rules.file import load_rules
 from qcore.run_spec import RunSpec, check_here, check_run, offered
-from qcore.searches import SEARCHES
 from qcore.searches.usual_widths import usual_widths
 from store.database import Store, open_store
 from store.health import command_keep, doctor
-from store.jobs import command_add_model, command_rules, pick, samples, verify
+from store.jobs import (
+    command_add_model,
+    command_pace,
+    command_rules,
+    pick,
+    run_arguments,
+    samples,
+    verify,
+)
 from store.jobs.arguments import pair, row_number, write_file
 from store.jobs.export import render
 from store.runs import points, queue
@@ -42,12 +46,6 @@ INTERRUPTED = 130
 """Exit code of a program that was ended by Ctrl+C."""
 
 Command = Callable[[Store, argparse.Namespace], int]
-
-LIMITS = (
-    "weight_bytes=40000, 40kB, 40KiB, 3.5bpw (bits for each weight), 50%% of what 8 bits "
-    "everywhere cost, 12%% of float, or 8x smaller than float; may be repeated"
-)
-
 
 FAILED = (
     "mend what it says, then go on from what is stored with `python -m store resume {run}`, or "
@@ -137,6 +135,8 @@ def command_run(store: Store, arguments: argparse.Namespace) -> int:
         anyway=arguments.anyway,
         correction=arguments.correction,
     )
+    if arguments.minutes is not None:
+        spec = command_pace.in_minutes(store, spec, arguments.minutes, say)
     check_run(spec, points.model_facts(store, spec.model), store.costs)
     words = _float_note(store, spec)
     if words and not spec.anyway:
@@ -353,57 +353,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True)
     run = commands.add_parser("run", help="start a search")
     run.set_defaults(function=command_run)
-    defaults = RunSpec("resnet8", "fashion-mnist", "portfolio")
-    run.add_argument("--model", default=defaults.model)
-    run.add_argument(
-        "--data", default="", type=data_name, help="default: what the model is first offered with"
-    )
-    run.add_argument("--search", default=defaults.search, help=", ".join(SEARCHES))
-    run.add_argument("--name")
-    run.add_argument("--limit", action="append", default=[], metavar="COST=VALUE", help=LIMITS)
-    run.add_argument("--param", action="append", default=[], metavar="NAME=VALUE")
-    widths = "1 to 16, fp16, bf16 and float, with commas: 4,8,fp16"
-    usual = f"{widths}; else 2,3,4,8, and 5 and 6 too for transformers"
-    run.add_argument("--weight-bits", help=usual)
-    run.add_argument("--activation-bits", default="32", help=widths)
-    run.add_argument("--pin", help="width of the first and last layer")
-    run.add_argument(
-        "--rules", metavar="FILE", help="YAML or JSON: allowed widths, locks and ties of layers"
-    )
-    run.add_argument("--seed", type=int, default=0, help="of the search, and of the images")
-    run.add_argument(
-        "--images-seed",
-        type=int,
-        help="draw calibration and search images by this seed instead: runs are compared where "
-        "it is equal",
-    )
-    run.add_argument("--calibration-images", type=int, default=defaults.calibration_images)
-    run.add_argument("--search-images", type=int, default=defaults.search_images)
-    run.add_argument(
-        "--objective",
-        choices=("kl", "loss"),
-        default="",
-        help="what is minimised: divergence from the float network, or the loss on labels, which "
-        "is usual for searches that train",
-    )
-    run.add_argument("--reported", type=int, default=defaults.reported, help="most tested points")
-    run.add_argument("--tuning", action="store_true", help="also tune without labels")
-    run.add_argument("--device", default="auto")
-    quantizers = ", ".join(POST_TRAINING)
-    run.add_argument("--quantizer", default=defaults.quantizer, help=f"of weights: {quantizers}")
-    roundings = ", ".join(ROUNDING_FACTS)
-    run.add_argument("--rounding", default=defaults.rounding, help=f"of weights: {roundings}")
-    run.add_argument(
-        "--correction",
-        choices=tuple(CORRECTIONS),
-        help="of quantized layers; default: what held-out calibration samples show to be best",
-    )
-    run.add_argument(
-        "--anyway",
-        action="store_true",
-        help="search even a network that is hardly better than guessing",
-    )
-    run.add_argument("--detach", action="store_true", help="leave it to the dashboard's server")
+    run_arguments.add_arguments(run)
     commands.add_parser("list", help="list runs").set_defaults(function=command_list)
     top.set_defaults(unopened=None)
     commands.add_parser("doctor", help="check the installation").set_defaults(
@@ -428,6 +378,9 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=explanation)
         command.set_defaults(function=function)
         command.add_argument("run", type=row_number)
+    command_pace.add_command(commands).set_defaults(
+        function=lambda store, words: command_pace.command_pace(store, words, say)
+    )
     picking = commands.add_parser("pick", help="the smallest that loses at most so much")
     picking.set_defaults(function=command_pick)
     picking.add_argument("--within", type=float, required=True, help="the loss that is accepted")
@@ -438,7 +391,7 @@ def parser() -> argparse.ArgumentParser:
         help="points: of the score, in the unit of the run's judge, percent points of accuracy for "
         "classes; nats: of its divergence, in its unit",
     )
-    picking.add_argument("--model", default=defaults.model)
+    picking.add_argument("--model", default=run_arguments.DEFAULTS.model)
     picking.add_argument("--cost", default="weight_bytes", help="what is to be small")
     picking.add_argument("--limit", action="append", default=[], metavar="COST=VALUE", help=LIMITS)
     picking.add_argument(

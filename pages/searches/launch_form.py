@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from pages.searches import launch_batch
+from pages.searches import launch_batch, time_budget
 from pages.searches.params_form import params_form
 from pages.searches.prefill import Prefill, prefill
 from pages.searches.rules_form import device_rules
@@ -31,7 +31,7 @@ from qcore.models.catalog import (
 from qcore.ptq.rounding_names import ROUNDING_FACTS
 from qcore.ptq.settings import CORRECTIONS
 from qcore.quantizer_names import POST_TRAINING
-from qcore.run_spec import RunSpec, check_run, images_name
+from qcore.run_spec import RunSpec, check_run, images_name, offered
 from qcore.searches import SEARCHES, given
 from qcore.searches.usual_widths import has_tokens
 from store import Run, Store, all_runs
@@ -88,7 +88,8 @@ def launch_form(store: Store, name: str) -> None:
         with below:
             ruled = device_rules(begin, model, weight_bits, activation_bits, pin)
         with left:
-            allowed = _allowed(model, ruled, weight_bits, activation_bits, pin)
+            widths = offered(search.name, weight_bits)
+            allowed = _allowed(model, ruled, widths, activation_bits, pin)
             widest = max(activation_bits, default=FLOAT_BITS)
             limits, reaches, wrong = _limits(begin, model, allowed, widest, costs)
             wrong = [*unread, *wrong]
@@ -114,6 +115,16 @@ def launch_form(store: Store, name: str) -> None:
             quantizer, rounding = _quantizer(begin), _rounding(begin)
             correction = _correction(begin)
             device = DEVICES[str(st.selectbox("Device", list(DEVICES), key="f-device"))]
+            chosen = [search, *(SEARCHES[key] for key in also)]
+            like = RunSpec(
+                name,
+                data,
+                search.name,
+                weight_bits=weight_bits or (8,),
+                activation_bits=activation_bits or (FLOAT_BITS,),
+                device=device,
+            )
+            budget = time_budget.draw(store, like, chosen)
         title = st.text_input("Name", key="f-name", placeholder=f"{search.title} on {name}")
         note = float_note(store, model, images_name(data, images_seed))
         # bits that are given are measured, not searched
@@ -128,8 +139,8 @@ def launch_form(store: Store, name: str) -> None:
             "Start search",
             type="primary",
             icon=":material/play_arrow:",
-            disabled=bool(ruled.wrong),
-            help=text.literal(ruled.wrong) or None,
+            disabled=bool(ruled.wrong or budget.waits),
+            help=text.literal(ruled.wrong or budget.waits) or None,
         )
         if wrong:
             # said at the field already; no field is left out for it, or what it holds would be lost
@@ -161,6 +172,7 @@ def launch_form(store: Store, name: str) -> None:
             spec, also, budgets, launch_batch.seeds_of(seeds), title.strip(), costs
         )
         known = all_runs(store)
+        asked = [(budget.of(one), words) for one, words in asked]
         asked = asked if title.strip() else launch_batch.apart(asked, known)
         _estimate([one for one, _ in asked], known)
         if pressed:

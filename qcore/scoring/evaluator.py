@@ -292,6 +292,11 @@ class Evaluator:
         batches: list[Batch] = [(laid_out(x), y) for x, y in zip(inputs, truth, strict=True)]
         return batches, pieces(join(reference), number)
 
+    @property
+    def test_samples(self) -> int:
+        """How many test samples there are."""
+        return len(self._test_images)
+
     def report(self, point: Point) -> Point:
         """Return the point with its scores on the test split, sample by sample too."""
         batches = to_batches(self._test_images, self._size, self.device, self.judge)

@@ -45,7 +45,7 @@ from qcore.qat.switches import (
     switches_of,
 )
 from qcore.quantizer_names import learned_for
-from qcore.search import EPOCH_STEPS, Clock, Search, Trained
+from qcore.search import EPOCH_STEPS, Clock, Search, Trained, Work
 from qcore.solvers.switchable import METHODS, Frozen, search_frozen
 
 STAGE = "layer-wise"
@@ -65,13 +65,13 @@ class BitMixerParams:
     """
 
     input_epochs: int = search.setting(
-        2, "Epochs, inputs", "Stage one: inputs quantized, one width for all.", min=0, max=1000
+        2, "Epochs, inputs", "Stage one: inputs quantized, one width for all.", min=0, max=10_000
     )
     network_epochs: int = search.setting(
-        3, "Epochs, network", "Stage two: weights too, one width for all.", min=0, max=1000
+        3, "Epochs, network", "Stage two: weights too, one width for all.", min=0, max=10_000
     )
     layer_epochs: int = search.setting(
-        5, "Epochs, layers", "Stage three: widths drawn layer by layer.", min=0, max=1000
+        5, "Epochs, layers", "Stage three: widths drawn layer by layer.", min=0, max=10_000
     )
     ramp: float = search.setting(
         0.4,
@@ -285,6 +285,11 @@ def trained(params: BitMixerParams, stage: str) -> Trained:
     )
 
 
+def _looked(params: BitMixerParams, switches: int, search: int, test: int) -> float:
+    scored = len(params.methods) * params.points + params.evaluations + params.samples + switches
+    return scored * search + params.points * test
+
+
 SEARCH = Search(
     name="bitmixer",
     title="Bit-Mixer",
@@ -299,4 +304,10 @@ SEARCH = Search(
     leaves=STAGE,
     layer_wise=True,
     trained=trained,
+    work=Work(
+        epochs=("input_epochs", "network_epochs", "layer_epochs"),
+        passes=lambda params, switches: 1 + params.mixed,
+        thinned=("points", "evaluations", "samples"),
+        looked=_looked,
+    ),
 )

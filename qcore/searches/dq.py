@@ -40,7 +40,7 @@ from qcore.costs.budget import Budget
 from qcore.errors import InvalidParams
 from qcore.problem import Ask, Point, Problem, Progress, Proposals
 from qcore.qat.requests import GivenBits, Learned, LearnedBits
-from qcore.search import EPOCH_STEPS, REESTIMATED, Clock, Search, Trained
+from qcore.search import EPOCH_STEPS, REESTIMATED, Clock, Search, Trained, Work
 from qcore.solvers.repair import repair_of
 from qcore.solvers.space import Space
 from qcore.solvers.start import checked_space, exact_allocation
@@ -85,9 +85,9 @@ class DqParams:
         0.1, "Penalty", "How strongly an excess over a limit counts.", min=0.0001, max=1000.0
     )
     bits_epochs: int = search.setting(
-        3, "Epochs of bits", "Bits learned with weights.", min=1, max=300
+        3, "Epochs of bits", "Bits learned with weights.", min=1, max=10_000
     )
-    final_epochs: int = search.setting(2, "Epochs at the end", "Weights only.", min=0, max=300)
+    final_epochs: int = search.setting(2, "Epochs at the end", "Weights only.", min=0, max=10_000)
     epoch_images: int = search.epoch_images()
     rate: float = search.setting(
         0.01, "Learning rate", "Peak of both stages; falls along a cosine.", min=1e-6, max=10.0
@@ -285,4 +285,6 @@ SEARCH = Search(
     refuses=refused,
     look=9,
     trained=trained,
+    # what looks for a fifth of the time while bits are learned
+    work=Work(epochs=("bits_epochs", "final_epochs"), looking=0.4),
 )

@@ -33,7 +33,7 @@ from qcore.errors import InvalidParams
 from qcore.problem import Ask, Point, Problem, Progress, Proposals
 from qcore.qat.requests import GivenBits
 from qcore.quantizer_names import learned_for
-from qcore.search import EPOCH_STEPS, REESTIMATED, Clock, Search, Trained
+from qcore.search import EPOCH_STEPS, REESTIMATED, Clock, Search, Trained, Work
 from qcore.solvers.cma_round import Round, evolve, moving_window, whole_split
 from qcore.solvers.genes import genes_of
 from qcore.solvers.repair import Repair, best_uniform, repair_of
@@ -81,13 +81,13 @@ class GradFreeBitsParams:
         max=100_000,
     )
     pretraining_epochs: int = search.setting(
-        2, "Epochs before", "Epochs at uniform bits before the first round.", min=0, max=300
+        2, "Epochs before", "Epochs at uniform bits before the first round.", min=0, max=10_000
     )
     round_epochs: int = search.setting(
-        1, "Epochs per round", "Epochs at the allocation a round has found.", min=0, max=300
+        1, "Epochs per round", "Epochs at the allocation a round has found.", min=0, max=10_000
     )
     final_epochs: int = search.setting(
-        2, "Epochs at the end", "Epochs at the final allocation.", min=0, max=300
+        2, "Epochs at the end", "Epochs at the final allocation.", min=0, max=10_000
     )
     epoch_images: int = search.epoch_images()
     rate: float = search.setting(
@@ -298,6 +298,11 @@ def trained(params: GradFreeBitsParams, stage: str) -> Trained:
     )
 
 
+def _looked(params: GradFreeBitsParams, switches: int, search: int, test: int) -> float:
+    each = min(params.window, search) if params.super_batches else search
+    return params.rounds * (params.evaluations * each + SHORTLIST * search) + search + test
+
+
 SEARCH = Search(
     name="gradfreebits",
     title="GradFreeBits",
@@ -310,4 +315,10 @@ SEARCH = Search(
     look=5,
     quick={"evaluations": 24},
     trained=trained,
+    work=Work(
+        epochs=("pretraining_epochs", "round_epochs", "final_epochs"),
+        repeated=lambda params, name: params.rounds if name == "round_epochs" else 1,
+        thinned=("evaluations",),
+        looked=_looked,
+    ),
 )

@@ -30,7 +30,7 @@ from qcore.costs import costs_of
 from qcore.errors import InvalidParams
 from qcore.problem import Ask, Problem, Proposals
 from qcore.qat.requests import Hardened, LowBits
-from qcore.search import EPOCH_STEPS, REESTIMATED, Clock, Search, Trained
+from qcore.search import EPOCH_STEPS, REESTIMATED, Clock, Search, Trained, Work
 from qcore.solvers.start import exact_allocation, uniform_allocation
 
 TRAINING, FINAL = "mirror", "final"
@@ -65,9 +65,9 @@ class MirrorParams:
         (), "Given bits", 'One, as {"layer": [weight bits, activation bits], ...}.'
     )
     ternary: bool = search.setting(True, "Two bits are ternary", "Three levels; off, four.")
-    epochs: int = search.setting(4, "Epochs", "Epochs of annealing.", min=1, max=300)
+    epochs: int = search.setting(4, "Epochs", "Epochs of annealing.", min=1, max=10_000)
     tail_epochs: int = search.setting(
-        1, "Epochs at hard levels", "After annealing.", min=0, max=300
+        1, "Epochs at hard levels", "After annealing.", min=0, max=10_000
     )
     epoch_images: int = search.epoch_images()
     rate: float = search.setting(1e-3, "Learning rate", "Adam's, at its peak.", min=1e-6, max=1.0)
@@ -200,4 +200,5 @@ SEARCH = Search(
     look=10,
     trained=trained,
     offers=(1,),
+    work=Work(epochs=("epochs", "tail_epochs")),
 )

@@ -27,7 +27,7 @@ from qcore.problem import Ask, Problem, Progress, Proposals
 from qcore.qat.requests import SwitchableBits
 from qcore.qat.switches import Joint, NormPlan, rungs_of, switches_of
 from qcore.quantizer_names import learned_for
-from qcore.search import Clock, Search, Trained
+from qcore.search import Clock, Search, Trained, Work
 
 STAGE = "switches"
 TEACHER_BITS = 8
@@ -39,7 +39,7 @@ class SpNetsParams:
     """How the network is trained."""
 
     epochs: int = search.setting(
-        6, "Epochs", "Each trains every switch on every image.", min=0, max=1000
+        6, "Epochs", "Each trains every switch on every image.", min=0, max=10_000
     )
     epoch_images: int = search.epoch_images()
     rate: float = search.setting(
@@ -166,4 +166,9 @@ SEARCH = Search(
     look=6,
     leaves=STAGE,
     trained=trained,
+    work=Work(
+        epochs=("epochs",),
+        passes=lambda params, switches: switches,
+        looked=lambda params, switches, search, test: switches * (search + test),
+    ),
 )

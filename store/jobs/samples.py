@@ -8,26 +8,21 @@ the configuration's text. A point and the configuration that was kept of it shar
 import contextlib
 import hashlib
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from qcore.errors import InvalidData, InvalidParams, StoreError
+from qcore.errors import InvalidData, StoreError
 from qcore.formats.config import parse_bits
 from qcore.pictures.record import MOST_FILE, SampleRecord, dump_record, parse_record
 from store.database import Store
-from store.database.locations import URL_VARIABLE
 from store.jobs.add_network import Look
+from store.jobs.background import Background
 from store.runs.files import files_folder
-from store.workers import children
-from store.workers.children import Child
 
 MOST_RECORDS = 100
 """Records that are kept; the oldest go first."""
 
-AT_ONCE = 2
-
-_CHILDREN: dict[tuple[str, str], Child] = {}
+SAMPLES = Background("samples", "records of samples")
 
 
 def record_path(store: Store, text: str) -> Path:
@@ -97,27 +92,7 @@ def start(store: Store, text: str, words: Sequence[str]) -> None:
         InvalidParams: others are being computed; wait.
         StoreError: the process could not be started.
     """
-    key = _key(store, text)
-    for ended in [k for k, child in _CHILDREN.items() if child.process.poll() is not None]:
-        if ended != key:
-            _CHILDREN.pop(ended).close()
-    running = [k for k, child in _CHILDREN.items() if child.process.poll() is None]
-    if key in running:
-        return
-    if len(running) >= AT_ONCE:
-        raise InvalidParams(f"Samples of {len(running)} others are being computed; wait for one.")
-    folder = files_folder(store) / "logs"
-    command = [sys.executable, "-m", "store", "samples", *words]
-    # by the environment, because a command line is for all to see and a URL may hold a password
-    env = {**os.environ, URL_VARIABLE: store.url}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        log = folder / f"samples-{key[1]}.log"
-        _CHILDREN[key] = children.start(command, env, log, 0, "")
-    except OSError as error:
-        raise StoreError(
-            f"The process that runs the samples could not be started: {error.strerror or error}."
-        ) from error
+    SAMPLES.start(store, record_path(store, text).stem, words)
 
 
 def look(store: Store, text: str) -> Look | None:
@@ -125,21 +100,7 @@ def look(store: Store, text: str) -> Look | None:
 
     A failure is told once.
     """
-    key = _key(store, text)
-    child = _CHILDREN.get(key)
-    if child is None:
-        return None
-    if child.process.poll() is None:
-        return Look("running", children.last_words(child.log) or "Starting")
-    # told once, and then it can be tried again
-    _CHILDREN.pop(key, None)
-    child.close()
-    words = children.last_words(child.log) or f"exit code {child.process.returncode}"
-    with contextlib.suppress(OSError):
-        child.log.unlink()
-    if child.process.returncode == 0:
-        return Look("done")
-    return Look("failed", words)
+    return SAMPLES.look(store, record_path(store, text).stem)
 
 
 def told(record: SampleRecord, path: Path) -> list[str]:
@@ -153,10 +114,6 @@ def told(record: SampleRecord, path: Path) -> list[str]:
         f"worst: sample {worst:,}, {judge.divergence_name} {record.divergence[worst]:.4g} "
         f"{judge.unit}; mean {record.divergence.mean():.4g}",
     ]
-
-
-def _key(store: Store, text: str) -> tuple[str, str]:
-    return store.url, record_path(store, text).stem
 
 
 def _forget_oldest(folder: Path) -> None:

@@ -9,6 +9,7 @@ from qcore.models.cards import Card, write_card
 from qcore.models.preprocessing import Preprocessing
 from qcore.problem import Point, Scores
 from qcore.quantization_card import card_of, rows
+from qcore.run_spec import offered
 from qcore.searches import SEARCHES
 from store import all_runs, create_run, run, save_model
 from store.database.schema import RunRow
@@ -51,7 +52,7 @@ def test_every_search_has_an_input_for_every_field_and_starts_with_its_defaults(
         assert {entry.state for entry in started} == {"queued"}
         for spec in (entry.spec for entry in started):
             assert (spec.search, spec.params) == (name, {})
-            assert spec.weight_bits == (2, 3, 4, 8)
+            assert spec.weight_bits == offered(name, (2, 3, 4, 8))
             assert spec.activation_bits == (32,)
             assert spec.pin_first_last is None
             assert spec.correction is None
