@@ -1,7 +1,9 @@
 """Made-up wirings: facts about layers with nothing but who feeds whom."""
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from qcore.allocation import LayerSpec, ModelSpec
 
@@ -18,10 +20,13 @@ def model_of(
         channels: Layer name to its output channels; 8 where it is not there.
         wanted: Layer name to its input channels; 8 where it is not there.
     """
+    fed: dict[str, list[str]] = defaultdict(list)
+    for name, sources in producers.items():
+        for source in dict.fromkeys(sources):
+            fed[source].append(name)
     layers = []
     for name, sources in producers.items():
         out, into = (channels or {}).get(name, 8), (wanted or {}).get(name, 8)
-        feeds = tuple(other for other, read in producers.items() if name in read)
         layers.append(
             LayerSpec(
                 name,
@@ -34,13 +39,14 @@ def model_of(
                 outputs=196 * out,
                 in_channels=into,
                 producers=tuple(sources),
-                consumers=feeds,
+                consumers=tuple(fed[name]),
             )
         )
     digest = hashlib.sha256(repr(layers).encode()).hexdigest()
     return ModelSpec("made", digest, tuple(layers))
 
 
+@cache
 def residual(blocks: int) -> ModelSpec:
     """A stem, blocks of two layers with a sum around each, and a last layer."""
     producers, stream = {"stem": ()}, ["stem"]
