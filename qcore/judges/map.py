@@ -98,11 +98,11 @@ class Map(Judge):
 
     def matches(self, seen: Any, wanted: Any) -> "Tensor":
         """Likeness to the float network's map, (n,)."""
-        return self._likeness(seen.argmax(1), wanted.argmax(1), seen.shape[1])
+        return self._likeness(_first(seen), _first(wanted), seen.shape[1])
 
     def marks(self, seen: Any, labels: "Tensor") -> "Tensor":
         """Likeness to the labels, (n,)."""
-        return self._likeness(seen.argmax(1), self._places(seen, labels), seen.shape[1])
+        return self._likeness(_first(seen), self._places(seen, labels), seen.shape[1])
 
     def loss(self, seen: Any, labels: "Tensor") -> "Tensor":
         """Mean cross-entropy over a sample's labelled places, nats, (n,)."""
@@ -143,3 +143,10 @@ class Map(Judge):
             present += union > 0
         # nothing there, and nothing found: all right
         return (total / present.clamp_min(1)).where(present > 0, present + 1)
+
+
+def _first(logs: "Tensor") -> "Tensor":
+    """The likeliest class of each place, the first of equal ones, (n, places)."""
+    # argmax along a dimension that is not the last takes two to ten times as long
+    found: Tensor = logs.max(1).indices
+    return found

@@ -25,13 +25,14 @@ KEPT = 24
 """Bytes kept for each number that a layer puts out: it, what becomes of it, and its rounding."""
 
 
-def samples_at_once(outputs: int) -> int:
+def samples_at_once(outputs: int, kept: int = KEPT) -> int:
     """Samples whose gradient is computed at once; at least 1.
 
     Args:
         outputs: Numbers that all layers put out for a sample.
+        kept: Bytes kept for each of them.
     """
-    return max(1, MOST_BYTES // (KEPT * max(1, outputs)))
+    return max(1, MOST_BYTES // (kept * max(1, outputs)))
 
 
 def tune(

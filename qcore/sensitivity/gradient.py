@@ -12,7 +12,7 @@ which is most of it where all tokens have one gradient.)
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +25,9 @@ from qcore.ptq.calibration import float_allocation, layer_correction
 from qcore.ptq.layer import QuantizedLayer
 from qcore.ptq.model import QuantizedModel
 from qcore.ptq.parallel import counted_positions
+from qcore.ptq.tuning import samples_at_once
 from qcore.sensitivity.kinds import Step
-from qcore.trees import Tree, count
+from qcore.trees import Tree, count, laid_out, pieces
 from qcore.widths import takes_gain
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 PROBES = 4
 IMAGES = 512
+
+KEPT = 24 + 4 * PROBES
+"""Bytes kept for each number that a layer puts out: what a gradient needs, and those of probes."""
 
 
 class _Tap:
@@ -161,24 +165,30 @@ def batches_of(evaluator: "Evaluator", index: Sequence[tuple[str, str, int]]) ->
     for row, (name, part, bits) in enumerate(index):
         rows[name].append((row, part, bits))
     generator = torch.Generator().manual_seed(0)
-    for x, _ in evaluator.unseen(IMAGES):
-        tap = _Tap(model, x, evaluator.judge)
-        probes = [tap.gradients(generator) for _ in range(PROBES)]
-        masks = counted_positions(x)
+    most = samples_at_once(sum(layer.outputs for layer in model.spec.layers), KEPT)
+    for batch, _ in evaluator.unseen(IMAGES):
+        parts = -(-count(batch) // most)
+        for x in pieces(batch, parts) if parts > 1 else (batch,):
+            # made as it is asked for, and gone when it was: never two batches at a time
+            yield Batch(count(x), _changes(model, evaluator.judge, laid_out(x), rows, generator))
 
-        def changes(
-            tap: _Tap = tap,
-            probes: list[list[Tensor]] = probes,
-            masks: list[Tensor] = masks,
-        ) -> Iterator[tuple[int, list[Tensor], Tensor]]:
-            for position, (name, inputs, output) in enumerate(tap.calls):
-                gradients, y = [p[position] for p in probes], output.detach()
-                for row, part, bits in rows[name]:
-                    layer = model.layers[name]
-                    change = output_change(model, layer, part, bits, inputs, y, masks)
-                    yield row, gradients, change
 
-        yield Batch(count(x), changes())
+def _changes(
+    model: QuantizedModel,
+    judge: "Judge",
+    x: Tree,
+    rows: Mapping[str, Sequence[tuple[int, str, int]]],
+    generator: torch.Generator,
+) -> Iterator[tuple[int, list[Tensor], Tensor]]:
+    """A batch's `changes`: one pass that autograd follows, and PROBES probes of it."""
+    tap = _Tap(model, x, judge)
+    probes = [tap.gradients(generator) for _ in range(PROBES)]
+    masks = counted_positions(x)
+    for position, (name, inputs, output) in enumerate(tap.calls):
+        gradients, y = [p[position] for p in probes], output.detach()
+        for row, part, bits in rows[name]:
+            layer = model.layers[name]
+            yield row, gradients, output_change(model, layer, part, bits, inputs, y, masks)
 
 
 def rows_of(

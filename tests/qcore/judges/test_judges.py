@@ -262,6 +262,13 @@ def test_iou_of_a_map_that_can_be_counted_by_hand():
     assert judge.marks(seen, ignored).tolist() == pytest.approx([0.5, 1.0])
 
 
+def test_the_first_of_equal_classes_is_a_places_class():
+    judge = Map(measure="pixels")
+    outputs = noise(4, 3, 50).round()  # many equal ones
+    seen = judge.read(outputs, None)
+    assert judge.marks(seen, outputs.argmax(1)).tolist() == [1.0] * 4
+
+
 def test_psnr_and_its_end():
     judge = Signal(peak=255.0)
     truth = torch.zeros(2, 10).double()

@@ -1,15 +1,21 @@
 """Operators of ONNX, in old sets and new ones, compute here what onnxruntime computes."""
 
+from itertools import product
+
 import numpy as np
 import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from torch.nn import functional
 
 from qcore.models.loading.onnx.file import read_onnx
+from qcore.models.loading.onnx.resizing import PLACES, REPEATING, ROUNDS, Resize
 from qcore.network.layers import find_layers
 
 N = helper.make_node
+HALVES = ("half_pixel", "pytorch_half_pixel")
+"""Ways to resize linearly that are torch's own."""
 
 
 def w(name, *shape, seed=0):
@@ -169,3 +175,20 @@ def test_an_addition_of_one_row_is_the_bias_of_the_product_before(shape, tmp_pat
     read = read_onnx(tmp_path / "n.onnx")
     spec = find_layers(torch.nn.Sequential(read.network), torch.zeros(1, 5, 8), "n").spec
     assert [(layer.weights, layer.biases) for layer in spec.layers] == [(24, 3)]
+
+
+@pytest.mark.parametrize("rounding", ROUNDS)
+@pytest.mark.parametrize("place", PLACES)
+def test_torchs_own_resizing_is_taken_only_for_the_same_neighbours(place, rounding, monkeypatch):
+    own, used = functional.interpolate, []
+    monkeypatch.setattr(functional, "interpolate", lambda *a, **k: used.append(1) or own(*a, **k))
+    for old, factor, linear in product((1, 3, 5), (0.5, 1.5, 2, 3, 4, 8), (False, True)):
+        layer = Resize({2: factor, 3: 2.0}, {}, linear, place, rounding)
+        x = torch.rand(2, 3, old + 1, old, generator=torch.Generator().manual_seed(old))
+        found, by_axis = layer(x), x
+        for axis, scale in ((2, factor), (3, 2.0)):
+            size = x.shape[axis]
+            by_axis = layer._along(by_axis, axis, size, int(size * scale + 1e-6), scale)
+        assert found.shape == by_axis.shape
+        assert (found - by_axis).abs().max() <= (1e-6 if linear else 0)
+    assert bool(used) == ((place, rounding) in REPEATING or place in HALVES)
