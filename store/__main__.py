@@ -30,7 +30,7 @@ from qcore.searches.usual_widths import usual_widths
 from store.database import Store, open_store
 from store.health import command_keep, doctor
 from store.jobs import command_add_model, command_rules, pick, samples, verify
-from store.jobs.arguments import pair, row_number, write_file
+from store.jobs.arguments import add_database, pair, row_number, write_file
 from store.jobs.export import render
 from store.runs import points, queue
 from store.runs.lease import ON_DATA
@@ -347,7 +347,6 @@ def command_samples(store: Store, arguments: argparse.Namespace) -> int:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="python -m store", description=__doc__)
-    top.add_argument("--database", help="URL or file; default: as the dashboard")
     commands = top.add_subparsers(required=True)
     run = commands.add_parser("run", help="start a search")
     run.set_defaults(function=command_run)
@@ -465,6 +464,7 @@ def parser() -> argparse.ArgumentParser:
     attempt.set_defaults(function=command_worker)
     attempt.add_argument("run", type=row_number)
     attempt.add_argument("attempt", type=row_number)
+    add_database(top, commands.choices.values())
     return top
 
 
