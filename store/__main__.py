@@ -32,7 +32,7 @@ from store.health import command_keep, doctor
 from store.jobs import command_add_model, command_rules, pick, samples, verify
 from store.jobs.arguments import add_database, pair, row_number, write_file
 from store.jobs.export import render
-from store.runs import points, queue
+from store.runs import listing, points, queue
 from store.runs.lease import ON_DATA
 from store.settings import read_settings
 from store.workers import worker
@@ -175,6 +175,8 @@ def _summary(store: Store, run_id: int) -> None:
         say(f"note: {note}")
     for event in queue.events(store, run_id, [ON_DATA]):
         say(f"note: {event.text}")
+    if lost := listing.left_out(store, found):
+        say(f"note: {lost} `python -m store doctor` says why")
     judge = read_judge(found.spec.judge)
     head = "test accuracy" if judge.name == "classes" else f"test score ({judge_words(judge)})"
     found_points = points.points_of(store, [run_id])
@@ -202,15 +204,8 @@ def _summary(store: Store, run_id: int) -> None:
 
 def command_list(store: Store, arguments: argparse.Namespace) -> int:
     """List every run; one that cannot be read with the reason."""
-    damaged = queue.damaged_runs(store)
-    lines = {number: f"{number:5}  damaged    {words}" for number, words in damaged.items()}
-    for found in queue.all_runs(store):
-        lines[found.id] = (
-            f"{found.id:5}  {found.state:9}  {found.spec.search:10}  {found.spec.model:14}  "
-            f"{found.evaluations:5} points  {found.message or found.error or ''}"
-        )
-    for number in sorted(lines, reverse=True):
-        say(lines[number])
+    for line in listing.listed(store):
+        say(line)
     return 0
 
 
