@@ -34,9 +34,9 @@ from store.jobs import (
     samples,
     verify,
 )
-from store.jobs.arguments import pair, row_number, write_file
+from store.jobs.arguments import add_database, pair, row_number, write_file
 from store.jobs.export import render
-from store.runs import points, queue
+from store.runs import listing, points, queue
 from store.runs.lease import ON_DATA
 from store.settings import read_settings
 from store.workers import worker
@@ -177,6 +177,8 @@ def _summary(store: Store, run_id: int) -> None:
         say(f"note: {note}")
     for event in queue.events(store, run_id, [ON_DATA]):
         say(f"note: {event.text}")
+    if lost := listing.left_out(store, found):
+        say(f"note: {lost} `python -m store doctor` says why")
     judge = read_judge(found.spec.judge)
     head = "test accuracy" if judge.name == "classes" else f"test score ({judge_words(judge)})"
     found_points = points.points_of(store, [run_id])
@@ -204,15 +206,8 @@ def _summary(store: Store, run_id: int) -> None:
 
 def command_list(store: Store, arguments: argparse.Namespace) -> int:
     """List every run; one that cannot be read with the reason."""
-    damaged = queue.damaged_runs(store)
-    lines = {number: f"{number:5}  damaged    {words}" for number, words in damaged.items()}
-    for found in queue.all_runs(store):
-        lines[found.id] = (
-            f"{found.id:5}  {found.state:9}  {found.spec.search:10}  {found.spec.model:14}  "
-            f"{found.evaluations:5} points  {found.message or found.error or ''}"
-        )
-    for number in sorted(lines, reverse=True):
-        say(lines[number])
+    for line in listing.listed(store):
+        say(line)
     return 0
 
 
@@ -349,7 +344,6 @@ def command_samples(store: Store, arguments: argparse.Namespace) -> int:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="python -m store", description=__doc__)
-    top.add_argument("--database", help="URL or file; default: as the dashboard")
     commands = top.add_subparsers(required=True)
     run = commands.add_parser("run", help="start a search")
     run.set_defaults(function=command_run)
@@ -393,7 +387,9 @@ def parser() -> argparse.ArgumentParser:
     )
     picking.add_argument("--model", default=run_arguments.DEFAULTS.model)
     picking.add_argument("--cost", default="weight_bytes", help="what is to be small")
-    picking.add_argument("--limit", action="append", default=[], metavar="COST=VALUE", help=LIMITS)
+    picking.add_argument(
+        "--limit", action="append", default=[], metavar="COST=VALUE", help=run_arguments.LIMITS
+    )
     picking.add_argument(
         "--run", type=row_number, action="append", default=[], help="only this run; may be repeated"
     )
@@ -426,6 +422,7 @@ def parser() -> argparse.ArgumentParser:
     attempt.set_defaults(function=command_worker)
     attempt.add_argument("run", type=row_number)
     attempt.add_argument("attempt", type=row_number)
+    add_database(top, commands.choices.values())
     return top
 
 

@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import NullPool, create_engine, inspect, text
+from sqlalchemy.exc import DBAPIError
+
 TABLES = (
     "runs",
     "points",
@@ -18,9 +21,9 @@ TABLES = (
 )
 KEYS = {
     "sensitivity_tables": "key",
-    "checkpoints": "stage",
+    "checkpoints": "epoch",
 }
-"""The column that a row is known by, where it is not the number; it cannot be damaged alone."""
+"""The column that a row is known by, where it is not the number."""
 
 
 def _bytes(value: Any) -> bytes:
@@ -69,13 +72,13 @@ DAMAGE: Mapping[str, Callable[[Any, random.Random], Any]] = {
 
 
 def cells(path: Path) -> list[tuple[str, str]]:
-    """Every (table, column) of a database that has rows and can be damaged alone."""
+    """Every (table, column) of a database, but for the numbers that rows are known by."""
     with _open(path) as connection:
         return [
             (table, column[1])
             for table in TABLES
             for column in connection.execute(f"PRAGMA table_info({table})")
-            if column[1] not in ("id", KEYS.get(table))
+            if column[1] != "id"
         ]
 
 
@@ -96,6 +99,39 @@ def spoil(path: Path, table: str, column: str, row: Any, how: str, seed: int = 0
         [[before]] = connection.execute(query, (row,)).fetchall()
         put(path, table, column, row, DAMAGE[how](before, random.Random(f"{seed}{how}{column}")))
     return before
+
+
+def spoil_on_server(url: str, table: str, column: str, row: Any, how: str, seed: int = 0) -> bool:
+    """Damage one cell of a PostgreSQL database, past what keeps its tables in order.
+
+    Returns:
+        Whether the server took it; it refuses what is of another type.
+    """
+    engine = create_engine(url, poolclass=NullPool)
+    where = f"{KEYS.get(table, 'id')} = :row"
+    kind = {c["name"]: c["type"] for c in inspect(engine).get_columns(table)}[column]
+    typed = kind.compile(dialect=engine.dialect)
+    shown = column if typed == "BYTEA" else f"CAST({column} AS TEXT)"
+    try:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("SET session_replication_role = replica")
+            query = text(f"SELECT {shown} FROM {table} WHERE {where}")
+            before = connection.execute(query, {"row": row}).scalar_one()
+            value = DAMAGE[how](before, random.Random(f"{seed}{how}{column}"))
+            if isinstance(value, _Text):
+                value = value.data.decode("utf-8", "surrogateescape")
+            if not isinstance(value, bytes):
+                value = str(value)
+            place = (
+                ":value" if isinstance(value, bytes) else f"CAST(CAST(:value AS TEXT) AS {typed})"
+            )
+            query = text(f"UPDATE {table} SET {column} = {place} WHERE {where}")
+            connection.execute(query, {"row": row, "value": value})
+    except (DBAPIError, UnicodeEncodeError):
+        return False
+    finally:
+        engine.dispose()
+    return True
 
 
 def put(path: Path, table: str, column: str, row: Any, value: Any) -> None:

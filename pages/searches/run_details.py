@@ -14,6 +14,7 @@ from pages.searches.rules_form import run_rules
 from pages.shared import frames, session, switchable_runs, text, widgets
 from pages.shared.card_table import card_of_run, draw_card
 from pages.shared.float_note import float_note, warn
+from pages.shared.left_out import say_left_out, say_lost_lines
 from pages.shared.rules.words import rules_words
 from pages.shared.runs import launch, progress_line
 from qcore.errors import QcoreError, RunNotFound
@@ -70,6 +71,7 @@ def details(store: Store, at: int) -> None:
     if entry.state in text.ACTIVE:
         progress_line(entry)
     _buttons(store, entry)
+    say_left_out(store, [entry])
     if entry.state == "failed":
         _failure(entry)
         if note and not spec.anyway and st.button("Search anyway", key="anyway"):
@@ -87,6 +89,7 @@ def details(store: Store, at: int) -> None:
             st.caption(text.literal(event.text))
     happened = events(store, at)
     with st.expander(f"What happened ({len(happened)})"):
+        say_lost_lines(store, entry)
         for event in happened[-200:]:
             st.text(f"{event.at}  {event.kind}  {event.text}")
     log = log_tail(store, entry.id, entry.attempt)

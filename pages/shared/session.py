@@ -24,7 +24,17 @@ from qcore.problem import Point, Scores, SensitivityTable
 from qcore.ptq.rounding_names import NEAREST, rounding_of
 from qcore.quantizer_names import USUAL, quantizer_of
 from qcore.run_spec import data_of
-from store import Run, Store, StoredPoint, float_point, open_store, points_of, tables, test_right
+from store import (
+    Run,
+    Store,
+    StoredPoint,
+    damaged_facts,
+    float_point,
+    open_store,
+    read_points,
+    tables,
+    test_right,
+)
 from store import model_facts as model_facts
 
 Version = tuple[Any, ...]
@@ -134,12 +144,35 @@ def floats_of(store: Store, run: Run) -> tuple[Scores | None, Scores | None]:
 
 def points(store: Store, run: Run) -> tuple[StoredPoint, ...]:
     """Every point of a run, in the order they were stored."""
-    return _points(store, str(store.url), run.id, version_of(run))
+    return _points(store, str(store.url), run.id, version_of(run))[0]
+
+
+def left_out(store: Store, run: Run) -> tuple[str, ...]:
+    """Why each of a run's points that cannot be read cannot."""
+    return _left_out(store, str(store.url), run.id, version_of(run))
 
 
 @st.cache_resource(show_spinner=False, max_entries=64)
-def _points(_store: Store, url: str, run_id: int, version: Version) -> tuple[StoredPoint, ...]:
-    return tuple(points_of(_store, [run_id]))
+def _points(
+    _store: Store, url: str, run_id: int, version: Version
+) -> tuple[tuple[StoredPoint, ...], tuple[str, ...]]:
+    found, damaged = read_points(_store, [run_id])
+    return tuple(found), tuple(damaged)
+
+
+@st.cache_resource(show_spinner=False, max_entries=2048)
+def _left_out(_store: Store, url: str, run_id: int, version: Version) -> tuple[str, ...]:
+    return _points(_store, url, run_id, version)[1]
+
+
+def damaged_of(store: Store, name: str) -> tuple[str, ...]:
+    """Why what is stored of a network cannot be read, as of the last minute."""
+    return _damaged_of(store, str(store.url), name)
+
+
+@st.cache_resource(show_spinner=False, max_entries=64, ttl=60)
+def _damaged_of(_store: Store, url: str, name: str) -> tuple[str, ...]:
+    return tuple(damaged_facts(_store, name))
 
 
 def frame(store: Store, runs: Sequence[Run], model: ModelSpec) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from pages.compare.training import curves
 from pages.shared import hypervolume as hv
 from pages.shared import session, text, widgets
 from pages.shared.columns import ACTIVATION_BITS, column_of
+from pages.shared.left_out import say_left_out
 from pages.shared.run_facts import is_ladder
 from pages.shared.run_numbers import MOST_RUNS, run_words
 from pages.shared.runs import live_progress
@@ -63,6 +64,7 @@ def main() -> None:
             icon=":material/stacked_line_chart:",
         )
         return
+    say_left_out(store, measured)
     verdict = judge({run.id: read.setting(store, run) for run in measured})
     if not verdict.comparable:
         controls.refusal([(g.runs, g.words) for g in verdict.groups], verdict.reasons)

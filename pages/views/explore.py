@@ -11,6 +11,7 @@ from pages.explore.scene import Scene
 from pages.network.view import network_view
 from pages.plots import reliability
 from pages.shared import session, text, widgets
+from pages.shared.left_out import say_left_out
 from pages.shared.runs import live_progress
 from pages.shared.words import explained
 from qcore.allocation import ModelSpec
@@ -41,6 +42,9 @@ def main() -> None:
     line = st.container(horizontal=True, vertical_alignment="center")
     with line:
         start.facts(model, float_search, float_test, session.words(store, everything[:1], model))
+    # always there, as above what follows nothing may come and go
+    with st.container():
+        say_left_out(store, session.newest_within(everything), name)
     if model is None or session.frame(store, session.newest_within(everything), model).empty:
         if model is not None:
             start.network_facts(model)

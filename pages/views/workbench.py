@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from pages.shared import session, text, widgets
+from pages.shared.left_out import say_left_out
 from pages.shared.runs import live_progress
 from pages.shared.samples.panel import samples_panel
 from pages.workbench import controls, graph, numbers, panels, picture, why
@@ -38,6 +39,7 @@ def main() -> None:
     controls.toolbar(store, model, bench, frame, source)
     # containers that are always there: what follows them stays what it is, and open
     with st.container():
+        say_left_out(store, compared, name)
         _say_problems(bench, model)
     now, start = usable(bench, model), bench.now.start.allocation
     ready = panels.measured_line(store, model, compared, frame, now, start)

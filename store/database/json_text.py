@@ -7,6 +7,10 @@ from typing import Any
 MARK = "$float"
 
 
+class NoJson(dict[str, Any]):
+    """Stands, empty, where a text is no JSON any more."""
+
+
 def dump_json(value: Any) -> str:
     """JSON text; numbers that JSON does not know are written as {"$float": "nan"}."""
     try:
@@ -16,7 +20,7 @@ def dump_json(value: Any) -> str:
 
 
 def load_json(text: str) -> Any:
-    """Read what `dump_json` wrote; an empty object where the text is damaged.
+    """Read what `dump_json` wrote; `NoJson` where the text is damaged.
 
     One damaged value must not keep a page from reading all others: whoever reads a row leaves it
     out when what it needs is missing.
@@ -24,7 +28,18 @@ def load_json(text: str) -> Any:
     try:
         return json.loads(text, object_hook=_unmarked)
     except (ValueError, TypeError, ArithmeticError, RecursionError, MemoryError):
-        return {}
+        return NoJson()
+
+
+def all_json(row: Any) -> None:
+    """Raise unless every document in a row of a table could be read.
+
+    Raises:
+        ValueError: one could not; says which.
+    """
+    for name, value in row._mapping.items():
+        if isinstance(value, NoJson):
+            raise ValueError(f"its {name} is no JSON any more")
 
 
 def _marked(value: Any) -> Any:

@@ -11,6 +11,7 @@ from store.database.locations import sqlite_file
 from store.health import backup, repair
 
 Say = Callable[[str], object]
+KEYS = ("id", "run_id", "key", "stage", "epoch")
 
 
 def add_commands(commands: Any) -> dict[str, ArgumentParser]:
@@ -53,7 +54,7 @@ def command_repair(store: Store, arguments: Namespace, say: Say) -> int:
     target = arguments.aside or store.folder / name
     found = repair.repair(store, target)
     for aside in found:
-        named = ", ".join(f"{k} {aside.row[k]}" for k in ("id", "run_id", "key") if k in aside.row)
+        named = ", ".join(f"{k} {aside.row[k]!s:.60}" for k in KEYS if k in aside.row)
         say(f"{aside.table}, {named}: {aside.reason}")
     say(f"{len(found)} rows set aside in {target}" if found else "every row can be read")
     return 0

@@ -17,16 +17,24 @@ from store.database.schema import Base, RunRow
 from store.database.upgrade import known_revisions, newest_revision, revision_of
 from store.health import checks
 from store.health.checks import OK, PROBLEM, WARNING, Finding
+from store.health.damage import bad_rows
 from store.health.status import health, is_held, leader
 from store.runs import queue
-from store.runs.configurations import damaged_configs
 from store.runs.files import files_folder, leftovers, run_lock
 from store.runs.lease import host_name
-from store.runs.points import damaged_points
 from store.settings import Env, read_settings
 
 MOST_NAMED = 20
 """Damaged things of one kind that are named one by one."""
+
+SUBJECTS = {
+    "runs": "Runs",
+    **dict.fromkeys(("points", "models", "sensitivity_tables"), "Results"),
+    "events": "Histories",
+    "checkpoints": "Checkpoints",
+    "configurations": "Configurations",
+}
+"""What the rows of each table are called."""
 
 PUT_BACK = "put back a backup with `python -m store restore FILE`"
 
@@ -123,14 +131,14 @@ def damage(store: Store) -> Iterator[Finding]:
     Raises:
         DatabaseUnavailable: the database does not answer.
     """
-    reasons = {
-        "Runs": list(queue.damaged_runs(store).values()),
-        "Results": damaged_points(store),
-        "Configurations": damaged_configs(store),
-        "Networks": [f"{name}: {words}" for name, words in read_models().broken.items()],
-        "Cost tables": list(store.costs.broken.values()),
-    }
+    reasons: dict[str, list[str]] = {subject: [] for subject in SUBJECTS.values()}
+    with store.read() as connection:
+        for bad in bad_rows(connection):
+            reasons[SUBJECTS[bad.table]].append(bad.reason)
+    reasons["Networks"] = [f"{name}: {words}" for name, words in read_models().broken.items()]
+    reasons["Cost tables"] = list(store.costs.broken.values())
     for subject, found in reasons.items():
+        found = list(dict.fromkeys(found))
         for words in found[:MOST_NAMED]:
             yield Finding(PROBLEM, subject, f"{words} It is left out; all else is used.")
         if len(found) > MOST_NAMED:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,15 @@ from store.runs.checkpoints import write_whole
 
 MOST_NUMBER = 2**63 - 1
 """The largest number that a database gives to a run or a point."""
+
+
+def add_database(top: argparse.ArgumentParser, commands: Iterable[argparse.ArgumentParser]) -> None:
+    """Take --database before a command's name as well as after it; where both are, the latter."""
+    words = "URL or file; default: as the dashboard"
+    top.add_argument("--database", help=words)
+    for command in commands:
+        # left alone where it is not said again
+        command.add_argument("--database", default=argparse.SUPPRESS, help=words)
 
 
 def row_number(word: str) -> int:

@@ -9,14 +9,17 @@ import os
 import platform
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import delete, insert, select
 
 from qcore import __version__
-from qcore.errors import DatabaseUnavailable, QcoreError
+from qcore.errors import Damaged, DatabaseUnavailable, QcoreError
+from qcore.intact import checked, intact, reason
 from store.database import Store, now
+from store.database.json_text import all_json
 from store.database.schema import CheckpointRow
 from store.runs import files, lease
 
@@ -24,6 +27,45 @@ KEPT = 2
 
 NOBODY = 0
 """An attempt that holds no run: it may look at one, and write nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the database knows of a file with a training state.
+
+    Attributes:
+        run_id: Whose it is.
+        stage: Of its training.
+        epoch: Epochs done.
+        path: Name of the file, in the run's folder.
+        bytes: Its size.
+        sha256: Its digest, in hexadecimal.
+    """
+
+    run_id: int
+    stage: str
+    epoch: int
+    path: str
+    bytes: int
+    sha256: str
+
+
+def read_entry(row: Any) -> Entry:
+    """A row of checkpoints.
+
+    Raises:
+        Damaged: it is none any more; the file of another stage, epoch or folder is none of its.
+    """
+    name = f"Checkpoint {row.epoch!s:.20} of {row.stage!s:.100} of run {row.run_id!s:.20}"
+    with intact(name):
+        all_json(row)
+        found = checked(Entry(*(getattr(row, column) for column in Entry.__slots__)))
+        wanted = re.escape(f"{stage_name(found.stage)}-{found.epoch:06}-")
+        if not re.fullmatch(rf"{wanted}\d+\.pt", found.path):
+            raise ValueError("its file has the name of another one")
+        if not re.fullmatch(r"[0-9a-f]{64}", found.sha256) or found.bytes < 0:
+            raise ValueError("what is known of its file is damaged")
+    return found
 
 
 class FileCheckpoints:
@@ -43,21 +85,41 @@ class FileCheckpoints:
         """Newest undamaged state of a stage as (epochs done, bytes), or None."""
         for row in self._rows(stage):
             try:
-                data = (self._folder / row.path).read_bytes()
-            except OSError as error:
-                self._note(f"{stage}, epoch {row.epoch}: its file cannot be read ({error})")
-                continue
-            if len(data) == row.bytes and hashlib.sha256(data).hexdigest() == row.sha256:
-                return row.epoch, data
-            self._note(f"{stage}, epoch {row.epoch}: its file is damaged")
+                return row.epoch, self._read(row)
+            except Damaged as error:
+                self._note(str(error))
         return None
 
     def has(self, stage: str) -> bool:
         """Whether the newest state of a stage is on this machine, whole by its size."""
         for row in self._rows(stage)[:1]:
-            path = self._folder / row.path
-            return path.is_file() and path.stat().st_size == row.bytes
+            try:
+                return self._whole(read_entry(row))
+            except (Damaged, OSError):
+                return False
         return False
+
+    def _read(self, row: Any) -> bytes:
+        """What the file of a row holds.
+
+        Raises:
+            Damaged: the row or its file is.
+        """
+        entry = read_entry(row)
+        name = f"Checkpoint of {entry.stage}, epoch {entry.epoch}"
+        try:
+            if not self._whole(entry):
+                raise Damaged(f"{name}: its file is damaged.")
+            data = (self._folder / entry.path).read_bytes()
+        except OSError as error:
+            raise Damaged(f"{name}: its file cannot be read: {reason(error)}") from error
+        if hashlib.sha256(data).hexdigest() != entry.sha256:
+            raise Damaged(f"{name}: its file is damaged.")
+        return data
+
+    def _whole(self, entry: Entry) -> bool:
+        path = self._folder / entry.path
+        return path.stat().st_size == entry.bytes and path.is_file()
 
     def save(self, stage: str, epoch: int, data: bytes) -> None:
         """Keep the state after `epoch` epochs of a stage, and of older ones the newest.
@@ -109,7 +171,7 @@ class FileCheckpoints:
 
     def _rows(self, stage: str) -> list[Any]:
         row = CheckpointRow
-        query = select(row.epoch, row.path, row.bytes, row.sha256).where(
+        query = select(*(getattr(row, name) for name in Entry.__slots__)).where(
             row.run_id == self._run_id, row.stage == stage
         )
         with self._store.read() as connection:
@@ -127,7 +189,7 @@ class FileCheckpoints:
         return f"{stage_name(stage)}-{epoch:06}-{self._attempt}.pt"
 
     def _note(self, words: str) -> None:
-        words = f"Checkpoint of {words}; going on from an earlier one"
+        words = f"{words} It goes on from the one before, or begins the stage anew."
         lease.note(self._store, self._run_id, self._attempt, "checkpoint", words)
 
 

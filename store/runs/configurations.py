@@ -10,6 +10,7 @@ from sqlalchemy import delete, insert, select, update
 from qcore.errors import InvalidParams, StoreError
 from qcore.intact import checked, intact, read_each
 from store.database import Store, now
+from store.database.json_text import all_json
 from store.database.schema import ConfigurationRow
 
 NAME_LENGTH = 200
@@ -107,12 +108,12 @@ def _name(name: str) -> str:
 
 def configs(store: Store) -> list[SavedConfig]:
     """Every kept configuration that can be read, newest first."""
-    return read_each(_rows(store), _config)[0]
+    return read_each(_rows(store), read_saved)[0]
 
 
 def damaged_configs(store: Store) -> list[str]:
     """Why each kept configuration that cannot be read cannot, newest first."""
-    return list(map(str, read_each(_rows(store), _config)[1]))
+    return list(map(str, read_each(_rows(store), read_saved)[1]))
 
 
 def _rows(store: Store) -> Sequence[Any]:
@@ -124,8 +125,14 @@ def _rows(store: Store) -> Sequence[Any]:
         return connection.execute(query).all()
 
 
-def _config(row: Any) -> SavedConfig:
+def read_saved(row: Any) -> SavedConfig:
+    """A row of configurations.
+
+    Raises:
+        Damaged: it is none any more.
+    """
     with intact(f"Configuration {row.id}"):
+        all_json(row)
         if not isinstance(row.tags, list):
             raise TypeError("its tags are no list")
         found = checked(

@@ -80,12 +80,17 @@ def open_runs(store: Store) -> list[Open]:
     query = select(*columns).where(RunRow.state.in_(("queued", "running"))).order_by(RunRow.id)
     with store.read() as connection:
         rows = connection.execute(query).all()
-    return read_each(rows, _open)[0]
+    return read_each(rows, read_open)[0]
 
 
-def _open(row: Any) -> Open:
+def read_open(row: Any) -> Open:
+    """A row of runs, as supervisors see it.
+
+    Raises:
+        Damaged: it is none any more.
+    """
     with intact(f"Run {row.id}"):
-        found = checked(Open(*row))
+        found = checked(Open(*(getattr(row, name) for name in Open.__slots__)))
         if found.want not in AFTER:
             raise ValueError(f"{found.want!r} is wanted of it")
     return found

@@ -8,13 +8,14 @@ import numpy as np
 from sqlalchemy import and_, delete, insert, select, update
 
 from qcore.allocation import BitAllocation, ModelSpec
-from qcore.errors import Damaged, DataUnavailable, StoreError
+from qcore.errors import DataUnavailable, StoreError
 from qcore.intact import checked, intact, read_each
 from qcore.judges import Judge, read_judge
 from qcore.models.cards import card_spec, read_spec
 from qcore.models.catalog import BUNDLED_NAMES, bundled_spec, judge_of, read_models
 from qcore.problem import Point, Scores, SensitivityTable, window_key, window_of
 from store.database import Store, now
+from store.database.json_text import all_json
 from store.database.schema import ModelRow, PointRow, TableRow
 from store.runs.lease import write_held
 
@@ -138,7 +139,13 @@ def points_of(
         windows: Also those scored on a window of the search split. They cannot be compared with
             others and enter no front; only a search that goes on needs them.
     """
-    return read_each(_rows(store, run_ids, after_id, windows=windows), _stored)[0]
+    return read_each(_rows(store, run_ids, after_id, windows=windows), read_stored)[0]
+
+
+def read_points(store: Store, run_ids: Sequence[int]) -> tuple[list[StoredPoint], list[str]]:
+    """`points_of` some runs, and why each of their other points cannot be read, of all windows."""
+    found, aside = read_each(_rows(store, run_ids, windows=True), read_stored)
+    return [each for each in found if each.point.images is None], list(map(str, aside))
 
 
 def _rows(
@@ -157,39 +164,51 @@ def _rows(
         return connection.execute(query).all()
 
 
-def _stored(row: Any) -> StoredPoint:
+def read_stored(row: Any) -> StoredPoint:
+    """A row of points.
+
+    Raises:
+        Damaged: it is none any more.
+    """
     with intact(f"Point {row.id} of run {row.run_id}"):
+        all_json(row)
         point = point_from_json(dict(row._mapping))
+        if BitAllocation(point.allocation).digest != row.digest:
+            raise ValueError("its bits are not those that were measured")
     return StoredPoint(row.id, row.run_id, point, bool(row.has_config))
 
 
-def damaged_points(store: Store) -> list[str]:
-    """Why each point, model or table that cannot be read cannot; run by run."""
-    with store.read() as connection:
-        runs = connection.scalars(select(PointRow.run_id).distinct()).all()
-        models = connection.execute(select(*ModelRow.__table__.columns)).all()
-        kept = connection.execute(select(TableRow.key, TableRow.document)).all()
-    aside: list[Damaged] = []
-    for run_id in runs:
-        aside += read_each(_rows(store, [run_id], windows=True), _stored)[1]
-    for read, rows in ((_model, models), (_float, models), (_table, kept)):
-        aside += read_each(rows, read)[1]
-    return list(dict.fromkeys(map(str, aside)))
+def read_model(row: Any) -> ModelSpec:
+    """The layers in a row of models.
 
-
-def _model(row: Any) -> ModelSpec:
+    Raises:
+        Damaged: it is none any more.
+    """
     with intact(f"What is known of the layers of {row.name}"):
+        all_json(row)
         return read_spec(row.spec)
 
 
-def _float(row: Any) -> Point:
+def read_float(row: Any) -> Point:
+    """The float network's scores in a row of models.
+
+    Raises:
+        Damaged: it is none any more.
+    """
     with intact(f"The float scores of {row.name} on {row.data}"):
+        all_json(row)
         read_judge(row.float_point.get("judge"))
         return point_from_json(row.float_point)
 
 
-def _table(row: Any) -> SensitivityTable:
+def read_table(row: Any) -> SensitivityTable:
+    """A row of sensitivity tables.
+
+    Raises:
+        Damaged: it is none any more.
+    """
     with intact(f"The sensitivity table {row.key}"):
+        all_json(row)
         return checked(SensitivityTable.from_json(row.document))
 
 
@@ -217,10 +236,15 @@ def test_right(store: Store, point_ids: Sequence[int]) -> dict[int, np.ndarray]:
     )
     with store.read() as connection:
         rows = connection.execute(query).all()
-    return dict(read_each(rows, _answers)[0])
+    return dict(read_each(rows, read_answers)[0])
 
 
-def _answers(row: Any) -> tuple[int, np.ndarray]:
+def read_answers(row: Any) -> tuple[int, np.ndarray]:
+    """What a row of points says of each test sample: its number, and as `test_right`.
+
+    Raises:
+        Damaged: it is none any more.
+    """
     with intact(f"What point {row.id} of run {row.run_id} answers to each sample"):
         n = _scores(row.test).n
         if len(row.test_right) not in (4 * n, (n + 7) // 8):
@@ -293,7 +317,7 @@ def model_spec(store: Store, name: str) -> ModelSpec | None:
     with store.read() as connection:
         rows = connection.execute(query.order_by(ModelRow.at.desc()))
         for row in rows:
-            for found in read_each([row], _model)[0]:
+            for found in read_each([row], read_model)[0]:
                 return found
     return None
 
@@ -332,7 +356,7 @@ def float_point(store: Store, name: str, data: str, judge: Judge | None = None) 
     query = select(*ModelRow.__table__.columns).where(ModelRow.name == name, ModelRow.data == data)
     with store.read() as connection:
         row = connection.execute(query).first()
-    if row is None or not (found := read_each([row], _float)[0]):
+    if row is None or not (found := read_each([row], read_float)[0]):
         return None
     same = _same_judge(row.float_point.get("judge"), judge or judge_of(name))
     return found[0] if same else None
@@ -344,6 +368,17 @@ def save_table(store: Store, key: str, model_digest: str, table: SensitivityTabl
         connection.execute(delete(TableRow).where(TableRow.key == key))
         values = {"document": table.to_json(), "model_digest": model_digest, "at": now()}
         connection.execute(insert(TableRow).values(key=key, **values))
+
+
+def damaged_facts(store: Store, model: str) -> list[str]:
+    """Why what is known of a model, its layers, float scores or tables, cannot be read."""
+    row = ModelRow
+    with store.read() as connection:
+        found = connection.execute(select(*row.__table__.columns).where(row.name == model)).all()
+        of_it = TableRow.model_digest.in_([each.digest for each in found])
+        kept = connection.execute(select(TableRow.key, TableRow.document).where(of_it)).all()
+    read = ((read_model, found), (read_float, found), (read_table, kept))
+    return [str(error) for reader, rows in read for error in read_each(rows, reader)[1]]
 
 
 def load_table(store: Store, key: str) -> SensitivityTable | None:
@@ -364,4 +399,4 @@ def tables(store: Store, model_digest: str) -> list[tuple[str, SensitivityTable]
 
 def _tables(rows: Sequence[Any]) -> list[tuple[str, SensitivityTable]]:
     # one that is damaged is not known, and measured again
-    return read_each(rows, lambda row: (row.key, _table(row)))[0]
+    return read_each(rows, lambda row: (row.key, read_table(row)))[0]

@@ -4,12 +4,12 @@ Each function is one transaction and returns frozen values. What workers write i
 names are found here too.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, true, update
 
 from qcore.errors import Damaged, InvalidParams, RunFinished, RunNotFound, StoreError
 from qcore.intact import checked, intact, read_each
@@ -17,6 +17,7 @@ from qcore.judges import CLASSES, read_judge
 from qcore.models.catalog import judge_of
 from qcore.run_spec import RunSpec
 from store.database import Store, now
+from store.database.json_text import all_json
 from store.database.schema import EventRow, PointRow, RunRow
 from store.runs.files import remove_files
 from store.runs.lease import (
@@ -30,6 +31,7 @@ from store.runs.lease import (
     note,
     open_runs,
     progress,
+    read_open,
     requeue,
     settle,
     take,
@@ -45,6 +47,7 @@ __all__ = [
     "beat",
     "claim",
     "create_run",
+    "damaged_events",
     "damaged_runs",
     "delete_run",
     "events",
@@ -156,7 +159,12 @@ class Event:
     attempt: int | None = None
 
 
-def _run(row: Any) -> Run:
+def read_run(row: Any) -> Run:
+    """A row of runs, with how many points it has.
+
+    Raises:
+        Damaged: it is none any more.
+    """
     with intact(f"Run {row.id}"):
         if not isinstance(row.spec, Mapping) or not row.spec:
             raise ValueError("what was asked for is no JSON any more")
@@ -168,6 +176,8 @@ def _run(row: Any) -> Run:
         if row.model != found.spec.model:
             raise ValueError("it is listed under another network than it asks for")
         check_moments(found.created, found.started, found.finished)
+        if found.state in ACTIVE:
+            read_open(row)  # nobody would work on it else
     return found
 
 
@@ -248,7 +258,7 @@ def all_runs(store: Store, model: str | None = None) -> list[Run]:
         query = query.where(RunRow.model == model)
     with store.read() as connection:
         rows = connection.execute(query).all()
-    return read_each(rows, _run)[0]
+    return read_each(rows, read_run)[0]
 
 
 def damaged_runs(store: Store) -> dict[int, str]:
@@ -258,7 +268,7 @@ def damaged_runs(store: Store) -> dict[int, str]:
     found: dict[int, str] = {}
     for row in rows:
         try:
-            _run(row)
+            read_run(row)
         except Damaged as error:
             found[row.id] = str(error)
     return found
@@ -281,7 +291,7 @@ def run(store: Store, run_id: int) -> Run:
         row = connection.execute(_select().where(RunRow.id == run_id)).first()
     if row is None:
         raise _not_found(run_id)
-    return _run(row)
+    return read_run(row)
 
 
 def events(store: Store, run_id: int, kinds: Collection[str] | None = None) -> list[Event]:
@@ -293,16 +303,32 @@ def events(store: Store, run_id: int, kinds: Collection[str] | None = None) -> l
         kinds: Which kinds of lines; None is what there is to read, all but "figures".
     """
     row = EventRow
-    query = select(row.at, row.kind, row.text, row.data, row.attempt).where(row.run_id == run_id)
-    query = query.where(row.kind != FIGURES if kinds is None else row.kind.in_(list(kinds)))
+    wanted = row.kind != FIGURES if kinds is None else row.kind.in_(list(kinds))
+    return read_each(_event_rows(store, run_id, wanted), read_event)[0]
+
+
+def damaged_events(store: Store, run_id: int) -> list[str]:
+    """Why each line of a run's history that cannot be read cannot."""
+    return list(map(str, read_each(_event_rows(store, run_id, true()), read_event)[1]))
+
+
+def _event_rows(store: Store, run_id: int, wanted: ColumnElement[bool]) -> Sequence[Any]:
+    row = EventRow
+    columns = [getattr(row, name) for name in Event.__slots__]
+    query = select(row.run_id, *columns).where(row.run_id == run_id, wanted)
     with store.read() as connection:
-        rows = connection.execute(query.order_by(row.id)).all()
-    return read_each(rows, lambda found: _event(run_id, found))[0]
+        return connection.execute(query.order_by(row.id)).all()
 
 
-def _event(run_id: int, row: Any) -> Event:
-    with intact(f"A line in the history of run {run_id}"):
-        found = checked(Event(*row))
+def read_event(row: Any) -> Event:
+    """A row of events.
+
+    Raises:
+        Damaged: it is none any more.
+    """
+    with intact(f"A line in the history of run {row.run_id}"):
+        all_json(row)
+        found = checked(Event(*(getattr(row, name) for name in Event.__slots__)))
         check_moments(found.at)
     return found
 

@@ -26,15 +26,22 @@ from store.settings import DEFAULT_TRIES, WORKERS_VARIABLE, read_settings
 from store.workers import children, slots
 from store.workers.beats import Beats
 from store.workers.children import Child
+from store.workers.rests import Rests
 
 TICK_S = 0.3
 CLOSE_AFTER_S = 2.0
 KILL_AFTER_S = 10.0
 STOP_WAIT_S = 5.0
 NOT_ITS_OWN = frozenset(
-    (children.PARENT_GONE, children.LOCKED, *(-number for number in (1, 2, 14, 15)))
+    (
+        children.PARENT_GONE,
+        children.LOCKED,
+        children.UNAVAILABLE,
+        *(-number for number in (1, 2, 14, 15)),
+    )
 )
-"""How a worker ends for what its run did not do: it lost its server, or the machine shuts down."""
+"""How a worker ends for what its run did not do: it lost its server or the database, a disk is
+full, or the machine shuts down."""
 
 STOPPED = "the server stopped; this run goes on when it is back"
 
@@ -79,6 +86,7 @@ class Supervisor:
         self._lock: FileLock | None = None
         self._beats: Beats | None = None
         self._children: dict[int, Child] = {}
+        self._rests = Rests()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._complaints: dict[str, str] = {}
@@ -195,6 +203,8 @@ class Supervisor:
         said = children.last_words(child.log)
         code = child.process.returncode
         why = child.killed or _meaning(code, said)
+        if code == children.UNAVAILABLE:
+            self._rests.begin(run_id)
         if code in NOT_ITS_OWN and not child.killed:
             self._without_blame(found, f"its worker ended ({why})")
         else:
@@ -248,6 +258,8 @@ class Supervisor:
                 return
             if run.id in self._children or self._is_worked_on(run.id):
                 continue  # its last worker is still ending
+            if self._rests.resting(run.id):
+                continue
             self._each(run.id, partial(self._begin_run, run.id))
 
     def _begin_run(self, run_id: int) -> None:

@@ -193,3 +193,26 @@ def test_a_run_that_failed_says_why_and_what_to_do_instead_of_an_empty_table(
     assert "The images are gone" in out
     assert "mean weight bits" not in out
     assert "mean weight bits" in call("watch", "2")[1]
+
+
+EVERY = {
+    "run": ("--search", "random"),
+    **dict.fromkeys(("watch", "pause", "resume", "stop", "cancel", "verify"), ("1",)),
+    **dict.fromkeys(("backup", "restore"), ("file",)),
+    **dict.fromkeys(("list", "doctor", "repair", "export", "samples", "rules"), ()),
+    "pick": ("--within", "1"),
+    "add-model": ("mine", "--source", "onnx"),
+    "worker": ("1", "1"),
+}
+
+
+def test_the_database_is_named_before_or_after_any_command():
+    made = cli.parser()
+    read = made.parse_args
+    [commands] = made._subparsers._group_actions
+    assert set(commands.choices) == set(EVERY)
+    for name, words in EVERY.items():
+        assert read([name, *words]).database is None
+        assert read(["--database", "a.db", name, *words]).database == "a.db"
+        assert read([name, *words, "--database", "a.db"]).database == "a.db"
+        assert read(["--database", "a.db", name, "--database=b.db", *words]).database == "b.db"

@@ -24,7 +24,7 @@ from store import (
     stop_now,
 )
 from store.runs import files, lease, queue
-from store.workers import worker
+from store.workers import children, rests, worker
 from store.workers.supervisor import worker_command
 from tests.store.fake import SPEC, command, prepare
 
@@ -266,6 +266,27 @@ def test_power_cuts_are_not_the_runs_fault(store, supervisor, eventually):
     supervisor()
     eventually(lambda: run(store, run_id).state == "done")
     assert run(store, run_id).attempt > 10
+
+
+@on_sqlite
+def test_a_database_that_cannot_be_written_is_not_the_runs_fault(store, eventually, monkeypatch):
+    monkeypatch.setattr(rests, "FIRST_S", 0.1)
+    monkeypatch.setattr(rests, "LONGEST_S", 0.2)
+    run_id = create_run(store, SHORT)
+    away = ["sh", "-c", f"echo the disk is full; exit {children.UNAVAILABLE}"]
+    one = Supervisor(
+        store,
+        command=lambda number, attempt: away if attempt < 6 else command(number, attempt),
+        tick_s=0.05,
+        gpus=(),
+        tries=1,
+    )
+    one.start()
+    eventually(lambda: run(store, run_id).state == "done")
+    one.stop()
+    assert run(store, run_id).attempt == 6
+    said = [event.text for event in events(store, run_id) if event.kind == "requeued"]
+    assert said == ["its worker ended (the disk is full); queued again"] * 5
 
 
 @on_sqlite

@@ -2,7 +2,9 @@
 
 import pytest
 
+from pages.shared.left_out import points_words
 from store import all_runs, create_run, damaged_runs, open_store, points_of, save_config
+from store.__main__ import main
 from tests import faults
 from tests.pages import sample
 from tests.pages.conftest import opened
@@ -73,3 +75,58 @@ def test_what_is_whole_is_all_there(spoiled, monkeypatch):
     assert len(points_of(store, [1])) == 4
     assert list(store.costs.broken) == ["digits.csv", *(f"t{number}.csv" for number in range(5))]
     store.engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def holed(tmp_path_factory):
+    """A data folder in which three points of run 2, a line of its history and a table are bad."""
+    place = tmp_path_factory.mktemp("holed")
+    path = place / "bitdial.db"
+    store = open_store(path)
+    sample.fill(store)
+    numbers = [stored.id for stored in points_of(store, [2])]
+    for number, column, value in (
+        (numbers[0], "allocation", "{"),
+        (numbers[1], "images", "rotten"),
+        (numbers[2], "seconds", "rotten"),
+    ):
+        faults.put(path, "points", column, number, value)
+    with store.read() as connection:
+        [line] = connection.exec_driver_sql("SELECT min(id) FROM events WHERE run_id = 2").one()
+    faults.put(path, "events", "at", line, "rotten")
+    faults.put(path, "sensitivity_tables", "document", "kl/test", "[")
+    store.engine.dispose()
+    return place
+
+
+@pytest.mark.parametrize("page", ["explore", "compare", "workbench", "searches"])
+def test_a_page_says_what_it_leaves_out(holed, monkeypatch, page):
+    monkeypatch.delenv("BITDIAL_DATABASE_URL", raising=False)
+    monkeypatch.setenv("BITDIAL_DATA", str(holed))
+    at = opened(page, model="resnet8", **({"run": "2"} if page == "searches" else {}))
+    said = " ".join(str(warning.value) for warning in at.warning)
+    assert "3 of 20 points of run 2 are damaged and left out." in said
+    assert "run 1" not in said
+    assert ("1 line of its history" in said) == (page == "searches")
+    shown = " ".join(str(error.value) for error in at.error)
+    assert ("The sensitivity table" in shown) == (page in ("explore", "workbench"))
+
+
+def test_commands_say_what_they_leave_out(holed, monkeypatch, capsys):
+    monkeypatch.setenv("BITDIAL_DATA", str(holed))
+    file = str(holed / "bitdial.db")
+    assert main(["list", "--database", file]) == 0
+    [line] = [each for each in capsys.readouterr().out.splitlines() if "damaged" in each]
+    assert line.startswith("    2 ")
+    assert "20 points  3 of 20 points are damaged and left out." in line
+    assert main(["watch", "2", "--database", file]) == 0
+    assert "note: 3 of 20 points are damaged and left out." in capsys.readouterr().out
+
+
+def test_of_many_runs_the_first_are_named_and_the_others_counted():
+    runs = [sample.run_of(number, "random") for number in range(1, 9)]
+    assert points_words([(runs[0], 1)]) == "1 of 3 points of run 1 is damaged and left out."
+    words = points_words([(run, 2) for run in runs])
+    assert words.endswith(
+        "2 of 3 points of run 5, 6 of 9 points of 3 runs are damaged and left out."
+    )
