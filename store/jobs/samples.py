@@ -17,7 +17,7 @@ from qcore.formats.config import parse_bits
 from qcore.pictures.record import MOST_FILE, SampleRecord, dump_record, parse_record
 from store.database import Store
 from store.database.locations import URL_VARIABLE
-from store.jobs.add_network import Look
+from store.jobs.opening import Look
 from store.runs.files import files_folder
 from store.workers import children
 from store.workers.children import Child
