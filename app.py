@@ -23,8 +23,8 @@ from pages.door.origins import OwnPages
 from pages.door.token import Token
 from pages.plots.style import icon
 from pages.searches.notes import finished_note
+from pages.shared.notes.setup import is_loopback, network_warning, setup_warning
 from pages.shared.session import database, database_explained
-from pages.shared.setup import is_loopback, network_warning, setup_warning
 from qcore.errors import InvalidParams, QcoreError, StoreError
 from store import Store, Supervisor, load_recordings, open_store
 from store.health.backup import keep_backups

@@ -5,6 +5,7 @@ Each step takes plain data and gives plain data, so that it can run in a process
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +34,9 @@ from qcore.scoring.evaluator import choose_device
 from qcore.trees import Tree, count, part
 
 Tell = Callable[[str], None]
+Opening = Callable[[], AbstractContextManager[None]]
+"""Gives what is entered while files of the user's are opened, to bound it."""
+
 TIMED_IMAGES = 32
 
 
@@ -161,7 +165,12 @@ class Check:
 
 
 def check_network_on(
-    name: str, data: str, calibration: int, search: int, tell: Tell = lambda words: None
+    name: str,
+    data: str,
+    calibration: int,
+    search: int,
+    tell: Tell = lambda words: None,
+    opening: Opening = nullcontext,
 ) -> Check:
     """Run a network on data: its float accuracy, its time, and what looks wrong.
 
@@ -172,7 +181,7 @@ def check_network_on(
     Raises:
         QcoreError: network or data cannot be loaded, or do not fit; says which and why.
     """
-    prepared = _prepare(name, data, (2, 8), (32,), calibration, search, tell)
+    prepared = _prepare(name, data, (2, 8), (32,), calibration, search, tell, opening)
     tell("Measuring the float network on the test split")
     prepared.report(prepared.float_point)
     point = prepared.float_point
@@ -235,6 +244,7 @@ def measure_table(
     save_table: Callable[[str, str, SensitivityTable], None],
     tell: Tell = lambda words: None,
     on_step: Callable[[int, int], None] = lambda done, total: None,
+    opening: Opening = nullcontext,
 ) -> SensitivityTable:
     """Compute a sensitivity table, under the key by which later searches find it.
 
@@ -249,6 +259,7 @@ def measure_table(
         save_table: Given the key, the model's digest and the table.
         tell: Told in a few words what is being done.
         on_step: Told how many of how many steps are done.
+        opening: Gives what is entered while network and data are opened.
     """
     prepared: Prepared | None = None
 
@@ -261,6 +272,7 @@ def measure_table(
         save_table=keep,
         on_progress=tell,
         on_step=on_step,
+        opening=opening,
     )
     sensitivity = prepared.problem.sensitivity
     if sensitivity is None:
@@ -295,9 +307,10 @@ def _prepare(
     calibration: int,
     search: int,
     tell: Tell,
+    opening: Opening,
 ) -> Prepared:
     spec = _spec(name, data, weight_bits, activation_bits, calibration, search)
-    return prepare(spec, on_progress=tell)
+    return prepare(spec, on_progress=tell, opening=opening)
 
 
 def _scores(scores: Any) -> dict[str, Any]:

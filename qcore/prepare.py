@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -210,6 +211,7 @@ def prepare(
     save_codes: Callable[[str, Mapping[str, Rounded]], None] = lambda key, codes: None,
     costs: Mapping[str, CostModel] = COSTS,
     processes: int = 1,
+    opening: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Prepared:
     """Load the model and the data of a spec, calibrate, and build its problem.
 
@@ -226,6 +228,7 @@ def prepare(
         costs: The costs that may be limited; `read_costs` where a user's own are among them.
         processes: In how many processes a rounding may make its codes, where that pays; they run
             the caller's main module again, which must be guarded as multiprocessing wants it.
+        opening: Gives what is entered while files of the user's are opened, to bound it.
 
     Raises:
         QcoreError: model or data cannot be loaded, do not fit each other, or the budget is
@@ -235,22 +238,23 @@ def prepare(
     checkpoints = MemoryCheckpoints() if checkpoints is None else checkpoints
     device = choose_device(spec.device)
     trains = spec.search in SEARCHES and SEARCHES[spec.search].trains
-    on_progress(f"Loading {spec.data}")
-    data = load_data(
-        spec.data,
-        calibration=spec.calibration_images,
-        search=spec.search_images,
-        seed=spec.images_seed,
-        model=spec.model,
-        training=trains,
-    )
-    on_progress(f"Loading {spec.model}")
-    network = load_model(spec.model)
-    example = next(data.calibration.batches(1, "cpu"))[0]
-    found = find_layers(network, example, spec.model, data.inputs)
-    check_data_fits(data, found.spec)
-    judge = judge_of(spec.model) if spec.judge is None else read_judge(spec.judge)
-    data = fitted_targets(data, network, judge)
+    with opening():
+        on_progress(f"Loading {spec.data}")
+        data = load_data(
+            spec.data,
+            calibration=spec.calibration_images,
+            search=spec.search_images,
+            seed=spec.images_seed,
+            model=spec.model,
+            training=trains,
+        )
+        on_progress(f"Loading {spec.model}")
+        network = load_model(spec.model)
+        example = next(data.calibration.batches(1, "cpu"))[0]
+        found = find_layers(network, example, spec.model, data.inputs)
+        check_data_fits(data, found.spec)
+        judge = judge_of(spec.model) if spec.judge is None else read_judge(spec.judge)
+        data = fitted_targets(data, network, judge)
     allowed = spec.resolved(found.spec.layers)
     options = allowed.options
     widths = widths_of(spec.weight_bits, options, "weight")

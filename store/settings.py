@@ -347,13 +347,13 @@ _EXPLAINED: tuple[tuple[str, str, Callable[[Env], str], str], ...] = (
         "Memory to open a file",
         OPEN_GB_VARIABLE,
         lambda env: f"{open_gb(env):g} GB",
-        "What opening a network of yours may take beyond the program's own memory; a file that "
-        "asks for more is refused. Default: half of this machine's memory.",
+        "What opening a file of yours, a network, data or bits, may take beyond the program's own "
+        "memory; one that asks for more is refused. Default: half of this machine's memory.",
     ),
     (
         "Time to open a file",
         OPEN_SECONDS_VARIABLE,
         lambda env: f"{open_seconds(env):g} s",
-        f"After how long opening a network of yours is ended. Default: {DEFAULT_OPEN_S:g} s.",
+        f"After how long opening a file of yours is ended. Default: {DEFAULT_OPEN_S:g} s.",
     ),
 )

@@ -41,7 +41,7 @@ HEAVY = (
 FOR_ALL = {"shared", "plots", "network", "downloads"}
 """Folders of `pages` that are no page's own."""
 
-STARTS = ("app", "store.__main__", "store.workers.worker", "store.jobs.add_network_worker")
+STARTS = ("app", "store.__main__", "store.workers.worker", "store.jobs.opening_worker")
 """What is run as a program; all of `pages` is added."""
 
 

@@ -26,7 +26,7 @@ from benchmarks.networks.photo_tables import RESULTS, write_tables
 from qcore.allocation import BitAllocation, LayerBits
 from qcore.costs import COSTS, mean_weight_bits
 from store.database import Store, open_store
-from store.jobs.add_network import REQUEST, RESULT, command, write_json
+from store.jobs.opening import REQUEST, RESULT, command, write_json
 from store.runs import points, queue
 from store.runs.points import StoredPoint
 
@@ -168,7 +168,7 @@ def _sensitivity(steps: dict[str, Any], model: str, folder: Path, data: str) -> 
     request |= {"weight_bits": list(WEIGHTS), "activation_bits": list(ACTIVATIONS)}
     write_json(place / REQUEST, {**request, "calibration": CALIBRATION, "search": SEARCH})
     # its standard input is a pipe in the dashboard, at whose end it ends too
-    code = "import sys; from store.jobs.add_network_worker import main; "
+    code = "import sys; from store.jobs.opening_worker import main; "
     code += "sys.exit(main(sys.argv[1], piped=False))"
     run_step(steps, "sensitivity", ["-c", code, *command(place)[-1:]])
     result = json.loads((place / RESULT).read_text(encoding="utf-8"))

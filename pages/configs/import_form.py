@@ -12,13 +12,14 @@ from pages.plots import difference
 from pages.plots.style import CHART
 from pages.shared import text, widgets
 from pages.shared.judged import words_for
+from pages.shared.opening import opened
 from pages.shared.runs import given_spec, launch
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.costs import COSTS
 from qcore.errors import QcoreError
 from qcore.formats.config import MAX_BYTES, BitConfig, dump_bits
 from qcore.formats.gguf.header import Head
-from qcore.formats.imports import IMPORTS, Imported, read_allocations, read_gguf
+from qcore.formats.imports import IMPORTS, Imported
 from qcore.formats.imports.own import read_config
 from qcore.models.catalog import judge_of, read_models
 from qcore.run_spec import RunSpec
@@ -65,13 +66,16 @@ def import_form(store: Store, model: ModelSpec, kept: Sequence[Kept], mine: Sequ
         return
     data = pasted.encode("utf-8", "replace") if upload is None else upload.getvalue()
     name = "pasted text" if upload is None else upload.name
+    given: bytes | Path = data
+    if upload is None and not pasted.strip():
+        given = Path(path)
+        name = given.name
     try:
-        if upload is None and not pasted.strip():
-            name, found = Path(path).name, read_gguf(path, model)
-        else:
-            found = read_allocations(data, model, wanted if wanted in IMPORTS else "")
+        found = opened(store, "import", given, model, wanted if wanted in IMPORTS else "")
     except QcoreError as error:
         widgets.error_box(error)
+        return
+    if found is None:
         return
     _found(store, model, kept, mine, found, name)
 

@@ -9,8 +9,8 @@ import streamlit as st
 from pages.plots.heatmap import bit_heatmap
 from pages.plots.style import CHART
 from pages.shared import frames, session, text
-from pages.shared.float_note import float_note, warn
 from pages.shared.judged import CLASSIFIER, Words, words_for
+from pages.shared.notes.float_note import float_note, warn
 from pages.shared.runs import launch, live_progress
 from qcore.allocation import FLOAT_BITS, BitAllocation, ModelSpec
 from qcore.costs import COSTS, applicable

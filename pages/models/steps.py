@@ -10,6 +10,7 @@ from pages.models.judge_form import judge_input
 from pages.shared import session, widgets
 from pages.shared.data_words import data_note, kinds_for, place_words
 from pages.shared.judged import judged, words_for
+from pages.shared.opening import progress_words, share_of
 from pages.shared.text import literal
 from qcore.errors import InvalidParams, QcoreError
 from qcore.judges import judge_words
@@ -24,7 +25,7 @@ from qcore.models.catalog import (
 )
 from qcore.sensitivity.kinds import SENSITIVITIES
 from store import Store
-from store.jobs import add_network
+from store.jobs import add_network, opening
 
 EVERY_S = 0.5
 
@@ -44,13 +45,13 @@ def begin(slot: str, start: Callable[[], str]) -> None:
     st.rerun()
 
 
-def follow(store: Store, slot: str) -> add_network.Look | None:
+def follow(store: Store, slot: str) -> opening.Look | None:
     """Draw how far a step of this session is; returns how it ended, or None while it has not."""
     step = st.session_state.get(slot)
     if step is None:
         return None
     try:
-        look = add_network.look(store, step)
+        look = opening.look(store, step)
     except QcoreError as error:
         st.session_state.pop(slot)
         widgets.error_box(error)
@@ -68,7 +69,7 @@ def follow(store: Store, slot: str) -> add_network.Look | None:
 def added(store: Store, step: str) -> str:
     """Name of the network that a step has added; "" while it has not, or where it failed."""
     try:
-        report = add_network.look(store, step).report
+        report = opening.look(store, step).report
     except QcoreError:
         return ""
     return "" if report is None else str(report["card"]["name"])
@@ -79,16 +80,13 @@ def _progress(store: Store, slot: str) -> None:
     step = st.session_state.get(slot)
     if step is None:
         return
-    look = add_network.look(store, step)
+    look = opening.look(store, step)
     if look.state != "running":
         st.rerun()
         return
-    share = look.done / look.total if look.total else 0.0
-    counted = f" {look.done:,} of {look.total:,}" if look.total else ""
-    most = f" of at most {look.most_s:,.0f} s" if look.most_s else ""
-    st.progress(share, f"{look.words}{counted} ({look.seconds:.0f} s{most})")
+    st.progress(share_of(look), progress_words(look))
     if st.button("Cancel", key=f"{slot}-cancel", icon=":material/close:"):
-        add_network.cancel(store, step)
+        opening.cancel(store, step)
         st.rerun()
 
 
@@ -98,7 +96,7 @@ def busy(slot: str, store: Store) -> bool:
     if step is None:
         return False
     try:
-        return add_network.look(store, step).state == "running"
+        return opening.look(store, step).state == "running"
     except QcoreError:
         return False
 

@@ -10,8 +10,8 @@ from pages.searches.prefill import Prefill, prefill
 from pages.searches.rules_form import device_rules
 from pages.shared import session, text, widgets
 from pages.shared.data_words import data_note, kinds_for, place_words
-from pages.shared.float_note import confirmed, float_note
 from pages.shared.judged import Words, words_for
+from pages.shared.notes.float_note import confirmed, float_note
 from pages.shared.rules.findings import Findings
 from pages.shared.runs import launch
 from qcore.allocation import FLOAT_BITS, LayerBits, ModelSpec, width_words

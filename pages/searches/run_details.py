@@ -13,8 +13,8 @@ from pages.searches.launch_batch import command_line
 from pages.searches.rules_form import run_rules
 from pages.shared import frames, session, switchable_runs, text, widgets
 from pages.shared.card_table import card_of_run, draw_card
-from pages.shared.float_note import float_note, warn
-from pages.shared.left_out import say_left_out, say_lost_lines
+from pages.shared.notes.float_note import float_note, warn
+from pages.shared.notes.left_out import say_left_out, say_lost_lines
 from pages.shared.rules.words import rules_words
 from pages.shared.runs import launch, progress_line
 from qcore.errors import QcoreError, RunNotFound

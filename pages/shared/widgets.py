@@ -6,7 +6,7 @@ import streamlit as st
 
 from pages.shared import text
 from pages.shared.budgets import forget_budgets
-from pages.shared.setup import cost_table_notes
+from pages.shared.notes.setup import cost_table_notes
 from qcore.allocation import HALF_WIDTHS, WIDTHS_IN_WORDS, in_order, parse_width, width_text
 from qcore.errors import InvalidBits, QcoreError
 from qcore.models.catalog import read_models

@@ -18,7 +18,7 @@ from pages.compare.training import curves
 from pages.shared import hypervolume as hv
 from pages.shared import session, text, widgets
 from pages.shared.columns import ACTIVATION_BITS, column_of
-from pages.shared.left_out import say_left_out
+from pages.shared.notes.left_out import say_left_out
 from pages.shared.run_facts import is_ladder
 from pages.shared.run_numbers import MOST_RUNS, run_words
 from pages.shared.runs import live_progress

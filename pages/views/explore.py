@@ -11,7 +11,7 @@ from pages.explore.scene import Scene
 from pages.network.view import network_view
 from pages.plots import reliability
 from pages.shared import session, text, widgets
-from pages.shared.left_out import say_left_out
+from pages.shared.notes.left_out import say_left_out
 from pages.shared.runs import live_progress
 from pages.shared.words import explained
 from qcore.allocation import ModelSpec

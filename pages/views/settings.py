@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from pages.shared import session, setup
+from pages.shared import session
+from pages.shared.notes import setup
 from store.health.doctor import findings
 from store.health.status import health
 from store.settings import describe_settings

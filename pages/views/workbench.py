@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from pages.shared import session, text, widgets
-from pages.shared.left_out import say_left_out
+from pages.shared.notes.left_out import say_left_out
 from pages.shared.runs import live_progress
 from pages.shared.samples.panel import samples_panel
 from pages.workbench import controls, graph, numbers, panels, picture, why

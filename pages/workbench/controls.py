@@ -7,6 +7,7 @@ import streamlit as st
 
 from pages.shared import frames, text, widgets
 from pages.shared.columns import SEARCH_N, SEARCH_SCORE, column_of
+from pages.shared.opening import opened
 from pages.workbench.bench import HERE, Bench, change, editor_key, uniform_draft
 from pages.workbench.draft import (
     ACTIVATION,
@@ -24,7 +25,6 @@ from pages.workbench.draft import (
     width_options,
 )
 from pages.workbench.history import History
-from pages.workbench.reading import FORMATS, read_bits, read_file
 from pages.workbench.rules import LAYER_SETS, NAMED, PARTS, STEPS, Rule, apply_rule, matching
 from qcore.allocation import (
     BIT_WIDTHS,
@@ -36,7 +36,9 @@ from qcore.allocation import (
 from qcore.costs import COSTS
 from qcore.costs.limits import HOW, read_limit
 from qcore.errors import InvalidBits, InvalidParams, QcoreError
+from qcore.formats.imports.by_layer import FORMATS, read_bits
 from store import Store, configs
+from store.jobs.reading import BY_LAYER
 
 
 def toolbar(
@@ -157,8 +159,8 @@ def _start_chooser(store: Store, model: ModelSpec, frame: pd.DataFrame | None) -
         "Same bits everywhere": lambda: _from_uniform(model),
         "A measured point": lambda: _from_point(model, frame),
         "A saved configuration": lambda: _from_saved(store, model),
-        "A file": lambda: _from_file(model),
-        "A pasted list": lambda: _from_paste(model),
+        "A file": lambda: _from_file(store, model),
+        "A pasted list": lambda: _from_paste(store, model),
     }
     with st.popover("Start from", icon=":material/start:"):
         way = st.segmented_control(
@@ -281,12 +283,14 @@ def _from_saved(store: Store, model: ModelSpec) -> Draft | None:
     return begin(Start(f"saved configuration {entry.name}", next(iter(bits.values()))), model)
 
 
-def _from_file(model: ModelSpec) -> Draft | None:
+def _from_file(store: Store, model: ModelSpec) -> Draft | None:
     given = st.file_uploader("A file with bits per layer", key="wb-file", help=f"Read: {FORMATS}.")
-    return _read(given.getvalue(), f"file {given.name}", model) if given is not None else None
+    if given is None:
+        return None
+    return _read(store, given.getvalue(), f"file {given.name}", model)
 
 
-def _from_paste(model: ModelSpec) -> Draft | None:
+def _from_paste(store: Store, model: ModelSpec) -> Draft | None:
     pasted = st.text_area(
         "Bits of every layer",
         key="wb-paste",
@@ -299,12 +303,14 @@ def _from_paste(model: ModelSpec) -> Draft | None:
     )
     if not pasted.strip():
         return None
-    return _read(pasted.encode(), "a pasted list", model)
+    return _read(store, pasted.encode(), "a pasted list", model)
 
 
-def _read(data: bytes, label: str, model: ModelSpec) -> Draft | None:
+def _read(store: Store, data: bytes, label: str, model: ModelSpec) -> Draft | None:
     """Show what was read, or raise what is wrong with it; give it once it is taken."""
-    read = read_file(data, model)
+    read = opened(store, "wb-read", data, model, BY_LAYER)
+    if read is None:
+        return None
     found = read.choices
     name = next(iter(found))
     with st.container(horizontal=True, vertical_alignment="bottom"):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from qcore.errors import InvalidParams, StoreError
 from store.database import Store
 from store.database.locations import URL_VARIABLE
-from store.jobs.add_network import Look
+from store.jobs.opening import Look
 from store.runs.files import files_folder
 from store.workers import children
 from store.workers.children import Child

@@ -20,6 +20,7 @@ from qcore.models.new_network import (
 )
 from qcore.models.preprocessing import Preprocessing
 from qcore.models.sound import parse_sound
+from store import bounds
 from store.database import Store
 from store.jobs.arguments import pair
 from store.runs import points
@@ -101,7 +102,8 @@ def command_add_model(store: Store, arguments: argparse.Namespace, say: Say) -> 
     # torch belongs to qcore, and loads only once it is needed
     inspection = importlib.import_module("qcore.add_network")
     new = new_network(arguments)
-    card, spec, notes = inspection.add_network(new, say)
+    with bounds.as_set():
+        card, spec, notes = inspection.add_network(new, say)
     points.forget_float(store, card.name)  # scores of weights that had this name before
     say(
         f"{card.name}: {len(spec.layers)} layers can be quantized, "
@@ -179,7 +181,8 @@ def _of_pictures(arguments: argparse.Namespace) -> bool:
         return True
     # reading it takes qcore's torch side
     takes = importlib.import_module("qcore.models.loading.onnx.takes")
-    return bool(takes.takes_pictures(Path(arguments.weights)))
+    with bounds.as_set():
+        return bool(takes.takes_pictures(Path(arguments.weights)))
 
 
 def _taken(card: Card) -> str:
@@ -200,6 +203,7 @@ def _check(store: Store, arguments: argparse.Namespace, say: Say, inspection: An
         arguments.calibration_images,
         arguments.search_images,
         say,
+        bounds.as_set,
     )
     judge = read_judge(check.report["judge"])
     points.save_model(store, check.model, arguments.data, check.point, judge)

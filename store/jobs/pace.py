@@ -13,8 +13,8 @@ from qcore.errors import InvalidData, StoreError
 from qcore.qat.pace import Pace
 from qcore.run_spec import RunSpec
 from store.database import Store
-from store.jobs.add_network import Look
 from store.jobs.background import Background
+from store.jobs.opening import Look
 from store.runs.files import files_folder
 from store.runs.queue import host_name
 

@@ -15,8 +15,8 @@ from qcore.errors import InvalidData, StoreError
 from qcore.formats.config import parse_bits
 from qcore.pictures.record import MOST_FILE, SampleRecord, dump_record, parse_record
 from store.database import Store
-from store.jobs.add_network import Look
 from store.jobs.background import Background
+from store.jobs.opening import Look
 from store.runs.files import files_folder
 
 MOST_RECORDS = 100

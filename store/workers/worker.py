@@ -11,6 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from qcore.errors import DatabaseUnavailable, QcoreError
 from qcore.run_spec import RunSpec
+from store import bounds
 from store.database import Store, open_store
 from store.runs import files, queue
 from store.settings import read_settings
@@ -111,12 +113,17 @@ def work(
 ) -> int:
     """Execute one attempt of a run; returns the process's exit code."""
     held = (store, run_id, attempt)
+
+    def opening() -> AbstractContextManager[None]:
+        # a file that takes too long would take as long again
+        return bounds.as_set(lambda words: queue.finish(*held, "failed", words))
+
     try:
         outcome = execute(
             store,
             queue.run(store, run_id),
             attempt,
-            prepare or default_prepare,
+            prepare or partial(default_prepare, opening=opening),
             # looked up at each call: tests put in flags of their own
             stop=lambda: signals.stop.is_set(),
             pause=lambda: signals.pause.is_set(),

@@ -100,7 +100,7 @@ def test_a_server_others_can_reach_says_so(app, monkeypatch, page, address, warn
 
 
 def test_a_server_without_an_address_listens_everywhere():
-    from pages.shared.setup import is_loopback
+    from pages.shared.notes.setup import is_loopback
 
     assert not is_loopback(None)
     assert not is_loopback("")

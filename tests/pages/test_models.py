@@ -16,7 +16,7 @@ from qcore.models.cards import Card, write_card
 from qcore.models.catalog import read_models
 from qcore.models.new_network import usual_for
 from qcore.models.preprocessing import Preprocessing
-from store.jobs import add_network
+from store.jobs import opening
 
 HOSTILE = "![x](http://evil.example/p.png)<img src=x onerror=alert(1)>\u202e"
 HEAD = "import json, sys, time, pathlib; p = pathlib.Path(sys.argv[1]);"
@@ -47,12 +47,12 @@ def own(place):
 def worker(monkeypatch, store):
     def use(program):
         monkeypatch.setattr(
-            add_network, "command", lambda place: [sys.executable, "-c", program, str(place)]
+            opening, "command", lambda place: [sys.executable, "-c", program, str(place)]
         )
 
     yield use
-    for step in list(add_network._CHILDREN):
-        add_network.cancel(store, step)
+    for step in list(opening._CHILDREN):
+        opening.cancel(store, step)
 
 
 def words_of(at):
@@ -120,7 +120,7 @@ def test_what_cannot_be_added_is_said_before_anything_is_started(app, store, fie
     at.button(key="m-load").click().run()
     assert not at.exception
     assert literal(message) in at.error[0].value
-    assert not add_network._CHILDREN
+    assert not opening._CHILDREN
 
 
 def test_a_network_gives_way_to_another_of_its_name_only_where_that_is_ticked(
@@ -136,12 +136,12 @@ def test_a_network_gives_way_to_another_of_its_name_only_where_that_is_ticked(
     )
     at.button(key="m-load").click().run()
     assert literal("a network 'mine' of yours already") in at.error[0].value
-    assert not add_network._CHILDREN
+    assert not opening._CHILDREN
     at.checkbox(key="m-replace-mine").check().run()
     at.button(key="m-load").click().run()
     assert not at.exception
-    place = add_network.folder_of(store) / at.session_state["m-adding"]
-    assert json.loads((place / add_network.REQUEST).read_text())["new"]["replace"] is True
+    place = opening.folder_of(store) / at.session_state["m-adding"]
+    assert json.loads((place / opening.REQUEST).read_text())["new"]["replace"] is True
 
 
 def test_a_network_from_a_file_is_not_loaded_before_its_normalisation_is_said(app, store):
@@ -171,7 +171,7 @@ def test_a_hugging_face_folder_is_asked_for_with_the_length_of_its_texts(app, st
     (tmp_path / "config.json").write_text('{"auto_map": {"AutoModel": "evil.Net"}}')
     at.button(key="m-load").click().run()
     assert literal("evil.Net") in at.error[0].value
-    assert not add_network._CHILDREN
+    assert not opening._CHILDREN
 
 
 def test_the_proposal_is_the_normalisation_of_the_data_chosen():
@@ -192,8 +192,8 @@ def test_a_network_that_was_added_is_opened_and_another_can_be_chosen_then(app, 
     at.text_input(key="m-name").set_value("again")
     at.button(key="m-load").click().run()
     step = at.session_state["m-adding"]
-    if step in add_network._CHILDREN:
-        add_network._CHILDREN[step].process.wait(60)
+    if step in opening._CHILDREN:
+        opening._CHILDREN[step].process.wait(60)
     at.run()
     assert not at.exception
     assert at.selectbox(key="model").value == "mine"
@@ -218,8 +218,8 @@ def test_a_failed_step_shows_its_words_as_text(app, store, worker):
     at = app("models", model="resnet8")
     at.button(key="m-check").click().run()
     step = at.session_state["m-check-step-resnet8"]
-    if step in add_network._CHILDREN:
-        add_network._CHILDREN[step].process.wait(60)
+    if step in opening._CHILDREN:
+        opening._CHILDREN[step].process.wait(60)
     at.run()
     assert not at.exception
     assert at.error[0].value == literal(HOSTILE)
@@ -235,7 +235,7 @@ def test_a_step_under_way_can_be_cancelled_and_not_started_twice(app, store, wor
     at.run()
     assert not at.exception
     assert any("Cancelled" in info.value for info in at.info)
-    assert not add_network._CHILDREN
+    assert not opening._CHILDREN
 
 
 @pytest.mark.parametrize("words", ["/a b/%#?", " '/a b/%#?' ", "imagefolder:/a b/%#?"])
@@ -246,8 +246,8 @@ def test_the_place_of_data_is_read_however_it_is_written(app, own, store, worker
     at.text_input(key="m-place-mine-imagefolder").set_value(words).run()
     at.button(key="m-check").click().run()
     assert not at.exception
-    place = add_network.folder_of(store) / at.session_state["m-check-step-mine"]
-    request = json.loads((place / add_network.REQUEST).read_text())
+    place = opening.folder_of(store) / at.session_state["m-check-step-mine"]
+    request = json.loads((place / opening.REQUEST).read_text())
     assert request["data"] == "imagefolder:/a b/%#?"
 
 

@@ -11,8 +11,8 @@ import pytest
 from qcore.models.catalog import default_data, read_models
 from store import all_runs, config_text, float_point, model_spec, open_store, points_of, tables
 from store.__main__ import main
-from store.jobs.add_network import write_json
-from store.jobs.add_network_worker import main as work
+from store.jobs.opening import write_json
+from store.jobs.opening_worker import main as work
 from tests.own_networks import resnet8_weights, tensor_file
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import pytest
 from qcore.errors import DataUnavailable, InvalidParams, StoreError
 from qcore.models.new_network import NewNetwork
 from store import open_store
-from store.jobs import add_network
+from store.jobs import add_network, opening
 
 # as the real worker does: what others read is written beside and renamed
 HEAD = """
@@ -34,15 +34,15 @@ def store(tmp_path, monkeypatch):
     monkeypatch.delenv("BITDIAL_DATABASE_URL", raising=False)
     opened = open_store()
     yield opened
-    for step in list(add_network._CHILDREN):
-        add_network.cancel(opened, step)
+    for step in list(opening._CHILDREN):
+        opening.cancel(opened, step)
 
 
 @pytest.fixture
 def worker(monkeypatch):
     def use(program):
         monkeypatch.setattr(
-            add_network, "command", lambda place: [sys.executable, "-c", program, str(place)]
+            opening, "command", lambda place: [sys.executable, "-c", program, str(place)]
         )
 
     return use
@@ -51,7 +51,7 @@ def worker(monkeypatch):
 def until(store, step, done, seconds=60):
     """Look until it is so."""
     limit = time.monotonic() + seconds
-    while not done(look := add_network.look(store, step)):
+    while not done(look := opening.look(store, step)):
         assert time.monotonic() < limit, look
         time.sleep(0.02)
     return look
@@ -68,7 +68,7 @@ def test_a_step_is_asked_and_answers(store, worker):
     assert look.state == "done"
     assert look.report["model"] == "resnet8"
     assert (look.report["calibration"], look.report["search"]) == (10, 20)
-    assert add_network.look(store, step).report == look.report
+    assert opening.look(store, step).report == look.report
 
 
 @pytest.mark.parametrize(("program", "words"), [(FAILS, "no weights"), (CRASHES, "Segmentation")])
@@ -84,10 +84,10 @@ def test_progress_is_shown_and_cancel_kills(store, worker):
     step = add_network.start_check(store, "resnet8", "fashion-mnist", 1, 1)
     look = until(store, step, lambda look: look.total)
     assert (look.state, look.words, look.done, look.total) == ("running", "Counting", 3, 9)
-    process = add_network._CHILDREN[step].process
-    add_network.cancel(store, step)
+    process = opening._CHILDREN[step].process
+    opening.cancel(store, step)
     assert process.poll() is not None
-    assert add_network.look(store, step).state == "cancelled"
+    assert opening.look(store, step).state == "cancelled"
 
 
 def test_only_two_steps_run_at_once(store, worker):
@@ -96,19 +96,17 @@ def test_only_two_steps_run_at_once(store, worker):
     with pytest.raises(InvalidParams, match="2 networks are being worked on"):
         add_network.start_check(store, "resnet8", "fashion-mnist", 1, 1)
     for step in steps:
-        add_network.cancel(store, step)
+        opening.cancel(store, step)
 
 
 def test_a_step_ends_with_its_server(store, tmp_path):
     place = tmp_path / "step"
     place.mkdir()
-    add_network.write_json(place / "request.json", {"kind": "nothing"})
-    program = (
-        "import time, store.jobs.add_network_worker as w; w.work = lambda *a: time.sleep(600);"
-    )
+    opening.write_json(place / "request.json", {"kind": "nothing"})
+    program = "import time, store.jobs.opening_worker as w; w.work = lambda *a: time.sleep(600);"
     program += f"w.main({str(place)!r})"
-    child = add_network.children.start(
-        [sys.executable, "-c", program], dict(add_network.os.environ), tmp_path / "log", 0, "cpu"
+    child = opening.children.start(
+        [sys.executable, "-c", program], dict(opening.os.environ), tmp_path / "log", 0, "cpu"
     )
     child.close()
     assert child.process.wait(60) == 0
@@ -119,7 +117,7 @@ def test_an_upload_is_written_under_a_name_of_ours(store, worker):
     new = NewNetwork("mine", "bundled", "resnet8")
     step = add_network.start_adding(store, new, ("../../../evil.safetensors", b"abc"))
     look = ended(store, step)
-    written = add_network.folder_of(store) / step / "upload.safetensors"
+    written = opening.folder_of(store) / step / "upload.safetensors"
     assert look.report["new"]["weights"] == str(written)
     assert written.read_bytes() == b"abc"
     assert not list(store.folder.parent.rglob("evil*"))
@@ -143,10 +141,10 @@ def test_what_cannot_be_starts_nothing(store, worker, change, kind, message):
     fields = {"name": "mine", "source": "bundled", "architecture": "resnet8"} | change
     with pytest.raises(kind, match=message):
         add_network.start_adding(store, NewNetwork(**fields))
-    assert not add_network._CHILDREN
+    assert not opening._CHILDREN
 
 
 @pytest.mark.parametrize("step", ["", "..", "nowhere", "../data"])
 def test_an_unknown_step_is_refused(store, step):
     with pytest.raises(StoreError, match="no longer known"):
-        add_network.look(store, step)
+        opening.look(store, step)

@@ -10,7 +10,7 @@ from qcore.searches import SEARCHES
 from store import all_runs
 from store.__main__ import main
 from store.jobs import pace as paces
-from store.jobs.add_network import Look
+from store.jobs.opening import Look
 
 PACE = Pace(1 / 650, 1 / 2500, 12.0, 7952, 1024, 10_000)
 SPEC = RunSpec("resnet8", "fashion-mnist", "dq")

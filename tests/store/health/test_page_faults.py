@@ -2,7 +2,7 @@
 
 import pytest
 
-from pages.shared.left_out import points_words
+from pages.shared.notes.left_out import points_words
 from store import all_runs, create_run, damaged_runs, open_store, points_of, save_config
 from store.__main__ import main
 from tests import faults

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from pages.workbench.reading import read_bits
 from qcore.allocation import BitAllocation, LayerBits
 from qcore.errors import InvalidAllocation, InvalidConfig, QcoreError
+from qcore.formats.imports.by_layer import read_bits
 from tests.pages import sample
 
 MODEL = sample.MODEL
