@@ -96,6 +96,7 @@ def launch_form(store: Store, name: str) -> None:
             budgets = _budgets(limits, reaches)
         with right:
             words = words_for(judge_of(name), model=model)
+            first = st.container()
             params = params_form(search.params, f"p-{search.name}", costs, words.text)
             seeds = st.text_input(
                 "Seeds",
@@ -124,7 +125,8 @@ def launch_form(store: Store, name: str) -> None:
                 activation_bits=activation_bits or (FLOAT_BITS,),
                 device=device,
             )
-            budget = time_budget.draw(store, like, chosen)
+            with first:
+                budget = time_budget.draw(store, like, chosen)
         title = st.text_input("Name", key="f-name", placeholder=f"{search.title} on {name}")
         note = float_note(store, model, images_name(data, images_seed))
         # bits that are given are measured, not searched

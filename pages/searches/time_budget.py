@@ -16,7 +16,7 @@ from store import Store
 from store.jobs import pace as paces
 
 AS_SET = "as set below"
-FAILED = "f-pace-failed"
+FAILED, AGAIN = "f-pace-failed", "f-pace-anew"
 OPTIONS = (AS_SET, *(duration(60 * minutes) for minutes in MINUTES))
 
 
@@ -81,11 +81,20 @@ def draw(store: Store, spec: RunSpec, searches: Sequence[Search]) -> TimeBudget:
         return TimeBudget()
     minutes = MINUTES[OPTIONS.index(str(chosen)) - 1]
     found = paces.read_pace(store, spec)
+    if found is not None and st.session_state.get(AGAIN):
+        paces.forget(store, spec)
+        found = None
     if found is None:
         _measure(store, spec)
         return TimeBudget(minutes)
     for search in trained:
         st.caption(text.literal(f"{search.title}: {bought(search, spec, found)}", 1000))
+    st.button(
+        "Measure again",
+        key=AGAIN,
+        type="tertiary",
+        help="Its speed is what it was when it was measured, whatever else ran then.",
+    )
     return TimeBudget(minutes, found)
 
 

@@ -4,6 +4,7 @@
 by it. It is kept beside the other files of the database, by host, network, data and device.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -36,6 +37,12 @@ def read_pace(store: Store, spec: RunSpec) -> Pace | None:
         return Pace.from_json(json.loads(pace_path(store, spec).read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError, InvalidData):
         return None
+
+
+def forget(store: Store, spec: RunSpec) -> None:
+    """Take the pace of a run's network away, so that it is measured again."""
+    with contextlib.suppress(OSError):
+        pace_path(store, spec).unlink()
 
 
 def compute(store: Store, spec: RunSpec) -> Pace:
