@@ -22,8 +22,7 @@ end, failures too.
 """
 
 import argparse
-import json
-import time
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.cells import Cell, finished, keep
+from benchmarks.cells import Cell, compute_missing, current, finished
+from benchmarks.claims.papers import code_of
 from benchmarks.training.differentiable_verdicts import FIGURE, draw, table, verdicts
 from qcore.allocation import BitAllocation
 from qcore.costs import costs_of
@@ -59,6 +59,7 @@ LOW_METHODS: dict[str, Cell] = {
     "proxquant, weak": {"method": "proxquant", "strength": 1.0},
     "gd-tanh": {},
     "md-softmax-s": {},
+    "gd-softmax": {},
 }
 TOY_STEPS, TOY_SAMPLES = 600, 10_000
 
@@ -124,6 +125,18 @@ def searched(
     outcome = drive(entry, prepared.problem, read, seed, score=prepared.score, on_event=note)
     final = [point for point in outcome.points if point.stage == "final"][-1]
     return result(prepared, final, figures)
+
+
+def untrained(
+    arguments: argparse.Namespace, seed: int, limits: dict[str, float], tuned: bool
+) -> Cell:
+    """The best allocation of `portfolio`, which trains nothing; tuned without labels or not."""
+    prepared = prepare(spec_of(arguments, "portfolio", seed, limits=limits, objective="kl"))
+    entry = SEARCHES["portfolio"]
+    outcome = drive(entry, prepared.problem, entry.params(), seed, score=prepared.score)
+    inside = [point for point in outcome.points if prepared.problem.admits(point.allocation)]
+    best = min(inside, key=prepared.problem.value)
+    return result(prepared, prepared.tuned(best) if tuned else best, [])
 
 
 def learned_steps(
@@ -196,10 +209,14 @@ def cells(arguments: argparse.Namespace) -> Iterator[Todo]:
         if "D8" in wanted:
             yield from activation_limits(arguments, seed, size)
         for kind in UNIFORM_KINDS if "D7" in wanted else ():
-            for rate in RATES:
+            for rate, clipping in itertools.product(RATES, ("published", "all")):
                 name = {"claim": "D7", **size, "bits": arguments.bits, "seed": seed}
                 name.update(kind=kind, rate=rate)
-                params = dq_params(arguments, parametrization=kind, rate=rate)
+                # cells from before there was a choice clipped all
+                name |= {} if clipping == "all" else {"clipping": clipping}
+                params = dq_params(
+                    arguments, parametrization=kind, rate=rate, clipping=clipping, start="four"
+                )
                 yield (
                     name,
                     lambda p=params, s=seed: searched(arguments, "dq", s, p, limits=limits),  # type: ignore[misc]
@@ -256,6 +273,17 @@ def others(
 ) -> Iterator[Todo]:
     """What else stands on the front at these bytes and epochs."""
     name, widths = {"claim": "D6", **size, "seed": seed}, (1, *WIDTHS)
+    for method, tuning in (("portfolio", False), ("portfolio, tuned", True)):
+        yield (
+            {**name, "method": method},
+            lambda t=tuning: untrained(arguments, seed, limits, t),  # type: ignore[misc]
+        )
+    yield (
+        {**name, "method": "dq, steps of powers of two"},
+        lambda: searched(
+            arguments, "dq", seed, dq_params(arguments, power_of_two_steps=True), limits=limits
+        ),
+    )
     rounds = {"rounds": 1, "pretraining_epochs": 1, "round_epochs": 1, "evaluations": 60}
     free = {**rounds, "final_epochs": arguments.epochs - 2, "rate": arguments.rate}
     yield (
@@ -277,7 +305,7 @@ def activation_limits(arguments: argparse.Namespace, seed: int, size: Cell) -> I
     for cost in ("activation_bytes_max", "activation_bytes_sum"):
         name = {"claim": "D8", **size, "limit": cost, "seed": seed}
         # before the slack is spent, which would widen layers under either limit
-        params = dq_params(arguments, use_slack=False)
+        params = dq_params(arguments, use_slack=False, start="four")
         yield (
             name,
             lambda c=cost, p=params: searched(  # type: ignore[misc]
@@ -303,24 +331,13 @@ def main() -> None:
     parser.add_argument("--bits", type=float, default=2.5)
     claims = ["D3", "D6", "M3", "M4", "D8", "D7", "table"]
     parser.add_argument("--only", nargs="+", default=claims, choices=claims)
+    parser.add_argument("--again", action="store_true", help="what other code measured, too")
     parser.add_argument("--verdicts", action="store_true", help="compute nothing")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    known = {json.dumps(row["name"], sort_keys=True) for row in finished(RESULTS)}
-    for name, compute in () if arguments.verdicts else cells(arguments):
-        if json.dumps(name, sort_keys=True) in known:
-            continue
-        started = time.perf_counter()
-        try:
-            found = compute()
-        except ArithmeticError as error:
-            # a training that diverged is a result
-            found = {"accuracy": 0.1, "diverged": str(error)}
-        seconds = time.perf_counter() - started
-        row = {"name": name, "result": found, "seconds": round(seconds, 1)}
-        keep(RESULTS, row)
-        print(json.dumps({**name, "accuracy": found.get("accuracy")}), f"{seconds:.0f} s")
-    rows = [row["name"] | row["result"] for row in finished(RESULTS)]
+    if not arguments.verdicts:
+        compute_missing(RESULTS, cells(arguments), code_of, arguments.again)
+    rows = [row["name"] | row["result"] for row in current(finished(RESULTS))]
     print("\n".join(verdicts(rows, arguments.model)))
     print("\n".join(table(rows, arguments.model)))
     drawing = draw(rows, arguments.model)

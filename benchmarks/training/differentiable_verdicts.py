@@ -65,7 +65,7 @@ def _learned(rows: Sequence[Cell]) -> list[str]:
     same = ("bits", "epochs", "epoch_images", "rate")
     lines = []
     for first in ("dq from four", "dq from exact"):
-        for second in ("uniform + LSQ", "exact + LSQ"):
+        for second in ("uniform + LSQ", "exact + LSQ", "portfolio", "portfolio, tuned"):
             for setting, gains in paired(rows, same, "method", first, second).items():
                 lines.append(line(f"D6 at {setting[0]} bits, {first} over {second}", gains))
     for row in rows:
@@ -78,9 +78,14 @@ def _learned(rows: Sequence[Cell]) -> list[str]:
 def _stable(rows: Sequence[Cell]) -> list[str]:
     """For each length of training: never is one compared with another."""
     lines = []
-    for length in sorted({(row["epochs"], row["epoch_images"]) for row in rows}):
-        at = [row for row in rows if (row["epochs"], row["epoch_images"]) == length]
-        lines.extend(_stable_at(at, f"D7, {length[0]} epochs of {length[1]:,}"))
+
+    def length_of(row: Cell) -> tuple[int, int, str]:
+        return row["epochs"], row["epoch_images"], row.get("clipping", "all")
+
+    for length in sorted(set(map(length_of, rows))):
+        at = [row for row in rows if length_of(row) == length]
+        clipped = "clipped as published" if length[2] == "published" else "all clipped"
+        lines.extend(_stable_at(at, f"D7, {length[0]} epochs of {length[1]:,}, {clipped}"))
     return lines
 
 
@@ -127,7 +132,9 @@ def _low(rows: Sequence[Cell]) -> list[str]:
     lines = []
     words = {1: "binary", 2: "ternary"}
     same = ("weight_bits", "epochs", "epoch_images")
-    others = {"ste": -0.5, "proxquant": 0.0, "proxquant, weak": 0.0, "gd-tanh": 0.0}
+    others = {
+        "ste": -0.5, "proxquant": 0.0, "proxquant, weak": 0.0, "gd-tanh": 0.0, "gd-softmax": -0.3
+    }  # fmt: skip
     for second, least in others.items():
         for setting, gains in paired(rows, same, "method", "md-tanh-s", second).items():
             lines.append(line(f"M4 {words[setting[0]]}, MD-tanh-S over {second}", gains, least))

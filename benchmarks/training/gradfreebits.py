@@ -28,7 +28,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.cells import Cell, compute_missing, finished
+from benchmarks.cells import Cell, compute_missing, current, finished
+from benchmarks.claims.papers import code_of
 from qcore.allocation import BitAllocation, LayerBits, ModelSpec
 from qcore.costs import COSTS, costs_of
 from qcore.engine import drive
@@ -340,10 +341,11 @@ def main() -> None:
     parser.add_argument("--epoch-images", type=int, default=16_000)
     parser.add_argument("--evaluations", type=int, default=120)
     parser.add_argument("--only", nargs="+", default=["G1", "G2", "G3", "G4", "G1R"])
+    parser.add_argument("--again", action="store_true", help="what other code measured, too")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    compute_missing(RESULTS, cells(arguments))
-    print("\n".join(verdicts(finished(RESULTS), arguments.model)))
+    compute_missing(RESULTS, cells(arguments), code_of, arguments.again)
+    print("\n".join(verdicts(current(finished(RESULTS)), arguments.model)))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.cells import Cell, compute_missing, finished
+from benchmarks.cells import Cell, compute_missing, current, finished
+from benchmarks.claims.papers import code_of
 from benchmarks.training.switchable_verdicts import verdicts
 from qcore.allocation import BitAllocation
 from qcore.costs import costs_of
@@ -297,10 +298,11 @@ def main() -> None:
     parser.add_argument(
         "--only", nargs="+", default=["S1", "S2", "S3", "S4", "B1", "B2", "B3", "B4", "B5"]
     )
+    parser.add_argument("--again", action="store_true", help="what other code measured, too")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    compute_missing(RESULTS, cells(arguments))
-    print("\n".join(verdicts(finished(RESULTS), arguments.model)))
+    compute_missing(RESULTS, cells(arguments), code_of, arguments.again)
+    print("\n".join(verdicts(current(finished(RESULTS)), arguments.model)))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What the papers of the five systems claim, and what came of it here."""
