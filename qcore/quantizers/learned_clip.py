@@ -12,7 +12,8 @@ standard deviations between 2 and 8 bits.
 
 Reference: Bodner, Ben Shalom and Treister, GradFreeBits, Sensors 22(24):9772, 2022, section 3.6
 (bit-dependent clipping); grid and rules of Li, Dong and Wang, Additive Powers-of-Two Quantization,
-ICLR 2020.
+ICLR 2020. Standard-deviation-based quantization (arXiv 2202.12422) is, as far as it is public,
+this: an interval learned in standard deviations of the weights.
 
 Reconstructed: the paper's formulas could not be read; these are the ones of the same group's later
 code. Differs from the paper: their weights are standardised, (W - mean) / s, for good. Here a

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qcore.allocation import BFLOAT16, FLOAT16, FLOAT_BITS
+from qcore.models.zoo import load_model
 from qcore.quantizers import (
     HALF_TYPES,
     QUANTIZERS,
@@ -16,6 +17,7 @@ from qcore.quantizers import (
     cast,
     code_range,
     mse_grid,
+    mse_step,
     quantize_rows,
     weight_codes,
 )
@@ -87,3 +89,21 @@ def test_the_error_of_inputs_falls_with_every_bit_up_to_sixteen(signed, tail):
     assert all(wide < narrow for narrow, wide in itertools.pairwise(errors))
     # every bit more halves the step, and the range may grow a little for it
     assert errors[-1] < errors[6] / 1000
+
+
+@pytest.mark.parametrize("model", ["resnet8", "mobilenet"])
+@pytest.mark.parametrize("kind", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_floats_of_eight_bits_err_far_more_than_integers_on_trained_weights(model, kind):
+    """Why they are no format here: what docs/methods.md says of them."""
+    lost = {"integers": 0.0, "floats": 0.0}
+    for name, weight in load_model(model).state_dict().items():
+        if not name.endswith("weight") or weight.dim() < 2:
+            continue
+        rows = weight.flatten(1)
+        step = mse_step(rows, 8)
+        lost["integers"] += float((quantize_rows(rows, step, 8) - rows).square().sum())
+        # its largest value at the row's largest, as scaled floats are used
+        scale = rows.abs().amax(1, keepdim=True).clamp_min(1e-12) / torch.finfo(kind).max
+        floats = (rows / scale).to(kind).float() * scale
+        lost["floats"] += float((floats - rows).square().sum())
+    assert lost["floats"] > 5 * lost["integers"]
