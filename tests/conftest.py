@@ -9,6 +9,7 @@ says nothing.
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.order import mixed
 
+MAIN = sys.modules["__main__"]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
@@ -46,6 +48,12 @@ def pytest_collection_finish() -> None:
     """Look for garbage from now on, and only in what tests leave behind."""
     gc.freeze()
     gc.enable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """A page that ran took the main module's place; spawned processes would run it once more."""
+    sys.modules["__main__"] = MAIN
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from store.workers.supervisor import Supervisor
 from tests import faults
 from tests.pages import sample
 
-SOME = 60
+SOME = 40
 """Damaged cells that the quick test tries; every one is tried by the slow one."""
 
 
