@@ -9,6 +9,7 @@ The last takes what `pytest --junitxml results.xml` writes. Nothing is imported;
 
 import argparse
 import ast
+import functools
 import statistics
 import xml.etree.ElementTree as ElementTree
 from collections import Counter, defaultdict
@@ -34,6 +35,12 @@ def module_of(path: Path, root: Path = ROOT) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """The syntax tree of a file, which is read once."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def _statements(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
     """Imports that run when the module is imported, and those for type checkers only."""
     for child in ast.iter_child_nodes(node):
@@ -46,7 +53,7 @@ def _statements(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
 def imports_of(path: Path) -> set[str]:
     """Dotted names that a file imports when it is imported: modules, or names within them."""
     found: set[str] = set()
-    for node in _statements(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in _statements(parsed(path)):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         else:

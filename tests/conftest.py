@@ -1,11 +1,15 @@
 """One thread for every test: two threads on small tensors spend their time waiting.
 
+What was loaded to find the tests stays to the end: it is not searched for garbage.
+
 Processes that run tests side by side take the files of all folders in turn. Examples are few, in
 the default run fewer still, and have no deadline: on a machine that does other work a slow one
 says nothing.
 """
 
+import gc
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,11 +18,13 @@ from hypothesis import HealthCheck, settings
 
 from tests.order import mixed
 
+MAIN = sys.modules["__main__"]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before a test module is read: how many examples its properties are tried on."""
+    gc.disable()
     settings.register_profile(
         "bitdial",
         deadline=None,
@@ -36,6 +42,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     files = {item: item.path.relative_to(folder) for item in items}
     place = {file: at for at, file in enumerate(mixed(dict.fromkeys(files.values())))}
     items.sort(key=lambda item: place[files[item]])
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from now on, and only in what tests leave behind."""
+    gc.freeze()
+    gc.enable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """A page that ran took the main module's place; spawned processes would run it once more."""
+    sys.modules["__main__"] = MAIN
+
+
+@pytest.fixture(scope="session")
+def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file with every table and no row, to be copied: quicker than making one."""
+    from store import open_store
+
+    path = tmp_path_factory.mktemp("fresh") / "bitdial.db"
+    open_store(path).engine.dispose()
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -133,11 +133,10 @@ def copied(to):
 
     def copy(source, target):
         heavy = Path(source).stat().st_size > 1 << 20
-        Path(target).symlink_to(source) if heavy else shutil.copyfile(source, target)
+        # of the same time, what Python has compiled is still true
+        Path(target).symlink_to(source) if heavy else shutil.copy2(source, target)
 
-    left_out = shutil.ignore_patterns(
-        "__pycache__", "results", "*.png", "e2e", "engine", "releases"
-    )
+    left_out = shutil.ignore_patterns("results", "*.png", "e2e", "engine", "releases")
     for part in PARTS:
         shutil.copytree(ROOT / part, to / part, ignore=left_out, copy_function=copy)
     for name in ("app.py", "pyproject.toml"):

@@ -201,7 +201,11 @@ AT_REST = """() => new Promise((done) => {
 LOOKS = ((1440, "light"), (1440, "dark"), (390, "dark"), (390, "light"))
 
 
-def test_axe_finds_nothing_in_it(server, page):
+# by default each scheme and each width once, as one says little of the other
+@pytest.mark.parametrize(
+    "looks", [LOOKS[::2], pytest.param(LOOKS, marks=pytest.mark.slow)], ids=len
+)
+def test_axe_finds_nothing_in_it(server, page, looks):
     from axe_playwright_python.sync_playwright import Axe
 
     page.emulate_media(color_scheme="light", reduced_motion="reduce")
@@ -211,7 +215,7 @@ def test_axe_finds_nothing_in_it(server, page):
     layer(page, "layer2.0.conv1").click()
     options = {"runOnly": [*RULES, "best-practice"]}
     shown = "light"
-    for width, scheme in LOOKS:
+    for width, scheme in looks:
         before = page.evaluate(BACKGROUND)
         page.set_viewport_size({"width": width, "height": 900})
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")

@@ -12,6 +12,9 @@ from tests.engine.dashboard import Tab
 
 KILLS = 3
 
+shown_without_a_server = pytest.mark.slow
+"""What store/test_supervisor.py shows by default, of the same workers and no server."""
+
 
 @pytest.fixture(scope="module")
 def server(dashboards):
@@ -64,6 +67,7 @@ def test_a_worker_killed_at_random_moments_repeats_only_what_was_in_hand(
     eventually(lambda: server.workers(run_id) == [])
 
 
+@shown_without_a_server
 def test_a_frozen_worker_is_given_up_and_cannot_come_back(server, store, eventually, hurry):
     wanted = spec()
     run_id = create_run(store, wanted)
@@ -92,6 +96,7 @@ def test_a_stuck_batch_can_be_cancelled(server, store, stuck, eventually):
     assert "cancelled" in [event.kind for event in events(store, run_id)]
 
 
+@shown_without_a_server
 def test_a_paused_run_has_no_process_and_goes_on_where_it_was(server, store, eventually, hurry):
     wanted = spec()
     run_id = create_run(store, wanted)
@@ -107,6 +112,7 @@ def test_a_paused_run_has_no_process_and_goes_on_where_it_was(server, store, eve
     assert len(server.scored(wanted.seed)) == 30
 
 
+@shown_without_a_server
 def test_stop_now_ends_a_stuck_batch_and_loses_only_that(server, store, stuck, eventually):
     wanted = spec(0.0)
     run_id = create_run(store, wanted)

@@ -66,6 +66,8 @@ def test_a_worker_frozen_when_its_server_dies_is_ended_by_the_next_one(
     assert essence(store, run_id) == uninterrupted(wanted)
 
 
+# two supervisors do so by default in store/test_supervisor.py
+@pytest.mark.slow
 def test_a_second_server_on_the_folder_stands_by_and_takes_over(
     server, store, dashboards, eventually, hurry
 ):

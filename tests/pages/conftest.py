@@ -64,7 +64,9 @@ def place(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def store(place) -> Store:
+def store(place, fresh_database) -> Store:
+    place.mkdir(parents=True, exist_ok=True)
+    shutil.copy(fresh_database, place / "bitdial.db")
     return open_store()
 
 

@@ -13,6 +13,7 @@ from store.runs import queue
 from store.runs.points import model_facts
 from store.workers import worker
 from tests.attention_nets import CLASSES, SIDE
+from tests.variants import some
 
 pytestmark = pytest.mark.usefixtures("few_test_images")
 
@@ -32,7 +33,7 @@ def text_of(name):
     )
 
 
-@pytest.fixture(params=NETWORKS)
+@pytest.fixture
 def network(request, store, place, monkeypatch):
     """A bundled network, or one of one's own with random images: (name, data)."""
     monkeypatch.setenv("BITDIAL_ALLOW_CODE", "tests.attention_nets")
@@ -112,6 +113,8 @@ def send_file(at, name):
     return at.file_uploader(key="f-rules-file").set_value(sent).run()
 
 
+# each way by default with one of the two
+@pytest.mark.parametrize("network", some(reversed(NETWORKS), 1), indirect=True)
 def test_from_a_table_or_a_file_every_point_keeps_the_rules_and_the_budget(app, store, network):
     name, _ = network
     _, _, most, too_little = NETWORKS[name]
@@ -127,6 +130,7 @@ def test_from_a_table_or_a_file_every_point_keeps_the_rules_and_the_budget(app, 
     check(store, run(store, typed.id), name)
 
 
+@pytest.mark.parametrize("network", some(NETWORKS, 1), indirect=True)
 def test_from_the_command_line_every_point_keeps_the_rules_and_the_budget(
     store, network, capsys, tmp_path
 ):

@@ -1,3 +1,4 @@
+import shutil
 import time
 
 import pytest
@@ -45,16 +46,19 @@ def location(backend, request, tmp_path):
 
 
 @pytest.fixture
-def store(location):
+def store(location, backend, fresh_database):
+    if backend == "sqlite":
+        shutil.copy(fresh_database, location)
     opened = open_store(location)
     yield opened
     opened.engine.dispose()
 
 
 @pytest.fixture
-def sqlite_store(tmp_path, monkeypatch):
+def sqlite_store(tmp_path, monkeypatch, fresh_database):
     """For what only SQLite has; everything else asks for `store`."""
     monkeypatch.setenv("BITDIAL_DATA", str(tmp_path))
+    shutil.copy(fresh_database, tmp_path / "bitdial.db")
     opened = open_store(tmp_path / "bitdial.db")
     yield opened
     opened.engine.dispose()

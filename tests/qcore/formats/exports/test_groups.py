@@ -1,6 +1,8 @@
 """Weights with a scale per group of inputs: every format has a file that agrees, or a refusal."""
 
 import copy
+import functools
+import itertools
 import json
 import types
 
@@ -18,6 +20,7 @@ from qcore.formats.exports import EXPORTS, write
 from qcore.formats.exports.base import write_with_model
 from qcore.formats.exports.torch_side import run_onnx
 from tests.qcore.formats.exports.nets import measured, odd
+from tests.variants import crossed
 
 GROUPED = tuple(map(parse_width, ("4g32", "8g64", "3g128", "2g32")))
 
@@ -35,6 +38,7 @@ class Matrices(nn.Module):
         return self.head(torch.relu(self.second(torch.relu(self.first(x)))))
 
 
+@functools.cache
 def matrices(widths, inputs=8, inner=96):
     torch.manual_seed(3)
     bits = [LayerBits(parse_width(width), inputs) for width in widths]
@@ -57,8 +61,17 @@ def attempt(export, made):
         return None, str(error)
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("name", EXPORTS)
+ONNX = ("onnx", "onnx8", "onnx2")
+
+
+# a network is traced for each file of ONNX, which takes a second
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [
+        *itertools.product([name for name in EXPORTS if name not in ONNX], CASES),
+        *crossed(ONNX, CASES),
+    ],
+)
 def test_a_file_runs_and_agrees_or_is_refused_in_words(name, case):
     made, export = CASES[case](), EXPORTS[name]
     file, reason = attempt(export, made)
