@@ -1,5 +1,6 @@
 """Operators of ONNX that onnx2torch lacks, or reads for some shapes alone, as torch modules."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -152,6 +153,24 @@ def _scatter(node: Any, graph: Any) -> nn.Module:
     )
 
 
+class Flatten(nn.Module):
+    """A matrix of all numbers: the dimensions before an axis are its rows."""
+
+    def __init__(self, axis: int) -> None:
+        super().__init__()
+        self.axis = axis
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(a, ..., b, ...) to (rows, columns); with all dimensions before the axis one column."""
+        axis = self.axis % x.dim() if self.axis < 0 else self.axis
+        return x.reshape(-1, math.prod(x.shape[axis:])) if axis else x.reshape(1, -1)
+
+
+def _flatten(node: Any, graph: Any) -> nn.Module:
+    axis = int(node.attributes.get("axis", 1))
+    return nn.Flatten() if axis == 1 else Flatten(axis)
+
+
 def _stored(graph: Any, name: str, node: Any) -> np.ndarray:
     if name not in graph.initializers:
         raise UnsupportedModel(f"{node.operation_type} {node.name} is told its sizes by the data")
@@ -175,6 +194,7 @@ _MADE: dict[str, tuple[Callable[[Any, Any], nn.Module], tuple[int, ...], int]] =
     "Pad": (_pad, (1, 2, 11, 13, 18, 19, 21, 23, 24, 25), 1),
     "GlobalMaxPool": (_global_max, (1, 22), 1),
     "SpaceToDepth": (_space_to_depth, (1, 13), 1),
+    "Flatten": (_flatten, (1, 9, 11, 13, 21, 23, 24, 25), 1),
     "OneHot": (_one_hot, (9, 11), 1),
     "Trilu": (_triangle, (14,), 1),
     "Upsample": (_resize, (1, 7, 9), 1),

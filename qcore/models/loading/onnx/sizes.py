@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch.fx import GraphModule, Node
 
+from qcore.models.loading.onnx.gathered import within_samples
 from qcore.models.loading.onnx.graph import stored
 from qcore.models.loading.onnx.runtime import copied
 from qcore.models.loading.packages import need
@@ -28,6 +29,7 @@ AXES_ONCE_ATTRIBUTES = tuple(
 _BATCH = -1
 
 RECURRENT = ("LSTM", "GRU", "RNN")
+GATHERS = ("Gather", "GatherND")
 
 Values = Callable[[Any, list[str]], list[list[np.ndarray]]]
 """(model, names of values) -> the values, for each of some numbers of samples."""
@@ -58,11 +60,14 @@ def with_sizes(proto: Any, values: Values) -> Sized:
     readers = [node for node in graph.node if not sizes.issuperset(node.output)]
     sought = {name for node in readers for name in node.input if name in sizes}
     moving = [n for n in readers if n.op_type in ("Reshape", "Expand") and n.input[1] in sought]
-    names = sorted(sought | {node.output[0] for node in moving})
+    gathers = [n for n in readers if n.op_type in GATHERS and n.input[1] in sought]
+    names = sought | {n.output[0] for n in moving} | {n.input[0] for n in gathers}
+    names = sorted(names - {tensor.name for tensor in graph.initializer})
     seen = [dict(zip(names, found, strict=True)) for found in values(proto, names)] if names else []
     copy = copied(proto)
-    graph, expanded = copy.graph, {}
+    graph, expanded, nodes = copy.graph, {}, []
     for node in graph.node:
+        nodes.append(node)
         if not seen or sizes.issuperset(node.output):
             continue
         for place, name in enumerate(node.input):
@@ -79,6 +84,9 @@ def with_sizes(proto: Any, values: Values) -> Sized:
                 # the number of samples is never resized, whatever stands there
                 node.input[place] = _constant(graph, f"{node.name}_{place}", [1, *one[1:]])
                 continue
+            if node.op_type in GATHERS and place == 1:
+                nodes[-1:] = _within_samples(graph, node, seen)
+                continue
             if node.op_type not in ("Reshape", "Expand") or place != 1:
                 continue
             given = _given(seen[0][node.output[0]], seen[-1][node.output[0]])
@@ -86,8 +94,35 @@ def with_sizes(proto: Any, values: Values) -> Sized:
                 expanded[node.name] = given
             elif given is not None:
                 node.input[place] = _constant(graph, f"{node.name}_shape", np.array(given))
+    nodes = [copied(node) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(nodes)
     _forget_unused(graph)
     return Sized(copy, expanded)
+
+
+def _within_samples(graph: Any, node: Any, seen: list[dict[str, np.ndarray]]) -> list[Any]:
+    """A gather that reads every sample alike as one within samples; else the node as it is."""
+    axes = ("axis", "batch_dims")
+    axis = next((a.i for a in node.attribute if a.name in axes), 0)
+    found = [
+        within_samples(node.op_type, axis, each[node.input[0]], each[node.input[1]])
+        if node.input[0] in each
+        else None
+        for each in (seen[0], seen[-1])
+    ]
+    one, other = found
+    if one is None or other is None or one.rows != other.rows:
+        return [node]
+    if not np.array_equal(one.places, other.places):
+        return [node]
+    helper, rows = need("onnx", "").helper, f"{node.name}_rows"
+    shape = _constant(graph, f"{node.name}_rows_shape", np.array(one.rows, np.int64))
+    places = _constant(graph, f"{node.name}_places", one.places)
+    return [
+        helper.make_node("Reshape", [node.input[0], shape], [rows], name=rows),
+        helper.make_node("Gather", [rows, places], list(node.output), name=node.name, axis=1),
+    ]
 
 
 def of_sizes_alone(graph: Any) -> set[str]:
