@@ -285,6 +285,8 @@ class SensitivityTable:
         seconds: Wall-clock seconds the table took.
         ranges: Layer name to what reaches its input; empty in tables of earlier releases.
         derived: Widths of weights whose scores were not taken but follow from a narrower one's.
+        zeros: Layer name to {bits: share of its weights rounded to zero}; empty in tables of
+            earlier releases.
     """
 
     kind: str
@@ -298,6 +300,7 @@ class SensitivityTable:
     seconds: float = 0.0
     ranges: Mapping[str, InputRange] = field(default_factory=dict)
     derived: tuple[int, ...] = ()
+    zeros: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
 
     def score(self, name: str, bits: LayerBits) -> float:
         """Predicted damage of giving one layer these bits; 32 bits adds nothing.
@@ -333,6 +336,7 @@ class SensitivityTable:
             "seconds": self.seconds,
             "ranges": {name: seen.to_json() for name, seen in self.ranges.items()},
             "derived": [width_json(bits) for bits in self.derived],
+            "zeros": {n: _named(row) for n, row in self.zeros.items()},
         }
 
     @classmethod
@@ -359,6 +363,7 @@ class SensitivityTable:
             seconds=data["seconds"],
             ranges={n: InputRange.from_json(d) for n, d in data.get("ranges", {}).items()},
             derived=tuple(map(parse_width, data.get("derived", ()))),
+            zeros=rows(data.get("zeros", {})),
         )
         if data.get("version", 1) == 2 and table.kind == "kl":
             wide = {b for row in table.weight.values() for b in row if stored_bits(b) > 4}

@@ -20,8 +20,10 @@ from qcore.allocation import (
     BitAllocation,
     LayerSpec,
     ModelSpec,
+    in_order,
     stored_bits,
     width_text,
+    width_words,
 )
 from qcore.problem import InputRange, SensitivityTable
 
@@ -74,7 +76,13 @@ def picture(
         "nodes": nodes,
         "lines": lines,
         "layers": [
-            _layer(layer, layer_facts(layer, model, joined.get(at, "")), table, ranges or {})
+            _layer(
+                layer,
+                layer_facts(layer, model, joined.get(at, "")),
+                table,
+                ranges or {},
+                _zeros(table, layer.name),
+            )
             for at, layer in enumerate(model.layers)
         ],
         "widths": {"weight": list(WEIGHT_WIDTHS), "activation": list(BIT_WIDTHS)},
@@ -139,17 +147,26 @@ def _layer(
     facts: Sequence[tuple[str, str]],
     table: SensitivityTable | None,
     ranges: Mapping[str, InputRange],
+    zeros: Mapping[int, float],
 ) -> dict[str, Any]:
+    pruned = [f"{100 * share:.0f} % at {width_words(bits)}" for bits, share in zeros.items()]
+    told = [*facts, ("Rounded to zero", ", ".join(pruned))] if pruned else facts
     return {
         "name": tidy(layer.name, 200),
         "weights": layer.weights,
-        "facts": [list(fact) for fact in facts],
+        "facts": [list(fact) for fact in told],
         "curve": {
             "weight": _curve(table.weight, layer.name) if table else [],
             "activation": _curve(table.activation, layer.name) if table else [],
         },
         "range": _range(ranges.get(layer.name)),
     }
+
+
+def _zeros(table: SensitivityTable | None, name: str) -> dict[int, float]:
+    """Shares of weights rounded to zero, the narrowest width first."""
+    row = {} if table is None else table.zeros.get(name, {})
+    return {bits: row[bits] for bits in in_order(row) if math.isfinite(row[bits])}
 
 
 def _curve(scores: Mapping[str, Mapping[int, float]], name: str) -> list[list[float]]:

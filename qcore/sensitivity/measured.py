@@ -26,6 +26,7 @@ from qcore.sensitivity.input_ranges import input_ranges
 from qcore.sensitivity.kinds import SENSITIVITIES, Step
 from qcore.sensitivity.output_error import output_errors
 from qcore.sensitivity.prefix import PrefixReplay
+from qcore.sensitivity.zero_codes import zero_shares
 from qcore.trees import count
 from qcore.widths import takes_gain
 
@@ -237,6 +238,7 @@ def compute_table(
     compute: Any = getattr(import_module(f"qcore.sensitivity.{module}"), name)
     try:
         table: SensitivityTable = compute(evaluator, weight_bits, activation_bits, on_step)
-        return replace(table, ranges=input_ranges(evaluator.model, activation_bits))
+        zeros = zero_shares(evaluator.model, weight_bits)
+        return replace(table, ranges=input_ranges(evaluator.model, activation_bits), zeros=zeros)
     finally:
         evaluator.forget()

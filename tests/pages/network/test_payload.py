@@ -31,6 +31,14 @@ def test_it_is_json_and_holds_every_layer_with_its_curve():
     assert all(0 < n["x"] < width and 0 < n["y"] < height for n in drawn["nodes"])
 
 
+def test_a_layer_says_how_many_of_its_weights_are_rounded_to_zero():
+    name = sample.MODEL.names[0]
+    table = replace(sample.table(), zeros={name: {4: 0.104, 2: 0.4, 8: math.nan}})
+    first, second = picture(sample.MODEL, table)["layers"][:2]
+    assert first["facts"][-1] == ["Rounded to zero", "40 % at 2 bits, 10 % at 4 bits"]
+    assert "Rounded to zero" not in dict(second["facts"])
+
+
 def test_ranges_are_bars_and_words_and_absent_where_nothing_was_measured():
     names = sample.MODEL.names
     drawn = picture(sample.MODEL, sample.table(), {names[0]: SEEN})

@@ -1,6 +1,7 @@
 """Sensitivity tables equal what their definitions say, computed the slow way."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -53,6 +54,18 @@ def test_every_table_keeps_what_reaches_each_layer_and_the_grids_it_was_scored_w
         grid = model.activation_grid(name, 3)
         low, high = grid.offset + grid.step * grid.low, grid.offset + grid.step * grid.high
         assert seen.grids[3][:3] == (low, high, grid.step)
+
+
+def test_every_table_says_how_many_weights_are_rounded_to_zero(tables, evaluator):
+    for table in tables.values():
+        for name in evaluator.model.layers:
+            row = table.zeros[name]
+            assert set(row) == set(WIDTHS) - {32}
+            for bits, share in row.items():
+                weight = evaluator.model.prepared_weight(name, bits)
+                assert share == int((weight == 0).sum()) / weight.numel()
+    back = SensitivityTable.from_json(json.loads(json.dumps(table.to_json())))
+    assert back.zeros == table.zeros
 
 
 def test_a_table_of_an_earlier_release_is_read_without_ranges(tables):
