@@ -5,9 +5,7 @@ files for a colour network are repeated to three channels, as torchvision's own 
 (ImageNet holds some), files without transparency are opaque, and 16-bit values keep their range.
 """
 
-import struct
 import warnings
-import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from qcore.data.listing import shown
 from qcore.data.pixels import as_pixels
+from qcore.data.stored_arrays import why
 from qcore.errors import InvalidData
 from qcore.models.preprocessing import Preprocessing
 
@@ -29,21 +28,18 @@ _KNOWN = {
     2: ": of image files, grey with transparency",
     4: ": of image files, colour with transparency",
 }
-UNREADABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    OverflowError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
-"""What Pillow raises for damaged files; it differs by format."""
+UNREADABLE = (Exception,)
+"""What Pillow and numpy raise for damaged files: it differs by format, and is of any kind."""
+
+MOST_DECODED = 800_000_000
+"""Bytes that one file may take while it is decoded."""
+
+_TAKES = {"1": 6, "L": 6, "RGB": 6, "YCbCr": 6} | dict.fromkeys(("I", "F"), 12)
+_OTHERWISE = 10
+"""Bytes a pixel that decoding takes, conversions among them, by Pillow's mode."""
+
+MOST_ARRAY = 256 * 2**20
+"""Bytes of an array of one sample."""
 
 
 @dataclass(frozen=True)
@@ -167,10 +163,11 @@ def _open(path: Path, channels: int) -> tuple[list[Image.Image], list[str]]:
             # Pillow warns of truncated metadata and of very large images; it raises for real harm
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
+                _check_pixels(image, path)
                 frames = getattr(image, "n_frames", 1)
                 halved = any("16" in str(tile[3]) for tile in image.tile)
                 image.load()
-                first = _turned(image, remarks)
+                first = _turned(image if frames == 1 else image.copy(), remarks)
                 if halved and first.mode in ("RGB", "RGBA", "LA"):
                     remarks.append("halved")
                 pages = [first]
@@ -180,6 +177,8 @@ def _open(path: Path, channels: int) -> tuple[list[Image.Image], list[str]]:
                         pages.append(image.copy())
                 elif frames > 1 and image.format != "MPO":  # whose further pages are previews
                     remarks.append("pages")
+    except InvalidData:
+        raise
     except UnidentifiedImageError as error:
         raise InvalidData(
             f"{shown(path)} cannot be read as an image (of no known format, or damaged); remove it."
@@ -212,6 +211,34 @@ def _plane(image: Image.Image, path: Path, remarks: list[str]) -> Image.Image:
     return image
 
 
+def _check_pixels(image: Image.Image, path: Path) -> None:
+    """Refuse an image by its header, where decoding it would take too much."""
+    kind = image.mode[0] if image.mode.startswith("I;") else image.mode
+    most = MOST_DECODED // _TAKES.get(kind, _OTHERWISE)
+    if image.width * image.height > most:
+        raise InvalidData(
+            f"{shown(path)} has {image.width:,} x {image.height:,} pixels; at most {most:,} of "
+            f"mode {image.mode} are decoded. Scale it down, or remove it."
+        )
+
+
+def load_array(path: Path) -> np.ndarray:
+    """A `.npy` file that holds one sample.
+
+    Raises:
+        InvalidData: it is too large; other errors are numpy's.
+    """
+    # the head alone, whatever it says
+    size = np.load(path, mmap_mode="r", allow_pickle=False).nbytes
+    if size > MOST_ARRAY:
+        raise InvalidData(
+            f"{shown(path)} holds {size / 1e6:,.0f} MB; at most {MOST_ARRAY / 1e6:,.0f} MB are "
+            "read as one sample. Scale it down, or remove it."
+        )
+    with path.open("rb") as stream:
+        return np.asarray(np.load(stream, allow_pickle=False))
+
+
 def _turned(image: Image.Image, remarks: list[str]) -> Image.Image:
     """The image upright, where its EXIF data say that it is not."""
     with suppress(*UNREADABLE):  # EXIF data that cannot be read say nothing
@@ -219,7 +246,7 @@ def _turned(image: Image.Image, remarks: list[str]) -> Image.Image:
             upright = ImageOps.exif_transpose(image)
             remarks.append("turned")
             return upright
-    return image.copy()
+    return image
 
 
 def _as_colour(image: Image.Image, path: Path) -> Image.Image:
@@ -229,14 +256,14 @@ def _as_colour(image: Image.Image, path: Path) -> Image.Image:
             "without a choice of range; convert it first."
         )
     if _has_alpha(image):
-        rgba = image.convert("RGBA")
+        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
         low, _ = rgba.getchannel("A").getextrema()
         if low != 255:
             raise InvalidData(
                 f"{shown(path)} has transparent pixels; flatten it onto a background first."
             )
         return rgba.convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _as_grey(image: Image.Image, path: Path) -> Image.Image:
@@ -253,13 +280,14 @@ def _as_grey(image: Image.Image, path: Path) -> Image.Image:
 
 def _array(path: Path, steps: Preprocessing) -> tuple[list[Image.Image], list[str]]:
     try:
-        with path.open("rb") as stream:
-            stored = np.load(stream, allow_pickle=False)
+        stored = load_array(path)
         stored = np.ascontiguousarray(stored.astype(stored.dtype.newbyteorder("=")))
         values = torch.from_numpy(stored)
+    except InvalidData:
+        raise
     except UNREADABLE as error:
         raise InvalidData(
-            f"{shown(path)} cannot be read as an array of numbers ({error}); remove it."
+            f"{shown(path)} cannot be read as an array of numbers ({why(error)}); remove it."
         ) from error
     wanted = steps.channels
     if values.dim() == 2:

@@ -7,7 +7,12 @@ import numpy as np
 
 from qcore.data.listing import shown
 from qcore.data.stored_values import Unusable
-from qcore.errors import InvalidData
+from qcore.errors import InvalidData, QcoreError
+from qcore.process.unpacking import check_unpacked
+
+_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4}
+_WIDEST = 8
+"""Bytes of a value, by its kind in the file."""
 
 SUFFIXES = (".parquet", ".pq")
 
@@ -23,20 +28,22 @@ def read_parquet(path: Path, most: int) -> dict[str, Any]:
         InvalidData: it is damaged, empty or too large.
     """
     # takes a second to load, and is needed by no other file
-    import pyarrow
     from pyarrow import parquet
 
     try:
-        with parquet.ParquetFile(path) as file:
-            groups = range(file.metadata.num_row_groups)
-            size = sum(file.metadata.row_group(number).total_byte_size for number in groups)
+        with parquet.ParquetFile(path, memory_map=True) as file:
+            size = _unpacked(file.metadata)
+            check_unpacked(path.stat().st_size, size, shown(path), InvalidData)
             if size > most:
                 raise InvalidData(
                     f"{shown(path)} holds {size / 1e9:.1f} GB; at most {most / 1e9:.1f} GB are "
                     "read into memory. Use fewer rows."
                 )
             table = file.read()
-    except (pyarrow.ArrowException, OSError) as error:
+    except QcoreError:
+        raise
+    except Exception as error:
+        # arrow has errors of its own, of many kinds
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise InvalidData(
             f"{shown(path)} cannot be read as Parquet ({reason}). Save it again, or remove it."
@@ -44,6 +51,19 @@ def read_parquet(path: Path, most: int) -> dict[str, Any]:
     if not table.num_rows:
         raise InvalidData(f"{shown(path)} has no rows; check the file.")
     return {name: _values(table.column(name)) for name in table.column_names}
+
+
+def _unpacked(facts: Any) -> int:
+    """What the values of a file come to, bytes: equal ones are stored once, and read one by one."""
+    total = 0
+    for number in range(facts.num_row_groups):
+        group = facts.row_group(number)
+        columns = map(group.column, range(group.num_columns))
+        values = sum(
+            column.num_values * _WIDTHS.get(column.physical_type, _WIDEST) for column in columns
+        )
+        total += max(int(group.total_byte_size), values)
+    return total
 
 
 def _values(column: Any) -> Any:

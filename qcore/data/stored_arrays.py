@@ -3,11 +3,6 @@
 Nothing in it is run.
 """
 
-import lzma
-import pickle
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,32 +16,19 @@ from qcore.data.listing import shown
 from qcore.data.parquet import SUFFIXES as PARQUET
 from qcore.data.parquet import read_parquet
 from qcore.data.stored_values import Unusable
-from qcore.errors import DataUnavailable, InvalidConfig, InvalidData, QcoreError
+from qcore.errors import DataUnavailable, InvalidData, QcoreError
+from qcore.process.unpacking import check_unpacked, zip_sizes
 
 MOST_BYTES = 8 * 2**30
 MOST_REPEATED = 2**28
 """Bytes of a tensor whose values the file does not hold one by one."""
 
+MAPPED = 64 * 2**20
+"""Bytes from which a file is mapped, not copied: what is refused by its shape is never read."""
+
 KEYS = ("x", "y", "x_test", "y_test", "classes")
 
 _ALIASES = {"x_train": "x", "y_train": "y"}
-_UNREADABLE = (
-    OSError,
-    EOFError,
-    ValueError,
-    RuntimeError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-    MemoryError,
-    SyntaxError,
-    tokenize.TokenError,
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-)
 _PAIR = 2
 
 
@@ -61,8 +43,8 @@ def unread(path: Path) -> Iterator[None]:
         yield
     except QcoreError:
         raise
-    except _UNREADABLE as error:
-        raise InvalidData(f"{shown(path)} cannot be used: {_why(error)}.") from error
+    except Exception as error:
+        raise InvalidData(f"{shown(path)} cannot be used: {why(error)}.") from error
 
 
 def read_stored(path: Path, notes: list[str]) -> dict[str, Any]:
@@ -86,13 +68,21 @@ def read_stored(path: Path, notes: list[str]) -> dict[str, Any]:
         raise InvalidData(
             f"{shown(path)} holds no tensors but {type(stored).__name__}; save {{'x': x, 'y': y}}."
         )
-    found = {str(key): value for key, value in stored.items()}
+    # test samples are used as they are, and must outlive a file that is mapped
+    found = {
+        str(key): value.clone() if isinstance(value, Tensor) and _is_test(key) else value
+        for key, value in stored.items()
+    }
     for name in [name for name in found if name not in KEYS]:
         meant = _ALIASES.get(name.lower(), name.lower())
         if meant in KEYS and meant not in found:
             found[meant] = found.pop(name)
             notes.append(f"{name} was read as {meant}.")
     return found
+
+
+def _is_test(key: Any) -> bool:
+    return str(key).lower().endswith("_test")
 
 
 def as_tensor(value: Any, what: str, path: Path) -> Tensor:
@@ -113,7 +103,7 @@ def as_tensor(value: Any, what: str, path: Path) -> Tensor:
             )
         return value.detach()
     if isinstance(value, np.ndarray) and value.dtype.kind in "buifc" and value.dtype.itemsize <= 8:
-        return torch.from_numpy(np.ascontiguousarray(value.astype(value.dtype.newbyteorder("="))))
+        return torch.from_numpy(_native(value))
     if isinstance(value, Unusable):
         raise InvalidData(f"{shown(path)}: {what} {value.why}.")
     if isinstance(value, list | tuple) and value:
@@ -122,6 +112,12 @@ def as_tensor(value: Any, what: str, path: Path) -> Tensor:
         return torch.as_tensor(value)
     kind = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
     raise InvalidData(f"{shown(path)}: {what} must be an array of numbers; got {kind}.")
+
+
+def _native(value: np.ndarray) -> np.ndarray:
+    """An array with this machine's order of bytes, one row after the other; itself where it is."""
+    native, shared = value.dtype.newbyteorder("="), value.flags.writeable
+    return np.ascontiguousarray(value.astype(native, copy=not shared))
 
 
 def _read(path: Path) -> Any:
@@ -134,14 +130,16 @@ def _read(path: Path) -> Any:
         if not path.is_file():
             raise DataUnavailable(f"There is no file {shown(path)} on this machine.")
         size = path.stat().st_size
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                size = max(size, sum(entry.file_size for entry in archive.infolist()))
+        unpacked, plain = zip_sizes(path)
+        check_unpacked(size, unpacked, shown(path), InvalidData)
+        size = max(size, unpacked)
         if size > MOST_BYTES:
             raise InvalidData(
                 f"{shown(path)} holds {size / 1e9:.1f} GB; at most {MOST_BYTES / 1e9:.1f} GB are "
                 "read into memory. Use fewer images."
             )
+        if path.suffix.lower() == ".npy" and path.stat().st_size >= MAPPED:
+            return np.load(path, mmap_mode="c", allow_pickle=False)
         if path.suffix.lower() in (".npz", ".npy"):
             # numpy leaves a file open that it cannot read
             with path.open("rb") as stream:
@@ -157,14 +155,16 @@ def _read(path: Path) -> Any:
             from qcore.models.loading.weights import read_weights
 
             return read_weights(path, most=MOST_BYTES)
-        document = torch.load(path, map_location="cpu", weights_only=True)
+        mapped = plain and path.stat().st_size >= MAPPED
+        document = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         _check_claims(document, path)
         return document
-    except (InvalidData, DataUnavailable, InvalidConfig):
+    except QcoreError:
         raise
-    except _UNREADABLE as error:
+    except Exception as error:
+        # what these libraries meet in a damaged file they raise in any kind
         raise InvalidData(
-            f"{shown(path)} cannot be read as plain tensors ({_why(error)}). Save it with "
+            f"{shown(path)} cannot be read as plain tensors ({why(error)}). Save it with "
             "numpy.savez(path, x=x, y=y) or torch.save({'x': x, 'y': y}, path)."
         ) from error
 
@@ -189,7 +189,7 @@ def _check_claims(document: Any, path: Path) -> None:
             )
 
 
-def _why(error: Exception) -> str:
+def why(error: Exception) -> str:
     """What a library said, without its advice to read the file in a way that runs what is in it."""
     words = " ".join(str(error).split())
     if any(option in words.lower() for option in ("weights_only", "weights only", "pickle")):

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from qcore.data.image_files import UNREADABLE, read_image, resize_and_crop
+from qcore.data.image_files import UNREADABLE, load_array, read_image, resize_and_crop
 from qcore.data.listing import shown
+from qcore.data.stored_arrays import why
 from qcore.errors import InvalidData
 from qcore.models.preprocessing import Preprocessing
 
@@ -189,13 +190,13 @@ def _check_classes(values: np.ndarray, kind: TargetKind, path: Path) -> None:
 
 def _stored(path: Path) -> np.ndarray:
     try:
-        with path.open("rb") as stream:
-            stored = np.load(stream, allow_pickle=False)
+        return load_array(path)
+    except InvalidData:
+        raise
     except UNREADABLE as error:
         raise InvalidData(
-            f"{shown(path)} cannot be read as an array of numbers ({error}); remove it."
+            f"{shown(path)} cannot be read as an array of numbers ({why(error)}); remove it."
         ) from error
-    return np.asarray(stored)
 
 
 def _numbers(path: Path, channels: int, size: tuple[int, int]) -> np.ndarray:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from qcore.data.listing import shown
-from qcore.data.sounds.wav import Wav, read_wav
+from qcore.data.sounds.wav import MOST_BYTES, Wav, read_wav
 from qcore.errors import InvalidData
 from qcore.models.loading.packages import need
 
@@ -50,7 +50,14 @@ def read_packed(path: Path, seconds: float | None = None) -> Wav:
             wanted = -1 if seconds is None else int(seconds * rate) + 1
             if known:
                 wanted = total if wanted < 0 else min(total, wanted)
+            if wanted * file.channels > MOST_BYTES:  # two bytes each, as WAV files have them
+                raise InvalidData(
+                    f"{shown(path)} has {file.channels:,} channels of {rate:,} Hz, more than is "
+                    "read as one sample. Resample it, or remove it."
+                )
             values = file.read(wanted, dtype="float32", always_2d=True)
+    except InvalidData:
+        raise
     except OSError as error:
         reason = error.strerror or str(error)
         raise InvalidData(f"{shown(path)} cannot be read ({reason}); remove it.") from error

@@ -19,6 +19,9 @@ _OTHERS = {2: "ADPCM", 6: "A-law", 7: "mu-law", 0x11: "ADPCM", 0x50: "MPEG", 0x5
 _TO_THE_END = (0, 0xFFFFFFFF)
 """Lengths that programs write which do not know the length yet."""
 
+MOST_BYTES = 64 * 2**20
+"""Of a sound, as it is stored, that are read as one sample."""
+
 HAIR = 2.0
 """How far floats may leave -1..1 and still be sound that is cut to it."""
 
@@ -106,6 +109,12 @@ def _read(stream: BinaryIO, path: Path, seconds: float | None) -> Wav:
     if not total:
         raise InvalidData(f"{shown(path)} holds no sound; remove it.")
     wanted = total if seconds is None else min(total, int(seconds * form.rate) + 1)
+    if wanted * form.frame > MOST_BYTES:
+        raise InvalidData(
+            f"{shown(path)} has {form.channels:,} channels of {form.rate:,} Hz: "
+            f"{wanted / form.rate:.3g} s of it are {wanted * form.frame / 1e6:,.0f} MB, and at "
+            f"most {MOST_BYTES / 1e6:,.0f} MB are read as one sample. Resample it, or remove it."
+        )
     return _scaled(stream.read(wanted * form.frame), form, total, path)
 
 
@@ -145,12 +154,13 @@ def _scaled(data: bytes, form: _Format, total: int, path: Path) -> Wav:
         shaped = values.clip(-1, 1).reshape(-1, form.channels).T
         return Wav(np.ascontiguousarray(shaped), form.rate, total, most > 1)
     if form.bits == 8:  # the only width without a sign
-        whole = np.frombuffer(data, np.uint8).astype(np.int32) - 128
+        whole = np.frombuffer(data, np.uint8).astype(np.int16) - 128
     elif form.bits == 24:
         parts = np.frombuffer(data, np.uint8).reshape(-1, 3).astype(np.int32)
         whole = parts[:, 0] | (parts[:, 1] << 8) | (parts[:, 2] << 16)
         whole = np.where(whole >= 2**23, whole - 2**24, whole)
     else:
-        whole = np.frombuffer(data, f"<i{form.bits // 8}").astype(np.int64)
-    values = (whole / 2.0 ** (form.bits - 1)).astype(np.float32)
+        whole = np.frombuffer(data, f"<i{form.bits // 8}")
+    # exact: rounded once to 24 bits, and divided by a power of two
+    values = whole.astype(np.float32) / np.float32(2 ** (form.bits - 1))
     return Wav(np.ascontiguousarray(values.reshape(-1, form.channels).T), form.rate, total)

@@ -1,5 +1,6 @@
 """Reads YAML into plain values, within limits. Torch-free."""
 
+import re
 from typing import Any
 
 import yaml
@@ -12,6 +13,11 @@ DEEPEST = 60
 MOST = 1_000_000
 """Most values of a document, those that are repeated by an alias counted each time."""
 
+MOST_PARTS = 400_000
+"""Most words, lists and mappings of a text, their beginnings and ends counted."""
+
+MOST_DIRECTIVES = 20
+
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -22,9 +28,18 @@ def yaml_value(text: str) -> Any:
         ValueError: it is no YAML; says where.
         InvalidConfig: it is nested too deeply, or its aliases multiply it.
     """
+    if len(re.findall("(?m)^%", text)) > MOST_DIRECTIVES:
+        # they take the square of their number in time
+        raise InvalidConfig(
+            f"The file has more than {MOST_DIRECTIVES} lines that begin with %: the wrong one?"
+        )
     try:
         depth = 0
-        for event in yaml.parse(text, Loader=_Loader):
+        for count, event in enumerate(yaml.parse(text, Loader=_Loader)):
+            if count > MOST_PARTS:
+                raise InvalidConfig(
+                    f"The file has more than {MOST_PARTS:,} parts; a configuration has fewer."
+                )
             depth += isinstance(event, yaml.CollectionStartEvent)
             depth -= isinstance(event, yaml.CollectionEndEvent)
             if depth > DEEPEST:

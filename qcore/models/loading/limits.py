@@ -1,9 +1,9 @@
 """How much a file may ask of this machine."""
 
-import zipfile
 from pathlib import Path
 
 from qcore.errors import DataUnavailable, InvalidConfig
+from qcore.process.unpacking import check_unpacked, zip_sizes
 
 FILE_BYTES = 4 * 2**30
 """Largest file that is read, and most bytes its tensors may come to."""
@@ -14,19 +14,16 @@ def check_size(path: Path, most: int = FILE_BYTES) -> None:
 
     Raises:
         DataUnavailable: there is no such file.
-        InvalidConfig: it is empty or too large; says both sizes.
+        InvalidConfig: it is empty or too large, or comes to far more than its size; says both.
     """
     if not path.is_file():
         raise DataUnavailable(f"There is no file {path}.")
     size = path.stat().st_size
     if size == 0:
         raise InvalidConfig(f"{path} is empty; save it again.")
-    if size <= most and zipfile.is_zipfile(path):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                size = max(size, sum(entry.file_size for entry in archive.infolist()))
-        except (zipfile.BadZipFile, OSError, ValueError):
-            return  # its reader says what is wrong with it
+    unpacked = zip_sizes(path)[0] if size <= most else 0
+    check_unpacked(size, unpacked, str(path), InvalidConfig)
+    size = max(size, unpacked)
     if size > most:
         raise InvalidConfig(
             f"{path} holds {size / 1e6:,.0f} MB; at most {most / 1e6:,.0f} MB are read. Save the "

@@ -5,10 +5,8 @@ not a tensor or a plain container; a `.safetensors` file cannot hold anything el
 """
 
 import difflib
-import pickle
 import re
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,24 +19,13 @@ from qcore.models.loading.limits import FILE_BYTES, check_size
 from qcore.models.loading.names import named_for, without_counters
 from qcore.models.loading.packages import need
 from qcore.models.loading.weight_sets import NESTS, choose, is_plain, sets_in
+from qcore.process.unpacking import zip_sizes
 
 COMPILED = "_orig_mod."
 PREFIXES = ("module.", COMPILED)
 """What torch's wrappers put before every name; taken off."""
 
 _NO_TENSOR = re.compile(r"(?:Unsupported global: )?GLOBAL ([\w.]+)")
-
-_UNREADABLE = (
-    pickle.UnpicklingError,
-    RuntimeError,
-    OSError,
-    EOFError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    TypeError,
-    zipfile.BadZipFile,
-)
 
 
 def read_weights(path: Path, key: str = "", most: int = FILE_BYTES) -> dict[str, Tensor]:
@@ -97,8 +84,11 @@ def _read_torch(path: Path) -> Mapping[Any, Any]:
         with warnings.catch_warnings():
             # of pickle protocols it does not know; what it cannot read it refuses
             warnings.simplefilter("ignore")
-            document: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
+            # mapped, not copied: what is refused for its names or shapes is never read
+            mapped = zip_sizes(path)[1]
+            document: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except Exception as error:
+        # what torch meets in a damaged file it raises in any kind
         raise InvalidConfig(
             f"{path} cannot be read as plain weights ({_why_unreadable(error)}). {how}"
         ) from error
@@ -140,7 +130,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         state = dict(reader.load_file(path, device="cpu"))
         with library.safe_open(path, "pt") as opened:
             names = opened.metadata() or {}
-    except (library.SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+    except Exception as error:
         raise InvalidConfig(
             f"{path} is no whole safetensors file ({_first_line(error)}). Save it again with "
             "safetensors.torch.save_file(model.state_dict(), path)."

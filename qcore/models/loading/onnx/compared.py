@@ -1,5 +1,6 @@
 """An ONNX file as onnxruntime computes it on made-up samples: what a conversion is held against."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from qcore.example_inputs import example_inputs
 from qcore.models.loading.onnx.endings import decision
 from qcore.models.loading.onnx.opened import Gives
 from qcore.models.loading.onnx.parse import short
-from qcore.models.loading.onnx.runtime import answers_of, session_of
+from qcore.models.loading.onnx.runtime import answers_of, room_for, session_of
 from qcore.models.loading.onnx.takes import Takes, choices, plain_names
 from qcore.trees import call, leaves
 
@@ -39,6 +40,14 @@ _WIDENED = (
 Columns = dict[str, np.ndarray]
 
 
+def _sample_bytes(takes: Takes) -> int:
+    """Bytes of the largest samples that a file is tried on, at most."""
+    sizes = [
+        sum(8 * math.prod(slot.given.shape) for slot in tried.slots) for tried in choices(takes)
+    ]
+    return SAMPLES * max(sizes)
+
+
 def columns_for(takes: Takes, n: int | None = None) -> Columns:
     """Made-up samples under the network's own names, (n, ...) each; None is a check's number."""
     if n is None:
@@ -59,11 +68,12 @@ class Original:
         notes: What was found out by running it, in sentences.
     """
 
-    def __init__(self, proto: Any, path: Path, widened: bool = False) -> None:
+    def __init__(self, proto: Any, path: Path, takes: Takes, widened: bool = False) -> None:
         self._graph, self._name = proto.graph, path.name
         self.notes = [_WIDENED] if widened else []
         try:
-            self._session = session_of(proto if widened else path)
+            room = room_for(proto.ByteSize(), _sample_bytes(takes))
+            self._session = session_of(proto if widened else path, room)
         except Exception as error:
             # onnxruntime's exceptions derive from Exception alone
             raise UnsupportedModel(

@@ -84,8 +84,9 @@ def read_onnx(
     """
     stored = parse(path)
     proto = widened(stored)
-    original = Original(proto, path, proto is not stored)
-    takes, gives = original.trial(read_takes(proto, input_shape, inputs, fixed or {}))
+    known = read_takes(proto, input_shape, inputs, fixed or {})
+    original = Original(proto, path, known, proto is not stored)
+    takes, gives = original.trial(known)
     if converter:
         return _built(converter, _ready(proto, takes, gives, ALONE in converter), takes, gives)
     columns = columns_for(takes)

@@ -233,7 +233,9 @@ def _axis(
 
 def _kind(value: Any) -> str:
     onnx = need("onnx", "")
-    kind: str = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type)
+    number = value.type.tensor_type.elem_type
+    known = number in onnx.TensorProto.DataType.values()
+    kind: str = onnx.TensorProto.DataType.Name(number) if known else f"unknown ({number})"
     if kind not in _KINDS:
         raise UnsupportedModel(
             f"The network takes {kind.lower()} numbers as {value.name!r}; here networks take "

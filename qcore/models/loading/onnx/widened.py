@@ -21,6 +21,8 @@ def widened(proto: Any) -> Any:
     """A copy in which all that is half or double is float32; the model itself where nothing is."""
     kinds = need("onnx", WHAT).TensorProto
     others = {getattr(kinds, name) for name in _KINDS}
+    if not _is_wide(proto, others):
+        return proto  # a copy would hold all weights once more
     copy = copied(proto)
     changed = False
     for graph in graphs(copy.graph):
@@ -34,6 +36,22 @@ def widened(proto: Any) -> Any:
     for function in copy.functions:
         changed |= _nodes_as_float(function.node, others)
     return copy if changed else proto
+
+
+def _is_wide(proto: Any, others: set[int]) -> bool:
+    """Whether anything in a model may be of these kinds."""
+    nodes = [each.node for each in (*graphs(proto.graph), *proto.functions)]
+    for graph in graphs(proto.graph):
+        values = (*graph.input, *graph.output, *graph.value_info)
+        if any(value.type.tensor_type.elem_type in others for value in values):
+            return True
+        if any(tensor.data_type in others for tensor in graph.initializer):
+            return True
+    attributes = (entry for row in nodes for node in row for entry in node.attribute)
+    return any(
+        entry.t.data_type in others or (entry.name in _SAYING and entry.i in others)
+        for entry in attributes
+    )
 
 
 def _nodes_as_float(nodes: Any, others: set[int]) -> bool:
