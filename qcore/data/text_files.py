@@ -7,7 +7,7 @@ in each row; a `.conll` file has a word in each line, with its label.
 
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from qcore.data.listing import LEFT_BEHIND, shown
 from qcore.data.parquet import SUFFIXES as ROWS
 from qcore.data.skipped import Skipped
 from qcore.data.tagged.documents import Document, decoded
-from qcore.data.tagged.objects import MOST_OBJECT, read_line
+from qcore.data.tagged.objects import MOST_OBJECT, TEXT, read_line
 from qcore.data.tagged.stored import (
     SENTENCES,
     count_rows,
@@ -54,7 +54,12 @@ class Documents:
 
 
 def open_documents(
-    path: Path, most: int, characters: int, seed: int, tagged: bool = False
+    path: Path,
+    most: int,
+    characters: int,
+    seed: int,
+    tagged: bool = False,
+    fields: Sequence[str] = (TEXT,),
 ) -> Documents:
     """Documents of a folder or a file.
 
@@ -64,6 +69,7 @@ def open_documents(
         characters: How much of each is read.
         seed: Which are drawn.
         tagged: Whether labels of their words are looked for.
+        fields: Those of a document's texts; several in a `.jsonl` or `.parquet` file alone.
 
     Raises:
         DataUnavailable: there is nothing of this name.
@@ -94,15 +100,23 @@ def open_documents(
     if suffix in (*ROWS, *SENTENCES):
         chosen = wanted if isinstance(wanted, range) else set(wanted)
         stored = (
-            row_documents(path, chosen, characters, tagged)
+            row_documents(path, chosen, characters, tagged, fields)
             if suffix in ROWS
             else sentence_documents(path, chosen, total, characters, tagged)
         )
         return Documents(stored, total, len(wanted), whole)
-    read = partial(read_line, tagged=tagged) if suffix in OBJECTS else _line
+    read = partial(read_line, tagged=tagged, fields=fields) if suffix in OBJECTS else _line
     limit = MOST_OBJECT if suffix in OBJECTS else 4 * characters
     each = _lines(path, wanted, total, limit, read, characters)
     return Documents(each, total, len(wanted), whole)
+
+
+def fields_file(path: Path) -> Path | None:
+    """The `.jsonl` or `.parquet` file that is meant: itself, or the only one of a folder."""
+    if not path.is_dir():
+        return path if path.suffix.lower() in (*OBJECTS, *ROWS) or not path.is_file() else None
+    found = [p for p in path.iterdir() if p.suffix.lower() in (*OBJECTS, *ROWS) and p.is_file()]
+    return found[0] if len(found) == 1 else None
 
 
 def _drawn(total: int, most: int, seed: int) -> range | list[int]:

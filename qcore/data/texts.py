@@ -15,9 +15,11 @@ from qcore.data.listing import shown
 from qcore.data.samples import Samples, as_kind
 from qcore.data.splits import Data
 from qcore.data.tagged.documents import Document, Label
+from qcore.data.tagged.objects import TEXT
 from qcore.data.tagged.words import Tags, counted, read_token_labels, tags_of, takes_tags
-from qcore.data.text_files import Documents, open_documents
+from qcore.data.text_files import Documents, fields_file, open_documents
 from qcore.data.text_labels import class_names, read_text_labels
+from qcore.data.text_roles import TextRoles, field_of, text_roles
 from qcore.data.tokens import Cutter, Encoded, open_cutter
 from qcore.errors import InvalidData
 from qcore.example_inputs import zeros_for
@@ -34,37 +36,18 @@ _CHARACTERS = 64
 _FEWEST_CHARACTERS = 2**14
 
 
-@dataclass(frozen=True)
-class _Roles:
-    """Which input takes what.
-
-    Attributes:
-        ids: The one of token ids.
-        masks: Those that say which positions count.
-        types: Those of token types.
-        positions: Those that number the positions.
-        zeros: All others; fed with zeros.
-    """
-
-    ids: Input
-    masks: tuple[Input, ...]
-    types: tuple[Input, ...]
-    positions: tuple[Input, ...]
-    zeros: tuple[Input, ...]
-
-
 @dataclass
 class _Kept:
     """The documents that are used, and what became of the others.
 
     Attributes:
-        encoded: Their tokens.
+        encoded: Their tokens, of each of their texts.
         labels: Label and place of each.
         tags: The label of each of its tokens; None where its words have none.
         left_out: Why documents were left out, to how many.
     """
 
-    encoded: list[Encoded] = field(default_factory=list)
+    encoded: list[tuple[Encoded, ...]] = field(default_factory=list)
     labels: list[tuple[Label, str]] = field(default_factory=list)
     tags: list[Tags | None] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
@@ -90,9 +73,12 @@ def text_data(
 ) -> Data:
     """Read texts, cut them into tokens, and split them by documents.
 
+    A document has a text for each input of token ids.
+
     Args:
         name: The data name.
-        path: A folder of `.txt` files, or a `.txt`, `.jsonl`, `.parquet` or `.conll` file.
+        path: A folder of `.txt` files, or a `.txt`, `.jsonl`, `.parquet` or `.conll` file; with
+            several texts in a document a `.jsonl` or `.parquet` file.
         inputs: What the network takes.
         counts: Documents to calibrate on and to search on.
         seed: Which are drawn.
@@ -105,28 +91,36 @@ def text_data(
         InvalidParams: more documents are asked for than there are.
         DataUnavailable: texts or tokenizer are not there, or tokenizers is not installed.
     """
-    roles = _roles(inputs)
+    texts, zeros = text_roles(inputs)
     judge = None if model is None else judge_of(model)
-    cutter = open_cutter(path, model, roles.ids)
-    length = roles.ids.shape[0]
+    cutters = [open_cutter(path, model, roles.ids) for roles in texts]
+    fields = tuple(field_of(roles.ids.name) for roles in texts) if len(texts) > 1 else (TEXT,)
+    path = _file_of(path, texts, fields)
+    length = max(roles.ids.shape[0] for roles in texts)
     wanted = sum(counts) + most_tested
     characters = max(_FEWEST_CHARACTERS, _CHARACTERS * length)
-    tagged = takes_tags(judge)
-    found = open_documents(path, int(_SPARE * wanted), characters, seed, tagged)
-    fewest = 2 if judge is not None and judge.own_labels else 1
-    kept = _read(found, cutter, fewest)
+    tagged = takes_tags(judge) and len(texts) == 1
+    found = open_documents(path, int(_SPARE * wanted), characters, seed, tagged, fields)
+    judged = getattr(judge, "ids", "") if judge is not None and judge.own_labels else None
+    fewest = [2 if judged in ("", roles.ids.name) else 1 for roles in texts]
+    kept = _read(found, cutters, fewest)
     kept.thin(wanted, seed)
     if not kept.encoded:
         why = ", ".join(f"{n:,} {words}" for words, n in kept.left_out.items()) or "it is empty"
         raise InvalidData(f"{shown(path)} holds no document that can be used ({why}).")
-    notes = [*cutter.notes, *_notes(found, kept, length)]
+    said = dict.fromkeys(note for cutter in cutters for note in cutter.notes)
+    notes = [*_fields_note(texts, fields), *said, *_notes(found, kept, length)]
     classes: tuple[str, ...] = ()
     labels = None
     if any(tags is not None for tags in kept.tags) and model is not None:
         classes, labels = _token_labels(kept, length, model, path, notes)
     elif judge is not None and model is not None:
         classes, labels = read_text_labels(kept.labels, model, judge, notes)
-    samples = Samples(_columns(kept.encoded, roles, cutter.padding), inputs, labels)
+    columns: dict[str, Tensor] = {}
+    for at, (roles, cutter) in enumerate(zip(texts, cutters, strict=True)):
+        columns |= _columns([each[at] for each in kept.encoded], roles, cutter.padding)
+    columns |= {each.name: zeros_for(each, len(kept.encoded)) for each in zeros}
+    samples = Samples(columns, inputs, labels)
     return split_samples(name, samples, None, counts, seed, training, tuple(notes), classes)
 
 
@@ -144,63 +138,29 @@ def _token_labels(
     return read_token_labels(tags, places, length, class_names(model), path, notes)
 
 
-def _roles(inputs: tuple[Input, ...]) -> _Roles:
-    """Tell inputs apart by their names.
-
-    Raises:
-        InvalidData: there is not exactly one of token ids, or another has not its length.
-    """
-    sorts: dict[str, list[Input]] = {
-        kind: [] for kind in ("mask", "type", "segment", "position", "")
-    }
-    zeros = []
-    for each in inputs:
-        kind = next(kind for kind in sorts if kind in each.name.lower())
-        if each.zeros and kind in ("", "position"):
-            zeros.append(each)
-        else:
-            sorts[kind].append(each)
-    ids = [each for each in sorts[""] if each.dtype.startswith("int") and len(each.shape) == 1]
-    takes = "; ".join(each.words for each in inputs) or "images"
-    if len(ids) > 1 and len(ids) == len(sorts[""]):
-        raise InvalidData(
-            f"Texts fill one input of token ids, and this network takes "
-            f"{' and '.join(each.name for each in ids)}. Cut them into ids yourself, and use a "
-            "file with a column for each (tensors:/path, a .parquet with lists of ids)."
-        )
-    if len(ids) != 1 or len(sorts[""]) != 1:
-        raise InvalidData(
-            f"Texts are for networks that take token ids; this one takes {takes}. Use data of the "
-            "kind that it was trained on."
-        )
-    masks, positions = tuple(sorts["mask"]), tuple(sorts["position"])
-    types = (*sorts["type"], *sorts["segment"])
-    for each in (*masks, *types, *positions):
-        if each.shape != ids[0].shape:
-            raise InvalidData(
-                f"Input {each.name!r} has the shape {each.shape}, and the token ids "
-                f"{ids[0].shape}; texts fill inputs of one length."
-            )
-    return _Roles(ids[0], masks, types, positions, tuple(zeros))
-
-
-def _read(found: Documents, cutter: Cutter, fewest: int) -> _Kept:
+def _read(found: Documents, cutters: list[Cutter], fewest: list[int]) -> _Kept:
     kept, seen = _Kept(), set()
     for batch in _batches(found.each):
-        encoded = cutter.encode([document.text for document in batch])
-        for document, tokens in zip(batch, encoded, strict=True):
-            digest = hashlib.blake2b(tokens.ids.tobytes(), digest_size=16).digest()
-            if not document.text or not tokens.own:
+        encoded = [
+            cutter.encode([(document.text, *document.more)[at] for document in batch])
+            for at, cutter in enumerate(cutters)
+        ]
+        for document, tokens in zip(batch, zip(*encoded, strict=True), strict=True):
+            digest = hashlib.blake2b(digest_size=16)
+            for each in tokens:
+                digest.update(len(each.ids).to_bytes(8, "big") + each.ids.tobytes())
+            if not all(each.own for each in tokens) or not document.text:
                 kept.left_out["empty"] += 1
-            elif len(tokens.ids) < fewest:
+            elif any(len(each.ids) < n for each, n in zip(tokens, fewest, strict=True)):
                 kept.left_out["of a single token, after which nothing can be predicted"] += 1
-            elif digest in seen:
+            elif digest.digest() in seen:
                 kept.left_out["the same as another one in the tokens that are taken"] += 1
-            elif document.tags and not counted(tags := tags_of(document, tokens)):
+            elif document.tags and not counted(tags := tags_of(document, tokens[0])):
                 kept.left_out["in whose tokens no word with a label begins"] += 1
             else:
-                seen.add(digest)
-                kept.encoded.append(replace(tokens, cut=tokens.cut or document.cut))
+                seen.add(digest.digest())
+                cut = document.cut or any(each.cut for each in tokens)
+                kept.encoded.append((replace(tokens[0], cut=cut), *tokens[1:]))
                 kept.labels.append((document.label, document.place))
                 kept.tags.append(tags if document.tags else None)
     return kept
@@ -213,7 +173,7 @@ def _batches(each: Iterator[Document]) -> Iterator[list[Document]]:
 
 def _notes(found: Documents, kept: _Kept, length: int) -> list[str]:
     notes = []
-    cut = sum(tokens.cut for tokens in kept.encoded)
+    cut = sum(tokens[0].cut for tokens in kept.encoded)
     if cut:
         notes.append(
             f"{cut:,} of {len(kept.encoded):,} documents are longer than {length:,} tokens "
@@ -230,7 +190,28 @@ def _notes(found: Documents, kept: _Kept, length: int) -> list[str]:
     return [*notes, *filter(None, [found.skipped.note()])]
 
 
-def _columns(encoded: list[Encoded], roles: _Roles, padding: int) -> dict[str, Tensor]:
+def _file_of(path: Path, texts: tuple[TextRoles, ...], fields: tuple[str, ...]) -> Path:
+    """The folder or file that documents are read from; of several texts it is a file of objects."""
+    found = path if len(texts) == 1 else fields_file(path)
+    if found is None:
+        shape = ", ".join(f'"{name}": "..."' for name in fields)
+        raise InvalidData(
+            f"{shown(path)} is no file of objects with {len(fields)} texts each, and this network "
+            f"takes {' and '.join(roles.ids.name for roles in texts)}. Give a .jsonl file with an "
+            f"object in each line, {{{shape}}}, or a .parquet file with these columns."
+        )
+    return found
+
+
+def _fields_note(texts: tuple[TextRoles, ...], fields: tuple[str, ...]) -> list[str]:
+    if len(texts) == 1:
+        return []
+    pairs = zip(texts, fields, strict=True)
+    told = ", ".join(f"{roles.ids.name} the field {name!r}" for roles, name in pairs)
+    return [f"Of each document {told}."]
+
+
+def _columns(encoded: list[Encoded], roles: TextRoles, padding: int) -> dict[str, Tensor]:
     n, size = len(encoded), roles.ids.shape[0]
     ids = torch.full((n, size), padding, dtype=torch.int64)
     mask = torch.zeros((n, size), dtype=torch.int64)
@@ -244,5 +225,4 @@ def _columns(encoded: list[Encoded], roles: _Roles, padding: int) -> dict[str, T
     columns |= {each.name: as_kind(mask, each) for each in roles.masks}
     columns |= {each.name: as_kind(types, each) for each in roles.types}
     numbers = torch.arange(size).expand(n, size).contiguous()
-    columns |= {each.name: as_kind(numbers, each) for each in roles.positions}
-    return columns | {each.name: zeros_for(each, n) for each in roles.zeros}
+    return columns | {each.name: as_kind(numbers, each) for each in roles.positions}

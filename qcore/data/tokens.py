@@ -8,15 +8,18 @@ from typing import Any
 import numpy as np
 
 from qcore.data.listing import shown
-from qcore.errors import DataUnavailable, InvalidData
+from qcore.errors import DataUnavailable, InvalidData, QcoreError
 from qcore.inputs import Input
 from qcore.models import verses
 from qcore.models.cards import FOLDER, card_folder
-from qcore.models.hugging_folder import TOKENIZER
+from qcore.models.hugging_folder import TOKENIZER, read_config
 
 MOST_BYTES = 512 * 2**20
 PADDING = ("[PAD]", "<pad>", "<|pad|>", "<|padding|>", "<PAD>", "<|endoftext|>", "</s>")
 """Tokens that pad where the tokenizer does not say which does, in the order they are tried."""
+
+WRITES = "decoder"
+"""Begins the name of the ids of what a network writes, each predicted from those before it."""
 
 _OTHER_VOCABULARY = 0.9
 """Below this share of the network's ids, a tokenizer's number of tokens is called odd."""
@@ -52,6 +55,7 @@ class Cutter:
         ids: The input that takes the ids.
         padding: The id that short texts are padded with.
         notes: Sentences on what to know of it.
+        start: Id that stands before every text, of what a network writes; None for none.
     """
 
     library: Any
@@ -59,6 +63,7 @@ class Cutter:
     ids: Input
     padding: int
     notes: tuple[str, ...] = ()
+    start: int | None = None
 
     def encode(self, texts: list[str]) -> list[Encoded]:
         """Cut some texts.
@@ -74,6 +79,9 @@ class Cutter:
             types = np.array(encoding.type_ids, np.int64)
             own = len(ids) - sum(encoding.special_tokens_mask)
             last = np.array([e - 1 if e > s else -1 for s, e in encoding.offsets], np.int64)
+            if self.start is not None:
+                ids, types = np.r_[self.start, ids], np.r_[0, types]
+                last = np.r_[-1, last]
             found.append(Encoded(ids, types, own, bool(encoding.overflowing), last))
         return found
 
@@ -120,7 +128,9 @@ def open_cutter(texts: Path, model: str | None, ids: Input) -> Cutter:
         notes.append(
             f"{shown(path)} has {size:,} tokens and the network {most:,} ids: is it the network's?"
         )
-    length, added = ids.shape[0], tokenizer.num_special_tokens_to_add(False)
+    start = _start(model, ids)
+    length = ids.shape[0] - (start is not None)
+    added = tokenizer.num_special_tokens_to_add(False)
     if length <= added:
         raise InvalidData(
             f"{shown(path)} adds {added} tokens to each text, and {ids.name!r} takes {length}: "
@@ -132,9 +142,25 @@ def open_cutter(texts: Path, model: str | None, ids: Input) -> Cutter:
             f"Texts are padded with the id {padding:,}, as {shown(path)} says; the network's own "
             f"is {int(ids.pad):,}."
         )
+    if start is not None:
+        notes.append(f"{ids.name} begins with the id {start:,}, as the network's config.json says.")
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length=length)
-    return Cutter(tokenizer, path, ids, padding, tuple(notes))
+    return Cutter(tokenizer, path, ids, padding, tuple(notes), start)
+
+
+def _start(model: str | None, ids: Input) -> int | None:
+    """The id that a Hugging Face network begins what it writes with; None of what it reads."""
+    if model is None or not ids.name.lower().startswith(WRITES):
+        return None
+    try:
+        config = read_config(card_folder(model) / FOLDER)
+    except QcoreError:
+        return None
+    usual = config.get("pad_token_id") if "t5" in str(config.get("model_type")) else None
+    found = config.get("decoder_start_token_id", usual)
+    known = isinstance(found, int) and found >= 0 and (ids.high is None or found < ids.high)
+    return found if known else None
 
 
 def _read(path: Path) -> Any:

@@ -26,6 +26,7 @@ class Document:
         label: As it is written; None without one.
         spans: (first character, the one behind the last) of each word that has a tag.
         tags: The label of each of these words; () where words have none.
+        more: Its further texts, where a network takes several.
     """
 
     text: str
@@ -34,6 +35,7 @@ class Document:
     label: Label = None
     spans: tuple[tuple[int, int], ...] = ()
     tags: tuple[Tag, ...] = ()
+    more: tuple[str, ...] = ()
 
 
 def tagged_document(

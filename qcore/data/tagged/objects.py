@@ -6,7 +6,7 @@ the field `label`; labels of its words are a list in `tags`, `labels` or a field
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qcore.data.tagged.documents import NONE_COUNTS, Document, Tag, decoded, tagged_document
@@ -22,7 +22,12 @@ _SHOWN = 60
 
 
 def read_line(
-    content: bytes, place: str, cut: bool, characters: int, tagged: bool = False
+    content: bytes,
+    place: str,
+    cut: bool,
+    characters: int,
+    tagged: bool = False,
+    fields: Sequence[str] = (TEXT,),
 ) -> Document:
     """A line of a `.jsonl` file.
 
@@ -32,6 +37,7 @@ def read_line(
         cut: Whether it goes on.
         characters: How much of its text is read.
         tagged: Whether labels of its words are looked for.
+        fields: As for `read_fields`.
 
     Raises:
         InvalidData: it is no object with a text, or its labels are not those of its words.
@@ -56,11 +62,15 @@ def read_line(
             f"{place} needs an object with the field {TEXT!r}, a text; it holds a "
             f"{type(found).__name__}. Name the field of the text {TEXT!r}."
         )
-    return read_fields(found, place, characters, tagged)
+    return read_fields(found, place, characters, tagged, fields)
 
 
 def read_fields(
-    found: Mapping[str, Any], place: str, characters: int, tagged: bool = False
+    found: Mapping[str, Any],
+    place: str,
+    characters: int,
+    tagged: bool = False,
+    fields: Sequence[str] = (TEXT,),
 ) -> Document:
     """The document of an object.
 
@@ -69,10 +79,13 @@ def read_fields(
         place: Where it lies, for messages.
         characters: How much of its text is read.
         tagged: Whether labels of its words are looked for.
+        fields: Those of its texts, several where a network takes several.
 
     Raises:
         InvalidData: it has no text, or its labels are not those of its words.
     """
+    if len(fields) > 1:
+        return _of_several(found, place, characters, fields)
     name, tags = _tags(found, place) if tagged else ("", None)
     text = found.get(TEXT)
     words = None
@@ -105,6 +118,27 @@ def read_fields(
         )
     whole = _whole(text).strip()
     return Document(whole[:characters], place, len(whole) > characters, label)
+
+
+def _of_several(
+    found: Mapping[str, Any], place: str, characters: int, fields: Sequence[str]
+) -> Document:
+    missing = [name for name in fields if not isinstance(found.get(name), str)]
+    if missing:
+        raise InvalidData(
+            f"{place} needs an object with a text in each of the fields "
+            f"{', '.join(map(repr, fields))}; {', '.join(map(repr, missing))} is none, and it "
+            f"holds the fields {_fields(found)}."
+        )
+    label = found.get(LABEL)
+    if label is not None and not isinstance(label, str | int | float):
+        raise InvalidData(
+            f"{place}: the label is a {type(label).__name__}; it may be a number or a name."
+        )
+    texts = [_whole(found[name]).strip() for name in fields]
+    cut = any(len(text) > characters for text in texts)
+    first, *more = (text[:characters] for text in texts)
+    return Document(first, place, cut, label, more=tuple(more))
 
 
 def _fields(found: Mapping[str, Any]) -> str:

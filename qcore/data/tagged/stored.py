@@ -4,7 +4,7 @@ A row has the fields that a line of a `.jsonl` file may have. In a CoNLL file th
 the word and the last one its label; an empty line ends a document.
 """
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,7 +35,11 @@ def count_rows(path: Path) -> int:
 
 
 def row_documents(
-    path: Path, chosen: Container[int], characters: int, tagged: bool
+    path: Path,
+    chosen: Container[int],
+    characters: int,
+    tagged: bool,
+    fields: Sequence[str] = (TEXT,),
 ) -> Iterator[Document]:
     """Documents of some rows, in order, a few in memory at a time.
 
@@ -44,18 +48,19 @@ def row_documents(
         chosen: Numbers of the rows, from 0.
         characters: How much of each text is read.
         tagged: Whether labels of words are looked for.
+        fields: Those of the texts.
 
     Raises:
         InvalidData: it cannot be read, or a row has no text.
     """
     with _opened(path) as file:
-        names = [name for name in file.schema_arrow.names if _is_read(name)]
+        names = [name for name in file.schema_arrow.names if name in fields or _is_read(name)]
         number = 0
         for batch in file.iter_batches(_BATCH, columns=names):
             for row in batch.to_pylist():
                 if number in chosen:
                     place = f"{shown(path.name)}, row {number:,}"
-                    yield read_fields(row, place, characters, tagged)
+                    yield read_fields(row, place, characters, tagged, fields)
                 number += 1
 
 

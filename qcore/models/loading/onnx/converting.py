@@ -14,11 +14,11 @@ from torch.fx import GraphModule
 
 from qcore.errors import InvalidConfig, QcoreError, UnsupportedModel
 from qcore.models.loading.onnx import operators
+from qcore.models.loading.onnx.gathered import with_embeddings
 from qcore.models.loading.onnx.graph import tidied, with_linears
 from qcore.models.loading.onnx.padded import with_pads
 from qcore.models.loading.onnx.parse import WHAT, nodes_of, short
 from qcore.models.loading.onnx.sizes import Sized, lowered, with_numbers
-from qcore.models.loading.onnx.tables import with_embeddings
 from qcore.models.loading.onnx.tied import shared_again
 from qcore.models.loading.packages import need
 

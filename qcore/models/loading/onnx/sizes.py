@@ -61,8 +61,8 @@ def with_sizes(proto: Any, values: Values) -> Sized:
     sought = {name for node in readers for name in node.input if name in sizes}
     moving = [n for n in readers if n.op_type in ("Reshape", "Expand") and n.input[1] in sought]
     gathers = [n for n in readers if n.op_type in GATHERS and n.input[1] in sought]
-    wanted = sought | {n.output[0] for n in moving} | {n.input[0] for n in gathers}
-    names = sorted(wanted - {tensor.name for tensor in graph.initializer})
+    shown = sought | {n.output[0] for n in moving} | {n.input[0] for n in gathers}
+    names = sorted(shown - {tensor.name for tensor in graph.initializer})
     seen = [dict(zip(names, found, strict=True)) for found in values(proto, names)] if names else []
     copy = copied(proto)
     graph, expanded, nodes = copy.graph, {}, []
