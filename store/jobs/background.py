@@ -54,7 +54,7 @@ class Background:
             return
         others = [k for k, child in self.running.items() if child.process.poll() is None]
         if len(others) >= self.at_once:
-            raise InvalidParams(f"{len(others)} other {self.title} are at work; wait for one.")
+            raise InvalidParams(f"{len(others)} other {self.title} are being made; wait for one.")
         folder = files_folder(store) / "logs"
         command = [sys.executable, "-m", "store", self.name, *words]
         # by the environment, because a command line is for all to see and a URL may hold a password

@@ -20,6 +20,7 @@ from store import open_store, save_config
 from store.__main__ import main
 from store.database.locations import URL_VARIABLE
 from store.jobs import samples
+from store.workers.children import Child
 from tests import configs as made
 
 ROOT = Path(__file__).parents[2]
@@ -83,9 +84,9 @@ def test_a_page_starts_it_once_and_is_told_how_it_ended(store, measured):
     number = save_config(store, "kept", text)
     assert samples.look(store, text) is None
     samples.start(store, text, [str(number)])
-    (child,) = samples._CHILDREN.values()
+    (child,) = samples.SAMPLES.running.values()
     samples.start(store, text, [str(number)])
-    assert list(samples._CHILDREN.values()) == [child]
+    assert list(samples.SAMPLES.running.values()) == [child]
     assert samples.look(store, text).state == "running"
     assert store.url not in " ".join(map(str, child.process.args))
     assert child.process.wait(timeout=120) == 0
@@ -98,7 +99,7 @@ def test_what_cannot_be_shown_ends_in_words(store):
     text = dump_bits(made.config(state=False))
     number = save_config(store, "alone", text)
     samples.start(store, text, [str(number)])
-    (child,) = samples._CHILDREN.values()
+    (child,) = samples.SAMPLES.running.values()
     child.process.wait(timeout=120)
     told = samples.look(store, text)
     assert told.state == "failed"
@@ -113,9 +114,9 @@ def test_not_more_than_two_are_computed_at_once(store, monkeypatch):
         def poll(self):
             return None
 
-    busy = {(store.url, str(n)): samples.Child(0, Running(), Path("log"), "") for n in range(2)}
-    monkeypatch.setattr(samples, "_CHILDREN", busy)
-    with pytest.raises(InvalidParams, match="Samples of 2 others are being computed"):
+    busy = {(store.url, str(n)): Child(0, Running(), Path("log"), "") for n in range(2)}
+    monkeypatch.setattr(samples, "SAMPLES", replace(samples.SAMPLES, running=busy))
+    with pytest.raises(InvalidParams, match="2 other records of samples are being made"):
         samples.start(store, "text", ["1"])
 
 
