@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlparse
 
+import psutil
 import pytest
 from filelock import FileLock
 
@@ -175,11 +176,11 @@ def shared(
 
 
 def _alive(process: int) -> bool:
+    """Whether it still runs: one that crashed is there until whoever started it has noticed."""
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    return True
 
 
 @pytest.fixture(scope="session")

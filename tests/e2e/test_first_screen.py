@@ -56,7 +56,7 @@ def test_a_phone_has_one_column_with_the_front_first(server, page):
     assert page.evaluate("document.scrollingElement.scrollWidth") <= 390
 
 
-def test_front_rows_and_dials_are_reached_by_the_keyboard_alone(server, page):
+def test_all_is_reached_by_the_keyboard_alone_and_a_gap_opens_a_search_of_it(server, page):
     open_explorer(page, server.url)
     inside = "document.activeElement?.shadowRoot?.activeElement ?? document.activeElement"
     seen = set()
@@ -68,6 +68,18 @@ def test_front_rows_and_dials_are_reached_by_the_keyboard_alone(server, page):
             break
     assert {"front", "rows", "card"} & seen >= {"front", "rows"}
     assert any("Weights at most" in each for each in seen)
+    a_gap_of_the_front_opens_a_search_of_it(page)
+
+
+def a_gap_of_the_front_opens_a_search_of_it(page):
+    gap = page.get_by_role("button", name="Search there")
+    gap.click()
+    page.get_by_text("New search").wait_for()
+    page.wait_for_url(re.compile("/searches"))
+    limit = page.get_by_role("textbox", name=re.compile("Weights at most"))
+    limit.wait_for()
+    # one seed, as the pick's run had
+    assert page.get_by_role("textbox", name="Seeds").input_value() == "0"
 
 
 def test_a_loss_that_is_no_longer_asked_for_leaves_the_address_and_the_pick(server, page):
@@ -83,15 +95,3 @@ def test_a_loss_that_is_no_longer_asked_for_leaves_the_address_and_the_pick(serv
     page.get_by_text("is shown to lose at most").wait_for(state="hidden")
     pick.wait_for()
     assert pick.text_content() == before
-
-
-def test_a_gap_of_the_front_opens_a_search_of_it(server, page):
-    open_explorer(page, server.url)
-    gap = page.get_by_role("button", name="Search there")
-    gap.click()
-    page.get_by_text("New search").wait_for()
-    page.wait_for_url(re.compile("/searches"))
-    limit = page.get_by_role("textbox", name=re.compile("Weights at most"))
-    limit.wait_for()
-    # one seed, as the pick's run had
-    assert page.get_by_role("textbox", name="Seeds").input_value() == "0"

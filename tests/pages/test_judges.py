@@ -11,6 +11,7 @@ from qcore.graded import Graded
 from store.jobs import pick
 from tests.pages import judged_sample, sample
 from tests.pages.conftest import opened
+from tests.variants import crossed
 
 FOREIGN = re.compile(r"[Aa]ccurac(y|ies)\b|\b[Ii]mages?\b|McNemar|\bnats\b|\bWilson\b")
 PAGES = {
@@ -23,7 +24,10 @@ PAGES = {
 }
 
 
-@pytest.fixture(params=["signal", "tokens"])
+JUDGES = ("signal", "tokens")
+
+
+@pytest.fixture(params=JUDGES)
 def judge(request, store):
     judged_sample.fill(store, request.param)
     return request.param
@@ -40,7 +44,7 @@ def told(at):
     return said
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(("page", "judge"), crossed(PAGES, JUDGES), indirect=["judge"])
 def test_a_page_speaks_as_the_judge_does(page, judge, store):
     at = opened(page.partition(",")[0], model="resnet8", **PAGES[page])
     strange = [words for words in told(at) if FOREIGN.search(words) and "nats a" not in words]

@@ -15,6 +15,11 @@ from store.runs import queue
 from store.workers import worker
 from tests.store.fake import SPEC, prepare
 
+words_alone = pytest.mark.parametrize(
+    "backend", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
+"""For how words are read, whichever database is asked afterwards."""
+
 
 @pytest.fixture
 def call(store, capsys):
@@ -81,6 +86,7 @@ def test_a_run_in_the_foreground_ends_with_its_front(call, store, monkeypatch):
     assert "shown to lose at most 0 points" in out
 
 
+@words_alone
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -121,6 +127,7 @@ def test_a_mistake_is_one_plain_line_and_stores_nothing(call, store, words, mess
     assert all_runs(store) == []
 
 
+@words_alone
 @pytest.mark.parametrize(
     ("written", "limit"),
     [("40000", 40000), ("4e4", 40000), ("40kB", 40000), ("40 KiB", 40960), ("320kbit", 40000),

@@ -195,8 +195,9 @@ def test_states_are_still_taken_once_its_matrices_are_layers(tmp_path, direction
     assert np.allclose(got.numpy(), wanted(path, feeds)[0], atol=1e-5)
 
 
-@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
-@pytest.mark.parametrize("state", [True, False])
+@pytest.mark.parametrize(
+    ("direction", "state"), crossed(["forward", "reverse", "bidirectional"], [True, False])
+)
 def test_gates_of_an_lstm_may_see_its_cell(tmp_path, direction, state):
     path = lstm(tmp_path / "n.onnx", state=state, direction=direction, peepholes=True)
     loaded = load_network("onnx", "", path, None, None, {})
