@@ -56,7 +56,7 @@ def add_network(
         QcoreError: it cannot be loaded, run or quantized; says why and what to do.
     """
     new.check()
-    tell("Loading the network")
+    tell(f"Loading the network{_size_words(new.weights)}")
     loaded = load_network(
         new.source,
         new.architecture,
@@ -99,6 +99,14 @@ def add_network(
     with kept_file(new.source, None if new.weights is None else Path(new.weights)) as weights:
         card = write_card(card, weights, found.spec)
     return card, found.spec, list(loaded.notes)
+
+
+def _size_words(weights: str | None) -> str:
+    """How large a file is, for those who watch what opening it takes."""
+    path = None if weights is None else Path(weights)
+    if path is None or not path.is_file():
+        return ""
+    return f", {path.stat().st_size / 1e6:,.1f} MB"
 
 
 def change_judge(name: str, judge: Judge) -> tuple[Judge, list[str]]:

@@ -38,9 +38,13 @@ def opened(
         return found
     if st.session_state.get(cancelled) == what:
         st.info("Cancelled; nothing of it was kept.", icon=":material/close:")
-        if not st.button("Read it after all", key=f"{key}-again", icon=":material/refresh:"):
-            return None
-        st.session_state.pop(cancelled)
+        st.button(
+            "Read it after all",
+            key=f"{key}-again",
+            icon=":material/refresh:",
+            on_click=lambda: st.session_state.pop(cancelled, None),
+        )
+        return None
     place = st.empty()
     drawn = st.empty()
 

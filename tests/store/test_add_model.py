@@ -46,6 +46,7 @@ def test_from_a_file_to_a_configuration_that_another_process_reproduces(place, c
     )  # fmt: skip
     said = capsys.readouterr().out
     assert added == 0
+    assert f"Loading the network, {weights.stat().st_size / 1e6:,.1f} MB" in said
     assert "mine: 10 layers can be quantized, 100.00 % of the weights; 3 classes" in said
     assert "splits: 16 calibration, 16 search, 28 test" in said
     assert "n = 28), measured" in said

@@ -22,6 +22,10 @@ MOST_TEXT = 200
 MOST_NAME = 200
 MOST_DIMENSIONS = 4
 MOST_TENSORS = 1 << 17
+MOST_KEYS = 1 << 16
+MOST_TEXTS = 1 << 22
+"""Entries of a list that are walked one by one; vocabularies have a million at most."""
+
 MOST_WEIGHTS = 1 << 50
 DEEPEST = 2
 MOST_HEAD = 1 << 28
@@ -120,7 +124,12 @@ class _Bytes:
         if inner in _SIZES:
             self.skip(count * _SIZES[inner])
             return None
-        for _ in range(count):
+        for number in range(count):
+            if number >= MOST_TEXTS:
+                raise InvalidConfig(
+                    f"The GGUF file has a list of {count:,} entries before byte {self.at:,}; at "
+                    f"most {MOST_TEXTS:,} are read. Is it damaged?"
+                )
             self.value(inner, False, depth + 1)
         return None
 
@@ -155,7 +164,11 @@ def read_head(data: bytes | mmap.mmap) -> Head:
             f"The GGUF file says that it has {tensors:,} tensors; 1 to {MOST_TENSORS:,} are read."
         )
     said: dict[str, str | int] = {}
-    for _ in range(keys):
+    for number in range(keys):
+        if number >= MOST_KEYS:
+            raise InvalidConfig(
+                f"The GGUF file says that it has {keys:,} keys; at most {MOST_KEYS:,} are read."
+            )
         name = reader.text(MOST_NAME)
         value = reader.value(reader.number("I"), name in KEPT)
         if name in KEPT and value is not None:

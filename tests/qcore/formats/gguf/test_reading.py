@@ -138,6 +138,7 @@ MOST = 2**64 - 1
         (head(tensors=0), "0 tensors"),
         (head(tensors=MOST), "tensors; 1 to"),
         (head(keys=MOST), "ends inside"),
+        (head(keys=MOST, body=bytes(2**20)), r"at most 65,536 are read"),
         (head(keys=1, body=struct.pack("<Q", MOST)), "ends inside"),
         (head(keys=1, body=text(b"k") + struct.pack("<I", 99)), "kind 99"),
         (head(keys=1, body=text(b"k") + struct.pack("<IIQ", 9, 8, MOST)), "ends inside"),
