@@ -193,6 +193,9 @@ _TEXTS = (".txt", ".text", ".jsonl", ".ndjson")
 _TENSORS = (b"PK", b"\x93NUMPY", b"PAR1", b"\x80")
 """How files of tensors begin: numpy's, Parquet's and what torch.save wrote."""
 
+MOST_PLACE = 900
+"""Letters of a data name with its path."""
+
 MOST_IMAGES = 100_000
 MOST_REPORTED = 1_000
 
@@ -256,6 +259,11 @@ def check_run(
         QcoreError: says what is wrong with its value, and what to do.
     """
     split_data_name(spec.data)
+    if len(spec.data) > MOST_PLACE:
+        raise InvalidParams(
+            f"The data's name has {len(spec.data):,} letters; at most {MOST_PLACE} are kept. Link "
+            "to its folder or file by a shorter path, and give that."
+        )
     read_judge(spec.judge)
     if spec.search not in SEARCHES:
         raise InvalidParams(f"Unknown search {spec.search!r}; known: {', '.join(SEARCHES)}.")

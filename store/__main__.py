@@ -358,9 +358,7 @@ def parser() -> argparse.ArgumentParser:
         function=lambda store, words: command_keep.command_backup(store, words, say)
     )
     keeping["restore"].set_defaults(unopened=lambda words: command_keep.command_restore(words, say))
-    keeping["repair"].set_defaults(
-        function=lambda store, words: command_keep.command_repair(store, words, say)
-    )
+    keeping["repair"].set_defaults(unopened=lambda words: command_keep.command_repair(words, say))
     named: tuple[tuple[str, Command, str], ...] = (
         ("watch", command_watch, "follow a run until it ends"),
         ("pause", _asked(queue.request_pause), "pause when the batch in hand is measured"),

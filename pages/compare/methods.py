@@ -128,11 +128,15 @@ def run_rows(
 
 
 def run_seconds(run: Run) -> float | None:
-    """Seconds from a run's start to its end, pauses included; None while it has not ended."""
+    """Seconds from a run's start to its end, pauses included; None while it has not ended.
+
+    None, too, where a clock was set back in between: what it took is not known then.
+    """
     if not run.started or not run.finished:
         return None
     start, end = (pd.Timestamp(moment) for moment in (run.started, run.finished))
-    return max(0.0, (end - start).total_seconds())
+    took = (end - start).total_seconds()
+    return took if took >= 0 else None  # a clock was set back
 
 
 def methods_of(

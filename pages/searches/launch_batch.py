@@ -140,12 +140,11 @@ def duration(seconds: float) -> str:
 
 
 def seconds_of(run: Run) -> float | None:
-    """Wall-clock seconds a run took; None while it has not ended."""
+    """Wall-clock seconds a run took; None while it has not ended, or where a clock was set back."""
     if run.started is None or run.finished is None:
         return None
-    return (
-        datetime.fromisoformat(run.finished) - datetime.fromisoformat(run.started)
-    ).total_seconds()
+    took = datetime.fromisoformat(run.finished) - datetime.fromisoformat(run.started)
+    return took.total_seconds() if took.total_seconds() >= 0 else None
 
 
 def estimate(specs: Sequence[RunSpec], known: Sequence[Run], workers: int) -> str:

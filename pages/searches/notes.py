@@ -23,15 +23,28 @@ NEWS, TOLD, WRITTEN = "visit-news", "visit-told", "visit-written"
 """Session keys: what finished before this visit, whether it was seen, when the file was written."""
 
 
-def finished_since(known: Sequence[Run], moment: datetime) -> list[Run]:
-    """Searches that ended by themselves after a moment, latest first; recordings are left out."""
+def finished_since(
+    known: Sequence[Run], moment: datetime, now: datetime | None = None
+) -> list[Run]:
+    """Searches that ended by themselves after a moment, latest first; recordings are left out.
+
+    Args:
+        known: Runs.
+        moment: The last visit; one that is yet to come, as clocks make them up, is not known.
+        now: The time; None is now. What ended later than that would be told again and again.
+    """
+    now = now or datetime.now(UTC)
+    if moment > now:
+        return []
     ended = [
         (datetime.fromisoformat(run.finished), run)
         for run in known
         if run.finished and run.state in ("done", "failed") and not run.origin
     ]
     news = [(end if end.tzinfo else end.replace(tzinfo=UTC), run) for end, run in ended]
-    return [run for end, run in sorted(news, key=lambda n: n[0], reverse=True) if end > moment]
+    return [
+        run for end, run in sorted(news, key=lambda n: n[0], reverse=True) if moment < end <= now
+    ]
 
 
 def words(news: Sequence[Run]) -> str:

@@ -71,7 +71,8 @@ def _elapsed(run: Run, now: datetime | None) -> float | None:
         return None
     if run.finished is not None:
         return seconds_of(run)
-    return ((now or datetime.now(UTC)) - datetime.fromisoformat(run.started)).total_seconds()
+    since = (now or datetime.now(UTC)) - datetime.fromisoformat(run.started)
+    return since.total_seconds() if since.total_seconds() >= 0 else None  # a clock was set back
 
 
 def volume(store: Store, run: Run, model: ModelSpec, floats: Scores | None) -> float | None:

@@ -12,7 +12,7 @@ from pages.shared.widgets import error_box
 from qcore.allocation import BitAllocation
 from qcore.errors import QcoreError
 from qcore.problem import PTQ, TUNED
-from qcore.run_spec import RunSpec
+from qcore.run_spec import RunSpec, check_here
 from store import Run, Store, all_runs, create_run
 
 REDRAW_SECONDS = 3.0
@@ -20,12 +20,14 @@ REDRAW_SECONDS = 3.0
 
 
 def launch(store: Store, specs: Sequence[tuple[RunSpec, str]]) -> bool:
-    """Queue runs; on an error say it in words.
+    """Queue runs, or none where one could not begin here; on an error say it in words.
 
     Returns:
         True when all were queued.
     """
     try:
+        for spec, _ in specs:
+            check_here(spec)
         ids = [create_run(store, spec, name) for spec, name in specs]
     except QcoreError as error:
         error_box(error)

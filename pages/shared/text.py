@@ -157,9 +157,9 @@ def ago(moment: str | None, now: datetime | None = None) -> str:
     then = datetime.fromisoformat(moment)
     then = then if then.tzinfo else then.replace(tzinfo=UTC)
     seconds = ((now or datetime.now(UTC)) - then).total_seconds()
-    if seconds < 90:
+    if abs(seconds) < 90:
         return f"{max(0, seconds):.0f} s ago"
-    if seconds < 5400:
+    if 0 < seconds < 5400:  # of a moment to come, which a clock made up, the date is said
         return f"{seconds / 60:.0f} min ago"
     return then.strftime("%Y-%m-%d %H:%M UTC")
 

@@ -6,6 +6,7 @@ several writers, whatever the timeout), PostgreSQL's as an advisory lock. What a
 true until it has written.
 """
 
+import os
 import sqlite3
 import weakref
 from collections.abc import Iterator
@@ -31,6 +32,9 @@ from store.database.upgrade import bring_up_to_date
 TIMEOUT_S = 30
 IDLE_S = 10
 """A transaction left open so long, by a host that froze or vanished, is ended by the server."""
+
+MOST_NAME = 215
+"""Bytes of a database's file name."""
 
 WRITE_LOCK = 0xB17D1A1
 """Advisory lock of PostgreSQL; known to this database only."""
@@ -213,6 +217,7 @@ def open_store(location: str | Path | None = None) -> Store:
     url = database_url(location)
     path = sqlite_file(url)
     if path is not None:
+        _refuse_long(path)
         refuse_network(path, mount_table())
     folder = data_folder() if path is None else path.parent
     engine = connect(url)
@@ -233,6 +238,16 @@ def open_store(location: str | Path | None = None) -> Store:
     # connections of a store that nobody has any more are closed, not left to the collector
     weakref.finalize(store, engine.dispose)
     return store
+
+
+def _refuse_long(path: Path) -> None:
+    size = len(os.fsencode(path.name))
+    if size > MOST_NAME:
+        raise DatabaseUnavailable(
+            f"The name of the database, {path.name[:40]!r}..., has {size:,} bytes. Give it "
+            f"{MOST_NAME} at most: backups lie beside it under longer names, and 255 is all that "
+            "disks take."
+        )
 
 
 def _upgrade(url: str, folder: Path) -> None:

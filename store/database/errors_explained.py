@@ -22,7 +22,11 @@ FILE = (
         "the disk is full (or broken): free some space, nothing that was stored is lost. Or go on",
     ),
     (("not a database",), "the file is not a database. Move it away, or choose another file"),
-    (("malformed",), "the file is damaged. Keep a copy, then put back a backup (*.bak)"),
+    (
+        ("malformed",),
+        "the file is damaged. Stop bitdial and put back a backup (*.bak) by `python -m store "
+        "restore`, or keep what can be read by `python -m store repair`. Or go on",
+    ),
     (("locked",), "another program keeps it locked. Close that program and try again"),
 )
 SERVER = (

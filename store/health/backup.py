@@ -17,11 +17,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from qcore.errors import DatabaseUnavailable, InvalidParams, QcoreError, StoreError
-from store.database import Store, connect
+from store.database import Store
 from store.database.errors_explained import explained
 from store.database.locations import database_url, shown_url, sqlite_file
 from store.database.upgrade import known_revisions
-from store.health.status import is_held
+from store.health.swap import alone, put_in_place, stamp
 from store.runs.files import files_folder
 from store.settings import read_settings
 
@@ -31,7 +31,6 @@ FIRST_LOOK_S = 60.0
 """Who opens the dashboard for a moment does not wait for a copy."""
 
 _WEEKLY = re.compile(r"\.weekly\.(\d{14})\.bak$")
-_BESIDE = ("-wal", "-shm", "-journal")
 
 
 def back_up(store: Store, target: Path) -> int:
@@ -106,28 +105,13 @@ def restore(location: str | Path | None, backup: Path) -> Path | None:
     url = database_url(location)
     target = _file_of(url, "pg_restore --clean --dbname=DATABASE FILE")
     _check_backup(backup)
-    store = Store(connect(url), url, target.parent)
-    busy = DatabaseUnavailable(
-        f"{target} is in use. Stop the dashboard and every `python -m store run` that works on it, "
-        "then try again."
-    )
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.parent / "migration.lock", timeout=0):
-            if is_held(files_folder(store) / "supervisor.lock") or _is_open(target):
-                raise busy
-            fresh = target.with_name(f"{target.name}.restored")
-            _copied(backup, fresh, url)
-            aside = _set_aside(target)
-            os.replace(fresh, target)
-            return aside
-    except Timeout as error:
-        raise busy from error
-    except OSError as error:
-        raise DatabaseUnavailable(
-            f"{target} cannot be written ({error.strerror or error}). Change the permissions of "
-            "its folder, or choose another one with BITDIAL_DATA."
-        ) from error
+    with alone(target):
+        fresh = target.with_name(f"{target.name}.restored")
+        _copied(backup, fresh, url)
+        if target.exists():
+            return put_in_place(fresh, target)
+        os.replace(fresh, target)
+        return None
 
 
 def _check_backup(backup: Path) -> None:
@@ -147,36 +131,6 @@ def _check_backup(backup: Path) -> None:
         raise InvalidParams(f"{words}this bitdial does not know its schema ({schema}).")
 
 
-def _is_open(file: Path) -> bool:
-    """Whether a process has a database open: its log is given up only if nobody else needs it."""
-    if not file.exists():
-        return False
-    try:
-        with closing(sqlite3.connect(file, timeout=0)) as connection:
-            connection.execute("PRAGMA journal_mode=DELETE").fetchone()
-    except sqlite3.OperationalError as error:
-        return "locked" in str(error)
-    except sqlite3.Error:
-        return False  # too damaged to be used by anybody
-    return False
-
-
-def _set_aside(file: Path) -> Path | None:
-    """Rename a database and what lies beside it."""
-    if not file.exists():
-        return None
-    aside = file.with_name(f"{file.name}.replaced.{_stamp()}.bak")
-    for ending in (*_BESIDE, ""):
-        part = file.with_name(file.name + ending)
-        if part.exists():
-            os.replace(part, aside.with_name(aside.name + ending))
-    return aside
-
-
-def _stamp(seconds: float | None = None) -> str:
-    return time.strftime("%Y%m%d%H%M%S", time.gmtime(seconds))
-
-
 def weekly(file: Path) -> list[Path]:
     """The weekly backups beside a database, oldest first."""
     prefix = f"{file.name}.weekly."
@@ -188,7 +142,7 @@ def is_due(file: Path, clock: Callable[[], float] = time.time) -> bool:
     """Whether the newest weekly backup is a week old, or from a future that a clock made up."""
     dates = [found[1] for path in weekly(file) if (found := _WEEKLY.search(path.name))]
     now = clock()
-    near = (_stamp(now - WEEK_S), _stamp(now + 86_400))
+    near = (stamp(now - WEEK_S), stamp(now + 86_400))
     return not any(near[0] < date < near[1] for date in dates)
 
 
@@ -207,7 +161,7 @@ def back_up_weekly(store: Store, keep: int, clock: Callable[[], float] = time.ti
     if shutil.disk_usage(file.parent).free < 2 * file.stat().st_size:
         logging.getLogger("bitdial").warning("No room for the weekly backup of %s.", file)
         return None
-    made = file.with_name(f"{file.name}.weekly.{_stamp(clock())}.bak")
+    made = file.with_name(f"{file.name}.weekly.{stamp(clock())}.bak")
     back_up(store, made)
     others = [path for path in weekly(file) if path != made]
     for old in others[: max(0, len(others) - keep + 1)]:

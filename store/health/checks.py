@@ -1,5 +1,7 @@
 """Single checks of an installation, each a finding with what to do about it."""
 
+import glob
+import itertools
 import os
 import platform
 import shutil
@@ -98,6 +100,37 @@ def _missing(folder: Path) -> Finding:
         return Finding(OK, "Folder", f"{folder} is made at the first start")
     words = f"{folder} does not exist and {parent} cannot be written. Set BITDIAL_DATA"
     return Finding(PROBLEM, "Folder", f"{words} to a folder that can.")
+
+
+OTHERS = 0o077
+"""What the group and all others may do."""
+
+MOST_LOOKED_AT = 100_000
+"""Files of a data folder whose permissions are looked at."""
+
+
+def check_private(folder: Path, file: Path | None, ours: bool = True) -> Finding:
+    """Nobody but the owner reads what is stored; files of an older bitdial may be open to all.
+
+    Args:
+        folder: The data folder, or that of the database's file.
+        file: The database's file; None for a server's.
+        ours: Whether all in the folder is bitdial's; else what lies in it may be anybody's.
+    """
+    if os.name != "posix" or not folder.exists():
+        return Finding(OK, "Privacy", "not looked at")
+    if not folder.stat().st_mode & OTHERS:
+        return Finding(OK, "Privacy", f"only its owner can look into {folder}")
+    if file is None or ours:
+        found, fix = folder.rglob("*"), f"chmod 700 '{folder}'"
+    else:
+        found, fix = folder.glob(f"{glob.escape(file.name)}*"), f"chmod 600 '{file}'*"
+    looked = itertools.islice(found, MOST_LOOKED_AT)
+    loose = sum(bool(path.lstat().st_mode & OTHERS) for path in looked if not path.is_symlink())
+    if not loose:
+        return Finding(OK, "Privacy", f"only its owner can read the files in {folder}")
+    words = f"other users of this machine may read {loose:,} files and folders in {folder}"
+    return Finding(WARNING, "Privacy", f"{words}. If that is not wanted: {fix}")
 
 
 def check_disk(folder: Path, free: Callable[[Path], int] = free_bytes) -> Finding:

@@ -1,14 +1,14 @@
 """`python -m store backup`, `restore` and `repair`: what keeps results for years."""
 
-import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from store.database import Store, open_store
-from store.database.locations import sqlite_file
-from store.health import backup, repair
+from store.database.locations import database_url, sqlite_file
+from store.health import backup, repair, salvage
+from store.health.swap import stamp
 
 Say = Callable[[str], object]
 KEYS = ("id", "run_id", "key", "stage", "epoch")
@@ -19,7 +19,7 @@ def add_commands(commands: Any) -> dict[str, ArgumentParser]:
     made = {
         "backup": commands.add_parser("backup", help="copy the database while it is used"),
         "restore": commands.add_parser("restore", help="put a backup in the database's place"),
-        "repair": commands.add_parser("repair", help="set rows that cannot be read aside"),
+        "repair": commands.add_parser("repair", help="read around damage, set rows aside"),
     }
     made["backup"].add_argument("file", type=Path, help="the new copy")
     made["restore"].add_argument("file", type=Path, help="a backup")
@@ -46,11 +46,17 @@ def command_restore(arguments: Namespace, say: Say) -> int:
     return 0
 
 
-def command_repair(store: Store, arguments: Namespace, say: Say) -> int:
-    """Set rows aside, and say which."""
-    file = sqlite_file(store.url)
-    stamp = time.strftime("%Y%m%d%H%M%S", time.gmtime())
-    name = f"{'bitdial' if file is None else file.name}.aside.{stamp}.jsonl"
+def command_repair(arguments: Namespace, say: Say) -> int:
+    """Read around damaged pages where there are some, set rows aside, and say which."""
+    url = database_url(arguments.database)
+    file = sqlite_file(url)
+    if file is not None and (wrong := salvage.damaged_pages(file)):
+        say(f"{file} is damaged: {wrong}")
+        done = salvage.salvage(file)
+        say(salvage.said(done))
+        say(f"what was there before is {done.aside}")
+    store = open_store(arguments.database)
+    name = f"{'bitdial' if file is None else file.name}.aside.{stamp()}.jsonl"
     target = arguments.aside or store.folder / name
     found = repair.repair(store, target)
     for aside in found:

@@ -68,6 +68,7 @@ def findings(location: str | Path | None = None, env: Env | None = None) -> Iter
     file = sqlite_file(url)
     folder = data_folder(env) if file is None else file.parent
     yield checks.check_folder(folder)
+    yield checks.check_private(folder, file, folder == data_folder(env))
     yield checks.check_disk(folder)
     yield checks.check_file_system(url, folder)
     yield from _database(url, folder)
@@ -179,11 +180,13 @@ def _whole(store: Store, size: int) -> Iterator[Finding]:
     pragma = "quick_check" if size >= QUICK_FROM else "integrity_check"
     with store.read() as connection:
         said = [str(row[0]) for row in connection.exec_driver_sql(f"PRAGMA {pragma}(5)")]
-    if said == ["ok"]:
+    said = [line for line in said if line != "ok"]
+    if not said:
         yield Finding(OK, "Integrity", f"{pragma} found nothing wrong")
     else:
-        words = f"the file is damaged: {'; '.join(said)}. Stop bitdial, keep a copy of the file, "
-        yield Finding(PROBLEM, "Integrity", f"{words}and {PUT_BACK} beside it (*.bak).")
+        words = f"the file is damaged: {'; '.join(said)}. Stop bitdial, and {PUT_BACK} beside it "
+        words += "(*.bak), or keep what can be read with `python -m store repair`."
+        yield Finding(PROBLEM, "Integrity", words)
 
 
 def _writable(engine: Engine, url: str) -> Finding:

@@ -14,9 +14,8 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from qcore.errors import InvalidParams, StoreError
+from qcore.errors import InvalidParams
 from store.database import Store
-from store.database.locations import sqlite_file
 from store.health.damage import PLACES, Bad, bad_rows
 
 
@@ -45,12 +44,11 @@ def repair(store: Store, file: Path) -> list[Aside]:
 
     Raises:
         InvalidParams: the file is there already, or cannot be written.
-        StoreError: SQLite's file itself is damaged; a backup helps then.
+        DatabaseUnavailable: SQLite's file itself is damaged; `salvage` reads around that.
     """
     if os.path.lexists(file):
         raise InvalidParams(f"{file} is there already; give another name.")
     with store.write() as connection:
-        _check_file(store, connection)
         bad = list(bad_rows(connection))
         if not bad:
             return []
@@ -60,17 +58,6 @@ def repair(store: Store, file: Path) -> list[Aside]:
             query = f'DELETE FROM "{each.table}" WHERE {_at(connection)}'
             connection.execute(text(query), {"place": each.place})
     return found
-
-
-def _check_file(store: Store, connection: Connection) -> None:
-    if sqlite_file(store.url) is None:
-        return
-    said = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check(5)")]
-    if said != ["ok"]:
-        raise StoreError(
-            f"The file itself is damaged ({'; '.join(said)}), not single rows. Stop bitdial, then "
-            "`python -m store restore` one of the backups beside it (*.bak)."
-        )
 
 
 def _taken(connection: Connection, bad: Bad) -> Aside:

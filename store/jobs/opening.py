@@ -124,7 +124,8 @@ def look(store: Store, step: str) -> Look:
     child = _CHILDREN.get(step)
     # first whether it lives, then what it left: it may end in between
     alive = child is not None and child.process.poll() is None
-    since = time.time() - (place / REQUEST).stat().st_mtime
+    # what the reader sees; a clock that was set back makes no time before its begin
+    since = max(0.0, time.time() - (place / REQUEST).stat().st_mtime)
     result = _read(place / RESULT)
     if result is not None:
         _close(step)

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
-from sqlalchemy import and_, delete, insert, select, update
+from sqlalchemy import Connection, and_, delete, func, insert, select, update
 
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.errors import DataUnavailable, StoreError
@@ -284,9 +285,9 @@ def save_model(
         "digest": spec.digest,
         "spec": spec.to_json(),
         "float_point": document,
-        "at": now(),
     }
     with store.write() as connection:
+        values["at"] = _latest(connection, ModelRow.at)
         where = (ModelRow.name == spec.name) & (ModelRow.data == data)
         query = select(ModelRow.float_point).where(where, ModelRow.digest == spec.digest)
         kept = connection.execute(query).scalar_one_or_none()
@@ -366,7 +367,8 @@ def save_table(store: Store, key: str, model_digest: str, table: SensitivityTabl
     """Cache a sensitivity table, replacing one of the same key."""
     with store.write() as connection:
         connection.execute(delete(TableRow).where(TableRow.key == key))
-        values = {"document": table.to_json(), "model_digest": model_digest, "at": now()}
+        at = _latest(connection, TableRow.at)
+        values = {"document": table.to_json(), "model_digest": model_digest, "at": at}
         connection.execute(insert(TableRow).values(key=key, **values))
 
 
@@ -379,6 +381,16 @@ def damaged_facts(store: Store, model: str) -> list[str]:
         kept = connection.execute(select(TableRow.key, TableRow.document).where(of_it)).all()
     read = ((read_model, found), (read_float, found), (read_table, kept))
     return [str(error) for reader, rows in read for error in read_each(rows, reader)[1]]
+
+
+def _latest(connection: Connection, column: Any) -> str:
+    """The time, or a moment after the latest that is stored: clocks are set back, too."""
+    time, latest = now(), connection.execute(select(func.max(column))).scalar()
+    try:
+        after = datetime.fromisoformat(str(latest)) + timedelta(milliseconds=1)
+        return max(time, after.isoformat(timespec="milliseconds"))
+    except (TypeError, ValueError, OverflowError):
+        return time  # none yet, or damaged
 
 
 def load_table(store: Store, key: str) -> SensitivityTable | None:

@@ -126,16 +126,20 @@ def test_allocations_are_read_from_lines_of_json(app, store):
     assert all_runs(store)[0].spec.params["allocations"] == [{"conv1": [4, 32]}, {"conv1": [4, 32]}]
 
 
-def test_a_model_without_bundled_data_asks_for_a_folder(app, store):
+def test_a_model_without_bundled_data_asks_for_a_folder_that_is_there(app, store, tmp_path):
     at = app("searches", model="resnet18", search="Uniform bits")
     press(at, "Start search")
     assert "needs a folder" in at.error[0].value
-    at.text_input(key="f-folder-resnet18-imagefolder").set_value("/data/images").run()
+    box = "f-folder-resnet18-imagefolder"
+    at.text_input(key=box).set_value("/nowhere/images").run()
     press(at, "Start search")
-    assert all_runs(store)[0].spec.data == "imagefolder:/data/images"
-    at.text_input(key="f-folder-resnet18-imagefolder").set_value("'/a b/%#?' ").run()
-    press(at, "Start search")
-    assert all_runs(store)[0].spec.data == "imagefolder:/a b/%#?"
+    assert "There is nothing at" in at.error[0].value
+    assert all_runs(store) == []
+    for name in ("images", "a b/%#?"):
+        (tmp_path / name).mkdir(parents=True)
+        at.text_input(key=box).set_value(f"'{tmp_path}/{name}' ").run()
+        press(at, "Start search")
+        assert all_runs(store)[0].spec.data == f"imagefolder:{tmp_path}/{name}"
 
 
 def test_the_table_lists_state_method_and_best(app, filled):

@@ -236,3 +236,25 @@ def test_health_is_what_holds(store, backend):
     assert found.free > 0
     assert found.product.startswith("SQLite" if backend == "sqlite" else "PostgreSQL 1")
     assert found.leader == ""
+
+
+def test_what_others_may_read_is_named_and_a_shut_folder_is_enough(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir(mode=0o700)
+    for name in ("bitdial.db", "bitdial.db-wal", "logs"):
+        (folder / name).touch(mode=0o644)
+        (folder / name).chmod(0o644)
+    look_at = checks.check_private
+    assert look_at(folder, folder / "bitdial.db").verdict == "ok"
+    folder.chmod(0o755)
+    found = look_at(folder, folder / "bitdial.db")
+    assert (found.verdict, f"3 files and folders in {folder}" in found.words) == ("warning", True)
+    assert f"chmod 700 '{folder}'" in found.words
+    # among files of somebody else only the database's own are looked at
+    found = look_at(folder, folder / "bitdial.db", ours=False)
+    assert "2 files and folders" in found.words
+    assert f"chmod 600 '{folder}/bitdial.db'*" in found.words
+    for path in folder.iterdir():
+        path.chmod(0o600)
+    assert look_at(folder, folder / "bitdial.db").verdict == "ok"
+    assert look_at(tmp_path / "none", None).verdict == "ok"

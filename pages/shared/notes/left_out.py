@@ -32,7 +32,8 @@ def say_lost_lines(store: Store, run: Run) -> None:
     """Say how many lines of a run's history are damaged."""
     lost = len(damaged_events(store, run.id))
     if lost:
-        words = f"{counted(lost, 'line')} of its history cannot be read and left out."
+        are = "is" if lost == 1 else "are"
+        words = f"{counted(lost, 'line')} of its history cannot be read and {are} left out."
         st.warning(f"{words} {HELP}", icon=":material/broken_image:")
 
 

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import sys
+from dataclasses import replace
 from pathlib import Path
 from subprocess import run
 
@@ -12,12 +13,18 @@ from hypothesis import strategies as st
 from sqlalchemy import make_url
 
 from qcore.data_folder import data_folder
-from qcore.errors import DatabaseUnavailable
+from qcore.errors import DatabaseUnavailable, InvalidParams
+from qcore.run_spec import check_run
 from store import all_runs, create_run, open_store
+from store.__main__ import main
 from store.database import connect, upgrade
 from store.database.locations import SQLITE, database_url, shown_url, sqlite_file
+from store.health import backup
 from store.health.doctor import findings
 from store.health.status import health
+from store.runs import queue
+from store.runs.checkpoints import FileCheckpoints
+from store.runs.files import run_lock
 from tests.store.fake import SPEC
 from tests.variants import some
 
@@ -147,3 +154,79 @@ def test_another_process_is_led_to_the_same_database(tmp_path, name):
         command = [sys.executable, "-m", "store", *words, "list"]
         said = run(command, env=env, capture_output=True, text=True, check=True).stdout
         assert SPEC.model in said
+
+
+LETTERS = ("x" * 200, "\u00e9" * 100)
+"""Two names of 200 bytes."""
+
+
+@pytest.mark.parametrize("name", LETTERS)
+def test_a_name_of_two_hundred_bytes_is_a_name_with_all_that_lies_beside_it(
+    tmp_path, monkeypatch, name
+):
+    monkeypatch.setenv("BITDIAL_DATA", str(tmp_path / name))
+    open_store().engine.dispose()
+    file = tmp_path / name / f"{name}.db"
+    store = open_store(file)
+    run_id = create_run(store, SPEC, name)
+    assert queue.claim(store, queue.host_name(store)) == (run_id, 1)
+    run_lock(store, run_id).touch()
+    FileCheckpoints(store, run_id, 1).save(name[:100], 1, b"weights")
+    assert FileCheckpoints(store, run_id, 1).load(name[:100]) == (1, b"weights")
+    weekly = backup.back_up_weekly(store, 1)
+    store.engine.dispose()
+    assert backup.restore(file, weekly).name.endswith(".bak")
+    again = open_store(file)
+    assert all_runs(again)[0].name == name
+    again.engine.dispose()
+
+
+def test_a_database_whose_backups_would_have_no_name_is_refused(tmp_path):
+    with pytest.raises(DatabaseUnavailable, match=r"has 223 bytes\. Give it 215 at most"):
+        open_store(tmp_path / ("x" * 220 + ".db"))
+    with pytest.raises(DatabaseUnavailable, match="has 403 bytes"):
+        open_store(tmp_path / ("\u00e9" * 200 + ".db"))
+
+
+@pytest.mark.parametrize("name", ["x" * 200, "\u00e9" * 200, "x" * 5000])
+def test_a_long_name_is_taken_or_refused_in_words_by_every_command(
+    tmp_path, monkeypatch, capsys, name
+):
+    monkeypatch.setenv("BITDIAL_DATA", str(tmp_path / "data"))
+    networks, costs = tmp_path / "data" / "networks", tmp_path / "data" / "costs"
+    for place in (networks, costs):
+        place.mkdir(parents=True)
+    if len(os.fsencode(name)) < 250:
+        (networks / name).mkdir()
+        (networks / name / "card.json").write_text("{}")
+        (costs / f"{name}.csv").write_text("layer,weight_bits,activation_bits,latency_us\na,1,8,1")
+    file, table = str(tmp_path / name), str(tmp_path / f"{name[:-4]}.npz")
+    data = ("run", "--search", "random", "--detach", "--data")
+    for words in (
+        ("list", "--database", f"{file}.db"),
+        ("backup", file),
+        ("restore", f"{file}2"),
+        ("repair", "--aside", file),
+        ("export", "1", "--out", file),
+        ("run", "--search", "random", "--detach", "--name", name),
+        ("run", "--search", "random", "--detach", "--model", name),
+        ("run", "--search", "random", "--detach", "--device", name),
+        ("run", "--search", "random", "--detach", "--rules", file),
+        *((*data, f"{kind}:{table}") for kind in ("tensors", "texts", "imagefolder", "pairs")),
+        ("rules", "--model", name),
+        ("add-model", name, "--source", "onnx", "--weights", file, "--shape", "1,8,8"),
+        ("add-model", "mine", "--source", "onnx", "--weights", file, "--shape", "1,8,8"),
+        ("list",),
+        ("doctor",),
+    ):
+        code = main(words)
+        said = capsys.readouterr()
+        assert code in (0, 1, 2), words
+        assert code != 2 or 20 < len(said.err) < 1200 + 2 * len(name), words
+        assert "Traceback" not in said.err
+
+
+def test_data_whose_name_no_database_keeps_is_refused_before_it_is_queued():
+    spec = replace(SPEC, data="imagefolder:/" + "x/" * 500)
+    with pytest.raises(InvalidParams, match="has 1,013 letters; at most 900"):
+        check_run(spec, None)
