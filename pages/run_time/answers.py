@@ -7,7 +7,7 @@ import streamlit as st
 
 from pages.plots.sample_planes import is_picture
 from pages.shared.judged import Words
-from pages.shared.text import counted, literal
+from pages.shared.text import literal
 from qcore.allocation import BitAllocation
 from qcore.pictures.served import Answers, ServedRecord
 
@@ -72,7 +72,7 @@ def summary(record: ServedRecord, lines: list[Line]) -> str:
     if record.floats.classes is None:
         return "These answers are no classes: what is shown is how far each has moved."
     changed = sum(line.changed for line in lines)
-    return f"{counted(changed, 'answer')} of {len(lines)} differ from the float network's."
+    return f"Answers other than the float network's: {changed} of {len(lines)}."
 
 
 def right_words(record: ServedRecord, answers: Answers) -> str:
