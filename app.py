@@ -42,6 +42,7 @@ def page() -> None:
         st.Page("pages/views/explore.py", title="Explore", icon=":material/tune:", default=True),
         st.Page("pages/views/searches.py", title="Searches", icon=":material/manage_search:"),
         st.Page("pages/views/compare.py", title="Compare", icon=":material/compare:"),
+        st.Page("pages/views/run_time.py", title="Run time", icon=":material/speed:"),
         st.Page("pages/views/workbench.py", title="Workbench", icon=":material/construction:"),
         st.Page("pages/views/models.py", title="Models", icon=":material/deployed_code:"),
         st.Page("pages/views/configs.py", title="Configs", icon=":material/inventory_2:"),

@@ -31,6 +31,7 @@ from store.jobs import (
     command_rules,
     pick,
     run_arguments,
+    runtime,
     samples,
     verify,
 )
@@ -341,6 +342,13 @@ def command_samples(store: Store, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def command_runtime(store: Store, arguments: argparse.Namespace) -> int:
+    """Run the network a run has trained at each of its bits, and keep what it answers."""
+    for line in runtime.told(*runtime.compute(store, arguments.run, say)):
+        say(line)
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="python -m store", description=__doc__)
@@ -365,6 +373,7 @@ def parser() -> argparse.ArgumentParser:
         ("resume", _asked(queue.resume), "go on with a paused run, or try a failed one again"),
         ("stop", _asked(queue.stop_now), "pause at once; what is in hand is lost"),
         ("cancel", _asked(queue.request_cancel), "end a run and keep what it measured"),
+        ("runtime", command_runtime, "what a network that switches answers at each of its bits"),
     )
     for name, function, explanation in named:
         command = commands.add_parser(name, help=explanation)

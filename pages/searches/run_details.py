@@ -8,7 +8,7 @@ import streamlit as st
 from pages.downloads.figure_file import figure_files
 from pages.plots import diagnostics, front, trajectories
 from pages.plots.style import CHART
-from pages.searches import run_network
+from pages.searches import run_dependencies, run_network
 from pages.searches.launch_batch import command_line
 from pages.searches.rules_form import run_rules
 from pages.shared import frames, session, switchable_runs, text, widgets
@@ -269,4 +269,5 @@ def _diagnostics(store: Store, entry: Run) -> None:
             tabs = zip(st.tabs(list(shown)), shown.items(), strict=True)
             for tab, (title, (figure, words)) in tabs:
                 tab.plotly_chart(figure, key=f"inside-{title}", config=CHART, alt=words)
+    run_dependencies.draw(store, entry, kept, model)
     run_network.draw(store, entry, kept, said)

@@ -37,6 +37,13 @@ def draw(store: Store, entry: Run, kept: Sequence[switchable.Figures], named: Wo
                 },
             )
             st.caption(switchable.NOTE)
+        if left_stage(entry) and entry.state == "done":
+            st.page_link(
+                "pages/views/run_time.py",
+                label="At run time: let a demand move its switches",
+                icon=":material/speed:",
+                query_params={"model": entry.spec.model, "run": str(entry.id)},
+            )
         _file(store, entry)
 
 

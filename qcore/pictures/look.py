@@ -56,7 +56,7 @@ def look_at(
     total = len(found.data.search)
     samples = found.data.search.at(torch.arange(min(total, MOST_SAMPLES)))
     distances, answers = _run(found, samples, tell)
-    inputs, notes = _panels(samples)
+    inputs, notes = panels_of(samples)
     labels = samples.labels
     known = None
     if labels is not None and labels.dim() == 1 and not labels.is_floating_point():
@@ -161,7 +161,8 @@ def _kept(divergence: np.ndarray, parts: Sequence[Panel | Answer], most: int) ->
     return np.sort(np.concatenate([worst, rest])[: max(1, most // one)])
 
 
-def _panels(samples: Split) -> tuple[list[Panel], tuple[str, ...]]:
+def panels_of(samples: Split) -> tuple[list[Panel], tuple[str, ...]]:
+    """Samples as they are shown, and sentences on what of them is not."""
     if isinstance(samples, Images):
         whole = tuple(samples.pixels.shape[1:])
         pixels = samples.pixels

@@ -5,7 +5,7 @@ Torch-free, so that pages can read it. Everything in it was computed by `qcore.p
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -142,30 +142,22 @@ def dump_record(record: SampleRecord) -> str:
             "model": record.model,
             "data": record.data,
             "judge": record.judge.to_json(),
-            "divergence": _packed(record.divergence),
+            "divergence": packed(record.divergence),
             "total": record.total,
-            "numbers": _packed(record.numbers),
-            "inputs": [
-                {
-                    "name": panel.name,
-                    "form": panel.form,
-                    "values": _packed(panel.values),
-                    "whole": list(panel.whole),
-                }
-                for panel in record.inputs
-            ],
+            "numbers": packed(record.numbers),
+            "inputs": panels_to_json(record.inputs),
             "answers": [
                 {
                     "judge": answer.judge.to_json(),
                     "weight": answer.weight,
-                    "divergence": _packed(answer.divergence),
-                    "arrays": {name: _packed(values) for name, values in answer.arrays.items()},
+                    "divergence": packed(answer.divergence),
+                    "arrays": {name: packed(values) for name, values in answer.arrays.items()},
                     "form": answer.form,
                     "worded": answer.worded,
                 }
                 for answer in record.answers
             ],
-            "labels": None if record.labels is None else _packed(record.labels),
+            "labels": None if record.labels is None else packed(record.labels),
             "class_names": list(record.class_names),
             "words": {str(token): word for token, word in record.words.items()},
             "notes": list(record.notes),
@@ -197,30 +189,22 @@ def _read(data: Mapping[str, Any]) -> SampleRecord:
         model=str(data["model"]),
         data=str(data["data"]),
         judge=read_judge(data["judge"]),
-        divergence=_unpacked(data["divergence"]),
+        divergence=unpacked(data["divergence"]),
         total=int(data["total"]),
-        numbers=_unpacked(data["numbers"]),
-        inputs=tuple(
-            Panel(
-                str(each["name"]),
-                str(each["form"]),
-                _unpacked(each["values"]),
-                tuple(int(size) for size in each["whole"]),
-            )
-            for each in data["inputs"]
-        ),
+        numbers=unpacked(data["numbers"]),
+        inputs=panels_from_json(data["inputs"]),
         answers=tuple(
             Answer(
                 read_judge(each["judge"]),
                 float(each["weight"]),
-                _unpacked(each["divergence"]),
-                {str(name): _unpacked(values) for name, values in each["arrays"].items()},
+                unpacked(each["divergence"]),
+                {str(name): unpacked(values) for name, values in each["arrays"].items()},
                 str(each["form"]),
                 bool(each["worded"]),
             )
             for each in data["answers"]
         ),
-        labels=None if data["labels"] is None else _unpacked(data["labels"]),
+        labels=None if data["labels"] is None else unpacked(data["labels"]),
         class_names=tuple(map(str, data["class_names"])),
         words={int(token): str(word) for token, word in data["words"].items()},
         notes=tuple(map(str, data["notes"])),
@@ -237,11 +221,43 @@ def _check(record: SampleRecord) -> None:
         raise ValueError("its arrays are not of one length")
     if not 0 <= int(record.numbers.min()) <= int(record.numbers.max()) < len(record.divergence):
         raise ValueError("it names samples that were not looked at")
-    if any(panel.form not in FORMS for panel in record.inputs):
+
+
+def panels_to_json(inputs: Sequence[Panel]) -> list[dict[str, Any]]:
+    """Inputs as JSON data; `panels_from_json` reads them back."""
+    return [
+        {
+            "name": panel.name,
+            "form": panel.form,
+            "values": packed(panel.values),
+            "whole": list(panel.whole),
+        }
+        for panel in inputs
+    ]
+
+
+def panels_from_json(data: Sequence[Mapping[str, Any]]) -> tuple[Panel, ...]:
+    """Read what `panels_to_json` wrote.
+
+    Raises:
+        ValueError, KeyError, TypeError: they are no such inputs, or of an unknown form.
+    """
+    found = tuple(
+        Panel(
+            str(each["name"]),
+            str(each["form"]),
+            unpacked(each["values"]),
+            tuple(int(size) for size in each["whole"]),
+        )
+        for each in data
+    )
+    if any(panel.form not in FORMS for panel in found):
         raise ValueError("an input of an unknown form")
+    return found
 
 
-def _packed(values: np.ndarray) -> dict[str, Any]:
+def packed(values: np.ndarray) -> dict[str, Any]:
+    """An array as JSON data; `unpacked` reads it back."""
     plain = np.ascontiguousarray(values)
     return {
         "dtype": plain.dtype.name,
@@ -250,7 +266,12 @@ def _packed(values: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _unpacked(data: Mapping[str, Any]) -> np.ndarray:
+def unpacked(data: Mapping[str, Any]) -> np.ndarray:
+    """Read what `packed` wrote.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is no such array.
+    """
     if data["dtype"] not in DTYPES:
         raise ValueError(f"an array of {str(data['dtype'])[:20]!r}")
     dtype = np.dtype(data["dtype"]).newbyteorder("<")

@@ -17,6 +17,7 @@ import numpy as np
 
 from qcore.allocation import BitAllocation
 from qcore.problem import Ask, Point, Problem, Progress, Window, window_key
+from qcore.solvers.dependencies import dependencies
 from qcore.solvers.genes import Genes
 from qcore.solvers.random_normal import NormalSource, fenced
 from qcore.solvers.repair import Repair
@@ -171,7 +172,9 @@ def evolve(
     Progress whose figures are: generation, best and median (of the generation, nats), record (best
     within the limits so far; comparable only where all generations see the same images), sigma,
     axis_ratio, mean_bits and mean_activation_bits ({layer: mean over the generation}), unique
-    (evaluations so far), population and restart (0 for the first descent).
+    (evaluations so far), population and restart (0 for the first descent). Each descent ends with a
+    Progress whose figures are dependencies alone: title, descent, generations, and what
+    `dependencies` gives of the covariance then.
 
     Args:
         problem: What is searched, and what a point is worth.
@@ -201,7 +204,7 @@ def evolve(
     centre = _key(start)
     while True:
         descent = _Descent(genes, origin, settings.sigma, population, loose, rng)
-        before, stale = len(ledger.trials), 0
+        before, begun, stale = len(ledger.trials), generation, 0
         while not descent.stopped and stale < STALE:
             images, room = window(generation), most - ledger.spent
             vectors = descent.ask()
@@ -236,6 +239,14 @@ def evolve(
             generation += 1
             message = f"{words}generation {generation}: median {np.median(values):.4g} nats"
             yield Progress(step + ledger.spent, total, message, figures)
+        seen = {
+            "descent": restart,
+            "generations": generation - begun,
+            "title": f"{words}descent {restart + 1}",
+        }
+        seen |= dependencies(genes, descent.covariance)
+        message = f"{words}descent {restart + 1} ended"
+        yield Progress(step + ledger.spent, total, message, {"dependencies": seen})
         fruitful = len(ledger.trials) - before >= FRESH * population
         if not (settings.restarts and fruitful and ledger.spent < most):
             break
@@ -323,6 +334,11 @@ class _Descent:
     @property
     def mean(self) -> np.ndarray:
         return np.asarray(self._es.mean)
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """Shape (genes, genes), without the step size."""
+        return np.asarray(self._es.sm.C, dtype=float)
 
     @property
     def figures(self) -> dict[str, float]:

@@ -37,6 +37,7 @@ PAGES = {
     "": "canvas.heat",
     "searches": f".st-key-runs-table {TABLE}",
     "compare": CHART,
+    "run_time": "[data-testid=stPageLink], .js-plotly-plot",
     "models": TABLE,
     "configs": "[data-testid=stDownloadButton]",
     "guide": "[data-testid=stTable]",

@@ -11,7 +11,7 @@ from tests.pages import sample
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("explore", "searches")
-ALL = (*PAGES, "compare", "workbench", "models", "configs", "settings")
+ALL = (*PAGES, "compare", "workbench", "models", "configs", "settings", "run_time")
 """Every page that reads the database."""
 
 

@@ -9,18 +9,25 @@ Switching takes O(layers) and measures nothing: norms and scales of every precis
 checkpoint.
 """
 
-from torch import Tensor, nn
+from torch import nn
 
 from qcore.errors import InvalidConfig, InvalidParams
+from qcore.inputs import Input
 from qcore.network.layers import find_layers
 from qcore.qat.loop import read_state
 from qcore.qat.model import TrainableModel
 from qcore.qat.requests import Quantization
 from qcore.qat.switches import NormPlan
+from qcore.trees import Tree
 
 
 def load_switchable(
-    network: nn.Module, example: Tensor, data: bytes, name: str = "model", device: str = "cpu"
+    network: nn.Module,
+    example: Tree,
+    data: bytes,
+    name: str = "model",
+    device: str = "cpu",
+    inputs: tuple[Input, ...] = (),
 ) -> TrainableModel:
     """Rebuild a switchable network from a checkpoint of its training.
 
@@ -30,6 +37,7 @@ def load_switchable(
         data: A finished stage, as `Trainer.saved` gives it and the store's files hold it.
         name: What the network is called in errors.
         device: Where it runs.
+        inputs: What it takes, where that is not one batch of images.
 
     Returns:
         The model in inference mode, at its widest switch.
@@ -47,7 +55,7 @@ def load_switchable(
             "or bitmixer run."
         )
     plan = NormPlan.from_json(notes.norms)
-    found = find_layers(network, example, name)
+    found = find_layers(network, example, name, inputs)
     try:
         model = TrainableModel(
             network,

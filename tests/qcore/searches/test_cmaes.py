@@ -16,6 +16,7 @@ from qcore.search import Search
 from qcore.searches import SEARCHES
 from qcore.searches.cmaes import SEARCH, CmaesParams
 from qcore.solvers.cma_round import Round, evolve, moving_window
+from qcore.solvers.dependencies import kept_dependencies
 from qcore.solvers.genes import genes_of
 from qcore.solvers.repair import best_uniform, repair_of
 from qcore.solvers.space import space_of
@@ -47,7 +48,8 @@ def found(toy, outcome):
 
 
 def figures(events):
-    return [e.figures for e in events if isinstance(e, Progress) and e.figures]
+    """Those of generations; a descent ends with some of its own."""
+    return [e.figures for e in events if isinstance(e, Progress) and "generation" in e.figures]
 
 
 def test_beats_random_and_its_own_start_at_equal_evaluations():
@@ -215,6 +217,20 @@ def test_restarts_double_the_population_and_can_be_switched_off():
     assert sizes[1] == 24
     _, events = run(toy, evaluations=300, restarts=False)
     assert {row["restart"] for row in figures(events)} == {0}
+
+
+def test_every_descent_ends_with_the_correlations_of_its_layers():
+    toy = with_budget(toy_problem(3, (2, 3, 4, 8), (4, 8)), 0.4)
+    _, events = run(toy, evaluations=300)
+    kept = kept_dependencies([e.figures for e in events if isinstance(e, Progress)])
+    rows = figures(events)
+    assert len(kept) == 1 + max(row["restart"] for row in rows)
+    assert sum(each["generations"] for each in kept) == len(rows)
+    for each in kept:
+        assert each["layers"] == list(toy.problem.model.names)
+        assert np.allclose(each["matrix"], each["matrix"].T)
+        assert (np.diag(each["matrix"]) == 1).all()
+        assert (np.abs(each["matrix"]) <= 1).all()
 
 
 def test_an_answer_that_is_no_number_counts_as_worst():
