@@ -21,6 +21,7 @@ import torch
 
 from benchmarks.cells import compute_missing, finished
 from qcore.engine import drive
+from qcore.models.catalog import bundled_spec
 from qcore.prepare import prepare
 from qcore.problem import Progress
 from qcore.run_spec import RunSpec
@@ -79,6 +80,14 @@ def report(rows: list[dict[str, Any]]) -> None:
             f"seeds {one} and {other}: rank correlation {agreed.value:+.2f} over {agreed.pairs} "
             f"pairs; chance {agreed.low:+.2f} to {agreed.high:+.2f}"
         )
+    weights = {layer.name: layer.weights for layer in bundled_spec(MODEL).layers}
+    for seed, result in found.items():
+        sizes = np.array([weights[name] for name in result["layers"]], dtype=float)
+        traded = rank_agreement(np.array(result["matrix"]), -np.outer(sizes, sizes))
+        print(
+            f"seed {seed} against what the budget alone trades (minus the product of two layers' "
+            f"weights): {traded.value:+.2f}; chance {traded.low:+.2f} to {traded.high:+.2f}"
+        )
     for seed, result in found.items():
         if result["interactions"] is None:
             continue
@@ -92,7 +101,7 @@ def report(rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     """Compute what is missing, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--evaluations", type=int, default=400)
+    parser.add_argument("--evaluations", type=int, default=300)
     parser.add_argument("--images", type=int, default=256)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
