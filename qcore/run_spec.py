@@ -128,7 +128,7 @@ class RunSpec:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; `RunSpec.from_json` reads it back."""
-        document = {"version": 1, **asdict(self)}
+        document = {"version": 2, **asdict(self)}
         for name in ("weight_bits", "activation_bits"):
             document[name] = [width_json(width) for width in document[name]]
         if self.pin_first_last is not None:
@@ -142,10 +142,15 @@ class RunSpec:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "RunSpec":
-        """Read what `to_json` wrote; what was written before a field was there has its default."""
+        """Read what `to_json` wrote; what was written before a field was there has its default.
+
+        Version 1 left params at defaults that some searches have changed since (`Search.before`).
+        """
         fields = {key: value for key, value in data.items() if key != "version"}
         fields.setdefault("correction", SEQUENTIAL)  # what there was before it was measured
         fields.setdefault("objective", "kl")
+        if data.get("version", 1) < 2 and fields.get("search") in SEARCHES:
+            fields["params"] = {**SEARCHES[fields["search"]].before, **fields.get("params", {})}
         for name in ("weight_bits", "activation_bits"):
             fields[name] = tuple(_read_width(width) for width in fields[name])
         fields["pin_first_last"] = _read_width(fields.get("pin_first_last"))
@@ -174,15 +179,15 @@ def offered(search: str, weight_bits: Iterable[int]) -> tuple[int, ...]:
     return tuple(in_order({*weight_bits, *always}))
 
 
-def method_label(search: str, stage: str = PTQ, aim: str = "kl", ruled: bool = False) -> str:
+def method_label(search: str, stage: str = PTQ, aim: str = "", ruled: bool = False) -> str:
     """Name a method, as a row or a line that points make: the search, and whether tuned after it.
 
     Points of all stages of a search that trains are its own, so they make one line. What was
-    searched by something else than is usual for it is a method of its own. So is one under rules,
-    which had less to choose from.
+    searched by something else than is usual for it is a method of its own; `aim` is left empty
+    where that does not matter. So is one under rules, which had less to choose from.
     """
     title = SEARCHES[search].title if search in SEARCHES else search
-    if aim != usual_objective(search):
+    if aim and aim != usual_objective(search):
         title += {"loss": ", by loss", "kl": ", by divergence"}.get(aim, "")
     title += ", under rules" if ruled else ""
     return f"{title}, tuned" if stage == TUNED else title

@@ -139,6 +139,8 @@ class Search:
             be, for the quantization card; the stage "" is that of its results.
         offers: Widths of weights that it may always choose, whatever others were asked for.
         work: What of it takes time; None where it trains nothing of its own.
+        before: Params whose defaults have changed, with what they were: a run that was stored
+            before, and left them out, goes on with these.
     """
 
     name: str
@@ -161,6 +163,7 @@ class Search:
     trained: Callable[[Any, str], Trained] | None = None
     offers: tuple[int, ...] = ()
     work: Work | None = None
+    before: Mapping[str, Any] = field(default_factory=dict)
 
     def check_limits(self, budget: Budget) -> None:
         """Raise unless it can obey the limits of a budget.

@@ -80,7 +80,8 @@ def rows_of(cells: Mapping[str, Sequence[Cell]], models: Sequence[str]) -> list[
         ]
         for line in lines:
             found.setdefault(line, row_of(line, model))
-    return list(found.values())
+    known = {claim.name for claim in CLAIMS}
+    return [row for row in found.values() if row.claim in known]
 
 
 def fresh(cells: Sequence[Cell], claim: Claim, digest: str) -> str:

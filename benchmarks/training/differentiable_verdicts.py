@@ -72,6 +72,14 @@ def _learned(rows: Sequence[Cell]) -> list[str]:
         unused = row.get("unused", {}).get("weight_bytes", 0)
         if unused < 0:
             lines.append(f"FAILS: D5 {row['method']}, seed {row['seed']}, is over its budget")
+    left = [
+        row["unused"]["weight_bytes"] for row in rows if "weight_bytes" in row.get("unused", {})
+    ]
+    if left and min(left) >= 0:
+        lines.append(
+            f"passes: D5 all {len(left)} runs of dq are within their bytes; the fullest uses "
+            f"{100 * (1 - min(left)):.2f} % of them"
+        )
     return lines
 
 

@@ -143,6 +143,7 @@ def score_words(row: pd.Series, what: str, words: Words, model: ModelSpec) -> st
     name = "" if words.usual else f"{words.name} "
     told = f"{name}{words.value(score)} on the {split} split (n={images:,.0f})"
     if pd.notna(lost):
+        lost = 0.0 if round(lost, 2) == 0 else lost
         told = f"loses {lost:.2f} {words.lost} against float ({low:.2f} to {high:.2f}), {told}"
     trained = ", weights trained" if row[TRAINED] else ""
     return (

@@ -147,16 +147,22 @@ def seconds_of(run: Run) -> float | None:
     return took.total_seconds() if took.total_seconds() >= 0 else None
 
 
-def estimate(specs: Sequence[RunSpec], known: Sequence[Run], workers: int) -> str:
+def estimate(
+    specs: Sequence[RunSpec], known: Sequence[Run], workers: int, minutes: float | None = None
+) -> str:
     """Say how long runs will take, from how long the like of them took here.
 
     Args:
         specs: What would be queued.
         known: Every stored run.
         workers: Runs that work at the same time.
+        minutes: What each of those that train was given; None where they were given none.
     """
-    total, unknown = 0.0, set()
+    total, unknown, given = 0.0, set(), 0
     for spec in specs:
+        if minutes is not None and SEARCHES[spec.search].work is not None:
+            given += 1
+            continue
         like = [
             seconds
             for run in known
@@ -172,6 +178,8 @@ def estimate(specs: Sequence[RunSpec], known: Sequence[Run], workers: int) -> st
     seeds = len({spec.seed for spec in specs})
     words = counted(len(specs), "run")
     words += f" with {seeds} seeds" if seeds > 1 else ""
+    if given and minutes is not None:
+        words += f"; {counted(given, 'run')} that train, about {duration(60 * minutes)} each alone"
     if total:
         words += f", about {duration(total / min(workers, len(specs)))} as the last ones here took"
     if unknown:

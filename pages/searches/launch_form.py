@@ -78,6 +78,9 @@ def launch_form(store: Store, name: str) -> None:
         with left:
             data = _data(name, begin)
             weight_bits, activation_bits, unread = _bits(begin)
+            widths = offered(search.name, weight_bits) if weight_bits else weight_bits
+            if more := [width_words(bits) for bits in widths if bits not in weight_bits]:
+                st.caption(f"{search.title} always offers {', '.join(more)} too.")
             ends = begin.spec.pin_first_last or 8
             pinned = st.toggle(
                 f"First and last layer at {width_words(ends)}",
@@ -86,9 +89,8 @@ def launch_form(store: Store, name: str) -> None:
             )
             pin = ends if pinned else None
         with below:
-            ruled = device_rules(begin, model, weight_bits, activation_bits, pin)
+            ruled = device_rules(begin, model, widths, activation_bits, pin)
         with left:
-            widths = offered(search.name, weight_bits)
             allowed = _allowed(model, ruled, widths, activation_bits, pin)
             widest = max(activation_bits, default=FLOAT_BITS)
             limits, reaches, wrong = _limits(begin, model, allowed, widest, costs)
@@ -176,7 +178,7 @@ def launch_form(store: Store, name: str) -> None:
         known = all_runs(store)
         asked = [(budget.of(one), words) for one, words in asked]
         asked = asked if title.strip() else launch_batch.apart(asked, known)
-        _estimate([one for one, _ in asked], known)
+        _estimate([one for one, _ in asked], known, budget.minutes)
         if pressed:
             for one, _ in asked:
                 check_run(one, model, costs)
@@ -188,13 +190,13 @@ def launch_form(store: Store, name: str) -> None:
         widgets.error_box(error)
 
 
-def _estimate(asked: Sequence[RunSpec], known: Sequence[Run]) -> None:
+def _estimate(asked: Sequence[RunSpec], known: Sequence[Run], minutes: float | None) -> None:
     try:
         workers = read_settings().workers
     except InvalidParams:
         # a setting is nonsense: that is said above every page, by the setting's name
         return
-    st.caption(launch_batch.estimate(asked, known, workers))
+    st.caption(launch_batch.estimate(asked, known, workers, minutes))
 
 
 def _data(name: str, begin: Prefill) -> str:

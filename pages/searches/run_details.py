@@ -190,7 +190,13 @@ def _history(store: Store, entry: Run) -> None:
     model = session.model_facts(store, entry.spec.model)
     stored: Sequence[frames.StoredPoint] = session.points(store, entry)
     if model is None or not stored:
-        st.caption("No point was measured yet.")
+        seen = entry.evaluations
+        st.caption(
+            f"Candidates were scored on parts of the search split only ({seen:,} evaluations): no "
+            "point on all of it was measured yet."
+            if seen
+            else "No point was measured yet."
+        )
         return
     words = session.words(store, [entry], model)
     st.plotly_chart(

@@ -100,14 +100,20 @@ def draw(store: Store, spec: RunSpec, searches: Sequence[Search]) -> TimeBudget:
 
 def bought(search: Search, spec: RunSpec, pace: Pace) -> str:
     """What each number of minutes buys of a search, in words."""
-    lines = []
+    lines, ends = [], []
     for minutes in MINUTES:
         try:
             params = paced(search, minutes, pace, switches_of(spec))
-            said = epochs_words(search, params, pace)
+            said, _, end = epochs_words(search, params, pace).partition("; of ")
+            ends.append(end)
         except InvalidParams:
             said = "too few"
         lines.append(f"{duration(60 * minutes)} - {said}")
+    if len(set(ends)) > 1:  # epochs of a short budget may have fewer samples
+        kept = iter(ends)
+        lines = [line if line.endswith("too few") else f"{line}; of {next(kept)}" for line in lines]
+    elif ends:
+        lines.append(f"Of {ends[0]}")
     return ". ".join(lines) + "."
 
 

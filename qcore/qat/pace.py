@@ -203,7 +203,8 @@ def epochs_words(search: Search, params: Mapping[str, Any], pace: Pace) -> str:
         field.name: str(field.metadata.get("label", field.name))
         for field in dataclasses.fields(read)
     }
-    parts = [f"{labels[name]}: {getattr(read, name):,}" for name in work.epochs]
+    fewer = [name for name in work.thinned if getattr(read, name) < getattr(search.params(), name)]
+    parts = [f"{labels[name]}: {getattr(read, name):,}" for name in (*work.epochs, *fewer)]
     images = min(read.epoch_images or pace.images, pace.images)
     rate = 1 / pace.train_seconds
     return f"{'; '.join(parts)}; of {images:,} samples each, at {rate:,.0f} samples a second here"

@@ -310,4 +310,5 @@ SEARCH = Search(
         thinned=("points", "evaluations", "samples"),
         looked=_looked,
     ),
+    before={"norms": "pair"},
 )

@@ -287,4 +287,5 @@ SEARCH = Search(
     trained=trained,
     # what looks for a fifth of the time while bits are learned
     work=Work(epochs=("bits_epochs", "final_epochs"), looking=0.4),
+    before={"start": "four", "clipping": "all", "validation_images": 512, "check_every": 10},
 )

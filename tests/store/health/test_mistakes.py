@@ -92,7 +92,7 @@ def test_what_cannot_be_is_refused_in_words(call, sqlite_store, words):
         (("--data", "texts:/etc/passwd"), "no file of texts"),
         (("--data", "imagefolder:/etc/passwd"), "no folder"),
         (("--data", "images:/nowhere"), "nothing at /nowhere"),
-        (("--data", "pairs:" + "x" * 5000), "cannot be opened"),
+        (("--data", "pairs:" + "x" * 5000), "at most 900 are kept"),
     ],
 )
 def test_a_detached_run_is_refused_where_it_could_not_begin(call, sqlite_store, words, reason):
