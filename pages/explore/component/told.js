@@ -28,7 +28,7 @@ function detailText(of, r, id) {
     `${absolute.toFixed(1)} ${of.data.words.symbol} ${tested ? "test" : "search"}`,
     ...(method.trained ? ["trained"] : []),
     ...(method.aim === "loss" ? ["by loss"] : []),
-    input === FLOAT ? "float inputs" : `${+input.toFixed(1)}-bit inputs`,
+    `inputs ${input === FLOAT ? "float" : +input.toFixed(1)}`,
   ].join(" · ");
 }
 
