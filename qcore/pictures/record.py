@@ -177,7 +177,7 @@ def parse_record(text: str) -> SampleRecord:
             raise ValueError("another format or version")
         record = _read(data)
         _check(record)
-    except (AttributeError, KeyError, TypeError, ValueError, QcoreError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError, QcoreError) as error:
         raise InvalidData(
             f"The record of samples cannot be read ({error}); have it computed again."
         ) from error

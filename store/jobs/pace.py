@@ -10,10 +10,11 @@ import json
 import os
 from pathlib import Path
 
-from qcore.errors import InvalidData, StoreError
+from qcore.errors import InvalidData
 from qcore.qat.pace import Pace
 from qcore.run_spec import RunSpec
 from store.database import Store
+from store.jobs import records
 from store.jobs.background import Background
 from store.jobs.opening import Look
 from store.runs.files import files_folder
@@ -55,14 +56,7 @@ def compute(store: Store, spec: RunSpec) -> Pace:
 
     inputs = set(spec.activation_bits) != {32}
     found = measure_pace(spec.model, spec.data, device=spec.device, inputs=inputs)
-    path = pace_path(store, spec)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(json.dumps(found.to_json()), encoding="utf-8")
-        fresh.replace(path)
-    except OSError as error:
-        raise StoreError(f"The pace could not be written to {path.parent}: {error}.") from error
+    records.write(pace_path(store, spec), json.dumps(found.to_json()))
     return found
 
 

@@ -5,10 +5,8 @@ split, at every allocation that was measured of it (of many those on some front)
 record beside the other files of the database. The server then only looks answers up.
 """
 
-import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -17,7 +15,7 @@ import numpy as np
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.costs import COSTS, costs_of
 from qcore.costs.formulas import CostModel
-from qcore.errors import InvalidData, InvalidParams, StoreError
+from qcore.errors import InvalidParams, StoreError
 from qcore.front import front_points
 from qcore.pictures.served import (
     MOST_FILE,
@@ -28,6 +26,7 @@ from qcore.pictures.served import (
 )
 from qcore.searches import SEARCHES, metanetwork
 from store.database import Store
+from store.jobs import records
 from store.jobs.background import Background
 from store.jobs.opening import Look
 from store.runs import points, queue
@@ -140,18 +139,7 @@ def read_record(path: Path) -> ServedRecord | None:
     Raises:
         InvalidData: it is damaged; it was removed, so that it can be computed again.
     """
-    try:
-        if path.stat().st_size > MOST_FILE:
-            raise InvalidData("The record of answers is too large to be one; compute it again.")
-        return parse_served(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (InvalidData, OSError, UnicodeDecodeError) as error:
-        with contextlib.suppress(OSError):
-            path.unlink()
-        if isinstance(error, InvalidData):
-            raise
-        raise InvalidData(f"The record of answers cannot be read: {error}.") from error
+    return records.read(path, parse_served, MOST_FILE, "answers")
 
 
 def compute(
@@ -177,14 +165,8 @@ def compute(
 
     record = serve(run.spec, data, asked, tell=tell)
     path = record_path(store, run, asked)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(dump_served(record), encoding="utf-8")
-        fresh.replace(path)
-    except OSError as error:
-        raise StoreError(f"The record could not be written to {path.parent}: {error}.") from error
-    _forget_oldest(path.parent)
+    records.write(path, dump_served(record))
+    records.forget_oldest(path.parent, MOST_RECORDS)
     return record, path
 
 
@@ -234,13 +216,3 @@ def _samples(run: queue.Run) -> tuple[object, ...]:
 
 def _bytes(stored: StoredPoint, model: ModelSpec) -> int:
     return COSTS["weight_bytes"].total(model, stored.point.allocation)
-
-
-def _forget_oldest(folder: Path) -> None:
-    found = []
-    for path in folder.glob("*.json"):
-        with contextlib.suppress(OSError):
-            found.append((path.stat().st_mtime, path))
-    for _, path in sorted(found)[:-MOST_RECORDS]:
-        with contextlib.suppress(OSError):
-            path.unlink()

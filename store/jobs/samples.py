@@ -5,16 +5,14 @@ of its search split; the record is kept beside the other files of the database, 
 the configuration's text. A point and the configuration that was kept of it share one record.
 """
 
-import contextlib
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from qcore.errors import InvalidData, StoreError
 from qcore.formats.config import parse_bits
 from qcore.pictures.record import MOST_FILE, SampleRecord, dump_record, parse_record
 from store.database import Store
+from store.jobs import records
 from store.jobs.background import Background
 from store.jobs.opening import Look
 from store.runs.files import files_folder
@@ -37,19 +35,7 @@ def read_record(store: Store, text: str) -> SampleRecord | None:
     Raises:
         InvalidData: it is damaged; it was removed, so that it can be computed again.
     """
-    path = record_path(store, text)
-    try:
-        if path.stat().st_size > MOST_FILE:
-            raise InvalidData("The record of samples is too large to be one; compute it again.")
-        return parse_record(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (InvalidData, OSError, UnicodeDecodeError) as error:
-        with contextlib.suppress(OSError):
-            path.unlink()
-        if isinstance(error, InvalidData):
-            raise
-        raise InvalidData(f"The record of samples cannot be read: {error}.") from error
+    return records.read(record_path(store, text), parse_record, MOST_FILE, "samples")
 
 
 def compute(
@@ -69,14 +55,8 @@ def compute(
 
     record = look_at(parse_bits(text, store.costs), tell=tell)
     path = record_path(store, text)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(dump_record(record), encoding="utf-8")
-        fresh.replace(path)
-    except OSError as error:
-        raise StoreError(f"The record could not be written to {path.parent}: {error}.") from error
-    _forget_oldest(path.parent)
+    records.write(path, dump_record(record))
+    records.forget_oldest(path.parent, MOST_RECORDS)
     return record, path
 
 
@@ -114,13 +94,3 @@ def told(record: SampleRecord, path: Path) -> list[str]:
         f"worst: sample {worst:,}, {judge.divergence_name} {record.divergence[worst]:.4g} "
         f"{judge.unit}; mean {record.divergence.mean():.4g}",
     ]
-
-
-def _forget_oldest(folder: Path) -> None:
-    found = []
-    for path in folder.glob("*.json"):
-        with contextlib.suppress(OSError):
-            found.append((path.stat().st_mtime, path))
-    for _, path in sorted(found)[:-MOST_RECORDS]:
-        with contextlib.suppress(OSError):
-            path.unlink()

@@ -126,6 +126,15 @@ def test_a_damaged_record_is_said_once_and_computed_anew(store):
     assert samples.read_record(store, "text") is None
 
 
+def test_a_record_of_deep_brackets_is_damaged_like_any_other(store):
+    path = samples.record_path(store, "text")
+    path.parent.mkdir(parents=True)
+    path.write_text("[" * 100_000)
+    with pytest.raises(InvalidData, match="have it computed again"):
+        samples.read_record(store, "text")
+    assert not path.exists()
+
+
 def test_the_oldest_records_go_first(store, monkeypatch):
     monkeypatch.setattr(samples, "MOST_RECORDS", 3)
     monkeypatch.setattr("qcore.pictures.look.look_at", lambda config, tell: small_record())
