@@ -44,9 +44,10 @@ def network_view(
 
     Whatever changes bits in the browser recolours it at once: it listens to the event
     "bitdial:allocation" of the window, with {model (the digest), weight, activation (bits in model
-    order), title}, and asks for it with "bitdial:ask" when it appears. What a reader edits here is
-    told as "bitdial:edit" {model, layer, weight, activation} and "bitdial:lock" {model, layer,
-    locked}; one that nobody takes with `preventDefault` goes to the server, to `on_change`.
+    order), title, perhaps locked}, and asks for it with "bitdial:ask" {model} when it appears and
+    when the server sends others, which may be older than what the page holds. What a reader edits
+    here is told as "bitdial:edit" {model, layer, weight, activation} and "bitdial:lock" {model,
+    layer, locked}; one that nobody takes with `preventDefault` goes to the server, to `on_change`.
 
     Args:
         store: Gives stored sensitivities and input ranges.

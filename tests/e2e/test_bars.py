@@ -204,6 +204,7 @@ def test_names_are_text_and_messages_of_other_pictures_are_checked(page):
         {"model": "other", "layer": 0, "weight": 2},
         {"model": model.digest, "layer": "length", "weight": 2},
         {"model": model.digest, "layer": 99, "weight": 2},
+        {"model": model.digest, "weight": 2},
         {"model": model.digest, "layer": 0, "weight": 19, "activation": "<b>"},
         None,
     ):
@@ -211,7 +212,7 @@ def test_names_are_text_and_messages_of_other_pictures_are_checked(page):
     assert page.evaluate("bars.bits.weight") == [4] * len(HOSTILE)
     edit = {"model": model.digest, "layer": 1, "weight": 2, "activation": 8}
     page.evaluate("d => dispatchEvent(new CustomEvent('bitdial:edit', { detail: d }))", edit)
-    lock = {"model": model.digest, "layer": 1}
+    lock = {"model": model.digest, "layer": 1, "locked": True}
     page.evaluate("d => dispatchEvent(new CustomEvent('bitdial:lock', { detail: d }))", lock)
     page.evaluate(
         "d => dispatchEvent(new CustomEvent('bitdial:edit', { detail: d }))", {**edit, "weight": 3}
@@ -253,8 +254,19 @@ def test_what_the_server_has_not_heard_of_stays(page):
     # drawn again for another reason before the edit arrived
     page.evaluate("data => show(data)", body)
     assert page.evaluate("bars.bits.weight") == [6, 4]
+    # another picture that was sent older bits hears the newer ones, however often it asks
+    fire = "([name, detail]) => dispatchEvent(new CustomEvent(name, { detail }))"
+    for _ in range(2):  # a lock told twice is a lock
+        page.evaluate(fire, ["bitdial:lock", {"model": model.digest, "layer": 1, "locked": True}])
+    page.evaluate("bars.draw(); heard.length = 0")
+    page.evaluate(fire, ["bitdial:ask", {"model": "another"}])
+    assert page.evaluate("heard") == []
+    page.evaluate(fire, ["bitdial:ask", {"model": model.digest}])
+    (last,) = page.evaluate("heard")
+    assert (last["weight"], last["locked"]) == ([6, 4], [False, True])
+    page.evaluate("bars.lock(1); bars.commit()")
     # the server took it over, and then undid it
-    page.evaluate("data => show(data)", {**body, "heard": 1})
+    page.evaluate("data => show(data)", {**body, "heard": 2})
     assert page.evaluate("bars.bits.weight") == [4, 4]
 
 

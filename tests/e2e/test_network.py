@@ -224,14 +224,25 @@ def test_axe_finds_nothing_in_it(server, page, looks):
         page.wait_for_function(
             "() => document.getAnimations().every(one => one.playState !== 'running')"
         )
-        page.evaluate(AT_REST)
         shown = scheme
-        found = Axe().run(page, options=options).response
+        found = looked_at(page, lambda: Axe().run(page, options=options).response)
         passed = {rule for rule, _ in inside(found["passes"])}
-        unsure = [(rule["id"], node["target"], node["failureSummary"])
+        unsure = [(rule["id"], node["target"], node["failureSummary"], node["none"][:1])
                   for rule in found["incomplete"] for node in rule["nodes"][:2]]  # fmt: skip
         assert {"aria-required-children", "color-contrast"} <= passed, unsure
         assert inside(found["violations"]) == [], (width, scheme)
+
+
+def looked_at(page, look):
+    """What axe finds on a page at rest; a look during which the page moved again is not one."""
+    for _ in range(5):
+        page.evaluate(AT_REST)
+        found = look()
+        undecided = [node["failureSummary"] for rule in found["incomplete"]
+                     for node in rule["nodes"]]  # fmt: skip
+        if not any("Axe encountered an error" in one for one in undecided):
+            break
+    return found
 
 
 def inside(rules):

@@ -58,8 +58,9 @@ export class Network {
     Object.assign(NAMES, data.names);
     Object.assign(SIZES, data.stored);
     Object.assign(this, { data, setTriggerValue, locked: data.locked });
-    const stamp = JSON.stringify([data.id, data.bits]);
-    if (stamp !== this.stamp) {
+    const stamp = JSON.stringify([data.id, data.bits, data.locked]);
+    const sent = stamp !== this.stamp;
+    if (sent) {
       this.stamp = stamp;
       // what was told before this picture was there; what the server has in hand comes first
       [this.bits, this.name] = data.bits ? [data.bits, data.title] : [null, ""];
@@ -83,7 +84,8 @@ export class Network {
     }
     this.recolour();
     this.resized();
-    if (other) {
+    // who holds newer bits or locks than the server tells them again
+    if (sent) {
       globalThis.dispatchEvent(new CustomEvent(ASK, { detail: { model: data.id } }));
     }
   }
@@ -95,9 +97,10 @@ export class Network {
     if (this.take(detail)) this.soon();
   }
 
-  take({ weight, activation, title }) {
+  take({ weight, activation, title, locked }) {
     const count = this.data.layers.length;
     if (!isBits(weight, count) || !isBits(activation, count)) return false;
+    if (Array.isArray(locked) && locked.length === count) this.locked = locked.map(Boolean);
     this.bits = { weight, activation };
     this.name = typeof title === "string" ? title : "";
     return true;

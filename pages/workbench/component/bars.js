@@ -45,19 +45,27 @@ export class Bars {
     new ResizeObserver(() => this.paint()).observe(this.box);
     // other pictures of the same network on the page
     this.hears("bitdial:edit", ({ layer, weight, activation }) => {
+      if (layer === undefined) return;
       for (const [part, bits] of Object.entries({ weight, activation })) {
         if (bits !== undefined) this.set(layer, bits, part);
       }
     });
-    this.hears("bitdial:lock", ({ layer }) => this.lock(layer));
+    this.hears("bitdial:lock", ({ layer, locked }) => {
+      if (layer !== undefined) this.lock(layer, Boolean(locked));
+    });
+    this.hears("bitdial:ask", () => {
+      this.told = "";
+      this.tell();
+    });
   }
 
   /** Do something when another picture of the network edits it, for as long as this one is there. */
   hears(name, act) {
     const listen = ({ detail }) => {
       if (!this.box.isConnected) return window.removeEventListener(name, listen);
-      const mine = this.data && detail?.model === this.data.model;
-      if (mine && Number.isInteger(detail.layer) && this.slots[detail.layer]) act(detail);
+      if (!this.data || detail?.model !== this.data.model) return;
+      const { layer } = detail;
+      if (layer === undefined || (Number.isInteger(layer) && this.slots[layer])) act(detail);
     };
     window.addEventListener(name, listen);
   }
@@ -150,8 +158,8 @@ export class Bars {
     if (!this.held) this.later();
   }
 
-  lock(layer) {
-    this.locked[layer] = !this.locked[layer];
+  lock(layer, to = !this.locked[layer]) {
+    this.locked[layer] = to;
     this.paint();
     this.later();
   }
@@ -464,11 +472,11 @@ export class Bars {
 
   /** Tell other pictures of the network on this page. */
   tell() {
-    const { data: { model, title }, bits } = this;
-    const message = JSON.stringify([model, bits, title]);
+    const { data: { model, title }, bits, locked } = this;
+    const message = JSON.stringify([model, bits, title, locked]);
     if (message === this.told) return;
     this.told = message;
-    const detail = { model, ...copyOf(bits), title };
+    const detail = { model, ...copyOf(bits), title, locked: [...locked] };
     window.dispatchEvent(new CustomEvent("bitdial:allocation", { detail }));
   }
 }
