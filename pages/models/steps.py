@@ -35,14 +35,21 @@ SENSITIVITY_KINDS = {
 """What each sensitivity is called here."""
 
 
-def begin(slot: str, start: Callable[[], str]) -> None:
+def begin(store: Store, slot: str, start: Callable[[], str]) -> None:
     """Start a step and remember it in this browser session; say why where it cannot start."""
     try:
         st.session_state[slot] = start()
     except QcoreError as error:
+        dismiss(store, slot)
         widgets.error_box(error)
         return
     st.rerun()
+
+
+def dismiss(store: Store, slot: str) -> None:
+    """Forget how a step of this session ended, as something newer is said; not one that runs."""
+    if not busy(slot, store):
+        st.session_state.pop(slot, None)
 
 
 def follow(store: Store, slot: str) -> opening.Look | None:
@@ -158,7 +165,7 @@ def judge_step(store: Store, card: Card) -> None:
             st.button("Use this", key="m-judge", disabled=not changed or busy(slot, store))
             and judge is not None
         ):
-            begin(slot, lambda: add_network.start_judging(store, card.name, judge))
+            begin(store, slot, lambda: add_network.start_judging(store, card.name, judge))
         st.caption(
             "What was measured before keeps its own figures, and is not compared with what comes."
         )
@@ -173,7 +180,7 @@ def check_step(store: Store, name: str, data: str, counts: tuple[int, int]) -> N
     """Measure the float network: accuracy, time, and what looks wrong."""
     slot = f"m-check-step-{name}"
     if st.button("Check", key="m-check", icon=":material/fact_check:", disabled=busy(slot, store)):
-        begin(slot, lambda: _started_check(store, name, data, counts))
+        begin(store, slot, lambda: _started_check(store, name, data, counts))
     look = follow(store, slot)
     if look is None or look.report is None:
         return
@@ -232,7 +239,7 @@ def sensitivity_step(store: Store, name: str, data: str, counts: tuple[int, int]
         disabled=busy(slot, store) or wrong is not None,
     )
     if pressed:
-        begin(slot, lambda: _started_table(store, name, data, kind, widths, counts))
+        begin(store, slot, lambda: _started_table(store, name, data, kind, widths, counts))
     look = follow(store, slot)
     if look is None or look.report is None:
         return

@@ -127,8 +127,15 @@ def trace(name: str, low: float, high: float, seed: int = 0, steps: int = STEPS)
     return [float(low + (high - low) * share) for share in TRACES[name](steps, seed)]
 
 
+DECIMAL_COMMA = re.compile(r"(?<![\d.,])\d+,\d+(?![\d.,])")
+"""A comma with digits right at both of its sides, and no other mark."""
+
+
 def read_trace(words: str) -> list[float]:
     """Read pasted demands: numbers with spaces, commas, semicolons or line breaks between them.
+
+    A comma right between digits would stand for decimals in one country and between two numbers in
+    another: where other marks are between the numbers too, it is refused.
 
     Raises:
         InvalidParams: it is empty or too long, or a part is no number of 0 or more.
@@ -136,6 +143,12 @@ def read_trace(words: str) -> list[float]:
     if len(words) > MOST_LETTERS:
         raise InvalidParams(
             f"A trace has {MOST_LETTERS:,} characters at most; this one has {len(words):,}."
+        )
+    decimal = DECIMAL_COMMA.search(words)
+    if decimal and re.search(r"[\d.]\s*;|\d\s+\d", words):
+        raise InvalidParams(
+            f"In {decimal.group()[:40]!r} the comma may mean decimals, or stand between numbers. "
+            "Write a point before decimals, and a space after a comma between numbers."
         )
     parts = [part for part in re.split(r"[\s,;]+", words) if part]
     if not parts:

@@ -1,5 +1,6 @@
 """Pictures of a network at run time: cost bars, and a trace with what was served. Pure."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
@@ -8,8 +9,8 @@ from pages.plots.style import GREY, LINE_COLOURS, lay_out, plain
 from pages.shared.text import cost_text, tidy
 from qcore.costs.formulas import CostModel
 
-ROW = 30
-"""Pixels of a bar."""
+ROW = 24
+"""Pixels of a line of a bar's title."""
 
 
 def cost_bars(
@@ -52,13 +53,14 @@ def cost_bars(
             type="line", x0=share, x1=share, y0=place - 0.45, y1=place + 0.45,
             line={"color": LINE_COLOURS[1], "width": 3},
         )  # fmt: skip
-    lay_out(figure, 70 + ROW * len(names), top=10)
+    titles = [textwrap.wrap(tidy(costs[name].title, 52), 26) or [name] for name in names]
+    lay_out(figure, 70 + ROW * sum(map(len, titles)), top=10)
     figure.update_layout(showlegend=False, bargap=0.25)
     figure.update_xaxes(title_text="% of the dearest that can run", range=[0, 135])
     # by place, for two titles may be alike once they are shortened
     figure.update_yaxes(
         tickvals=list(range(len(names))),
-        ticktext=[plain(tidy(costs[name].title, 28)) for name in names],
+        ticktext=["<br>".join(map(plain, lines)) for lines in titles],
         autorange="reversed",
         showgrid=False,
         zeroline=False,

@@ -39,7 +39,6 @@ def levels_of(span: Span) -> list[float] | None:
         f"Demands, {text.literal(span.unit)}",
         key="rt-pasted",
         placeholder="40, 30, 20, 20, 40",
-        max_chars=20_000,
         help="One number for each step, with spaces, commas, semicolons or line breaks between.",
     )
     if not words.strip():

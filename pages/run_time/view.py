@@ -267,9 +267,9 @@ def rule_words(choices: Options, kind: str, run: Run) -> str:
     if kind == SCORE:
         rule = "the cheapest in weights that has this score on the search split"
     else:
-        rule = f"the one of least {aim} on the search split within the limit"
+        rule = f"the one of least {aim} on the search split within the limit: the rule of all picks"
     return text.literal(
-        f"Of {count} that were measured, {rule}: the rule of all picks. Neighbours whose "
+        f"Of {count} that were measured, {rule}. Neighbours whose "
         "intervals overlap are not told apart by their scores. Costs are those of these bits "
         "alone; to switch, a device holds all of them (see the run's details). Switching itself "
         "is not priced."

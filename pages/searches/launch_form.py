@@ -99,7 +99,9 @@ def launch_form(store: Store, name: str) -> None:
         with right:
             words = words_for(judge_of(name), model=model)
             first = st.container()
-            params = params_form(search.params, f"p-{search.name}", costs, words.text)
+            # what the minutes work out; they are drawn last, above, as they look at all the rest
+            timed = time_budget.counted(search)
+            params = params_form(search.params, f"p-{search.name}", costs, words.text, timed)
             seeds = st.text_input(
                 "Seeds",
                 value=begin.seeds,

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import streamlit as st
@@ -17,6 +17,7 @@ def params_form(
     prefix: str,
     costs: Mapping[str, CostModel],
     worded: Callable[[str], str] = str,
+    counted: Collection[str] = (),
 ) -> dict[str, Any]:
     """Draw one input per field of a search's params, from the field's metadata.
 
@@ -25,6 +26,7 @@ def params_form(
         prefix: Makes the widgets' keys unique.
         costs: The costs a parameter may name.
         worded: Makes a sentence about images one about the network's samples.
+        counted: Fields that a time budget works out; shown, and not to be edited.
 
     Returns:
         The fields that differ from their defaults.
@@ -35,7 +37,7 @@ def params_form(
     values = {}
     for field in dataclasses.fields(params):
         key, choices = f"{prefix}-{field.name}", choices_of(field, costs)
-        value = _field_input(field, key, choices, worded)
+        value = _field_input(field, key, choices, worded, field.name in counted)
         if value != field.default:
             values[field.name] = value
     return values
@@ -46,6 +48,7 @@ def _field_input(
     key: str,
     choices: tuple[Any, ...] | None,
     worded: Callable[[str], str],
+    counted: bool = False,
 ) -> Any:
     meta, default = field.metadata, field.default
     label = worded(str(meta.get("label", field.name.replace("_", " ").capitalize())))
@@ -63,7 +66,10 @@ def _field_input(
         # the search checks the range itself and says so in words
         # and rates such as 0.0002 must not be shown as 0.00
         form = "%g" if isinstance(default, float) else "%d"
-        return st.number_input(label, value=default, format=form, **common)
+        if counted:
+            common["help"] = "The time chosen above decides how many there are; these are in what "
+            common["help"] += "proportion. Choose As set below to set them yourself."
+        return st.number_input(label, value=default, format=form, disabled=counted, **common)
     return st.text_input(label, value=str(default), **common)
 
 

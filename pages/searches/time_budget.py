@@ -57,6 +57,13 @@ def switches_of(spec: RunSpec) -> int:
     return max(len(spec.weight_bits), len(spec.activation_bits))
 
 
+def counted(search: Search) -> tuple[str, ...]:
+    """Names of the params that the chosen minutes work out; none where no minutes are chosen."""
+    if search.work is None or st.session_state.get("f-minutes") in (None, AS_SET):
+        return ()
+    return search.work.epochs
+
+
 def draw(store: Store, spec: RunSpec, searches: Sequence[Search]) -> TimeBudget:
     """Let the reader choose minutes, and say what they buy.
 

@@ -71,10 +71,11 @@ def _add(store: Store) -> None:
         asked = form.network_form()
     except QcoreError as error:
         widgets.error_box(error)
+        steps.dismiss(store, ADDING)
         asked = None
     if asked is not None:
         new, upload = asked
-        steps.begin(ADDING, lambda: add_network.start_adding(store, new, upload))
+        steps.begin(store, ADDING, lambda: add_network.start_adding(store, new, upload))
     look = steps.follow(store, ADDING)
     if look is None or look.report is None:
         return

@@ -10,7 +10,7 @@ from pages.shared.columns import DAMAGE, SEARCH_N, SEARCH_SCORE
 from pages.shared.judged import first_large
 from pages.workbench import payload
 from pages.workbench.bench import Bench, hear
-from pages.workbench.calibration import Calibration, calibrate
+from pages.workbench.calibration import ENOUGH, Calibration, calibrate
 from pages.workbench.component import bit_bars
 from qcore.allocation import BitAllocation, ModelSpec
 from qcore.problem import Scores, SensitivityTable
@@ -69,7 +69,7 @@ def prediction_of(
     named = found.named
     calibration = _calibration(found, floats)
     if calibration is None:
-        told = f"Damage is in {table.unit}: too little was measured to tell it in {named.lost}."
+        told = f"Damage is in {table.unit}: {_untold(found, floats)}"
     else:
         told = (
             f"{first_large(named.lost)}: loss against the float network on the same search "
@@ -81,6 +81,24 @@ def prediction_of(
         "damage is interpolated."
     )
     return payload.predicted(table, model, calibration, f"{kind} {told} {words}", named.lost)
+
+
+def _untold(found: reliability.Reliability, floats: Scores | None) -> str:
+    """Why damage cannot be told in lost score, as a sentence's end."""
+    lost = found.named.lost
+    if not found.named.has_loss:
+        return f"nothing of this network is scored in {lost}."
+    if floats is None:
+        return (
+            f"the float network was not scored on the same {found.named.samples}, so that there is "
+            "no loss to fit."
+        )
+    count = int((found.frame[SEARCH_N] == floats.n).sum())
+    return (
+        f"to tell it in {lost} takes {ENOUGH} allocations of different damage, measured on the "
+        f"{floats.n:,} search {found.named.samples} that the float network was; there are "
+        f"{count:,}."
+    )
 
 
 def _calibration(found: reliability.Reliability, floats: Scores | None) -> Calibration | None:

@@ -223,6 +223,11 @@ def test_a_failed_step_shows_its_words_as_text(app, store, worker):
     at.run()
     assert not at.exception
     assert at.error[0].value == literal(HOSTILE)
+    # what is refused next stands alone
+    at.session_state["m-adding"] = step
+    at.button(key="m-load").click().run()
+    assert not any(literal(HOSTILE) in each.value for each in at.error[:1])
+    assert "m-adding" not in at.session_state
 
 
 def test_a_step_under_way_can_be_cancelled_and_not_started_twice(app, store, worker):

@@ -72,6 +72,7 @@ def test_walks_of_different_seeds_differ():
 @given(st.lists(st.floats(0, 1e12), min_size=1, max_size=50), st.sampled_from([" ", ", ", ";\n"]))
 def test_pasted_numbers_are_read_as_they_were_written(numbers, between):
     assert demand.read_trace(between.join(map(repr, numbers))) == numbers
+    assert demand.read_trace("40,30, 20") == [40, 30, 20]
 
 
 @pytest.mark.parametrize(
@@ -84,6 +85,9 @@ def test_pasted_numbers_are_read_as_they_were_written(numbers, between):
         ("nan", "Step 1"),
         ("1e999", "Step 1"),
         ("1 " * 501, "500 steps at most; this one has 501"),
+        ("1,5 20,3", "In '1,5' the comma may mean"),
+        ("20.5;1,5", "In '1,5' the comma may mean"),
+        ("1,5\n2,5", "In '1,5' the comma may mean"),
         ("1" * 20_000, "10,000 characters at most"),
     ],
 )

@@ -1,5 +1,6 @@
 """Minutes become epochs by the measured speed, on the page and on the command line."""
 
+import dataclasses
 import json
 
 import pytest
@@ -33,6 +34,14 @@ def test_minutes_become_epochs_of_every_run_that_trains(app, store):
     at.segmented_control(key="f-minutes").set_value("30 min").run()
     assert not at.exception
     assert "at 650 samples a second here" in said(at)
+    # what the minutes work out is shown, and not to be edited beside them
+    fields = {each.label: each.disabled for each in at.number_input}
+    work = SEARCHES["dq"].work
+    labels = [field.metadata["label"] for field in dataclasses.fields(SEARCHES["dq"].params)
+              if field.name in work.epochs]  # fmt: skip
+    assert labels
+    assert all(fields[label] for label in labels)
+    assert sum(fields.values()) == len(labels)
     assert r"SP\-Nets\: 5 min" in said(at)
     next(b for b in at.button if b.label == "Start search").click().run()
     assert not at.exception
