@@ -25,9 +25,11 @@ from pages.plots.style import icon
 from pages.searches.notes import finished_note
 from pages.shared.notes.setup import is_loopback, network_warning, setup_warning
 from pages.shared.session import database, database_explained
+from qcore.data_folder import data_folder
 from qcore.errors import InvalidParams, QcoreError, StoreError
 from store import Store, Supervisor, load_recordings, open_store
 from store.health.backup import keep_backups
+from store.health.private import shut
 from store.settings import TOKEN_VARIABLE, read_settings, token
 
 # a comment, for Streamlit shows a bare string: the one file of styles, nothing in it is a user's
@@ -74,6 +76,8 @@ async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
     supervisor, stopping = None, threading.Event()
     try:
         store = open_store()
+        if words := shut(data_folder()):
+            logging.getLogger("bitdial").warning(words)
         bring_recordings(store)
         supervisor = Supervisor(store)
         supervisor.start()

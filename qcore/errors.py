@@ -19,6 +19,7 @@
        ├─ RunFinished                      a finished run is immutable
        ├─ DatabaseTooNew                   written by a later bitdial
        └─ DatabaseUnavailable              location read-only, full, or not a database
+          └─ NoDatabase                    nothing is there, and who only reads makes none
 
 A message says what is wrong, with its value and unit, and what to do about it.
 """
@@ -112,3 +113,7 @@ class DatabaseTooNew(StoreError):
 
 class DatabaseUnavailable(StoreError):
     """The database location cannot be written, is full, or is not a database."""
+
+
+class NoDatabase(DatabaseUnavailable):
+    """No database is there, and whoever only reads makes none."""

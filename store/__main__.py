@@ -14,7 +14,8 @@ from qcore.costs import COSTS, costs_of, mean_weight_bits
 from qcore.costs.formulas import MICROBITS
 from qcore.costs.limits import read_limit
 from qcore.costs.smaller import smaller_text
-from qcore.errors import InvalidBits, InvalidData, InvalidParams, QcoreError
+from qcore.data_folder import data_folder
+from qcore.errors import InvalidBits, InvalidData, InvalidParams, NoDatabase, QcoreError
 from qcore.float_check import far_off
 from qcore.formats.config import parse_bits
 from qcore.formats.exports import EXPORTS
@@ -24,7 +25,8 @@ from qcore.rules.file import load_rules
 from qcore.run_spec import RunSpec, check_here, check_run, offered
 from qcore.searches.usual_widths import usual_widths
 from store.database import Store, open_store
-from store.health import command_keep, doctor
+from store.database.locations import URL_VARIABLE
+from store.health import command_keep, doctor, private
 from store.jobs import (
     command_add_model,
     command_pace,
@@ -37,6 +39,7 @@ from store.jobs import (
 )
 from store.jobs.arguments import add_database, pair, row_number, write_file
 from store.jobs.export import render
+from store.jobs.output import REFUSED, ended_quietly, say, say_if_heard
 from store.runs import listing, points, queue
 from store.runs.lease import ON_DATA
 from store.settings import read_settings
@@ -53,13 +56,6 @@ FAILED = (
     "start it anew with other settings"
 )
 """What to do about a run that failed."""
-
-
-def say(line: str) -> None:
-    """Write one line to standard output."""
-    # a path may hold bytes that are no letters
-    sys.stdout.write(line.encode("utf-8", "backslashreplace").decode() + "\n")
-    sys.stdout.flush()
 
 
 def _widths(words: str, inputs: bool = False) -> tuple[int, ...]:
@@ -148,9 +144,9 @@ def command_run(store: Store, arguments: argparse.Namespace) -> int:
         return 0
     read_settings()  # before anything is stored: a worker needs them all
     run_id = queue.create_run(store, spec, arguments.name, host=queue.host_name(store))
-    say(f"run {run_id} started")
+    say_if_heard(f"run {run_id} started")
     for cost, limit in limits.items():
-        say(f"{cost} at most {limit:,.10g} {store.costs[cost].unit}")
+        say_if_heard(f"{cost} at most {limit:,.10g} {store.costs[cost].unit}")
     code = worker.main(store.url, run_id, 1, piped=False)
     _summary(store, run_id)
     return code
@@ -354,10 +350,10 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m store", description=__doc__)
     commands = top.add_subparsers(required=True)
     run = commands.add_parser("run", help="start a search")
-    run.set_defaults(function=command_run)
+    run.set_defaults(function=command_run, creates=True)
     run_arguments.add_arguments(run)
     commands.add_parser("list", help="list runs").set_defaults(function=command_list)
-    top.set_defaults(unopened=None)
+    top.set_defaults(unopened=None, creates=False, bare=False)
     commands.add_parser("doctor", help="check the installation").set_defaults(
         unopened=lambda words: doctor.command(words.database, say)
     )
@@ -380,7 +376,7 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(function=function)
         command.add_argument("run", type=row_number)
     command_pace.add_command(commands).set_defaults(
-        function=lambda store, words: command_pace.command_pace(store, words, say)
+        function=lambda store, words: command_pace.command_pace(store, words, say), creates=True
     )
     picking = commands.add_parser("pick", help="the smallest that loses at most so much")
     picking.set_defaults(function=command_pick)
@@ -418,12 +414,14 @@ def parser() -> argparse.ArgumentParser:
     adding = commands.add_parser("add-model", help="add a network of your own")
     command_add_model.add_arguments(adding)
     adding.set_defaults(
-        function=lambda store, words: command_add_model.command_add_model(store, words, say)
+        function=lambda store, words: command_add_model.command_add_model(store, words, say),
+        creates=True,
     )
     ruling = commands.add_parser("rules", help="what rules match, and what ties to propose")
     command_rules.add_arguments(ruling)
     ruling.set_defaults(
-        function=lambda store, words: command_rules.command_rules(store, words, _widths, say)
+        function=lambda store, words: command_rules.command_rules(store, words, _widths, say),
+        bare=True,
     )
     attempt = commands.add_parser("worker", help="used by the server")
     attempt.set_defaults(function=command_worker)
@@ -439,7 +437,7 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         if arguments.unopened is not None:  # for a database that cannot be opened, too
             return int(arguments.unopened(arguments))
-        return int(arguments.function(open_store(arguments.database), arguments))
+        return int(arguments.function(_opened(arguments), arguments))
     except QcoreError as error:
         return _refused(str(error))
     except UnicodeEncodeError as error:
@@ -452,11 +450,24 @@ def main(words: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
+def _opened(arguments: argparse.Namespace) -> Store | None:
+    """The database; None where a command can do without one and nobody named one."""
+    try:
+        store = open_store(arguments.database, create=arguments.creates)
+        if store.folder == data_folder() and (words := private.shut(store.folder)):
+            sys.stderr.write(f"note: {words}\n")
+        return store
+    except NoDatabase:
+        if arguments.bare and not (arguments.database or os.environ.get(URL_VARIABLE)):
+            return None
+        raise
+
+
 def _refused(words: str) -> int:
     sys.stderr.write(words.encode("utf-8", "backslashreplace").decode() + "\n")
-    return 2
+    return REFUSED
 
 
 if __name__ == "__main__":
     os.umask(0o077)  # databases, logs and results are their owner's
-    sys.exit(main())
+    sys.exit(ended_quietly(main))

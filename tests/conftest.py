@@ -20,6 +20,7 @@ from tests.order import mixed
 
 MAIN = sys.modules["__main__"]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.umask(0o077)  # as the program itself: what it makes is its owner's
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -27,7 +27,7 @@ from store.database.errors_explained import explained
 from store.database.filesystems import mount_table, refuse_network
 from store.database.json_text import dump_json, load_json
 from store.database.locations import database_url, shown_url, sqlite_file
-from store.database.upgrade import bring_up_to_date
+from store.database.upgrade import absent, bring_up_to_date
 
 TIMEOUT_S = 30
 IDLE_S = 10
@@ -204,13 +204,15 @@ def _server_engine(url: str) -> Engine:
     return engine
 
 
-def open_store(location: str | Path | None = None) -> Store:
+def open_store(location: str | Path | None = None, *, create: bool = True) -> Store:
     """Open the database, creating and migrating it as needed.
 
     Args:
         location: URL, path of a SQLite file, or None for the default (see `locations`).
+        create: False for whoever only reads: where there is no database, none is made.
 
     Raises:
+        NoDatabase: there is none, and none was to be made; not even its folder was.
         DatabaseUnavailable: the location cannot be used; says why and what to do.
         DatabaseTooNew: it was written by a later bitdial.
     """
@@ -219,11 +221,13 @@ def open_store(location: str | Path | None = None) -> Store:
     if path is not None:
         _refuse_long(path)
         refuse_network(path, mount_table())
+        if not create and _is_absent(path):
+            raise absent(url)
     folder = data_folder() if path is None else path.parent
     engine = connect(url)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _upgrade(url, folder)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _upgrade(url, folder, create)
     except Timeout as error:
         raise DatabaseUnavailable(
             f"Another process has been upgrading {shown_url(url)} for {TIMEOUT_S} s. Wait for it, "
@@ -240,6 +244,14 @@ def open_store(location: str | Path | None = None) -> Store:
     return store
 
 
+def _is_absent(path: Path) -> bool:
+    """Whether no file is there, or an empty one; what cannot be looked at SQLite will tell of."""
+    try:
+        return path.is_file() and path.stat().st_size == 0 if path.exists() else True
+    except OSError:
+        return False
+
+
 def _refuse_long(path: Path) -> None:
     size = len(os.fsencode(path.name))
     if size > MOST_NAME:
@@ -250,16 +262,16 @@ def _refuse_long(path: Path) -> None:
         )
 
 
-def _upgrade(url: str, folder: Path) -> None:
+def _upgrade(url: str, folder: Path, create: bool) -> None:
     engine = connect(url, foreign_keys=False)
     try:
         with explained(url):
             if sqlite_file(url) is None:
-                bring_up_to_date(engine, url)
+                bring_up_to_date(engine, url, create=create)
                 return
             with FileLock(folder / "migration.lock", timeout=TIMEOUT_S):
                 _write_ahead(engine)
-                bring_up_to_date(engine, url)
+                bring_up_to_date(engine, url, create=create)
     finally:
         engine.dispose()
 

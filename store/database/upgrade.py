@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Engine, inspect
 
 from qcore.data_folder import FOLDER_VARIABLE
-from qcore.errors import DatabaseTooNew, DatabaseUnavailable, StoreError
+from qcore.errors import DatabaseTooNew, DatabaseUnavailable, NoDatabase, StoreError
 from store.database.locations import URL_VARIABLE, shown_url, sqlite_file
 
 if TYPE_CHECKING:
@@ -55,7 +55,17 @@ def run_migrations(config: "Config", revision: str) -> None:
     command.upgrade(config, revision)
 
 
-def bring_up_to_date(engine: Engine, url: str, upgrade: Upgrade = run_migrations) -> None:
+def absent(url: str) -> NoDatabase:
+    """What whoever only reads is told: no database is there, and none is made."""
+    return NoDatabase(
+        f"There is no database of bitdial at {shown_url(url)}, and reading makes none. Check the "
+        "name; a search (`python -m store run`) or the dashboard makes a new one."
+    )
+
+
+def bring_up_to_date(
+    engine: Engine, url: str, upgrade: Upgrade = run_migrations, *, create: bool = True
+) -> None:
     """Create or upgrade the tables in one transaction; a copy of a SQLite file is kept before.
 
     Args:
@@ -63,15 +73,20 @@ def bring_up_to_date(engine: Engine, url: str, upgrade: Upgrade = run_migrations
             under the folder's migration lock.
         url: Its URL, for messages.
         upgrade: What runs the migrations; tests hand over one that fails.
+        create: Whether an empty database gets tables.
 
     Raises:
         DatabaseTooNew: the schema is one this bitdial does not know.
+        NoDatabase: it is empty, and is to stay so.
         DatabaseUnavailable: another program's tables are there, or a migration failed.
     """
     with engine.begin() as connection:
         before = revision_of(connection)
+        empty = before is None and not inspect(connection).get_table_names()
     if before == newest_revision():
         return
+    if empty and not create:
+        raise absent(url)
     _refuse_unknown(before, url)
     copy = _copy(engine, before) if before and sqlite_file(url) else None
     with engine.execution_options(write=True).begin() as connection:

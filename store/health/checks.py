@@ -19,6 +19,7 @@ from qcore.errors import EvaluatorFailed
 from qcore.scoring.executors import Portable, open_evaluator
 from store.database.filesystems import SHARED, filesystem_of, is_network, mount_table
 from store.database.locations import sqlite_file
+from store.health import private
 from store.health.status import free_bytes
 from store.settings import GPUS_VARIABLE, Env, Settings, describe_settings
 from store.workers.slots import ask_driver
@@ -102,13 +103,6 @@ def _missing(folder: Path) -> Finding:
     return Finding(PROBLEM, "Folder", f"{words} to a folder that can.")
 
 
-OTHERS = 0o077
-"""What the group and all others may do."""
-
-MOST_LOOKED_AT = 100_000
-"""Files of a data folder whose permissions are looked at."""
-
-
 def check_private(folder: Path, file: Path | None, ours: bool = True) -> Finding:
     """Nobody but the owner reads what is stored; files of an older bitdial may be open to all.
 
@@ -119,14 +113,16 @@ def check_private(folder: Path, file: Path | None, ours: bool = True) -> Finding
     """
     if os.name != "posix" or not folder.exists():
         return Finding(OK, "Privacy", "not looked at")
-    if not folder.stat().st_mode & OTHERS:
+    if not folder.stat().st_mode & private.OTHERS:
         return Finding(OK, "Privacy", f"only its owner can look into {folder}")
     if file is None or ours:
         found, fix = folder.rglob("*"), f"chmod 700 '{folder}'"
     else:
         found, fix = folder.glob(f"{glob.escape(file.name)}*"), f"chmod 600 '{file}'*"
-    looked = itertools.islice(found, MOST_LOOKED_AT)
-    loose = sum(bool(path.lstat().st_mode & OTHERS) for path in looked if not path.is_symlink())
+    looked = itertools.islice(found, private.MOST)
+    loose = sum(
+        bool(path.lstat().st_mode & private.OTHERS) for path in looked if not path.is_symlink()
+    )
     if not loose:
         return Finding(OK, "Privacy", f"only its owner can read the files in {folder}")
     words = f"other users of this machine may read {loose:,} files and folders in {folder}"

@@ -55,7 +55,7 @@ def command_repair(arguments: Namespace, say: Say) -> int:
         done = salvage.salvage(file)
         say(salvage.said(done))
         say(f"what was there before is {done.aside}")
-    store = open_store(arguments.database)
+    store = open_store(arguments.database, create=False)
     name = f"{'bitdial' if file is None else file.name}.aside.{stamp()}.jsonl"
     target = arguments.aside or store.folder / name
     found = repair.repair(store, target)

@@ -26,7 +26,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def command_rules(
-    store: Store,
+    store: Store | None,
     arguments: argparse.Namespace,
     widths: Callable[[str], tuple[int, ...]],
     say: Callable[[str], None],

@@ -20,6 +20,9 @@ from qcore.run_spec import RunSpec
 from store.database import Store, now
 from store.database.schema import EventRow, RunRow
 
+DEVICE_LENGTH = 100
+"""Letters of a slot that are kept to be shown: drivers give cards names of any length."""
+
 HOST_LENGTH = 200
 FIGURES = "figures"
 ON_DATA = "data"
@@ -134,7 +137,7 @@ def take(connection: Connection, run_id: int, seen: int, host: str, device: str 
             idle_attempts=RunRow.idle_attempts + 1,
             host=host,
             pid=None,
-            device=device,
+            device=None if device is None else device[:DEVICE_LENGTH],
             started=func.coalesce(RunRow.started, now()),
             message="Starting",
         )

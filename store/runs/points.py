@@ -323,9 +323,14 @@ def model_spec(store: Store, name: str) -> ModelSpec | None:
     return None
 
 
-def model_facts(store: Store, name: str) -> ModelSpec | None:
-    """Facts about a model from its latest run, else those shipped with it, else None."""
-    spec = model_spec(store, name)
+def model_facts(store: Store | None, name: str) -> ModelSpec | None:
+    """Facts about a model from its latest run, else those shipped with it, else None.
+
+    Args:
+        store: The database; None where there is none yet.
+        name: Of the model.
+    """
+    spec = None if store is None else model_spec(store, name)
     if name in BUNDLED_NAMES:
         try:
             shipped = bundled_spec(name)

@@ -34,6 +34,16 @@ def test_an_active_name_is_taken(store):
         create_run(store, SPEC, "mine")
 
 
+def test_a_card_may_have_any_name(store):
+    slot = "cuda:MIG-GPU-" + "0123456789abcdef-" * 40
+    assert queue.claim(store, "here", slot) is None
+    run_id = create_run(store, SPEC)
+    assert queue.claim(store, "here", slot) == (run_id, 1)
+    shown = run(store, run_id).device
+    assert len(shown) == 100
+    assert slot.startswith(shown)
+
+
 def test_claims_are_in_order_and_never_shared(store):
     ids = [create_run(store, SPEC) for _ in range(3)]
     claimed = [queue.claim(store, "here") for _ in range(4)]

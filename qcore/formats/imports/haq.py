@@ -4,6 +4,7 @@ Its order is that in which the network defines its modules (HAQ's lib/env/linear
 finetune.py go through `model.modules()`), which need not be the order they run in.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,6 +57,7 @@ def read(document: Document, model: ModelSpec) -> Readings:
     lists = {n: v for n, v in _candidates(document.value).items() if _is_strategy(v)}
     fitting = {n: v for n, v in lists.items() if len(v) == len(model.names)}
     if not fitting:
+        _refuse_endless(lists)
         lengths = some(list(dict.fromkeys(str(len(entry)) for entry in lists.values()))) or "no"
         raise InvalidConfig(
             f"The strategy has {lengths} entries, and {model.name} has {len(model.names)} layers "
@@ -71,6 +73,18 @@ def read(document: Document, model: ModelSpec) -> Readings:
     if first is not None and not found:
         raise first
     return found
+
+
+def _refuse_endless(lists: dict[str, Any]) -> None:
+    for name, entries in lists.items():
+        numbers = [n for e in entries for n in (e if isinstance(e, (list, tuple)) else (e,))]
+        wrong = next((n for n in numbers if not -math.inf < n < math.inf), None)
+        if wrong is not None:
+            named = f" {name[:80]!r}" if name else ""
+            raise InvalidConfig(
+                f"The list{named} holds {wrong:g}, which is no number of bits. Write 1 to 16, or "
+                f"{FLOAT_MARK} for float."
+            )
 
 
 def _read_one(entries: Sequence[Any], model: ModelSpec) -> BitAllocation:

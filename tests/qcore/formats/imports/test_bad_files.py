@@ -38,6 +38,9 @@ MODEL = configs.RESNET8
         (b"-" * 50_000 + b"1", "neither JSON"),
         (b'{"quant_cfg": 4}', "not one of"),
         (b"WEIGHT_BITS = [4]", "has 1 entries"),
+        (b'{"a": [1e999, NaN]}', "The list 'a' holds inf, which is no number of bits"),
+        (b"[NaN]", "The list holds nan, which is no number of bits"),
+        (b"[[4, -Infinity]]", "The list holds -inf, which is no number of bits"),
     ],
 )
 def test_what_is_no_configuration_is_refused(content, said):
