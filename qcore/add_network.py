@@ -29,6 +29,7 @@ from qcore.models.zoo import load_model
 from qcore.network.layers import find_layers
 from qcore.prepare import Prepared, prepare
 from qcore.problem import Point, SensitivityTable
+from qcore.ptq.settings import OFF
 from qcore.run_spec import RunSpec
 from qcore.scoring.evaluator import choose_device
 from qcore.trees import Tree, count, part
@@ -189,7 +190,11 @@ def check_network_on(
     Raises:
         QcoreError: network or data cannot be loaded, or do not fit; says which and why.
     """
-    prepared = _prepare(name, data, (2, 8), (32,), calibration, search, tell, opening)
+    spec = replace(
+        _spec(name, data, (2, 8), (32,), calibration, search),
+        correction=OFF,  # nothing is quantized here
+    )
+    prepared = prepare(spec, on_progress=tell, opening=opening)
     tell("Measuring the float network on the test split")
     prepared.report(prepared.float_point)
     point = prepared.float_point
@@ -305,20 +310,6 @@ def _spec(
         calibration_images=calibration,
         search_images=search,
     )
-
-
-def _prepare(
-    name: str,
-    data: str,
-    weight_bits: tuple[int, ...],
-    activation_bits: tuple[int, ...],
-    calibration: int,
-    search: int,
-    tell: Tell,
-    opening: Opening,
-) -> Prepared:
-    spec = _spec(name, data, weight_bits, activation_bits, calibration, search)
-    return prepare(spec, on_progress=tell, opening=opening)
 
 
 def _scores(scores: Any) -> dict[str, Any]:

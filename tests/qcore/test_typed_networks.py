@@ -19,6 +19,7 @@ from qcore.models.cards import read_cards
 from qcore.models.new_network import NewNetwork
 from qcore.models.zoo import load_model
 from qcore.prepare import prepare
+from qcore.ptq.model import QuantizedModel
 from qcore.run_spec import RunSpec
 from qcore.scoring.verification import measure
 from qcore.trees import call
@@ -222,6 +223,20 @@ def test_true_signals_beyond_the_peak_are_said(folder):
     np.savez(folder / "data.npz", **given)
     checked = check_network_on("rebuilder", f"tensors:{folder / 'data.npz'}", 40, 40)
     assert any("set the judge's peak to" in note for note in checked.report["notes"])
+
+
+def test_checking_a_float_network_prepares_no_quantized_weights(folder, monkeypatch):
+    key, asked = added("encoder", folder), []
+    plain = QuantizedModel.prepared_weight
+
+    def watched(model: QuantizedModel, name: str, bits: int) -> torch.Tensor:
+        asked.append(bits)
+        return plain(model, name, bits)
+
+    monkeypatch.setattr(QuantizedModel, "prepared_weight", watched)
+    np.savez(folder / "many.npz", **columns("encoder", 300))
+    check_network_on(key, f"tensors:{folder / 'many.npz'}", 100, 40)
+    assert set(asked) == {32}
 
 
 def test_a_padding_mask_may_be_empty_and_a_mask_may_not():

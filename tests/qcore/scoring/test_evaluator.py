@@ -31,6 +31,21 @@ def test_the_float_point_is_the_float_network(evaluator):
     assert (test.kl, test.agreement) == (pytest.approx(0.0, abs=1e-6), 1.0)
 
 
+def test_answers_of_the_float_network_are_taken_once_on_each_split():
+    evaluator, ran = small_evaluator(), []
+    evaluator.model.register_forward_hook(lambda *_: ran.append(1))
+    kept = evaluator.float_point.allocation
+    again = next(evaluator.score([kept]))
+    assert (ran, again.search) == ([], evaluator.float_point.search)
+    first = evaluator.report(again)
+    assert len(ran) == 3  # 96 test images in batches of 32
+    second = evaluator.report(evaluator.float_point)
+    assert len(ran) == 3
+    assert (first.test, first.test_right) == (second.test, second.test_right)
+    right = np.unpackbits(np.frombuffer(first.test_right, np.uint8), count=96)
+    assert right.mean() == pytest.approx(first.test.accuracy)
+
+
 def test_scores_are_those_of_a_plain_loop(evaluator):
     allocation = BitAllocation.uniform(evaluator.model.spec.layers, 2, 4)
     point = next(evaluator.score([allocation]))
