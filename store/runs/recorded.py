@@ -25,6 +25,9 @@ FORMAT, VERSION = "bitdial-recording", 1
 MOST_CONFIG = 500_000
 """Characters of a point's file in a recording; one that holds codes has more and is left out."""
 
+MOST_RECORDING = 128 << 20
+"""Bytes that a recording may come to."""
+
 _RUN = ("name", "model", "state", "step", "total", "message", "created", "started", "finished")
 
 
@@ -106,7 +109,11 @@ def load_recordings(store: Store, folder: Path = FOLDER) -> int:
 
 def _read(path: Path) -> dict[str, Any]:
     with intact(f"The recording {path.name}"):
-        document = json.loads(gzip.decompress(path.read_bytes()))
+        with gzip.open(path) as stream:
+            text = stream.read(MOST_RECORDING + 1)
+        if len(text) > MOST_RECORDING:
+            raise ValueError(f"it comes to more than {MOST_RECORDING / 1e6:,.0f} MB")
+        document = json.loads(text)
         if (document.get("format"), document.get("version")) != (FORMAT, VERSION):
             raise ValueError("it is no recording that this bitdial reads")
         for name in ("models", "tables", "runs"):
