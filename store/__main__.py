@@ -22,8 +22,10 @@ from qcore.formats.exports import EXPORTS
 from qcore.judges import judge_words, read_judge
 from qcore.models.catalog import SHIPPED, default_data, judge_of, read_models
 from qcore.rules.file import load_rules
+from qcore.rules.rule import Rule
 from qcore.run_spec import RunSpec, check_here, check_run, offered
 from qcore.searches.usual_widths import usual_widths
+from store import bounds
 from store.database import Store, open_store
 from store.database.locations import URL_VARIABLE
 from store.health import command_keep, doctor, private
@@ -103,6 +105,11 @@ def _weight_bits(store: Store, arguments: argparse.Namespace) -> tuple[int, ...]
     return offered(arguments.search, asked)
 
 
+def _rules(path: str) -> tuple[Rule, ...]:
+    with bounds.as_set():
+        return load_rules(path)
+
+
 def command_run(store: Store, arguments: argparse.Namespace) -> int:
     """Queue a run, and unless detached work on it here."""
     activation_bits = _widths(arguments.activation_bits, inputs=True)
@@ -118,7 +125,7 @@ def command_run(store: Store, arguments: argparse.Namespace) -> int:
         weight_bits=_weight_bits(store, arguments),
         activation_bits=activation_bits,
         pin_first_last=None if arguments.pin is None else _widths(arguments.pin)[0],
-        rules=load_rules(arguments.rules) if arguments.rules else (),
+        rules=_rules(arguments.rules) if arguments.rules else (),
         seed=arguments.seed,
         calibration_images=arguments.calibration_images,
         search_images=arguments.search_images,
@@ -318,29 +325,22 @@ def command_worker(store: Store, arguments: argparse.Namespace) -> int:
 
 def command_verify(store: Store, arguments: argparse.Namespace) -> int:
     """Measure a saved configuration again; exit code 1 where it does not do what it says."""
-    found = verify.verify(store, arguments.configuration)
+    found = verify.verify(store, arguments.configuration, bounds.as_set)
     say(f"configuration {arguments.configuration} {verify.words(found)}")
     return 0 if found["passed"] else 1
 
 
 def command_samples(store: Store, arguments: argparse.Namespace) -> int:
     """Run a configuration on search samples, and keep what both networks answer."""
-    if (arguments.configuration is None) == (arguments.point is None):
-        raise InvalidParams("Say which configuration (samples 3), or which point (--point 57).")
-    if arguments.point is None:
-        text = verify.saved(store, arguments.configuration).text
-    else:
-        text = points.config_text(store, arguments.point) or ""
-    if not text:
-        raise InvalidParams(f"There is no reported point {arguments.point}.")
-    for line in samples.told(*samples.compute(store, text, say)):
+    text = samples.content(store, arguments.configuration, arguments.point)
+    for line in samples.told(*samples.compute(store, text, say, bounds.as_set)):
         say(line)
     return 0
 
 
 def command_runtime(store: Store, arguments: argparse.Namespace) -> int:
     """Run the network a run has trained at each of its bits, and keep what it answers."""
-    for line in runtime.told(*runtime.compute(store, arguments.run, say)):
+    for line in runtime.told(*runtime.compute(store, arguments.run, say, bounds.as_set)):
         say(line)
     return 0
 

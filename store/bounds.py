@@ -18,6 +18,9 @@ from store.settings import OPEN_GB_VARIABLE, OPEN_SECONDS_VARIABLE, open_gb, ope
 _REFUSED = re.compile(
     r"allocate memory|not enough memory|out of memory|bad allocation|bad_alloc|more memory than"
 )
+Opening = Callable[[], AbstractContextManager[None]]
+"""Gives what is entered while a person's files are opened; `as_set` is one."""
+
 LATER_S = 5.0
 """What is stuck so deeply that it cannot even say so is ended by the system so much later."""
 

@@ -70,7 +70,9 @@ def _in_a_child(store: Store, kind: str, path: Path, peak: Peak) -> str:
         steps = Preprocessing(3, 8, 8, mean=(0.5,), std=(0.5,))
         new = NewNetwork("hostile", "onnx", "", str(path), preprocessing=steps)
     else:
-        new = NewNetwork("hostile", "bundled", "resnet8", str(path))
+        source, _, name = kind.rpartition(":")
+        name = name if source else "resnet8"
+        new = NewNetwork("hostile", source or "bundled", name, str(path))
     return _step(store, add_network.start_adding(store, new), peak)
 
 

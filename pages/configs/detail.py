@@ -22,8 +22,8 @@ from qcore.formats.config import BitConfig
 from qcore.pictures.record import unshown
 from qcore.quantization_card import card_of_config
 from store import Run, Store, config_text, delete_config, save_config, update_config
+from store.jobs import opening as steps
 from store.jobs.verify import start, verifiable
-from store.workers.children import Child, last_words
 
 DELETED, VERIFYING, CRASHED = "configs-deleted", "configs-verifying", "configs-crashed"
 """Session keys: the configuration that was deleted last; number to process of what is verified;
@@ -56,7 +56,7 @@ def details(store: Store, entry: Kept, kept: Sequence[Kept], mine: Sequence[Run]
         return
     _facts(entry, config)
     _buttons(store, entry, config, mine)
-    _verifying(entry)
+    _verifying(store, entry)
     _measured_since(store, entry, config, mine)
     words = [str(saved.id)]
     samples_panel(store, f"config-{saved.id}", lambda: saved.text, words, unshown(config))
@@ -181,12 +181,12 @@ def _try(act: Callable[[], object]) -> None:
     st.rerun()
 
 
-def _running() -> dict[int, Child]:
-    found: dict[int, Child] = st.session_state.setdefault(VERIFYING, {})
+def _running() -> dict[int, str]:
+    found: dict[int, str] = st.session_state.setdefault(VERIFYING, {})
     return found
 
 
-def _verifying(entry: Kept) -> None:
+def _verifying(store: Store, entry: Kept) -> None:
     """Follow a verification of this browser tab until its process has ended."""
     if entry.saved.id not in _running():
         return
@@ -194,17 +194,17 @@ def _verifying(entry: Kept) -> None:
     @st.fragment(run_every=1.0)
     @session.database_explained()
     def follow() -> None:
-        child = _running().get(entry.saved.id)
-        if child is None:
+        step = _running().get(entry.saved.id)
+        if step is None:
             return
-        if child.process.poll() is None:
+        told = steps.told(store, step)
+        if told is not None and told.state == "running":
             st.caption("Measuring it again in a new process; you may leave this page.")
             return
         del _running()[entry.saved.id]
-        # 0 passed, 1 failed: either way the verdict is stored with it
-        if child.process.returncode not in (0, 1):
-            words = last_words(child.log) or f"exit code {child.process.returncode}"
-            st.session_state[CRASHED] = words
+        # passed or not, the verdict is stored with it
+        if told is not None and told.state == "failed":
+            st.session_state[CRASHED] = told.words
         st.rerun()
 
     follow()

@@ -78,7 +78,11 @@ def depth_note(high: int, what: str) -> str:
 def _range_of_whole(values: Tensor) -> str:
     if values.is_complex():
         return "Save its real part, or its magnitude."
-    low, high = int(values.min()), int(values.max())
+    if values.is_quantized:
+        return "Save its dequantize()."
+    # torch knows no least of unsigned numbers of 32 and 64 bits
+    array = values.cpu().numpy()
+    low, high = int(array.min()), int(array.max())
     if low >= 0 and high <= 255:
         return f"Its values reach from {low} to {high}: save them as uint8."
     return f"Its values reach from {low} to {high}."

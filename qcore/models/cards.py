@@ -38,7 +38,7 @@ MOST_MEAN = 2.0
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _CARD, _SPEC = "card.json", "spec.json"
-MOST_CARD, MOST_SPEC = 1 << 20, 64 << 20
+MOST_CARD, MOST_SPEC = 1 << 20, 16 << 20
 """Bytes of the two files."""
 
 MOST_SIZE = 2**48

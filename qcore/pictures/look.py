@@ -4,6 +4,7 @@ The test split is never looked at here: who has seen single test samples chooses
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +24,7 @@ from qcore.pictures.record import MOST_BYTES, Answer, Panel, SampleRecord, unsho
 from qcore.pictures.views import VIEWS, Arrays, nearest, signal_form
 from qcore.pictures.words import chosen_words, read_words, tokenizer_places
 from qcore.scoring.evaluator import batch_size_for, to_batches
-from qcore.scoring.verification import Rebuilt, rebuild
+from qcore.scoring.verification import Opening, Rebuilt, rebuild
 from qcore.trees import Tree, call, count
 
 MOST_SAMPLES = 1024
@@ -35,6 +36,7 @@ def look_at(
     config: BitConfig,
     most_bytes: int = MOST_BYTES,
     tell: Callable[[str], None] = lambda words: None,
+    opening: Opening = nullcontext,
 ) -> SampleRecord:
     """What a network and its quantized self answer to samples of the search split.
 
@@ -42,6 +44,7 @@ def look_at(
         config: With quantizer state, and with the data's name in its provenance.
         most_bytes: Of all kept samples; the worst come first, then the others in their order.
         tell: Told in a few words what is being done.
+        opening: Gives what is entered while network and data are opened, to bound it.
 
     Raises:
         InvalidConfig: it holds bits alone, does not say its data, or is for another network.
@@ -52,7 +55,7 @@ def look_at(
     if reason is not None:
         raise InvalidConfig(f"Its samples cannot be shown: {reason}")
     tell("Loading the network and its data")
-    found = rebuild(config)
+    found = rebuild(config, opening)
     total = len(found.data.search)
     samples = found.data.search.at(torch.arange(min(total, MOST_SAMPLES)))
     distances, answers = _run(found, samples, tell)

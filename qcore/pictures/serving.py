@@ -4,6 +4,7 @@ The test split is never looked at here: who has seen single test samples chooses
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from qcore.qat.switchable.runtime import load_switchable
 from qcore.run_spec import RunSpec
 from qcore.scoring.evaluator import to_batches
 from qcore.scoring.targets import fitted_targets
+from qcore.scoring.verification import Opening
 from qcore.trees import Tree, call
 
 Outputs = Callable[[Tree], Any]
@@ -33,6 +35,7 @@ def serve(
     allocations: Sequence[BitAllocation],
     count: int = MOST_SAMPLES,
     tell: Callable[[str], None] = lambda words: None,
+    opening: Opening = nullcontext,
 ) -> ServedRecord:
     """What the network of a finished stage answers to the first samples of its search split.
 
@@ -42,6 +45,7 @@ def serve(
         allocations: Bits to run it at, at most MOST_SERVED.
         count: Samples, fewer where the split has fewer.
         tell: Told in a few words what is being done.
+        opening: Gives what is entered while network and data are opened, to bound it.
 
     Raises:
         InvalidParams: no allocations or too many, or a stage of no switchable network.
@@ -55,12 +59,13 @@ def serve(
             f"From 1 to {MOST_SERVED} allocations can be served; got {len(allocations):,}."
         )
     tell("Loading the network and its data")
-    # with its training images, as the run had it: what is drawn to search on is then the same
-    data = load_data(
-        spec.data, calibration=spec.calibration_images, search=spec.search_images,
-        seed=spec.images_seed, model=spec.model, training=True,
-    )  # fmt: skip
-    network = load_model(spec.model).eval()
+    with opening():
+        # with its training images, as the run had it: what is drawn to search on is then the same
+        data = load_data(
+            spec.data, calibration=spec.calibration_images, search=spec.search_images,
+            seed=spec.images_seed, model=spec.model, training=True,
+        )  # fmt: skip
+        network = load_model(spec.model).eval()
     judge = judge_of(spec.model) if spec.judge is None else read_judge(spec.judge)
     data = fitted_targets(data, network, judge)
     total = len(data.search)

@@ -1,6 +1,7 @@
 """A configuration measured again from nothing but its file: network, images, bits."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,9 @@ from qcore.problem import Scores
 from qcore.scoring.evaluator import batch_size_for, choose_device, to_batches
 from qcore.scoring.targets import fitted_targets
 from qcore.trees import call
+
+Opening = Callable[[], AbstractContextManager[None]]
+"""Gives what is entered while files of a person's are opened."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,24 +45,27 @@ class Rebuilt:
     device: str
 
 
-def rebuild(config: BitConfig) -> Rebuilt:
+def rebuild(config: BitConfig, opening: Opening = nullcontext) -> Rebuilt:
     """Load the data and the network of a configuration, and quantize it as it says.
 
     Args:
         config: With quantizer state, and with the data's name in its provenance.
+        opening: Gives what is entered while its files are opened, to bound it.
 
     Raises:
         InvalidConfig: it is not for the network that is here.
         DataUnavailable: the images or weights are not here, or are others.
     """
     told: Mapping[str, Any] = config.provenance
-    data = load_data(
-        str(told["data"]),
-        calibration=int(told.get("calibration_images", 1024)),
-        search=int(told.get("search_images", 1024)),
-        seed=int(told.get("images_seed", 0)),
-        model=config.model.name,
-    )
+    with opening():
+        data = load_data(
+            str(told["data"]),
+            calibration=int(told.get("calibration_images", 1024)),
+            search=int(told.get("search_images", 1024)),
+            seed=int(told.get("images_seed", 0)),
+            model=config.model.name,
+        )
+        network = load_model(config.model.name)
     digest = told.get("data_digest")
     if digest is not None and digest != data.digest:
         raise DataUnavailable(
@@ -66,7 +73,6 @@ def rebuild(config: BitConfig) -> Rebuilt:
             f"measured on (digest {data.digest[:12]}, expected {str(digest)[:12]}). Restore "
             "them, or measure again."
         )
-    network = load_model(config.model.name)
     device = choose_device()
     judge = read_judge(told.get("judge"))
     data = fitted_targets(data, network, judge)
@@ -77,17 +83,18 @@ def rebuild(config: BitConfig) -> Rebuilt:
     return Rebuilt(data, network, quantized, judge, device)
 
 
-def measure(config: BitConfig) -> Scores:
+def measure(config: BitConfig, opening: Opening = nullcontext) -> Scores:
     """Scores of a configuration on the test images of the data it was measured on.
 
     Args:
         config: With quantizer state, and with the data's name in its provenance.
+        opening: Gives what is entered while its files are opened, to bound it.
 
     Raises:
         InvalidConfig: it is not for the network that is here.
         DataUnavailable: the images or weights are not here, or are others.
     """
-    found = rebuild(config)
+    found = rebuild(config, opening)
     judge, device = found.judge, found.device
     size = batch_size_for(found.data.input_shape, device, found.data.ids)
     batches = to_batches(found.data.test, size, device, judge)

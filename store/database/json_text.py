@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 MARK = "$float"
+_ENCODE = json.JSONEncoder(allow_nan=False).encode
 
 
 class NoJson(dict[str, Any]):
@@ -14,9 +15,9 @@ class NoJson(dict[str, Any]):
 def dump_json(value: Any) -> str:
     """JSON text; numbers that JSON does not know are written as {"$float": "nan"}."""
     try:
-        return json.dumps(value, allow_nan=False)
+        return _ENCODE(value)
     except ValueError:
-        return json.dumps(_marked(value), allow_nan=False)
+        return _ENCODE(_marked(value))
 
 
 def load_json(text: str) -> Any:

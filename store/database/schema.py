@@ -89,6 +89,8 @@ class PointRow(Base):
     `test_right` then says which test images it named right, one bit each.
 
     `images` is the window of the search split, "start+count"; "" is all of it.
+
+    `checksum` is that of its scores, see `store.runs.checksums`; points of old have none.
     """
 
     __tablename__ = "points"
@@ -104,6 +106,7 @@ class PointRow(Base):
     seconds: Mapped[float]
     config: Mapped[str | None] = mapped_column(Text)
     test_right: Mapped[bytes | None] = mapped_column(Bytes)
+    checksum: Mapped[str | None] = mapped_column(String(48))
     __table_args__ = (
         UniqueConstraint("run_id", "stage", "images", "digest", name="one_point_each"),
         Index("points_by_run", "run_id", "id"),

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from sqlalchemy import Engine, inspect, select
+from sqlalchemy import Engine, func, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from qcore.data_folder import data_folder
@@ -13,7 +13,7 @@ from qcore.models.catalog import read_models
 from store.database import Store, connect
 from store.database.errors_explained import explained
 from store.database.locations import database_url, sqlite_file
-from store.database.schema import Base, RunRow
+from store.database.schema import Base, PointRow, RunRow
 from store.database.upgrade import known_revisions, newest_revision, revision_of
 from store.health import checks
 from store.health.checks import OK, PROBLEM, WARNING, Finding
@@ -122,6 +122,7 @@ def _open_database(store: Store) -> Iterator[Finding]:
     yield _writable(store.engine, store.url)
     if revision == newest:
         yield from _tables(store)
+        yield _checksums(store)
         yield from damage(store)
         yield from _locks(store)
 
@@ -172,6 +173,17 @@ def _tables(store: Store) -> Iterator[Finding]:
         yield Finding(PROBLEM, "Tables", str(error))
     else:
         yield Finding(OK, "Tables", "every column is there, and runs can be listed")
+
+
+def _checksums(store: Store) -> Finding:
+    """How many points have a checksum; that each is right is seen when points are read."""
+    with store.read() as connection:
+        counts = select(func.count(), func.count(PointRow.checksum)).select_from(PointRow)
+        total, having = connection.execute(counts).one()
+    words = f"{having:,} of {total:,} points have one"
+    if having < total:
+        words += f"; {total - having:,} of an older bitdial have none and cannot be checked"
+    return Finding(OK, "Checksums", words)
 
 
 def _whole(store: Store, size: int) -> Iterator[Finding]:

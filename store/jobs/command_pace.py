@@ -9,6 +9,7 @@ from qcore.models.catalog import SHIPPED, data_name, default_data, read_models
 from qcore.qat.pace import epochs_words, paced, work_of
 from qcore.run_spec import RunSpec, check_here
 from qcore.searches import SEARCHES
+from store import bounds
 from store.database import Store
 from store.jobs import pace
 
@@ -38,7 +39,7 @@ def command_pace(store: Store, arguments: argparse.Namespace, say: Say) -> int:
         device=arguments.device,
     )
     check_here(spec)
-    say(pace.told(pace.compute(store, spec)))
+    say(pace.told(pace.compute(store, spec, bounds.as_set)))
     return 0
 
 
@@ -54,7 +55,7 @@ def in_minutes(store: Store, spec: RunSpec, minutes: float, say: Say) -> RunSpec
         return spec  # that is said where the run is checked
     work_of(search)
     check_here(spec)
-    found = pace.read_pace(store, spec) or pace.compute(store, spec)
+    found = pace.read_pace(store, spec) or pace.compute(store, spec, bounds.as_set)
     switches = max(len(spec.weight_bits), len(spec.activation_bits))
     params = paced(search, minutes, found, switches, spec.params)
     say(f"{minutes:g} minutes: {epochs_words(search, params, found)}")

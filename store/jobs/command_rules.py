@@ -13,6 +13,7 @@ from qcore.rules.resolve import paired, resolve
 from qcore.rules.rule import pairs_text
 from qcore.rules.ties import WORDS
 from qcore.solvers.space import space_of
+from store import bounds
 from store.database import Store
 from store.runs import points
 
@@ -50,7 +51,8 @@ def command_rules(
         if not found:
             say(f"# The wiring of {model.name} proposes nothing.")
         return 0
-    rules = load_rules(arguments.file)
+    with bounds.as_set():
+        rules = load_rules(arguments.file)
     given = widths(arguments.weight_bits), widths(arguments.activation_bits)
     resolved = resolve(rules, model.layers, *given)
     for number, (rule, names, lost) in enumerate(

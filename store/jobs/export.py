@@ -19,6 +19,7 @@ from qcore.costs.user_tables import read_costs
 from qcore.errors import ExportRefused, QcoreError
 from qcore.formats.config import BitConfig, parse_bits
 from qcore.formats.exports import EXPORTS, Rendered, write, write_with_model
+from store import bounds
 
 TIMEOUT_S = 300
 REFUSED = 2
@@ -90,6 +91,8 @@ def export_text(
 def render(config: BitConfig, name: str) -> Rendered:
     """A file in this process, which loads torch where the format needs the network.
 
+    Network and data are opened within the bounds that are set.
+
     Raises:
         ExportRefused: the format cannot carry the configuration.
         QcoreError: the network cannot be loaded.
@@ -100,8 +103,10 @@ def render(config: BitConfig, name: str) -> Rendered:
     from qcore.formats.exports.torch_side.sample import sample_for
     from qcore.models.zoo import load_model
 
-    sample, words = sample_for(config)
-    made = write_with_model(export, config, load_model(config.model.name), sample)
+    with bounds.as_set():
+        sample, words = sample_for(config)
+        network = load_model(config.model.name)
+    made = write_with_model(export, config, network, sample)
     return Rendered(made.content, {**made.report, "inputs": words})
 
 

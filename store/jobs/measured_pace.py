@@ -1,6 +1,7 @@
 """Measures how fast this machine trains a network: a few steps of it, on its own data."""
 
 import time
+from contextlib import nullcontext
 from itertools import pairwise
 
 from qcore.allocation import BitAllocation
@@ -9,11 +10,19 @@ from qcore.prepare import Prepared, prepare
 from qcore.qat.pace import Pace
 from qcore.qat.requests import GivenBits
 from qcore.run_spec import RunSpec
+from store.bounds import Opening
 
 WARM_IMAGES, FEWEST_SECONDS, MOST_IMAGES = 256, 1.0, 16_384
 
 
-def measure_pace(model: str, data: str, *, device: str = "auto", inputs: bool = False) -> Pace:
+def measure_pace(
+    model: str,
+    data: str,
+    *,
+    device: str = "auto",
+    inputs: bool = False,
+    opening: Opening = nullcontext,
+) -> Pace:
     """Time some steps of training with quantized weights, and a look at the search images.
 
     Args:
@@ -21,6 +30,7 @@ def measure_pace(model: str, data: str, *, device: str = "auto", inputs: bool = 
         data: Name of the data.
         device: Where it would train.
         inputs: Whether inputs are quantized too.
+        opening: Gives what is entered while network and data are opened, to bound it.
 
     Raises:
         QcoreError: it cannot be trained on these data; says why.
@@ -30,7 +40,7 @@ def measure_pace(model: str, data: str, *, device: str = "auto", inputs: bool = 
         model, data, "gradfreebits", weight_bits=(4,), activation_bits=(8 if inputs else 32,),
         device=device, anyway=True,
     )  # fmt: skip
-    prepared = prepare(spec)
+    prepared = prepare(spec, opening=opening)
     started = time.perf_counter() - began
     there = prepared.trainer.setup.training_images
     count, seconds = min(WARM_IMAGES, len(there)), 0.0

@@ -1,10 +1,14 @@
-"""What opens a person's file: a process of its own, within bounds, started, watched, cancelled.
+"""What a page lets a process of its own do: started once, bounded, watched, cancelled.
+
+Whatever opens a person's file on a page is such a step, and so is what takes its time: looking at
+samples, measuring again, timing.
 
 A step has a folder: `request.json` says what to do, `progress.json` how far it is, `result.json`
 how it ended, plain data all three. Nothing here imports torch; what the file does, it does to that
 process. A new kind of file is one more entry of `opening_worker.KINDS`, and gets its bounds there.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -23,13 +27,34 @@ from store.workers import children, slots
 from store.workers.children import Child
 
 REQUEST, PROGRESS, RESULT, LOG = "request.json", "progress.json", "result.json", "log"
-AT_ONCE = 2
 KEEP_S = 86_400.0
 CANCELLED = "cancelled"
 
 _CHILDREN: dict[str, Child] = {}
+"""The process of each step that was begun here and not told of."""
+
+_POOLS: dict[str, "Pool"] = {}
+"""Whose place each of them takes."""
 
 State = Literal["running", "done", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Steps that leave each other room.
+
+    Attributes:
+        at_once: How many may run beside each other.
+        words: What messages say of those that run.
+        threads: That each may compute with; 0 for as many as there are cores.
+    """
+
+    at_once: int
+    words: str
+    threads: int = 1
+
+
+NETWORKS = Pool(2, "networks are being worked on already")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +96,32 @@ def command(place: Path) -> list[str]:
     return [sys.executable, "-m", "store.jobs.opening_worker", str(place)]
 
 
-def new_place(store: Store) -> Path:
-    """A folder for a new step; old ones are removed."""
+def new_place(store: Store, name: str = "") -> Path:
+    """A folder for a new step; old ones are removed, and what was left of this one."""
     folder = folder_of(store)
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         if old.name not in _CHILDREN and time.time() - old.stat().st_mtime > KEEP_S:
             shutil.rmtree(old, ignore_errors=True)
-    place = folder / uuid.uuid4().hex[:12]
+    place = folder / (name or uuid.uuid4().hex[:12])
+    _close(place.name)
+    shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
     return place
 
 
+def name_of(store: Store, kind: str, what: str) -> str:
+    """The name of a step that is begun once: of one kind, on one thing, in one database."""
+    digest = hashlib.sha256(f"{store.url} {what}".encode(errors="surrogateescape")).hexdigest()
+    return f"{kind}{digest[:16]}"
+
+
 def start(
-    store: Store, request: Mapping[str, Any], place: Path | None = None, at_once: int = AT_ONCE
+    store: Store,
+    request: Mapping[str, Any],
+    place: Path | None = None,
+    pool: Pool = NETWORKS,
+    name: str = "",
 ) -> str:
     """Start a step; returns its name.
 
@@ -92,25 +129,29 @@ def start(
         store: The database.
         request: What to do, plain data; its "kind" is a key of `opening_worker.KINDS`.
         place: Its folder, where it has one already.
-        at_once: Steps that may run beside each other.
+        pool: Those that it runs beside.
+        name: From `name_of`, of a step that is not begun again while it runs; "" makes one up.
 
     Raises:
         InvalidParams: so many run already.
         StoreError: the process could not be started.
     """
-    running = sum(child.process.poll() is None for child in list(_CHILDREN.values()))
-    if running >= at_once:
-        raise InvalidParams(
-            f"{running} networks are being worked on already; wait for one to end, or cancel it."
-        )
-    place = place or new_place(store)
-    write_json(place / REQUEST, request)
-    env = slots.worker_environment(slots.CPU, (), 1, store.url, store.folder)
+    lives = [step for step, child in list(_CHILDREN.items()) if child.process.poll() is None]
+    if name in lives:
+        return name
+    running = sum(_POOLS.get(step) == pool for step in lives)
+    if running >= pool.at_once:
+        raise InvalidParams(f"{running} {pool.words}; wait for one to end, or cancel it.")
+    threads = pool.threads or slots.threads_of(1)
+    # by the environment, because a command line is for all to see and a URL may hold a password
+    env = slots.worker_environment(slots.CPU, (), threads, store.url, store.folder)
     try:
+        place = place or new_place(store, name)
+        write_json(place / REQUEST, request)
         child = children.start(command(place), env, place / LOG, 0, slots.CPU)
     except OSError as error:
-        raise StoreError(f"No process could be started to open the file: {error}.") from error
-    _CHILDREN[place.name] = child
+        raise StoreError(f"No process could be started for it: {error}.") from error
+    _CHILDREN[place.name], _POOLS[place.name] = child, pool
     return place.name
 
 
@@ -150,6 +191,19 @@ def look(store: Store, step: str) -> Look:
     _close(step)
     words = children.last_words(place / LOG)
     return Look("failed", words or "Its process ended without a word.", seconds=since)
+
+
+def told(store: Store, step: str) -> Look | None:
+    """How far a step is that was begun here; None where none was, or its end was told.
+
+    An end is told once, and then it can be tried again.
+    """
+    if step not in _CHILDREN:
+        return None
+    found = look(store, step)
+    if found.state != "running":
+        forget(store, step)
+    return found
 
 
 def cancel(store: Store, step: str) -> None:
@@ -195,6 +249,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _close(step: str) -> None:
     child = _CHILDREN.pop(step, None)
+    _POOLS.pop(step, None)
     if child is not None:
         child.close()
         child.process.wait()

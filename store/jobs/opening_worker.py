@@ -1,4 +1,4 @@
-"""The process that opens a person's file and works on it: one step of `opening`.
+"""The process that works on one step of `opening`.
 
 `python -m store.jobs.opening_worker FOLDER`
 
@@ -28,6 +28,10 @@ KINDS = {
     "sensitivity": "store.jobs.network_steps:sensitivity",
     "bits": "store.jobs.reading:bits",
     "gguf": "store.jobs.reading:gguf",
+    "samples": "store.jobs.record_steps:samples",
+    "runtime": "store.jobs.record_steps:runtime",
+    "pace": "store.jobs.record_steps:pace",
+    "verify": "store.jobs.record_steps:verify",
 }
 """Kind of a step to the function that works on it: given its request and a `Teller`, it gives its
 report; what it reads of a person's it reads within `Teller.opening`."""

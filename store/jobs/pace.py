@@ -13,14 +13,15 @@ from pathlib import Path
 from qcore.errors import InvalidData
 from qcore.qat.pace import Pace
 from qcore.run_spec import RunSpec
+from store.bounds import Opening
 from store.database import Store
+from store.jobs import opening as steps
 from store.jobs import records
-from store.jobs.background import Background
-from store.jobs.opening import Look
+from store.jobs.opening import Look, Pool
 from store.runs.files import files_folder
 from store.runs.queue import host_name
 
-PACES = Background("pace", "measurements of speed", at_once=1)
+PACES = Pool(1, "other measurements of speed are being made", threads=0)
 """One at a time: two would slow each other down."""
 
 
@@ -46,8 +47,13 @@ def forget(store: Store, spec: RunSpec) -> None:
         pace_path(store, spec).unlink()
 
 
-def compute(store: Store, spec: RunSpec) -> Pace:
+def compute(store: Store, spec: RunSpec, opening: Opening = contextlib.nullcontext) -> Pace:
     """Measure it and keep it. Loads torch; takes some seconds.
+
+    Args:
+        store: The database.
+        spec: Of a run on the network.
+        opening: Gives what is entered while network and data are opened, to bound it.
 
     Raises:
         QcoreError: the network cannot be trained on these data; says why.
@@ -55,7 +61,7 @@ def compute(store: Store, spec: RunSpec) -> Pace:
     from store.jobs.measured_pace import measure_pace
 
     inputs = set(spec.activation_bits) != {32}
-    found = measure_pace(spec.model, spec.data, device=spec.device, inputs=inputs)
+    found = measure_pace(spec.model, spec.data, device=spec.device, inputs=inputs, opening=opening)
     records.write(pace_path(store, spec), json.dumps(found.to_json()))
     return found
 
@@ -67,14 +73,17 @@ def start(store: Store, spec: RunSpec) -> None:
         InvalidParams: another is being measured; wait.
         StoreError: the process could not be started.
     """
-    words = [spec.model, "--data", spec.data, "--device", spec.device]
-    words += [] if set(spec.activation_bits) == {32} else ["--inputs"]
-    PACES.start(store, pace_path(store, spec).stem, words)
+    request = {"kind": "pace", "spec": spec.to_json()}
+    steps.start(store, request, pool=PACES, name=_step(store, spec))
 
 
 def look(store: Store, spec: RunSpec) -> Look | None:
     """How far what `start` began here is; None where nothing was begun, or it was told."""
-    return PACES.look(store, pace_path(store, spec).stem)
+    return steps.told(store, _step(store, spec))
+
+
+def _step(store: Store, spec: RunSpec) -> str:
+    return steps.name_of(store, "pace", pace_path(store, spec).stem)
 
 
 def told(pace: Pace) -> str:

@@ -16,7 +16,7 @@ from qcore.formats.imports.by_layer import read_file
 from qcore.formats.imports.plain import from_plain, to_plain
 from store.database import Store
 from store.jobs import opening
-from store.jobs.opening import Look
+from store.jobs.opening import Look, Pool
 from store.jobs.telling import Teller
 
 SMALL = 64 * 1024
@@ -25,7 +25,7 @@ SMALL = 64 * 1024
 BY_LAYER = "by layer"
 """Instead of a format: any of them, or layer names with their bits."""
 
-AT_ONCE = 8
+FILES = Pool(8, "files are being read already")
 GIVEN = "given"
 POLL_S = 0.1
 
@@ -60,7 +60,7 @@ def read_bits(
         request["file"] = str(place / GIVEN)
     else:
         request |= {"kind": "gguf", "file": str(given)}
-    return from_plain(_report(store, opening.start(store, request, place, AT_ONCE), watch))
+    return from_plain(_report(store, opening.start(store, request, place, FILES), watch))
 
 
 def bits(request: Mapping[str, Any], teller: Teller) -> dict[str, Any]:

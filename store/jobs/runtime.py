@@ -8,6 +8,7 @@ record beside the other files of the database. The server then only looks answer
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,11 @@ from qcore.pictures.served import (
     parse_served,
 )
 from qcore.searches import SEARCHES, metanetwork
+from store.bounds import Opening
 from store.database import Store
+from store.jobs import opening as steps
 from store.jobs import records
-from store.jobs.background import Background
-from store.jobs.opening import Look
+from store.jobs.opening import Look, Pool
 from store.runs import points, queue
 from store.runs.checkpoints import has_stage, trained_stage
 from store.runs.files import files_folder
@@ -37,7 +39,7 @@ from store.runs.points import StoredPoint
 MOST_RECORDS = 100
 """Records that are kept; the oldest go first."""
 
-RUNTIME = Background("runtime", "networks at run time")
+RUNTIME = Pool(2, "other networks at run time are being looked at", threads=0)
 
 
 def _stage_of(run: queue.Run) -> str:
@@ -143,9 +145,18 @@ def read_record(path: Path) -> ServedRecord | None:
 
 
 def compute(
-    store: Store, run_id: int, tell: Callable[[str], None] = lambda words: None
+    store: Store,
+    run_id: int,
+    tell: Callable[[str], None] = lambda words: None,
+    opening: Opening = nullcontext,
 ) -> tuple[ServedRecord, Path]:
     """Run the network of a run at each of its bits and keep the record. Loads torch.
+
+    Args:
+        store: The database.
+        run_id: The run.
+        tell: Told in a few words what is being done.
+        opening: Gives what is entered while network and data are opened, to bound it.
 
     Raises:
         QcoreError: there is no such network here; says why.
@@ -163,7 +174,7 @@ def compute(
         raise StoreError(f"The file of the network that run {run.id} has trained is damaged.")
     from qcore.pictures.serving import serve
 
-    record = serve(run.spec, data, asked, tell=tell)
+    record = serve(run.spec, data, asked, tell=tell, opening=opening)
     path = record_path(store, run, asked)
     records.write(path, dump_served(record))
     records.forget_oldest(path.parent, MOST_RECORDS)
@@ -177,7 +188,8 @@ def start(store: Store, run: queue.Run, path: Path) -> None:
         InvalidParams: others are being computed; wait.
         StoreError: the process could not be started.
     """
-    RUNTIME.start(store, path.stem, [str(run.id)])
+    request = {"kind": "runtime", "run": run.id}
+    steps.start(store, request, pool=RUNTIME, name=_step(store, path))
 
 
 def look(store: Store, path: Path) -> Look | None:
@@ -185,7 +197,11 @@ def look(store: Store, path: Path) -> Look | None:
 
     A failure is told once.
     """
-    return RUNTIME.look(store, path.stem)
+    return steps.told(store, _step(store, path))
+
+
+def _step(store: Store, path: Path) -> str:
+    return steps.name_of(store, "runtime", path.stem)
 
 
 def told(record: ServedRecord, path: Path) -> list[str]:

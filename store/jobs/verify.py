@@ -4,25 +4,27 @@
 the test images, and keeps the verdict with the configuration.
 """
 
-import os
-import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from qcore.errors import InvalidConfig, InvalidParams, QcoreError, StoreError
 from qcore.formats.config import BitConfig, parse_bits
 from qcore.judges import CLASSES, Measure, read_judge
+from store.bounds import Opening
 from store.database import Store, now
-from store.database.locations import URL_VARIABLE
+from store.jobs import opening as steps
+from store.jobs.opening import Pool
 from store.runs.configurations import SavedConfig, configs, update_config
-from store.runs.files import files_folder
-from store.workers import children
 
 TOLERANCE = 0.001
 """Share of test images that may come out differently: other processors round differently."""
 
 TOLERANCE_OTHER = 0.01
 """The same of scores that are no shares, in their unit, as dB."""
+
+
+VERIFYING = Pool(4, "other configurations are being measured again", threads=0)
 
 
 def saved(store: Store, config_id: int) -> SavedConfig:
@@ -46,8 +48,13 @@ def verifiable(config: BitConfig) -> str | None:
     return None
 
 
-def verify(store: Store, config_id: int) -> dict[str, Any]:
+def verify(store: Store, config_id: int, opening: Opening = nullcontext) -> dict[str, Any]:
     """Measure a kept configuration again and keep the verdict. Loads torch.
+
+    Args:
+        store: The database.
+        config_id: Its number.
+        opening: Gives what is entered while network and data are opened, to bound it.
 
     Returns:
         {"at", "passed", "wanted", "got", "n"}: accuracies (agreement with the float network where
@@ -62,15 +69,19 @@ def verify(store: Store, config_id: int) -> dict[str, Any]:
     found: dict[str, Any] = {"at": now(), "passed": False, "wanted": None, "got": None, "n": 0}
     try:
         config = parse_bits(text)
-        found |= compare(config)
+        found |= compare(config, opening)
     except QcoreError as error:
         found["error"] = str(error)
     update_config(store, config_id, check=found)
     return found
 
 
-def compare(config: BitConfig) -> dict[str, Any]:
+def compare(config: BitConfig, opening: Opening = nullcontext) -> dict[str, Any]:
     """Score a configuration anew against its own test scores.
+
+    Args:
+        config: The configuration.
+        opening: Gives what is entered while network and data are opened, to bound it.
 
     Raises:
         InvalidConfig: it cannot be verified, or is not for the network or images that are here.
@@ -81,7 +92,7 @@ def compare(config: BitConfig) -> dict[str, Any]:
         raise InvalidConfig(f"This configuration cannot be verified: {reason}")
     from qcore.scoring.verification import measure
 
-    got = measure(config)
+    got = measure(config, opening)
     wanted = config.test
     if got.n != wanted.n:
         raise InvalidConfig(
@@ -105,23 +116,18 @@ def _measure(judge: Any, labelled: bool) -> Measure:
     return found.score if labelled else found.match
 
 
-def start(store: Store, config_id: int) -> children.Child:
-    """Verify in a new process; the verdict is in the database when it has ended.
+def start(store: Store, config_id: int) -> str:
+    """Verify in a process of its own; returns the step's name.
+
+    The verdict is in the database when it has ended.
 
     Raises:
+        InvalidParams: others are being measured; wait.
         StoreError: the process could not be started.
     """
-    folder = files_folder(store) / "logs"
-    command = [sys.executable, "-m", "store", "verify", str(config_id)]
-    # by the environment, because a command line is for all to see and a URL may hold a password
-    env = {**os.environ, URL_VARIABLE: store.url}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return children.start(command, env, folder / f"verify-{config_id}.log", 0, "")
-    except OSError as error:
-        raise StoreError(
-            f"The process that verifies could not be started: {error.strerror or error}."
-        ) from error
+    request = {"kind": "verify", "configuration": config_id}
+    name = steps.name_of(store, "verify", str(config_id))
+    return steps.start(store, request, pool=VERIFYING, name=name)
 
 
 def words(check: Mapping[str, Any]) -> str:

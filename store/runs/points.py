@@ -18,6 +18,7 @@ from qcore.problem import Point, Scores, SensitivityTable, window_key, window_of
 from store.database import Store, now
 from store.database.json_text import all_json
 from store.database.schema import ModelRow, PointRow, TableRow
+from store.runs import checksums
 from store.runs.lease import write_held
 
 
@@ -101,7 +102,8 @@ def _columns(run_id: int, point: Point) -> dict[str, Any]:
     document = point_to_json(point)
     del document["version"]
     digest = point.allocation.digest
-    return {"run_id": run_id, "digest": digest, "test_right": point.test_right, **document}
+    values = {"run_id": run_id, "digest": digest, "test_right": point.test_right, **document}
+    return {**values, "checksum": checksums.checksum(values)}
 
 
 def add_report(store: Store, run_id: int, attempt: int, point: Point, config: str) -> None:
@@ -117,13 +119,13 @@ def add_report(store: Store, run_id: int, attempt: int, point: Point, config: st
     where = and_(
         *(getattr(PointRow, n) == values[n] for n in ("run_id", "stage", "images", "digest"))
     )
+    added = {name: values[name] for name in ("test", "test_right")}
+    # the search score that is stored keeps its own part; a point of old keeps having none
+    own = func.substr(PointRow.checksum, 1, checksums.PART)
+    added["checksum"] = own.concat(checksums.reported(**added))
     with store.write() as connection:
         write_held(connection, run_id, attempt, idle_attempts=0)
-        done = connection.execute(
-            update(PointRow)
-            .where(where)
-            .values(test=values["test"], test_right=values["test_right"], config=config)
-        )
+        done = connection.execute(update(PointRow).where(where).values(config=config, **added))
         if not done.rowcount:
             connection.execute(insert(PointRow).values(config=config, **values))
 
@@ -176,6 +178,7 @@ def read_stored(row: Any) -> StoredPoint:
         point = point_from_json(dict(row._mapping))
         if BitAllocation(point.allocation).digest != row.digest:
             raise ValueError("its bits are not those that were measured")
+        checksums.check_scores(row._mapping)
     return StoredPoint(row.id, row.run_id, point, bool(row.has_config))
 
 
@@ -232,7 +235,7 @@ def test_right(store: Store, point_ids: Sequence[int]) -> dict[int, np.ndarray]:
         keep this, are absent.
     """
     row = PointRow
-    query = select(row.id, row.run_id, row.test, row.test_right).where(
+    query = select(row.id, row.run_id, row.test, row.test_right, row.checksum).where(
         row.id.in_(list(point_ids)), row.test_right.is_not(None)
     )
     with store.read() as connection:
@@ -250,6 +253,7 @@ def read_answers(row: Any) -> tuple[int, np.ndarray]:
         n = _scores(row.test).n
         if len(row.test_right) not in (4 * n, (n + 7) // 8):
             raise ValueError(f"{len(row.test_right):,} bytes are not the answers to {n:,} samples")
+        checksums.check_answers(row.checksum, row.test_right)
         return row.id, read_scores(row.test_right, n)
 
 

@@ -17,13 +17,16 @@ from sqlalchemy import insert, select
 from qcore.intact import intact, read_each
 from store.database import Store
 from store.database.schema import EventRow, ModelRow, PointRow, RunRow, TableRow
-from store.runs import queue
+from store.runs import checksums, queue
 from store.runs.lease import FIGURES
 
 FOLDER = Path(__file__).parents[1] / "recordings"
 FORMAT, VERSION = "bitdial-recording", 1
 MOST_CONFIG = 500_000
 """Characters of a point's file in a recording; one that holds codes has more and is left out."""
+
+MOST_RECORDING = 128 << 20
+"""Bytes that a recording may come to."""
 
 _RUN = ("name", "model", "state", "step", "total", "message", "created", "started", "finished")
 
@@ -65,7 +68,7 @@ def dump_runs(store: Store, run_ids: Sequence[int], origin: str) -> bytes:
 def _dump_run(connection: Any, run_id: int) -> dict[str, Any]:
     row = connection.execute(select(*RunRow.__table__.columns).where(RunRow.id == run_id)).one()
     out: dict[str, Any] = {name: getattr(row, name) for name in (*_RUN, "spec", "device", "origin")}
-    columns = [c for c in PointRow.__table__.columns if c.name not in ("id", "run_id")]
+    columns = [c for c in PointRow.__table__.columns if c.name not in ("id", "run_id", "checksum")]
     found = select(*columns).where(PointRow.run_id == run_id).order_by(PointRow.id)
     out["points"] = [dict(entry._mapping) for entry in connection.execute(found)]
     for point in out["points"]:
@@ -106,7 +109,11 @@ def load_recordings(store: Store, folder: Path = FOLDER) -> int:
 
 def _read(path: Path) -> dict[str, Any]:
     with intact(f"The recording {path.name}"):
-        document = json.loads(gzip.decompress(path.read_bytes()))
+        with gzip.open(path) as stream:
+            text = stream.read(MOST_RECORDING + 1)
+        if len(text) > MOST_RECORDING:
+            raise ValueError(f"it comes to more than {MOST_RECORDING / 1e6:,.0f} MB")
+        document = json.loads(text)
         if (document.get("format"), document.get("version")) != (FORMAT, VERSION):
             raise ValueError("it is no recording that this bitdial reads")
         for name in ("models", "tables", "runs"):
@@ -124,7 +131,8 @@ def _load_run(connection: Any, run: dict[str, Any], origin: str) -> None:
     for point in run["points"]:
         right = point["test_right"]
         decoded = None if right is None else base64.b64decode(right)
-        kept.append({**point, "run_id": run_id, "test_right": decoded})
+        values = {**point, "run_id": run_id, "test_right": decoded}
+        kept.append({**values, "checksum": checksums.checksum(values)})
     if kept:
         connection.execute(insert(PointRow), kept)
     lines = [{**line, "run_id": run_id, "kind": FIGURES} for line in run["figures"]]

@@ -17,7 +17,7 @@ from qcore.run_spec import RunSpec
 from store import open_store, save_config
 from store.__main__ import main
 from store.database.locations import URL_VARIABLE
-from store.jobs import samples
+from store.jobs import opening, samples
 from store.workers.children import Child
 from tests import configs as made
 
@@ -80,9 +80,9 @@ def test_a_page_starts_it_once_and_is_told_how_it_ended(store, measured):
     number = save_config(store, "kept", text)
     assert samples.look(store, text) is None
     samples.start(store, text, [str(number)])
-    (child,) = samples.SAMPLES.running.values()
+    (child,) = opening._CHILDREN.values()
     samples.start(store, text, [str(number)])
-    assert list(samples.SAMPLES.running.values()) == [child]
+    assert list(opening._CHILDREN.values()) == [child]
     assert samples.look(store, text).state == "running"
     assert store.url not in " ".join(map(str, child.process.args))
     assert child.process.wait(timeout=120) == 0
@@ -96,7 +96,7 @@ def test_what_cannot_be_shown_ends_in_words(store):
     text = dump_bits(made.config(state=False))
     number = save_config(store, "alone", text)
     samples.start(store, text, [str(number)])
-    (child,) = samples.SAMPLES.running.values()
+    (child,) = opening._CHILDREN.values()
     child.process.wait(timeout=120)
     told = samples.look(store, text)
     assert told.state == "failed"
@@ -111,8 +111,9 @@ def test_not_more_than_two_are_computed_at_once(store, monkeypatch):
         def poll(self):
             return None
 
-    busy = {(store.url, str(n)): Child(0, Running(), Path("log"), "") for n in range(2)}
-    monkeypatch.setattr(samples, "SAMPLES", replace(samples.SAMPLES, running=busy))
+    busy = {str(n): Child(0, Running(), Path("log"), "") for n in range(2)}
+    monkeypatch.setattr(opening, "_CHILDREN", busy)
+    monkeypatch.setattr(opening, "_POOLS", dict.fromkeys(busy, samples.SAMPLES))
     with pytest.raises(InvalidParams, match="2 other records of samples are being made"):
         samples.start(store, "text", ["1"])
 
@@ -137,7 +138,7 @@ def test_a_record_of_deep_brackets_is_damaged_like_any_other(store):
 
 def test_the_oldest_records_go_first(store, monkeypatch):
     monkeypatch.setattr(samples, "MOST_RECORDS", 3)
-    monkeypatch.setattr("qcore.pictures.look.look_at", lambda config, tell: small_record())
+    monkeypatch.setattr("qcore.pictures.look.look_at", lambda config, **_: small_record())
     config = made.config()
     texts = [dump_bits(replace(config, provenance={"data": str(n)})) for n in range(5)]
     for age, text in enumerate(texts):

@@ -18,7 +18,7 @@ from qcore.run_spec import RunSpec
 from qcore.scoring import verification
 from store import configs, open_store, save_config
 from store.database.locations import URL_VARIABLE
-from store.jobs import verify
+from store.jobs import opening, verify
 from tests import configs as made
 
 ROOT = Path(__file__).parents[2]
@@ -126,15 +126,18 @@ def test_there_must_be_such_a_configuration(store):
 def test_one_image_in_a_thousand_may_come_out_differently(monkeypatch, off, passes):
     config = made.config()
     got = Scores(10_000, 0.1, 0.9, config.test.accuracy - off, 0.3)
-    monkeypatch.setattr(verification, "measure", lambda config: got)
+    monkeypatch.setattr(verification, "measure", lambda config, opening: got)
     assert verify.compare(config)["passed"] is passes
 
 
 def test_the_process_a_page_starts_leaves_its_verdict(store):
     number = save_config(store, "bits alone", dump_bits(made.config(state=False)))
-    child = verify.start(store, number)
-    assert child.process.wait(timeout=120) == 1
-    child.close()
+    step = verify.start(store, number)
+    assert verify.start(store, number) == step
+    child = opening._CHILDREN[step]
+    assert child.process.wait(timeout=120) == 0
+    assert opening.told(store, step).state == "done"
+    assert opening.told(store, step) is None
     assert "bits alone" in configs(store)[0].check["error"]
     assert store.url not in " ".join(map(str, child.process.args))
     assert json.loads(dump_bits(parse_bits(configs(store)[0].text)))

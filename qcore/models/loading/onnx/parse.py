@@ -17,6 +17,9 @@ WHAT = "to read ONNX files"
 MOST_BYTES = 2_000_000_000
 """An ONNX file with all its weights in it cannot be larger, whichever tool writes it."""
 
+LARGE = 2**16
+"""Bytes from which on a weight is left out where a model is only looked at."""
+
 _QUANTIZED = (
     "The network is quantized already (QuantizeLinear or the like). Bring the float network that "
     "it was made from."
@@ -35,10 +38,17 @@ def parse(path: Path) -> Any:
     onnx = need("onnx", WHAT)
     try:
         proto = onnx.load(str(path), load_external_data=False)
-        take_in(proto, path)
         # stored tensors had to be inputs too before this version, which some writers never did
         proto.ir_version = max(proto.ir_version, 4)
-        onnx.checker.check_model(proto)
+        # what makes no sense is refused before its weights are read, and copied to be looked at
+        bare = _bare(proto)
+        onnx.checker.check_model(bare)
+        _refuse(bare)
+        _check_sets(bare, path)
+        _check_sizes(bare, path)
+        take_in(proto, path)
+        for tensor in _tensors(proto):
+            _check_tensor(tensor, path)
         if proto.functions:
             proto = need("onnx.inliner", WHAT).inline_local_functions(proto)
     except QcoreError:
@@ -47,8 +57,73 @@ def parse(path: Path) -> Any:
         # protobuf and the checker raise their own kinds, which differ between releases
         raise InvalidConfig(f"{path.name} is no valid ONNX file: {short(error)}.") from error
     _refuse(proto)
-    _check_sets(proto, path)
     return proto
+
+
+def _bare(proto: Any) -> Any:
+    """A copy of a model in which large weights, and those that lie beside it, are inputs."""
+    bare = type(proto)()
+    _copy_fields(proto, bare, "graph")
+    _copy_fields(proto.graph, bare.graph, "initializer")
+    helper = need("onnx", WHAT).helper
+    named = {value.name for value in proto.graph.input}
+    for tensor in proto.graph.initializer:
+        if not _is_external(tensor) and tensor.ByteSize() < LARGE:
+            bare.graph.initializer.append(tensor)
+        elif tensor.name not in named:
+            sizes = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            bare.graph.input.append(sizes)
+    for tensor in _tensors(bare):
+        if _is_external(tensor):  # within a node: its place is checked where it is read
+            tensor.CopyFrom(_empty(tensor))
+    return bare
+
+
+def _copy_fields(source: Any, target: Any, but: str) -> None:
+    for field, value in source.ListFields():
+        if field.name == but:
+            continue
+        into = getattr(target, field.name)
+        if hasattr(into, "extend"):
+            into.extend(value)
+        elif hasattr(into, "CopyFrom"):
+            into.CopyFrom(value)
+        else:
+            setattr(target, field.name, value)
+
+
+def _is_external(tensor: Any) -> bool:
+    return bool(tensor.data_location == need("onnx", WHAT).TensorProto.EXTERNAL)
+
+
+def _empty(tensor: Any) -> Any:
+    """A tensor of the same kind without numbers."""
+    return need("onnx", WHAT).helper.make_tensor(tensor.name, tensor.data_type, [0], b"", raw=True)
+
+
+def _check_sizes(bare: Any, path: Path) -> None:
+    """Raise where a value would have a size below 0: a window larger than what it slides over."""
+    try:
+        found = need("onnx", WHAT).shape_inference.infer_shapes(bare)
+    except Exception:  # noqa: BLE001 - of onnx's own; whoever runs the model says what is wrong
+        return
+    for value in (*found.graph.value_info, *found.graph.output):
+        sizes = value.type.tensor_type.shape.dim
+        if min((size.dim_value for size in sizes), default=0) < 0:
+            shown = "x".join(size.dim_param[:20] or str(size.dim_value) for size in sizes[:8])
+            raise UnsupportedModel(
+                f"{path.name} makes {value.name[:80]!r} of {shown}: a window of it is larger than "
+                "what it slides over. Check the sizes of its inputs."
+            )
+
+
+def _check_tensor(tensor: Any, path: Path) -> None:
+    """Raise where a stored tensor holds more or fewer bytes than its shape takes."""
+    if tensor.HasField("raw_data") and len(tensor.raw_data) != _bytes_of(tensor):
+        raise InvalidConfig(
+            f"{path.name} holds {len(tensor.raw_data):,} bytes as {tensor.name[:80]!r}; its shape "
+            f"takes {_bytes_of(tensor):,}. Save it again."
+        )
 
 
 def take_in(proto: Any, path: Path) -> int:
@@ -58,8 +133,7 @@ def take_in(proto: Any, path: Path) -> int:
         DataUnavailable: a weight file is not there.
         InvalidConfig: a location leaves the folder, or a weight file is too short.
     """
-    external = need("onnx", WHAT).TensorProto.EXTERNAL
-    outside = [tensor for tensor in _tensors(proto) if tensor.data_location == external]
+    outside = [tensor for tensor in _tensors(proto) if _is_external(tensor)]
     total = 0
     for tensor in outside:
         content = _content(tensor, path)
@@ -87,7 +161,7 @@ def has_weights_beside(path: Path) -> bool:
     except Exception as error:
         # protobuf raises its own kinds
         raise InvalidConfig(f"{path.name} is no valid ONNX file: {short(error)}.") from error
-    return any(t.data_location == onnx.TensorProto.EXTERNAL for t in _tensors(proto))
+    return any(map(_is_external, _tensors(proto)))
 
 
 def _content(tensor: Any, path: Path) -> bytes:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from qcore.errors import InvalidConfig, QcoreError
+from qcore.errors import DataUnavailable, InvalidConfig, QcoreError, UnsupportedModel
 from qcore.models.loading.code import read_pt2
 from qcore.models.loading.onnx.parse import parse
 from qcore.models.loading.onnx.takes import read_takes
@@ -148,3 +148,36 @@ def test_weights_are_mapped_and_not_copied(tmp_path):
     assert torch.equal(read, torch.arange(1000.0))
     read += 1  # of this process alone
     assert torch.equal(read_weights(path)["w"], torch.arange(1000.0))
+
+
+def test_what_makes_no_sense_is_refused_before_its_weights_are_read(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load_from_string(onnx_file())
+    weight = model.graph.initializer[0]
+    weight.ClearField("raw_data")
+    weight.dims[:] = [4, 3, 6000, 6000]
+    weight.data_location = onnx.TensorProto.EXTERNAL
+    entry = weight.external_data.add()
+    entry.key, entry.value = "location", "not-there.bin"
+    path = tmp_path / "x.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(UnsupportedModel, match=r"'c' of nx4x-5991x-5991: a window of it is larger"):
+        parse(path)
+    weight.dims[:] = [4, 3, 3, 3]
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(DataUnavailable, match="no such file beside it"):
+        parse(path)
+    (tmp_path / "not-there.bin").write_bytes(np.ones(108, np.float32).tobytes())
+    [read] = parse(path).graph.initializer
+    assert onnx.numpy_helper.to_array(read).tolist() == np.ones((4, 3, 3, 3)).tolist()
+
+
+@pytest.mark.parametrize("size", [0, 1, 107 * 4, 109 * 4])
+def test_a_tensor_of_another_size_than_its_shape_takes_is_refused(tmp_path, size):
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load_from_string(onnx_file())
+    model.graph.initializer[0].raw_data = bytes(size)
+    path = tmp_path / "x.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(QcoreError, match=r"its shape takes 432|no valid ONNX file"):
+        parse(path)
