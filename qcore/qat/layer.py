@@ -170,7 +170,7 @@ class TrainableLayer(QatLayer):
     def weight_step(self, bits: int) -> float:
         """What the weights in use at these bits, fewer than float's, are whole multiples of."""
         step = self.quantizer.weight_step(self.weight, self.scales[self.key("w", bits)], bits)
-        return float(step * self.scales[f"g{bits}"] if self.quantizer.nests else step)
+        return float(step * self.scales[f"g{bits}"].detach() if self.quantizer.nests else step)
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shapes as the float layer."""
