@@ -90,6 +90,7 @@ POST_TRAINING = {
 _LEARNED_CLIP = Facts(SYMMETRIC, PER_LAYER, inputs=LEARNED_RANGE)
 _TANH = "tanh of the weight, to the nearest odd multiple of the step: zero is no code"
 _POWERS = "to the nearest power of two: zero is no code"
+_LEADING = "to the middle of its cell, zero being none; codes of fewer bits are its leading bits"
 
 LEARNED = {
     each.name: each
@@ -102,6 +103,12 @@ LEARNED = {
             TRAINING,
         ),
         Learned("dorefa", "dorefa.QUANTIZER", Facts(EVERY_CODE, PER_LAYER, _TANH), TRAINING),
+        Learned(
+            "nested",
+            "nested.QUANTIZER",
+            Facts(EVERY_CODE, PER_LAYER, _LEADING, LEARNED_RANGE),
+            ("spnets", "bitmixer"),
+        ),
         Learned("dq", "dq.QUANTIZER", Facts(SYMMETRIC, PER_LAYER)),
         Learned(
             "power-of-two",

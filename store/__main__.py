@@ -32,6 +32,7 @@ from store.health import command_keep, doctor, private
 from store.jobs import (
     command_add_model,
     command_pace,
+    command_planes,
     command_rules,
     pick,
     run_arguments,
@@ -375,6 +376,9 @@ def parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=explanation)
         command.set_defaults(function=function)
         command.add_argument("run", type=row_number)
+    command_planes.add_command(commands).set_defaults(
+        function=lambda store, words: command_planes.command_planes(store, words, say)
+    )
     command_pace.add_command(commands).set_defaults(
         function=lambda store, words: command_pace.command_pace(store, words, say), creates=True
     )

@@ -109,18 +109,24 @@ def sp(arguments: argparse.Namespace, seed: int, config: Mapping[str, Any]) -> C
     return {"accuracy": accuracies, "payload": payload}
 
 
-def alone(arguments: argparse.Namespace, seed: int, width: int, epochs: int) -> Cell:
+def alone(
+    arguments: argparse.Namespace, seed: int, width: int, epochs: int, quantizer: str = "clip"
+) -> Cell:
     """One width trained alone, as long as SP-Nets trains all of them."""
     prepared = prepare(spec_of(arguments, seed, "spnets", WIDTHS, WIDTHS))
     allocation = switches_of(rungs_of(prepared.problem))[f"{width}/{width}"]
-    return {"accuracy": _trained(arguments, prepared, allocation, epochs)}
+    return {"accuracy": _trained(arguments, prepared, allocation, epochs, quantizer)}
 
 
 def _trained(
-    arguments: argparse.Namespace, prepared: Prepared, allocation: BitAllocation, epochs: int
+    arguments: argparse.Namespace,
+    prepared: Prepared,
+    allocation: BitAllocation,
+    epochs: int,
+    quantizer: str = "clip",
 ) -> float:
     plan = {"epochs": epochs, "epoch_images": arguments.epoch_images}
-    request = GivenBits(stage="alone", allocation=allocation, plan=plan)
+    request = GivenBits(stage="alone", allocation=allocation, plan=plan, quantizer=quantizer)
     for _ in prepared.trainer.train(request):
         pass
     return tested(prepared, next(prepared.score([allocation], "alone")))
@@ -252,21 +258,27 @@ def cells(arguments: argparse.Namespace) -> Iterator[tuple[Cell, Callable[[], Ce
     for seed in arguments.seeds:
         base = common(arguments, seed)
         configs = []
-        if wanted & {"S1", "S2", "S3"}:
-            configs.append(sp_config(arguments))
-        if "S1" in wanted:
-            configs.append(sp_config(arguments, private_norms=False))
-        if "S3" in wanted:
-            configs.append(sp_config(arguments, **distilled))
-            half = max(1, arguments.epochs // 2)
-            configs += [sp_config(arguments, epochs=half, **extra) for extra in ({}, distilled)]
+        for quantizer in arguments.quantizers:
+            of = partial(sp_config, arguments, quantizer=quantizer)
+            if wanted & {"S1", "S2", "S3"}:
+                configs.append(of())
+            if "S1" in wanted:
+                configs.append(of(private_norms=False))
+            if "S3" in wanted:
+                configs.append(of(**distilled))
+                half = max(1, arguments.epochs // 2)
+                configs += [of(epochs=half, **extra) for extra in ({}, distilled)]
         if "S4" in wanted:
             configs.append(sp_config(arguments, quantizer="sign"))
         for config in configs:
             yield {**base, "system": "spnets", **config}, partial(sp, arguments, seed, config)
-        for width in WIDTHS if "S2" in wanted else ():
-            name = {**base, "system": "alone", "width": width, "epochs": arguments.epochs}
-            yield name, partial(alone, arguments, seed, width, arguments.epochs)
+        for quantizer in arguments.quantizers if "S2" in wanted else ():
+            # the learned clip was measured before there was a choice
+            chosen = {} if quantizer == "clip" else {"quantizer": quantizer}
+            for width in WIDTHS:
+                name = {**base, "system": "alone", "width": width, "epochs": arguments.epochs}
+                compute = partial(alone, arguments, seed, width, arguments.epochs, quantizer)
+                yield {**name, **chosen}, compute
         kinds = ["pair"] if wanted & {"B1", "B2", "B3", "B4"} else []
         kinds += ["shared"] if "B1" in wanted else []
         kinds += ["producer"] if wanted & {"B1", "B5"} else []
@@ -292,6 +304,7 @@ def main() -> None:
     parser.add_argument("--model", default="resnet8", choices=("resnet8", "resnet20", "mobilenet"))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--quantizers", nargs="+", default=["clip", "lsq", "dorefa"])
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--mixer-epochs", type=int, default=6)
     parser.add_argument("--epoch-images", type=int, default=8_000)

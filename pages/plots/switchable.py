@@ -31,7 +31,8 @@ COLUMNS = {
 
 NOTE = (
     "What a device must hold. Batch-norms are folded to a scale and a shift, each copy counted. To "
-    "switch, weights are the smaller of one float copy and the codes of all widths side by side."
+    "switch, weights are the smaller of one float copy and the codes of all widths side by side; "
+    "nested codes count once, at their widest."
 )
 
 

@@ -20,7 +20,7 @@ from qcore.errors import QcoreError
 from qcore.pictures.served import ServedRecord
 from qcore.run_spec import method_label
 from store import Run, Store, all_runs
-from store.jobs import runtime
+from store.jobs import planes, runtime
 
 FAILED = "rt-failed"
 """Session key: (file of a record, why it could not be computed)."""
@@ -268,9 +268,14 @@ def rule_words(choices: Options, kind: str, run: Run) -> str:
         rule = "the cheapest in weights that has this score on the search split"
     else:
         rule = f"the one of least {aim} on the search split within the limit: the rule of all picks"
+    held = (
+        "the codes of the widest, of which all others are the leading bits"
+        if planes.nests(run)
+        else "all of them"
+    )
     return text.literal(
         f"Of {count} that were measured, {rule}. Neighbours whose "
         "intervals overlap are not told apart by their scores. Costs are those of these bits "
-        "alone; to switch, a device holds all of them (see the run's details). Switching itself "
-        "is not priced."
+        f"alone; to switch, a device holds {held} (see the run's details). Switching itself is not "
+        "priced."
     )

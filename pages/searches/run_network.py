@@ -10,6 +10,7 @@ from pages.shared.judged import Words
 from pages.shared.run_facts import left_stage
 from qcore.errors import StoreError
 from store import Run, Store, has_stage, trained_stage
+from store.jobs import planes
 
 
 def draw(store: Store, entry: Run, kept: Sequence[switchable.Figures], named: Words) -> None:
@@ -66,6 +67,18 @@ def _file(store: Store, entry: Run) -> None:
         on_click="ignore",
         icon=":material/download:",
     )
+    if planes.nests(entry):
+        st.download_button(
+            "As bit planes",
+            data=lambda: planes.made_elsewhere(store, entry.id),
+            file_name=switchable_runs.planes_name(entry),
+            mime="application/octet-stream",
+            key="take-planes",
+            help="The codes of all widths once, leading bits first: a file that may be cut off "
+            "behind any width. Written when it is asked for, in some seconds.",
+            on_click="ignore",
+            icon=":material/layers:",
+        )
     st.code(switchable_runs.snippet(entry, model), language="python")
 
 

@@ -44,6 +44,11 @@ def file_name(run: Run) -> str:
     return f"{stem}.run-{run.id}.pt"
 
 
+def planes_name(run: Run) -> str:
+    """What the network of a run is called as a file of bit planes."""
+    return f"{file_name(run).removesuffix('.pt')}.planes.safetensors"
+
+
 def snippet(run: Run, model: ModelSpec) -> str:
     """Lines of Python that run the downloaded network at every precision it was trained at."""
     switches = list(_plan(run, model).switches)

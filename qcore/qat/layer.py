@@ -53,7 +53,8 @@ class TrainableLayer(QatLayer):
 
     Attributes:
         scales: "w2", "a4", ... to the scale () of weights or input at these bits; "w" and "a"
-            where one scale serves all widths.
+            where one scale serves all widths. Of nested codes "w" and "g2", ...: the scale of all
+            widths, and the gain () of each.
         grids: Bits to the codes of the input at these bits.
         trained: Keys of the scales that a training step has changed.
         used: Keys of the scales of this training step so far.
@@ -76,7 +77,13 @@ class TrainableLayer(QatLayer):
 
     def key(self, part: str, bits: int) -> str:
         """Key in `scales` of part "w" or "a" at these bits."""
-        return part if self.one_clip is not None else f"{part}{bits}"
+        shared = self.one_clip is not None or (part == "w" and self.quantizer.nests)
+        return part if shared else f"{part}{bits}"
+
+    def keys(self, part: str, bits: int) -> tuple[str, ...]:
+        """Keys of all in `scales` that part "w" or "a" uses at these bits."""
+        gained = part == "w" and self.quantizer.nests
+        return (self.key(part, bits), f"g{bits}") if gained else (self.key(part, bits),)
 
     def set_bits(self, bits: LayerBits) -> None:
         """Switch.
@@ -85,7 +92,8 @@ class TrainableLayer(QatLayer):
             NotCalibrated: there is no scale for these bits yet.
         """
         for part, width in (("w", bits.weight), ("a", bits.activation)):
-            known = self.key(part, width) in self.scales and (part == "w" or width in self.grids)
+            kept = all(key in self.scales for key in self.keys(part, width))
+            known = kept and (part == "w" or width in self.grids)
             if width != FLOAT_BITS and not known:
                 what = "weights" if part == "w" else "input"
                 raise NotCalibrated(
@@ -99,7 +107,11 @@ class TrainableLayer(QatLayer):
         options = list(options)
         weights = sorted({o.weight for o in options} - {FLOAT_BITS})
         inputs = sorted({o.activation for o in options} - {FLOAT_BITS})
-        for bits in weights:
+        if self.quantizer.shared_start is not None and weights:
+            self._start("w", self.quantizer.shared_start(self.weight, weights))
+            for bits in weights:
+                self._start(f"g{bits}", self._best_gain(bits))
+        for bits in weights if not self.quantizer.nests else ():
             at = bits if self.one_clip is None else _nearest(weights, self.one_clip)
             self._start(self.key("w", bits), self.quantizer.weight_start(self.weight, at))
         for bits in inputs:
@@ -109,6 +121,12 @@ class TrainableLayer(QatLayer):
             at = bits if self.one_clip is None else _nearest(inputs, self.one_clip)
             start = self.quantizer.input_start(histogram, self.grids[at])
             self._start(self.key("a", bits), start)
+
+    @torch.no_grad()
+    def _best_gain(self, bits: int) -> float:
+        """Gain of least squared error at these bits."""
+        found = self.quantizer.weight(self.weight, self.scales["w"], bits)
+        return float((self.weight * found).sum() / found.square().sum())
 
     def _start(self, key: str, value: float) -> None:
         if key in self.trained:
@@ -137,7 +155,7 @@ class TrainableLayer(QatLayer):
 
     def _note_used(self) -> None:
         if self.bits.weight != FLOAT_BITS and not self.float_weights:
-            self.used.add(self.key("w", self.bits.weight))
+            self.used.update(self.keys("w", self.bits.weight))
         if self.bits.activation != FLOAT_BITS:
             self.used.add(self.key("a", self.bits.activation))
 
@@ -146,7 +164,13 @@ class TrainableLayer(QatLayer):
         bits = self.bits.weight
         if bits == FLOAT_BITS or self.float_weights:
             return self.weight
-        return self.quantizer.weight(self.weight, self.scales[self.key("w", bits)], bits)
+        weight = self.quantizer.weight(self.weight, self.scales[self.key("w", bits)], bits)
+        return weight * self.scales[f"g{bits}"] if self.quantizer.nests else weight
+
+    def weight_step(self, bits: int) -> float:
+        """What the weights in use at these bits, fewer than float's, are whole multiples of."""
+        step = self.quantizer.weight_step(self.weight, self.scales[self.key("w", bits)], bits)
+        return float(step * self.scales[f"g{bits}"].detach() if self.quantizer.nests else step)
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shapes as the float layer."""
@@ -165,12 +189,11 @@ class TrainableLayer(QatLayer):
         if bits.weight == FLOAT_BITS:
             arrays["weight"] = weight.cpu().contiguous().reshape(-1).numpy().astype(np.float32)
         else:
-            scale = self.scales[self.key("w", bits.weight)]
-            step = self.quantizer.weight_step(self.weight, scale, bits.weight)
+            step = self.weight_step(bits.weight)
             codes = (weight / step).round().cpu().contiguous().reshape(-1).numpy()
             arrays["weight_codes"] = codes.astype(np.int16)
             channels = len(to_rows(self.weight, self.operation))
-            arrays["weight_step"] = np.full(channels, float(step), np.float32)
+            arrays["weight_step"] = np.full(channels, step, np.float32)
         if bits.activation != FLOAT_BITS:
             grid = self.grids[bits.activation]
             scale = self.scales[self.key("a", bits.activation)]
@@ -193,8 +216,8 @@ class TrainableLayer(QatLayer):
         }
 
 
-def _place(key: str) -> tuple[bool, int]:
-    return key[0] != "w", int(key[1:] or 0)
+def _place(key: str) -> tuple[int, int]:
+    return "wga".index(key[0]), int(key[1:] or 0)
 
 
 def _nearest(widths: list[int], wanted: int) -> int:

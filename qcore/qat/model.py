@@ -175,7 +175,7 @@ class TrainableModel(QatModel[TrainableLayer]):
         allocation: The bits in use.
 
     Raises:
-        InvalidParams: one_clip with a quantizer whose scales are steps.
+        InvalidParams: one_clip with a quantizer whose scales are steps, or are shared anyway.
         UnsupportedModel: a plan, and nothing whose norms can follow it.
     """
 
@@ -196,6 +196,11 @@ class TrainableModel(QatModel[TrainableLayer]):
                 "clip, or keep bit-dependent scales."
             )
         learned = LEARNED_QUANTIZERS[quantizer]
+        if one_clip is not None and learned.nests:
+            raise InvalidParams(
+                f"{learned.title} have one clip for all widths by themselves; use the learned clip "
+                "to see what that costs, or keep bit-dependent scales."
+            )
 
         def make_layer(name: str, module: Any) -> TrainableLayer:
             return TrainableLayer(name, module, learned, one_clip)

@@ -37,20 +37,21 @@ def clip_levels(bits: int) -> int:
     return max(1, 2 ** (bits - 1) - 1)
 
 
-def _deviation(weight: Tensor) -> Tensor:
+def deviation(weight: Tensor) -> Tensor:
+    """Standard deviation of a weight of any shape, (), positive and without gradient."""
     # a weight that is constant, or a single number, still needs a positive step
     return weight.detach().std(correction=0).clamp_min(1e-12)
 
 
 def clip_weight(weight: Tensor, clip: Tensor, bits: int) -> Tensor:
     """Put a weight of any shape on its grid; `clip` is in standard deviations of the weight."""
-    n, scale = clip_levels(bits), clip * _deviation(weight)
+    n, scale = clip_levels(bits), clip * deviation(weight)
     return round_to(weight, scale, -n, n, levels=n, binary=bits == 1, passing=True)
 
 
 def clip_weight_step(weight: Tensor, clip: Tensor, bits: int) -> Tensor:
     """Step of `clip_weight`, shape ()."""
-    return clip.detach() * _deviation(weight) / clip_levels(bits)
+    return clip.detach() * deviation(weight) / clip_levels(bits)
 
 
 def clip_inputs(x: Tensor, clip: Tensor, grid: ActivationGrid) -> Tensor:
@@ -78,7 +79,7 @@ def _span(grid: ActivationGrid) -> int:
 
 def mse_clip(weight: Tensor, bits: int) -> float:
     """Clip of least squared error in standard deviations of the weight, from its histogram."""
-    scaled = weight.detach() / _deviation(weight)
+    scaled = weight.detach() / deviation(weight)
     if bits == 1:
         return float(scaled.abs().mean()) or 1.0
     histogram = Histogram()

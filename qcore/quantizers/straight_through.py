@@ -7,7 +7,7 @@ what `scale` means (`levels`), whether clipped values still pass a gradient, and
 scale follows its own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,9 @@ class LearnedQuantizer:
         input_start: (histogram of the input, grid) -> scale to begin with.
         learns: False where the scales stay as they begin.
         paper: Reference.
+        shared_start: (weight, widths) -> scale to begin with, where one scale serves all widths and
+            codes of fewer bits are the leading bits of those of more; each width then learns a gain
+            beside it. None where a scale is kept for every width.
     """
 
     name: str
@@ -45,6 +48,12 @@ class LearnedQuantizer:
     input_start: Callable[[Histogram, ActivationGrid], float]
     learns: bool
     paper: str
+    shared_start: Callable[[Tensor, Sequence[int]], float] | None = None
+
+    @property
+    def nests(self) -> bool:
+        """Whether codes of fewer bits are the leading bits of those of more."""
+        return self.shared_start is not None
 
 
 class _Round(torch.autograd.Function):

@@ -90,7 +90,7 @@ class BitMixerParams:
     quantizer: str = search.setting(
         "clip",
         "Quantizer",
-        "How values become codes.",
+        "How values become codes. Nested: those of fewer bits are the leading ones of the widest.",
         choices=learned_for("bitmixer"),
         of="learned quantizer",
     )

@@ -11,9 +11,10 @@ Reference: Guerra, Zhuang, Reid and Drummond, Switchable Precision Neural Networ
 2002.02815, 2020. Readable were its abstract and first page: shared weights, self-distillation, the
 asymmetric mode, three quantizers.
 
-Reconstructed: the three quantizers (learned clip, LSQ, DoReFa; sign for one bit), private norms (as
-in every system of its kind), the weights of the loss (`qat.switches.Joint`), all
-schedules. The activation width of a switch is the allowed one nearest to its weight width.
+Reconstructed: the three quantizers (learned clip, LSQ, DoReFa; sign for one bit; nested codes are
+another paper's), private norms (as in every system of its kind), the weights of the loss
+(`qat.switches.Joint`), all schedules. The activation width of a switch is the allowed one nearest
+to its weight width.
 """
 
 from dataclasses import dataclass
@@ -48,7 +49,8 @@ class SpNetsParams:
     quantizer: str = search.setting(
         "clip",
         "Quantizer",
-        "Sign is for one-bit weights, and a learned clip at more bits.",
+        "Sign is for one-bit weights, and a learned clip at more bits. Nested: codes of fewer bits "
+        "are the leading ones of the widest, so that all switches share one set of codes.",
         choices=learned_for("spnets"),
         of="learned quantizer",
     )

@@ -40,8 +40,9 @@ def searched(prepared, known=()):
 def test_every_name_is_made_and_every_search_offers_what_it_can_train_with():
     assert list(QUANTIZERS) == list(POST_TRAINING)
     assert [made.name for made in LEARNED_QUANTIZERS.values()] == list(LEARNED)
-    assert learned_for("gradfreebits") == learned_for("bitmixer") == ("clip", "lsq", "dorefa")
-    assert learned_for("spnets") == ("clip", "lsq", "dorefa", "sign")
+    assert learned_for("gradfreebits") == ("clip", "lsq", "dorefa")
+    assert learned_for("bitmixer") == ("clip", "lsq", "dorefa", "nested")
+    assert learned_for("spnets") == ("clip", "lsq", "dorefa", "nested", "sign")
     assert {name for each in LEARNED.values() for name in each.searches} <= set(SEARCHES)
 
 

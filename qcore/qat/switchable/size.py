@@ -4,7 +4,7 @@ Counted is what a device must hold. A batch-norm copy is 2 float32 per channel o
 training), a scale one float32, and what is left in float 4 bytes a number. Weights for one
 allocation are their codes, rounded up to whole bytes layer by layer. To serve all rungs, the
 smaller of one float32 copy and the codes of every rung side by side: two, three and four bits
-together are nine.
+together are nine. Nested codes are stored once, at their widest: two and three bits lie in four.
 """
 
 from dataclasses import asdict, dataclass
@@ -58,7 +58,9 @@ def payload_of_all(model: TrainableModel) -> Payload:
     for layer in model.spec.layers:
         row = rungs.get(layer.name, (model.allocation[layer.name],))
         widths = {bits.weight for bits in row}
-        codes = sum(_packed(layer.weights, width) for width in widths)
+        nests = model.layers[layer.name].quantizer.nests
+        stored = {max(widths)} if nests else widths
+        codes = sum(_packed(layer.weights, width) for width in stored)
         weights += min(codes, _packed(layer.weights, FLOAT_BITS))
         scales += len(widths - {FLOAT_BITS}) + len({b.activation for b in row} - {FLOAT_BITS})
     return Payload(weights, _norms(model), scales * FLOAT_BYTES, _rest(model))
