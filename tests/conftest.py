@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.order import mixed
+from tests.variants import FEW
 
 MAIN = sys.modules["__main__"]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -28,7 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile(
         "bitdial",
         deadline=None,
-        max_examples=20 if config.option.markexpr == "not slow" else 50,
+        max_examples=FEW if config.option.markexpr == "not slow" else 50,
         suppress_health_check=[HealthCheck.too_slow],
     )
     settings.load_profile("bitdial")

@@ -2,10 +2,11 @@
 
 import itertools
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.variants import crossed, some
+from tests.variants import FEW, crossed, examples, some
 
 
 @given(counts=st.lists(st.integers(1, 6), min_size=1, max_size=3))
@@ -27,3 +28,15 @@ def test_as_many_values_as_asked_for_are_kept_and_all_are_somewhere(values, most
     assert len(kept) == min(most, len(values))
     assert kept[0] == values[0]
     assert most == 1 or kept[-1] == values[-1]
+
+
+@pytest.mark.parametrize(("by_default", "tried"), [(FEW, 75), (FEW + 1, 300)])
+def test_a_property_is_tried_on_all_its_examples_where_others_are_tried_on_more(by_default, tried):
+    before = settings.get_current_profile_name()
+    settings.register_profile("many or few", max_examples=by_default)
+    settings.load_profile("many or few")
+    try:
+        assert examples(300) == tried
+        assert examples(FEW) == FEW
+    finally:
+        settings.load_profile(before)

@@ -4,6 +4,22 @@ import itertools
 from collections.abc import Iterable
 
 import pytest
+from hypothesis import settings
+
+FEW = 20
+"""Examples of a property in the default run, where it asks for no more; see conftest.py."""
+
+
+def examples(most: int) -> int:
+    """On how many examples a property is tried that needs many: all of them by `make test-all`.
+
+    The default run tries a quarter, and no fewer than of any other property.
+
+    Args:
+        most: At least FEW.
+    """
+    few = settings.default is not None and settings.default.max_examples <= FEW
+    return max(FEW, most // 4) if few else most
 
 
 def crossed(*axes: Iterable) -> list:

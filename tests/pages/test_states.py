@@ -3,6 +3,8 @@
 Empty, filled, running, failed, with a damaged row, and with 10,000 points of 200 layers.
 """
 
+import itertools
+
 import pytest
 from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
@@ -13,6 +15,7 @@ from store.database.schema import PointRow
 from store.runs.queue import finish
 from tests.pages import sample
 from tests.pages.conftest import APP
+from tests.variants import crossed
 
 PAGES = (
     "explore",
@@ -69,8 +72,17 @@ def text_of(at: AppTest) -> str:
     return "\n".join(str(element.value) for kind in (*kinds, at.warning) for element in kind)
 
 
-@pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize("page", PAGES)
+UNFIT = ("empty", "damaged")
+"""States in which every page is drawn by default; of the others, each page in one."""
+
+
+@pytest.mark.parametrize(
+    ("page", "state"),
+    [
+        *itertools.product(PAGES, UNFIT),
+        *crossed(PAGES, [state for state in STATES if state not in UNFIT]),
+    ],
+)
 def test_every_page_draws_in_every_state(app, store, page, state):
     STATES[state](store)
     at = app(page)

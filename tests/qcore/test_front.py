@@ -12,6 +12,7 @@ from qcore.front import best_within, dominates, front_points, hypervolume
 from qcore.solvers.knapsack import exact_front, problem_front
 from qcore.solvers.lagrangian import exact_best
 from tests.helpers import toy_problem, with_budget
+from tests.variants import examples
 
 NUMBERS = st.lists(st.tuples(st.integers(0, 9), st.integers(-3, 9)), min_size=0, max_size=12)
 
@@ -69,7 +70,7 @@ def brute_force(prices, scores, limits):
             yield (*cost, float(score))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(knapsacks())
 def test_the_exact_front_equals_brute_force_for_one_and_two_costs(problem):
     prices, scores, limits = problem
@@ -84,7 +85,7 @@ def test_the_exact_front_equals_brute_force_for_one_and_two_costs(problem):
         assert (*map(int, cost), float(score)) == solution
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(knapsacks())
 def test_the_exact_optimum_equals_brute_force(problem):
     prices, scores, limits = problem

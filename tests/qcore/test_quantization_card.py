@@ -35,6 +35,7 @@ from qcore.searches import SEARCHES
 from tests import small_nets
 from tests.configs import config
 from tests.strategies import configs
+from tests.variants import examples
 
 WIDTHS = st.integers(1, 8)
 SPEC = RunSpec("resnet8", "fashion-mnist", "exact")
@@ -236,7 +237,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(config=configs(), changed=st.dictionaries(st.sampled_from([*SPEC.to_json(), "stage"]), JSON))
 def test_no_file_is_too_strange_for_a_card(config, changed):
     said = {**SPEC.to_json(), "stage": PTQ, **changed}

@@ -10,6 +10,7 @@ from pages.shared.run_facts import no_front
 from qcore.costs import COSTS
 from qcore.problem import Scores
 from tests.pages import sample
+from tests.variants import examples
 
 BOX = Box(COSTS["weight_bytes"], 12.0)
 # twenty steps of height between 1 and 0.0001 nats, and beyond both ends
@@ -35,14 +36,14 @@ def counted(found):
 
 
 @given(points)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_hypervolume_is_the_share_of_cells_that_are_dominated(found):
     costs, values = [c for c, _ in found], [nats(s) for _, s in found]
     assert normalised(costs, values, BOX) == pytest.approx(counted(found))
 
 
 @given(points)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_the_trace_is_the_hypervolume_of_every_beginning(found):
     costs, values = [c for c, _ in found], [nats(s) for _, s in found]
     reached = trace(costs, values, BOX)

@@ -14,6 +14,7 @@ from qcore.errors import InvalidData
 from qcore.models._torchvision import torchvision
 from qcore.models.preprocessing import Preprocessing
 from tests.pictures import picture
+from tests.variants import examples
 
 RNG = np.random.default_rng(0)
 
@@ -32,7 +33,7 @@ def as_it_is(channels, height=8, width=8):
     st.integers(1, 40),
     st.integers(0, 20),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_any_image_covers_any_crop(size, height, width, more):
     image = Image.fromarray(noise(size[1], size[0], 3))
     steps = Preprocessing(3, height, width, min(height, width) + more)

@@ -19,6 +19,7 @@ from qcore.models.sound import parse_sound
 from qcore.rules.file import parse_rules
 from qcore.run_spec import RunSpec
 from tests.pages import sample
+from tests.variants import examples
 
 MODEL: ModelSpec = bundled_spec("resnet8")
 WHOLE = sample.config_of(sample.point(sample.uniform(4), 800, tested=True))
@@ -62,7 +63,7 @@ def with_odd(document, path, odd):
 PLACES = [path for path in places(json.loads(WHOLE)) if len(path) < 5]
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(path=st.sampled_from(PLACES), odd=ODD)
 def test_a_file_with_one_odd_value(path, odd):
     text = json.dumps(with_odd(json.loads(WHOLE), path, odd))
@@ -70,7 +71,7 @@ def test_a_file_with_one_odd_value(path, odd):
     told(read_allocations, text.encode(), MODEL)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(text=st.text(max_size=80) | JSON.map(json.dumps) | JSON.map(repr))
 def test_any_text_at_every_entrance(text):
     for read in (parse_bits, parse_rules, parse_judge, parse_input, parse_sound):
@@ -93,7 +94,7 @@ def test_odd_texts(text):
     told(read_allocations, text.encode("utf-8", "surrogatepass"), MODEL)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(document=JSON)
 def test_any_json_as_something_stored(document):
     def read():

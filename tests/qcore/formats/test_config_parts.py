@@ -17,6 +17,7 @@ from qcore.formats.config import BitConfig, dump_bits, parse_bits, write_bits
 from qcore.formats.exports import EXPORTS, write
 from qcore.problem import Scores
 from tests.strategies import configs, model, state_of
+from tests.variants import examples
 
 CONFIG = BitConfig(
     model=model(),
@@ -123,7 +124,7 @@ JSON = (
 JSON = JSON | st.lists(JSON, max_size=3) | st.dictionaries(st.text(max_size=3), JSON, max_size=2)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(path=st.sampled_from([p for p in paths_of(DOCUMENT) if p]), to=JSON | st.just(REMOVE))
 @example(path=("model", "layers", 0, "groups"), to=0)
 @example(path=("model", "layers", 0, "groups"), to=40)

@@ -12,6 +12,7 @@ from qcore.errors import InvalidParams
 from qcore.quantizers import LEARNED_QUANTIZERS
 from qcore.quantizers.dq import PARAMETRIZATIONS, Grid, codes_of, uniform
 from qcore.quantizers.power_of_two import POWER_OF_TWO
+from tests.variants import examples
 
 U1, U2, U3 = (PARAMETRIZATIONS[name] for name in ("bits-step", "bits-range", "step-range"))
 ALL = (U1, U2, U3, POWER_OF_TWO)
@@ -98,7 +99,7 @@ def test_step_and_range_have_a_bounded_decoupled_gradient_and_bits_and_step_has_
 
 
 @every
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     first=st.floats(0.01, 8),
     second=st.floats(0.01, 8),

@@ -12,6 +12,7 @@ from qcore.solvers import lagrangian
 from qcore.solvers.knapsack import exact_front, layer_tables
 from qcore.solvers.lagrangian import exact_best
 from tests.strategies import model
+from tests.variants import examples
 
 
 def tables(seed, layers, kinds, options=4):
@@ -25,7 +26,7 @@ def total(tables_, choice):
     return sum(row[i] for row, i in zip(tables_, choice, strict=True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(seed=st.integers(0, 2**31), kinds=st.integers(1, 2), room=st.floats(0, 1))
 @pytest.mark.parametrize("widths", [lagrangian.WIDTHS, (1, 3, 10**6), (2, 10**6)])
 def test_the_optimum_is_the_best_of_the_front_however_few_labels_come_first(
@@ -49,7 +50,7 @@ def test_the_optimum_is_the_best_of_the_front_however_few_labels_come_first(
         assert (total(prices, choice) <= limits).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(seed=st.integers(0, 2**31), tolerance=st.sampled_from([0.01, 0.1, 1.0]))
 def test_a_tolerance_is_kept(seed, tolerance):
     prices, scores = tables(seed, 6, 2)
@@ -65,7 +66,7 @@ def test_a_tolerance_is_kept(seed, tolerance):
         assert found - front.scores.min() <= tolerance * found + 1e-9
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(seed=st.integers(0, 2**31), kinds=st.integers(1, 2), step=st.integers(1, 20))
 def test_a_resolution_loses_no_more_than_it_promises(seed, kinds, step):
     layers = 4

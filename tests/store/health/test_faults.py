@@ -21,7 +21,7 @@ from tests import faults
 from tests.pages import sample
 from tests.postgres import new_database
 
-SOME = 40
+SOME = 20
 """Damaged cells that the quick test tries; every one is tried by the slow one."""
 
 SOME_ON_SERVER = 12

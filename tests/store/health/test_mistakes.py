@@ -12,6 +12,7 @@ from store import __main__ as cli
 from store import all_runs
 from store.settings import describe_settings
 from tests.pages import sample
+from tests.variants import examples
 
 BYTES = os.fsdecode(b"\xff\xfe")
 DEEP = "[" * 100_000
@@ -126,7 +127,7 @@ WORDS = st.one_of(
 ).map(lambda words: words.replace("\0", ""))  # fmt: skip
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     option=st.sampled_from(
         ["--name", "--model", "--data", "--search", "--limit", "--param", "--weight-bits",
@@ -141,7 +142,7 @@ def test_any_words_are_taken_or_refused_in_words(call, option, words, before):
     assert "Traceback" not in said
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(words=st.text(max_size=30) | st.integers().map(str) | st.just(DIGITS))
 def test_a_setting_is_used_or_named(words):
     env = {f"BITDIAL_{n}": words for n in ("WORKERS", "LEASE_S", "GPUS", "EVALUATOR", "RECORDINGS")}
