@@ -248,6 +248,42 @@ def test_a_redraw_is_quick(page):
     assert min(map(statistics.median, batches)) <= MOST_MS
 
 
+def test_cells_too_narrow_for_words_have_the_colours_of_their_bits(page):
+    """Drawn as one picture a row, as a thousand layers would take long one by one."""
+    bare.load(page)
+    model = bare.network([f"layer{at}" for at in range(70)])
+    _, data = bare.measured(model, ["portfolio", "greedy"], 20)
+    page.evaluate("show", data)
+    page.evaluate("for (const id in explorer.view.on) explorer.view.on[id] = false")
+    page.evaluate("explorer.draw()")
+    wrong, seen = page.evaluate("""() => {
+        const { heat, drawing: { heatMap: { wide, tall } }, order, methods, data } = explorer;
+        const of = (canvas) => canvas.getContext("2d");
+        const one = of(document.createElement("canvas"));
+        const rgb = (colour) => {
+            Object.assign(one, { fillStyle: colour }).fillRect(0, 0, 1, 1);
+            return [...one.getImageData(0, 0, 1, 1).data].join();
+        };
+        const [wrong, seen] = [[], new Set()];
+        const ratio = heat.width / heat.clientWidth;
+        order.forEach((at, slot) => {
+            const { w, a } = explorer.shown(at);
+            // away from the frame around the row in focus
+            for (let layer = 2; layer < w.length - 2; layer++) {
+                for (const [bits, down] of [[w, 12], [a, 36]]) {
+                    const place = [(layer + 0.5) * wide, slot * tall + down].map((v) => v * ratio);
+                    const drawn = [...of(heat).getImageData(...place, 1, 1).data].join();
+                    if (drawn !== rgb(data.cmap[bits[layer]])) wrong.push([layer, bits[layer]]);
+                    seen.add(drawn);
+                }
+            }
+        });
+        return [wrong, seen.size];
+    }""")
+    assert seen > 3
+    assert wrong == []
+
+
 def test_hostile_names_are_shown_as_they_are(page):
     bare.load(page)
     model = bare.network([*HOSTILE, "fc"])

@@ -116,6 +116,7 @@ class Pen {
 class Drawing {
   constructor({ box, heat, names, front, area, areaNote }) {
     Object.assign(this, { box, heat, names, front, area, areaNote });
+    this.strip = document.createElement("canvas");
     this.forget();
   }
 
@@ -130,6 +131,7 @@ class Drawing {
   /** New data came: nothing that was drawn of the old is used again. */
   forget() {
     this.kept = new Map();
+    this.inks = null;
   }
 
   /** Colours and font of the page; what was drawn in others is forgotten. */
@@ -208,11 +210,20 @@ class Drawing {
       }
       // what was there before nothing fitted is pale: what is set on it can still be changed
       pen.fade(r.ghost ? 0.35 : 1);
-      layers.forEach((layer, i) => {
-        const x = i * wide;
-        cell(r.w[i], x, top, wide - gap, tall - 1);
-        cell(r.a[i], x, top + tall, wide - gap, low);
-        if (layer.lock) pen.box(x + 0.5, top + 0.5, wide - 2, tall + low - 2, theme.ink, 1);
+      if (gap || pen.vector) {
+        layers.forEach((_, i) => {
+          cell(r.w[i], i * wide, top, wide - gap, tall - 1);
+          cell(r.a[i], i * wide, top + tall, wide - gap, low);
+        });
+      } else {
+        this.inks ??= inksOf(data.cmap);
+        for (const [bits, y, high] of [[r.w, top, tall - 1], [r.a, top + tall, low]]) {
+          drawStrip(pen, this.strip, this.inks, bits, 0, y, wide * layers.length, high);
+        }
+      }
+      layers.forEach(({ lock }, i) => {
+        if (!lock) return;
+        pen.box(i * wide + 0.5, top + 0.5, wide - 2, tall + low - 2, theme.ink, 1);
       });
       pen.fade(1);
       if (shown.held.any && !looked) drawSet(pen, theme, shown, r, top, wide);

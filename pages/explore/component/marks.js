@@ -22,6 +22,32 @@ const placeOf = (method, part, top) => {
   return part === "weight" ? [top, tall - 1] : [top + tall, low];
 };
 
+/** Colours of widths as numbers of a picture's points; `cmap` is {width: CSS colour}. */
+function inksOf(cmap) {
+  const pen = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const inks = new Uint32Array(256);
+  for (const [bits, colour] of Object.entries(cmap)) {
+    pen.fillStyle = colour;
+    pen.fillRect(0, 0, 1, 1);
+    inks[bits] = new Uint32Array(pen.getImageData(0, 0, 1, 1).data.buffer)[0];
+  }
+  return inks;
+}
+
+/** A row of cells as one picture, a point for each: thousands are drawn as quickly as a few. */
+function drawStrip(pen, sheet, inks, bits, x, y, width, height) {
+  const count = bits.length;
+  // setting a size clears, and costs as much as drawing
+  if (sheet.width !== count) Object.assign(sheet, { width: count, height: 1 });
+  const points = new ImageData(count, 1);
+  const colours = new Uint32Array(points.data.buffer);
+  for (let at = 0; at < count; at++) colours[at] = inks[bits[at]];
+  sheet.getContext("2d").putImageData(points, 0, 0);
+  // cells stay sharp where each has a pixel, and are mixed where several share one
+  pen.ink.imageSmoothingEnabled = count > pen.canvas.width;
+  pen.ink.drawImage(sheet, 0, 0, count, 1, x, y, width, height);
+}
+
 /** What is set on the cells of a row, by shape: a frame where locked, dots where narrowed, a bar
  * below where tied, a cross where no width is left; in the colour of the digit, which is seen on the
  * cell's own. */
