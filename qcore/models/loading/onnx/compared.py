@@ -143,6 +143,10 @@ class Original:
                 )
         return [np.concatenate(rows) for rows in found]
 
+    def close(self) -> None:
+        """Give back the memory it runs in; its notes stay."""
+        self._session = None
+
     def _run(self, takes: Takes, columns: Columns) -> dict[str, np.ndarray]:
         feeds = {s.name: s.in_file(columns[s.given.name]) for s in takes.slots}
         given = {entry.name for entry in self._session.get_inputs()}

@@ -88,9 +88,11 @@ def read_onnx(
     original = Original(proto, path, known, proto is not stored)
     takes, gives = original.trial(known)
     if converter:
+        original.close()
         return _built(converter, _ready(proto, takes, gives, ALONE in converter), takes, gives)
     columns = columns_for(takes)
     wanted = original.answers(takes, gives, columns)
+    original.close()  # it holds all weights once more
     if not all(np.isfinite(values).all() for values in wanted):
         raise UnsupportedModel(
             f"{path.name} itself gives NaN or infinity on ordinary inputs: its weights are "
