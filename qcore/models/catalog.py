@@ -26,7 +26,10 @@ from qcore.models.preprocessing import Preprocessing
 from qcore.models.written_paths import written_path
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
-"""Weights (NAME.pt), facts (NAME.json) and layers (NAME.spec.json) of the bundled networks."""
+"""Weights (NAME.pt), facts (NAME.json) and layers (NAME.spec.json) of the bundled networks.
+
+wirings.json, beside them, is read by `qcore.network.kept_wiring`.
+"""
 
 BUNDLED_NAMES = ("resnet8", "resnet20", "mobilenet", "bearing", "verse_decoder")
 EXAMPLES = ("resnet8", "bearing", "verse_decoder")

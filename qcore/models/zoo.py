@@ -21,6 +21,7 @@ from qcore.models.catalog import MODELS, WEIGHTS, read_models
 from qcore.models.entries import ModelEntry
 from qcore.models.loading import build_card, fill, load_card, read_weights
 from qcore.models.loading.weights import other_sizes
+from qcore.network.kept_wiring import keep_wiring
 from qcore.network.layers import find_layers
 
 __all__ = ["BUNDLED", "build_model", "load_model", "write_spec"]
@@ -103,12 +104,16 @@ def _own(name: str, weights: Path) -> nn.Module:
 def write_spec(name: str) -> Path:
     """Write the layers of a bundled network beside its weights, for pages that run no torch.
 
+    Its wiring is kept there too, for processes that need not trace it again.
+
     Raises:
         DataUnavailable: its weights are missing.
     """
     entry = MODELS[name]
     example = example_inputs(entry.inputs, 1) if entry.inputs else _image(entry)
-    spec = find_layers(load_model(name), example, name, entry.inputs).spec
+    model = load_model(name)
+    spec = find_layers(model, example, name, entry.inputs).spec
+    keep_wiring(name, model, example, spec.names)
     path = WEIGHTS / f"{name}.spec.json"
     path.write_text(json.dumps(spec.to_json(), indent=1) + "\n", encoding="utf-8")
     return path

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from qcore.allocation import LayerSpec, ModelSpec
 from qcore.inputs import Input
 from qcore.network.forward_pass import NORMS, Run, add_call, explicit_attention, place, watch
-from qcore.network.graph import Wiring, read_wiring
+from qcore.network.graph import Wiring
+from qcore.network.kept_wiring import wiring_of
 from qcore.network.rewriting import expose_layers, plain
 from qcore.network.rewriting.computed_weights import computed
 from qcore.network.running import layout_refusal
@@ -92,7 +93,7 @@ def find_layers(
             contiguous = layout_refusal(model, example)
             shared = _merge_shared(model, run)
             ids = {id(_weight(model, layer.name)): layer.name for layer in shared.layers}
-            wiring = read_wiring(model, example, ids)
+            wiring = wiring_of(model, example, ids)
     finally:
         for module, training in modes.items():
             module.training = training

@@ -126,6 +126,11 @@ class Products(TorchDispatchMode):
         super().__init__()
         self._count, self._unknown = count, unknown
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: to be skipped, PyTorch would load its compiler, which takes a second."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operator and count it."""
         kwargs = kwargs or {}

@@ -75,7 +75,9 @@ def test_write_spec_writes_what_bundled_spec_reads(monkeypatch, tmp_path):
     (tmp_path / "resnet8.pt").write_bytes((WEIGHTS / "resnet8.pt").read_bytes())
     monkeypatch.setattr("qcore.models.zoo.WEIGHTS", tmp_path)
     monkeypatch.setattr("qcore.models.catalog.WEIGHTS", tmp_path)
+    monkeypatch.setattr("qcore.network.kept_wiring.KEPT", tmp_path / "wirings.json")
     path = write_spec("resnet8")
+    assert json.loads((tmp_path / "wirings.json").read_text()).keys() == {"resnet8"}
     assert path == tmp_path / "resnet8.spec.json"
     assert json.loads(path.read_text())["name"] == "resnet8"
     assert bundled_spec("resnet8").digest == weights_digest(load_model("resnet8"))
