@@ -18,6 +18,7 @@ from qcore.inputs import Input
 from qcore.network.forward_pass import NORMS, Run, add_call, explicit_attention, place, watch
 from qcore.network.graph import Wiring
 from qcore.network.kept_wiring import wiring_of
+from qcore.network.readers import reads_alike
 from qcore.network.rewriting import expose_layers, plain
 from qcore.network.rewriting.computed_weights import computed
 from qcore.network.running import layout_refusal
@@ -40,6 +41,8 @@ class Found:
             convolution output channels are dimension 1 of the weight, within groups.)
         aliases: Layer name to other paths of the same layer: the same module registered again, or
             a like module that shares its weight and bias. Replace them all by one.
+        readers: Layer name to paths of modules that share its weight and read it in another way:
+            at other strides, paddings or dilations, or with another bias (`readers.Reader`).
         products: Path of a module to the multiply-accumulates, for one sample, of the matrix
             products it makes itself: attention's queries with keys and probabilities with values.
             They have no weights, stay in float, and no cost counts them.
@@ -51,6 +54,7 @@ class Found:
     spec: ModelSpec
     norms: Mapping[str, str] = field(default_factory=dict)
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    readers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     products: Mapping[str, int] = field(default_factory=dict)
     exported: bool = True
     channels_last: bool = True
@@ -67,9 +71,9 @@ def find_layers(
     Multiply-accumulates are for one sample: numel(output) * numel(weight[0]) for a convolution,
     numel(input) * numel(weight) / in_channels for a transposed one and numel(output) * in_features
     for a linear layer. A layer that runs several times is one layer: its macs, inputs and outputs
-    are summed over its calls. A weight that two like modules share is one layer, counted once
-    under the name that runs first (`Found.aliases`); where the modules differ, the later one keeps
-    a float copy, listed as left in float.
+    are summed over its calls. A weight that several modules of a class share is one layer, counted
+    once under the name that runs first (`Found.aliases`, `Found.readers`); where their classes or
+    groups differ, the later one keeps a float copy, listed as left in float.
 
     Args:
         model: Any module that maps tensors to tensors (n, ...). Its training flags are restored.
@@ -106,6 +110,7 @@ def find_layers(
         for layer in layers
         if layer.name in wiring.norms
         and layer.name not in shared.aliases
+        and layer.name not in shared.readers
         and layer.name not in shared.copies.values()
         and _foldable(model, layer, wiring.norms[layer.name])
     }
@@ -130,7 +135,9 @@ def find_layers(
         inputs=inputs,
         defined=_defined(model, layers),
     )
-    return Found(spec, norms, shared.aliases, _counted(run), not refusal, not contiguous)
+    return Found(
+        spec, norms, shared.aliases, shared.readers, _counted(run), not refusal, not contiguous
+    )
 
 
 def _defined(model: nn.Module, layers: tuple[LayerSpec, ...]) -> tuple[str, ...]:
@@ -165,12 +172,14 @@ def _weight(model: nn.Module, path: str) -> Tensor:
 class _Shared:
     """Layers after those that share a weight were merged.
 
-    `aliases` are other paths of a layer; `copies` are modules that share a layer's weight (path to
-    the layer's name) but are set up differently, so that they cannot be the same layer.
+    `aliases` are other paths of a layer, `readers` those where it is read in another way; `copies`
+    are modules that share a layer's weight (path to the layer's name) but are of another kind, so
+    that they cannot be the same layer.
     """
 
     layers: tuple[LayerSpec, ...]
     aliases: Mapping[str, tuple[str, ...]]
+    readers: Mapping[str, tuple[str, ...]]
     copies: Mapping[str, str]
 
 
@@ -178,6 +187,7 @@ def _merge_shared(model: nn.Module, run: Run) -> _Shared:
     first: dict[int, str] = {}
     layers: dict[str, LayerSpec] = {}
     aliases: dict[str, list[str]] = {}
+    readers: dict[str, list[str]] = {}
     copies: dict[str, str] = {}
     for path, layer in run.layers.items():
         owner = first.setdefault(id(_weight(model, path)), path)
@@ -186,13 +196,27 @@ def _merge_shared(model: nn.Module, run: Run) -> _Shared:
         elif _alike(model.get_submodule(path), model.get_submodule(owner)):
             layers[owner] = add_call(layers[owner], layer)
             aliases.setdefault(owner, []).append(path)
+        elif reads_alike(model.get_submodule(path), model.get_submodule(owner)):
+            layers[owner] = _read_again(model, layers[owner], layer)
+            readers.setdefault(owner, []).append(path)
         else:
             copies[path] = owner
     modules = {model.get_submodule(path): path for path in layers}
+    reading = {model.get_submodule(p): name for name, paths in readers.items() for p in paths}
     for path, module in model.named_modules(remove_duplicate=False):
         if module in modules and path != modules[module]:
             aliases.setdefault(modules[module], []).append(path)
-    return _Shared(tuple(layers.values()), {k: tuple(v) for k, v in aliases.items()}, copies)
+        elif module in reading and path not in readers[reading[module]]:
+            readers[reading[module]].append(path)
+    again, otherwise = ({k: tuple(v) for k, v in f.items()} for f in (aliases, readers))
+    return _Shared(tuple(layers.values()), again, otherwise, copies)
+
+
+def _read_again(model: nn.Module, layer: LayerSpec, call: LayerSpec) -> LayerSpec:
+    """A layer with the work of a place that reads it otherwise, and that place's own bias."""
+    biases = [getattr(model.get_submodule(each.name), "bias", None) for each in (layer, call)]
+    more = 0 if biases[0] is biases[1] else layer.channels
+    return replace(add_call(layer, call), biases=layer.biases + more)
 
 
 def _alike(one: nn.Module, other: nn.Module) -> bool:
@@ -266,7 +290,8 @@ def _uncovered(
 ) -> tuple[dict[str, int], list[str]]:
     """Parameters left in float, and a sentence on each part of the model that never runs."""
     inside = [layer.name for layer in shared.layers]
-    inside += [path for paths in shared.aliases.values() for path in paths]
+    both = (*shared.aliases.values(), *shared.readers.values())
+    inside += [path for paths in both for path in paths]
     covered = {
         id(parameter)
         for path in (*inside, *norms.values())
@@ -367,8 +392,8 @@ def _float_parts(model: nn.Module, run: Run, shared: _Shared, left: Mapping[str,
         if owner in shared.copies:
             if name.endswith(".weight"):
                 sentences.append(
-                    f"{owner} shares the weight of {shared.copies[owner]} but is set up "
-                    f"differently: it keeps a float copy of its {count:,} weights."
+                    f"{owner} shares the weight of {shared.copies[owner]} but is of another "
+                    f"kind: it keeps a float copy of its {count:,} weights."
                 )
         elif owner in layers:
             sentences.append(

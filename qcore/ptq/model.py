@@ -25,6 +25,7 @@ from qcore.errors import InvalidConfig, NotCalibrated
 from qcore.network.forward_pass import explicit_attention
 from qcore.network.layers import Found
 from qcore.network.operation import from_rows, operation_of, to_rows
+from qcore.network.readers import put
 from qcore.network.rewriting import expose_layers
 from qcore.network.running import channels_last, copied, run
 from qcore.ptq.layer import QuantizedLayer
@@ -111,11 +112,11 @@ class QuantizedModel(nn.Module):
         self._prepared: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
         self._prepared_bytes, self._cache_bytes = 0, cache_bytes
         for layer in found.spec.layers:
-            self._replace(layer.name, found.aliases.get(layer.name, ()))
+            self._replace(layer.name, found)
         self.allocation = BitAllocation.uniform(found.spec.layers, FLOAT_BITS)
         self.correction = SEQUENTIAL
 
-    def _replace(self, name: str, aliases: tuple[str, ...]) -> None:
+    def _replace(self, name: str, found: Found) -> None:
         module: Any = self.network.get_submodule(name)
         operation = operation_of(module)
         weight = module.weight.detach().float()
@@ -129,8 +130,8 @@ class QuantizedModel(nn.Module):
             weight, bias = fold_norm(weight, bias, self.network.get_submodule(norm), operation)
             self.network.set_submodule(norm, nn.Identity())
         layer = QuantizedLayer(name, module, weight, bias, norm is not None)
-        for path in (name, *aliases):
-            self.network.set_submodule(path, layer)
+        aliases, readers = (each.get(name, ()) for each in (found.aliases, found.readers))
+        put(self.network, layer, name, aliases, readers)
         self.layers[name] = layer
 
     def forward(self, *inputs: Any, **named: Tensor) -> Any:

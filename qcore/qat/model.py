@@ -22,6 +22,7 @@ from qcore.errors import InvalidAllocation, InvalidParams
 from qcore.network.forward_pass import explicit_attention
 from qcore.network.layers import Found
 from qcore.network.operation import to_rows
+from qcore.network.readers import put
 from qcore.network.rewriting import expose_layers
 from qcore.network.running import channels_last, copied, run
 from qcore.qat.layer import QatLayer, TrainableLayer
@@ -75,8 +76,8 @@ class QatModel(nn.Module, Generic[Layer]):
         self.layers: dict[str, Layer] = {}
         for name in found.spec.names:
             layer = make_layer(name, self.network.get_submodule(name)).to(device)
-            for path in (name, *found.aliases.get(name, ())):
-                self.network.set_submodule(path, layer)
+            aliases, readers = (each.get(name, ()) for each in (found.aliases, found.readers))
+            put(self.network, layer, name, aliases, readers)
             self.layers[name] = layer
         if plan is not None:
             self.norms: dict[str, Any] = install_norms(self.network, found, plan)

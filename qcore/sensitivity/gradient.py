@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from qcore.allocation import FLOAT_BITS
+from qcore.network.operation import Operation
 from qcore.problem import SensitivityTable
 from qcore.ptq.calibration import float_allocation, layer_correction
 from qcore.ptq.layer import QuantizedLayer
@@ -45,14 +46,14 @@ class _Tap:
     """Records input and output of every call of a layer in one float pass that autograd follows."""
 
     def __init__(self, model: QuantizedModel, batch: Tree, judge: "Judge") -> None:
-        self.calls: list[tuple[str, Tensor, Tensor]] = []
+        self.calls: list[tuple[str, Tensor, Tensor, Operation]] = []
         self.judge = judge
 
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             layer: Any = module
             if not output.requires_grad:  # it does not depend on the images
                 output = output.detach().requires_grad_(True)
-            self.calls.append((layer.name, inputs[0].detach(), output))
+            self.calls.append((layer.name, inputs[0].detach(), output, layer.operation))
             # later in-place operations must not touch the recorded tensor
             return output.clone()
 
@@ -68,7 +69,7 @@ class _Tap:
         """d(probe)/d(output) of every call of a layer."""
         with torch.enable_grad():
             loss = self.judge.probe(self.answers, generator)
-        outputs = [output for _, _, output in self.calls]
+        outputs = [output for _, _, output, _ in self.calls]
         return list(torch.autograd.grad(loss, outputs, retain_graph=True, materialize_grads=True))
 
 
@@ -91,6 +92,7 @@ def output_change(
     x: Tensor,
     y: Tensor,
     masks: Sequence[Tensor] = (),
+    operation: Operation | None = None,
 ) -> Tensor:
     """Change of a layer's output when one part of it is quantized and then corrected.
 
@@ -102,12 +104,14 @@ def output_change(
         x: The layer's float input.
         y: Its float output.
         masks: What counts of the batch, as `counted_positions` gives it.
+        operation: What the layer computed in this call; None is its own (`readers.Reader`).
     """
+    call = (operation or layer.operation).call
     weight = model.prepared_weight(layer.name, bits if part == "weight" else FLOAT_BITS)
     grid = model.activation_grid(layer.name, bits if part == "activation" else FLOAT_BITS)
     if not x.is_floating_point():
-        return layer.operation.call(x, weight, None) - y
-    seen = layer.operation.call(x if grid is None else grid.quantize(x), weight, None)
+        return call(x, weight, None) - y
+    seen = call(x if grid is None else grid.quantize(x), weight, None)
     moments = layer.channel_moments(y, masks), layer.channel_moments(seen, masks)
     # floats of 16 bits have no scale that a gain could go into
     scaled = part != "weight" or takes_gain(bits)
@@ -184,11 +188,12 @@ def _changes(
     tap = _Tap(model, x, judge)
     probes = [tap.gradients(generator) for _ in range(PROBES)]
     masks = counted_positions(x)
-    for position, (name, inputs, output) in enumerate(tap.calls):
+    for position, (name, inputs, output, operation) in enumerate(tap.calls):
         gradients, y = [p[position] for p in probes], output.detach()
         for row, part, bits in rows[name]:
             layer = model.layers[name]
-            yield row, gradients, output_change(model, layer, part, bits, inputs, y, masks)
+            change = output_change(model, layer, part, bits, inputs, y, masks, operation)
+            yield row, gradients, change
 
 
 def rows_of(

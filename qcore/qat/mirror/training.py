@@ -18,6 +18,7 @@ from torch import nn
 from qcore.errors import InvalidParams
 from qcore.judges import Judge
 from qcore.judges.tally import Batch, mean_score
+from qcore.network.readers import put
 from qcore.problem import Progress
 from qcore.qat.batches import Epoch
 from qcore.qat.loop import Plan, Stage, seeded, train_stage
@@ -65,8 +66,8 @@ class MirrorModel(TrainableModel):
             check_method(low.method, codes, name)
             module, method = network.get_submodule(name), METHODS[low.method]
             layer = MirrorLayer(name, module, codes, method, bits.weight).to(device)
-            for path in (name, *found.aliases.get(name, ())):
-                self.network.set_submodule(path, layer)
+            aliases, readers = (each.get(name, ()) for each in (found.aliases, found.readers))
+            put(self.network, layer, name, aliases, readers)
             self.layers[name] = self.low_layers[name] = layer
             if low.learn_scales or name not in self.norms:
                 self._learned.add(name)

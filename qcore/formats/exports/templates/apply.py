@@ -22,6 +22,7 @@ from qcore.formats.exports.templates.common import (
     from_rows,
     in_float,
     read,
+    readers,
     to_rows,
     unwrapped,
 )
@@ -112,13 +113,16 @@ def apply(model: nn.Module, config: dict[str, Any] | None = None) -> nn.Module:
             rows = cast(rows, HALF[weight_bits])
         if "weight_gain" in state:
             rows = rows * read(state["weight_gain"])[:, None]
-        module.weight = nn.Parameter(from_rows(rows, weight, module))
-        if "bias" in state:
-            module.bias = nn.Parameter(read(state["bias"]))
-        if activation_bits in HALF:
-            module.register_forward_pre_hook(casting(HALF[activation_bits]))
-        elif activation_bits != 32:
-            module.register_forward_pre_hook(rounding(read(state["activation_grid"])))
+        shared = nn.Parameter(from_rows(rows, weight, module))
+        for place, more in readers(model, module):
+            place.weight = shared
+            if "bias" in state:
+                bias = read(state["bias"])
+                place.bias = nn.Parameter(bias if more is None else bias + more)
+            if activation_bits in HALF:
+                place.register_forward_pre_hook(casting(HALF[activation_bits]))
+            elif activation_bits != 32:
+                place.register_forward_pre_hook(rounding(read(state["activation_grid"])))
     return model.eval()
 
 

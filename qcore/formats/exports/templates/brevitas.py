@@ -23,6 +23,7 @@ from qcore.formats.exports.templates.common import (
     from_rows,
     in_float,
     read,
+    readers,
     to_rows,
     unwrapped,
 )
@@ -139,13 +140,16 @@ def apply(model: nn.Module, config: dict[str, Any] | None = None) -> nn.Module:
             model.set_submodule(config["norms"][name], nn.Identity())
         rows, scale, width = weight_of(rows, weight, module, state, weight_bits)
         grid = read(state["activation_grid"]) if activation_bits != 32 else None
-        layer = layer_like(module, scale, width, grid)
-        layer.weight = nn.Parameter(from_rows(rows, weight, module).contiguous())
-        if "bias" in state:
-            layer.bias = nn.Parameter(read(state["bias"]))
-        for path, other in list(model.named_modules(remove_duplicate=False)):
-            if other is module:
-                model.set_submodule(path, layer)
+        shared = nn.Parameter(from_rows(rows, weight, module).contiguous())
+        for place, more in readers(model, module):
+            layer = layer_like(place, scale, width, grid)
+            layer.weight = shared
+            if "bias" in state:
+                bias = read(state["bias"])
+                layer.bias = nn.Parameter(bias if more is None else bias + more)
+            for path, other in list(model.named_modules(remove_duplicate=False)):
+                if other is place:
+                    model.set_submodule(path, layer)
     return model.eval()
 
 

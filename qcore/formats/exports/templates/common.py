@@ -62,6 +62,24 @@ def expose_layers(model: nn.Module) -> nn.Module:
     return rewriting.expose_layers(model) if rewriting else model
 
 
+def readers(model: nn.Module, module: Any) -> list[tuple[Any, Any]]:
+    """The modules that share a layer's weight, itself first, each with its bias beyond the layer's.
+
+    They may read the weight at other strides or paddings. None: the bias is the layer's own.
+    """
+    found: list[tuple[Any, Any]] = [(module, None)]
+    bias = getattr(module, "bias", None)
+    for other in model.modules():
+        same = type(other) is type(module) and getattr(other, "weight", None) is module.weight
+        groups = [getattr(each, "groups", 1) for each in (other, module)]
+        if other is module or not same or groups[0] != groups[1]:
+            continue
+        own = getattr(other, "bias", None)
+        first, second = (0.0 if b is None else b.detach().clone() for b in (own, bias))
+        found.append((other, None if own is bias else first - second))
+    return found
+
+
 WRAPPED = ("_orig_mod", "module")
 """Where torch.compile, and DataParallel and averaged weights, keep the network they wrap."""
 

@@ -186,6 +186,24 @@ def unwrapped(model: nn.Module, wanted: set[str]) -> nn.Module:
     return expose_layers(model)
 
 
+def readers(model: nn.Module, module: Any) -> list[tuple[Any, Any]]:
+    """The modules that share a layer's weight, itself first, each with its bias beyond the layer's.
+
+    They may read the weight at other strides or paddings. None: the bias is the layer's own.
+    """
+    found: list[tuple[Any, Any]] = [(module, None)]
+    bias = getattr(module, "bias", None)
+    for other in model.modules():
+        same = type(other) is type(module) and getattr(other, "weight", None) is module.weight
+        groups = [getattr(each, "groups", 1) for each in (other, module)]
+        if other is module or not same or groups[0] != groups[1]:
+            continue
+        own = getattr(other, "bias", None)
+        first, second = (0.0 if b is None else b.detach().clone() for b in (own, bias))
+        found.append((other, None if own is bias else first - second))
+    return found
+
+
 @torch.no_grad()
 def apply(model: nn.Module, tensors: dict[str, Any]) -> nn.Module:
     """A copy of the float network with the file's weights, in inference mode and float32.
@@ -208,13 +226,16 @@ def apply(model: nn.Module, tensors: dict[str, Any]) -> nn.Module:
         module = names[name]
         if list(module.weight.shape) != entry["shape"]:
             raise ValueError(f"Layer {name} has another shape than in the file: {entry['shape']}")
-        module.weight = nn.Parameter(weight_of(name, entry, tensors))
-        if f"{name}.bias" in tensors:
-            module.bias = nn.Parameter(tensors[f"{name}.bias"])
-        if entry["activation_bits"] in HALF:
-            module.register_forward_pre_hook(casting(HALF[entry["activation_bits"]]))
-        if f"{name}.activation_grid" in tensors:
-            module.register_forward_pre_hook(rounding(tensors[f"{name}.activation_grid"]))
+        shared = nn.Parameter(weight_of(name, entry, tensors))
+        for place, more in readers(model, module):
+            place.weight = shared
+            if f"{name}.bias" in tensors:
+                bias = tensors[f"{name}.bias"]
+                place.bias = nn.Parameter(bias if more is None else bias + more)
+            if entry["activation_bits"] in HALF:
+                place.register_forward_pre_hook(casting(HALF[entry["activation_bits"]]))
+            if f"{name}.activation_grid" in tensors:
+                place.register_forward_pre_hook(rounding(tensors[f"{name}.activation_grid"]))
     rest = {
         name.removeprefix("float."): value
         for name, value in tensors.items()

@@ -94,11 +94,11 @@ class PlainLayer(nn.Module):
         # could not go back from a parameter to the tensors that it computes with
         self.register_buffer("weight", part.weight.contiguous())
         self.register_buffer("bias", part.bias)
-        self._call = part.operation.call
+        self.operation = part.operation
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shapes as the layer it stands for."""
-        return self._call(x, self.weight, self.bias)
+        return self.operation.call(x, self.weight, self.bias)
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,7 @@ def with_sizes(proto: Any, values: Values) -> Sized:
     seen = [dict(zip(names, found, strict=True)) for found in values(proto, names)] if names else []
     copy = copied(proto)
     graph, expanded, nodes = copy.graph, {}, []
+    made: dict[tuple[Any, ...], str] = {}
     for node in graph.node:
         nodes.append(node)
         if not seen or sizes.issuperset(node.output):
@@ -78,7 +79,11 @@ def with_sizes(proto: Any, values: Values) -> Sized:
                 node.input[place] = ""  # a state of zeros is what it starts from anyway
                 continue
             if np.array_equal(one, other):
-                node.input[place] = _constant(graph, f"{node.name}_{place}", one)
+                # what two nodes compute alike, as a weight turned twice, is one tensor
+                key = (one.dtype.str, one.shape, one.tobytes())
+                if key not in made:
+                    made[key] = _constant(graph, f"{node.name}_{place}", one)
+                node.input[place] = made[key]
                 continue
             if node.op_type == "Resize" and place == 3 and np.array_equal(one[1:], other[1:]):
                 # the number of samples is never resized, whatever stands there

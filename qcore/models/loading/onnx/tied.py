@@ -10,13 +10,12 @@ from torch import nn
 from torch.fx import GraphModule
 
 _READERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_GEOMETRY = ("stride", "padding", "output_padding", "dilation", "groups", "padding_mode")
 
 
 def shared_again(converted: GraphModule, proto: Any) -> GraphModule:
-    """Give modules whose nodes read the same weight and bias in the same way one weight and bias.
+    """Give modules whose nodes read the same weight, or the same bias, one weight and one bias.
 
-    Nodes that read one weight in different ways stay layers of their own. Changed in place.
+    They may read it at other strides, paddings or dilations. Changed in place.
     """
     modules = dict(converted.named_modules())
     first: dict[tuple[Any, ...], Any] = {}
@@ -26,13 +25,13 @@ def shared_again(converted: GraphModule, proto: Any) -> GraphModule:
         for module in _holders(modules.get(node.name)):
             if not isinstance(getattr(module, "weight", None), nn.Parameter):
                 continue
-            way = tuple(str(getattr(module, key, None)) for key in _GEOMETRY)
-            key = (type(module), way, *node.input[1:3])
+            key = (type(module), node.input[1])
             known = first.setdefault(key, module)
             if known is module or not torch.equal(known.weight, module.weight):
                 continue
             module.weight = known.weight
-            if module.bias is not None and torch.equal(known.bias, module.bias):
+            biases = known.bias, module.bias
+            if None not in biases and torch.equal(*biases):
                 module.bias = known.bias
     return converted
 

@@ -105,6 +105,39 @@ def test_one_stored_tensor_in_two_nodes_is_one_layer(tmp_path, through, op):
     assert twice.macs == 2 * (weights * 64 if weights == 144 else weights)
 
 
+@pytest.mark.parametrize("biases", ["shared", "own", "none"])
+def test_one_stored_tensor_read_at_several_strides_is_one_layer(tmp_path, biases):
+    names = {"shared": ("b2", "b2"), "own": ("b2", "b3"), "none": (None, None)}[biases]
+    nodes = [node("Conv", ["x", "w", "b"], "c0", name="first", **CONV)]
+    ways = ({"pads": [1] * 4}, {"pads": [1] * 4, "strides": [2, 2]})
+    for number, (bias, way) in enumerate(zip(names, ways, strict=True)):
+        given = ["c0", "w2", *([bias] if bias else [])]
+        nodes += [node("Conv", given, f"c{number + 1}", name=f"way{number}", **way),
+                  node("GlobalAveragePool", [f"c{number + 1}"], f"p{number}")]  # fmt: skip
+    nodes += [node("Add", ["p0", "p1"], "p"), node("Flatten", ["p"], "f"),
+              node("Gemm", ["f", "g"], "y", transB=1, name="head")]  # fmt: skip
+    tensors = [tensor("w", 4, 1, 3, 3), tensor("b", 4), tensor("g", 3, 4), tensor("w2", 4, 4, 3, 3)]
+    tensors += [tensor(name, 4) for name in dict.fromkeys(names) if name]
+    found = found_in(tmp_path, nodes, tensors)
+    assert [layer.weights for layer in found.spec.layers] == [36, 144, 12]
+    assert found.readers == {"way0": ("way1",)}
+    assert (found.spec.layers[1].macs, found.spec.coverage) == (144 * (64 + 16), 1.0)
+    assert found.spec.layers[1].biases == {"shared": 4, "own": 8, "none": 0}[biases]
+
+
+def test_a_weight_that_is_turned_for_each_of_its_readers_is_one_layer(tmp_path):
+    nodes = [node("Conv", ["x", "w", "b"], "c0", name="first", **CONV),
+             node("GlobalAveragePool", ["c0"], "p"), node("Flatten", ["p"], "f0")]  # fmt: skip
+    for number in range(2):
+        nodes += [node("Transpose", ["w2"], f"t{number}", perm=[1, 0]),
+                  node("MatMul", [f"f{number}", f"t{number}"], f"f{number + 1}",
+                       name=f"fc{number}")]  # fmt: skip
+    nodes.append(node("Gemm", ["f2", "g"], "y", transB=1, name="head"))
+    tensors = [tensor("w", 4, 1, 3, 3), tensor("b", 4), tensor("g", 3, 4), tensor("w2", 4, 4)]
+    found = found_in(tmp_path, nodes, tensors)
+    assert [layer.weights for layer in found.spec.layers] == [36, 16, 12]
+
+
 def test_equal_weights_stored_twice_stay_two_layers(tmp_path):
     w = tensor("w1", 1, 1, 3, 3)
     twin = numpy_helper.from_array(numpy_helper.to_array(w), "w2")
