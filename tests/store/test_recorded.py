@@ -154,3 +154,10 @@ def test_a_first_visit_has_results_of_every_example(fresh):
     assert {run.spec.model for run in runs} == set(EXAMPLES)
     assert all(run.origin.startswith("recorded on") for run in runs)
     assert {bool(MODELS[name].inputs) for name in EXAMPLES} == {True, False}
+
+
+def test_a_recording_that_unpacks_to_too_much_is_left_out(sqlite_store, tmp_path, monkeypatch):
+    monkeypatch.setattr("store.runs.recorded.MOST_RECORDING", 10_000)
+    with gzip.open(tmp_path / "bomb.json.gz", "wb") as stream:
+        stream.write(b"[" * 10_001)
+    assert load_recordings(sqlite_store, tmp_path) == 0

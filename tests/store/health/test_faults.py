@@ -73,7 +73,7 @@ CASES = [
         "runs": "name model spec state want attempt idle_attempts beat host pid device step total "
         "message error traceback created started finished origin",
         "points": "run_id stage images digest allocation search test device seconds config "
-        "test_right",
+        "test_right checksum",
         "models": "name data digest spec float_point at",
         "sensitivity_tables": "key model_digest document at",
         "checkpoints": "run_id stage epoch attempt path bytes sha256 versions at",
