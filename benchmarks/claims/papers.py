@@ -59,8 +59,9 @@ PAPERS = {
     "spnets": Paper(
         "Guerra et al., Switchable Precision Neural Networks",
         (*TRAINING, "qcore/qat/switchable", "qcore/qat/norms.py", "qcore/searches/spnets.py",
-         "qcore/quantizers/learned_clip.py"),
-        "python -m benchmarks.training.switchable --only S1 S2 S3 S4",
+         "qcore/quantizers/learned_clip.py", "qcore/quantizers/lsq.py",
+         "qcore/quantizers/dorefa.py", "qcore/quantizers/nested.py"),
+        "python -m benchmarks.training.switchable --only S1 S2 S3 S4 S5",
         "switchable.jsonl",
     ),
     "bitmixer": Paper(
@@ -106,6 +107,7 @@ CLAIMS = (
     Claim("S2", "spnets", "against independently trained quantized models"),
     Claim("S3", "spnets", "self-distillation increases the performance"),
     Claim("S4", "spnets", "spans from BinaryConnect to binarized networks"),
+    Claim("S5", "spnets", "one set of codes serves every width (vertical layering, a relative)"),
     Claim("B1", "bitmixer", "any layer can change its bit-width without affecting the others"),
     Claim("B2", "bitmixer", "three stages of training"),
     Claim("B3", "bitmixer", "on par with networks trained for one precision"),

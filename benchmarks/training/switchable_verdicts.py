@@ -13,13 +13,23 @@ import numpy as np
 Cell = dict[str, Any]
 Take = Callable[[Cell], float]
 
+SAME = ("seed", "epoch_images", "training_images")
+"""What two cells that are compared have alike, beside how long they were trained."""
+
+QUANTIZERS = ("clip", "lsq", "dorefa")
+"""SP-Nets speaks of three."""
+
+SWITCHES = ("2/2", "3/3", "4/4", "8/8")
+MOST_BYTES = 0.55
+"""Of those that clips take, what nested codes may."""
+
 
 def verdicts(rows: Sequence[Cell], model: str) -> list[str]:
     """A line for every claim that has been measured."""
     rows = [row for row in rows if row["name"]["model"] == model]
     cells = [{**r["name"], **r["result"], "cpu_seconds": r["cpu_seconds"]} for r in rows]
     found: list[str] = []
-    for claim in (_s1, _s2, _s3, _s4, _b1, _b2, _b3, _b4, _b5, _sizes):
+    for claim in (_s1, _s2, _s3, _s4, _s5, _b1, _b2, _b3, _b4, _b5, _sizes):
         found.extend(claim(cells))
     return found
 
@@ -38,13 +48,13 @@ def _matching(cells: Sequence[Cell], **wanted: Any) -> list[Cell]:
 
 
 def _gains(first: Sequence[Cell], second: Sequence[Cell], take: Take) -> dict[tuple, list[float]]:
-    """Differences in points between cells of one seed, by (images per epoch, epochs)."""
+    """Differences in points between cells of one seed, by (images per epoch, epochs, of which)."""
     gains: dict[tuple, list[float]] = {}
     for one in first:
         for other in second:
-            same = all(one.get(k) == other.get(k) for k in ("seed", "epoch_images"))
+            same = all(one.get(k) == other.get(k) for k in SAME)
             if same and _length(one) == _length(other):
-                key = (one["epoch_images"], _length(one))
+                key = (one["epoch_images"], _length(one), one.get("training_images", 0))
                 gains.setdefault(key, []).append(100 * (take(one) - take(other)))
     return gains
 
@@ -60,43 +70,66 @@ def _sp(cells: Sequence[Cell], **wanted: Any) -> list[Cell]:
     return _matching(cells, **{**settings, **wanted})
 
 
-def _words(key: tuple) -> str:
-    return f"{key[1]} epochs of {key[0]:,}"
+def _words(key: tuple, quantizer: str = "clip") -> str:
+    learned = "" if quantizer == "clip" else f"{quantizer}, "
+    few = 0 < key[2] <= key[0]
+    return f"{learned}{key[1]} epochs of {f'all {key[2]:,} shipped' if few else f'{key[0]:,}'}"
 
 
 def _s1(cells: Sequence[Cell]) -> Iterator[str]:
-    private, shared = _sp(cells), _sp(cells, private_norms=False)
-    for width in ("2/2", "3/3", "4/4", "8/8"):
-        gains = _gains(private, shared, lambda c, w=width: c["accuracy"][w])  # type: ignore[misc]
-        least, worst = (3.0, 1.5) if width == "2/2" else (-0.5, None)
-        for key, found in gains.items():
-            words = f"S1 private over shared norms at {width}, {_words(key)}"
-            yield _line(words, found, least, worst)
+    for quantizer in QUANTIZERS:
+        private = _sp(cells, quantizer=quantizer)
+        shared = _sp(cells, quantizer=quantizer, private_norms=False)
+        for width in SWITCHES:
+            least, worst = (3.0, 1.5) if width == "2/2" else (-0.5, None)
+            for key, found in _gains(private, shared, _at(width)).items():
+                words = f"S1 private over shared norms at {width}, {_words(key, quantizer)}"
+                yield _line(words, found, least, worst)
 
 
 def _s2(cells: Sequence[Cell]) -> Iterator[str]:
-    for width in (2, 3, 4, 8):
-        name = f"{width}/{width}"
-        own = _matching(cells, system="alone", width=width)
-
-        def take(cell: Cell, name: str = name) -> float:
-            value = cell["accuracy"]
-            return float(value[name] if isinstance(value, Mapping) else value)
-
-        for key, found in _gains(_sp(cells), own, take).items():
-            words = f"S2 the switch {name} over a network of its own, {_words(key)}"
-            yield _line(words, found, -1.0 if width == 2 else -2.0)
+    for quantizer in QUANTIZERS:
+        named = None if quantizer == "clip" else quantizer
+        for width in (2, 3, 4, 8):
+            name = f"{width}/{width}"
+            own = _matching(cells, system="alone", width=width, quantizer=named)
+            for key, found in _gains(_sp(cells, quantizer=quantizer), own, _at(name)).items():
+                words = f"S2 the switch {name} over a network of its own, {_words(key, quantizer)}"
+                yield _line(words, found, -1.0 if width == 2 else -2.0)
 
 
 def _s3(cells: Sequence[Cell]) -> Iterator[str]:
-    for width in ("2/2", "3/3", "4/4", "8/8"):
-        gains = _gains(
-            _sp(cells, outputs=0.5),
-            _sp(cells),
-            lambda c, w=width: c["accuracy"][w],  # type: ignore[misc]
+    for quantizer in QUANTIZERS:
+        distilled, plain = (_sp(cells, quantizer=quantizer, outputs=part) for part in (0.5, 0.0))
+        for width in SWITCHES:
+            for key, found in _gains(distilled, plain, _at(width)).items():
+                words = f"S3 distillation over labels at {width}, {_words(key, quantizer)}"
+                yield _line(words, found, 0.0)
+
+
+def _s5(cells: Sequence[Cell]) -> Iterator[str]:
+    nested, clip = _sp(cells, quantizer="nested"), _sp(cells)
+    for width in SWITCHES:
+        for key, found in _gains(nested, clip, _at(width)).items():
+            words = f"S5 nested codes over a clip for each width at {width}, {_words(key)}"
+            yield _line(words, found, -1.0 if width == "2/2" else -0.5)
+    if nested and clip:
+        own, other = (cells[0]["payload"]["all"]["total"] for cells in (nested, clip))
+        verdict = "passes" if own <= MOST_BYTES * other else "FAILS"
+        yield (
+            f"{verdict}: S5 all switches in {own / other:.3f} of the bytes (at most {MOST_BYTES}): "
+            f"{own:,} B for {other:,} B"
         )
-        for key, found in gains.items():
-            yield _line(f"S3 distillation over labels at {width}, {_words(key)}", found, 0.0)
+
+
+def _at(width: str) -> Take:
+    """Accuracy of a switch, or of a network of its own."""
+
+    def take(cell: Cell) -> float:
+        value = cell["accuracy"]
+        return float(value[width] if isinstance(value, Mapping) else value)
+
+    return take
 
 
 def _s4(cells: Sequence[Cell]) -> Iterator[str]:

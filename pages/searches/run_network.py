@@ -57,28 +57,29 @@ def _file(store: Store, entry: Run) -> None:
     if not has_stage(store, entry.id, stage):
         st.caption("The file of its weights is not on this machine.")
         return
-    st.download_button(
-        "The network",
-        data=lambda: _weights(store, entry.id, stage),
-        file_name=switchable_runs.file_name(entry),
-        mime="application/octet-stream",
-        key="take-network",
-        help="Weights, scales and all norms, for the lines below.",
-        on_click="ignore",
-        icon=":material/download:",
-    )
-    if planes.nests(entry):
+    with st.container(horizontal=True):
         st.download_button(
-            "As bit planes",
-            data=lambda: planes.made_elsewhere(store, entry.id),
-            file_name=switchable_runs.planes_name(entry),
+            "The network",
+            data=lambda: _weights(store, entry.id, stage),
+            file_name=switchable_runs.file_name(entry),
             mime="application/octet-stream",
-            key="take-planes",
-            help="The codes of all widths once, leading bits first: a file that may be cut off "
-            "behind any width. Written when it is asked for, in some seconds.",
+            key="take-network",
+            help="Weights, scales and all norms, for the lines below.",
             on_click="ignore",
-            icon=":material/layers:",
+            icon=":material/download:",
         )
+        if planes.nests(entry):
+            st.download_button(
+                "As bit planes",
+                data=lambda: planes.made_elsewhere(store, entry.id),
+                file_name=switchable_runs.planes_name(entry),
+                mime="application/octet-stream",
+                key="take-planes",
+                help="The codes of all widths once, leading bits first: a file that may be cut off "
+                "behind any width. Written when it is asked for, in some seconds.",
+                on_click="ignore",
+                icon=":material/layers:",
+            )
     st.code(switchable_runs.snippet(entry, model), language="python")
 
 

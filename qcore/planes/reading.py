@@ -96,12 +96,15 @@ class Planes:
 
         Raises:
             InvalidAllocation: the network was not trained for them, or they were cut off.
+            InvalidConfig: the header leaves something of them out.
         """
         allocation.check_names(self.model.layers)
         switch = self.plan.find(allocation)
-        return {
-            name: self._layer(name, bits, allocation, switch) for name, bits in allocation.items()
-        }
+        with worded(InvalidConfig, "The header of these bit planes is damaged"):
+            return {
+                name: self._layer(name, bits, allocation, switch)
+                for name, bits in allocation.items()
+            }
 
     def _layer(
         self, name: str, bits: LayerBits, allocation: BitAllocation, switch: str
@@ -138,7 +141,7 @@ class Planes:
         """The network at some bits as a configuration, for `apply_bits` and every export.
 
         Raises:
-            InvalidAllocation: as `state`.
+            QcoreError: as `state`.
         """
         return BitConfig(
             model=self.model,

@@ -107,7 +107,7 @@ def kept(content: bytes, switch: str) -> bytes:
 
 
 def told(planes: Planes) -> list[str]:
-    """What the command line says of a file."""
+    """What the command line says of a file, or of its beginning."""
     sizes = ", ".join(f"{what} {count:,}" for what, count in planes.sizes.items())
-    ends = ", ".join(f"{name} in {end:,}" for name, end in planes.ends.items())
-    return [f"bytes: {sizes}", f"the first bytes hold: {ends}"]
+    ends = ", ".join(f"{name} in {planes.ends[name]:,}" for name in planes.switches[::-1])
+    return [f"the whole file's bytes: {sizes}", f"the first bytes hold: {ends}"]

@@ -10,6 +10,7 @@ from benchmarks.claims import __main__ as program
 from benchmarks.claims import page
 from benchmarks.claims.digest import code_digest, sources, without_words
 from benchmarks.claims.papers import CLAIMS, PAPERS, code_of
+from benchmarks.training.switchable_verdicts import SWITCHES, verdicts
 from qcore.errors import Diverged
 from qcore.searches import SEARCHES
 
@@ -80,3 +81,48 @@ def test_a_training_that_diverged_is_a_result(tmp_path):
     path = tmp_path / "cells.jsonl"
     compute_missing(path, [({"claim": "D7"}, fails)])
     assert json.loads(path.read_text())["result"]["diverged"] == "too fast"
+
+
+def _cell(quantizer, seed, accuracy, total, **more):
+    name = {
+        "model": "resnet8", "epoch_images": 8000, "seed": seed, "system": "spnets", "epochs": 2,
+        "quantizer": quantizer, "private_norms": True, "outputs": 0.0, **more,
+    }  # fmt: skip
+    result = {"accuracy": dict.fromkeys(SWITCHES, accuracy), "payload": {
+        "all": {"total": total, "norms": 1}, "float": {"total": 1}}}  # fmt: skip
+    return {"name": name, "result": result, "cpu_seconds": 1.0}
+
+
+def test_nested_codes_are_held_against_clips_of_the_same_images_alone():
+    rows = [
+        *(_cell("clip", seed, 0.91, 1000) for seed in (0, 1)),
+        _cell("nested", 0, 0.904, 520),
+        _cell("nested", 1, 0.902, 520),
+        # other images say nothing of these
+        _cell("nested", 0, 0.5, 520, training_images=7696),
+    ]
+    lines = [line for line in verdicts(rows, "resnet8") if " S5 " in line]
+    assert [line.partition(":")[0] for line in lines] == [
+        "passes",
+        "FAILS",
+        "FAILS",
+        "FAILS",
+        "passes",
+    ]
+    assert "at 2/2, 2 epochs of 8,000: -0.70 points (needs -1.0; seeds: -0.60, -0.80)" in lines[0]
+    assert "all switches in 0.520 of the bytes (at most 0.55): 520 B for 1,000 B" in lines[-1]
+    larger = [row if row["name"]["quantizer"] == "clip" else _cell("nested", 0, 0.904, 551)
+              for row in rows]  # fmt: skip
+    assert any("FAILS: S5 all switches" in line for line in verdicts(larger, "resnet8"))
+
+
+def test_each_quantizer_is_asked_for_its_own_cells():
+    rows = [
+        _cell(quantizer, 0, 0.9 if private else 0.8, 1, private_norms=private)
+        for quantizer in ("clip", "lsq", "dorefa")
+        for private in (True, False)
+    ]
+    rows[3]["result"]["accuracy"] = dict.fromkeys(SWITCHES, 0.9)
+    lines = [line for line in verdicts(rows, "resnet8") if "S1 " in line and "2/2" in line]
+    assert [line.partition(":")[0] for line in lines] == ["passes", "FAILS", "passes"]
+    assert ["lsq" in line for line in lines] == [False, True, False]

@@ -112,6 +112,7 @@ def test_a_file_has_no_odd_characters_in_its_name():
     run = sample.run_of(4, "bitmixer")
     odd = replace(run, spec=replace(run.spec, model="my/../net 2"))
     assert switchable_runs.file_name(odd) == "my-..-net-2.run-4.pt"
+    assert switchable_runs.planes_name(odd) == "my-..-net-2.run-4.planes.safetensors"
 
 
 def test_rows_on_a_network_are_those_of_its_run_and_of_later_ones():

@@ -159,6 +159,23 @@ def test_a_damaged_header_never_gives_a_traceback(data):
         assert parse_planes(odd).switches is not None
 
 
+@pytest.mark.parametrize("key", ["copies", "inputs", "weights", "reader", "adds"])
+@pytest.mark.parametrize("value", [None, {}, {"2/2": 7}, [2], {"2": []}, "x", -1])
+def test_a_layer_described_oddly_is_refused_in_words_or_read(key, value):
+    content = small_file()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    layers = json.loads(header["__metadata__"]["layers"])
+    layers["depthwise"][key] = value
+    header["__metadata__"]["layers"] = json.dumps(layers)
+    text = json.dumps(header).encode()
+    odd = len(text).to_bytes(8, "little") + text + content[8 + length :]
+    with contextlib.suppress(InvalidConfig):
+        planes = parse_planes(odd)
+        for allocation in planes.plan.switches.values():
+            assert set(planes.state(allocation)) == set(planes.model.names)
+
+
 def test_the_library_of_safetensors_opens_the_whole_file(made):
     content = made[1]
     tensors = safetensors.numpy.load(content)
