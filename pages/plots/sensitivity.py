@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from pages.plots.style import GREY, LINE_COLOURS, METHOD_DASHES, bit_colour, lay_out, plain
+from pages.plots.style import GREY, LINE_COLOURS, METHOD_DASHES, bit_colour, lay_out, plain, put
 from pages.shared.text import bits_text, tidy
 from qcore.allocation import (
     FLOAT_BITS,
@@ -247,17 +247,28 @@ def price_figure(frame: pd.DataFrame, unit: str, most: int = 60) -> go.Figure:
         )
     )
     lay_out(figure, 330 + 4 * min(40, max(map(len, rows["layer"]))))
-    figure.update_layout(uniformtext={"mode": "hide", "minsize": 9})
-    figure.update_xaxes(
-        title_text="Layer, dearest bit first",
-        tickvals=list(range(1, len(rows) + 1)),
-        ticktext=[plain(tidy(str(name))) for name in rows["layer"]],
-        tickangle=-45,
-        showgrid=False,
+    put(
+        figure,
+        uniformtext={"mode": "hide", "minsize": 9},
+        xaxis={
+            "title_text": "Layer, dearest bit first",
+            "tickvals": list(range(1, len(rows) + 1)),
+            "ticktext": [plain(tidy(str(name))) for name in rows["layer"]],
+            "tickangle": -45,
+            "showgrid": False,
+        },
     )
     title = f"{plain(unit)} per KiB saved"
     if log:
-        figure.update_yaxes(title_text=title, type="log", exponentformat="power", dtick=1)
+        put(
+            figure,
+            yaxis={
+                "title_text": title,
+                "type": "log",
+                "exponentformat": "power",
+                "dtick": 1,
+            },
+        )
     else:
-        figure.update_yaxes(title_text=title)
+        put(figure, yaxis={"title_text": title})
     return figure
