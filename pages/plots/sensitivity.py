@@ -109,14 +109,13 @@ def curves_figure(frame: pd.DataFrame, unit: str) -> go.Figure:
             ),
         )
     lay_out(figure, 420)
-    figure.update_layout(
-        legend={"orientation": "v", "x": 1.01, "y": 1, "xanchor": "left", "yanchor": "top"}
-    )
-    figure.update_xaxes(
-        title_text="Bits", tickvals=sorted({stored_bits(bits) for bits in frame["bits"]})
-    )
-    figure.update_yaxes(
-        title_text=f"Damage, {plain(unit)}", type="log", exponentformat="power", dtick=1
+    widths = sorted({stored_bits(bits) for bits in frame["bits"]})
+    damage = {"type": "log", "exponentformat": "power", "dtick": 1}
+    put(
+        figure,
+        legend={"orientation": "v", "x": 1.01, "y": 1, "xanchor": "left", "yanchor": "top"},
+        xaxis={"title_text": "Bits", "tickvals": widths},
+        yaxis={"title_text": f"Damage, {plain(unit)}", **damage},
     )
     return figure
 
@@ -165,14 +164,17 @@ def sensitivity_heatmap(frame: pd.DataFrame, unit: str) -> go.Figure:
     )
     every = len(layers) // 60 + 1
     lay_out(figure, 170 + 26 * len(widths) + 5 * min(40, max(map(len, layers))))
-    figure.update_xaxes(
-        title_text="Layer, in execution order",
-        tickvals=list(range(1, len(layers) + 1, every)),
-        ticktext=[plain(tidy(str(name))) for name in layers[::every]],
-        tickangle=-45,
-        showgrid=False,
+    put(
+        figure,
+        xaxis={
+            "title_text": "Layer, in execution order",
+            "tickvals": list(range(1, len(layers) + 1, every)),
+            "ticktext": [plain(tidy(str(name))) for name in layers[::every]],
+            "tickangle": -45,
+            "showgrid": False,
+        },
+        yaxis={"title_text": "Bits", "type": "category", "showgrid": False},
     )
-    figure.update_yaxes(title_text="Bits", type="category", showgrid=False)
     return figure
 
 
