@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from pages.compare.methods import EFFORT, ELAPSED, Method, Trial, front_rows
-from pages.plots.style import GREY, lay_out, plain
+from pages.plots.style import GREY, lay_out, plain, put
 from pages.shared import frames
 from pages.shared.columns import (
     OBJECTIVE,
@@ -174,12 +174,14 @@ def fronts_figure(
     lay_out(figure, 450 + ROW_PX * legend_rows(shown, 2 * ROW_LETTERS))
     # a click chooses a point for the difference; it must not fade all others
     figure.update_traces(unselected={"marker": {"opacity": 1}, "textfont": {"color": GREY}})
-    figure.update_layout(hovermode="closest", clickmode="event+select")
-    figure.update_xaxes(
-        title_text=f"{cost.title}, {unit}",
-        **({"type": "log"} if logarithmic else {"rangemode": "tozero"}),
+    along = {"type": "log"} if logarithmic else {"rangemode": "tozero"}
+    put(
+        figure,
+        hovermode="closest",
+        clickmode="event+select",
+        xaxis={"title_text": f"{cost.title}, {unit}", **along},
+        yaxis={"title_text": height.title, **(POWERS if height.logarithmic else {})},
     )
-    figure.update_yaxes(title_text=height.title, **(POWERS if height.logarithmic else {}))
     return figure
 
 
@@ -385,10 +387,12 @@ def hypervolume_figure(
         )
     rows = legend_rows([plain(m.label) for m in methods if not m.reference])
     lay_out(figure, PLOT_PX + ROW_PX * rows)
-    figure.update_xaxes(title_text=AXES[axis], rangemode="tozero")
     # a line at the very edge of a plot looks cut off
-    figure.update_yaxes(
-        title_text="Hypervolume, share of the box", range=[0, min(1.02, 1.08 * highest or 1.0)]
+    most = min(1.02, 1.08 * highest or 1.0)
+    put(
+        figure,
+        xaxis={"title_text": AXES[axis], "rangemode": "tozero"},
+        yaxis={"title_text": "Hypervolume, share of the box", "range": [0, most]},
     )
     return figure
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 import plotly.graph_objects as go
 
-from pages.plots.style import CELL_TEXT_LAYERS, GREY, lay_out, plain
+from pages.plots.style import CELL_TEXT_LAYERS, GREY, lay_out, plain, put
 from pages.shared.text import bits_text
 from qcore.allocation import BitAllocation, ModelSpec, stored_bits
 from qcore.costs import COSTS, costs_of
@@ -154,16 +154,19 @@ def diff_figure(frame: pd.DataFrame, everything: bool = False) -> go.Figure:
     longest = max(map(len, rows["Layer"]), default=0)
     lay_out(figure, 150 + 34 * len(parts) + round(4.6 * min(longest, 40)))
     every = len(rows) // 60 + 1
-    figure.update_xaxes(
-        title_text="Layer, in execution order"
-        + ("" if everything or len(rows) == len(frame) else "; equal layers left out"),
-        tickvals=places[::every],
-        ticktext=[plain(short(name)) for name in rows["Layer"].tolist()[::every]],
-        tickangle=-45,
-        showgrid=False,
-        zeroline=False,
+    left_out = "" if everything or len(rows) == len(frame) else "; equal layers left out"
+    put(
+        figure,
+        xaxis={
+            "title_text": "Layer, in execution order" + left_out,
+            "tickvals": places[::every],
+            "ticktext": [plain(short(name)) for name in rows["Layer"].tolist()[::every]],
+            "tickangle": -45,
+            "showgrid": False,
+            "zeroline": False,
+        },
+        yaxis={"autorange": "reversed", "showgrid": False, "zeroline": False},
     )
-    figure.update_yaxes(autorange="reversed", showgrid=False, zeroline=False)
     return figure
 
 

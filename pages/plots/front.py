@@ -9,7 +9,7 @@ from itertools import islice
 import pandas as pd
 import plotly.graph_objects as go
 
-from pages.plots.style import GREY, LINE_COLOURS, faded, lay_out, plain, style_of
+from pages.plots.style import GREY, LINE_COLOURS, faded, lay_out, plain, put, style_of
 from pages.shared import frames
 from pages.shared.columns import DAMAGE, OBJECTIVE, SEARCH_HIGH, SEARCH_LOW, SEARCH_SCORE, column_of
 from pages.shared.judged import CLASSIFIER, Words
@@ -74,9 +74,12 @@ def front_figure(
     )
     _add_references(figure, limit, factor, unit, largest, float_score, words)
     lay_out(figure, 460)
-    figure.update_layout(hovermode="closest")
-    figure.update_xaxes(title_text=f"{cost.title}, {unit}", rangemode="tozero")
-    figure.update_yaxes(title_text=score_title or words.on("search"))
+    put(
+        figure,
+        hovermode="closest",
+        xaxis={"title_text": f"{cost.title}, {unit}", "rangemode": "tozero"},
+        yaxis={"title_text": score_title or words.on("search")},
+    )
     return figure
 
 
@@ -195,6 +198,9 @@ def history_figure(history: pd.DataFrame, score_title: str) -> go.Figure:
         line={"shape": "hv", "width": 2, "color": LINE_COLOURS[0]},
     )
     lay_out(figure, 320)
-    figure.update_xaxes(title_text="Evaluations", rangemode="tozero")
-    figure.update_yaxes(title_text=score_title)
+    put(
+        figure,
+        xaxis={"title_text": "Evaluations", "rangemode": "tozero"},
+        yaxis={"title_text": score_title},
+    )
     return figure

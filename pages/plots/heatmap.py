@@ -11,6 +11,7 @@ from pages.plots.style import (
     digit_colour,
     lay_out,
     plain,
+    put,
     shown_colours,
     steps_of,
 )
@@ -64,7 +65,8 @@ def bit_heatmap(bits: pd.DataFrame) -> go.Figure:
             _add_digits(figure, parts, at)
     every = max(1, len(layers) // 60 + 1)
     lay_out(figure, _heatmap_height(len(methods), max(map(len, layers), default=0)), top=10)
-    figure.update_layout(
+    put(
+        figure,
         showlegend=False,
         coloraxis={
             "colorscale": steps_of(colours),
@@ -83,21 +85,21 @@ def bit_heatmap(bits: pd.DataFrame) -> go.Figure:
                 "yanchor": "top",
             },
         },
-    )
-    figure.update_xaxes(
-        title_text="Layer, in execution order",
-        tickvals=list(range(1, len(layers) + 1, every)),
-        ticktext=[plain(name) for name in layers[::every]],
-        tickangle=-45,
-        showgrid=False,
-        zeroline=False,
-    )
-    figure.update_yaxes(
-        tickvals=ticks,
-        ticktext=[plain(label) for label in labels],
-        autorange="reversed",
-        showgrid=False,
-        zeroline=False,
+        xaxis={
+            "title_text": "Layer, in execution order",
+            "tickvals": list(range(1, len(layers) + 1, every)),
+            "ticktext": [plain(name) for name in layers[::every]],
+            "tickangle": -45,
+            "showgrid": False,
+            "zeroline": False,
+        },
+        yaxis={
+            "tickvals": ticks,
+            "ticktext": [plain(label) for label in labels],
+            "autorange": "reversed",
+            "showgrid": False,
+            "zeroline": False,
+        },
     )
     return figure
 

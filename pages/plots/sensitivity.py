@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from pages.plots.style import GREY, LINE_COLOURS, METHOD_DASHES, bit_colour, lay_out, plain
+from pages.plots.style import GREY, LINE_COLOURS, METHOD_DASHES, bit_colour, lay_out, plain, put
 from pages.shared.text import bits_text, tidy
 from qcore.allocation import (
     FLOAT_BITS,
@@ -109,14 +109,13 @@ def curves_figure(frame: pd.DataFrame, unit: str) -> go.Figure:
             ),
         )
     lay_out(figure, 420)
-    figure.update_layout(
-        legend={"orientation": "v", "x": 1.01, "y": 1, "xanchor": "left", "yanchor": "top"}
-    )
-    figure.update_xaxes(
-        title_text="Bits", tickvals=sorted({stored_bits(bits) for bits in frame["bits"]})
-    )
-    figure.update_yaxes(
-        title_text=f"Damage, {plain(unit)}", type="log", exponentformat="power", dtick=1
+    widths = sorted({stored_bits(bits) for bits in frame["bits"]})
+    damage = {"type": "log", "exponentformat": "power", "dtick": 1}
+    put(
+        figure,
+        legend={"orientation": "v", "x": 1.01, "y": 1, "xanchor": "left", "yanchor": "top"},
+        xaxis={"title_text": "Bits", "tickvals": widths},
+        yaxis={"title_text": f"Damage, {plain(unit)}", **damage},
     )
     return figure
 
@@ -165,14 +164,17 @@ def sensitivity_heatmap(frame: pd.DataFrame, unit: str) -> go.Figure:
     )
     every = len(layers) // 60 + 1
     lay_out(figure, 170 + 26 * len(widths) + 5 * min(40, max(map(len, layers))))
-    figure.update_xaxes(
-        title_text="Layer, in execution order",
-        tickvals=list(range(1, len(layers) + 1, every)),
-        ticktext=[plain(tidy(str(name))) for name in layers[::every]],
-        tickangle=-45,
-        showgrid=False,
+    put(
+        figure,
+        xaxis={
+            "title_text": "Layer, in execution order",
+            "tickvals": list(range(1, len(layers) + 1, every)),
+            "ticktext": [plain(tidy(str(name))) for name in layers[::every]],
+            "tickangle": -45,
+            "showgrid": False,
+        },
+        yaxis={"title_text": "Bits", "type": "category", "showgrid": False},
     )
-    figure.update_yaxes(title_text="Bits", type="category", showgrid=False)
     return figure
 
 
@@ -247,17 +249,28 @@ def price_figure(frame: pd.DataFrame, unit: str, most: int = 60) -> go.Figure:
         )
     )
     lay_out(figure, 330 + 4 * min(40, max(map(len, rows["layer"]))))
-    figure.update_layout(uniformtext={"mode": "hide", "minsize": 9})
-    figure.update_xaxes(
-        title_text="Layer, dearest bit first",
-        tickvals=list(range(1, len(rows) + 1)),
-        ticktext=[plain(tidy(str(name))) for name in rows["layer"]],
-        tickangle=-45,
-        showgrid=False,
+    put(
+        figure,
+        uniformtext={"mode": "hide", "minsize": 9},
+        xaxis={
+            "title_text": "Layer, dearest bit first",
+            "tickvals": list(range(1, len(rows) + 1)),
+            "ticktext": [plain(tidy(str(name))) for name in rows["layer"]],
+            "tickangle": -45,
+            "showgrid": False,
+        },
     )
     title = f"{plain(unit)} per KiB saved"
     if log:
-        figure.update_yaxes(title_text=title, type="log", exponentformat="power", dtick=1)
+        put(
+            figure,
+            yaxis={
+                "title_text": title,
+                "type": "log",
+                "exponentformat": "power",
+                "dtick": 1,
+            },
+        )
     else:
-        figure.update_yaxes(title_text=title)
+        put(figure, yaxis={"title_text": title})
     return figure

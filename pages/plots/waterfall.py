@@ -3,7 +3,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from pages.plots.style import GREY, LINE_COLOURS, lay_out, plain
+from pages.plots.style import GREY, LINE_COLOURS, lay_out, plain, put
 from pages.shared.text import scale_of
 from qcore.allocation import BitAllocation, LayerBits, ModelSpec
 from qcore.costs import COSTS
@@ -64,6 +64,13 @@ def waterfall_figure(model: ModelSpec, allocation: BitAllocation) -> go.Figure:
     )  # fmt: skip
     lay_out(figure, 320)
     labels = ["8 bits everywhere", *names, "these bits"]
-    figure.update_xaxes(tickvals=list(range(len(steps))), ticktext=labels, title_text="")
-    figure.update_yaxes(title_text=f"Weights, {unit}", rangemode="tozero")
+    put(
+        figure,
+        xaxis={
+            "tickvals": list(range(len(steps))),
+            "ticktext": labels,
+            "title_text": "",
+        },
+        yaxis={"title_text": f"Weights, {unit}", "rangemode": "tozero"},
+    )
     return figure

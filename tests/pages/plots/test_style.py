@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 import pytest
 
 from pages.explore.payload.looks import look_of
-from pages.plots.style import BUTTONS_PX, CHART, FAMILY_COLOURS, GREY, lay_out, style_of
+from pages.plots.style import BUTTONS_PX, CHART, FAMILY_COLOURS, GREY, lay_out, put, style_of
 from qcore.search import FAMILIES
 from qcore.searches import SEARCHES
 
@@ -87,3 +87,19 @@ def test_a_charts_buttons_show_on_hovering_beside_the_axes():
     assert CHART["displayModeBar"] == "hover"
     assert figure.layout.modebar.orientation == "v"
     assert figure.layout.margin.r >= BUTTONS_PX
+
+
+def test_what_is_put_into_a_figure_is_what_plotly_updates():
+    whole = {
+        "hovermode": "closest",
+        "legend": {"orientation": "h", "y": 1.03},
+        "coloraxis": {"cmin": 0.5, "colorbar": {"title": {"text": "bits"}, "tickvals": [1, 2]}},
+    }
+    axis = {"title_text": "Layer", "tickvals": [1, 2], "showgrid": False}
+    one, other = go.Figure(layout={"legend": {"x": 3}}), go.Figure(layout={"legend": {"x": 3}})
+    put(one, **whole, xaxis=axis, yaxis={"autorange": "reversed"})
+    other.update_layout(**whole)
+    other.update_xaxes(**axis)
+    other.update_yaxes(autorange="reversed")
+    assert one == other
+    assert one.layout.legend.x == 3
