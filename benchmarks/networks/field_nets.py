@@ -1,14 +1,17 @@
-"""Networks of public packages whose own code cannot be imported as it is; built by name.
+"""Networks of public packages whose own code cannot be imported as it is, or have no file.
 
 The folder of the unpacked packages is named by the environment variable FIELD_PACKAGES.
 """
 
+import importlib
 import importlib.util
 import os
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import torch
 from torch import nn
 
 
@@ -37,3 +40,33 @@ def demosaick() -> nn.Module:
             sys.modules["pkg_resources"] = before
     network: nn.Module = module.BayerDemosaick(pretrained=False)
     return network
+
+
+def encoder_as_onnx(folder: Path, file: Path) -> Path:
+    """Write a Hugging Face folder's text encoder as most such files are written: TorchScript."""
+    importlib.import_module("qcore.models._torchvision")  # transformers imports torchvision
+    transformers: Any = importlib.import_module("transformers")
+    encoder: Any = transformers.AutoModel.from_pretrained(
+        folder, attn_implementation="eager"
+    ).eval()
+
+    class Hidden(nn.Module):
+        """The encoder, with one tensor as its output."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = encoder
+
+        def forward(self, ids: torch.Tensor, mask: torch.Tensor, kinds: torch.Tensor) -> Any:
+            found = self.encoder(input_ids=ids, attention_mask=mask, token_type_ids=kinds)
+            return found.last_hidden_state
+
+    ids = torch.randint(1, 1000, (2, 16))
+    names = ["input_ids", "attention_mask", "token_type_ids"]
+    axes = {name: {0: "batch", 1: "sequence"} for name in [*names, "last_hidden_state"]}
+    torch.onnx.export(
+        Hidden(), (ids, torch.ones_like(ids), torch.zeros_like(ids)), str(file),
+        input_names=names, output_names=["last_hidden_state"], dynamic_axes=axes,
+        opset_version=14, dynamo=False,
+    )  # fmt: skip
+    return file

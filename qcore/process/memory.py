@@ -1,4 +1,4 @@
-"""Keeps freed memory for the next tensor instead of giving it back to the system.
+"""Keeps freed memory for the next tensor, and gives it back to the system between the phases.
 
 A CPU evaluation allocates the same few megabytes again and again. By default the C library returns
 each such block at once, and the system clears every page of the next one: two fifths of the time of
@@ -27,3 +27,18 @@ def keep_freed_memory() -> bool:
     wishes = ((M_MMAP_THRESHOLD, KEEP_BYTES), (M_TRIM_THRESHOLD, KEEP_BYTES), (M_ARENA_MAX, 1))
     done = [mallopt(name, value) == 1 for name, value in wishes]
     return all(done)
+
+
+def give_back_freed_memory() -> bool:
+    """Return what this process has freed and kept to the system; True where it can be told to.
+
+    Between phases whose tensors are of other sizes: what one leaves in pieces serves the next one
+    little, and both together would be the most that the process takes.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError):  # another C library
+        return False
+    return bool(trim(0) in (0, 1))

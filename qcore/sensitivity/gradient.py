@@ -169,7 +169,8 @@ def batches_of(evaluator: "Evaluator", index: Sequence[tuple[str, str, int]]) ->
     for row, (name, part, bits) in enumerate(index):
         rows[name].append((row, part, bits))
     generator = torch.Generator().manual_seed(0)
-    most = samples_at_once(sum(layer.outputs for layer in model.spec.layers), KEPT)
+    # half of what tuning takes: a search holds answers and prepared weights beside it
+    most = samples_at_once(sum(layer.outputs for layer in model.spec.layers), 2 * KEPT)
     for batch, _ in evaluator.unseen(IMAGES):
         parts = -(-count(batch) // most)
         for x in pieces(batch, parts) if parts > 1 else (batch,):

@@ -31,3 +31,27 @@ def page_faults(mode):
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
 def test_the_system_is_hardly_asked_for_pages_once_memory_is_kept():
     assert page_faults("kept") < page_faults("as it comes") / 10
+
+
+HOLES = """
+import numpy as np
+from qcore.process.memory import give_back_freed_memory, keep_freed_memory
+
+def resident():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if "VmRSS" in line)
+
+keep_freed_memory()
+pieces = [np.ones(250_000) for _ in range(40)]
+pieces = pieces[1::2]  # what is freed lies between what stays
+before = resident()
+assert give_back_freed_memory()
+print(before - resident())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_freed_memory_between_kept_tensors_is_given_back():
+    done = subprocess.run(
+        [sys.executable, "-c", HOLES], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) > 0.8 * 20 * 250_000 * 8 / 1024

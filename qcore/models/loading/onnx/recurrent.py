@@ -190,7 +190,11 @@ def _check(kind: str, name: str, told: Any, given: list[str], usual: bool) -> No
     if not usual:
         reasons.append("other activations than torch's")
     if given[4]:
-        reasons.append("lengths of its own for each sample (sequence_lens)")
+        raise UnsupportedModel(
+            f"The {kind} {name} is given a length for each sample (sequence_lens), which only all "
+            "of its steps can be here. Export the network without it (in torch without "
+            "pack_padded_sequence), and give samples of one length"
+        )
     if told.get("clip"):
         reasons.append("clipping")
     if told.get("input_forget"):

@@ -61,14 +61,19 @@ def with_sizes(proto: Any, values: Values) -> Sized:
     sought = {name for node in readers for name in node.input if name in sizes}
     moving = [n for n in readers if n.op_type in ("Reshape", "Expand") and n.input[1] in sought]
     gathers = [n for n in readers if n.op_type in GATHERS and n.input[1] in sought]
-    shown = sought | {n.output[0] for n in moving} | {n.input[0] for n in gathers}
-    names = sorted(shown - {tensor.name for tensor in graph.initializer})
+    told = [n for n in readers if n.op_type in RECURRENT and len(n.input) > 4 and n.input[4]]
+    lengthy = {node.name for node in told}
+    shown = sought | {n.output[0] for n in moving} | {n.input[0] for n in (*gathers, *told)}
+    known = {each.name for each in (*graph.initializer, *graph.input)}
+    names = sorted(shown - known)
     seen = [dict(zip(names, found, strict=True)) for found in values(proto, names)] if names else []
     copy = copied(proto)
     graph, expanded, nodes = copy.graph, {}, []
     made: dict[tuple[Any, ...], str] = {}
     for node in graph.node:
         nodes.append(node)
+        if node.name in lengthy and _whole(graph, node, seen):
+            node.input[4] = ""
         if not seen or sizes.issuperset(node.output):
             continue
         for place, name in enumerate(node.input):
@@ -128,6 +133,21 @@ def _within_samples(graph: Any, node: Any, seen: list[dict[str, np.ndarray]]) ->
         helper.make_node("Reshape", [node.input[0], shape], [rows], name=rows),
         helper.make_node("Gather", [rows, places], list(node.output), name=node.name, axis=1),
     ]
+
+
+def _whole(graph: Any, node: Any, seen: list[dict[str, np.ndarray]]) -> bool:
+    """True where a recurrent node is always given as many steps as it has for every sample."""
+    axis = 1 if any(a.name == "layout" and a.i for a in node.attribute) else 0
+    name, lengths = node.input[0], node.input[4]
+    fixed = {value.name: value.type.tensor_type.shape.dim for value in graph.input}
+    numpy_helper = need("onnx.numpy_helper", "")
+    kept = {t.name: numpy_helper.to_array(t) for t in graph.initializer if t.name == lengths}
+    for found in seen or [{}]:
+        given = kept.get(lengths, found.get(lengths))
+        steps = found[name].shape[axis] if name in found else fixed[name][axis].dim_value
+        if given is None or not (given == steps).all():
+            return False
+    return True
 
 
 def of_sizes_alone(graph: Any) -> set[str]:

@@ -130,12 +130,13 @@ def test_several_outputs_come_under_their_names_and_are_all_compared(tmp_path):
     assert what == {"name": "map", "output": "what", "binary": True, "probabilities": True}
 
 
-def lstm(path, batch="n", state=True, direction="forward", peepholes=None):
+def lstm(path, batch="n", state=True, direction="forward", peepholes=None, lengths=None):
     """A signal through an LSTM that starts from a state, which it gives back."""
     ways = 2 if direction == "bidirectional" else 1
     nodes = [
         N("Transpose", ["x"], ["t"], perm=[1, 0, 2]),
-        N("LSTM", ["t", "w", "r", "b", "", *(("h", "c") if state else ("", "")),
+        N("LSTM", ["t", "w", "r", "b", "" if lengths is None else "lengths",
+                   *(("h", "c") if state else ("", "")),
                    "" if peepholes is None else "p"],
           ["y", "hn", "cn"], name="lstm", hidden_size=5, direction=direction),
         N("Transpose", ["y"], ["s"], perm=[2, 0, 1, 3]),
@@ -152,6 +153,14 @@ def lstm(path, batch="n", state=True, direction="forward", peepholes=None):
         tensors.append(values or zeros)
     inputs = [("x", F, (batch, 7, 3))]
     outputs = [("z", F, (batch, 2))]
+    if lengths == "given":
+        inputs.append(("lengths", TensorProto.INT32, (batch,)))
+    elif lengths is not None and batch == 1:
+        tensors.append(numpy_helper.from_array(np.array([lengths], np.int32), "lengths"))
+    elif lengths is not None:
+        tensors += [numpy_helper.from_array(np.array(lengths, np.int32), "each"), numbers("at", 0)]
+        nodes[:0] = [N("Shape", ["x"], ["sizes"]), N("Gather", ["sizes", "at"], ["many"]),
+                     N("Expand", ["each", "many"], ["lengths"])]  # fmt: skip
     if state:
         inputs += [(name, F, (ways, batch, 5)) for name in ("h", "c")]
         outputs += [(name, F, (ways, batch, 5)) for name in ("hn", "cn")]
@@ -211,6 +220,23 @@ def test_gates_of_an_lstm_may_see_its_cell(tmp_path, direction, state):
     with torch.no_grad():
         got = call(loaded.network, x if state else x["x"])
     assert np.allclose(got.numpy(), wanted(path, feeds)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", ["n", 1])
+def test_lengths_that_are_all_steps_are_none(tmp_path, batch):
+    path = lstm(tmp_path / "n.onnx", batch, state=False, lengths=7)
+    read = read_onnx(path)
+    assert any(isinstance(module, torch.nn.LSTM) for module in read.network.modules())
+    x = torch.randn(1, 7, 3)
+    with torch.no_grad():
+        assert np.allclose(read.network(x).numpy(), wanted(path, {"x": x.numpy()})[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(("batch", "lengths"), [(1, 5), ("n", 5), ("n", "given")])
+def test_other_lengths_are_refused_with_what_to_do(tmp_path, batch, lengths):
+    path = lstm(tmp_path / "n.onnx", batch, state=False, lengths=lengths)
+    with pytest.raises(UnsupportedModel, match="without pack_padded_sequence"):
+        read_onnx(path)
 
 
 def test_peepholes_of_zeros_are_none(tmp_path):
