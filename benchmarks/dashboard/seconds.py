@@ -34,7 +34,7 @@ TEST, TUNING = "test images", "tuning"
 
 PHASES: dict[str, tuple[str, ...]] = {
     "data": ("qcore.prepare.load_data", "qcore.prepare.fitted_targets"),
-    "network and its layers": ("qcore.prepare.load_model", "qcore.prepare.find_layers"),
+    "network and its layers": ("qcore.prepare.load_model", "qcore.prepare.found_layers"),
     "ranges of inputs": ("qcore.scoring.evaluator.measure_ranges",),
     "steps and grids": (
         "qcore.ptq.model.QuantizedModel.nearest_step",
