@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 
 from qcore.allocation import ModelSpec
+from qcore.cache import NO_CACHE, Cache
 from qcore.errors import InvalidParams
 from qcore.float_check import far_off
 from qcore.judges import Judge
@@ -180,6 +181,7 @@ def check_network_on(
     search: int,
     tell: Tell = lambda words: None,
     opening: Opening = nullcontext,
+    cache: Cache = NO_CACHE,
 ) -> Check:
     """Run a network on data: its float accuracy, its time, and what looks wrong.
 
@@ -194,7 +196,7 @@ def check_network_on(
         _spec(name, data, (2, 8), (32,), calibration, search),
         correction=OFF,  # nothing is quantized here
     )
-    prepared = prepare(spec, on_progress=tell, opening=opening)
+    prepared = prepare(spec, on_progress=tell, opening=opening, cache=cache)
     tell("Measuring the float network on the test split")
     prepared.report(prepared.float_point)
     point = prepared.float_point
@@ -258,6 +260,7 @@ def measure_table(
     tell: Tell = lambda words: None,
     on_step: Callable[[int, int], None] = lambda done, total: None,
     opening: Opening = nullcontext,
+    cache: Cache = NO_CACHE,
 ) -> SensitivityTable:
     """Compute a sensitivity table, under the key by which later searches find it.
 
@@ -273,6 +276,7 @@ def measure_table(
         tell: Told in a few words what is being done.
         on_step: Told how many of how many steps are done.
         opening: Gives what is entered while network and data are opened.
+        cache: Of what was worked out of this network and these samples.
     """
     prepared: Prepared | None = None
 
@@ -286,6 +290,7 @@ def measure_table(
         on_progress=tell,
         on_step=on_step,
         opening=opening,
+        cache=cache,
     )
     sensitivity = prepared.problem.sensitivity
     if sensitivity is None:

@@ -16,6 +16,8 @@ from qcore.allocation import (
     stored_bits,
     width_json,
 )
+from qcore.cache import NO_CACHE, Cache
+from qcore.cache.network import found_layers
 from qcore.costs import COSTS
 from qcore.costs.budget import Budget
 from qcore.costs.formulas import CostModel
@@ -25,7 +27,6 @@ from qcore.formats.config import BitConfig
 from qcore.judges import CLASSES, Judge, read_judge
 from qcore.models.catalog import judge_of
 from qcore.models.zoo import load_model
-from qcore.network.layers import find_layers
 from qcore.problem import PTQ, TUNED, Point, Problem, SensitivityTable, Window
 from qcore.process.memory import give_back_freed_memory, keep_freed_memory
 from qcore.ptq import choice, rounding_names
@@ -35,7 +36,7 @@ from qcore.qat.checkpoints import Checkpoints, MemoryCheckpoints
 from qcore.qat.setup import Setup
 from qcore.qat.trainer import Trainer
 from qcore.quantizer_names import key_part
-from qcore.rounding.table import Rounded, RoundedWeights
+from qcore.rounding.table import Rounded, RoundedWeights, codes_from_arrays, codes_to_arrays
 from qcore.rules.ties import Part
 from qcore.run_spec import RunSpec
 from qcore.scoring.evaluator import Evaluator, batch_size_for, choose_device
@@ -164,12 +165,6 @@ def table_key(model_digest: str, data_digest: str, kind: str, spec: RunSpec) -> 
     return name + key_part(spec.quantizer) + rounding_names.key_part(spec.rounding)
 
 
-def codes_key(model_digest: str, data_digest: str, bits: int, spec: RunSpec) -> str:
-    """Name of a cached table of codes at one width: whatever could change a code is in it."""
-    drawn = f"{model_digest[:32]}/{data_digest[:32]}"
-    return f"v1/{spec.rounding}/{spec.quantizer}/{width_json(bits)}/{drawn}"
-
-
 def widths_of(
     everywhere: Iterable[int], options: Mapping[str, Sequence[LayerBits]], part: Part
 ) -> list[int]:
@@ -207,8 +202,7 @@ def prepare(
     checkpoints: Checkpoints | None = None,
     load_stage: Callable[[int, str], bytes | None] = lambda run, stage: None,
     on_step: Callable[[int, int], None] = lambda done, total: None,
-    load_codes: Callable[[str], Mapping[str, Rounded] | None] = lambda key: None,
-    save_codes: Callable[[str, Mapping[str, Rounded]], None] = lambda key, codes: None,
+    cache: Cache = NO_CACHE,
     costs: Mapping[str, CostModel] = COSTS,
     processes: int = 1,
     opening: Callable[[], AbstractContextManager[None]] = nullcontext,
@@ -223,8 +217,7 @@ def prepare(
         checkpoints: Where training stages keep their state; None keeps it in memory.
         load_stage: Run number and stage to the state of a stage that run has trained, or None.
         on_step: Told how many of how many steps of a sensitivity table are done.
-        load_codes: Returns a cached table of codes of one width, by layer, or None.
-        save_codes: Keeps a table of codes that was made.
+        cache: Of what others worked out of this network, these samples and settings.
         costs: The costs that may be limited; `read_costs` where a user's own are among them.
         processes: In how many processes a rounding may make its codes, where that pays; they run
             the caller's main module again, which must be guarded as multiprocessing wants it.
@@ -251,7 +244,7 @@ def prepare(
         on_progress(f"Loading {spec.model}")
         network = load_model(spec.model)
         example = next(data.calibration.batches(1, "cpu"))[0]
-        found = find_layers(network, example, spec.model, data.inputs)
+        found, cache = found_layers(network, example, spec.model, data.inputs, cache)
         check_data_fits(data, found.spec)
         judge = judge_of(spec.model) if spec.judge is None else read_judge(spec.judge)
         data = fitted_targets(data, network, judge)
@@ -265,25 +258,25 @@ def prepare(
     model = QuantizedModel(network, found, quantizer=spec.quantizer, device=device)
     size = batch_size_for(data.input_shape, device, data.ids)
     narrow = [bits for bits in widths if stored_bits(bits) < rounding_names.PLAIN_FROM]
-    keys = {
-        bits: codes_key(found.spec.digest, data.digest, bits, spec)
-        for bits in dict.fromkeys((*narrow, *choice.WIDTHS))
-    }
+    cache = cache.about(data.digest)
+    chosen_by = spec.rounding, spec.quantizer, device, size
     known: dict[tuple[str, int], Rounded] = {}
     if spec.rounding != rounding_names.NEAREST:
-        for bits, key in keys.items():
-            known |= {(name, bits): codes for name, codes in (load_codes(key) or {}).items()}
+        for bits in dict.fromkeys((*narrow, *choice.WIDTHS)):
+            kept = codes_from_arrays(cache.get("codes", *chosen_by, bits) or {})
+            known |= {(name, bits): codes for name, codes in kept.items()}
 
     def make(rounded: RoundedWeights, tried: tuple[int, ...]) -> None:
         if trains:
             return
         rounded.processes = processes
         for bits in _made(rounded, [*narrow, *tried], spec.rounding, on_progress):
-            save_codes(keys[bits], rounded.at(bits))
+            arrays = codes_to_arrays(rounded.at(bits))
+            cache.put("codes", arrays, *chosen_by, bits, packed=True)
 
     evaluator = Evaluator(
         model, data, device, batch_size=size, judge=judge, rounding=spec.rounding, known=known,
-        correction=spec.correction, make=make,
+        correction=spec.correction, make=make, cache=cache,
     )  # fmt: skip
     correction = evaluator.correction.how
     notes = data.notes
@@ -341,7 +334,7 @@ def prepare(
             stage, network, found.spec, data, device, size, evaluator.tuning, trainer,
             quantizer=spec.quantizer, judge=judge, rounding=spec.rounding,
             known=None if evaluator.rounded is None else evaluator.rounded.entries,
-            correction=correction,
+            correction=correction, cache=cache,
         )  # fmt: skip
 
     return Prepared(problem, evaluator, data.digest, pack, notes)

@@ -26,6 +26,7 @@ RECORDINGS_VARIABLE = "BITDIAL_RECORDINGS"
 TOKEN_VARIABLE = "BITDIAL_TOKEN"
 BACKUPS_VARIABLE = "BITDIAL_BACKUPS"
 TRIES_VARIABLE = "BITDIAL_TRIES"
+CACHE_VARIABLE = "BITDIAL_CACHE_GB"
 OPEN_GB_VARIABLE = "BITDIAL_OPEN_GB"
 OPEN_SECONDS_VARIABLE = "BITDIAL_OPEN_S"
 
@@ -34,6 +35,8 @@ DEFAULT_EVALUATOR = "inline"
 DEFAULT_BACKUPS = 4
 DEFAULT_TRIES = 3
 MOST_WORKERS = 256
+DEFAULT_CACHE_GB = 4.0
+CACHE_RANGE_GB = (0.0, 100_000.0)
 DEFAULT_OPEN_S = 1800.0
 OPEN_RANGE_S = (1.0, 86_400.0)
 OPEN_RANGE_GB = (0.1, 100_000.0)
@@ -61,6 +64,7 @@ class Settings:
         token: What a browser must know to open the dashboard; "" for nothing. Never show it.
         backups: Weekly backups of a SQLite file that are kept beside it; 0 for none.
         tries: Workers in a row that may end without a new point before their run has failed.
+        cache_gb: What the cache may take on the disk, 10^9 bytes; 0 for none.
         open_gb: Memory that opening a file may take beyond the program's own, 10^9 bytes.
         open_s: Seconds that opening a file may take.
     """
@@ -76,6 +80,7 @@ class Settings:
     token: str = field(default="", repr=False)
     backups: int = DEFAULT_BACKUPS
     tries: int = DEFAULT_TRIES
+    cache_gb: float = DEFAULT_CACHE_GB
     open_gb: float = OPEN_RANGE_GB[1]
     open_s: float = DEFAULT_OPEN_S
 
@@ -123,6 +128,7 @@ def read_settings(env: Env | None = None) -> Settings:
         token=token(env),
         backups=_backups(env),
         tries=_tries(env),
+        cache_gb=cache_gb(env),
         open_gb=open_gb(env),
         open_s=open_seconds(env),
     )
@@ -201,6 +207,16 @@ def _recordings(env: Env) -> bool:
 
 def _lease_s(env: Env) -> float:
     return _number(env, LEASE_VARIABLE, LEASE_RANGE_S, "seconds", DEFAULT_LEASE_S)
+
+
+def cache_gb(env: Env | None = None) -> float:
+    """What the cache may take on the disk, 10^9 bytes; 0 for none.
+
+    Raises:
+        InvalidParams: it is no such number.
+    """
+    env = os.environ if env is None else env
+    return _number(env, CACHE_VARIABLE, CACHE_RANGE_GB, "GB", DEFAULT_CACHE_GB)
 
 
 def open_seconds(env: Env | None = None) -> float:
@@ -342,6 +358,14 @@ _EXPLAINED: tuple[tuple[str, str, Callable[[Env], str], str], ...] = (
         lambda env: str(_tries(env)),
         "How often in a row a search's own worker may end without measuring anything before the "
         f"search has failed; power cuts and killed servers do not count. Default: {DEFAULT_TRIES}.",
+    ),
+    (
+        "Cache size",
+        CACHE_VARIABLE,
+        lambda env: f"{cache_gb(env):g} GB",
+        "What the folder cache in the data folder may take: what was worked out of a network and "
+        "its samples, so that it is not worked out again. What was used longest ago goes first; 0 "
+        f"for none. Default: {DEFAULT_CACHE_GB:g} GB.",
     ),
     (
         "Memory to open a file",

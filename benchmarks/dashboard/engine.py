@@ -48,7 +48,7 @@ SPEC = RunSpec(
 )
 WRITES = 400
 IDLE_S = 10.0
-KILLS = 2
+KILLS = 6
 
 Row = dict[str, Any]
 

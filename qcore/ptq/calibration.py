@@ -34,6 +34,9 @@ from qcore.trees import Tree, count, part
 
 GAIN_LIMIT = 8.0
 
+Targets = list[dict[str, list[tuple[Tensor, Tensor]]]]
+"""For each batch, layer name to (mean, mean square), each (channels,), of each of its calls."""
+
 
 def float_allocation(model: QuantizedModel) -> BitAllocation:
     """Every layer left in float."""
@@ -53,8 +56,8 @@ def first_images(
 
 
 @torch.inference_mode()
-def measure_ranges(model: QuantizedModel, batches: Sequence[Tree]) -> None:
-    """Fill `model.histograms` from the float network's inputs to each layer.
+def measure_ranges(model: QuantizedModel, batches: Sequence[Tree]) -> dict[str, Histogram]:
+    """Fill `model.histograms` from the float network's inputs to each layer, and return them.
 
     Args:
         model: Switched to float here.
@@ -83,6 +86,7 @@ def measure_ranges(model: QuantizedModel, batches: Sequence[Tree]) -> None:
     finally:
         for handle in handles:
             handle.remove()
+    return model.histograms
 
 
 def gain_and_shift(
@@ -148,20 +152,30 @@ class Correction:
         model: Switched to float here, to learn the targets.
         batches: The network's inputs; a few hundred samples in all are enough.
         how: Key of CORRECTIONS.
+        known: What another one learned of this network, these batches and this correction.
+
+    Attributes:
+        targets: Moments of the float network's outputs that layers are matched to.
     """
 
     def __init__(
-        self, model: QuantizedModel, batches: Sequence[Tree], how: str = SEQUENTIAL
+        self,
+        model: QuantizedModel,
+        batches: Sequence[Tree],
+        how: str = SEQUENTIAL,
+        known: Targets | None = None,
     ) -> None:
         self.model, self.batches, self.how = model, list(batches), how
         model.correction = how
         self._masks = [counted_positions(batch) for batch in self.batches]
         self._parallel = ParallelShifts(model, self.batches, self._masks)
-        self._targets: list[dict[str, list[tuple[Tensor, Tensor]]]] = []
+        self.targets: Targets = [] if known is None else known
         self._matched = matched_layers(model, how)
         model.set_allocation(float_allocation(model))
+        if known is not None:
+            return
         for batch, masks in zip(self.batches if self._matched else (), self._masks, strict=False):
-            self._targets.append({name: [] for name in model.layers})
+            self.targets.append({name: [] for name in model.layers})
             self._learn(batch, masks)
 
     @torch.inference_mode()
@@ -177,7 +191,7 @@ class Correction:
     def _learn(self, batch: Tree, masks: Sequence[Tensor]) -> None:
         def learn(layer: QuantizedLayer, output: Tensor) -> Tensor:
             output = output + layer.per_channel(layer.bias, output)
-            self._targets[-1][layer.name].append(layer.channel_moments(output, masks))
+            self.targets[-1][layer.name].append(layer.channel_moments(output, masks))
             return output
 
         self._run(batch, learn)
@@ -195,7 +209,7 @@ class Correction:
 
     def _match(self, shifts: Mapping[str, Tensor]) -> None:
         sums: dict[str, list[Tensor]] = {}
-        for batch, targets, masks in zip(self.batches, self._targets, self._masks, strict=True):
+        for batch, targets, masks in zip(self.batches, self.targets, self._masks, strict=True):
             waiting = {name: list(moments) for name, moments in targets.items()}
 
             def correct(

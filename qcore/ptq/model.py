@@ -85,6 +85,7 @@ class QuantizedModel(nn.Module):
             a rounding chose, or to None where weights go to the nearest codes; None: everywhere.
         allocation: The bits in use.
         correction: How layers are corrected after their bits were set, a key of CORRECTIONS.
+        quantizer: Key of POST_TRAINING that chooses the weights' steps.
     """
 
     def __init__(
@@ -108,6 +109,7 @@ class QuantizedModel(nn.Module):
         self.steps: dict[tuple[str, int], Tensor] = {}
         self._grids: dict[tuple[str, int], ActivationGrid] = {}
         self._loaded: dict[str, dict[str, np.ndarray]] = {}
+        self.quantizer = quantizer
         self._step = QUANTIZERS[quantizer].steps
         self._prepared: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
         self._prepared_bytes, self._cache_bytes = 0, cache_bytes

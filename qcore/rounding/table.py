@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from qcore.allocation import stored_bits
+from qcore.cache import Arrays
 from qcore.network.operation import to_rows
 from qcore.ptq.layer import QuantizedLayer
 from qcore.ptq.model import QuantizedModel
@@ -170,3 +171,18 @@ def _within_memory(model: QuantizedModel, names: Sequence[str]) -> list[list[str
 def _moment_bytes(layer: QuantizedLayer) -> int:
     n = to_rows(layer.weight, layer.operation).shape[1]
     return 4 * layer.operation.groups * n * n
+
+
+def codes_to_arrays(codes: Mapping[str, Rounded]) -> Arrays:
+    """Codes and steps of layers, as an entry of the cache holds them."""
+    return {
+        f"{what}/{name}": array
+        for name, found in codes.items()
+        for what, array in zip(("codes", "steps"), found, strict=True)
+    }
+
+
+def codes_from_arrays(arrays: Arrays) -> dict[str, Rounded]:
+    """What `codes_to_arrays` turned into arrays."""
+    names = [key.removeprefix("codes/") for key in arrays if key.startswith("codes/")]
+    return {name: (arrays[f"codes/{name}"], arrays[f"steps/{name}"]) for name in names}

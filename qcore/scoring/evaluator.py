@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from qcore.allocation import FLOAT_BITS, BitAllocation
+from qcore.cache import NO_CACHE, Cache
 from qcore.data import Data, Split
 from qcore.errors import InvalidData, InvalidParams
 from qcore.judges import CLASSES, Judge
@@ -29,6 +30,7 @@ from qcore.ptq.settings import CORRECTION_IMAGES, TuningParams, held_out
 from qcore.ptq.tuning import tune
 from qcore.qat.trainer import Trainer
 from qcore.rounding.table import Entries, RoundedWeights
+from qcore.scoring import cached
 from qcore.trees import Tree, call, count, device_of, finite, join, laid_out, part, pieces
 
 MOST_ANSWER_BYTES = 6 * 2**30
@@ -104,6 +106,7 @@ class Evaluator:
         correction: Key of CORRECTIONS; None measures which is best for this network.
         make: Given the table of codes and the widths that measuring the correction takes, before
             anything is asked of it; makes what it wants to have made with progress.
+        cache: Of what depends on this network; None of it is worked out twice.
 
     Attributes:
         float_point: The float network as a point; its test scores are taken with the first report.
@@ -129,6 +132,7 @@ class Evaluator:
         known: Entries | None = None,
         correction: str | None = None,
         make: Callable[[RoundedWeights, tuple[int, ...]], None] = lambda rounded, widths: None,
+        cache: Cache = NO_CACHE,
     ) -> None:
         self.model, self.device, self.judge = model, device, judge
         self.tuning = tuning or TuningParams()
@@ -137,23 +141,24 @@ class Evaluator:
         self.calibration = to_batches(data.calibration, size, device, judge)
         self.search = to_batches(data.search, size, device, judge)
         self._test_images = data.test
-        measure_ranges(model, [x for x, _ in self.calibration])
+        self._cache = cache = cache.about(device, size, judge.to_json())
+        model.histograms = cache.found(
+            "ranges",
+            lambda: measure_ranges(model, [x for x, _ in self.calibration]),
+            cached.ranges_to_arrays,
+            cached.ranges_from_arrays,
+        )
         self.rounded: RoundedWeights | None = None
         if rounding != NEAREST:
             self.rounded = RoundedWeights(model, self._fitted_on(), rounding, known)
             model.rounded = self.rounded
             held = sum(count(x) for x, _ in self.unseen(2 * CORRECTION_IMAGES))
             make(self.rounded, tried_widths(held) if correction is None else ())
-        self.chosen = (
-            choose_correction(model, self.unseen(2 * CORRECTION_IMAGES), judge)
-            if correction is None
-            else Choice(correction, {})
-        )
-        few = first_images(self.calibration, CORRECTION_IMAGES)
-        self.correction = Correction(model, [x for x, _ in few], self.chosen.how)
+        self.chosen = Choice(correction, {}) if correction is not None else self._choice(rounding)
+        self.correction = self._corrected(self.chosen.how)
         self._installed: tuple[str, str] | None = None
         self._tuned: dict[str, State] = {}
-        self._float_search = self._float_answers(self.search)
+        self._float_search = self._float_answers("search", self.search)
         self._float_test: list[Tree] | None = None
         self._float_right: bytes | None = None
         everything = float_allocation(model)
@@ -162,6 +167,28 @@ class Evaluator:
             tally(judge, self.search, self._float_search, self._float_search),
             device=device,
         )
+
+    def _choice(self, rounding: str) -> Choice:
+        return self._cache.found(
+            "correction",
+            lambda: choose_correction(self.model, self.unseen(2 * CORRECTION_IMAGES), self.judge),
+            cached.choice_to_arrays,
+            cached.choice_from_arrays,
+            rounding,
+            self.model.quantizer,
+        )
+
+    def _corrected(self, how: str) -> Correction:
+        few = [x for x, _ in first_images(self.calibration, CORRECTION_IMAGES)]
+        kept = self._cache.get("moments", how)
+        names = list(self.model.layers)
+        known = None
+        if kept is not None:
+            known = cached.targets_from_arrays(kept, names, len(few), self.device)
+        made = Correction(self.model, few, how, known)
+        if kept is None and made.targets:
+            self._cache.put("moments", cached.targets_to_arrays(made.targets), how)
+        return made
 
     def unseen(self, most: int) -> list[Batch]:
         """The leading calibration batches, of at most so many samples, that no rounding has seen.
@@ -191,8 +218,17 @@ class Evaluator:
         """Call after switching the model from outside: the next score sets it anew."""
         self._installed = None
 
+    def _float_answers(self, split: str, batches: Sequence[Batch]) -> list[Tree]:
+        return self._cache.found(
+            "answers",
+            lambda: self._answered(batches),
+            cached.answers_to_arrays,
+            lambda arrays: cached.answers_from_arrays(arrays, self.device),
+            split,
+        )
+
     @torch.inference_mode()
-    def _float_answers(self, batches: Sequence[Batch]) -> list[Tree]:
+    def _answered(self, batches: Sequence[Batch]) -> list[Tree]:
         self.model.set_allocation(float_allocation(self.model))
         self._installed = None
         answers: list[Tree] = []
@@ -310,7 +346,7 @@ class Evaluator:
         batches = to_batches(self._test_images, self._size, self.device, self.judge)
         right: list[Tensor] = []
         if self._float_test is None:
-            self._float_test = self._float_answers(batches)
+            self._float_test = self._float_answers("test", batches)
             test = tally(self.judge, batches, self._float_test, self._float_test, right)
             self.float_point = replace(self.float_point, test=test)
             self._float_right = score_bytes(right.pop())

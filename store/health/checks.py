@@ -15,6 +15,7 @@ from typing import cast
 
 from packaging.requirements import Requirement
 
+from qcore.cache import damaged, entries
 from qcore.errors import EvaluatorFailed
 from qcore.scoring.executors import Portable, open_evaluator
 from store.database.filesystems import SHARED, filesystem_of, is_network, mount_table
@@ -138,6 +139,22 @@ def check_disk(folder: Path, free: Callable[[Path], int] = free_bytes) -> Findin
     if space < LITTLE_SPACE:
         return Finding(WARNING, "Disk", f"{words}: little for checkpoints. Free some.")
     return Finding(OK, "Disk", words)
+
+
+def check_cache(folder: Path) -> Finding:
+    """Every entry of the cache can be read; one that cannot is worked out again."""
+    found = entries(folder)
+    spoilt = [f"{path.name} ({reason})" for path, reason in damaged(folder)]
+    if spoilt:
+        words = ", ".join(spoilt[:5]) + (f" and {len(spoilt) - 5:,} more" if spoilt[5:] else "")
+        return Finding(
+            WARNING,
+            "Cache",
+            f"{len(spoilt):,} of {len(found):,} entries in {folder} cannot be read: {words}. They "
+            "are worked out again when they are needed; you may delete them.",
+        )
+    size = sum(path.stat().st_size for path in found if path.exists())
+    return Finding(OK, "Cache", f"{len(found):,} entries of {size / 1e6:.1f} MB in {folder}")
 
 
 def check_file_system(

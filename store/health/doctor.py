@@ -20,7 +20,7 @@ from store.health.checks import OK, PROBLEM, WARNING, Finding
 from store.health.damage import bad_rows
 from store.health.status import health, is_held, leader
 from store.runs import queue
-from store.runs.files import files_folder, leftovers, run_lock
+from store.runs.files import cache_folder, files_folder, leftovers, run_lock
 from store.runs.lease import host_name
 from store.settings import Env, read_settings
 
@@ -57,9 +57,9 @@ def command(location: str | Path | None, say: Callable[[str], object]) -> int:
 
 
 def findings(location: str | Path | None = None, env: Env | None = None) -> Iterator[Finding]:
-    """Check settings, packages, folder, disk, database, locks, GPUs and evaluator, in this order.
+    """Check packages, settings, folder, disk, cache, database, locks, GPUs and evaluator.
 
-    Nothing is created, upgraded or repaired.
+    In this order. Nothing is created, upgraded or repaired.
     """
     env = os.environ if env is None else env
     yield from checks.check_packages()
@@ -71,6 +71,7 @@ def findings(location: str | Path | None = None, env: Env | None = None) -> Iter
     yield checks.check_private(folder, file, folder == data_folder(env))
     yield checks.check_disk(folder)
     yield checks.check_file_system(url, folder)
+    yield checks.check_cache(cache_folder(folder))
     yield from _database(url, folder)
     try:
         settings = read_settings(env)

@@ -13,6 +13,7 @@ from qcore.models.new_network import NewNetwork
 from store.database import open_store
 from store.jobs.telling import Teller
 from store.runs import points
+from store.runs.files import cache_of
 
 
 def _inspection() -> Any:
@@ -51,6 +52,7 @@ def check(request: Mapping[str, Any], teller: Teller) -> dict[str, Any]:
         request["search"],
         teller.words,
         teller.opening,
+        cache_of(store),
     )
     judged = read_judge(check.report["judge"])
     points.save_model(store, check.model, request["data"], check.point, judged)
@@ -72,5 +74,6 @@ def sensitivity(request: Mapping[str, Any], teller: Teller) -> dict[str, Any]:
         tell=teller.words,
         on_step=teller.step,
         opening=teller.opening,
+        cache=cache_of(store),
     )
     return {"kind": table.kind, "n": table.n, "seconds": table.seconds}

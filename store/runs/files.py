@@ -1,7 +1,7 @@
 """Where the files of a database's runs lie: locks, logs and checkpoints.
 
 Those of the default database lie in the data folder itself. Any other database has a folder of its
-own there, so that two databases in one data folder never share a lock.
+own there, so that two databases in one data folder never share a lock. The cache is one for all.
 """
 
 import hashlib
@@ -13,8 +13,10 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
+from qcore.cache import NO_CACHE, Cache
 from store.database import Store
 from store.database.locations import FILE_NAME, sqlite_file
+from store.settings import cache_gb
 
 _NUMBERED = re.compile(r"run-(\d+)(?:[.-].*)?")
 
@@ -28,6 +30,23 @@ def files_folder(store: Store) -> Path:
     # who logs in does not matter: it is the same database
     place = hashlib.sha256(f"{url.host}:{url.port}/{url.database}".encode()).hexdigest()[:8]
     return store.folder / f"{url.database}-{place}.files"
+
+
+def cache_folder(folder: Path) -> Path:
+    """Where the cache of a data folder lies."""
+    return folder / "cache"
+
+
+def cache_of(store: Store) -> Cache:
+    """What was worked out before of any network and samples, on this machine.
+
+    Raises:
+        InvalidParams: the setting of its size is nonsense.
+    """
+    most = int(cache_gb() * 1e9)
+    # codes lay in a folder of their own before there was one for all
+    shutil.rmtree(store.folder / "rounded", ignore_errors=True)
+    return Cache(cache_folder(store.folder), most) if most else NO_CACHE
 
 
 def leader_lock(store: Store) -> Path:

@@ -19,8 +19,9 @@ from qcore.run_spec import RunSpec
 from qcore.scoring.executors import open_evaluator
 from qcore.searches import SEARCHES, given
 from store.database import Store, now
-from store.runs import codes, points, queue
+from store.runs import points, queue
 from store.runs.checkpoints import FileCheckpoints, trained_stage
+from store.runs.files import cache_of
 from store.runs.lease import FIGURES, ON_CORRECTION, ON_DATA, plain
 
 ANYWAY = "If it is to be searched all the same, say so: --anyway, or Search anyway on the page."
@@ -71,8 +72,7 @@ def execute(
         save_table=lambda key, table: points.save_table(store, key, prepared.model.digest, table),
         on_progress=tell,
         checkpoints=FileCheckpoints(store, *held),
-        load_codes=lambda key: codes.load(store, key),
-        save_codes=lambda key, made: codes.save(store, key, made),
+        cache=cache_of(store),
         load_stage=lambda number, stage: _adopted(store, spec, number, stage),
         costs=costs,
     )

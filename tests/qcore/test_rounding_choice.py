@@ -7,6 +7,7 @@ import torch
 
 from qcore import apply_bits
 from qcore.allocation import BitAllocation
+from qcore.cache import Cache, entries, read, write
 from qcore.data import load_data
 from qcore.engine import drive
 from qcore.errors import InvalidParams
@@ -15,7 +16,7 @@ from qcore.formats.exports import EXPORTS, write_with_model
 from qcore.formats.exports.templates import packed_reader
 from qcore.models.catalog import bundled_spec
 from qcore.models.zoo import load_model
-from qcore.prepare import codes_key, prepare, table_key
+from qcore.prepare import prepare, table_key
 from qcore.ptq.rounding_names import NEAREST, ROUNDING_FACTS, rounding_of
 from qcore.quantization_card import NOT_SAID, card_of, card_of_config, differing_rows
 from qcore.quantizer_names import quantizer_of
@@ -33,13 +34,13 @@ GPTQ = dataclasses.replace(SPEC, rounding="gptq")
 
 
 @pytest.fixture(scope="module")
-def kept():
-    return {}
+def kept(tmp_path_factory):
+    return Cache(tmp_path_factory.mktemp("cache"), 10**8)
 
 
 @pytest.fixture(scope="module")
 def gptq(kept):
-    return prepare(GPTQ, save_codes=kept.__setitem__)
+    return prepare(GPTQ, cache=kept)
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +76,6 @@ def test_stored_tables_are_kept_apart_and_old_ones_found():
     assert names[0] == f"v2/kl/w2,3,8/a32/{'m' * 16}/{'d' * 16}"
     assert [rounding_of(name) for name in names] == [NEAREST, "gptq", "gptq"]
     assert [quantizer_of(name) for name in names] == ["mse", "mse", "absmax"]
-    keys = {codes_key(m, d, bits, spec) for m in "mn" for d in "de" for bits in (2, 3)
-            for spec in (GPTQ, both, dataclasses.replace(GPTQ, rounding="gpfq"))}  # fmt: skip
-    assert len(keys) == 24
 
 
 def test_a_point_has_other_weights_and_its_file_gives_its_very_logits(gptq, reported):
@@ -111,12 +109,27 @@ def test_other_processes_score_with_the_same_codes(gptq, reported):
 
 
 def test_codes_that_are_kept_are_not_made_again(kept, gptq, reported, monkeypatch):
-    assert len(kept) == 2  # of 8 bits the nearest are taken
-    again = prepare(GPTQ, load_codes=kept.get, save_codes=None)
+    files = [path for path in entries(kept.folder) if path.name.startswith("codes-")]
+    assert len(files) == 2  # of 8 bits the nearest are taken
+    with monkeypatch.context() as patched:
+        patched.setattr("qcore.rounding.table.round_layers", None)
+        again = prepare(GPTQ, cache=kept)
     assert next(again.score([reported.allocation])).search == reported.search
-    odd = {key: {n: (c[:, :1], s) for n, (c, s) in codes.items()} for key, codes in kept.items()}
-    other = prepare(GPTQ, load_codes=odd.get)
+    whole = {path: read(path) for path in files}
+    for path, arrays in whole.items():
+        odd = {n: a[:, :1] if n.startswith("codes/") else a for n, a in arrays.items()}
+        write(path, odd, packed=True)
+    other = prepare(GPTQ, cache=kept)
     assert next(other.score([reported.allocation])).search == reported.search
+
+
+def test_codes_of_another_rounding_or_quantizer_are_others(kept, gptq):
+    before = len([path for path in entries(kept.folder) if path.name.startswith("codes-")])
+    for changes in ({"rounding": "gpfq"}, {"quantizer": "absmax"}):
+        prepare(dataclasses.replace(GPTQ, weight_bits=(2, 8), **changes), cache=kept)
+        now = len([path for path in entries(kept.folder) if path.name.startswith("codes-")])
+        assert now > before
+        before = now
 
 
 def test_a_resumed_run_goes_on_with_its_rounding(gptq):

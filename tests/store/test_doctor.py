@@ -5,16 +5,18 @@ import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from filelock import FileLock
 
+from qcore.cache import NO_CACHE
 from qcore.errors import EvaluatorFailed
 from store import create_run, open_store
 from store.__main__ import main
 from store.health import checks, doctor
 from store.health.status import health
 from store.runs import queue
-from store.runs.files import leader_lock, run_lock
+from store.runs.files import cache_of, leader_lock, run_lock
 from store.settings import read_settings
 from tests.store.fake import SPEC
 
@@ -49,6 +51,29 @@ def test_it_is_a_command(tmp_path, capsys):
     assert "is made at the first start" in capsys.readouterr().out
     (tmp_path / "bitdial.db").write_text("my diary " * 1000)
     assert main(["--database", str(tmp_path / "bitdial.db"), "doctor"]) == 1
+
+
+def test_a_damaged_entry_of_the_cache_is_named_and_left(store, monkeypatch):
+    assert look(store.url)["Cache"] == ("ok", f"0 entries of 0.0 MB in {store.folder}/cache")
+    kept = cache_of(store)
+    for kind in ("ranges", "answers"):
+        kept.put(kind, {"a": np.zeros(1000)})
+    assert look(store.url)["Cache"][0] == "ok"
+    path = next(kept.folder.glob("ranges-*"))
+    path.write_bytes(path.read_bytes()[:-1])
+    verdict, words = look(store.url)["Cache"]
+    assert verdict == "warning"
+    assert words.startswith(f"1 of 2 entries in {kept.folder} cannot be read: {path.name} (")
+    assert path.exists()
+    monkeypatch.setenv("BITDIAL_CACHE_GB", "0")
+    assert cache_of(store) == NO_CACHE
+
+
+def test_codes_of_older_releases_go_when_the_cache_is_opened(store):
+    (store.folder / "rounded").mkdir()
+    (store.folder / "rounded" / "a.npz").write_bytes(b"codes")
+    cache_of(store)
+    assert not (store.folder / "rounded").exists()
 
 
 def test_it_creates_and_changes_nothing(tmp_path):

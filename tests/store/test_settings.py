@@ -31,6 +31,7 @@ def test_every_setting_can_be_set(tmp_path):
         "BITDIAL_ALLOW_CODE": "mine.nets, pt2",
         "BITDIAL_BACKUPS": "0",
         "BITDIAL_TRIES": "9",
+        "BITDIAL_CACHE_GB": "0",
         "BITDIAL_OPEN_GB": "2.5",
         "BITDIAL_OPEN_S": "60",
         "BITDIAL_TOKEN": "a-secret-of-23-letters.",
@@ -42,7 +43,7 @@ def test_every_setting_can_be_set(tmp_path):
     assert found.recordings is False
     assert found.allow_code == ("mine.nets", "pt2")
     assert (found.backups, found.tries) == (0, 9)
-    assert (found.open_gb, found.open_s) == (2.5, 60)
+    assert (found.cache_gb, found.open_gb, found.open_s) == (0, 2.5, 60)
     assert found.token == env["BITDIAL_TOKEN"]
     assert found.token not in f"{found} {describe_settings(env)}"
     rows = describe_settings(env)
@@ -81,6 +82,7 @@ def test_the_folder_of_a_user_is_understood(monkeypatch, tmp_path):
         ("BITDIAL_RECORDINGS", "maybe"),
         ("BITDIAL_BACKUPS", "-1"),
         ("BITDIAL_TRIES", "0"),
+        ("BITDIAL_CACHE_GB", "-1"),
         ("BITDIAL_OPEN_GB", "0"),
         ("BITDIAL_OPEN_S", "soon"),
         ("BITDIAL_ALLOW_CODE", "/home/me/nets.py"),

@@ -18,6 +18,8 @@ import torch
 from torch import nn
 
 from qcore.allocation import LayerBits, ModelSpec
+from qcore.cache import NO_CACHE, Cache
+from qcore.cache.network import found_layers
 from qcore.data import Data, Images, Split
 from qcore.data.samples import Samples
 from qcore.inputs import Input
@@ -28,7 +30,6 @@ from qcore.models.hugging_folder import kept_files
 from qcore.models.loading import build_card
 from qcore.models.loading.network import WHOLE, card_file
 from qcore.models.zoo import build_model
-from qcore.network.layers import find_layers
 from qcore.process.memory import keep_freed_memory
 from qcore.ptq.model import QuantizedModel
 from qcore.ptq.rounding_names import NEAREST
@@ -56,6 +57,7 @@ def pack_evaluator(
     rounding: str = NEAREST,
     known: Entries | None = None,
     correction: str = SEQUENTIAL,
+    cache: Cache = NO_CACHE,
 ) -> Recipe:
     """A recipe that rebuilds an `Evaluator`.
 
@@ -73,6 +75,7 @@ def pack_evaluator(
         rounding: Key of ROUNDINGS.
         known: The codes it made; they travel, so that all score the same ones.
         correction: Key of CORRECTIONS.
+        cache: Where a process of this machine finds what was worked out here.
 
     Raises:
         InvalidParams: the trainer never finished this stage.
@@ -94,6 +97,7 @@ def pack_evaluator(
         rounding,
         [[name, bits, *found] for (name, bits), found in sorted((known or {}).items())],
         correction,
+        None if cache.folder is None else [str(cache.folder), cache.most_bytes, *cache.depends],
     )
     return make_recipe(stage, rebuild_evaluator, arguments, device)
 
@@ -113,6 +117,7 @@ def rebuild_evaluator(
     rounding: str = NEAREST,
     known: Sequence[Sequence[Any]] = (),
     correction: str = SEQUENTIAL,
+    cached: Sequence[Any] | None = None,
 ) -> Evaluator:
     """Build the evaluator `pack_evaluator` packed.
 
@@ -131,6 +136,7 @@ def rebuild_evaluator(
         rounding: Key of ROUNDINGS.
         known: The codes it made: layer, bits, codes, steps.
         correction: Key of CORRECTIONS.
+        cached: Folder and size of the cache, and what all of it depends on; None for none.
     """
     keep_freed_memory()
     name, classes, channels = sizes
@@ -157,13 +163,18 @@ def rebuild_evaluator(
         inputs=split.inputs if isinstance(split, Samples) else (),
     )
     example = next(data.calibration.batches(1, "cpu"))[0]
-    found = find_layers(network, example, name, data.inputs)
+    cache = NO_CACHE
+    # another machine has no such folder, or one of its own
+    if cached is not None and Path(cached[0]).is_dir():
+        cache = Cache(Path(cached[0]), cached[1])
+    found, of_network = found_layers(network, example, name, data.inputs, cache)
+    cache = NO_CACHE if of_network.folder is None else cache.about(*(cached or ())[2:])
     model = QuantizedModel(network, found, quantizer=quantizer, device=device)
     judged = read_judge(judge)
     entries = {(layer, bits): (codes, steps) for layer, bits, codes, steps in known}
     tuned = TuningParams(**tuning)
     evaluator = Evaluator(
-        model, data, device, tuned, batch_size, judged, rounding, entries, correction
+        model, data, device, tuned, batch_size, judged, rounding, entries, correction, cache=cache
     )
     if trained is not None:
         options = {n: tuple(LayerBits(*b) for b in all_) for n, all_ in trained["options"].items()}
