@@ -31,6 +31,11 @@ def place_words(kind: str) -> tuple[str, str]:
     return f"{DATASETS[kind].place} on this machine", EXAMPLES.get(kind, f"/home/me/{kind}")
 
 
+def _beside(name: str) -> bool:
+    """True for an input that says something about a text's tokens and takes none."""
+    return any(part in name.lower() for part in ("mask", "type", "segment", "position"))
+
+
 def data_note(kind: str, inputs: Sequence[Input] = (), judge: Judge | None = None) -> str:
     """What a kind of data holds, in a sentence or two.
 
@@ -39,6 +44,13 @@ def data_note(kind: str, inputs: Sequence[Input] = (), judge: Judge | None = Non
         inputs: What the network takes where that is no image.
         judge: How its answers are compared; says what labels are.
     """
+    ids = [each.name for each in inputs if (each.high or 0) > 2 and not _beside(each.name)]
+    if kind == "texts" and len(ids) > 1:
+        return (
+            f"A .jsonl or .parquet with a field for each text that it takes ({', '.join(ids)}): "
+            "text for input_ids, target for decoder_input_ids, query for query_ids and so on; cut "
+            "into tokens by the tokenizer.json beside it, or by the network's."
+        )
     if kind != "tensors" or not inputs:
         return DATASETS[kind].note
     needed = [each.name for each in inputs if not each.zeros]

@@ -142,6 +142,10 @@ def test_kinds_of_data_come_with_a_note_and_an_example():
             assert label.endswith("on this machine")
             assert example.startswith("/home/me/")
         assert data_note(kind) == entry.note
+    assert data_note("texts", TEXT) == DATASETS["texts"].note
+    names = ("query_ids", "passage_ids", "token_type_ids")
+    two = tuple(parse_input(f"{name}:int64:8<50=0") for name in names)
+    assert "each text that it takes (query_ids, passage_ids)" in data_note("texts", two)
     note = data_note("tensors", TEXT, parse_judge("tokens:ids=ids"))
     assert "(ids, mask)" in note
     assert "its own next tokens otherwise" in note
