@@ -25,6 +25,31 @@ OPTIONS = {
 }
 """Settings that are one of a few words."""
 
+TITLES = {
+    "mean": "mean of the positions",
+    "first": "the first position",
+    "iou": "IoU of the classes",
+    "pixels": "places that agree",
+    "same": "as large as the network's map",
+    "nearest": "any size, by the nearest place",
+    "psnr": "PSNR",
+    "auc": "AUC of anomalies",
+}
+"""What such a word means."""
+
+LABELS = {
+    "ids": "Input of token ids",
+    "mask": "Input of the mask",
+    "probabilities": "Ends in a softmax or sigmoid",
+    "binary": "A yes or no each",
+    "measure": "Score",
+    "targets": "Size of label maps",
+    "pool": "Vector of a sample",
+    "rebuilds": "Input that is rebuilt",
+    "peak": "Largest true value",
+}
+"""What a setting is called here; others by their names."""
+
 HELP = {
     "output": "Name of the output that is looked at, or its number from 0. Empty: the only one.",
     "mask": "Name of the input that says which positions count (1) and which pad (0).",
@@ -32,9 +57,9 @@ HELP = {
     "ids": "Name of the input of token ids whose next ones are the labels of a causal model.",
     "pool": "How positions become one vector: their mean, or the first.",
     "binary": "Each number is its own yes or no, a sigmoid.",
-    "measure": "What the score is: iou or pixels of a map; psnr, or auc for anomalies, of signals.",
-    "targets": "Label maps of another size than the network's: same refuses them; nearest gives "
-    "each place of the network's map the label at its centre.",
+    "measure": "What the score is.",
+    "targets": "Label maps of another size than the network's are refused, or each place of the "
+    "network's map has the label at its centre.",
     "peak": "Largest value of a true signal, for the PSNR.",
     "rebuilds": "Name of the input that an autoencoder rebuilds. Empty where it has one only.",
 }
@@ -99,10 +124,18 @@ def _settings(chosen: str, start: Judge | None, key: str, output: str | None = N
 
 
 def _setting(judge: str, name: str, value: Any, key: str) -> Any:
-    label, about, here = first_large(name), HELP.get(name), f"{key}-{judge}-{name}"
+    label, about = LABELS.get(name, first_large(name)), HELP.get(name)
+    here = f"{key}-{judge}-{name}"
     options = OPTIONS.get((judge, name))
     if options is not None:
-        return st.selectbox(label, options, index=options.index(value), key=here, help=about)
+        return st.selectbox(
+            label,
+            options,
+            index=options.index(value),
+            format_func=lambda word: TITLES.get(word, word),
+            key=here,
+            help=about,
+        )
     if isinstance(value, bool):
         return st.checkbox(label, value, key=here, help=about)
     if isinstance(value, float):

@@ -90,7 +90,7 @@ def test_the_page_says_what_a_network_takes_and_how_it_is_compared(own, store):
     assert set(box.options) == {judge.title for judge in JUDGES.values()} - {"Parts"}
     assert next(button for button in at.button if button.label == "Use this").disabled
     box.select("signal").run()
-    peak = next(number for number in at.number_input if number.label == "Peak")
+    peak = next(number for number in at.number_input if number.label == "Largest true value")
     peak.set_value(-1.0).run()
     assert not at.exception
     assert any("it must be above 0" in error.value for error in at.error)
