@@ -82,6 +82,7 @@ def _to_arrays(found: Found) -> Arrays | None:
         "spec": found.spec.to_json(),
         "norms": dict(found.norms),
         "aliases": {name: list(paths) for name, paths in found.aliases.items()},
+        "readers": {name: list(paths) for name, paths in found.readers.items()},
         "products": dict(found.products),
         "exported": found.exported,
         "channels_last": found.channels_last,
@@ -92,11 +93,15 @@ def _to_arrays(found: Found) -> Arrays | None:
 
 def _from_arrays(arrays: Arrays) -> Found:
     document = document_of(arrays)
+    paths = {
+        kind: {name: tuple(found) for name, found in document[kind].items()}
+        for kind in ("aliases", "readers")
+    }
     return Found(
-        ModelSpec.from_json(document["spec"]),
-        document["norms"],
-        {name: tuple(paths) for name, paths in document["aliases"].items()},
-        document["products"],
-        document["exported"],
-        document["channels_last"],
+        spec=ModelSpec.from_json(document["spec"]),
+        norms=document["norms"],
+        products=document["products"],
+        exported=document["exported"],
+        channels_last=document["channels_last"],
+        **paths,
     )
