@@ -205,6 +205,7 @@ def test_a_run_that_failed_says_why_and_what_to_do_instead_of_an_empty_table(
 EVERY = {
     "pace": ("resnet8",),
     "runtime": ("1",),
+    "planes": ("1",),
     "run": ("--search", "random"),
     **dict.fromkeys(("watch", "pause", "resume", "stop", "cancel", "verify"), ("1",)),
     **dict.fromkeys(("backup", "restore"), ("file",)),

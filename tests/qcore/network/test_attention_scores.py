@@ -59,7 +59,7 @@ def test_projections_of_windows_are_those_of_each_sample_alone():
     model = QuantizedModel(swin(), found_in("swin"))
     tap = _Tap(model, x, Classes())
     names = ["features.0.0", "features.1.1.attn.qkv", "head"]
-    seen = {name: output for name, _, output in tap.calls}
+    seen = {name: output for name, _, output, _ in tap.calls}
     outputs = [seen[name] for name in names]
     assert [len(output) // 3 for output in outputs] == [1, 4, 1]
     losses = tap.answers[:, 0]

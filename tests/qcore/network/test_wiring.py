@@ -117,13 +117,27 @@ def test_like_modules_that_share_a_weight_are_one_layer():
     assert found.spec.left_in_float == {}
 
 
-def test_an_unlike_module_that_shares_a_weight_keeps_a_float_copy():
+def test_a_module_that_shares_a_weight_with_a_bias_of_its_own_reads_the_one_layer():
     model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
     model[2].weight = model[0].weight
     found = of(model, 4)
     assert found.spec.names == ("0",)
     assert found.aliases == {}
-    assert found.spec.left_in_float == {"2.weight": 16, "2.bias": 4}
+    assert found.readers == {"0": ("2",)}
+    assert found.spec.left_in_float == {}
+    [layer] = found.spec.layers
+    assert (layer.weights, layer.biases, layer.macs) == (16, 8, 32)
+
+
+def test_an_unlike_module_that_shares_a_weight_keeps_a_float_copy():
+    model = nn.Sequential(
+        nn.Conv2d(2, 4, 1, bias=False), nn.ReLU(), nn.Conv2d(4, 4, 1, groups=2, bias=False)
+    )
+    model[2].weight = model[0].weight
+    found = of(model, 2, 3, 3)
+    assert found.spec.names == ("0",)
+    assert (found.aliases, found.readers) == ({}, {})
+    assert found.spec.left_in_float == {"2.weight": 8}
     assert any("2 shares the weight of 0" in warning for warning in found.spec.warnings)
 
 

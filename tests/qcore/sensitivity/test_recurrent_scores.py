@@ -48,7 +48,7 @@ def test_slopes_of_all_calls_are_that_of_the_whole(evaluator):
     tap = _Tap(model, x, CLASSES)
     name = next(name for name in model.layers if "hh" in name)
     loss = tap.answers[:, 0].sum()
-    slopes = torch.autograd.grad(loss, [out for key, _, out in tap.calls if key == name])
+    slopes = torch.autograd.grad(loss, [out for key, _, out, _ in tap.calls if key == name])
     assert len(slopes) > 1
     layer, shift = model.layers[name], 1e-2
 
