@@ -47,7 +47,9 @@ def runs_shown(offered: Sequence[Run]) -> list[Run]:
         list(by_id),
         key=KEY,
         format_func=lambda number: _label(by_id[number]) if number in by_id else str(number),
-        placeholder=f"All {len(by_id)} runs: choose some to see these only",
+        placeholder=f"All {len(by_id)} runs: choose some to see these only"
+        if len(by_id) > 1
+        else "The one run there is",
         max_selections=MOST_CHOSEN,
         label_visibility="collapsed",
         help="Empty for all. The same bits everywhere are always shown beside them.",
